@@ -1,0 +1,58 @@
+"""The one way a user is told that something they can mend is wrong: one line, one way out, exit status 2."""
+
+import difflib
+import functools
+import sys
+from collections.abc import Callable, Iterable
+from typing import ParamSpec
+
+P = ParamSpec("P")
+
+
+class UserError(Exception):
+    """Something the user can mend: what is wrong and where, then the way out.
+
+    `problem` names the file, row, column or flag; `hint` names the nearest valid choice or the flag that helps.
+    Both are single sentences, shown together on one line.
+    """
+
+    def __init__(self, problem: str, hint: str = "") -> None:
+        self.problem = problem
+        self.hint = hint
+        super().__init__(" ".join(_one_line(part) for part in (problem, hint) if part))
+
+
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """Return the choice that looks most like `name`, or None when nothing does."""
+    known = list(choices)
+    folded = {choice.casefold(): choice for choice in known}
+    matches = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    return folded[matches[0]] if matches else None
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return a hint that names the nearest choice, or lists the first choices when nothing is near."""
+    known = [str(choice) for choice in choices]
+    near = nearest(name, known)
+    if near is not None:
+        return f"Did you mean {near!r}?"
+    shown = ", ".join(known[:12]) + (f", … ({len(known)} in all)" if len(known) > 12 else "")
+    return f"Choose from: {shown}." if known else ""
+
+
+def exits_with_status_2(main: Callable[P, int]) -> Callable[P, int]:
+    """Wrap a `main` so that a UserError is printed as one line on stderr and becomes exit status 2."""
+
+    @functools.wraps(main)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return main(*args, **kwargs)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+
+    return wrapper
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
