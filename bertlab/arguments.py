@@ -1,0 +1,315 @@
+"""What can be set: our own flags as dataclasses, and every field of the installed TrainingArguments.
+
+One `Flag` describes one setting, whoever defines it. The fields of TrainingArguments are read from its source
+text, because importing it costs 4 s and `--help` or a misspelt flag should answer at once.
+"""
+
+import ast
+import dataclasses
+import functools
+import importlib.util
+import types
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Kind = Literal["bool", "int", "float", "str", "dict"]
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One setting of the command line and of recipes."""
+
+    name: str
+    kind: Kind
+    many: bool = False
+    default: Any = None
+    help: str = ""
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    group: str = ""
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """Return a dataclass field that carries what the command line needs to know of it."""
+    metadata = {"help": help, "choices": choices, "minimum": minimum, "maximum": maximum}
+    if isinstance(default, (list, dict)):
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class DataArguments:
+    """Where the labelled text comes from and how it becomes splits with one label space."""
+
+    dataset_name: str | None = setting(None, "data set on the Hub, for example nyu-mll/glue")
+    dataset_config_name: str | None = setting(None, "configuration of that data set, for example cola")
+    data_dir: str | None = setting(None, "folder with the files of --data_layout, read instead of the Hub")
+    data_layout: str | None = setting(
+        None, "how files under --data_dir are named and laid out: glue/cola, glue/mnli, cola_public…"
+    )
+    train_file: str | None = setting(None, "training rows: CSV, TSV, JSON, JSON lines or Parquet, plain, .gz or .zip")
+    validation_file: str | None = setting(None, "rows to evaluate on, same formats")
+    test_file: str | None = setting(None, "rows to predict, labelled or not, same formats")
+    delimiter: str | None = setting(None, "field delimiter of CSV files; found from the header if not given")
+    quoting: str = setting(
+        "auto",
+        "auto: double quotes quote in CSV and are letters in TSV",
+        choices=("auto", "none", "standard"),
+    )
+    encoding: str | None = setting(None, "text encoding of local files (default: UTF-8, or what a BOM says)")
+
+    text_column_names: list[str] = setting(
+        [],
+        "one text column; two for a pair of segments; more, or any number with --text_column_delimiter, joined",
+    )
+    text_column_delimiter: str | None = setting(
+        None, "join the text columns with this into one segment (default for three or more: a space)"
+    )
+    label_column_name: str | None = setting(None, "column of the label (default: label, then labels)")
+    source_column_name: str | None = setting(None, "column that groups rows in the report, for example source")
+    problem_type: str = setting(
+        "auto",
+        "kind of label",
+        choices=("auto", "single_label_classification", "multi_label_classification", "regression"),
+    )
+    do_regression: bool = setting(False, "short for --problem_type regression")
+    class_names: list[str] = setting([], "names of the classes in the order of their ids (default: sorted)")
+    label_map: dict[str, str] = setting(
+        {}, "rename or merge labels: 1=negative 2=negative 3=neutral 4=positive 5=positive"
+    )
+    metric_name: list[str] = setting([], "metrics to report instead of the task's own; the first one leads")
+
+    train_split_name: str = setting("train", "split to train on")
+    validation_split_name: list[str] = setting([], "split or splits to evaluate on (default: validation)")
+    test_split_name: list[str] = setting([], "split or splits to predict (default: test)")
+    remove_splits: list[str] = setting([], "splits to leave out")
+    remove_columns: list[str] = setting([], "columns to leave out")
+    validation_fraction: float = setting(0.0, "share of train cut off to report on", minimum=0, maximum=0.9)
+    test_fraction: float = setting(0.0, "share of train cut off as a labelled test split", minimum=0, maximum=0.9)
+    selection_fraction: float = setting(
+        0.0,
+        "share of train cut off to choose the best epoch, stop early and fit thresholds; never reported",
+        minimum=0,
+        maximum=0.9,
+    )
+    stratify: bool = setting(True, "keep the label balance in splits cut from train (--no_stratify)")
+    split_shuffle: bool = setting(True, "shuffle before cutting (--no_split_shuffle cuts the end of the file)")
+    split_seed: int = setting(42, "seed of the cuts, apart from --seed so that seeds share their splits", minimum=0)
+    keep_duplicates_together: bool = setting(False, "never let the same text fall on both sides of a cut")
+    max_train_samples: int | None = setting(None, "use at most this many training rows", minimum=1)
+    max_eval_samples: int | None = setting(None, "use at most this many rows of each validation split", minimum=1)
+    max_predict_samples: int | None = setting(None, "use at most this many rows of each test split", minimum=1)
+    shuffle_train_dataset: bool = setting(False, "shuffle train before --max_train_samples is taken")
+    shuffle_seed: int = setting(42, "seed of --shuffle_train_dataset", minimum=0)
+    on_missing: str = setting("error", "what to do with rows without text or label", choices=("error", "drop"))
+    clean: list[str] = setting(
+        [],
+        "html: tags become a space, entities characters; whitespace: runs become one space",
+        choices=("html", "whitespace"),
+    )
+
+    max_seq_length: int = setting(128, "longest input in tokens; the rest is cut off", minimum=1)
+    pad_to_max_length: bool = setting(False, "pad every row to --max_seq_length (slower; for fixed shapes)")
+    preprocessing_num_workers: int | None = setting(None, "processes for tokenization", minimum=1)
+    overwrite_cache: bool = setting(False, "tokenize again even if the cache has the result")
+
+
+@dataclass
+class ModelArguments:
+    """Which tokenizer and model, and what is changed about them before training."""
+
+    model_name_or_path: str | None = setting(
+        None, "model on the Hub, a folder, or package:IMPORT_NAME/path inside an installed pip package"
+    )
+    config_name: str | None = setting(None, "configuration, if it is not the model's own")
+    tokenizer_name: str | None = setting(None, "tokenizer, if it is not the model's own")
+    model_revision: str = setting("main", "branch, tag or commit of the model on the Hub")
+    token: str | None = setting(None, "access token for the Hub (default: the one `hf auth login` stored)")
+    cache_dir: str | None = setting(None, "folder for what is downloaded or tokenized")
+    trust_remote_code: bool = setting(False, "allow code from the model's repository to run on this machine")
+    use_fast_tokenizer: bool = setting(True, "use the tokenizer written in Rust")
+    ignore_mismatched_sizes: bool = setting(False, "replace a head whose size does not fit instead of stopping")
+    classifier_dropout: float | None = setting(None, "dropout before the classifier", minimum=0, maximum=0.99)
+    freeze_encoder: bool = setting(False, "train the classifier (and pooler) alone")
+    class_weights: str = setting("none", "weigh the loss of each class by 1/frequency", choices=("none", "balanced"))
+
+
+@dataclass
+class RunArguments:
+    """How the run behaves around Trainer: precision, stopping, resuming, what it prints."""
+
+    precision: str = setting(
+        "auto",
+        "auto: bf16 on GPUs that have it and on CPUs with AMX, else fp32",
+        choices=("auto", "fp32", "bf16", "fp16"),
+    )
+    early_stopping_patience: int | None = setting(
+        None, "stop after this many evaluations without a better --metric_for_best_model", minimum=1
+    )
+    early_stopping_threshold: float = setting(0.0, "what counts as better", minimum=0)
+    resume: str = setting("never", "continue a stopped run: never, auto (if there is one), must, or a checkpoint")
+    overwrite_output_dir: bool = setting(False, "delete what is in --output_dir before the run")
+    metric_batch_size: int | None = setting(
+        None, "also list the metric of each consecutive batch of this many test rows", minimum=1
+    )
+    published: dict[str, str] = setting(
+        {}, "published values to show beside ours: matthews_correlation=0.5653 (same metric names)"
+    )
+    published_source: str | None = setting(None, "where they come from: model, split, seeds, document")
+    print_config: bool = setting(False, "print the resolved run as a recipe and stop")
+
+
+# The ranges TrainingArguments itself does not check, or checks only once training has begun.
+TRAINING_LIMITS: dict[str, tuple[float | None, float | None]] = {
+    "per_device_train_batch_size": (1, None),
+    "per_device_eval_batch_size": (1, None),
+    "gradient_accumulation_steps": (1, None),
+    "num_train_epochs": (0, None),
+    "max_steps": (-1, None),
+    "learning_rate": (0, None),
+    "weight_decay": (0, None),
+    "warmup_steps": (0, None),
+    "adam_beta1": (0, 1),
+    "adam_beta2": (0, 1),
+    "adam_epsilon": (0, None),
+    "max_grad_norm": (0, None),
+    "label_smoothing_factor": (0, 1),
+    "logging_steps": (0, None),
+    "eval_steps": (0, None),
+    "save_steps": (0, None),
+    "save_total_limit": (1, None),
+    "dataloader_num_workers": (0, None),
+    "seed": (0, 2**32 - 1),
+    "data_seed": (0, 2**32 - 1),
+}
+
+
+def dataclass_flags(cls: type) -> list[Flag]:
+    """Return the flags of one of our argument dataclasses, in order."""
+    hints = typing.get_type_hints(cls)
+    flags = []
+    for item in dataclasses.fields(cls):
+        kind, many = _kind_of_type(hints[item.name])
+        default = item.default if item.default is not dataclasses.MISSING else item.default_factory()  # type: ignore[misc]
+        flags.append(
+            Flag(
+                item.name,
+                kind,
+                many,
+                default,
+                group=cls.__name__.removesuffix("Arguments").lower(),
+                **item.metadata,
+            )
+        )
+    return flags
+
+
+@functools.cache
+def training_flags() -> tuple[Flag, ...]:
+    """Return a flag for every field of the installed transformers.TrainingArguments, without importing it."""
+    source = _package_folder("transformers") / "training_args.py"
+    module = ast.parse(source.read_text(encoding="utf-8"))
+    body = next(n.body for n in module.body if isinstance(n, ast.ClassDef) and n.name == "TrainingArguments")
+    enums = _enum_values([module, ast.parse((source.parent / "trainer_utils.py").read_text(encoding="utf-8"))])
+    flags = []
+    for node in body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id[0] != "_":
+            flags.append(_training_flag(node.target.id, node, enums))
+    return tuple(flags)
+
+
+def package_folder(name: str) -> Path | None:
+    """Return the folder of an installed package, or None; the package is located, never imported."""
+    try:
+        spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    except (ImportError, ValueError):
+        return None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _package_folder(name: str) -> Path:
+    folder = package_folder(name)
+    if folder is None:
+        raise ModuleNotFoundError(f"{name} is not installed: pip install -r requirements.txt")
+    return folder
+
+
+def _kind_of_type(hint: Any) -> tuple[Kind, bool]:
+    """Map a type hint of ours (`int | None`, `list[str]`, `dict[str, str]`) to a flag's kind."""
+    if isinstance(hint, types.UnionType):
+        hint = next(part for part in hint.__args__ if part is not type(None))
+    origin = typing.get_origin(hint)
+    if origin is list:
+        return _kind_of_type(typing.get_args(hint)[0])[0], True
+    if origin is dict:
+        return "dict", True
+    return typing.cast(Kind, hint.__name__), False
+
+
+def _training_flag(name: str, node: ast.AnnAssign, enums: dict[str, tuple[str, ...]]) -> Flag:
+    parts = {part.strip() for part in ast.unparse(node.annotation).split("|")}
+    choices: tuple[str, ...] = next((enums[part] for part in sorted(parts) if part in enums), ())
+    keywords = {k.arg: k.value for k in node.value.keywords} if isinstance(node.value, ast.Call) else {}
+    minimum, maximum = TRAINING_LIMITS.get(name, (None, None))
+    return Flag(
+        name=name,
+        kind=_kind_of_annotation(parts),
+        many=any(part.startswith("list[") for part in parts),
+        default=_literal(keywords.get("default")),
+        help=_help_text(keywords.get("metadata")),
+        choices=choices,
+        minimum=minimum,
+        maximum=maximum,
+        group="training",
+    )
+
+
+def _kind_of_annotation(parts: Iterable[str]) -> Kind:
+    parts = set(parts)
+    # A field that takes a mapping or a file's name (lr_scheduler_kwargs, fsdp_config…) stays text: JSON or a path.
+    if "str" in parts or any(part.startswith(("list[", "dict", "Parallelism")) for part in parts):
+        return "str"
+    for kind in ("bool", "int", "float"):
+        if kind in parts:
+            return typing.cast(Kind, kind)
+    return "str"
+
+
+def _enum_values(modules: Iterable[ast.Module]) -> dict[str, tuple[str, ...]]:
+    """Return the string values of every ExplicitEnum class in the given modules."""
+    values = {}
+    for module in modules:
+        for node in module.body:
+            if isinstance(node, ast.ClassDef) and any(ast.unparse(b) == "ExplicitEnum" for b in node.bases):
+                assigned = [
+                    a.value.value
+                    for a in node.body
+                    if isinstance(a, ast.Assign) and isinstance(a.value, ast.Constant)
+                ]
+                values[node.name] = tuple(str(v) for v in assigned)
+    return values
+
+
+def _literal(node: ast.expr | None) -> Any:
+    try:
+        return ast.literal_eval(node) if node is not None else None
+    except ValueError:
+        return None
+
+
+def _help_text(node: ast.expr | None) -> str:
+    metadata = _literal(node)
+    return " ".join(str(metadata.get("help", "")).split()) if isinstance(metadata, dict) else ""

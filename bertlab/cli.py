@@ -1,0 +1,312 @@
+"""From argv to checked arguments: recipe first, flags win, nothing ignored."""
+
+import dataclasses
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from bertlab import recipes
+from bertlab.arguments import Flag, dataclass_flags, training_flags
+from bertlab.console import notice
+from bertlab.errors import UserError, did_you_mean
+
+T = TypeVar("T")
+
+# Where our defaults differ from TrainingArguments' own; what depends on data or machine is decided in training.py.
+TRAINING_DEFAULTS: dict[str, Any] = {
+    "train_sampling_strategy": "group_by_length",
+    "per_device_train_batch_size": 32,
+    "per_device_eval_batch_size": 64,
+    "learning_rate": 2e-5,
+    "logging_steps": 10,
+    "save_strategy": "epoch",
+    "save_total_limit": 1,
+}
+
+ALIASES = {"task_name": "task", "max_length": "max_seq_length", "use_auth_token": "token", "recipe": "config"}
+
+# Names that older transformers had and version 5 refuses: the name today, and what to say.
+RENAMED = {
+    "evaluation_strategy": "eval_strategy",
+    "warmup_ratio": "warmup_steps",
+    "per_gpu_train_batch_size": "per_device_train_batch_size",
+    "per_gpu_eval_batch_size": "per_device_eval_batch_size",
+    "no_cuda": "use_cpu",
+    "push_to_hub_model_id": "hub_model_id",
+    "push_to_hub_token": "hub_token",
+    "torchdynamo": "torch_compile_backend",
+}
+# A switch of old that is one value of a flag today: (flag, value when true, value when false).
+SWITCHES: dict[str, tuple[str, str, str | None]] = {
+    "group_by_length": ("train_sampling_strategy", "group_by_length", "random"),
+    "adafactor": ("optim", "adafactor", None),
+    "include_inputs_for_metrics": ("include_for_metrics", "inputs", None),
+    "include_tokens_per_second": ("include_num_input_tokens_seen", "all", None),
+}
+# Names that have nothing left to do.
+RETIRED = {
+    "logging_dir": "set the environment variable TENSORBOARD_LOGGING_DIR to move TensorBoard's files",
+    "save_safetensors": "weights are always saved as safetensors",
+    "fp16_backend": "mixed precision is chosen with --precision",
+    "half_precision_backend": "mixed precision is chosen with --precision",
+    "fp16_opt_level": "mixed precision is chosen with --precision",
+    "use_mps_device": "an Apple GPU is used where there is one",
+    "jit_mode_eval": "TorchScript evaluation left transformers; see --torch_compile",
+    "use_ipex": "the Intel extension left transformers; AMX is used by --precision auto",
+    "tpu_num_cores": "accelerate launch decides the number of processes",
+    "past_index": "encoders keep no past state",
+    "mp_parameters": "SageMaker model parallelism left transformers",
+    "ray_scope": "see python -m bertlab suite for searches",
+}
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """A flag or recipe key with its raw values and the words that say where it stands."""
+
+    name: str
+    values: list[str]
+    where: str
+
+
+@dataclass
+class Arguments:
+    """Everything one run was told: our argument groups, training values, and where they came from."""
+
+    groups: dict[type, Any]
+    training: dict[str, Any]
+    given: frozenset[str]
+    recipe: str
+    argv: list[str]
+
+    def __getitem__(self, group: type[T]) -> T:
+        return self.groups[group]
+
+
+def parse(argv: Sequence[str], groups: Sequence[type], usage: str) -> Arguments:
+    """Return the arguments of a script from its command line.
+
+    `groups` are the script's own argument dataclasses; every TrainingArguments field is added to them.
+
+    Raises:
+        UserError: unknown, misspelt or abbreviated flag, wrong type or choice, value out of range, bad recipe.
+        SystemExit: after --help, with status 0.
+    """
+    flags = {flag.name: flag for group in groups for flag in dataclass_flags(group)}
+    flags.update({flag.name: flag for flag in training_flags() if flag.name not in flags})
+    if any(word in ("-h", "--help") for word in argv):
+        print(help_text(flags.values(), usage))
+        raise SystemExit(0)
+    typed = [part for part in _split(argv) if part.name not in ("task", "config")]
+    _refuse_repeated(typed)
+    files = _recipe_files(argv)
+    from_recipes = [
+        Occurrence(key, values, f"{path}, key {key!r}") for path in files for key, values in recipes.read_recipe(path)
+    ]
+    values: dict[str, Any] = {}
+    for occurrence in [*from_recipes, *typed]:
+        for current in _modernise(occurrence):
+            flag = _lookup(current, flags)
+            values[flag.name.removeprefix("no_")] = convert(flag, current)
+    return _arguments(groups, values, files, argv)
+
+
+def convert(flag: Flag, occurrence: Occurrence) -> Any:
+    """Return the typed value of one flag.
+
+    Raises:
+        UserError: no value, too many, wrong type, not among the choices, or out of range.
+    """
+    where, values = occurrence.where, occurrence.values
+    if flag.kind == "bool" and not values:
+        return True
+    if not values:
+        raise UserError(f"{where} needs a value.", flag.help)
+    if len(values) > 1 and not flag.many:
+        raise UserError(
+            f"{where} takes one value, not {len(values)}: {' '.join(values)}.", "Quote a text with spaces."
+        )
+    if flag.kind == "dict":
+        return dict(_key_value(value, where) for value in values)
+    converted = [_convert_one(flag, value, where) for value in values]
+    return converted if flag.many else converted[0]
+
+
+def print_config(arguments: Arguments) -> str:
+    """Return the resolved run as a recipe that --config reads back."""
+    chosen: dict[str, Any] = {}
+    for group in arguments.groups.values():
+        chosen.update(dataclasses.asdict(group))
+    chosen.pop("print_config", None)
+    chosen.update(arguments.training)
+    kept = {key: value for key, value in chosen.items() if value is not None and value not in ([], {})}
+    secret = {key: value for key, value in kept.items() if key not in ("token", "hub_token")}
+    return yaml.safe_dump(secret, sort_keys=False, allow_unicode=True, default_flow_style=False)
+
+
+def help_text(flags: Iterable[Flag], usage: str) -> str:
+    """Return the --help page: usage, our flags by group, then TrainingArguments' fields."""
+    lines = [usage.strip(), "", "A recipe comes first, flags win; a recipe's keys are these flags."]
+    lines += [
+        _help_line("--task NAME", "configs/tasks/NAME.yaml"),
+        _help_line("--config FILE", "any recipe; may be repeated"),
+    ]
+    group = ""
+    for flag in flags:
+        if flag.group != group:
+            group = flag.group
+            lines += [
+                "",
+                f"{group} flags:" if group != "training" else "training flags (transformers.TrainingArguments):",
+            ]
+        default = TRAINING_DEFAULTS.get(flag.name, flag.default) if group == "training" else flag.default
+        value = {"bool": "", "dict": " KEY=VALUE …"}.get(
+            flag.kind, f" {flag.kind.upper()}" + (" …" if flag.many else "")
+        )
+        if flag.choices:
+            value = f" {{{','.join(flag.choices)}}}"
+        shown = f" [{default}]" if default not in (None, [], {}, False, "") else ""
+        lines.append(_help_line(f"--{flag.name}{value}", flag.help + shown))
+    return "\n".join(lines)
+
+
+def _help_line(name: str, text: str) -> str:
+    wrapped = textwrap.wrap(text, 78) or [""]
+    return "\n".join([f"  {name}", *(f"        {line}" for line in wrapped)])
+
+
+def _split(argv: Sequence[str]) -> list[Occurrence]:
+    """Cut argv into flags with the words that follow them."""
+    found: list[Occurrence] = []
+    for word in argv:
+        if re.match(r"--[A-Za-z]", word):
+            name, equals, value = word[2:].partition("=")
+            name = name.replace("-", "_")
+            found.append(Occurrence(ALIASES.get(name, name), [value] if equals else [], f"--{name}"))
+        elif found:
+            found[-1].values.append(word)
+        else:
+            raise UserError(f"{word!r} stands before any flag.", "Write --flag value; --help lists the flags.")
+    return found
+
+
+def _refuse_repeated(occurrences: Iterable[Occurrence]) -> None:
+    seen: dict[str, Occurrence] = {}
+    for occurrence in occurrences:
+        before = seen.setdefault(occurrence.name, occurrence)
+        if before is not occurrence:
+            first, second = " ".join(before.values), " ".join(occurrence.values)
+            raise UserError(f"{occurrence.where} is given twice: {first!r} and {second!r}.", "Keep one of them.")
+
+
+def _recipe_files(argv: Sequence[str]) -> list[Path]:
+    """Return the files of --task and --config, in the order they were typed."""
+    files = []
+    for part in _split(argv):
+        if part.name in ("task", "config"):
+            if len(part.values) != 1:
+                raise UserError(f"--{part.name} takes one name.", "`python -m bertlab recipes` lists them.")
+            name = part.values[0]
+            files.append(recipes.find_task(name) if part.name == "task" else Path(name))
+    return files
+
+
+def _modernise(occurrence: Occurrence) -> list[Occurrence]:
+    """Translate a name that version 5 of transformers removed, with a notice; other names pass unchanged."""
+    name, values, where = ALIASES.get(occurrence.name, occurrence.name), occurrence.values, occurrence.where
+    if name in RENAMED:
+        notice(f"{where} is called --{RENAMED[name]} since transformers 5; taken as that.")
+        return [Occurrence(RENAMED[name], values, where)]
+    if name in SWITCHES:
+        flag, when_true, when_false = SWITCHES[name]
+        on = _convert_one(Flag(name, "bool"), values[0], where) if values else True
+        value = when_true if on else when_false
+        notice(
+            f"{where} is "
+            + (f"--{flag} {value} since transformers 5; taken as that." if value else "the default now.")
+        )
+        return [Occurrence(flag, [value], where)] if value else []
+    if name in RETIRED:
+        if name == "save_safetensors" and values and values[0].lower() == "false":
+            raise UserError(f"{where} false: weights are only ever saved as safetensors.", "Leave the flag out.")
+        notice(f"{where} has no effect since transformers 5: {RETIRED[name]}.")
+        return []
+    return [Occurrence(name, values, where)]
+
+
+def _lookup(occurrence: Occurrence, flags: dict[str, Flag]) -> Flag:
+    flag = flags.get(occurrence.name)
+    if flag is not None:
+        return flag
+    negated = flags.get(occurrence.name.removeprefix("no_"))
+    if negated is not None and negated.kind == "bool":
+        if occurrence.values:
+            raise UserError(
+                f"{occurrence.where} takes no value.", f"Or write --{negated.name} {occurrence.values[0]}."
+            )
+        occurrence.values.append("false")
+        return negated
+    known = [*flags, "task", "config"]
+    beginnings = [name for name in known if name.startswith(occurrence.name)]
+    hint = (
+        f"Did you mean {beginnings[0]!r}? Flags are not abbreviated."
+        if beginnings
+        else did_you_mean(occurrence.name, known)
+    )
+    raise UserError(f"{occurrence.where}: no such flag.", hint)
+
+
+def _convert_one(flag: Flag, text: str, where: str) -> Any:
+    if flag.kind == "bool":
+        return _boolean(text, where)
+    if flag.kind in ("int", "float"):
+        return _number(flag, text, where)
+    if flag.choices and text not in flag.choices:
+        raise UserError(f"{where}: {text!r} is not one of its values.", did_you_mean(text, flag.choices))
+    return text
+
+
+def _boolean(text: str, where: str) -> bool:
+    if text.lower() in ("true", "yes", "on", "1"):
+        return True
+    if text.lower() in ("false", "no", "off", "0"):
+        return False
+    raise UserError(f"{where}: {text!r} is neither true nor false.", "Write true, false, or the flag alone.")
+
+
+def _number(flag: Flag, text: str, where: str) -> int | float:
+    wanted = "a whole number" if flag.kind == "int" else "a number"
+    try:
+        value = int(text) if flag.kind == "int" else float(text)
+    except ValueError:
+        raise UserError(f"{where}: {text!r} is not {wanted}.", f"{flag.help.capitalize()}.") from None
+    low, high = flag.minimum, flag.maximum
+    if not (value == value and abs(value) != float("inf")):
+        raise UserError(f"{where}: {text!r} is not a finite number.", f"{flag.help.capitalize()}.")
+    if (low is not None and value < low) or (high is not None and value > high):
+        bounds = f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
+        raise UserError(f"{where}: {text} is out of range.", f"It must be {bounds}.")
+    return value
+
+
+def _key_value(text: str, where: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not value:
+        raise UserError(f"{where}: {text!r} is not of the form key=value.", "For example 1=negative 2=positive.")
+    return key, value
+
+
+def _arguments(groups: Sequence[type], values: dict[str, Any], files: list[Path], argv: Sequence[str]) -> Arguments:
+    built = {}
+    ours: set[str] = set()
+    for group in groups:
+        names = {item.name for item in dataclasses.fields(group)}
+        built[group] = group(**{name: value for name, value in values.items() if name in names})
+        ours |= names
+    training = {**TRAINING_DEFAULTS, **{name: value for name, value in values.items() if name not in ours}}
+    return Arguments(built, training, frozenset(values), files[0].stem if files else "", list(argv))

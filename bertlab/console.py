@@ -1,0 +1,41 @@
+"""What the user reads on the terminal: notices and plain tables, from the first process only."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+
+def is_first_process() -> bool:
+    """Return True on the one process of a run that speaks and writes."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def say(text: str = "") -> None:
+    """Print a line on stdout, on the first process."""
+    if is_first_process():
+        print(text, flush=True)
+
+
+def notice(text: str) -> None:
+    """Print a remark on stderr, on the first process: something works, but the user should know."""
+    if is_first_process():
+        print(f"note: {' '.join(text.split())}", file=sys.stderr, flush=True)
+
+
+def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
+    """Return rows as aligned columns under a header; numbers to the right, floats with four digits."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(row[i]) for row in [list(header), *cells]) for i in range(len(header))]
+    right = [all(isinstance(row[i], (int, float)) or row[i] is None for row in rows) for i in range(len(header))]
+    lines = []
+    for row in [list(header), *cells]:
+        parts = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
+        lines.append("  ".join(parts).rstrip())
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,197 @@
+"""From arguments to checked splits with one label space: read, check, label, cut, limit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bertlab import labels, sources, splits
+from bertlab.arguments import DataArguments
+from bertlab.console import notice
+from bertlab.errors import UserError, did_you_mean
+from bertlab.labels import LabelSpace
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+SELECTION = "selection"
+
+
+@dataclass(frozen=True)
+class Data:
+    """The splits of a run and their roles.
+
+    Every split has `idx`, `line`, `text`, perhaps `text_pair` and `source`, and `labels` where they are known.
+    `train` and `selection` name splits or are None; `validation` and `test` are reported on.
+    """
+
+    splits: dict[str, "Dataset"]
+    train: str | None
+    selection: str | None
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+    space: LabelSpace
+    metrics: tuple[str, ...]
+    origin: dict[str, str]
+    dropped: dict[str, int]
+
+    @property
+    def report(self) -> tuple[str, ...]:
+        """The splits that predictions are made for, in order."""
+        return (*self.validation, *self.test)
+
+
+def load(
+    arguments: DataArguments, model_names: Sequence[str], *, training: bool, cache_dir: str | None, token: str | None
+) -> Data:
+    """Return the checked splits of a run.
+
+    `model_names` are the class names of an already fine-tuned model, in its order, or nothing.
+
+    Raises:
+        UserError: the source, a column, a text, a label or a split is not as it must be.
+    """
+    raw = sources.read(arguments, cache_dir, token)
+    train, validation, test = _roles(raw, arguments, training)
+    needed = [name for name in (train, *validation, *test) if name]
+    dropped: dict[str, int] = {}
+    found = {}
+    for name in needed:
+        labelled = name not in test
+        found[name] = _complete(raw.splits[name], raw.origin[name], labelled, arguments.on_missing)
+        dropped[name] = len(raw.splits[name]) - len(found[name])
+    origin = dict(raw.origin)
+    space = labels.decide(
+        found[train] if train else None, arguments, raw.class_names, model_names, origin[train or needed[0]]
+    )
+    for name in needed:
+        found[name] = labels.assign(found[name], space, origin[name], labels_required=name not in test)
+    data = Data(
+        splits=found,
+        train=train,
+        selection=None,
+        validation=validation,
+        test=test,
+        space=space,
+        metrics=tuple(arguments.metric_name) or space.default_metrics(),
+        origin=origin,
+        dropped={name: count for name, count in dropped.items() if count},
+    )
+    return _limit(_cut(data, arguments), arguments)
+
+
+def _roles(
+    raw: sources.RawData, arguments: DataArguments, training: bool
+) -> tuple[str | None, tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the training, validation and test splits that the source has."""
+    train = arguments.train_split_name if arguments.train_split_name in raw.splits else None
+    if training and train is None:
+        raise UserError(
+            f"there is no training split {arguments.train_split_name!r}, only {', '.join(raw.splits)}.",
+            "Name it with --train_split_name or --train_file; to evaluate a trained model pass --do_eval.",
+        )
+    validation = _named_or_usual(raw.splits, arguments.validation_split_name, "validation", arguments)
+    test = _named_or_usual(raw.splits, arguments.test_split_name, "test", arguments)
+    for fraction, names in (("validation", validation), ("test", test)):
+        if getattr(arguments, f"{fraction}_fraction") and fraction in names:
+            raise UserError(
+                f"--{fraction}_fraction: the data already has a split {fraction!r}.",
+                f"Leave the flag out, or leave the split out with --remove_splits {fraction}.",
+            )
+    if train is None and not validation and not test:
+        raise UserError("there is no split to work on.", f"The data has {', '.join(raw.splits)}.")
+    return train, validation, test
+
+
+def _named_or_usual(
+    found: dict[str, "Dataset"], named: Sequence[str], usual: str, arguments: DataArguments
+) -> tuple[str, ...]:
+    will_be_cut = {name for name in ("validation", "test") if getattr(arguments, f"{name}_fraction")}
+    for name in named:
+        if name not in found and name not in will_be_cut:
+            raise UserError(f"--{usual}_split_name: there is no split {name!r}.", did_you_mean(name, found))
+    if named:
+        return tuple(name for name in named if name in found)
+    return tuple(name for name in found if name == usual or name.startswith(f"{usual}_"))
+
+
+def _complete(split: "Dataset", origin: str, labelled: bool, on_missing: str) -> "Dataset":
+    """Return the rows that have every text, and a label where one is needed; or refuse the first that has not."""
+    columns = [name for name in ("text", "text_pair", "label") if name in split.column_names]
+    kept = np.ones(len(split), dtype=bool)
+    for name in columns:
+        if name == "label" and not labelled:
+            continue
+        present = split.with_format("arrow")[:][name].is_valid().to_numpy(zero_copy_only=False)
+        if not present.all() and on_missing == "error":
+            line = split[int(np.flatnonzero(~present)[0])]["line"]
+            what = "label" if name == "label" else "text"
+            raise UserError(
+                f"{origin}, line {line}: the {what} is missing ({int((~present).sum())} such rows).",
+                "Pass --on_missing drop to leave such rows out.",
+            )
+        kept &= present
+    if kept.all():
+        return split
+    if not kept.any():
+        raise UserError(f"{origin}: no row has both text and label.", "Check the column names.")
+    notice(f"{origin}: {int((~kept).sum())} of {len(split)} rows without text or label are left out.")
+    return split.select(np.flatnonzero(kept))
+
+
+def _cut(data: Data, arguments: DataArguments) -> Data:
+    """Cut test, validation and selection splits off the training split, as asked."""
+    fractions = {name: getattr(arguments, f"{name}_fraction") for name in ("test", "validation", SELECTION)}
+    if data.train is None or not any(fractions.values()):
+        return data
+    train = data.splits[data.train]
+    stratify = arguments.stratify and data.space.kind == labels.SINGLE
+    rows = splits.cut(
+        _groups(train, arguments.keep_duplicates_together),
+        train["labels"][:] if stratify else None,
+        fractions,
+        shuffle=arguments.split_shuffle,
+        seed=arguments.split_seed,
+    )
+    parts = {name: train.select(indices) for name, indices in rows.items() if name != "train"}
+    found = {**data.splits, data.train: train.select(rows["train"]), **parts}
+    origin = {**data.origin, **{name: f"{data.origin[data.train]} ({name} cut)" for name in parts}}
+    return replace(
+        data,
+        splits=found,
+        selection=SELECTION if SELECTION in parts else None,
+        validation=_with("validation", parts, arguments.validation_split_name, data.validation),
+        test=_with("test", parts, arguments.test_split_name, data.test),
+        origin=origin,
+    )
+
+
+def _with(name: str, parts: dict[str, "Dataset"], order: Sequence[str], names: tuple[str, ...]) -> tuple[str, ...]:
+    """Add a split that was cut to those of its role, in the order the user named them."""
+    joined = (name, *names) if name in parts else names
+    return tuple(sorted(joined, key=order.index)) if order and set(joined) <= set(order) else joined
+
+
+def _groups(split: "Dataset", by_text: bool) -> Sequence[int]:
+    if not by_text:
+        return range(len(split))
+    numbers: dict[tuple[str, ...], int] = {}
+    texts = sources.rows_of(split, ["text", "text_pair"])
+    return [numbers.setdefault(row, len(numbers)) for row in zip(*texts.values(), strict=True)]
+
+
+def _limit(data: Data, arguments: DataArguments) -> Data:
+    """Apply --max_train_samples, --max_eval_samples and --max_predict_samples."""
+    found = dict(data.splits)
+    if data.train and arguments.shuffle_train_dataset:
+        found[data.train] = found[data.train].shuffle(seed=arguments.shuffle_seed)
+    limits = {
+        **dict.fromkeys(data.test, arguments.max_predict_samples),
+        **dict.fromkeys([*data.validation, *filter(None, [data.selection])], arguments.max_eval_samples),
+        **dict.fromkeys(filter(None, [data.train]), arguments.max_train_samples),
+    }
+    for name, most in limits.items():
+        if most is not None and most < len(found[name]):
+            found[name] = found[name].select(range(most))
+    return replace(data, splits=found)

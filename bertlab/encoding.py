@@ -1,0 +1,142 @@
+"""From text to token ids: one batched map without padding, and a collator that pads each batch to its longest row."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from datasets.fingerprint import Hasher
+
+from bertlab import __version__
+from bertlab.errors import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+# Columns that follow a row through tokenization: its number, its label, its group.
+KEPT_COLUMNS = ("idx", "labels", "source")
+# Rows per call of the tokenizer: enough to keep every core busy, little enough to show progress.
+MAP_BATCH = 1000
+
+
+def check_max_length(max_length: int, tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig") -> None:
+    """Refuse a maximum that the model has no positions for, or that leaves no room for text.
+
+    Raises:
+        UserError: --max_seq_length is out of range.
+    """
+    positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
+    longest = min(positions, tokenizer.model_max_length)
+    shortest = tokenizer.num_special_tokens_to_add(pair=True) + 2
+    if max_length > longest:
+        raise UserError(
+            f"--max_seq_length {max_length}: the model has {longest} positions.", f"Use at most {longest}."
+        )
+    if max_length < shortest:
+        raise UserError(f"--max_seq_length {max_length} leaves no room for text.", f"Use at least {shortest}.")
+
+
+def encode(
+    split: "Dataset",
+    tokenizer: "PreTrainedTokenizerBase",
+    max_length: int,
+    *,
+    processes: int | None = None,
+    overwrite_cache: bool = False,
+    description: str = "Tokenizing",
+) -> "Dataset":
+    """Return a split as token ids: the tokenizer's columns, `length`, `full_length`, and KEPT_COLUMNS.
+
+    `length` counts the tokens of a row as the model sees it, `full_length` before truncation to `max_length`.
+    The cache is keyed on the text, the tokenizer's whole definition, the maximum and this package's version.
+    """
+    names = [name for name in ("text", "text_pair") if name in split.column_names]
+    removed = [name for name in split.column_names if name not in KEPT_COLUMNS]
+
+    def tokenize(batch: dict[str, list[str]]) -> dict[str, list[Any]]:
+        return _tokenize([batch[name] for name in names], tokenizer, max_length)
+
+    key = Hasher.hash([split._fingerprint, tokenizer_digest(tokenizer), max_length, names, __version__])
+    return split.map(
+        tokenize,
+        batched=True,
+        batch_size=MAP_BATCH,
+        num_proc=processes if processes and processes > 1 else None,
+        remove_columns=removed,
+        load_from_cache_file=not overwrite_cache,
+        new_fingerprint=key,
+        desc=description,
+    )
+
+
+def tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Return a hash of everything in a tokenizer that changes its output.
+
+    Truncation and padding are left out: a fast tokenizer remembers them from its last call.
+    """
+    if not tokenizer.is_fast:
+        return Hasher.hash(
+            [tokenizer.__class__.__name__, sorted(tokenizer.get_vocab().items()), tokenizer.init_kwargs]
+        )
+    definition = json.loads(tokenizer.backend_tokenizer.to_str())
+    definition["truncation"] = definition["padding"] = None
+    return Hasher.hash([definition, tokenizer.truncation_side, tokenizer.padding_side, tokenizer.model_input_names])
+
+
+def _tokenize(texts: list[list[str]], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> dict[str, list[Any]]:
+    encoded = tokenizer(*texts, truncation=True, max_length=max_length, return_attention_mask=False)
+    columns = {name: values for name, values in encoded.items() if name in tokenizer.model_input_names}
+    lengths = [len(ids) for ids in columns["input_ids"]]
+    columns["length"] = lengths
+    columns["full_length"] = _full_lengths(texts, lengths, tokenizer, max_length)
+    return columns
+
+
+def _full_lengths(
+    texts: list[list[str]], lengths: list[int], tokenizer: "PreTrainedTokenizerBase", max_length: int
+) -> list[int]:
+    """Return the lengths before truncation; only rows that fill the maximum are tokenized a second time."""
+    full = list(lengths)
+    rows = [row for row, length in enumerate(lengths) if length >= max_length]
+    if rows:
+        chosen = [[column[row] for row in rows] for column in texts]
+        again = tokenizer(*chosen, truncation=False, return_attention_mask=False, verbose=False)["input_ids"]
+        for row, ids in zip(rows, again, strict=True):
+            full[row] = len(ids)
+    return full
+
+
+class PaddingCollator:
+    """Stacks encoded rows into tensors, padded to the longest row, or to `pad_to` tokens where that is given.
+
+    Returns `input_ids` and the tokenizer's other inputs as int64 of shape (rows, tokens), `attention_mask`, and
+    `labels`: int64 (rows,) for classes, float32 (rows,) for numbers, float32 (rows, classes) for several labels.
+    """
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", pad_to: int | None = None) -> None:
+        self.pad_to = pad_to
+        self.on_the_left = tokenizer.padding_side == "left"
+        self.fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+        self.inputs = [name for name in tokenizer.model_input_names if name != "attention_mask"]
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        lengths = [len(row["input_ids"]) for row in rows]
+        width = self.pad_to or max(lengths)
+        batch = {
+            name: torch.from_numpy(self._stack([row[name] for row in rows], width, self.fill.get(name, 0)))
+            for name in self.inputs
+            if name in rows[0]
+        }
+        batch["attention_mask"] = torch.from_numpy(self._stack([[1] * length for length in lengths], width, 0))
+        if "labels" in rows[0]:
+            labels = np.asarray([row["labels"] for row in rows])
+            batch["labels"] = torch.from_numpy(labels if labels.dtype == np.int64 else labels.astype(np.float32))
+        return batch
+
+    def _stack(self, rows: list[list[int]], width: int, fill: int) -> np.ndarray:
+        stacked = np.full((len(rows), width), fill, dtype=np.int64)
+        for index, row in enumerate(rows):
+            start = width - len(row) if self.on_the_left else 0
+            stacked[index, start : start + len(row)] = row
+        return stacked

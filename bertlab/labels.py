@@ -1,0 +1,240 @@
+"""The one place where labels as written become the ids, vectors or numbers a model is trained on."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bertlab.arguments import DataArguments
+from bertlab.console import notice
+from bertlab.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+# What cross-entropy passes over: rows of a test split whose label is not known.
+NO_LABEL = -100
+# Beyond this many classes with fewer than this many rows each, the column is taken for something else.
+MANY_CLASSES, ROWS_PER_CLASS = 200, 3
+
+DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
+    "binary": ("accuracy", "f1", "matthews_correlation"),
+    SINGLE: ("accuracy", "f1_macro", "matthews_correlation"),
+    MULTI: ("f1_micro", "f1_macro", "accuracy"),
+    REGRESSION: ("pearson", "spearmanr", "mse"),
+}
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """What a label can be: its kind, the class names in the order of their ids, and what merges into what."""
+
+    kind: str
+    class_names: tuple[str, ...]
+    label_map: dict[str, str]
+
+    @property
+    def size(self) -> int:
+        """The number of outputs of the model."""
+        return len(self.class_names) if self.kind != REGRESSION else 1
+
+    def default_metrics(self) -> tuple[str, ...]:
+        """The metrics of this kind of problem; the first one leads."""
+        binary = self.kind == SINGLE and self.size == 2
+        return DEFAULT_METRICS["binary" if binary else self.kind]
+
+
+def decide(
+    train: "Dataset | None",
+    arguments: DataArguments,
+    declared: Sequence[str],
+    model_names: Sequence[str],
+    origin: str,
+) -> LabelSpace:
+    """Return the label space of a run.
+
+    `declared` are class names the data set itself brings; `model_names` those of an already fine-tuned model,
+    whose order wins when they are the same names. Without training rows the model's names are the space.
+
+    Raises:
+        UserError: the training labels are missing, are one class only, or cannot be classes.
+    """
+    written = [] if train is None or "label" not in train.column_names else train["label"][:]
+    if train is not None and not any(label is not None for label in written):
+        raise UserError(f"{origin} has no labels to train on.", "Name the column with --label_column_name.")
+    kind = _kind(written, arguments, model_names)
+    if kind == REGRESSION:
+        return LabelSpace(kind, (), {})
+    label_map = dict(arguments.label_map)
+    wanted = tuple(arguments.class_names) or tuple(declared)
+    found = _names_found(written, label_map, wanted)
+    if not found and not wanted:
+        wanted = tuple(model_names)
+    names = _ordered(found, wanted, model_names)
+    if train is not None and kind == SINGLE:
+        _refuse_unlikely(found, names, len(written), origin)
+    return LabelSpace(kind, names, label_map)
+
+
+def assign(split: "Dataset", space: LabelSpace, origin: str, labels_required: bool) -> "Dataset":
+    """Return a split with `labels` in place of `label`: ids, 0/1 vectors, or numbers.
+
+    Rows of a test split may lack a label: NO_LABEL (NaN in regression) stands there; a split without any label
+    has no `labels` column.
+
+    Raises:
+        UserError: a label is missing where it is required, or is not in the label space.
+    """
+    if "label" not in split.column_names:
+        if labels_required:
+            raise UserError(f"{origin} has no label column.", "Name it with --label_column_name.")
+        return split
+    written, lines = split["label"][:], split["line"][:]
+    ids = {name: index for index, name in enumerate(space.class_names)}
+    values = []
+    for label, line in zip(written, lines, strict=True):
+        # -1 means "not known" in GLUE's test splits, unless the training data knows a class of that name.
+        unknown = label is None or (label == "-1" and space.kind != REGRESSION and resolve(label, space) not in ids)
+        if unknown and labels_required:
+            raise UserError(
+                f"{_where(origin, line)}: the label is missing.", "--on_missing drop leaves such rows out."
+            )
+        values.append(_missing(space) if unknown else _value(label, space, ids, _where(origin, line)))
+    split = split.remove_columns("label")
+    if all(_is_missing(value) for value in values):
+        return split
+    return split.add_column("labels", _column(values, space))
+
+
+def resolve(label: str, space: LabelSpace) -> str:
+    """Return the class name a written label stands for: mapped, itself, or the name at that id."""
+    return _resolve(label, space.label_map, space.class_names)
+
+
+def balance(labels: Iterable[int], class_names: Sequence[str]) -> dict[str, int]:
+    """Return the number of rows per class name, in the order of the ids."""
+    counts = Counter(label for label in labels if label != NO_LABEL)
+    return {name: counts.get(index, 0) for index, name in enumerate(class_names)}
+
+
+def _resolve(label: str, label_map: dict[str, str], names: Sequence[str]) -> str:
+    if label in label_map:
+        return label_map[label]
+    if label in names or not names:
+        return label
+    return names[int(label)] if label.isdecimal() and int(label) < len(names) else label
+
+
+def _kind(written: Sequence[Any], arguments: DataArguments, model_names: Sequence[str]) -> str:
+    asked = REGRESSION if arguments.do_regression else arguments.problem_type
+    lists = any(isinstance(label, list) for label in written)
+    if asked in (SINGLE, REGRESSION) and lists:
+        raise UserError(f"--problem_type {asked}: the labels are lists.", "Use multi_label_classification.")
+    if asked != "auto":
+        return asked
+    if lists:
+        return MULTI
+    if written and not arguments.class_names and _are_decimals(written):
+        notice("the labels are decimal numbers: this is a regression (--problem_type says otherwise).")
+        return REGRESSION
+    return SINGLE
+
+
+def _are_decimals(written: Sequence[str | None]) -> bool:
+    numbers = [_as_number(label) for label in written if label is not None]
+    return all(n is not None for n in numbers) and any(n is not None and n != int(n) for n in numbers)
+
+
+def _as_number(label: str) -> float | None:
+    try:
+        number = float(label)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _names_found(written: Sequence[Any], label_map: dict[str, str], names: Sequence[str]) -> set[str]:
+    flat = (one for label in written for one in (label if isinstance(label, list) else [label]) if one is not None)
+    return {_resolve(label, label_map, names) for label in set(flat)}
+
+
+def _ordered(found: set[str], wanted: Sequence[str], model_names: Sequence[str]) -> tuple[str, ...]:
+    """Return class names in the model's order if they are the model's, else as declared, else sorted."""
+    names = set(wanted) or found
+    if set(model_names) == names:
+        return tuple(model_names)
+    if wanted:
+        unexpected = sorted(found - set(wanted))
+        if unexpected:
+            raise UserError(
+                f"the training data has the label {unexpected[0]!r}, which is not among {', '.join(wanted)}.",
+                did_you_mean(unexpected[0], wanted) + " Or name it with --class_names or --label_map.",
+            )
+        return tuple(wanted)
+    if all(_as_number(name) is not None for name in names):
+        return tuple(sorted(names, key=float))
+    return tuple(sorted(names))
+
+
+def _refuse_unlikely(found: set[str], names: Sequence[str], rows: int, origin: str) -> None:
+    if len(found) < 2:
+        raise UserError(
+            f"{origin}: every row has the label {names[0]!r}; there is nothing to learn.", "Check the label column."
+        )
+    folded = Counter(name.casefold() for name in names)
+    twins = [name for name in names if folded[name.casefold()] > 1]
+    if twins:
+        raise UserError(
+            f"{origin}: the labels {' and '.join(map(repr, twins[:2]))} differ in case only.",
+            f"Merge them with --label_map {twins[1]}={twins[0]}.",
+        )
+    if len(names) > MANY_CLASSES and rows < ROWS_PER_CLASS * len(names):
+        raise UserError(
+            f"{origin}: {len(names)} different labels in {rows} rows; that is hardly a class column.",
+            "Name the right one with --label_column_name, or pass --do_regression.",
+        )
+
+
+def _value(label: Any, space: LabelSpace, ids: dict[str, int], where: str) -> Any:
+    if space.kind == REGRESSION:
+        number = _as_number(label)
+        if number is None:
+            raise UserError(f"{where}: the label {label!r} is not a finite number.", "Regression needs numbers.")
+        return number
+    if space.kind == SINGLE:
+        return _id(label, space, ids, where)
+    chosen = {_id(one, space, ids, where) for one in (label if isinstance(label, list) else [label])}
+    return [float(index in chosen) for index in range(space.size)]
+
+
+def _id(label: Any, space: LabelSpace, ids: dict[str, int], where: str) -> int:
+    if isinstance(label, list):
+        raise UserError(f"{where}: the label is a list.", "Use --problem_type multi_label_classification.")
+    name = resolve(label, space)
+    if name not in ids:
+        hint = did_you_mean(name, space.class_names) + " --label_map merges or renames labels."
+        raise UserError(f"{where}: the label {label!r} does not occur in training.", hint)
+    return ids[name]
+
+
+def _missing(space: LabelSpace) -> Any:
+    if space.kind == REGRESSION:
+        return math.nan
+    return NO_LABEL if space.kind == SINGLE else [float(NO_LABEL)] * space.size
+
+
+def _is_missing(value: Any) -> bool:
+    first = value[0] if isinstance(value, list) else value
+    return first == NO_LABEL or first != first
+
+
+def _column(values: list[Any], space: LabelSpace) -> Any:
+    return np.asarray(values, dtype=np.int64) if space.kind == SINGLE else values
+
+
+def _where(origin: str, line: int) -> str:
+    return f"{origin}, line {line}" if line else origin

@@ -1,0 +1,113 @@
+"""Recipes: flat YAML files under configs/ whose keys are exactly the flags."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bertlab.errors import UserError, did_you_mean
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+# configs/accelerate says where a run takes place and configs/sweeps ranges of values: neither is a recipe.
+RECIPE_FOLDERS = ("tasks", "nsp", "demo", "presets")
+
+
+class _TextLoader(yaml.BaseLoader):
+    """YAML whose scalars stay text, so that 2e-5 is not a string by accident nor `no` a boolean."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key_node.value!r} is given twice", problem_mark=key_node.start_mark
+                )
+            seen.add(str(key_node.value))
+        return super().construct_mapping(node, deep)
+
+
+def recipe_names() -> list[str]:
+    """Return every recipe as folder/name, in order."""
+    files = (path for folder in RECIPE_FOLDERS for path in sorted((CONFIGS / folder).rglob("*.yaml")))
+    return [path.relative_to(CONFIGS).with_suffix("").as_posix() for path in files]
+
+
+def find_recipe(name: str) -> Path:
+    """Return the file of a recipe named as `cola`, `tasks/cola` or by a path.
+
+    Raises:
+        UserError: no recipe has that name.
+    """
+    folders = ("", *RECIPE_FOLDERS)
+    for candidate in [Path(name), *(CONFIGS / folder / f"{name}.yaml" for folder in folders)]:
+        if candidate.suffix in {".yaml", ".yml"} and candidate.is_file():
+            return candidate
+    names = recipe_names()
+    raise UserError(f"there is no recipe {name!r}.", did_you_mean(name, [*names, *(n.split("/")[-1] for n in names)]))
+
+
+def find_task(name: str) -> Path:
+    """Return configs/tasks/NAME.yaml.
+
+    Raises:
+        UserError: there is no such task.
+    """
+    path = CONFIGS / "tasks" / f"{name}.yaml"
+    known = sorted(p.stem for p in (CONFIGS / "tasks").glob("*.yaml"))
+    # GLUE's own writing (CoLA, MNLI, STS-B) is accepted as well.
+    folded = name.casefold().replace("-", "")
+    if not path.is_file() and folded in known:
+        path = path.with_name(f"{folded}.yaml")
+    if not path.is_file():
+        raise UserError(f"--task {name}: there is no such task.", did_you_mean(name, known))
+    return path
+
+
+def read_recipe(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield (key, values) of a recipe; a mapping becomes values of the form key=value.
+
+    Raises:
+        UserError: the file is missing, is not YAML, is not one flat mapping, or has a key twice or without value.
+    """
+    recipe = _load_yaml(path)
+    for key, value in recipe.items():
+        where = f"{path}, key {key!r}"
+        if isinstance(value, dict):
+            values = [f"{name}={_scalar(item, where)}" for name, item in value.items()]
+        elif isinstance(value, list):
+            values = [_scalar(item, where) for item in value]
+        else:
+            values = [_scalar(value, where)]
+        if values == [""]:
+            raise UserError(f"{where}: no value.", "Delete the line to use the default.")
+        yield str(key), values
+
+
+def header(path: Path) -> str:
+    """Return the first comment line of a recipe: what it is."""
+    first = path.read_text(encoding="utf-8").splitlines()[:1]
+    return first[0].lstrip("# ").strip() if first and first[0].startswith("#") else ""
+
+
+def _load_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.yaml")]) if path.parent.is_dir() else ""
+        raise UserError(f"--config {path}: no such file.", near)
+    try:
+        with path.open(encoding="utf-8") as stream:
+            recipe = yaml.load(stream, Loader=_TextLoader)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{path}{line}: {error.problem}.", "A recipe is flat YAML: flag: value.") from error
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path}: not readable as YAML ({error}).", "A recipe is flat YAML: flag: value.") from error
+    if not isinstance(recipe, dict):
+        raise UserError(f"{path}: not a mapping of flags to values.", "Write one 'flag: value' per line.")
+    return recipe
+
+
+def _scalar(value: Any, where: str) -> str:
+    if isinstance(value, (dict, list)):
+        raise UserError(f"{where}: nested values are not allowed.", "A recipe is flat: its keys are the flags.")
+    return str(value)

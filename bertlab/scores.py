@@ -1,0 +1,260 @@
+"""Metric functions in plain numpy, each of which can also score many weighted samples at once.
+
+A metric here is a function of how often each (prediction, reference) pair occurs, so it is written once, for
+examples that carry weights: weights of one give the plain score, the counts of a resample give a bootstrap value.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bertlab.errors import UserError, did_you_mean
+
+Array = npt.NDArray[Any]
+Weighted = Callable[[Array, Array, Array], Array]
+Quotient = Callable[[Array, Array, Array], Array]
+
+SINGLE_LABEL = "single_label_classification"
+MULTI_LABEL = "multi_label_classification"
+REGRESSION = "regression"
+
+
+@dataclass(frozen=True)
+class MetricFunction:
+    """One metric: called with predictions and references it returns a float.
+
+    `weighted(predictions, references, weights)` takes weights of shape (samples, n), counts of each example, and
+    returns (samples,) scores. `problem_types` are the values of a model's `config.problem_type` that it fits, and
+    `two_classes` is set where class 1 is the positive class of two.
+    """
+
+    name: str
+    weighted: Weighted
+    problem_types: tuple[str, ...]
+    greater_is_better: bool = True
+    two_classes: bool = False
+
+    def __call__(self, predictions: npt.ArrayLike, references: npt.ArrayLike) -> float:
+        """Return the score of (n,) class ids or values, or of (n, labels) arrays of 0 and 1; nan when n is 0.
+
+        Raises ValueError for shapes that differ or that the metric is not made for, UserError when `two_classes`
+        is set and there are more.
+        """
+        predicted, actual = np.asarray(predictions), np.asarray(references)
+        if predicted.shape != actual.shape or predicted.ndim not in (1, 2):
+            shapes = f"predictions {predicted.shape} and references {actual.shape}"
+            raise ValueError(f"{self.name}: {shapes} do not match")
+        if len(actual) == 0:
+            return float("nan")
+        self._check_kind(predicted, actual)
+        return float(self.weighted(predicted, actual, np.ones((1, len(actual))))[0])
+
+    def _check_kind(self, predictions: Array, references: Array) -> None:
+        multi_label = references.ndim == 2
+        if multi_label and MULTI_LABEL not in self.problem_types:
+            raise ValueError(f"{self.name} is not made for multi-label arrays of shape {references.shape}")
+        if not multi_label and self.problem_types == (MULTI_LABEL,):
+            raise ValueError(f"{self.name} needs multi-label arrays of shape (n, labels)")
+        if not multi_label and not self.two_classes:
+            return
+        if not (np.isin(predictions, (0, 1)).all() and np.isin(references, (0, 1)).all()):
+            if multi_label:
+                raise ValueError(f"{self.name} needs multi-label arrays of 0 and 1")
+            raise _needs_two_classes(self.name, int(max(predictions.max(), references.max())) + 1)
+
+
+class ClassCounts(NamedTuple):
+    """How many examples of each class are right, predicted and actual: (samples, classes) each."""
+
+    hits: Array
+    predicted: Array
+    actual: Array
+    averaged: Array
+
+
+def metric_function(name: str) -> MetricFunction:
+    """Return the metric called `name`; an unknown name is a UserError that names the nearest."""
+    if name not in METRICS:
+        raise UserError(f"There is no metric called {name!r}.", did_you_mean(name, METRICS))
+    return METRICS[name]
+
+
+def check_metrics(names: Iterable[str], problem_type: str, num_labels: int) -> None:
+    """Raise a UserError, before anything is trained, for a metric that is unknown or does not fit the task.
+
+    `problem_type` is one of the three values of a transformers `config.problem_type`.
+    """
+    for name in names:
+        metric = metric_function(name)
+        if problem_type not in metric.problem_types:
+            fitting = [other for other, row in METRICS.items() if problem_type in row.problem_types]
+            raise UserError(
+                f"Metric {name!r} is for {' or '.join(metric.problem_types)}, and this task is {problem_type}.",
+                f"Choose from: {', '.join(fitting)}.",
+            )
+        if metric.two_classes and num_labels != 2:
+            raise _needs_two_classes(name, num_labels)
+
+
+def _needs_two_classes(name: str, classes: int) -> UserError:
+    instead = f"Use {name}_macro" + (" or f1_micro." if name == "f1" else ".")
+    return UserError(f"Metric {name!r} scores class 1 against class 0, and this task has {classes} classes.", instead)
+
+
+def _class_counts(predictions: Array, references: Array, weights: Array) -> ClassCounts:
+    if references.ndim == 2:
+        predicted, actual = (predictions != 0).astype(float), (references != 0).astype(float)
+        hits = weights @ (predicted * actual)
+        return ClassCounts(hits, weights @ predicted, weights @ actual, np.ones(hits.shape, dtype=bool))
+    classes, codes = np.unique(np.concatenate([predictions, references]), return_inverse=True)
+    predicted, actual = np.split(codes, 2)
+    right = predicted == actual
+    hits = _tally(actual[right], weights[:, right], len(classes))
+    times_predicted, times_actual = (_tally(ids, weights, len(classes)) for ids in (predicted, actual))
+    # As in scikit-learn, a class that is neither predicted nor present has no share in a macro average.
+    return ClassCounts(hits, times_predicted, times_actual, (times_predicted + times_actual) > 0)
+
+
+def _tally(ids: Array, weights: Array, classes: int) -> Array:
+    # A loop over samples: one-hot columns would need n x classes floats, gigabytes for 50,000 rows of 1,000 classes.
+    return np.stack([np.bincount(ids, weights=row, minlength=classes) for row in weights])
+
+
+def _ratio(numerator: Array, denominator: Array) -> Array:
+    """Divide, with 0.0 where the denominator is 0 (scikit-learn's `zero_division=0`, without its warning)."""
+    return np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=denominator > 0)
+
+
+def _f1(hits: Array, predicted: Array, actual: Array) -> Array:
+    return _ratio(2 * hits, predicted + actual)
+
+
+def _precision(hits: Array, predicted: Array, actual: Array) -> Array:
+    return _ratio(hits, predicted)
+
+
+def _recall(hits: Array, predicted: Array, actual: Array) -> Array:
+    return _ratio(hits, actual)
+
+
+def _of_class_1(quotient: Quotient) -> Weighted:
+    def weighted(predictions: Array, references: Array, weights: Array) -> Array:
+        predicted, actual = predictions == 1, references == 1
+        return quotient(weights @ (predicted & actual), weights @ predicted, weights @ actual)
+
+    return weighted
+
+
+def _macro(quotient: Quotient) -> Weighted:
+    def weighted(predictions: Array, references: Array, weights: Array) -> Array:
+        counts = _class_counts(predictions, references, weights)
+        per_class = quotient(counts.hits, counts.predicted, counts.actual)
+        return _ratio((per_class * counts.averaged).sum(axis=1), counts.averaged.sum(axis=1))
+
+    return weighted
+
+
+def _micro(quotient: Quotient) -> Weighted:
+    def weighted(predictions: Array, references: Array, weights: Array) -> Array:
+        counts = _class_counts(predictions, references, weights)
+        return quotient(*(column.sum(axis=1) for column in counts[:3]))
+
+    return weighted
+
+
+def _f1_samples(predictions: Array, references: Array, weights: Array) -> Array:
+    predicted, actual = predictions != 0, references != 0
+    per_example = _f1((predicted & actual).sum(axis=1), predicted.sum(axis=1), actual.sum(axis=1))
+    return weights @ per_example / weights.sum(axis=1)
+
+
+def _accuracy(predictions: Array, references: Array, weights: Array) -> Array:
+    """Share of exact matches; for multi-label rows all labels must match (subset accuracy)."""
+    right = predictions == references
+    if right.ndim == 2:
+        right = right.all(axis=1)
+    return weights @ right / weights.sum(axis=1)
+
+
+def _matthews_correlation(predictions: Array, references: Array, weights: Array) -> Array:
+    """Gorodkin's multi-class form (2004), which for two classes is Matthews' (1975)."""
+    counts = _class_counts(predictions, references, weights)
+    total, right = weights.sum(axis=1), counts.hits.sum(axis=1)
+    covariance = right * total - (counts.predicted * counts.actual).sum(axis=1)
+    spread = [total**2 - (side**2).sum(axis=1) for side in (counts.predicted, counts.actual)]
+    return _ratio(covariance, np.sqrt(spread[0]) * np.sqrt(spread[1]))
+
+
+def _mse(predictions: Array, references: Array, weights: Array) -> Array:
+    difference = predictions.astype(float) - references.astype(float)
+    return weights @ difference**2 / weights.sum(axis=1)
+
+
+def _pearson(predictions: Array, references: Array, weights: Array) -> Array:
+    if not (np.isfinite(predictions).all() and np.isfinite(references).all()):
+        return np.full(len(weights), np.nan)
+    x, y = _standardised(predictions), _standardised(references)
+    total = weights.sum(axis=1)
+    sums = weights @ np.column_stack([x, y, x * x, y * y, x * y])
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = (sums / total[:, None]).T
+    spread_x, spread_y = _spread(mean_xx, mean_x), _spread(mean_yy, mean_y)
+    return np.clip(_ratio(mean_xy - mean_x * mean_y, np.sqrt(spread_x) * np.sqrt(spread_y)), -1.0, 1.0)
+
+
+def _standardised(values: Array) -> Array:
+    """Shift to mean 0 and scale to a largest size of 1, so that sums of squares neither cancel nor overflow."""
+    shifted = values.astype(float) - float(values[0])
+    shifted -= shifted.mean()
+    largest = np.abs(shifted).max()
+    return shifted / largest if largest > 0 else shifted
+
+
+def _spread(mean_of_squares: Array, mean: Array) -> Array:
+    # Rounding leaves a variance of about 1e-16 to a resample that is constant. All the examples together have 1/n
+    # or more, since one of them has size 1, so that this bound never touches the plain score.
+    variance = mean_of_squares - mean**2
+    return np.where(variance > 1e-14, variance, 0.0)
+
+
+def _spearmanr(predictions: Array, references: Array, weights: Array) -> Array:
+    """Pearson correlation of ranks, ties at their average rank, ranked anew within each weighted sample."""
+    if not (np.isfinite(predictions).all() and np.isfinite(references).all()):
+        return np.full(len(weights), np.nan)
+    groups = [np.unique(side, return_inverse=True)[1] for side in (predictions, references)]
+    scores = np.empty(len(weights))
+    for sample, counts in enumerate(weights):
+        x, y = (_centred_ranks(group, counts) for group in groups)
+        spread = np.sqrt(counts @ (x * x)) * np.sqrt(counts @ (y * y))
+        scores[sample] = counts @ (x * y) / spread if spread > 0 else 0.0
+    return np.clip(scores, -1.0, 1.0)
+
+
+def _centred_ranks(group: Array, counts: Array) -> Array:
+    # The groups are numbered in order of value, so the ranks of a resample are a running sum: no sorting, which
+    # for 1,000 resamples of 50,000 rows is the difference between one second and ten.
+    sizes = np.bincount(group, weights=counts)
+    ranks = np.cumsum(sizes) - (sizes - 1) / 2
+    return (ranks - (counts.sum() + 1) / 2)[group]
+
+
+_CLASSES = (SINGLE_LABEL, MULTI_LABEL)
+_ROWS = (
+    MetricFunction("matthews_correlation", _matthews_correlation, (SINGLE_LABEL,)),
+    MetricFunction("accuracy", _accuracy, _CLASSES),
+    MetricFunction("f1", _of_class_1(_f1), (SINGLE_LABEL,), two_classes=True),
+    MetricFunction("precision", _of_class_1(_precision), (SINGLE_LABEL,), two_classes=True),
+    MetricFunction("recall", _of_class_1(_recall), (SINGLE_LABEL,), two_classes=True),
+    MetricFunction("f1_macro", _macro(_f1), _CLASSES),
+    MetricFunction("f1_micro", _micro(_f1), _CLASSES),
+    MetricFunction("precision_macro", _macro(_precision), _CLASSES),
+    MetricFunction("recall_macro", _macro(_recall), _CLASSES),
+    MetricFunction("f1_samples", _f1_samples, (MULTI_LABEL,)),
+    MetricFunction("pearson", _pearson, (REGRESSION,)),
+    MetricFunction("spearmanr", _spearmanr, (REGRESSION,)),
+    MetricFunction("mse", _mse, (REGRESSION,), greater_is_better=False),
+)
+METRICS: dict[str, MetricFunction] = {row.name: row for row in _ROWS}
+GREATER_IS_BETTER: dict[str, bool] = {"loss": False} | {row.name: row.greater_is_better for row in _ROWS}

@@ -1,0 +1,346 @@
+"""From the Hub, a known folder or local files to raw splits that all look alike.
+
+Whatever the source, every row of every split becomes:
+
+    idx        int64           its number in the split, from 0: the order of predictions
+    line       int64           where it stands in its file, for messages (0 on the Hub)
+    text       string          the first segment, None where it is missing
+    text_pair  string          the second segment, in pair tasks only
+    label      string          the label as written, None where there is none; a list in multi-label data
+    source     string          the group for the report, where one is named
+"""
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertlab import hub, layouts, readers
+from bertlab.arguments import DataArguments
+from bertlab.errors import UserError, did_you_mean
+from bertlab.files import file_digest
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
+
+# A tag starts with a letter, so that "x < 3" and "<3" stay; it becomes a space, or two words would run together.
+TAG = re.compile(r"</?[A-Za-z][^<>]*>")
+PAIR_COLUMNS = (
+    ("sentence1", "sentence2"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("premise", "hypothesis"),
+)
+TEXT_COLUMNS = ("sentence", "text", "review", "content")
+LABEL_COLUMNS = ("label", "labels")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a source are read, and how the text is joined and cleaned."""
+
+    text: tuple[str, ...]
+    joiner: str | None
+    label: str | None
+    source: str | None
+    clean: tuple[str, ...]
+
+    @property
+    def is_pair(self) -> bool:
+        return len(self.text) == 2 and self.joiner is None
+
+
+@dataclass(frozen=True)
+class SplitFile:
+    """One local file of a split and how it is written."""
+
+    path: Path
+    delimiter: str | None = None
+    quoting: str = "auto"
+    headerless: tuple[str, ...] | None = None
+    encoding: str | None = None
+
+    def reading(self) -> dict[str, Any]:
+        """Return the keyword arguments of the readers."""
+        return {
+            "delimiter": self.delimiter,
+            "quoting": self.quoting,
+            "columns": self.headerless,
+            "encoding": self.encoding,
+        }
+
+
+@dataclass(frozen=True)
+class RawData:
+    """Raw splits by name, and the names of files or data set they came from (for messages and run.json)."""
+
+    splits: dict[str, "Dataset"]
+    origin: dict[str, str]
+    class_names: tuple[str, ...]
+    columns: Columns
+
+
+def read(arguments: DataArguments, cache_dir: str | None, token: str | None) -> RawData:
+    """Read every split of the run's source.
+
+    Raises:
+        UserError: no source is named, or something in it cannot be read.
+    """
+    if arguments.train_file or arguments.validation_file or arguments.test_file:
+        return _from_files(_named_files(arguments), arguments, cache_dir)
+    if arguments.data_dir:
+        return _from_layout(arguments, cache_dir)
+    if arguments.dataset_name:
+        return _from_hub(arguments, cache_dir, token)
+    raise UserError(
+        "there is no data to work on.",
+        "Name a --task, a --train_file, a --dataset_name, or --data_dir with --data_layout.",
+    )
+
+
+def canonical_rows(file: SplitFile, columns: Columns, digest: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file in the form described at the top of this module.
+
+    `digest` is the file's content hash: it makes the cache of `datasets` follow the content, not the name.
+    """
+    for index, row in enumerate(readers.read_rows(file.path, **file.reading())):
+        yield _canonical(row.values, columns, index, row.line)
+
+
+def _canonical(values: dict[str, Any], columns: Columns, index: int, line: int) -> dict[str, Any]:
+    texts = [_clean(values.get(name), columns.clean) for name in columns.text]
+    row: dict[str, Any] = {"idx": index, "line": line}
+    if columns.is_pair:
+        row["text"], row["text_pair"] = texts
+    else:
+        row["text"] = None if None in texts else (columns.joiner or " ").join(texts)  # type: ignore[arg-type]
+    if columns.label is not None:
+        row["label"] = label_text(values.get(columns.label))
+    if columns.source is not None:
+        row["source"] = str(values.get(columns.source) or "")
+    return row
+
+
+def label_text(value: Any) -> str | list[str] | None:
+    """Return a label as written: 1, 1.0 and "1" are the same label, and an empty cell is none."""
+    if isinstance(value, (list, tuple)):
+        return [text for text in map(label_text, value) if isinstance(text, str)]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = "" if value is None else str(value).strip()
+    return text or None
+
+
+def _clean(value: Any, how: Sequence[str]) -> str | None:
+    text = "" if value is None else str(value)
+    if "html" in how:
+        text = html.unescape(TAG.sub(" ", text))
+    if "whitespace" in how:
+        text = " ".join(text.split())
+    return text if text.strip() else None
+
+
+def _named_files(arguments: DataArguments) -> dict[str, SplitFile]:
+    validation, test = arguments.validation_split_name or ["validation"], arguments.test_split_name or ["test"]
+    paths = {
+        arguments.train_split_name: arguments.train_file,
+        validation[0]: arguments.validation_file,
+        test[0]: arguments.test_file,
+    }
+    return {
+        split: SplitFile(Path(path), arguments.delimiter, arguments.quoting, None, arguments.encoding)
+        for split, path in paths.items()
+        if path
+    }
+
+
+def _from_layout(arguments: DataArguments, cache_dir: str | None) -> RawData:
+    if not arguments.data_layout:
+        raise UserError(
+            "--data_dir says where the files are, but not how they are laid out.",
+            f"Name a --task or a --data_layout: {', '.join(layouts.LAYOUTS)}; or give --train_file.",
+        )
+    layout = layouts.find_layout(arguments.data_layout)
+    files = {
+        split: SplitFile(path, "\t", "none", layout.headerless.get(split), arguments.encoding)
+        for split, path in layouts.find_files(layout, Path(arguments.data_dir or "")).items()
+        if split not in arguments.remove_splits
+    }
+    columns = Columns(layout.text, None, layout.label, layout.source, tuple(arguments.clean))
+    return _read_files(files, columns, cache_dir)
+
+
+def _from_files(files: dict[str, SplitFile], arguments: DataArguments, cache_dir: str | None) -> RawData:
+    first = next(iter(files.values()))
+    names = readers.column_names(first.path, **first.reading())
+    return _read_files(files, choose_columns(names, arguments, str(first.path)), cache_dir)
+
+
+def _read_files(files: dict[str, SplitFile], columns: Columns, cache_dir: str | None) -> RawData:
+    splits = {split: _read_file(file, columns, cache_dir) for split, file in files.items()}
+    return RawData(splits, {split: str(file.path) for split, file in files.items()}, (), columns)
+
+
+def _read_file(file: SplitFile, columns: Columns, cache_dir: str | None) -> "Dataset":
+    from datasets import Dataset
+    from datasets.exceptions import DatasetGenerationError
+
+    names = readers.column_names(file.path, **file.reading())
+    _require(names, columns, str(file.path))
+    # An evaluation or test file without its label or source column is read without it.
+    label = columns.label if columns.label in names else None
+    source = columns.source if columns.source in names else None
+    columns = Columns(columns.text, columns.joiner, label, source, columns.clean)
+    try:
+        split = Dataset.from_generator(
+            canonical_rows,
+            gen_kwargs={"file": file, "columns": columns, "digest": file_digest(file.path)},
+            features=_features(columns, multi_label=_first_label_is_list(file, label)),
+            cache_dir=cache_dir,
+        )
+    except DatasetGenerationError as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        raise UserError(
+            f"{file.path}: a value does not fit its column: {cause}.", "Labels must be all lists or none."
+        ) from error
+    if len(split) == 0:
+        raise UserError(f"{file.path} has a header but no rows.", "Give a file with data.")
+    return split
+
+
+def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -> Columns:
+    """Return which of a source's columns are text, label and source.
+
+    Raises:
+        UserError: a named column is not there, or the text column cannot be told.
+    """
+    text = tuple(name for given in arguments.text_column_names for name in _comma_list(given, names))
+    label = arguments.label_column_name or next((name for name in LABEL_COLUMNS if name in names), None)
+    for column in (*text, *filter(None, [arguments.label_column_name, arguments.source_column_name])):
+        if column not in names:
+            raise UserError(f"{where} has no column {column!r}.", _columns_hint(column, names))
+    if not text:
+        text = _guess_text(names, label, arguments, where)
+    if label in text:
+        raise UserError(f"the column {label!r} is named as text and as label.", f"{where} has {', '.join(names)}.")
+    joiner = arguments.text_column_delimiter
+    if len(text) > 2 and joiner is None:
+        joiner = " "
+    return Columns(text, joiner, label, arguments.source_column_name, tuple(arguments.clean))
+
+
+def _guess_text(names: Sequence[str], label: str | None, arguments: DataArguments, where: str) -> tuple[str, ...]:
+    for pair in PAIR_COLUMNS:
+        if set(pair) <= set(names):
+            return pair
+    left = [n for n in names if n not in (label, arguments.source_column_name, *arguments.remove_columns)]
+    known = [name for name in TEXT_COLUMNS if name in left]
+    if len(known) == 1 or len(left) == 1:
+        return ((known or left)[0],)
+    raise UserError(
+        f"{where} has the columns {', '.join(names)}: which holds the text?", "Say so with --text_column_names."
+    )
+
+
+def _comma_list(given: str, names: Sequence[str]) -> list[str]:
+    """Accept `a,b` for two columns, as Hugging Face's scripts do, unless a column really has that name."""
+    return [given] if given in names else [part.strip() for part in given.split(",")]
+
+
+def _require(names: Sequence[str], columns: Columns, where: str) -> None:
+    for column in columns.text:
+        if column not in names:
+            raise UserError(f"{where} has no column {column!r}.", _columns_hint(column, names))
+
+
+def _columns_hint(column: str, names: Sequence[str]) -> str:
+    near = did_you_mean(column, names)
+    other = " If that looks like a whole line, the delimiter is another: --delimiter." if len(names) == 1 else ""
+    return (near if near.startswith("Did") else f"It has {', '.join(names)}.") + other
+
+
+def _first_label_is_list(file: SplitFile, label: str | None) -> bool:
+    if label is None:
+        return False
+    first = next(iter(readers.read_rows(file.path, **file.reading())), None)
+    return first is not None and isinstance(first.values.get(label), list)
+
+
+def _features(columns: Columns, multi_label: bool) -> "Features":
+    from datasets import Features, List
+    from datasets import Value as Type
+
+    features: dict[str, Any] = {"idx": Type("int64"), "line": Type("int64"), "text": Type("string")}
+    if columns.is_pair:
+        features["text_pair"] = Type("string")
+    if columns.label is not None:
+        features["label"] = List(Type("string")) if multi_label else Type("string")
+    if columns.source is not None:
+        features["source"] = Type("string")
+    return Features(features)
+
+
+def _from_hub(arguments: DataArguments, cache_dir: str | None, token: str | None) -> RawData:
+    from datasets import DatasetDict, load_dataset
+
+    name = arguments.dataset_name or ""
+    try:
+        loaded = load_dataset(name, arguments.dataset_config_name, cache_dir=cache_dir, token=token)
+    except Exception as error:  # the Hub's libraries raise a dozen types; all mean: not loaded
+        raise hub.dataset_error(name, error) from error
+    if not isinstance(loaded, DatasetDict):
+        raise UserError(f"the data set {name} has no splits.", "Give --dataset_config_name.")
+    splits = {split: data for split, data in loaded.items() if split not in arguments.remove_splits}
+    return from_dataset_dict(splits, arguments, name)
+
+
+def from_dataset_dict(loaded: dict[str, "Dataset"], arguments: DataArguments, name: str) -> RawData:
+    """Return the raw splits of data sets that are already in memory or on disk, labels as their names."""
+    reference = loaded.get(arguments.train_split_name) or next(iter(loaded.values()))
+    columns = choose_columns(reference.column_names, arguments, f"the data set {name}")
+    features = reference.features
+    names = getattr(features.get(columns.label or ""), "names", None) or getattr(
+        getattr(features.get(columns.label or ""), "feature", None), "names", ()
+    )
+    splits = {split: _canonical_split(data, columns, tuple(names)) for split, data in loaded.items()}
+    return RawData(splits, dict.fromkeys(splits, name), tuple(names), columns)
+
+
+def _canonical_split(data: "Dataset", columns: Columns, names: tuple[str, ...]) -> "Dataset":
+    from datasets import List
+
+    label = columns.label if columns.label in data.column_names else None
+    here = Columns(columns.text, columns.joiner, label, columns.source, columns.clean)
+    multi_label = label is not None and isinstance(data.features[label], List)
+
+    def to_name(value: Any) -> Any:
+        if isinstance(value, list):
+            return [to_name(item) for item in value]
+        return names[value] if names and isinstance(value, int) and 0 <= value < len(names) else value
+
+    def convert(batch: dict[str, list[Any]], indices: list[int]) -> dict[str, list[Any]]:
+        rows = []
+        for position, index in enumerate(indices):
+            values = {name: column[position] for name, column in batch.items()}
+            if label is not None:
+                values[label] = to_name(values[label])
+            rows.append(_canonical(values, here, index, 0))
+        return {name: [row[name] for row in rows] for name in rows[0]}
+
+    return data.map(
+        convert,
+        batched=True,
+        with_indices=True,
+        remove_columns=data.column_names,
+        features=_features(here, multi_label),
+        desc="Reading",
+    )
+
+
+def rows_of(split: "Dataset", columns: Iterable[str]) -> dict[str, list[Any]]:
+    """Return whole columns of a split as Python lists."""
+    return {name: split[name][:] for name in columns if name in split.column_names}

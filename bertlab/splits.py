@@ -1,0 +1,58 @@
+"""Cutting report, selection and test splits off the training rows: seeded, disjoint, stratified."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bertlab.errors import UserError
+
+
+def cut(
+    groups: Sequence[int],
+    classes: Sequence[int] | None,
+    fractions: Mapping[str, float],
+    *,
+    shuffle: bool,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """Return the row numbers, in order, of each named part and of what is left, `train`.
+
+    `groups` holds one number per row: rows of one group stay together (give each row its own to cut freely).
+    `classes` holds the class id of each row to keep the balance in every part, or None. A part of fraction f of n
+    groups has ceil(f·n) groups, as in scikit-learn; without `shuffle` parts are cut from the end.
+
+    Raises:
+        UserError: a part would be empty, or a class has too few rows to appear in every part.
+    """
+    _, first_row, group_of_row = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    strata = None if classes is None else np.asarray(classes)[first_row]
+    left = np.arange(len(first_row))
+    total = len(left)
+    parts: dict[str, np.ndarray] = {}
+    for name, fraction in fractions.items():
+        if fraction <= 0:
+            continue
+        size = int(np.ceil(fraction * total))
+        if size >= len(left):
+            raise UserError(f"--{name}_fraction {fraction:g} leaves no training rows.", "Make the fractions smaller.")
+        left, parts[name] = _cut_one(left, strata, size, shuffle, seed, name)
+    parts["train"] = left
+    return {name: np.flatnonzero(np.isin(group_of_row, chosen)) for name, chosen in parts.items()}
+
+
+def _cut_one(
+    left: np.ndarray, strata: np.ndarray | None, size: int, shuffle: bool, seed: int, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    if not shuffle:
+        return left[:-size], left[-size:]
+    from sklearn.model_selection import train_test_split
+
+    try:
+        return train_test_split(
+            left, test_size=size, random_state=seed, stratify=None if strata is None else strata[left]
+        )
+    except ValueError as error:
+        raise UserError(
+            f"--{name}_fraction: the classes cannot be kept in balance ({error}).",
+            "Pass --no_stratify, or merge rare classes with --label_map.",
+        ) from error

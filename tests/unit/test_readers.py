@@ -1,0 +1,464 @@
+"""Every format gives the same rows, and a file that cannot be read so is refused with its place and a way out."""
+
+import csv
+import datetime
+import decimal
+import gzip
+import json
+import math
+import os
+import subprocess
+import sys
+import tracemalloc
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from bertlab import readers
+from bertlab.errors import UserError
+from bertlab.readers import Row, column_names, read_rows
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_bytes(text.encode())
+    return path
+
+
+def values(path: Path, **options: Any) -> list[dict[str, Any]]:
+    return [row.values for row in read_rows(path, **options)]
+
+
+def refusal(path: Path, **options: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        list(read_rows(path, **options))
+    return str(caught.value)
+
+
+def in_parquet(path: Path, **columns: Any) -> Path:
+    parquet.write_table(pyarrow.table(columns), path)
+    return path
+
+
+# Delimited text
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.txt", "a.csv.gz", "a.csv.zip", "a.zip", "v1.2.zip", "A.CSV"])
+def test_delimited_text_is_read_by_its_suffix(tmp_path: Path, name: str) -> None:
+    text = "text,label\ngood,1\nbad,0\n".replace(",", "\t" if ".tsv" in name else ",")
+    path = tmp_path / name
+    if name.endswith(".gz"):
+        path.write_bytes(gzip.compress(text.encode()))
+    elif name.endswith(".zip"):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("inner.csv", text)
+    else:
+        written(path, text)
+    assert list(read_rows(path)) == [
+        Row(2, {"text": "good", "label": "1"}),
+        Row(3, {"text": "bad", "label": "0"}),
+    ]
+    assert column_names(path) == ["text", "label"]
+
+
+def test_cells_stay_as_written_and_an_empty_one_is_none(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", 'a,b,c,d\nNA,01,1.0,\n null ,"",True,-\n')
+    assert values(path) == [
+        {"a": "NA", "b": "01", "c": "1.0", "d": None},
+        {"a": " null ", "b": None, "c": "True", "d": "-"},
+    ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_record_of_several_lines_counts_from_its_first(tmp_path: Path, end: str) -> None:
+    path = written(tmp_path / "a.csv", end.join(["text,label", '"one', "", 'two",1', "", "three,0"]))
+    assert list(read_rows(path)) == [
+        Row(2, {"text": f"one{end}{end}two", "label": "1"}),
+        Row(6, {"text": "three", "label": "0"}),
+    ]
+
+
+def test_blank_lines_are_skipped_and_counted(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", "\n   \ntext,label\n\ngood,1\n \t \nbad,0\n\n")
+    assert [(row.line, row.where, row.values["text"]) for row in read_rows(path)] == [
+        (5, "line 5", "good"),
+        (7, "line 7", "bad"),
+    ]
+
+
+def test_a_header_is_stripped_of_spaces_and_marks(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", '\ufeff\ufeff text , "label"\nx,1\n')
+    assert column_names(path, delimiter=",") == ["text", '"label"']
+    path = written(tmp_path / "b.csv", "\ufeff text ,label \n x ,1\n")
+    assert values(path) == [{"text": " x ", "label": "1"}]
+
+
+def test_a_quote_is_a_letter_in_tsv_unless_quoting_is_standard(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tsv", 'text\tlabel\n" he said\t1\n"quoted ""it"""\t0\n')
+    assert [row["text"] for row in values(path)] == ['" he said', '"quoted ""it"""']
+    path = written(tmp_path / "b.tsv", 'text\tlabel\n"quoted ""it"""\t0\n')
+    assert values(path, quoting="standard") == [{"text": 'quoted "it"', "label": "0"}]
+    path = written(tmp_path / "c.csv", 'text,label\n6" nails,1\n"x",0\n')
+    assert [row["text"] for row in values(path, quoting="none")] == ['6" nails', '"x"']
+    assert [row["text"] for row in values(path)] == ['6" nails', "x"]
+
+
+def test_given_columns_name_a_file_without_header(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tsv", "gj04\t1\t\tOur friends.\n")
+    names = ["source", "label", "mark", "sentence"]
+    assert list(read_rows(path, columns=names)) == [
+        Row(1, {"source": "gj04", "label": "1", "mark": None, "sentence": "Our friends."})
+    ]
+    assert column_names(path, columns=names) == names
+
+
+@pytest.mark.parametrize("delimiter", readers.DELIMITERS)
+@pytest.mark.parametrize("suffix", [".csv", ".txt"])
+def test_the_delimiter_is_found(tmp_path: Path, delimiter: str, suffix: str) -> None:
+    others = readers.DELIMITERS.replace(delimiter, "")
+    rows = [["id", "text", "label"], *([str(i), f'a{others}b "c"', "1"] for i in range(3))]
+    path = tmp_path / f"a{suffix}"
+    with path.open("w", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows(rows)
+    assert [list(row.values()) for row in values(path)] == rows[1:]
+    assert [list(row.values()) for row in values(path, columns=["i", "t", "l"])] == rows
+
+
+def test_a_file_of_one_column_needs_no_delimiter(tmp_path: Path) -> None:
+    assert values(written(tmp_path / "a.csv", "text\none | two\nthree\n")) == [
+        {"text": "one | two"},
+        {"text": "three"},
+    ]
+    assert values(written(tmp_path / "b.txt", "one\n"), columns=["text"]) == [{"text": "one"}]
+
+
+def test_the_delimiter_is_that_of_most_records_not_of_one_line(tmp_path: Path) -> None:
+    rows = "".join(f"x{i};1\n" for i in range(50))
+    path = written(tmp_path / "a.csv", f"text, plain;label\n{rows}")
+    assert values(path)[0] == {"text, plain": "x0", "label": "1"}
+
+
+@pytest.mark.parametrize("spelling", ["\t", "\\t", "tab"])
+def test_the_tab_can_be_spelled_in_a_shell(tmp_path: Path, spelling: str) -> None:
+    assert values(written(tmp_path / "a.csv", "a\tb,c\n1\t2\n"), delimiter=spelling) == [{"a": "1", "b,c": "2"}]
+
+
+def test_a_cell_of_ten_megabytes_is_read(tmp_path: Path) -> None:
+    cell = "word " * 2_000_000
+    path = written(tmp_path / "a.csv", f'text,label\n"{cell}",1\nx,0\n')
+    assert [len(row["text"]) for row in values(path)] == [10_000_000, 1]
+
+
+def test_memory_stays_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.gz"
+    line = b"word " * 100 + b",1\n"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(b"text,label\n" + line * 40_000)
+    tracemalloc.start()
+    count = sum(1 for _ in read_rows(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 40_000
+    assert peak < 5_000_000, "the text is 20 MB"
+
+
+def test_a_header_alone_yields_no_row(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", "text,label\n")
+    assert values(path) == []
+    assert column_names(path) == ["text", "label"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "text,label\ngood,1\nso, so,1\n",
+            "a.csv, line 3: 3 fields, expected 2 (text, label). "
+            "It was read with --delimiter ',' --quoting standard; try another or --quoting none.",
+        ),
+        ("text,label\n\ngood\n", "a.csv, line 3: 1 fields, expected 2"),
+        (
+            'text,label\ngood,1\n"bad,0\nmore,1\n',
+            "a.csv, line 3: a double quote is opened here and never closed. "
+            'Write a quote within a quoted cell twice (""), or read quotes as letters: --quoting none.',
+        ),
+        (
+            'text,label\n"good\n"bad",1\n',
+            "a.csv, line 2: in the record that starts here, text follows a closing double quote (line 3). Write",
+        ),
+        ("text,label,text\nx,1,y\n", "a.csv, line 1: the column name 'text' stands there more than once. Give every"),
+        ("\n,text\n1,x\n", "a.csv, line 2: column 1 has no name. Give every column of the header line a name"),
+        ("\n \n\n", "a.csv holds only blank lines."),
+        (
+            '"""text""","""label"""\nx,1\n',
+            "a.csv, line 1: the column names stand in quotes. Read quotes as such: --quoting standard.",
+        ),
+    ],
+)
+def test_delimited_text_that_is_broken_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refusal(written(tmp_path / "a.csv", text))
+
+
+def test_a_tsv_that_is_ragged_is_told_of_quoting(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tsv", 'text\tlabel\n"one\ttwo"\t1\n')
+    assert refusal(path).endswith(r"--delimiter '\t' --quoting none; try another or --quoting standard.")
+    assert values(path, quoting="standard") == [{"text": "one\ttwo", "label": "1"}]
+
+
+def test_a_stray_quote_does_not_swallow_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "MAX_CELL", 1000)
+    path = written(tmp_path / "a.csv", 'text,label\n"bad,0\n' + "more,1\n" * 1000)
+    assert "line 2: a cell of more than 1000 characters starts here, as after a quote that" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quoting": "nome"}, "The quoting 'nome' is unknown. Did you mean 'none'?"),
+        ({"delimiter": "||"}, "The delimiter '||' is not one character. Name one, such as ';' or 'tab'."),
+        ({"delimiter": ""}, "The delimiter '' is not one character."),
+        ({"delimiter": '"'}, "The delimiter '\"' is not one character."),
+        ({"columns": []}, "The given columns (): column 1 has no name. Name each column once."),
+        ({"columns": ["a", ""]}, "The given columns (a, ): column 2 has no name."),
+        ({"columns": ["a", "a"]}, "The given columns (a, a): the column name 'a' stands there more than once."),
+    ],
+)
+def test_a_setting_that_is_wrong_is_refused_at_once(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    path = written(tmp_path / "a.csv", "a,b\n")
+    for entry in (read_rows, column_names):
+        with pytest.raises(UserError) as caught:
+            entry(path, **options)
+        assert message in str(caught.value)
+
+
+def test_a_suffix_without_reader_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.xlsx", "x")
+    assert refusal(path) == (
+        f"{path}: no reader for the suffix '.xlsx'. Known are .csv, .tsv, .txt, .jsonl, .ndjson, .json, .parquet, "
+        "text also as .gz and .zip."
+    )
+    assert "no reader for the suffix ''" in refusal(tmp_path / "reviews.gz")
+    assert "Parquet is compressed within. Unpack the .gz first." in refusal(tmp_path / "a.parquet.gz")
+
+
+def test_a_byte_that_is_not_utf8_is_refused_and_can_be_read_by_its_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("text,label\ncafé,1\n".encode("latin-1"))
+    assert "line 2: not utf-8 text" in refusal(path)
+    assert values(path, encoding="latin-1") == [{"text": "café", "label": "1"}]
+    assert column_names(path, encoding="latin-1") == ["text", "label"]
+
+
+# JSON
+
+RECORDS: list[dict[str, Any]] = [
+    {"text": "good", "label": 1, "score": 0.5, "ok": True, "tags": ["a", ["b"]]},
+    {"text": "", "label": None, "score": -1e300, "ok": False, "tags": []},
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "lines", "unit"),
+    [
+        ("a.jsonl", "\n".join(map(json.dumps, RECORDS)), [1, 2], "line"),
+        ("a.ndjson", "\n\n" + "\r\n \n".join(map(json.dumps, RECORDS)), [3, 5], "line"),
+        ("a.json", "\n" + "\n\n".join(map(json.dumps, RECORDS)) + "\n", [2, 4], "line"),
+        ("b.json", json.dumps(RECORDS), [1, 2], "row"),
+        ("c.json", json.dumps(RECORDS, indent=2), [1, 2], "row"),
+        ("d.json", json.dumps({"version": 1, "names": ["x"], "data": RECORDS}), [1, 2], "row"),
+        ("e.json", json.dumps({"data": RECORDS}, indent=2), [1, 2], "row"),
+    ],
+)
+def test_json_is_read_in_each_of_its_forms(tmp_path: Path, name: str, text: str, lines: list[int], unit: str) -> None:
+    path = written(tmp_path / name, text)
+    assert list(read_rows(path)) == [Row(line, record, unit) for line, record in zip(lines, RECORDS, strict=True)]
+    assert column_names(path) == list(RECORDS[0])
+
+
+def test_one_json_object_on_a_line_is_one_row(tmp_path: Path) -> None:
+    assert values(written(tmp_path / "a.json", '{"text": "x", "ids": [1]}\n')) == [{"text": "x", "ids": [1]}]
+
+
+def test_an_empty_json_list_yields_no_row(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.json", "[]")
+    assert values(path) == []
+    assert column_names(path) == []
+
+
+def test_a_missing_key_is_none_in_every_row(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", '{"a": 1}\n{"b": 2}\n' + '{"a": 3}\n' * 200 + '{"c": 4}\n')
+    assert column_names(path) == ["a", "b"]
+    rows = values(path)
+    assert rows[:3] == [{"a": 1, "b": None}, {"a": None, "b": 2}, {"a": 3, "b": None}]
+    assert rows[-1] == {"a": None, "b": None, "c": 4}
+
+
+def test_nan_and_infinity_are_floats(tmp_path: Path) -> None:
+    row = values(written(tmp_path / "a.jsonl", '{"a": NaN, "b": -Infinity}'))[0]
+    assert math.isnan(row["a"])
+    assert row["b"] == -math.inf
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.jsonl", '{"a": 1}\n\n{"a": 1,}\n', "a.jsonl, line 3: not JSON: "),
+        ("a.json", '{"a": 1}\n{"a"}\n', "a.json, line 2: not JSON: Expecting ':' delimiter (column 5)."),
+        ("a.json", '[\n{"a": 1},\n{"a" 1}\n]', "a.json, line 3: not JSON: Expecting ':' delimiter (column 6)."),
+        (
+            "a.jsonl",
+            '{"a": 1}\n"text"\n',
+            'a.jsonl, line 2: str instead of an object. Write every row as an object: {"text": …, "label": …}.',
+        ),
+        ("a.json", '[{"a": 1}, [2]]', "a.json, row 2: list instead of an object."),
+        (
+            "a.jsonl",
+            '{"a": {"b": 1}}',
+            "a.jsonl, line 1: 'a' holds a nested object. Flatten it: one plain value or list a key.",
+        ),
+        ("a.jsonl", '{"a": [1, [{"b": 1}]]}', "a.jsonl, line 1: 'a' holds a nested object."),
+        (
+            "a.json",
+            '{"a": [{"b": 1}], "c": [{"d": 1}]}',
+            "a.json holds 2 lists of objects (a, c), expected one. Write one object a line, as JSON lines.",
+        ),
+        ("a.json", '{\n"a": 1\n}', "a.json holds no list of objects, expected one."),
+        ("a.json", '"text"', "a.json holds no list of objects, expected one."),
+        ("a.json", " \n", "a.json holds only blank lines."),
+        ("a.jsonl", " \n\n", "a.jsonl holds only blank lines."),
+        ("a.jsonl", "[" * 200_000, "a.jsonl, line 1: not readable JSON: nested too deeply."),
+        ("a.json", '{"a":' * 200_000, "a.json, line 1: not readable JSON: nested too deeply."),
+        ("a.jsonl", "1" * 5000, "a.jsonl, line 1: not readable JSON: Exceeds the limit (4300 digits)"),
+        (
+            "a.jsonl",
+            '{"a": "\\ud83d"}',
+            "a.jsonl, line 1: 'a' holds half of a surrogate pair, which is no character.",
+        ),
+        ("a.jsonl", '{"\\ud83d": [1]}', "line 1: '\\ud83d' holds half of a surrogate pair, which is no character."),
+        ("a.json", '[{"a": ["é", "\\udc00"]}]', "a.json, row 1: 'a' holds half of a surrogate pair"),
+    ],
+)
+def test_json_that_is_broken_is_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
+    assert message in refusal(written(tmp_path / name, text))
+
+
+def test_a_surrogate_pair_and_other_letters_are_text(tmp_path: Path) -> None:
+    assert values(written(tmp_path / "a.jsonl", '{"a": "\\ud83d\\ude00 é"}')) == [{"a": "😀 é"}]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.parquet"])
+def test_columns_are_refused_where_the_file_names_its_own(tmp_path: Path, name: str) -> None:
+    message = refusal(tmp_path / name, columns=["a"])
+    assert message.endswith(f"{name} names its own columns. Give columns only for delimited text.")
+
+
+# Parquet
+
+
+def test_parquet_is_read_in_batches(tmp_path: Path) -> None:
+    path = in_parquet(tmp_path / "a.parquet", text=[f"t{i}" for i in range(2500)], label=list(range(2500)))
+    rows = list(read_rows(path))
+    assert rows[2499] == Row(2500, {"text": "t2499", "label": 2499}, "row")
+    assert [row.line for row in rows] == list(range(1, 2501))
+    assert rows[0].where == "row 1"
+    assert column_names(path) == ["text", "label"]
+
+
+def test_parquet_values_become_plain(tmp_path: Path) -> None:
+    path = in_parquet(
+        tmp_path / "a.parquet",
+        text=["x", None],
+        score=[0.5, None],
+        flag=[True, None],
+        tags=[["a", "b"], None],
+        day=[datetime.date(2024, 1, 31), None],
+        days=[[datetime.date(2024, 1, 31)], None],
+        price=[decimal.Decimal("1.50"), None],
+        kind=pyarrow.array(["k", None]).dictionary_encode(),
+        nothing=pyarrow.nulls(2),
+    )
+    assert values(path) == [
+        {
+            "text": "x",
+            "score": 0.5,
+            "flag": True,
+            "tags": ["a", "b"],
+            "day": "2024-01-31",
+            "days": ["2024-01-31"],
+            "price": "1.50",
+            "kind": "k",
+            "nothing": None,
+        },
+        dict.fromkeys(column_names(path)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ([{"b": 1}], "'a' holds a nested object. Flatten it: one plain value or list a key."),
+        ([[{"b": 1}]], "'a' holds a nested object."),
+        (pyarrow.array([[("k", 1)]], pyarrow.map_(pyarrow.string(), pyarrow.int64())), "'a' holds a nested object."),
+        ([b"x"], "the column 'a' holds bytes, not text. Write it as a string column."),
+        ([[b"x"]], "the column 'a' holds bytes, not text."),
+    ],
+)
+def test_parquet_columns_that_are_not_plain_are_refused(tmp_path: Path, column: Any, message: str) -> None:
+    path = in_parquet(tmp_path / "a.parquet", a=column)
+    assert message in refusal(path)
+    with pytest.raises(UserError, match="'a' holds"):
+        column_names(path)
+
+
+def test_parquet_with_a_name_twice_or_none_is_refused(tmp_path: Path) -> None:
+    one = pyarrow.array([1])
+    parquet.write_table(pyarrow.Table.from_arrays([one, one], ["a", "a"]), tmp_path / "a.parquet")
+    message = refusal(tmp_path / "a.parquet")
+    assert message.endswith("'a' stands there more than once. Write the file again with one name a column.")
+    parquet.write_table(pyarrow.Table.from_arrays([one], [""]), tmp_path / "b.parquet")
+    assert "column 1 has no name." in refusal(tmp_path / "b.parquet")
+
+
+def test_parquet_that_is_damaged_is_refused(tmp_path: Path) -> None:
+    path = in_parquet(tmp_path / "a.parquet", text=[f"text number {i}" for i in range(5000)])
+    data = bytearray(path.read_bytes())
+    (tmp_path / "cut.parquet").write_bytes(data[:-20])
+    assert "cut.parquet is damaged or not Parquet: " in refusal(tmp_path / "cut.parquet")
+    assert refusal(tmp_path / "cut.parquet").endswith("Fetch or write it again.")
+    assert "is damaged or not Parquet: " in refusal(written(tmp_path / "text.parquet", "text"))
+    assert "is damaged or not Parquet: " in refusal(written(tmp_path / "empty.parquet", ""))
+    data[4:2000] = bytes(1996)
+    (tmp_path / "zeroed.parquet").write_bytes(data)
+    assert "zeroed.parquet is damaged or not Parquet: " in refusal(tmp_path / "zeroed.parquet")
+    assert "does not exist" in refusal(tmp_path / "gone.parquet")
+
+
+def test_pyarrow_is_imported_for_parquet_only(tmp_path: Path) -> None:
+    written(tmp_path / "a.csv", "a,b\n1,2\n")
+    code = (
+        "import sys, pathlib; from bertlab.readers import read_rows; "
+        f"list(read_rows(pathlib.Path({str(tmp_path / 'a.csv')!r}))); sys.exit('pyarrow' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(readers.__file__).parents[1])
+
+
+# Data sets as they are published
+
+PUBLISHED = [
+    ("glue/MRPC/dev.tsv", 408, ["Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"]),
+    ("glue/SST-2/train.tsv", 67349, ["sentence", "label"]),
+    ("app_reviews/reviews.csv", 8055, ["content", "score", "appId"]),
+    ("imdb/IMDB Dataset.csv.gz", 50000, ["review", "sentiment"]),
+]
+
+
+@pytest.mark.parametrize(("name", "count", "names"), PUBLISHED)
+def test_published_files_are_read_whole(name: str, count: int, names: list[str]) -> None:
+    path = Path(os.environ.get("BERTLAB_DATA", "")) / name
+    if "BERTLAB_DATA" not in os.environ or not path.exists():
+        pytest.skip(f"BERTLAB_DATA names no folder with {name}")
+    assert column_names(path) == names
+    assert sum(1 for _ in read_rows(path)) == count
