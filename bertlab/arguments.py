@@ -166,6 +166,7 @@ class RunArguments:
     published: dict[str, str] = setting(
         {}, "published values to show beside ours: matthews_correlation=0.5653 (same metric names)"
     )
+    published_split: str | None = setting(None, "split they belong to (default: the first one reported)")
     published_source: str | None = setting(None, "where they come from: model, split, seeds, document")
     print_config: bool = setting(False, "print the resolved run as a recipe and stop")
 

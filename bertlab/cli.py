@@ -28,6 +28,9 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "save_total_limit": 1,
 }
 
+# Without any of them all three happen, where their data exists.
+STAGES = ("do_train", "do_eval", "do_predict")
+
 ALIASES = {"task_name": "task", "max_length": "max_seq_length", "use_auth_token": "token", "recipe": "config"}
 
 # Names that older transformers had and version 5 refuses: the name today, and what to say.
@@ -139,14 +142,17 @@ def convert(flag: Flag, occurrence: Occurrence) -> Any:
 
 def print_config(arguments: Arguments) -> str:
     """Return the resolved run as a recipe that --config reads back."""
+    return yaml.safe_dump(resolved(arguments), sort_keys=False, allow_unicode=True, default_flow_style=False)
+
+
+def resolved(arguments: Arguments) -> dict[str, Any]:
+    """Return every setting of a run that has a value, by its flag; tokens are left out."""
     chosen: dict[str, Any] = {}
     for group in arguments.groups.values():
         chosen.update(dataclasses.asdict(group))
-    chosen.pop("print_config", None)
     chosen.update(arguments.training)
-    kept = {key: value for key, value in chosen.items() if value is not None and value not in ([], {})}
-    secret = {key: value for key, value in kept.items() if key not in ("token", "hub_token")}
-    return yaml.safe_dump(secret, sort_keys=False, allow_unicode=True, default_flow_style=False)
+    hidden = ("token", "hub_token", "print_config")
+    return {k: v for k, v in chosen.items() if k not in hidden and v is not None and v not in ([], {}, "")}
 
 
 def help_text(flags: Iterable[Flag], usage: str) -> str:
@@ -309,4 +315,7 @@ def _arguments(groups: Sequence[type], values: dict[str, Any], files: list[Path]
         built[group] = group(**{name: value for name, value in values.items() if name in names})
         ours |= names
     training = {**TRAINING_DEFAULTS, **{name: value for name, value in values.items() if name not in ours}}
+    if not any(training.get(stage) for stage in STAGES):
+        training.update(dict.fromkeys(STAGES, True))
+    training = {**dict.fromkeys(STAGES, False), **training}
     return Arguments(built, training, frozenset(values), files[0].stem if files else "", list(argv))

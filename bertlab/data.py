@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bertlab import labels, sources, splits
+from bertlab import labels, scores, sources, splits
 from bertlab.arguments import DataArguments
 from bertlab.console import notice
 from bertlab.errors import UserError, did_you_mean
@@ -35,6 +35,11 @@ class Data:
     metrics: tuple[str, ...]
     origin: dict[str, str]
     dropped: dict[str, int]
+
+    @property
+    def watched(self) -> str | None:
+        """The split that is evaluated while training goes on: the selection split, or the first reported one."""
+        return self.selection or next(iter(self.validation), None)
 
     @property
     def report(self) -> tuple[str, ...]:
@@ -67,6 +72,8 @@ def load(
     )
     for name in needed:
         found[name] = labels.assign(found[name], space, origin[name], labels_required=name not in test)
+    metrics = tuple(arguments.metric_name) or space.default_metrics()
+    scores.check_metrics(metrics, space.kind, space.size)
     data = Data(
         splits=found,
         train=train,
@@ -74,7 +81,7 @@ def load(
         validation=validation,
         test=test,
         space=space,
-        metrics=tuple(arguments.metric_name) or space.default_metrics(),
+        metrics=metrics,
         origin=origin,
         dropped={name: count for name, count in dropped.items() if count},
     )

@@ -1,6 +1,7 @@
 """From text to token ids: one batched map without padding, and a collator that pads each batch to its longest row."""
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from datasets.fingerprint import Hasher
 
 from bertlab import __version__
+from bertlab.arguments import DataArguments
 from bertlab.errors import UserError
 
 if TYPE_CHECKING:
@@ -68,6 +70,23 @@ def encode(
         new_fingerprint=key,
         desc=description,
     )
+
+
+def encode_all(
+    splits: Mapping[str, "Dataset"], tokenizer: "PreTrainedTokenizerBase", arguments: DataArguments
+) -> dict[str, "Dataset"]:
+    """Return every split encoded as the data arguments say."""
+    return {
+        name: encode(
+            split,
+            tokenizer,
+            arguments.max_seq_length,
+            processes=arguments.preprocessing_num_workers,
+            overwrite_cache=arguments.overwrite_cache,
+            description=f"Tokenizing {name}",
+        )
+        for name, split in splits.items()
+    }
 
 
 def tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:

@@ -17,12 +17,12 @@ def is_local(name: str | None) -> bool:
     return name is None or name.startswith("package:") or Path(name).exists()
 
 
-def go_offline_if_unreachable() -> None:
-    """Ask the Hub for one header, and switch its libraries to their cache when there is no answer.
+def go_offline_if_unreachable(*names: str | None) -> None:
+    """Where one of these names needs the Hub, ask it for one header, and use the cache alone if there is no answer.
 
     Must run before `datasets` or `transformers` is imported: they read HF_HUB_OFFLINE once.
     """
-    if offline():
+    if offline() or all(is_local(name) for name in names):
         return
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     try:

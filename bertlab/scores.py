@@ -227,8 +227,10 @@ def _spearmanr(predictions: Array, references: Array, weights: Array) -> Array:
     scores = np.empty(len(weights))
     for sample, counts in enumerate(weights):
         x, y = (_centred_ranks(group, counts) for group in groups)
-        spread = np.sqrt(counts @ (x * x)) * np.sqrt(counts @ (y * y))
-        scores[sample] = counts @ (x * y) / spread if spread > 0 else 0.0
+        # einsum and not `@`: BLAS starts threads for every one of these short sums, 10 times slower on busy cores.
+        products = [np.einsum("i,i,i->", counts, left, right) for left, right in ((x, y), (x, x), (y, y))]
+        spread = np.sqrt(products[1]) * np.sqrt(products[2])
+        scores[sample] = products[0] / spread if spread > 0 else 0.0
     return np.clip(scores, -1.0, 1.0)
 
 

@@ -100,6 +100,12 @@ def read(arguments: DataArguments, cache_dir: str | None, token: str | None) -> 
     )
 
 
+def hub_name(arguments: DataArguments) -> str | None:
+    """Return the data set that is read from the Hub, or None if the data is on this disk."""
+    local = arguments.train_file or arguments.validation_file or arguments.test_file or arguments.data_dir
+    return None if local else arguments.dataset_name
+
+
 def canonical_rows(file: SplitFile, columns: Columns, digest: str) -> Iterator[dict[str, Any]]:
     """Yield the rows of a file in the form described at the top of this module.
 

@@ -197,20 +197,20 @@ def classification_report(
     if len(set(class_names)) != len(class_names):
         raise ValueError("two classes have the same name")
     classes = _number_of_classes(predicted, actual)
-    if classes > len(class_names):
+    if classes > len(class_names) or (actual.ndim == 2 and classes != len(class_names)):
         raise ValueError(f"the data has {classes} classes and {len(class_names)} class names")
-    columns = ("precision", "recall", "f1", "support")
-    if len(actual) == 0:
-        return {name: dict.fromkeys(columns, 0.0) for name in class_names}
-    from sklearn.metrics import precision_recall_fscore_support
+    if actual.ndim == 1:
+        # Each class against the rest, which makes (n, classes) arrays of booleans of both kinds of labels.
+        ids = np.arange(len(class_names))
+        predicted, actual = (side[:, None] == ids for side in (predicted, actual))
+    return {name: _one_class(predicted[:, k] != 0, actual[:, k] != 0) for k, name in enumerate(class_names)}
 
-    labels = range(len(class_names))
-    table = precision_recall_fscore_support(actual, predicted, labels=labels, average=None, zero_division=0.0)
-    rows = zip(*table, strict=True)
-    return {
-        name: {column: float(value) for column, value in zip(columns, row, strict=True)}
-        for name, row in zip(class_names, rows, strict=True)
-    }
+
+def _one_class(predicted: Array, actual: Array) -> dict[str, float]:
+    if len(actual) == 0:
+        return {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0.0}
+    scores = {name: METRICS[name](predicted, actual) for name in ("precision", "recall", "f1")}
+    return scores | {"support": float(actual.sum())}
 
 
 def _number_of_classes(predictions: Array, references: Array) -> int:

@@ -35,8 +35,8 @@ SEED = 2024
 DEV_SHARE = 1 / 6
 
 FILLERS = {
-    "man": ("Adam", "Daniel", "David", "George", "Henry", "Martin", "Oliver", "Paul", "Peter", "Simon", "Tom"),
-    "woman": ("Alice", "Anna", "Carol", "Emma", "Helen", "Julia", "Laura", "Maria", "Nina", "Ruth", "Sarah"),
+    "man": ("Adam", "Daniel", "David", "George", "Henry", "Martin", "Oliver", "Paul", "Peter", "Tom"),
+    "woman": ("Alice", "Anna", "Carol", "Emma", "Helen", "Julia", "Laura", "Maria", "Nina", "Ruth"),
     "when": ("yesterday", "last night", "last week", "on Sunday", "two days ago", "this morning"),
     "day": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"),
 }

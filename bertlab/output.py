@@ -1,0 +1,115 @@
+"""The output folder of a run: whose it is, whether it may be written, where training goes on from."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+from bertlab.arguments import RunArguments
+from bertlab.cli import Arguments
+from bertlab.console import notice
+from bertlab.errors import UserError
+
+# What a run of ours leaves behind: all that --overwrite_output_dir deletes, whatever else lies in the folder.
+ARTEFACTS = (
+    *("config.json", "model.safetensors", "training_args.bin", "trainer_state.json"),
+    *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json", "added_tokens.json"),
+    *("all_results.json", "train_results.json", "eval_results.json", "test_results.json"),
+    *("results.json", "run.json", "README.md", "report.html", "predictions", "errors", "plots"),
+)
+CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+# The file that is written last.
+FINISHED = "run.json"
+
+
+def folder_of(arguments: Arguments) -> Path:
+    """Return --output_dir, or runs/<recipe>, or runs/<name of the training file or data set>."""
+    if arguments.training.get("output_dir"):
+        return Path(arguments.training["output_dir"]).expanduser()
+    if arguments.recipe:
+        return Path("runs") / arguments.recipe
+    for group in arguments.groups.values():
+        for field in ("train_file", "dataset_name", "validation_file", "test_file"):
+            value = getattr(group, field, None)
+            if value:
+                return Path("runs") / Path(value).name.split(".")[0]
+    return Path("runs") / "run"
+
+
+def check(folder: Path, run: RunArguments) -> Path | None:
+    """Return the checkpoint to continue from, or None to start anew; nothing is touched.
+
+    Raises:
+        UserError: the folder has content and nobody said what to do with it, or there is nothing to resume.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output_dir {folder} is a file.", "Name a folder.")
+    content = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if run.resume != "never":
+        return _checkpoint_to_resume(folder, run.resume)
+    if content and not run.overwrite_output_dir:
+        raise UserError(
+            f"--output_dir {folder} is not empty ({', '.join(content[:4])}{' …' if len(content) > 4 else ''}).",
+            "Continue it with --resume auto, replace it with --overwrite_output_dir, or name another folder.",
+        )
+    return None
+
+
+def make(folder: Path, run: RunArguments) -> None:
+    """Make the output folder, and delete an earlier run in it if --overwrite_output_dir says so.
+
+    Called once data and model are known to be good: nothing is lost to a misspelt file name.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    if run.overwrite_output_dir and run.resume == "never" and folder.is_dir():
+        _delete_earlier_run(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".writable").touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise UserError(
+            f"--output_dir {folder} cannot be written: {error.strerror}.", "Name another folder."
+        ) from error
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the whole checkpoints in a folder, oldest first; half-written ones are passed over."""
+    found = [path for path in folder.glob("checkpoint-*") if CHECKPOINT.fullmatch(path.name) and _is_whole(path)]
+    return sorted(found, key=lambda path: int(path.name.split("-")[1]))
+
+
+def _checkpoint_to_resume(folder: Path, resume: str) -> Path | None:
+    if resume not in ("auto", "must"):
+        path = Path(resume)
+        if not path.is_dir() or not _is_whole(path):
+            found = ", ".join(str(p) for p in checkpoints(folder)) or "none in --output_dir"
+            raise UserError(f"--resume {resume}: no whole checkpoint there.", f"Checkpoints: {found}.")
+        return path
+    if (folder / FINISHED).is_file():
+        raise UserError(f"{folder} holds a finished run; there is nothing to resume.", "Use --overwrite_output_dir.")
+    whole = checkpoints(folder)
+    if not whole and resume == "must":
+        raise UserError(
+            f"--resume must: no checkpoint in {folder}.", "--resume auto starts anew where there is none."
+        )
+    if whole:
+        notice(f"going on from {whole[-1]}.")
+    return whole[-1] if whole else None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Trainer writes trainer_state.json last: a checkpoint without a readable one was cut off."""
+    try:
+        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return "global_step" in state and any(checkpoint.glob("*.safetensors"))
+
+
+def _delete_earlier_run(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name in ARTEFACTS or CHECKPOINT.fullmatch(path.name):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

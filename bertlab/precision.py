@@ -1,0 +1,77 @@
+"""Which number format the forward and backward pass use, and why."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bertlab.errors import UserError
+
+# Filled by choose(): printed at the start and kept in run.json.
+REASONS = {
+    "asked": "asked for",
+    "launcher": "asked for by accelerate launch --mixed_precision",
+    "gpu": "this GPU has it",
+    "amx": "this CPU has AMX",
+    "cpu": "this CPU has no AMX",
+    "old_gpu": "this GPU has no bf16",
+    "mps": "an Apple GPU",
+}
+
+
+def has_accelerator() -> bool:
+    """Return True where torch sees a GPU of any make."""
+    return torch.accelerator.is_available() if hasattr(torch, "accelerator") else torch.cuda.is_available()
+
+
+def choose(asked: str, training: dict[str, Any], cpu: bool) -> dict[str, bool]:
+    """Return the bf16 and fp16 values for TrainingArguments.
+
+    --bf16 and --fp16 count as --precision of that name. Master weights stay float32 in every case.
+
+    Raises:
+        UserError: two of them contradict each other, or fp16 is asked for on a CPU.
+    """
+    flags = [name for name in ("bf16", "fp16") if training.get(name)]
+    if len(flags) > 1:
+        raise UserError("--bf16 and --fp16 contradict each other.", "Keep one of them.")
+    if flags and asked not in ("auto", flags[0]):
+        raise UserError(f"--{flags[0]} and --precision {asked} contradict each other.", "Keep one of them.")
+    refused = any(training.get(name) is False for name in ("bf16", "fp16"))
+    precision = flags[0] if flags else asked
+    if precision == "auto":
+        precision = "fp32" if refused else automatic(cpu)[0]
+    if precision == "fp16" and cpu:
+        raise UserError("fp16 does not train on a CPU.", "Pass --precision bf16 or fp32.")
+    return {"bf16": precision == "bf16", "fp16": precision == "fp16"}
+
+
+def automatic(cpu: bool) -> tuple[str, str]:
+    """Return what --precision auto means on this machine, and the reason."""
+    launcher = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if launcher in ("bf16", "fp16"):
+        return launcher, REASONS["launcher"]
+    if cpu:
+        return ("bf16", REASONS["amx"]) if _has_amx() else ("fp32", REASONS["cpu"])
+    if not torch.cuda.is_available():
+        return "fp32", REASONS["mps"]
+    return (
+        ("bf16", REASONS["gpu"])
+        if torch.cuda.is_bf16_supported(including_emulation=False)
+        else (
+            "fp32",
+            REASONS["old_gpu"],
+        )
+    )
+
+
+def reason(asked: str, chosen: str, cpu: bool) -> str:
+    """Return why a precision was chosen, for the first lines of a run."""
+    name, why = automatic(cpu)
+    return why if asked == "auto" and name == chosen else REASONS["asked"]
+
+
+def _has_amx() -> bool:
+    flags = Path("/proc/cpuinfo")
+    return flags.is_file() and " amx_bf16" in flags.read_text(encoding="utf-8", errors="replace")

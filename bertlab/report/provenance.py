@@ -1,0 +1,108 @@
+"""run.json: everything needed to know what a run was, and to do it again."""
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+PACKAGES = ("transformers", "datasets", "evaluate", "accelerate", "torch", "tokenizers", "scikit-learn", "numpy")
+SECRET_FLAGS = ("--token", "--hub_token", "--use_auth_token")
+
+
+def command(script: str, argv: list[str]) -> list[str]:
+    """Return the command of a run without any secret in it."""
+    words, hide = [script], False
+    for word in argv:
+        name, equals, _ = word.replace("-", "_").partition("=")
+        secret = f"--{name.lstrip('_')}" in SECRET_FLAGS and word.startswith("--")
+        words.append("***" if hide else f"{word.split('=')[0]}=***" if secret and equals else word)
+        hide = secret and not equals
+    return words
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, this package and the libraries that decide the numbers."""
+    from bertlab import __version__
+
+    found = {"python": platform.python_version(), "bertlab": __version__}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> dict[str, Any]:
+    """Return the git commit of this code and whether it was changed since, or nulls outside a checkout."""
+    root = Path(__file__).resolve().parent.parent.parent
+    head = _git(root, "rev-parse", "HEAD")
+    status = _git(root, "status", "--porcelain", "--untracked-files=no") if head else None
+    return {"commit": head, "changed": None if status is None else bool(status)}
+
+
+def machine() -> dict[str, Any]:
+    """Return processor, cores, memory and accelerators."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": cores,
+        "threads": torch.get_num_threads(),
+        "gpus": gpus,
+    }
+
+
+def peak_memory_mb() -> dict[str, float]:
+    """Return the peak memory of this process, and of its GPU, in megabytes."""
+    import torch
+
+    peak: dict[str, float] = {}
+    if sys.platform != "win32":
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak["host"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    if torch.cuda.is_available():
+        peak["gpu"] = torch.cuda.max_memory_allocated() / 1e6
+    return peak
+
+
+def fingerprint(split: "Dataset") -> str:
+    """Return a hash of the texts and labels of a split, in order, whatever file they came from."""
+    digest = hashlib.blake2b(digest_size=16)
+    columns = [name for name in ("text", "text_pair", "labels") if name in split.column_names]
+    for batch in split.select_columns(columns).iter(batch_size=1000):
+        for row in zip(*(batch[name] for name in columns), strict=True):
+            digest.update("\x1f".join(str(value) for value in row).encode())
+            digest.update(b"\x1e")
+    return digest.hexdigest()
+
+
+def _git(root: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

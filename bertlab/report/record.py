@@ -1,0 +1,201 @@
+"""The end of a run: numbers, predictions, mistakes and provenance on disk, then all that is drawn from them."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bertlab.arguments import RunArguments
+from bertlab.cli import Arguments, resolved
+from bertlab.console import is_first_process, say, table
+from bertlab.evaluation import SplitResult
+from bertlab.report import errors, facts, files, predictions, provenance
+from bertlab.scores import METRICS
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from bertlab.data import Data
+    from bertlab.summary import Plan, SplitSummary
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that a run knows when it ends."""
+
+    script: str
+    arguments: Arguments
+    folder: Path
+    data: "Data"
+    encoded: dict[str, "Dataset"]
+    summaries: list["SplitSummary"]
+    plan: "Plan"
+    results: list[SplitResult]
+    selection: SplitResult | None
+    train_metrics: dict[str, Any]
+    started: float
+    controls: dict[str, Any] | None = None
+
+
+def finish(run: Run) -> None:
+    """Write and print what a run found, on its first process; the others have nothing left to do."""
+    if is_first_process():
+        found = write(run)
+        print_scores(found, run.folder)
+
+
+def write(run: Run) -> dict[str, Any]:
+    """Write everything a run leaves behind beside the model; return what results.json says.
+
+    run.json is written last: where it stands, the run has finished.
+    """
+    fitted = facts.fit(run.selection, run.data.space)
+    results = [facts.with_thresholds(r, run.data.space, fitted, run.data.metrics) for r in run.results]
+    controls = run.controls if run.controls is not None else _controls(run)
+    found = _results(run, results, fitted, controls)
+    for result in results:
+        rows = _rows(run, result.name)
+        predictions.write(run.folder, result, run.data.space, rows["idx"], fitted.temperature)
+        if result.labels is not None:
+            errors.write(run.folder, result, run.data.space, rows, fitted.temperature)
+    files.write_json(run.folder / "results.json", found)
+    _write_metrics(run, results)
+    files.write_json(run.folder / "run.json", _provenance(run))
+    return found
+
+
+def print_scores(found: dict[str, Any], folder: Path) -> None:
+    """Print the table of scores: every metric of every split with its interval, baselines, published value."""
+    rows: list[tuple[object, ...]] = []
+    published = found["published"]["values"]
+    names: list[str] = []
+    for split, told in found["splits"].items():
+        for metric, score in told.get("metrics", {}).items():
+            low, high = score["low"], score["high"]
+            interval = "-" if low is None or low != low else f"{low:.4f} to {high:.4f}"
+            others = {name: control["metrics"][metric] for name, control in told["baselines"].items()}
+            names = names or list(others)
+            value = published.get(metric) if split == found["published"]["split"] else None
+            rows.append((split, metric, score["value"], interval, score["n"], *others.values(), value))
+    if rows:
+        header = (
+            "split",
+            "metric",
+            "score",
+            "95 % interval",
+            "n",
+            *(n.replace("_", " ") for n in names),
+            "published",
+        )
+        if not published:
+            header, rows = header[:-1], [row[:-1] for row in rows]
+        say()
+        say(table(rows, header))
+        if published and found["published"]["source"]:
+            say(f"published: {found['published']['source']}")
+    unlabelled = [name for name, told in found["splits"].items() if not told["labelled"]]
+    for name in unlabelled:
+        say(
+            f"{name}: {found['splits'][name]['rows']:,} predictions in {folder / 'predictions' / name}.tsv (no labels)"
+        )
+    say(f"\nEverything is in {folder}")
+
+
+def _controls(run: Run) -> dict[str, Any]:
+    """Return the baselines' predictions for every labelled split; without training rows there are none."""
+    train = run.data.train
+    labelled = [result.name for result in run.results if result.labels is not None]
+    if train is None or not labelled:
+        return {}
+    return facts.baseline_predictions(
+        _texts(run.data.splits[train]),
+        np.asarray(run.encoded[train]["labels"]),
+        {name: _texts(run.data.splits[name]) for name in labelled},
+        run.data.space,
+    )
+
+
+def _results(
+    run: Run, results: Sequence[SplitResult], fitted: facts.Fitted, controls: dict[str, Any]
+) -> dict[str, Any]:
+    options = run.arguments[RunArguments]
+    splits = {}
+    for result in results:
+        told = facts.split_facts(
+            result,
+            run.data.space,
+            run.data.metrics,
+            fitted,
+            controls,
+            run.encoded[result.name]["source"][:] if "source" in run.encoded[result.name].column_names else None,
+            options.metric_batch_size if result.name in run.data.test else None,
+        )
+        splits[result.name] = {"role": "validation" if result.name in run.data.validation else "test", **told}
+    return {
+        "recipe": run.arguments.recipe,
+        "problem_type": run.data.space.kind,
+        "class_names": run.data.space.class_names,
+        "metrics": run.data.metrics,
+        "temperature": fitted.temperature,
+        "thresholds": fitted.thresholds,
+        "published": {
+            "split": options.published_split or next(iter(run.data.report), None),
+            "values": {name: float(value) for name, value in options.published.items() if name in METRICS},
+            "source": options.published_source,
+        },
+        "splits": splits,
+    }
+
+
+def _rows(run: Run, name: str) -> dict[str, Sequence[Any]]:
+    split, encoded = run.data.splits[name], run.encoded[name]
+    texts = {column: split[column][:] for column in ("text", "text_pair") if column in split.column_names}
+    return {**texts, **{column: encoded[column][:] for column in ("idx", "length", "full_length")}}
+
+
+def _texts(split: "Dataset") -> Sequence[Any]:
+    if "text_pair" not in split.column_names:
+        return split["text"][:]
+    return list(zip(split["text"][:], split["text_pair"][:], strict=True))
+
+
+def _write_metrics(run: Run, results: Sequence[SplitResult]) -> None:
+    """Write the files that Hugging Face's scripts write, under their names and keys."""
+    found: dict[str, dict[str, Any]] = {"train": run.train_metrics} if run.train_metrics else {}
+    for result in results:
+        role = result.prefix.split("_")[0]
+        keys = {f"{result.prefix}_{name}": value for name, value in result.metrics.items()}
+        found.setdefault(role, {}).update({**keys, f"{result.prefix}_samples": len(result.logits)})
+    for role, metrics in found.items():
+        files.write_json(run.folder / f"{role}_results.json", metrics)
+    files.write_json(
+        run.folder / "all_results.json", {k: v for metrics in found.values() for k, v in metrics.items()}
+    )
+
+
+def _provenance(run: Run) -> dict[str, Any]:
+    return {
+        "command": provenance.command(run.script, run.arguments.argv),
+        "recipe": run.arguments.recipe,
+        "configuration": resolved(run.arguments),
+        "seed": run.arguments.training.get("seed", 42),
+        "plan": run.plan.__dict__,
+        "data": {
+            item.name: {
+                **item.as_dict(),
+                "from": Path(run.data.origin[item.name]).name,
+                "fingerprint": provenance.fingerprint(run.data.splits[item.name]),
+                "dropped": run.data.dropped.get(item.name, 0),
+            }
+            for item in run.summaries
+        },
+        "versions": provenance.versions(),
+        "code": provenance.commit(),
+        "machine": provenance.machine(),
+        "peak_memory_mb": provenance.peak_memory_mb(),
+        "seconds": {"whole_run": time.time() - run.started, "training": run.train_metrics.get("train_runtime")},
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }

@@ -1,0 +1,156 @@
+"""What a run says of itself before it trains: rows, balance, lengths, and every number derived from the flags."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bertlab import labels, precision
+from bertlab.console import say, table
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from bertlab.training import EncoderTrainer
+
+
+PERCENTILES = (50, 95, 99)
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """Rows, label balance and lengths in tokens (before truncation) of one split."""
+
+    name: str
+    rows: int
+    labelled: int
+    balance: dict[str, int]
+    percentiles: dict[int, int]
+    longest: int
+    truncated: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary for run.json."""
+        return {
+            "rows": self.rows,
+            "labelled": self.labelled,
+            "balance": self.balance,
+            "token_length": {**{f"p{p}": value for p, value in self.percentiles.items()}, "longest": self.longest},
+            "truncated_share": self.truncated,
+        }
+
+
+def summarise(name: str, encoded: "Dataset", space: labels.LabelSpace, max_length: int) -> SplitSummary:
+    """Return the summary of one encoded split."""
+    full = np.asarray(encoded["full_length"])
+    known = np.asarray(encoded["labels"]) if "labels" in encoded.column_names else np.zeros(0)
+    balance: dict[str, int] = {}
+    labelled = 0
+    if len(known):
+        rows = known[:, 0] if known.ndim == 2 else known
+        labelled = int(
+            np.sum(~np.isnan(rows) if rows.dtype.kind == "f" and known.ndim == 1 else rows != labels.NO_LABEL)
+        )
+        if space.kind == labels.SINGLE:
+            balance = labels.balance(known.tolist(), space.class_names)
+        elif space.kind == labels.MULTI:
+            totals = (known == 1).sum(axis=0)
+            balance = {name: int(n) for name, n in zip(space.class_names, totals, strict=True)}
+    return SplitSummary(
+        name=name,
+        rows=len(full),
+        labelled=labelled,
+        balance=balance,
+        percentiles={p: int(np.percentile(full, p)) for p in PERCENTILES},
+        longest=int(full.max()),
+        truncated=float(np.mean(full > max_length)),
+    )
+
+
+def print_data(summaries: list[SplitSummary], max_length: int) -> None:
+    """Print a line per split: rows, label balance, token lengths, share truncated."""
+    rows = []
+    for item in summaries:
+        shares = [f"{name} {count} ({count / max(item.labelled, 1):.2%})" for name, count in item.balance.items()]
+        labelled = "no labels" if not item.labelled else f"{item.labelled} labelled"
+        lengths = " / ".join(str(value) for value in item.percentiles.values())
+        rows.append(
+            (
+                item.name,
+                f"{item.rows:,}",
+                ", ".join(shares[:6]) + (" …" if len(shares) > 6 else "") or labelled,
+                lengths,
+                str(item.longest),
+                f"{item.truncated:.1%}",
+            )
+        )
+    say()
+    say(table(rows, ("split", "rows", "labels", "tokens 50/95/99 %", "longest", f"cut at {max_length}")))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Numbers derived from flags, data and machine."""
+
+    global_batch: int
+    batches_per_epoch: int
+    steps: int
+    warmup_steps: int
+    world_size: int
+    device: str
+    precision: str
+    precision_reason: str
+    trainable: int
+    parameters: int
+    padding_waste: float
+
+    def line(self) -> str:
+        """Return the plan as one readable line or two."""
+        return (
+            f"global batch {self.global_batch}, {self.batches_per_epoch} batches an epoch, {self.steps} steps "
+            f"({self.warmup_steps} warm-up); {self.trainable:,} of {self.parameters:,} parameters train; "
+            f"{self.world_size} × {self.device}, {self.precision} ({self.precision_reason}); "
+            f"padding {self.padding_waste:.1%} of the tokens"
+        )
+
+
+def print_plan(plan: Plan) -> None:
+    """Print the numbers derived from flags, data and machine, once."""
+    if plan.steps:
+        say(f"\n{plan.line()}")
+
+
+def plan(trainer: "EncoderTrainer", asked_precision: str) -> Plan:
+    """Return the plan of a trainer, without running it."""
+    args, train = trainer.args, trainer.train_dataset
+    global_batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    per_epoch = math.ceil(len(train) / global_batch) if train is not None else 0
+    steps = args.max_steps if args.max_steps > 0 else math.ceil(per_epoch * args.num_train_epochs)
+    chosen = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
+    parameters = list(trainer.model.parameters())
+    return Plan(
+        global_batch=global_batch,
+        batches_per_epoch=per_epoch,
+        steps=steps,
+        warmup_steps=args.get_warmup_steps(steps),
+        world_size=args.world_size,
+        device=str(args.device),
+        precision=chosen,
+        precision_reason=precision.reason(asked_precision, chosen, args.use_cpu),
+        trainable=sum(p.numel() for p in parameters if p.requires_grad),
+        parameters=sum(p.numel() for p in parameters),
+        padding_waste=_padding_waste(trainer) if train is not None else 0.0,
+    )
+
+
+def _padding_waste(trainer: "EncoderTrainer") -> float:
+    """Return the share of tokens in the first epoch's batches that are padding."""
+    lengths = np.asarray(trainer.train_dataset["length"])
+    order = (
+        np.random.default_rng(0).permutation(len(lengths)) if trainer.order is None else np.array(list(trainer.order))
+    )
+    size, pad_to = trainer.args.train_batch_size, trainer.data_collator.pad_to
+    batches = [lengths[order[start : start + size]] for start in range(0, len(order), size)]
+    padded = sum((pad_to or int(batch.max())) * len(batch) for batch in batches)
+    return 1 - float(lengths.sum()) / padded

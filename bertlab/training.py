@@ -1,0 +1,281 @@
+"""One path from arguments to a trained Trainer: exact loss, precision, length-grouped order, selection, resuming."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+from torch.utils.data import Sampler
+from transformers import (
+    EarlyStoppingCallback,
+    EvalPrediction,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from bertlab import evaluation, output, precision
+from bertlab.arguments import RunArguments
+from bertlab.cli import Arguments
+from bertlab.console import notice
+from bertlab.errors import UserError
+from bertlab.labels import MULTI, NO_LABEL, REGRESSION, LabelSpace
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from bertlab.data import Data
+
+# Rows are sorted by length within stretches of this many global batches: long enough to leave 4 % of padding on
+# CoLA, short enough that the order stays random.
+BATCHES_PER_STRETCH = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class ExactLoss:
+    """The loss of a batch as the mean over all examples of the optimizer step it belongs to.
+
+    BERT's own forward averages over the micro-batch it sees, and Trainer then sums these means: four micro-batches
+    of 4 give four times the loss and gradient of one batch of 16 (transformers issue 47688). Here every term is
+    divided by the number of labels in the whole step, so how a batch is cut changes nothing, ragged ends included.
+    """
+
+    kind: str
+    class_weights: torch.Tensor | None = None
+    label_smoothing: float = 0.0
+
+    def __call__(
+        self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """Return the scalar loss of `outputs.logits` (rows, classes) against `labels` as the collator makes them."""
+        logits = outputs.logits.float()
+        items = labels.ne(NO_LABEL).sum() if num_items_in_batch is None else num_items_in_batch
+        if self.kind == REGRESSION:
+            return functional.mse_loss(logits.squeeze(-1), labels.float(), reduction="sum") / items
+        if self.kind == MULTI:
+            return functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum") / items
+        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
+        total = functional.cross_entropy(
+            logits,
+            labels,
+            weight=weights,
+            ignore_index=NO_LABEL,
+            label_smoothing=self.label_smoothing,
+            reduction="sum",
+        )
+        return total / items
+
+
+def balanced_weights(labels: np.ndarray, classes: int) -> torch.Tensor:
+    """Return weights (classes,) proportional to 1/frequency whose mean over the training rows is 1."""
+    counts = np.bincount(labels, minlength=classes)
+    return torch.tensor(len(labels) / (classes * np.maximum(counts, 1)), dtype=torch.float32)
+
+
+class LengthGroupedOrder(Sampler[int]):
+    """A random order of the training rows in which every global batch has rows of like length.
+
+    It depends on the seed, the epoch and the global batch alone, not on how that batch is cut into micro-batches or
+    spread over processes, nor on the state of any random generator: a resumed epoch continues where it stopped.
+    """
+
+    def __init__(self, lengths: np.ndarray, global_batch: int, seed: int) -> None:
+        self.lengths = np.asarray(lengths)
+        self.global_batch = global_batch
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch, counted from 0."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        random = np.random.default_rng([self.seed, self.epoch])
+        rows = random.permutation(len(self.lengths))
+        stretch = self.global_batch * BATCHES_PER_STRETCH
+        for start in range(0, len(rows), stretch):
+            part = rows[start : start + stretch]
+            rows[start : start + stretch] = part[np.argsort(-self.lengths[part], kind="stable")]
+        # Batches in random order, or every stretch would go from long to short; the ragged last one stays last.
+        full = len(rows) // self.global_batch
+        batches = random.permutation(full)
+        order = rows[: full * self.global_batch].reshape(full, self.global_batch)[batches].reshape(-1)
+        yield from order.tolist()
+        yield from rows[full * self.global_batch :].tolist()
+
+
+class _EpochOrder(TrainerCallback):
+    """Tells the order which epoch begins; accelerate does not reach a sampler behind its sharding."""
+
+    def __init__(self, order: LengthGroupedOrder) -> None:
+        self.order = order
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.order.set_epoch(int(state.epoch or 0))
+
+
+class LossOnBar(ProgressCallback):
+    """One progress bar that shows the loss, instead of a line for every logged step; evaluations get their line."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Show what was logged."""
+        if not state.is_world_process_zero or self.training_bar is None or not logs:
+            return
+        if "loss" in logs:
+            self.training_bar.set_postfix(loss=f"{logs['loss']:.4f}", epoch=f"{logs.get('epoch', 0):.2f}")
+        elif any(key.startswith("eval_") for key in logs):
+            shown = {k.removeprefix("eval_"): v for k, v in logs.items() if isinstance(v, float)}
+            hidden = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time", "epoch")
+            scores = ", ".join(f"{name} {value:.4f}" for name, value in shown.items() if name not in hidden)
+            self.training_bar.write(f"epoch {logs.get('epoch', 0):g}: {scores}")
+
+
+class EncoderTrainer(Trainer):
+    """Trainer with a length-grouped order that is exact under any cut, and evaluation in the order of the input."""
+
+    def __init__(self, *, run: RunArguments, **options: Any) -> None:
+        super().__init__(**options)
+        self.order = self._length_grouped_order()
+        if self.order is not None:
+            self.add_callback(_EpochOrder(self.order))
+        if not self.args.disable_tqdm:
+            self.remove_callback(ProgressCallback)
+            self.add_callback(LossOnBar)
+        if run.early_stopping_patience:
+            self.add_callback(EarlyStoppingCallback(run.early_stopping_patience, run.early_stopping_threshold))
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return super()._get_train_sampler(train_dataset) if self.order is None else self.order
+
+    def _length_grouped_order(self) -> LengthGroupedOrder | None:
+        args = self.args
+        if self.train_dataset is None or args.train_sampling_strategy != "group_by_length":
+            return None
+        global_batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        seed = args.seed if args.data_seed is None else args.data_seed
+        return LengthGroupedOrder(np.asarray(self.train_dataset["length"]), global_batch, seed)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        # With group_by_length the base class permutes evaluation too, and predictions come back in another order.
+        return None
+
+
+def logits_in_order(trainer: Trainer, split: "Dataset") -> np.ndarray:
+    """Return the model's logits (rows, outputs), float32, in the order of an encoded split.
+
+    Rows are fed from long to short, so that batches carry little padding and a batch that does not fit in memory
+    fails first, and put back in place.
+    """
+    order = np.argsort(-np.asarray(split["length"]), kind="stable")
+    unlabelled = split.remove_columns([name for name in ("labels",) if name in split.column_names])
+    sorted_logits = trainer.predict(unlabelled.select(order)).predictions
+    logits = np.empty_like(sorted_logits, dtype=np.float32)
+    logits[order] = sorted_logits
+    return logits
+
+
+def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
+    """Return TrainingArguments with what depends on data and machine filled in.
+
+    The best epoch is chosen by the first metric. A value the user gave is never replaced.
+
+    Raises:
+        UserError: a combination that TrainingArguments refuses, or that would select on reported data.
+    """
+    run, values = arguments[RunArguments], dict(arguments.training)
+    has_selection, lead = data.selection is not None, data.metrics[0]
+    values.pop("resume_from_checkpoint", None)
+    values["output_dir"] = str(output.folder_of(arguments))
+    cpu = bool(values.get("use_cpu")) or not precision.has_accelerator()
+    values["use_cpu"] = cpu
+    use_all_threads(cpu)
+    values.update(precision.choose(run.precision, values, cpu))
+    if has_selection:
+        # The best epoch is picked on the selection split, which no report looks at.
+        chosen = {"eval_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": lead}
+        values = {**chosen, **values}
+        if "metric_for_best_model" not in arguments.training:
+            values["greater_is_better"] = lead not in ("mse", "loss")
+    if run.early_stopping_patience and not has_selection:
+        raise UserError(
+            "--early_stopping_patience needs rows to stop by, apart from those reported.",
+            "Add --selection_fraction 0.1.",
+        )
+    if values.get("load_best_model_at_end") and not has_selection:
+        notice("the best epoch is chosen on the split that is reported; --selection_fraction 0.1 avoids that.")
+    try:
+        args = TrainingArguments(**values)
+    except (ValueError, TypeError, RuntimeError, ImportError, OSError) as error:
+        raise UserError(f"the training flags do not go together: {error}", "See --help.") from error
+    if args.n_gpu > 1:
+        notice(
+            f"{args.n_gpu} GPUs are visible and one process uses one of them; "
+            f"`accelerate launch --multi_gpu --num_processes {args.n_gpu}` uses all."
+        )
+        args._n_gpu = 1
+    return args
+
+
+def use_all_threads(cpu: bool) -> None:
+    """Undo accelerate launch's one thread per process, where the machine has more cores than that.
+
+    `accelerate launch` sets OMP_NUM_THREADS=1 unless told --num_cpu_threads_per_process, which halves the speed of
+    two cores. A number above 1 is somebody's choice and is left alone.
+    """
+    if not cpu or "ACCELERATE_MIXED_PRECISION" not in os.environ or os.environ.get("OMP_NUM_THREADS") != "1":
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    threads = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    torch.set_num_threads(threads)
+
+
+def metrics_during_training(
+    space: LabelSpace, names: tuple[str, ...]
+) -> Callable[[EvalPrediction], dict[str, float]]:
+    """Return the function Trainer calls after each evaluation; the loss it adds by itself."""
+
+    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+        return evaluation.score(space, names, np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
+
+    return compute_metrics
+
+
+def train(trainer: Trainer, checkpoint: Path | None) -> dict[str, Any]:
+    """Train, or go on from a checkpoint; save model, tokenizer and state; return train_* metrics."""
+    outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    trainer.save_model()
+    trainer.save_state()
+    rows = len(trainer.train_dataset)  # type: ignore[arg-type]
+    return {**outcome.metrics, "train_samples": rows}
+
+
+def loss_for(space: LabelSpace, train: "Dataset | None", class_weights: str, smoothing: float) -> ExactLoss:
+    """Return the loss of a label space; balanced class weights come from the training rows.
+
+    Raises:
+        UserError: class weights or label smoothing are asked for where labels are not single classes.
+    """
+    single = space.kind not in (MULTI, REGRESSION)
+    if class_weights == "balanced" and not single:
+        raise UserError(f"--class_weights balanced is for single classes, not {space.kind}.", "Leave it out.")
+    if smoothing and not single:
+        raise UserError(f"--label_smoothing_factor is for single classes, not {space.kind}.", "Leave it out.")
+    weights = None
+    if class_weights == "balanced" and train is not None:
+        weights = balanced_weights(np.asarray(train["labels"]), space.size)
+    return ExactLoss(space.kind, weights, smoothing)
+
+
+def longest_first(split: "Dataset | None") -> "Dataset | None":
+    """Return a split from its longest row to its shortest, so that evaluation batches carry little padding."""
+    if split is None:
+        return None
+    return split.select(np.argsort(-np.asarray(split["length"]), kind="stable"))

@@ -1,0 +1,98 @@
+#!/usr/bin/env python
+"""Fine-tune a BERT-family encoder to classify text or pairs of text, or to score them.
+
+    accelerate launch run_classification.py --task cola
+    accelerate launch run_classification.py --task cola_public --data_dir cola_public/raw --learning_rate 3e-5
+    python run_classification.py --train_file reviews.csv --text_column_names content --label_column_name score \\
+        --label_map 1=negative 2=negative 3=neutral 4=positive 5=positive --validation_fraction 0.1
+"""
+
+import sys
+import time
+
+from bertlab import cli, hub, output, sources
+from bertlab.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.errors import exits_with_status_2
+
+
+@exits_with_status_2
+def main(argv: list[str] | None = None) -> int:
+    """Run the script with these words, or those of the command line, and return the exit status."""
+    started = time.time()
+    arguments = cli.parse(
+        sys.argv[1:] if argv is None else argv, (DataArguments, ModelArguments, RunArguments), __doc__
+    )
+    data_args, model_args, run_args = (arguments[group] for group in arguments.groups)
+    if run_args.print_config:
+        print(cli.print_config(arguments), end="")
+        return 0
+    folder = output.folder_of(arguments)
+    checkpoint = output.check(folder, run_args)
+    hub.go_offline_if_unreachable(model_args.model_name_or_path, sources.hub_name(data_args))
+
+    # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
+    from bertlab import data, encoding, evaluation, modeling, summary, training
+    from bertlab.report import record
+
+    do = arguments.training
+    config = modeling.load_config(model_args)
+    tokenizer = modeling.load_tokenizer(model_args)
+    encoding.check_max_length(data_args.max_seq_length, tokenizer, config)
+    loaded = data.load(
+        data_args,
+        modeling.class_names(config),
+        training=do["do_train"],
+        cache_dir=model_args.cache_dir,
+        token=model_args.token,
+    )
+    encoded = encoding.encode_all(loaded.splits, tokenizer, data_args)
+    summaries = [
+        summary.summarise(name, split, loaded.space, data_args.max_seq_length) for name, split in encoded.items()
+    ]
+    summary.print_data(summaries, data_args.max_seq_length)
+
+    args = training.training_arguments(arguments, loaded)
+    train = encoded[loaded.train] if loaded.train and do["do_train"] else None
+    loss = training.loss_for(loaded.space, train, model_args.class_weights, args.label_smoothing_factor)
+    output.make(folder, run_args)
+    trainer = training.EncoderTrainer(
+        model=modeling.build_classifier(model_args, config, loaded.space, tokenizer),
+        args=args,
+        train_dataset=train,
+        eval_dataset=training.longest_first(encoded.get(loaded.watched or "")),
+        data_collator=encoding.PaddingCollator(
+            tokenizer, data_args.max_seq_length if data_args.pad_to_max_length else None
+        ),
+        processing_class=tokenizer,
+        compute_loss_func=loss,
+        compute_metrics=training.metrics_during_training(loaded.space, loaded.metrics),
+        run=run_args,
+    )
+    plan = summary.plan(trainer, run_args.precision)
+    summary.print_plan(plan)
+
+    train_metrics = training.train(trainer, checkpoint) if train is not None else {}
+    names = (loaded.validation if do["do_eval"] else ()) + (loaded.test if do["do_predict"] else ())
+    results = evaluation.evaluate(trainer, encoded, loaded, names, loss)
+    selection = evaluation.evaluate(trainer, encoded, loaded, (loaded.selection,), loss) if loaded.selection else []
+
+    record.finish(
+        record.Run(
+            script=sys.argv[0],
+            arguments=arguments,
+            folder=folder,
+            data=loaded,
+            encoded=encoded,
+            summaries=summaries,
+            plan=plan,
+            results=results,
+            selection=selection[0] if selection else None,
+            train_metrics=train_metrics,
+            started=started,
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

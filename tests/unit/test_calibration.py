@@ -1,0 +1,167 @@
+"""Calibration against cases worked by hand, an exhaustive search and logits scaled by a known temperature."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import scipy.special
+import sklearn.metrics as sk
+
+from bertlab.calibration import (
+    TEMPERATURE_BOUNDS,
+    brier_score,
+    expected_calibration_error,
+    fit_temperature,
+    fit_thresholds,
+    reliability_table,
+    sigmoid,
+    softmax,
+)
+
+
+def calibrated(n=20_000, classes=3, seed=0):
+    """Logits, and class ids drawn from exactly their softmax."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(scale=2.0, size=(n, classes))
+    references = (softmax(logits).cumsum(axis=1) < rng.random((n, 1))).sum(axis=1)
+    return logits, references
+
+
+def test_softmax_and_sigmoid_are_stable_and_right():
+    logits = np.array([[1000.0, 0.0], [-1000.0, -1000.0], [0.3, -0.7]], dtype=np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert softmax(logits) == pytest.approx(scipy.special.softmax(logits.astype(float), axis=1))
+        assert sigmoid(logits) == pytest.approx(scipy.special.expit(logits.astype(float)))
+    assert softmax(logits).dtype == sigmoid(logits).dtype == np.float64
+    assert softmax(np.zeros((0, 3))).shape == (0, 3)
+
+
+def test_calibration_error_by_hand():
+    # Two bins: confidences 0.6 and 0.8 are both in (0.5, 1], one of two right: |0.7 - 0.5| = 0.2.
+    probabilities = [[0.6, 0.4], [0.2, 0.8]]
+    assert expected_calibration_error(probabilities, [0, 0], bins=2) == pytest.approx(0.2)
+    # Ten bins: one each, |0.6 - 1| / 2 + |0.8 - 0| / 2 = 0.6.
+    assert expected_calibration_error(probabilities, [0, 0], bins=10) == pytest.approx(0.6)
+
+
+def test_reliability_table_has_every_bin_and_every_example():
+    table = reliability_table([[0.0, 1.0], [0.5, 0.5], [0.45, 0.55]], [1, 0, 0], bins=4)
+    assert [(row.low, row.high, row.count) for row in table] == [
+        (0.0, 0.25, 0),
+        (0.25, 0.5, 1),
+        (0.5, 0.75, 1),
+        (0.75, 1.0, 1),
+    ]
+    assert (table[3].confidence, table[3].accuracy) == (1.0, 1.0)
+    assert (table[2].confidence, table[2].accuracy) == (0.55, 0.0)
+    assert math.isnan(table[0].confidence)
+    assert math.isnan(table[0].accuracy)
+
+
+def test_probabilities_on_an_edge_are_in_the_lower_bin():
+    for bins in (3, 10, 15):
+        edges = np.linspace(0, 1, bins + 1)[1:]
+        edges = edges[edges >= 0.5]
+        for row in reliability_table(np.column_stack([edges, 1 - edges]), np.zeros(len(edges), dtype=int), bins):
+            assert row.count == int(row.high >= 0.5)
+
+
+def test_two_classes_as_one_column():
+    p, y = np.array([0.1, 0.7, 0.4]), np.array([0, 1, 1])
+    both = np.column_stack([1 - p, p])
+    assert expected_calibration_error(p, y) == pytest.approx(expected_calibration_error(both, y))
+    assert brier_score(p, y) == pytest.approx(brier_score(both, y) / 2) == pytest.approx(sk.brier_score_loss(y, p))
+
+
+def test_calibrated_probabilities_have_a_small_error_and_scaled_ones_a_large():
+    logits, references = calibrated()
+    assert expected_calibration_error(softmax(logits), references) < 0.015
+    assert expected_calibration_error(softmax(logits * 4), references) > 0.1
+
+
+def test_brier_score_conventions():
+    assert brier_score([[1.0, 0.0, 0.0]], [1]) == 2.0
+    assert brier_score([[0.5, 0.5]], [1]) == 0.5
+    assert brier_score([[0.5, 1.0]], [[0, 1]]) == 0.125
+    assert brier_score([0.5], [1]) == 0.25
+
+
+def test_no_rows():
+    empty, none = np.zeros((0, 2)), np.zeros(0, dtype=int)
+    assert math.isnan(expected_calibration_error(empty, none))
+    assert math.isnan(brier_score(empty, none))
+    assert sum(row.count for row in reliability_table(empty, none)) == 0
+    assert fit_temperature(empty, none) == 1.0
+    assert fit_thresholds(empty, empty).tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
+def test_a_known_temperature_is_found(temperature):
+    logits, references = calibrated()
+    assert fit_temperature(logits * temperature, references) == pytest.approx(temperature, rel=0.05)
+
+
+def test_a_temperature_lowers_the_loss_and_keeps_the_classes():
+    logits, references = calibrated(500)
+    scaled = logits * 3 / fit_temperature(logits * 3, references)
+    assert sk.log_loss(references, softmax(scaled)) < sk.log_loss(references, softmax(logits * 3))
+    assert (scaled.argmax(axis=1) == logits.argmax(axis=1)).all()
+
+
+def test_a_temperature_for_multi_label():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(scale=2, size=(5000, 4))
+    references = (rng.random(logits.shape) < sigmoid(logits)).astype(int)
+    assert fit_temperature(logits * 2.0, references) == pytest.approx(2.0, rel=0.05)
+
+
+def test_separable_and_random_logits_stay_within_the_bounds():
+    low, high = TEMPERATURE_BOUNDS
+    separable = fit_temperature([[5.0, 0.0], [0.0, 5.0]], [0, 1])
+    wrong = fit_temperature([[5.0, 0.0], [0.0, 5.0]], [1, 0])
+    assert low <= separable < 1 < wrong <= high
+
+
+def test_shapes_and_values_are_checked():
+    for function in (expected_calibration_error, brier_score, fit_temperature):
+        with pytest.raises(ValueError, match="do not match"):
+            function([[0.5, 0.5]], [0, 1])
+    with pytest.raises(ValueError, match="do not match"):
+        fit_thresholds([[0.5]], [[0, 1]])
+    with pytest.raises(ValueError, match="finite"):
+        fit_temperature([[np.nan, 1.0]], [0])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_thresholds_are_as_good_as_an_exhaustive_search(seed):
+    rng = np.random.default_rng(seed)
+    references = rng.integers(0, 2, (60, 3))
+    probabilities = np.round(np.clip(0.3 * references + rng.random((60, 3)) * 0.7, 0, 1), 1 + seed % 2)  # ties
+    thresholds = fit_thresholds(probabilities, references)
+    for label in range(3):
+        column, actual = probabilities[:, label], references[:, label]
+        best = max(sk.f1_score(actual, column >= cut, zero_division=0) for cut in [*np.unique(column), 2.0])
+        assert sk.f1_score(actual, column >= thresholds[label]) == pytest.approx(best)
+
+
+def test_thresholds_lie_midway_and_labels_without_positives_keep_a_half():
+    probabilities = np.array([[0.9, 0.9, 0.2], [0.4, 0.1, 0.3], [0.2, 0.1, 0.4]])
+    references = np.array([[1, 0, 1], [1, 0, 1], [0, 0, 1]])
+    assert fit_thresholds(probabilities, references) == pytest.approx([0.3, 0.5, 0.1])
+
+
+def test_a_threshold_between_neighbouring_floats_keeps_the_lower_one_out():
+    lower = 0.5
+    for _ in range(4):
+        upper = np.nextafter(lower, 1.0)
+        threshold = fit_thresholds([[upper], [lower]], [[1], [0]])[0]
+        assert lower < threshold <= upper
+        lower = upper
+
+
+def test_equally_good_thresholds_take_the_nearest_to_a_half():
+    # Cut above 0.6: one of one right, one missed, F1 2/3; cut at the bottom: two of four, F1 2/3.
+    probabilities, references = [[0.8], [0.6], [0.58], [0.3]], [[1], [0], [0], [1]]
+    assert fit_thresholds(probabilities, references)[0] == pytest.approx(0.7)

@@ -1,0 +1,269 @@
+"""Intervals and comparisons against cases worked by hand, exact distributions and simulation."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+import scipy.stats
+import sklearn.metrics as sk
+
+from bertlab.scores import METRICS
+from bertlab.statistics import (
+    Comparison,
+    McNemar,
+    bootstrap_interval,
+    classification_report,
+    mcnemar,
+    mean_sd_interval,
+    paired_bootstrap,
+    per_batch_mcc,
+    verdict,
+)
+
+
+def noisy_classes(n, accuracy, classes=2, seed=0):
+    rng = np.random.default_rng(seed)
+    references = rng.integers(0, classes, n)
+    wrong = (references + 1) % classes
+    return np.where(rng.random(n) < accuracy, references, wrong), references
+
+
+def noisy_values(n, seed=0):
+    rng = np.random.default_rng(seed)
+    references = rng.normal(size=n)
+    return references + rng.normal(size=n), references
+
+
+def plain(name):
+    """The metric without its fast path: called once per resample."""
+    return lambda predictions, references: METRICS[name](predictions, references)
+
+
+@pytest.mark.parametrize(("n", "right"), [(10, 7), (50, 45), (400, 320)])
+def test_accuracy_bootstrap_is_the_binomial_distribution(n, right):
+    # A resample draws n examples, each right with probability right / n: its accuracy is Binomial(n, right / n) / n.
+    predictions, references = np.arange(n) < right, np.ones(n, dtype=int)
+    interval = bootstrap_interval(METRICS["accuracy"], predictions.astype(int), references, resamples=20_000)
+    exact = scipy.stats.binom(n, right / n).ppf([0.025, 0.975]) / n
+    assert (interval.low, interval.high) == pytest.approx(tuple(exact), abs=1 / n + 1e-9 if n < 100 else 0.004)
+    assert (interval.n, interval.resamples) == (n, 20_000)
+
+
+def test_three_examples_by_hand():
+    # Two of three right: P(all three wrong) = 1/27 = 3.7 % > 2.5 %, P(all right) = 8/27, so the interval is [0, 1];
+    # at 90 % the lower end is the first count with more than 5 %: one right, 1/3.
+    data = [1, 1, 0], [1, 1, 1]
+    assert bootstrap_interval(METRICS["accuracy"], *data, resamples=5000)[:2] == (0.0, 1.0)
+    low, high, *_ = bootstrap_interval(METRICS["accuracy"], *data, resamples=5000, confidence=0.9)
+    assert (low, high) == (pytest.approx(1 / 3), 1.0)
+
+
+def test_coverage_by_simulation():
+    covered = 0
+    for trial in range(400):
+        predictions, references = noisy_classes(300, 0.8, seed=trial)
+        low, high, *_ = bootstrap_interval(METRICS["accuracy"], predictions, references, resamples=400, seed=trial)
+        covered += low <= 0.8 <= high
+    assert 0.91 <= covered / 400 <= 0.98
+
+
+@pytest.mark.parametrize("name", ["matthews_correlation", "f1", "f1_macro", "pearson", "spearmanr", "mse"])
+def test_the_fast_path_has_the_distribution_of_the_plain_bootstrap(name):
+    data = noisy_values(300) if name in ("pearson", "spearmanr", "mse") else noisy_classes(300, 0.8)
+    fast = bootstrap_interval(METRICS[name], *data, resamples=2000)
+    slow = bootstrap_interval(plain(name), *data, resamples=2000, seed=1)
+    width = slow.high - slow.low
+    assert fast.low == pytest.approx(slow.low, abs=0.1 * width)
+    assert fast.high == pytest.approx(slow.high, abs=0.1 * width)
+    assert fast.low < METRICS[name](*data) < fast.high
+
+
+def test_multi_label_and_many_chunks():
+    rng = np.random.default_rng(0)
+    references = rng.integers(0, 2, (5000, 6))
+    predictions = np.where(rng.random(references.shape) < 0.9, references, 1 - references)
+    for name in ("f1_micro", "f1_macro", "f1_samples", "accuracy"):
+        low, high, *_ = bootstrap_interval(METRICS[name], predictions, references)
+        assert low < METRICS[name](predictions, references) < high
+        assert high - low < 0.05
+    values = noisy_values(30_000)
+    low, high, *_ = bootstrap_interval(METRICS["pearson"], *values, resamples=300)
+    assert low < METRICS["pearson"](*values) < high
+
+
+def test_the_seed_decides():
+    data = noisy_values(100)
+    first, again, other = (bootstrap_interval(METRICS["pearson"], *data, seed=seed) for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_a_higher_confidence_is_wider():
+    data = noisy_classes(500, 0.8)
+    narrow, wide = (bootstrap_interval(METRICS["accuracy"], *data, confidence=c) for c in (0.5, 0.99))
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+@pytest.mark.parametrize("metric", [METRICS["accuracy"], METRICS["pearson"], plain("accuracy")])
+@pytest.mark.parametrize("n", [0, 1])
+def test_fewer_than_two_examples_have_no_interval(metric, n):
+    low, high, count, _ = bootstrap_interval(metric, np.ones(n), np.ones(n))
+    assert math.isnan(low)
+    assert math.isnan(high)
+    assert count == n
+
+
+def test_constant_data_has_an_interval_without_width():
+    assert bootstrap_interval(METRICS["accuracy"], [1] * 20, [1] * 20)[:2] == (1.0, 1.0)
+    assert bootstrap_interval(METRICS["matthews_correlation"], [1] * 20, [1] * 20)[:2] == (0.0, 0.0)
+    assert bootstrap_interval(METRICS["pearson"], [0.1] * 20, np.arange(20))[:2] == (0.0, 0.0)
+
+
+def test_a_resample_of_one_value_correlates_at_zero():
+    # With two examples half of the resamples hold one of them twice: 0.0 there, and 1.0 elsewhere.
+    for name in ("pearson", "spearmanr"):
+        assert bootstrap_interval(METRICS[name], [0.1, 0.3], [0.7, 0.9])[:2] == pytest.approx((0.0, 1.0))
+
+
+def test_a_score_that_is_nan_has_no_interval():
+    assert math.isnan(bootstrap_interval(METRICS["mse"], [1.0, np.nan], [1.0, 2.0]).low)
+
+
+def test_lengths_must_match():
+    for call in (bootstrap_interval, lambda m, p, y: paired_bootstrap(m, y, p, y)):
+        with pytest.raises(ValueError, match="2 rows do not match 3 rows"):
+            call(METRICS["accuracy"], [1, 0], [1, 0, 1])
+    with pytest.raises(ValueError, match="do not match"):
+        mcnemar([True], [True, False])
+
+
+def test_it_is_quick_enough_to_run_always():
+    small, large = noisy_classes(1043, 0.85), noisy_values(50_000)
+    started = time.process_time()
+    bootstrap_interval(METRICS["matthews_correlation"], *small)
+    assert time.process_time() - started < 0.3
+    started = time.process_time()
+    bootstrap_interval(METRICS["spearmanr"], *large, resamples=200)
+    assert time.process_time() - started < 2.0
+
+
+def test_mean_sd_interval_by_hand():
+    # Values 1, 2, 3: mean 2, sd 1, t(0.975, 2 degrees of freedom) = 4.302653, half width 4.302653 / sqrt(3).
+    summary = mean_sd_interval([1.0, 2.0, 3.0])
+    assert summary == pytest.approx((2.0, 1.0, 2 - 2.484138, 2 + 2.484138, 3), abs=1e-5)
+    expected = scipy.stats.t.interval(0.9, 3, 2.5, scipy.stats.sem([1, 2, 3, 4]))
+    assert mean_sd_interval([1, 2, 3, 4], confidence=0.9)[2:4] == pytest.approx(expected)
+
+
+def test_mean_of_one_and_of_none():
+    assert mean_sd_interval([0.5]) == pytest.approx((0.5, *[math.nan] * 3, 1), nan_ok=True)
+    assert mean_sd_interval([]) == pytest.approx((*[math.nan] * 4, 0), nan_ok=True)
+    assert mean_sd_interval([0.5, 0.5])[:4] == (0.5, 0.0, 0.5, 0.5)
+
+
+def test_paired_bootstrap_sees_a_difference_that_separate_intervals_do_not():
+    good, references = noisy_classes(1000, 0.85)
+    worse = good.copy()
+    worse[:15] = 1 - references[:15]
+    comparison = paired_bootstrap(METRICS["accuracy"], good, worse, references)
+    intervals = [bootstrap_interval(METRICS["accuracy"], side, references) for side in (good, worse)]
+    assert intervals[1].high > intervals[0].low
+    assert 0 < comparison.low < comparison.difference < comparison.high
+    assert comparison.a_better > 0.99
+    mirrored = paired_bootstrap(METRICS["accuracy"], worse, good, references)
+    assert mirrored.difference == pytest.approx(-comparison.difference)
+
+
+def test_paired_bootstrap_by_hand():
+    # A is right on 2 of 4, B on 1 of the other 2: the difference of a resample is (Bin(4, 1/2) - Bin) / 4, jointly
+    # multinomial; P(A > B) sums the multinomial probabilities over (a, b, rest) with a > b.
+    references = np.ones(4, dtype=int)
+    comparison = paired_bootstrap(METRICS["accuracy"], [1, 1, 0, 0], [0, 0, 1, 0], references, resamples=20_000)
+    law = scipy.stats.multinomial(4, [0.5, 0.25, 0.25])
+    cells = [(a, b, 4 - a - b) for a in range(5) for b in range(5 - a)]
+    assert comparison.difference == 0.25
+    assert comparison.a_better == pytest.approx(sum(law.pmf(c) for c in cells if c[0] > c[1]), abs=0.015)
+    assert comparison.tied == pytest.approx(sum(law.pmf(c) for c in cells if c[0] == c[1]), abs=0.015)
+
+
+@pytest.mark.parametrize("metric", [METRICS["mse"], METRICS["pearson"], plain("pearson")])
+def test_a_model_ties_with_itself(metric):
+    predictions, references = noisy_values(60)
+    comparison = paired_bootstrap(metric, predictions, predictions, references, resamples=50)
+    assert comparison[:5] == (0.0, 0.0, 0.0, 0.0, 1.0)
+
+
+def test_a_lower_error_is_better():
+    predictions, references = noisy_values(300)
+    comparison = paired_bootstrap(METRICS["mse"], references + 0.1, predictions, references)
+    assert comparison.high < 0
+    assert comparison.a_better == 1.0
+    assert verdict(comparison, metric_name="mse", name_a="BERT", name_b="bags").startswith("BERT is better than bags")
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_too_few_to_compare(n):
+    comparison = paired_bootstrap(METRICS["accuracy"], [1] * n, [0] * n, [1] * n)
+    assert math.isnan(comparison.low)
+    assert verdict(comparison, metric_name="accuracy") == f"A and B cannot be compared on accuracy with {n} examples."
+
+
+def test_mcnemar_by_hand():
+    # 1 against 5 discordant examples: 2 x (C(6,0) + C(6,1)) / 2^6 = 14 / 64.
+    correct_a = np.array([True] * 1 + [False] * 5 + [True] * 30 + [False] * 4)
+    correct_b = np.array([False] * 1 + [True] * 5 + [True] * 30 + [False] * 4)
+    assert mcnemar(correct_a, correct_b) == McNemar(1, 5, pytest.approx(14 / 64))
+    assert mcnemar(correct_b, correct_a) == McNemar(5, 1, pytest.approx(14 / 64))
+    assert mcnemar(correct_a, correct_a) == mcnemar([], []) == McNemar(0, 0, 1.0)
+
+
+def test_verdict_is_one_sentence():
+    clear = Comparison(-0.02, -0.03, -0.01, 0.0, 0.0, 1043, 1000, 0.95, True)
+    assert verdict(clear, metric_name="accuracy", name_b="large", mcnemar=McNemar(3, 20, 0.0005)) == (
+        "large is better than A: accuracy differs by -0.0200, 95% interval -0.0300 to -0.0100 over 1043 examples, "
+        "exact McNemar p = 0.0005."
+    )
+    unclear = clear._replace(high=0.01)
+    assert verdict(unclear, metric_name="f1").startswith("A and B cannot be told apart: f1 differs by -0.0200")
+
+
+def test_per_batch_mcc_lists_17_values_for_516_rows():
+    predictions, references = noisy_classes(516, 0.8)
+    scores = per_batch_mcc(predictions, references, 32)
+    assert len(scores) == 17
+    assert scores[3] == pytest.approx(sk.matthews_corrcoef(references[96:128], predictions[96:128]))
+    assert scores[16] == METRICS["matthews_correlation"](predictions[512:], references[512:])
+    assert per_batch_mcc(predictions, references, 1000) == [METRICS["matthews_correlation"](predictions, references)]
+    assert per_batch_mcc([], [], 32) == []
+    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+        per_batch_mcc(predictions, references, 0)
+
+
+def test_classification_report_names_absent_classes():
+    report = classification_report([0, 0, 2], [0, 2, 2], ["no", "maybe", "yes"])
+    assert list(report) == ["no", "maybe", "yes"]
+    assert report["no"] == pytest.approx({"precision": 0.5, "recall": 1.0, "f1": 2 / 3, "support": 1.0})
+    assert report["maybe"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0.0}
+    assert classification_report([], [], ["a"])["a"]["support"] == 0.0
+    multi = classification_report([[1, 0], [1, 1]], [[1, 0], [0, 1]], ["joy", "fear"])
+    assert (multi["joy"]["precision"], multi["fear"]["f1"]) == (0.5, 1.0)
+    single = classification_report([[1], [0]], [[1], [1]], ["joy"])
+    assert single["joy"] == pytest.approx({"precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 2.0})
+
+
+def test_classification_report_equals_scikit_learn():
+    predictions, references = noisy_classes(300, 0.7, classes=5)
+    table = sk.precision_recall_fscore_support(references, predictions, labels=range(6), zero_division=0)
+    report = classification_report(predictions, references, list("abcdef"))
+    assert np.array([list(row.values()) for row in report.values()]) == pytest.approx(np.transpose(table))
+
+
+def test_classification_report_refuses_what_it_cannot_name():
+    with pytest.raises(ValueError, match="the data has 3 classes and 2 class names"):
+        classification_report([0, 2], [0, 1], ["a", "b"])
+    with pytest.raises(ValueError, match="the data has 1 classes and 2 class names"):
+        classification_report([[1]], [[1]], ["a", "b"])
+    with pytest.raises(ValueError, match="must not be negative"):
+        classification_report([0, -1], [0, 1], ["a", "b"])
+    with pytest.raises(ValueError, match="same name"):
+        classification_report([0], [0], ["a", "a"])
