@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     hub.go_offline_if_unreachable(model_args.model_name_or_path, sources.hub_name(data_args))
 
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
-    from bertlab import data, encoding, evaluation, modeling, summary, training
+    from bertlab import data, encoding, evaluation, modeling, padding, summary, training
     from bertlab.report import record
 
     do = arguments.training
@@ -54,21 +54,20 @@ def main(argv: list[str] | None = None) -> int:
     args = training.training_arguments(arguments, loaded)
     train = encoded[loaded.train] if loaded.train and do["do_train"] else None
     loss = training.loss_for(loaded.space, train, model_args.class_weights, args.label_smoothing_factor)
+    collator = padding.PaddingCollator(tokenizer, data_args.max_seq_length if data_args.pad_to_max_length else None)
     output.make(folder, run_args)
     trainer = training.EncoderTrainer(
         model=modeling.build_classifier(model_args, config, loaded.space, tokenizer),
         args=args,
         train_dataset=train,
         eval_dataset=training.longest_first(encoded.get(loaded.watched or "")),
-        data_collator=encoding.PaddingCollator(
-            tokenizer, data_args.max_seq_length if data_args.pad_to_max_length else None
-        ),
+        data_collator=collator,
         processing_class=tokenizer,
         compute_loss_func=loss,
         compute_metrics=training.metrics_during_training(loaded.space, loaded.metrics),
         run=run_args,
     )
-    plan = summary.plan(trainer, run_args.precision)
+    plan = summary.plan(trainer, train, collator.pad_to, run_args.precision)
     summary.print_plan(plan)
 
     train_metrics = training.train(trainer, checkpoint) if train is not None else {}

@@ -202,7 +202,7 @@ def dataclass_flags(cls: type) -> list[Flag]:
     flags = []
     for item in dataclasses.fields(cls):
         kind, many = _kind_of_type(hints[item.name])
-        default = item.default if item.default is not dataclasses.MISSING else item.default_factory()  # type: ignore[misc]
+        default = item.default if item.default is not dataclasses.MISSING else item.default_factory()  # type: ignore[operator]
         flags.append(
             Flag(
                 item.name,

@@ -3,13 +3,13 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bertlab import hub
 from bertlab.arguments import ModelArguments, package_folder
 from bertlab.console import notice
 from bertlab.errors import UserError
-from bertlab.labels import MULTI, REGRESSION, LabelSpace
+from bertlab.labels import REGRESSION, LabelSpace
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -113,7 +113,7 @@ def build_classifier(
     _describe_labels(config, space)
     _set_head_dropout(config, arguments.classifier_dropout)
     model = load_weights(AutoModelForSequenceClassification, arguments, config)
-    rows = model.get_input_embeddings().weight.shape[0]
+    rows = cast(int, model.get_input_embeddings().num_embeddings)
     if len(tokenizer) > rows:
         raise UserError(
             f"the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}.", "Name the right --tokenizer_name."
@@ -189,7 +189,7 @@ def _describe_labels(config: "PretrainedConfig", space: LabelSpace) -> None:
         notice(f"the model's head was trained for {', '.join(known)}; it goes on with {', '.join(names)}.")
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
-    config.problem_type = space.kind if space.kind in (MULTI, REGRESSION) else "single_label_classification"
+    config.problem_type = space.kind  # type: ignore[assignment]
 
 
 def _set_head_dropout(config: "PretrainedConfig", dropout: float | None) -> None:

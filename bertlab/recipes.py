@@ -1,6 +1,6 @@
 """Recipes: flat YAML files under configs/ whose keys are exactly the flags."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +111,20 @@ def _scalar(value: Any, where: str) -> str:
     if isinstance(value, (dict, list)):
         raise UserError(f"{where}: nested values are not allowed.", "A recipe is flat: its keys are the flags.")
     return str(value)
+
+
+def main(argv: Sequence[str]) -> int:
+    """`python -m bertlab recipes`: list the recipes, or print one with `show NAME`.
+
+    Raises:
+        UserError: there is no such recipe or sub-command.
+    """
+    if not argv:
+        for name in recipe_names():
+            print(f"{name:<32} {header(CONFIGS / f'{name}.yaml')}")
+        return 0
+    if argv[0] != "show" or len(argv) != 2:
+        raise UserError(f"recipes {' '.join(argv)}: not understood.", "Write `recipes` or `recipes show NAME`.")
+    path = find_recipe(argv[1])
+    print(f"# {path}\n{path.read_text(encoding='utf-8')}", end="")
+    return 0

@@ -116,7 +116,7 @@ def canonical_rows(file: SplitFile, columns: Columns, digest: str) -> Iterator[d
 
 
 def _canonical(values: dict[str, Any], columns: Columns, index: int, line: int) -> dict[str, Any]:
-    texts = [_clean(values.get(name), columns.clean) for name in columns.text]
+    texts = [clean_text(values.get(name), columns.clean) for name in columns.text]
     row: dict[str, Any] = {"idx": index, "line": line}
     if columns.is_pair:
         row["text"], row["text_pair"] = texts
@@ -139,7 +139,8 @@ def label_text(value: Any) -> str | list[str] | None:
     return text or None
 
 
-def _clean(value: Any, how: Sequence[str]) -> str | None:
+def clean_text(value: Any, how: Sequence[str]) -> str | None:
+    """Return a cell as clean text, or None if nothing is left: `how` names --clean steps."""
     text = "" if value is None else str(value)
     if "html" in how:
         text = html.unescape(TAG.sub(" ", text))

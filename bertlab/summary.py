@@ -53,7 +53,7 @@ def summarise(name: str, encoded: "Dataset", space: labels.LabelSpace, max_lengt
             np.sum(~np.isnan(rows) if rows.dtype.kind == "f" and known.ndim == 1 else rows != labels.NO_LABEL)
         )
         if space.kind == labels.SINGLE:
-            balance = labels.balance(known.tolist(), space.class_names)
+            balance = labels.balance((int(label) for label in known), space.class_names)
         elif space.kind == labels.MULTI:
             totals = (known == 1).sum(axis=0)
             balance = {name: int(n) for name, n in zip(space.class_names, totals, strict=True)}
@@ -121,14 +121,14 @@ def print_plan(plan: Plan) -> None:
         say(f"\n{plan.line()}")
 
 
-def plan(trainer: "EncoderTrainer", asked_precision: str) -> Plan:
-    """Return the plan of a trainer, without running it."""
-    args, train = trainer.args, trainer.train_dataset
+def plan(trainer: "EncoderTrainer", train: "Dataset | None", pad_to: int | None, asked_precision: str) -> Plan:
+    """Return the plan of a trainer that is to train on `train`, without running it."""
+    args = trainer.args
     global_batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     per_epoch = math.ceil(len(train) / global_batch) if train is not None else 0
     steps = args.max_steps if args.max_steps > 0 else math.ceil(per_epoch * args.num_train_epochs)
     chosen = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
-    parameters = list(trainer.model.parameters())
+    parameters = list(trainer.model.parameters())  # type: ignore[union-attr]
     return Plan(
         global_batch=global_batch,
         batches_per_epoch=per_epoch,
@@ -140,17 +140,17 @@ def plan(trainer: "EncoderTrainer", asked_precision: str) -> Plan:
         precision_reason=precision.reason(asked_precision, chosen, args.use_cpu),
         trainable=sum(p.numel() for p in parameters if p.requires_grad),
         parameters=sum(p.numel() for p in parameters),
-        padding_waste=_padding_waste(trainer) if train is not None else 0.0,
+        padding_waste=_padding_waste(trainer, train, pad_to) if train is not None else 0.0,
     )
 
 
-def _padding_waste(trainer: "EncoderTrainer") -> float:
+def _padding_waste(trainer: "EncoderTrainer", train: "Dataset", pad_to: int | None) -> float:
     """Return the share of tokens in the first epoch's batches that are padding."""
-    lengths = np.asarray(trainer.train_dataset["length"])
-    order = (
-        np.random.default_rng(0).permutation(len(lengths)) if trainer.order is None else np.array(list(trainer.order))
-    )
-    size, pad_to = trainer.args.train_batch_size, trainer.data_collator.pad_to
+    lengths = np.asarray(train["length"])
+    order = np.random.default_rng(0).permutation(len(lengths))
+    if trainer.order is not None:
+        order = np.fromiter(trainer.order, dtype=np.int64)
+    size = trainer.args.train_batch_size
     batches = [lengths[order[start : start + size]] for start in range(0, len(order), size)]
     padded = sum((pad_to or int(batch.max())) * len(batch) for batch in batches)
     return 1 - float(lengths.sum()) / padded

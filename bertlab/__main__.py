@@ -1,0 +1,34 @@
+"""`python -m bertlab COMMAND`: what there is to do before and after a run."""
+
+import importlib
+import sys
+
+from bertlab import recipes
+from bertlab.errors import UserError, did_you_mean, exits_with_status_2
+
+# Each command's module has a `main(argv) -> int`; it is imported only when called.
+COMMANDS = {
+    "recipes": ("bertlab.recipes", "list the recipes; `recipes show NAME` prints one"),
+    "predict": ("bertlab.predict", "label texts with a trained model"),
+    "check": ("bertlab.check", "look at the data before training on it"),
+    "report": ("bertlab.report.command", "draw plots, page and card of finished runs again"),
+    "compare": ("bertlab.compare", "say whether one run is better than another"),
+}
+
+
+@exits_with_status_2
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    if not words or words[0] in ("-h", "--help"):
+        print("python -m bertlab COMMAND …\n")
+        print("\n".join(f"  {name:<9} {about}" for name, (_, about) in COMMANDS.items()))
+        return 0
+    if words[0] not in COMMANDS:
+        raise UserError(f"there is no command {words[0]!r}.", did_you_mean(words[0], COMMANDS))
+    module = recipes if words[0] == "recipes" else importlib.import_module(COMMANDS[words[0]][0])
+    return module.main(words[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

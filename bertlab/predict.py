@@ -1,0 +1,316 @@
+"""`python -m bertlab predict MODEL`: label and probabilities for texts, pairs, files or standard input."""
+
+import argparse
+import csv
+import itertools
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bertlab import hub, modeling
+from bertlab.arguments import ModelArguments
+from bertlab.console import table
+from bertlab.errors import UserError, exits_with_status_2
+from bertlab.sources import clean_text
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# Rows held at once: what bounds memory, however long the file. Within them rows are sorted by length.
+ROWS_AT_ONCE = 8192
+# Tokens per batch, padding included: short rows go in large batches, long ones in small ones.
+TOKENS_PER_BATCH = 8192
+TEXT_COLUMNS = ("text", "sentence", "review", "content")
+
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A loaded model with all that its predictions depend on."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    class_names: tuple[str, ...]
+    kind: str
+    max_length: int
+    clean: tuple[str, ...]
+    temperature: float
+    thresholds: tuple[float, ...]
+
+    def probabilities(self, rows: Sequence[Row]) -> np.ndarray:
+        """Return calibrated probabilities (rows, classes) of texts or pairs, or scores (rows, 1), in their order."""
+        import torch
+
+        from bertlab import calibration
+        from bertlab.padding import PaddingCollator
+
+        encoded = self._encode(rows)
+        collate = PaddingCollator(self.tokenizer)
+        logits = np.zeros((len(rows), max(1, len(self.class_names))), dtype=np.float64)
+        device = next(self.model.parameters()).device
+        with torch.inference_mode(), _autocast(device):
+            for batch in token_batches([len(row["input_ids"]) for row in encoded]):
+                inputs = collate([encoded[row] for row in batch])
+                output = self.model(**{name: tensor.to(device) for name, tensor in inputs.items()})
+                logits[batch] = _logits(output).float().cpu().numpy()
+        if self.kind == "regression":
+            return logits
+        scaled = logits / self.temperature
+        return calibration.sigmoid(scaled) if self.kind.startswith("multi") else calibration.softmax(scaled)
+
+    def labels(self, probabilities: np.ndarray) -> list[str]:
+        """Return what each row of probabilities says, as text."""
+        if self.kind == "regression":
+            return [f"{score:.4f}" for score in probabilities[:, 0]]
+        if self.kind.startswith("multi"):
+            limits = np.asarray(self.thresholds or [0.5] * len(self.class_names))
+            return [
+                "|".join(n for n, on in zip(self.class_names, row >= limits, strict=True) if on)
+                for row in probabilities
+            ]
+        return [self.class_names[index] for index in probabilities.argmax(axis=1)]
+
+    def _encode(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+        columns = [[clean_text(text, self.clean) or "" for text in column] for column in zip(*rows, strict=True)]
+        encoded = self.tokenizer(*columns, truncation=True, max_length=self.max_length, return_attention_mask=False)
+        return [dict(zip(encoded.keys(), values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+
+
+def token_batches(lengths: Sequence[int], budget: int = TOKENS_PER_BATCH) -> Iterator[list[int]]:
+    """Yield row numbers in batches of like length whose padded size stays within `budget` tokens."""
+    batch: list[int] = []
+    for row in np.argsort(-np.asarray(lengths), kind="stable").tolist():
+        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def load(name: str, options: argparse.Namespace) -> Predictor:
+    """Return the predictor of a run's folder, of any model on disk, or of one on the Hub.
+
+    Raises:
+        UserError: the model cannot be loaded, or is not a classifier.
+    """
+    hub.go_offline_if_unreachable(name)
+    arguments = ModelArguments(model_name_or_path=name, model_revision=options.revision, token=options.token)
+    config = modeling.load_config(arguments)
+    tokenizer = modeling.load_tokenizer(arguments)
+    model = modeling.load_weights(_auto_class(config, name), arguments, config)
+    model.eval().to(_device())
+    told = _told(Path(modeling.resolve(name)))
+    names = tuple(str(label) for _, label in sorted(config.id2label.items()))
+    kind = getattr(config, "problem_type", None) or "single_label_classification"
+    if config.num_labels == 1:
+        kind = "regression"
+    longest = min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", 512))
+    return Predictor(
+        model=model,
+        tokenizer=tokenizer,
+        class_names=names,
+        kind=kind,
+        max_length=options.max_seq_length or told.get("max_seq_length") or longest,
+        clean=tuple(told.get("clean", ())),
+        temperature=told.get("temperature") or 1.0,
+        thresholds=tuple(told.get("thresholds") or ()),
+    )
+
+
+def read_rows(options: argparse.Namespace) -> Iterator[Row]:
+    """Yield the texts or pairs to predict, from --text, --pair, --file or standard input.
+
+    Raises:
+        UserError: a file or column is missing, or there is nothing to read.
+    """
+    if options.text:
+        yield from ((text,) for text in options.text)
+    elif options.pair:
+        yield from (tuple(pair) for pair in options.pair)
+    elif options.rank:
+        yield from ((options.rank, text) for text in _lines(options.file))
+    elif options.file and Path(options.file).suffix not in ("", ".txt"):
+        yield from _table_rows(Path(options.file), options)
+    else:
+        for line in _lines(options.file):
+            yield tuple(line.split("\t")[:2]) if options.pairs else (line,)
+
+
+@exits_with_status_2
+def main(argv: Sequence[str]) -> int:
+    """Predict and print; return the exit status."""
+    options = _parser().parse_args(argv)
+    predictor = load(options.model, options)
+    rows = read_rows(options)
+    if options.rank:
+        return _print_ranking(predictor, list(rows))
+    printer = PRINTERS[options.format]
+    start = 0
+    while chunk := list(itertools.islice(rows, ROWS_AT_ONCE)):
+        chances = predictor.probabilities(chunk)
+        printer(predictor, chunk, chances, start)
+        start += len(chunk)
+    if not start:
+        raise UserError("there is nothing to predict.", "Pass --text, --pair, --file, or lines on standard input.")
+    return 0
+
+
+def _print_table(predictor: Predictor, rows: Sequence[Row], chances: np.ndarray, start: int) -> None:
+    told = []
+    for row, label, chance in zip(rows, predictor.labels(chances), chances, strict=True):
+        text = " | ".join(row)
+        text = text if len(text) <= 90 else text[:89] + "…"
+        told.append(
+            (label, *([] if predictor.kind == "regression" else [float(chance.max())]), " ".join(text.split()))
+        )
+    header = ("score", "text") if predictor.kind == "regression" else ("label", "probability", "text")
+    print(table(told, header))
+
+
+def _print_json_lines(predictor: Predictor, rows: Sequence[Row], chances: np.ndarray, start: int) -> None:
+    for row, label, chance in zip(rows, predictor.labels(chances), chances, strict=True):
+        told: dict[str, Any] = {"text": row[0], **({"text_pair": row[1]} if len(row) > 1 else {})}
+        if predictor.kind == "regression":
+            told["score"] = round(float(chance[0]), 6)
+        else:
+            told["label"] = label.split("|") if predictor.kind.startswith("multi") else label
+            shares = (round(float(p), 6) for p in chance)
+            told["probabilities"] = dict(zip(predictor.class_names, shares, strict=True))
+        print(json.dumps(told, ensure_ascii=False))
+
+
+def _print_tsv(predictor: Predictor, rows: Sequence[Row], chances: np.ndarray, start: int) -> None:
+    writer = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
+    regression = predictor.kind == "regression"
+    if start == 0:
+        writer.writerow(
+            ["idx", "prediction", *([] if regression else [f"probability_{n}" for n in predictor.class_names])]
+        )
+    for index, (label, chance) in enumerate(zip(predictor.labels(chances), chances, strict=True), start):
+        writer.writerow([index, label, *([] if regression else [f"{p:.6f}" for p in chance])])
+
+
+def _print_ranking(predictor: Predictor, rows: list[Row]) -> int:
+    """Print candidate continuations, the likeliest first."""
+    if not rows:
+        raise UserError("--rank: the file of candidates is empty.", "Give one candidate a line with --file.")
+    chances = predictor.probabilities(rows)[:, 0]
+    order = np.argsort(-chances, kind="stable")
+    print(table([(float(chances[i]), rows[i][1]) for i in order], (predictor.class_names[0], "candidate")))
+    return 0
+
+
+PRINTERS: dict[str, Callable[[Predictor, Sequence[Row], np.ndarray, int], None]] = {
+    "table": _print_table,
+    "jsonl": _print_json_lines,
+    "tsv": _print_tsv,
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m bertlab predict", description=__doc__, allow_abbrev=False)
+    parser.add_argument("model", help="a run's folder, a model's folder, package:IMPORT_NAME/path, or a Hub name")
+    parser.add_argument("--text", nargs="+", help="texts to label")
+    parser.add_argument(
+        "--pair", nargs=2, action="append", metavar=("A", "B"), help="a pair to label; may be repeated"
+    )
+    parser.add_argument("--file", help="one text a line, or CSV, TSV, JSON lines, Parquet; - is standard input")
+    parser.add_argument("--pairs", action="store_true", help="lines of --file are two texts with a tab between")
+    parser.add_argument("--rank", metavar="A", help="rank the lines of --file as continuations of this text")
+    parser.add_argument("--text_column_names", nargs="+", help="columns of --file (two: a pair)")
+    parser.add_argument("--format", choices=sorted(PRINTERS), default="table", help="how to print [table]")
+    parser.add_argument("--max_seq_length", type=int, help="longest input in tokens (default: as trained)")
+    parser.add_argument("--delimiter", help="field delimiter of --file")
+    parser.add_argument("--encoding", help="text encoding of --file")
+    parser.add_argument("--revision", default="main", help="revision of a model on the Hub")
+    parser.add_argument("--token", help="access token for the Hub")
+    return parser
+
+
+def _lines(file: str | None) -> Iterator[str]:
+    if file is None or file == "-":
+        yield from (line.rstrip("\n") for line in sys.stdin if line.strip())
+        return
+    from bertlab.files import open_text
+
+    with open_text(Path(file)) as stream:
+        yield from (line.rstrip("\r\n") for line in stream if line.strip())
+
+
+def _table_rows(path: Path, options: argparse.Namespace) -> Iterator[Row]:
+    from bertlab import readers
+    from bertlab.errors import did_you_mean
+
+    reading = {"delimiter": options.delimiter, "encoding": options.encoding}
+    names = readers.column_names(path, **reading)
+    wanted = (
+        options.text_column_names or [name for name in TEXT_COLUMNS if name in names][:1] or names[: len(names) == 1]
+    )
+    for name in wanted or [""]:
+        if name not in names:
+            raise UserError(
+                f"{path}: no column {name!r} to read the text from."
+                if name
+                else f"{path}: which column is the text?",
+                did_you_mean(name, names) if name else f"Name it with --text_column_names: {', '.join(names)}.",
+            )
+    for row in readers.read_rows(path, **reading):
+        yield tuple(str(row.values[name] if row.values[name] is not None else "") for name in wanted)
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    """Return what a run's folder says beyond the model: longest input, cleaning, temperature, thresholds."""
+    told: dict[str, Any] = {}
+    for name, keys in (("run.json", ("max_seq_length", "clean")), ("results.json", ("temperature", "thresholds"))):
+        path = folder / name
+        if path.is_file():
+            content = json.loads(path.read_text(encoding="utf-8"))
+            content = content.get("configuration", content)
+            told.update({key: content[key] for key in keys if content.get(key) is not None})
+    return told
+
+
+def _auto_class(config: Any, name: str) -> Any:
+    import transformers
+
+    architectures: Iterable[str] = config.architectures or []
+    for ending, auto in (
+        ("ForSequenceClassification", "AutoModelForSequenceClassification"),
+        ("ForNextSentencePrediction", "AutoModelForNextSentencePrediction"),
+        ("ForPreTraining", "AutoModelForPreTraining"),
+    ):
+        if any(architecture.endswith(ending) for architecture in architectures):
+            return getattr(transformers, auto)
+    raise UserError(
+        f"{name} is not a classifier ({', '.join(architectures) or 'no architecture named'}).", "Train it first."
+    )
+
+
+def _logits(output: Any) -> "torch.Tensor":
+    return output.seq_relationship_logits if hasattr(output, "seq_relationship_logits") else output.logits
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _autocast(device: "torch.device") -> Any:
+    import torch
+
+    from bertlab import precision
+
+    name, _ = precision.automatic(cpu=device.type == "cpu")
+    if name == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16 if name == "bf16" else torch.float16)
