@@ -56,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     loss = training.loss_for(loaded.space, train, model_args.class_weights, args.label_smoothing_factor)
     collator = padding.PaddingCollator(tokenizer, data_args.max_seq_length if data_args.pad_to_max_length else None)
     output.make(folder, run_args)
+    training.set_seeds(args)  # before the new head gets its first weights
     trainer = training.EncoderTrainer(
         model=modeling.build_classifier(model_args, config, loaded.space, tokenizer),
         args=args,

@@ -17,6 +17,8 @@ from transformers import (
     Trainer,
     TrainerCallback,
     TrainingArguments,
+    enable_full_determinism,
+    set_seed,
 )
 
 from bertlab import evaluation, output, precision
@@ -222,6 +224,11 @@ def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
         )
         args._n_gpu = 1
     return args
+
+
+def set_seeds(args: TrainingArguments) -> None:
+    """Seed Python, NumPy and torch, so that new weights, dropout and order follow --seed alone."""
+    enable_full_determinism(args.seed) if args.full_determinism else set_seed(args.seed)
 
 
 def use_all_threads(cpu: bool) -> None:
