@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     hub.go_offline_if_unreachable(model_args.model_name_or_path, sources.hub_name(data_args))
 
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
-    from bertlab import data, encoding, evaluation, modeling, padding, summary, training
+    from bertlab import check, data, encoding, evaluation, modeling, padding, summary, training
     from bertlab.report import record
 
     do = arguments.training
@@ -45,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         cache_dir=model_args.cache_dir,
         token=model_args.token,
     )
+    check.print_findings(check.inspect(loaded))
     encoded = encoding.encode_all(loaded.splits, tokenizer, data_args)
     summaries = [
         summary.summarise(name, split, loaded.space, data_args.max_seq_length) for name, split in encoded.items()

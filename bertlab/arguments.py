@@ -49,7 +49,17 @@ def setting(
 
 
 @dataclass
-class DataArguments:
+class EncodingArguments:
+    """How text becomes token ids, in both scripts."""
+
+    max_seq_length: int = setting(128, "longest input in tokens; the rest is cut off", minimum=1)
+    pad_to_max_length: bool = setting(False, "pad every row to --max_seq_length (slower; for fixed shapes)")
+    preprocessing_num_workers: int | None = setting(None, "processes for tokenization", minimum=1)
+    overwrite_cache: bool = setting(False, "tokenize again even if the cache has the result")
+
+
+@dataclass
+class DataArguments(EncodingArguments):
     """Where the labelled text comes from and how it becomes splits with one label space."""
 
     dataset_name: str | None = setting(None, "data set on the Hub, for example nyu-mll/glue")
@@ -119,10 +129,59 @@ class DataArguments:
         choices=("html", "whitespace"),
     )
 
-    max_seq_length: int = setting(128, "longest input in tokens; the rest is cut off", minimum=1)
-    pad_to_max_length: bool = setting(False, "pad every row to --max_seq_length (slower; for fixed shapes)")
-    preprocessing_num_workers: int | None = setting(None, "processes for tokenization", minimum=1)
-    overwrite_cache: bool = setting(False, "tokenize again even if the cache has the result")
+
+@dataclass
+class NspArguments(EncodingArguments):
+    """How plain text becomes documents, sentences and pairs."""
+
+    text: list[str] = setting([], "text files, folders or globs, plain or .gz")
+    encoding: str | None = setting(None, "text encoding (default: UTF-8, or what a BOM says)")
+    document_unit: str = setting(
+        "line",
+        "what a document is: a line, a block between blank lines, or a file",
+        choices=("line", "block", "file"),
+    )
+    sentence_splitter: str = setting(
+        "sentencex",
+        "sentencex knows abbreviations; period cuts at every full stop; line takes one sentence a line",
+        choices=("sentencex", "period", "line"),
+    )
+    language: str = setting("en", "language of the text for sentencex, as a two-letter code")
+    pairs: str = setting(
+        "all",
+        "every neighbouring pair; one random pair a document; or segments packed to --max_seq_length",
+        choices=("all", "one_per_document", "segments"),
+    )
+    short_seq_probability: float = setting(
+        0.1, "share of segments packed to a shorter, random length", minimum=0, maximum=1
+    )
+    negatives: str = setting(
+        "other_document",
+        "where the sentence that does not follow comes from; any is a bag of all sentences, true next ones included",
+        choices=("other_document", "same_document", "any"),
+    )
+    negative_fraction: float = setting(0.5, "share of pairs that do not follow", minimum=0.01, maximum=0.99)
+    validation_fraction: float = setting(0.1, "share of documents to report on", minimum=0, maximum=0.9)
+    selection_fraction: float = setting(
+        0.0, "share of documents to choose the best epoch by; never reported", minimum=0, maximum=0.9
+    )
+    test_fraction: float = setting(0.0, "share of documents kept as a second report split", minimum=0, maximum=0.9)
+    split_seed: int = setting(42, "seed of the document split and of the pairs, apart from --seed", minimum=0)
+    max_train_samples: int | None = setting(None, "use at most this many training pairs", minimum=1)
+    max_eval_samples: int | None = setting(None, "use at most this many pairs of each other split", minimum=1)
+
+    objective: str = setting(
+        "nsp", "next sentences, masked words, or both (how BERT was trained)", choices=("nsp", "mlm", "nsp+mlm")
+    )
+    mlm_probability: float = setting(0.15, "share of words masked", minimum=0.01, maximum=0.9)
+    whole_word_masking: bool = setting(False, "mask all pieces of a word together")
+    from_scratch: bool = setting(False, "begin with random weights")
+    model_config: dict[str, str] = setting(
+        {}, "with --from_scratch: hidden_size=256 num_hidden_layers=4… (BERT's configuration)"
+    )
+    train_tokenizer: int | None = setting(
+        None, "with --from_scratch: learn a WordPiece vocabulary of this size from the text", minimum=100
+    )
 
 
 @dataclass

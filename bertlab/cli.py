@@ -44,6 +44,7 @@ RENAMED = {
     "push_to_hub_token": "hub_token",
     "torchdynamo": "torch_compile_backend",
 }
+WARMUP_RATIO = Flag("warmup_ratio", "float", help="share of all steps, below 1")
 # A switch of old that is one value of a flag today: (flag, value when true, value when false).
 SWITCHES: dict[str, tuple[str, str, str | None]] = {
     "group_by_length": ("train_sampling_strategy", "group_by_length", "random"),
@@ -106,16 +107,18 @@ def parse(argv: Sequence[str], groups: Sequence[type], usage: str) -> Arguments:
         print(help_text(flags.values(), usage))
         raise SystemExit(0)
     typed = [part for part in _split(argv) if part.name not in ("task", "config")]
-    _refuse_repeated(typed)
     files = _recipe_files(argv)
     from_recipes = [
         Occurrence(key, values, f"{path}, key {key!r}") for path in files for key, values in recipes.read_recipe(path)
     ]
     values: dict[str, Any] = {}
+    seen: dict[str, Occurrence] = {}
     for occurrence in [*from_recipes, *typed]:
         for current in _modernise(occurrence):
-            flag = _lookup(current, flags)
-            values[flag.name.removeprefix("no_")] = convert(flag, current)
+            flag, current = _lookup(current, flags)
+            if occurrence.where.startswith("--"):
+                _refuse_repeated(seen, flag.name, occurrence)
+            values[flag.name] = convert(flag, current)
     return _arguments(groups, values, files, argv)
 
 
@@ -129,13 +132,13 @@ def convert(flag: Flag, occurrence: Occurrence) -> Any:
     if flag.kind == "bool" and not values:
         return True
     if not values:
-        raise UserError(f"{where} needs a value.", flag.help)
+        raise UserError(f"{where} needs a value.", _sentence(flag.help))
     if len(values) > 1 and not flag.many:
         raise UserError(
             f"{where} takes one value, not {len(values)}: {' '.join(values)}.", "Quote a text with spaces."
         )
     if flag.kind == "dict":
-        return dict(_key_value(value, where) for value in values)
+        return _mapping(values, where)
     converted = [_convert_one(flag, value, where) for value in values]
     return converted if flag.many else converted[0]
 
@@ -201,13 +204,12 @@ def _split(argv: Sequence[str]) -> list[Occurrence]:
     return found
 
 
-def _refuse_repeated(occurrences: Iterable[Occurrence]) -> None:
-    seen: dict[str, Occurrence] = {}
-    for occurrence in occurrences:
-        before = seen.setdefault(occurrence.name, occurrence)
-        if before is not occurrence:
-            first, second = " ".join(before.values), " ".join(occurrence.values)
-            raise UserError(f"{occurrence.where} is given twice: {first!r} and {second!r}.", "Keep one of them.")
+def _refuse_repeated(seen: dict[str, Occurrence], flag: str, occurrence: Occurrence) -> None:
+    """Refuse a flag that was typed before, under its own name, its negation or the name it had once."""
+    before = seen.setdefault(flag, occurrence)
+    if before is not occurrence:
+        first, second = (" ".join([part.where, *part.values]) for part in (before, occurrence))
+        raise UserError(f"--{flag} is given twice: {first!r} and {second!r}.", "Keep one of them.")
 
 
 def _recipe_files(argv: Sequence[str]) -> list[Path]:
@@ -226,6 +228,8 @@ def _modernise(occurrence: Occurrence) -> list[Occurrence]:
     """Translate a name that version 5 of transformers removed, with a notice; other names pass unchanged."""
     name, values, where = ALIASES.get(occurrence.name, occurrence.name), occurrence.values, occurrence.where
     if name in RENAMED:
+        if name == "warmup_ratio" and values and _number(WARMUP_RATIO, values[0], where) >= 1:
+            raise UserError(f"{where}: {values[0]} would be a number of steps.", "Write --warmup_steps for steps.")
         notice(f"{where} is called --{RENAMED[name]} since transformers 5; taken as that.")
         return [Occurrence(RENAMED[name], values, where)]
     if name in SWITCHES:
@@ -238,25 +242,25 @@ def _modernise(occurrence: Occurrence) -> list[Occurrence]:
         )
         return [Occurrence(flag, [value], where)] if value else []
     if name in RETIRED:
-        if name == "save_safetensors" and values and values[0].lower() == "false":
+        if name == "save_safetensors" and values and not _boolean(values[0], where):
             raise UserError(f"{where} false: weights are only ever saved as safetensors.", "Leave the flag out.")
         notice(f"{where} has no effect since transformers 5: {RETIRED[name]}.")
         return []
     return [Occurrence(name, values, where)]
 
 
-def _lookup(occurrence: Occurrence, flags: dict[str, Flag]) -> Flag:
+def _lookup(occurrence: Occurrence, flags: dict[str, Flag]) -> tuple[Flag, Occurrence]:
+    """Return the flag of an occurrence; --no_NAME is given the value it stands for."""
     flag = flags.get(occurrence.name)
     if flag is not None:
-        return flag
+        return flag, occurrence
     negated = flags.get(occurrence.name.removeprefix("no_"))
     if negated is not None and negated.kind == "bool":
         if occurrence.values:
             raise UserError(
-                f"{occurrence.where} takes no value.", f"Or write --{negated.name} {occurrence.values[0]}."
+                f"{occurrence.where} takes no value.", f"Write {negated.name} with true or false instead."
             )
-        occurrence.values.append("false")
-        return negated
+        return negated, dataclasses.replace(occurrence, values=["false"])
     known = [*flags, "task", "config"]
     beginnings = [name for name in known if name.startswith(occurrence.name)]
     hint = (
@@ -290,21 +294,29 @@ def _number(flag: Flag, text: str, where: str) -> int | float:
     try:
         value = int(text) if flag.kind == "int" else float(text)
     except ValueError:
-        raise UserError(f"{where}: {text!r} is not {wanted}.", f"{flag.help.capitalize()}.") from None
+        raise UserError(f"{where}: {text!r} is not {wanted}.", _sentence(flag.help)) from None
     low, high = flag.minimum, flag.maximum
     if not (value == value and abs(value) != float("inf")):
-        raise UserError(f"{where}: {text!r} is not a finite number.", f"{flag.help.capitalize()}.")
+        raise UserError(f"{where}: {text!r} is not a finite number.", _sentence(flag.help))
     if (low is not None and value < low) or (high is not None and value > high):
         bounds = f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
         raise UserError(f"{where}: {text} is out of range.", f"It must be {bounds}.")
     return value
 
 
-def _key_value(text: str, where: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not value:
-        raise UserError(f"{where}: {text!r} is not of the form key=value.", "For example 1=negative 2=positive.")
-    return key, value
+def _mapping(values: Iterable[str], where: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in values:
+        key, equals, value = text.partition("=")
+        if not equals or not value:
+            raise UserError(f"{where}: {text!r} is not of the form key=value.", "For example 1=negative 2=positive.")
+        if pairs.setdefault(key, value) != value:
+            raise UserError(f"{where}: {key!r} is given twice: {pairs[key]!r} and {value!r}.", "Keep one of them.")
+    return pairs
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
 def _arguments(groups: Sequence[type], values: dict[str, Any], files: list[Path], argv: Sequence[str]) -> Arguments:

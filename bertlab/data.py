@@ -59,11 +59,11 @@ def load(
     """
     raw = sources.read(arguments, cache_dir, token)
     train, validation, test = _roles(raw, arguments, training)
-    needed = [name for name in (train, *validation, *test) if name]
+    needed = list(dict.fromkeys(name for name in (train, *validation, *test) if name))
     dropped: dict[str, int] = {}
     found = {}
     for name in needed:
-        labelled = name not in test
+        labelled = name == train or name not in test
         found[name] = _complete(raw.splits[name], raw.origin[name], labelled, arguments.on_missing)
         dropped[name] = len(raw.splits[name]) - len(found[name])
     origin = dict(raw.origin)
@@ -71,7 +71,9 @@ def load(
         found[train] if train else None, arguments, raw.class_names, model_names, origin[train or needed[0]]
     )
     for name in needed:
-        found[name] = labels.assign(found[name], space, origin[name], labels_required=name not in test)
+        found[name] = labels.assign(
+            found[name], space, origin[name], labels_required=name == train or name not in test
+        )
     metrics = tuple(arguments.metric_name) or space.default_metrics()
     scores.check_metrics(metrics, space.kind, space.size)
     data = Data(
@@ -100,7 +102,15 @@ def _roles(
         )
     validation = _named_or_usual(raw.splits, arguments.validation_split_name, "validation", arguments)
     test = _named_or_usual(raw.splits, arguments.test_split_name, "test", arguments)
+    both = sorted(set(validation) & set(test))
+    if both:
+        raise UserError(
+            f"the split {both[0]!r} is named for validation and for test.",
+            "Leave it out of --validation_split_name or of --test_split_name.",
+        )
     for fraction, names in (("validation", validation), ("test", test)):
+        if train in names:
+            notice(f"the split {train!r} is also named for {fraction}: such scores say nothing of new text.")
         if getattr(arguments, f"{fraction}_fraction") and fraction in names:
             raise UserError(
                 f"--{fraction}_fraction: the data already has a split {fraction!r}.",
@@ -132,10 +142,11 @@ def _complete(split: "Dataset", origin: str, labelled: bool, on_missing: str) ->
             continue
         present = split.with_format("arrow")[:][name].is_valid().to_numpy(zero_copy_only=False)
         if not present.all() and on_missing == "error":
-            line = split[int(np.flatnonzero(~present)[0])]["line"]
+            first = split[int(np.flatnonzero(~present)[0])]
+            place = labels.where(origin, first["line"]) if first["line"] else f"{origin}, row {first['idx']}"
             what = "label" if name == "label" else "text"
             raise UserError(
-                f"{origin}, line {line}: the {what} is missing ({int((~present).sum())} such rows).",
+                f"{place}: the {what} is missing ({int((~present).sum())} such rows).",
                 "Pass --on_missing drop to leave such rows out.",
             )
         kept &= present

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from datasets.fingerprint import Hasher
 
 from bertlab import __version__
-from bertlab.arguments import DataArguments
+from bertlab.arguments import EncodingArguments
 from bertlab.errors import UserError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def encode(
 
 
 def encode_all(
-    splits: Mapping[str, "Dataset"], tokenizer: "PreTrainedTokenizerBase", arguments: DataArguments
+    splits: Mapping[str, "Dataset"], tokenizer: "PreTrainedTokenizerBase", arguments: EncodingArguments
 ) -> dict[str, "Dataset"]:
     """Return every split encoded as the data arguments say."""
     return {

@@ -1,6 +1,8 @@
 """The one place where labels as written become the ids, vectors or numbers a model is trained on."""
 
 import math
+import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 # What cross-entropy passes over: rows of a test split whose label is not known.
 NO_LABEL = -100
+# 1.0 is how some programs write the whole number 1 once a column has had an empty cell.
+WHOLE = re.compile(r"^([+-]?\d+)\.0+$")
 # Beyond this many classes with fewer than this many rows each, the column is taken for something else.
 MANY_CLASSES, ROWS_PER_CLASS = 200, 3
 
@@ -61,21 +65,30 @@ def decide(
     whose order wins when they are the same names. Without training rows the model's names are the space.
 
     Raises:
-        UserError: the training labels are missing, are one class only, or cannot be classes.
+        UserError: the training labels are missing, are one class only, or cannot be classes; or there are neither
+            training labels nor names.
     """
     written = [] if train is None or "label" not in train.column_names else train["label"][:]
     if train is not None and not any(label is not None for label in written):
         raise UserError(f"{origin} has no labels to train on.", "Name the column with --label_column_name.")
     kind = _kind(written, arguments, model_names)
     if kind == REGRESSION:
+        if arguments.label_map or arguments.class_names:
+            raise UserError("regression takes numbers as they are.", "Leave out --label_map and --class_names.")
         return LabelSpace(kind, (), {})
     label_map = dict(arguments.label_map)
     wanted = tuple(arguments.class_names) or tuple(declared)
-    found = _names_found(written, label_map, wanted)
+    labels = _distinct(written)
+    found = _names_found(labels, label_map, wanted)
+    unused = [key for key in label_map if _whole(key) not in map(_whole, labels)] if labels else []
+    if unused:
+        notice(f"--label_map: no training row has the label {' or '.join(map(repr, unused))}.")
     if not found and not wanted:
         wanted = tuple(model_names)
     names = _ordered(found, wanted, model_names)
-    if train is not None and kind == SINGLE:
+    if train is None:
+        _refuse_unknown(names, kind, origin)
+    elif kind == SINGLE:
         _refuse_unlikely(found, names, len(written), origin)
     return LabelSpace(kind, names, label_map)
 
@@ -101,9 +114,10 @@ def assign(split: "Dataset", space: LabelSpace, origin: str, labels_required: bo
         unknown = label is None or (label == "-1" and space.kind != REGRESSION and resolve(label, space) not in ids)
         if unknown and labels_required:
             raise UserError(
-                f"{_where(origin, line)}: the label is missing.", "--on_missing drop leaves such rows out."
+                f"{where(origin, line)}: the label is missing{' (-1)' if label else ''}.",
+                "Rows without a label belong in a test split: --test_file or --test_split_name.",
             )
-        values.append(_missing(space) if unknown else _value(label, space, ids, _where(origin, line)))
+        values.append(_missing(space) if unknown else _value(label, space, ids, where(origin, line)))
     split = split.remove_columns("label")
     if all(_is_missing(value) for value in values):
         return split
@@ -111,8 +125,16 @@ def assign(split: "Dataset", space: LabelSpace, origin: str, labels_required: bo
 
 
 def resolve(label: str, space: LabelSpace) -> str:
-    """Return the class name a written label stands for: mapped, itself, or the name at that id."""
+    """Return the class name a written label stands for: mapped, itself, or the name at that id.
+
+    `1.0` stands for 1 where 1 is known, and the other way round. Numbers are ids only among names that are words.
+    """
     return _resolve(label, space.label_map, space.class_names)
+
+
+def where(origin: str, line: int) -> str:
+    """Return the place of a row for messages; data sets of the Hub have no lines."""
+    return f"{origin}, line {line}" if line else origin
 
 
 def balance(labels: Iterable[int], class_names: Sequence[str]) -> dict[str, int]:
@@ -124,9 +146,18 @@ def balance(labels: Iterable[int], class_names: Sequence[str]) -> dict[str, int]
 def _resolve(label: str, label_map: dict[str, str], names: Sequence[str]) -> str:
     if label in label_map:
         return label_map[label]
-    if label in names or not names:
+    if label in names or _as_number(label) is None:
         return label
-    return names[int(label)] if label.isdecimal() and int(label) < len(names) else label
+    known = (*label_map, *names)
+    for name in known:
+        if _whole(name) == _whole(label):
+            return label_map.get(name, name)
+    is_id = label.isdecimal() and int(label) < len(names) and all(_as_number(name) is None for name in known)
+    return names[int(label)] if is_id else label
+
+
+def _whole(label: str) -> str:
+    return WHOLE.sub(r"\1", label)
 
 
 def _kind(written: Sequence[Any], arguments: DataArguments, model_names: Sequence[str]) -> str:
@@ -138,7 +169,7 @@ def _kind(written: Sequence[Any], arguments: DataArguments, model_names: Sequenc
         return asked
     if lists:
         return MULTI
-    if written and not arguments.class_names and _are_decimals(written):
+    if written and not arguments.class_names and not arguments.label_map and _are_decimals(written):
         notice("the labels are decimal numbers: this is a regression (--problem_type says otherwise).")
         return REGRESSION
     return SINGLE
@@ -157,9 +188,13 @@ def _as_number(label: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _names_found(written: Sequence[Any], label_map: dict[str, str], names: Sequence[str]) -> set[str]:
-    flat = (one for label in written for one in (label if isinstance(label, list) else [label]) if one is not None)
-    return {_resolve(label, label_map, names) for label in set(flat)}
+def _distinct(written: Sequence[Any]) -> set[str]:
+    return {one for label in written for one in (label if isinstance(label, list) else [label]) if one is not None}
+
+
+def _names_found(labels: set[str], label_map: dict[str, str], names: Sequence[str]) -> set[str]:
+    found = {_resolve(label, label_map, names) for label in labels}
+    return {_whole(name) if _whole(name) in found else name for name in found}
 
 
 def _ordered(found: set[str], wanted: Sequence[str], model_names: Sequence[str]) -> tuple[str, ...]:
@@ -180,18 +215,32 @@ def _ordered(found: set[str], wanted: Sequence[str], model_names: Sequence[str])
     return tuple(sorted(names))
 
 
+def _refuse_unknown(names: Sequence[str], kind: str, origin: str) -> None:
+    if not names:
+        raise UserError(
+            f"{origin}: without training rows, nothing says which classes there are.",
+            "Name a model that was fine-tuned for them, or --class_names.",
+        )
+    if kind == SINGLE and len(names) == 1:
+        raise UserError(
+            f"the model has one output, {names[0]!r}, and no classes.", "If it gives scores, pass --do_regression."
+        )
+
+
 def _refuse_unlikely(found: set[str], names: Sequence[str], rows: int, origin: str) -> None:
     if len(found) < 2:
         raise UserError(
-            f"{origin}: every row has the label {names[0]!r}; there is nothing to learn.", "Check the label column."
+            f"{origin}: every row has the label {next(iter(found))!r}; there is nothing to learn.",
+            "Check the label column.",
         )
-    folded = Counter(name.casefold() for name in names)
-    twins = [name for name in names if folded[name.casefold()] > 1]
-    if twins:
-        raise UserError(
-            f"{origin}: the labels {' and '.join(map(repr, twins[:2]))} differ in case only.",
-            f"Merge them with --label_map {twins[1]}={twins[0]}.",
-        )
+    folded: dict[str, str] = {}
+    for name in names:
+        twin = folded.setdefault(name.casefold(), name)
+        if twin != name:
+            raise UserError(
+                f"{origin}: the labels {twin!r} and {name!r} differ in case only.",
+                f"Merge them with --label_map {shlex.quote(f'{name}={twin}')}.",
+            )
     if len(names) > MANY_CLASSES and rows < ROWS_PER_CLASS * len(names):
         raise UserError(
             f"{origin}: {len(names)} different labels in {rows} rows; that is hardly a class column.",
@@ -207,7 +256,13 @@ def _value(label: Any, space: LabelSpace, ids: dict[str, int], where: str) -> An
         return number
     if space.kind == SINGLE:
         return _id(label, space, ids, where)
-    chosen = {_id(one, space, ids, where) for one in (label if isinstance(label, list) else [label])}
+    several = label if isinstance(label, list) else [label]
+    if len(set(several)) < len(several):
+        raise UserError(
+            f"{where}: the label list has {max(several, key=several.count)!r} twice.",
+            "Write the names or ids of a row's labels, not a vector of 0 and 1.",
+        )
+    chosen = {_id(one, space, ids, where) for one in several}
     return [float(index in chosen) for index in range(space.size)]
 
 
@@ -234,7 +289,3 @@ def _is_missing(value: Any) -> bool:
 
 def _column(values: list[Any], space: LabelSpace) -> Any:
     return np.asarray(values, dtype=np.int64) if space.kind == SINGLE else values
-
-
-def _where(origin: str, line: int) -> str:
-    return f"{origin}, line {line}" if line else origin

@@ -21,7 +21,7 @@ class Layout:
     source: str | None = None
 
 
-_USUAL = {"train": ("train.tsv",), "validation": ("dev.tsv",), "test": ("test.tsv",)}
+_USUAL: dict[str, tuple[str, ...]] = {"train": ("train.tsv",), "validation": ("dev.tsv",), "test": ("test.tsv",)}
 _COLA = ("source", "label", "mark", "sentence")
 
 LAYOUTS: dict[str, Layout] = {

@@ -19,6 +19,8 @@ class _TextLoader(yaml.BaseLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key must be a word", problem_mark=key_node.start_mark)
             if key_node.value in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"key {key_node.value!r} is given twice", problem_mark=key_node.start_mark
@@ -74,7 +76,7 @@ def read_recipe(path: Path) -> Iterator[tuple[str, list[str]]]:
     for key, value in recipe.items():
         where = f"{path}, key {key!r}"
         if isinstance(value, dict):
-            values = [f"{name}={_scalar(item, where)}" for name, item in value.items()]
+            values = [_pair(name, item, where) for name, item in value.items()]
         elif isinstance(value, list):
             values = [_scalar(item, where) for item in value]
         else:
@@ -100,7 +102,7 @@ def _load_yaml(path: Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{path}{line}: {error.problem}.", "A recipe is flat YAML: flag: value.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, OSError) as error:
         raise UserError(f"{path}: not readable as YAML ({error}).", "A recipe is flat YAML: flag: value.") from error
     if not isinstance(recipe, dict):
         raise UserError(f"{path}: not a mapping of flags to values.", "Write one 'flag: value' per line.")
@@ -111,6 +113,12 @@ def _scalar(value: Any, where: str) -> str:
     if isinstance(value, (dict, list)):
         raise UserError(f"{where}: nested values are not allowed.", "A recipe is flat: its keys are the flags.")
     return str(value)
+
+
+def _pair(name: str, value: Any, where: str) -> str:
+    if "=" in name:
+        raise UserError(f"{where}: {name!r} has an equals sign.", "It separates key and value on the command line.")
+    return f"{name}={_scalar(value, where)}"
 
 
 def main(argv: Sequence[str]) -> int:

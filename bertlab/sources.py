@@ -15,15 +15,17 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from bertlab import hub, layouts, readers
+from bertlab import __version__, hub, layouts, readers
 from bertlab.arguments import DataArguments
 from bertlab.errors import UserError, did_you_mean
 from bertlab.files import file_digest
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
+
+T = TypeVar("T")
 
 # A tag starts with a letter, so that "x < 3" and "<3" stay; it becomes a space, or two words would run together.
 TAG = re.compile(r"</?[A-Za-z][^<>]*>")
@@ -89,7 +91,7 @@ def read(arguments: DataArguments, cache_dir: str | None, token: str | None) -> 
         UserError: no source is named, or something in it cannot be read.
     """
     if arguments.train_file or arguments.validation_file or arguments.test_file:
-        return _from_files(_named_files(arguments), arguments, cache_dir)
+        return _from_files(_kept(_named_files(arguments), arguments), arguments, cache_dir)
     if arguments.data_dir:
         return _from_layout(arguments, cache_dir)
     if arguments.dataset_name:
@@ -109,7 +111,8 @@ def hub_name(arguments: DataArguments) -> str | None:
 def canonical_rows(file: SplitFile, columns: Columns, digest: str) -> Iterator[dict[str, Any]]:
     """Yield the rows of a file in the form described at the top of this module.
 
-    `digest` is the file's content hash: it makes the cache of `datasets` follow the content, not the name.
+    `digest` is this package's version and the file's content hash: the cache of `datasets` follows them, not the
+    file's name.
     """
     for index, row in enumerate(readers.read_rows(file.path, **file.reading())):
         yield _canonical(row.values, columns, index, row.line)
@@ -121,11 +124,12 @@ def _canonical(values: dict[str, Any], columns: Columns, index: int, line: int) 
     if columns.is_pair:
         row["text"], row["text_pair"] = texts
     else:
-        row["text"] = None if None in texts else (columns.joiner or " ").join(texts)  # type: ignore[arg-type]
+        joiner = " " if columns.joiner is None else columns.joiner
+        row["text"] = None if None in texts else joiner.join(texts)  # type: ignore[arg-type]
     if columns.label is not None:
         row["label"] = label_text(values.get(columns.label))
     if columns.source is not None:
-        row["source"] = str(values.get(columns.source) or "")
+        row["source"] = _as_text(values.get(columns.source)).strip()
     return row
 
 
@@ -135,18 +139,22 @@ def label_text(value: Any) -> str | list[str] | None:
         return [text for text in map(label_text, value) if isinstance(text, str)]
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    text = "" if value is None else str(value).strip()
-    return text or None
+    return _as_text(value).strip() or None
 
 
 def clean_text(value: Any, how: Sequence[str]) -> str | None:
     """Return a cell as clean text, or None if nothing is left: `how` names --clean steps."""
-    text = "" if value is None else str(value)
+    text = _as_text(value)
     if "html" in how:
         text = html.unescape(TAG.sub(" ", text))
     if "whitespace" in how:
         text = " ".join(text.split())
     return text if text.strip() else None
+
+
+def _as_text(value: Any) -> str:
+    """Return a cell as text; an empty cell, which some writers of JSON and Parquet turn into NaN, is empty."""
+    return "" if value is None or value != value else str(value)
 
 
 def _named_files(arguments: DataArguments) -> dict[str, SplitFile]:
@@ -163,6 +171,17 @@ def _named_files(arguments: DataArguments) -> dict[str, SplitFile]:
     }
 
 
+def _kept(splits: dict[str, T], arguments: DataArguments) -> dict[str, T]:
+    """Return the splits that --remove_splits leaves."""
+    removed = _names(arguments.remove_splits, splits)
+    for split in removed:
+        if split not in splits:
+            raise UserError(f"--remove_splits: there is no split {split!r}.", did_you_mean(split, splits))
+    if set(removed) == set(splits):
+        raise UserError("--remove_splits leaves no split.", f"The data has {', '.join(splits)}.")
+    return {split: value for split, value in splits.items() if split not in removed}
+
+
 def _from_layout(arguments: DataArguments, cache_dir: str | None) -> RawData:
     if not arguments.data_layout:
         raise UserError(
@@ -172,8 +191,7 @@ def _from_layout(arguments: DataArguments, cache_dir: str | None) -> RawData:
     layout = layouts.find_layout(arguments.data_layout)
     files = {
         split: SplitFile(path, "\t", "none", layout.headerless.get(split), arguments.encoding)
-        for split, path in layouts.find_files(layout, Path(arguments.data_dir or "")).items()
-        if split not in arguments.remove_splits
+        for split, path in _kept(layouts.find_files(layout, Path(arguments.data_dir or "")), arguments).items()
     }
     columns = Columns(layout.text, None, layout.label, layout.source, tuple(arguments.clean))
     return _read_files(files, columns, cache_dir)
@@ -203,7 +221,7 @@ def _read_file(file: SplitFile, columns: Columns, cache_dir: str | None) -> "Dat
     try:
         split = Dataset.from_generator(
             canonical_rows,
-            gen_kwargs={"file": file, "columns": columns, "digest": file_digest(file.path)},
+            gen_kwargs={"file": file, "columns": columns, "digest": f"{__version__} {file_digest(file.path)}"},
             features=_features(columns, multi_label=_first_label_is_list(file, label)),
             cache_dir=cache_dir,
         )
@@ -225,11 +243,17 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
     Raises:
         UserError: a named column is not there, or the text column cannot be told.
     """
-    text = tuple(name for given in arguments.text_column_names for name in _comma_list(given, names))
+    removed = _names(arguments.remove_columns, names)
+    text = _names(arguments.text_column_names, names)
     label = arguments.label_column_name or next((name for name in LABEL_COLUMNS if name in names), None)
-    for column in (*text, *filter(None, [arguments.label_column_name, arguments.source_column_name])):
+    used = (*text, *filter(None, [arguments.label_column_name, arguments.source_column_name]))
+    for column in (*used, *removed):
         if column not in names:
             raise UserError(f"{where} has no column {column!r}.", _columns_hint(column, names))
+    for column in used:
+        if column in removed:
+            raise UserError(f"the column {column!r} is named to be read and to be removed.", "Drop one of the two.")
+    names, label = [name for name in names if name not in removed], None if label in removed else label
     if not text:
         text = _guess_text(names, label, arguments, where)
     if label in text:
@@ -244,7 +268,7 @@ def _guess_text(names: Sequence[str], label: str | None, arguments: DataArgument
     for pair in PAIR_COLUMNS:
         if set(pair) <= set(names):
             return pair
-    left = [n for n in names if n not in (label, arguments.source_column_name, *arguments.remove_columns)]
+    left = [n for n in names if n not in (label, arguments.source_column_name)]
     known = [name for name in TEXT_COLUMNS if name in left]
     if len(known) == 1 or len(left) == 1:
         return ((known or left)[0],)
@@ -253,9 +277,12 @@ def _guess_text(names: Sequence[str], label: str | None, arguments: DataArgument
     )
 
 
-def _comma_list(given: str, names: Sequence[str]) -> list[str]:
-    """Accept `a,b` for two columns, as Hugging Face's scripts do, unless a column really has that name."""
-    return [given] if given in names else [part.strip() for part in given.split(",")]
+def _names(given: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """Return names one by one: `a,b` is two, as in Hugging Face's scripts, unless one is really called that."""
+    known = set(known)
+    return tuple(
+        name for text in given for name in ([text] if text in known else (part.strip() for part in text.split(",")))
+    )
 
 
 def _require(names: Sequence[str], columns: Columns, where: str) -> None:
@@ -301,8 +328,7 @@ def _from_hub(arguments: DataArguments, cache_dir: str | None, token: str | None
         raise hub.dataset_error(name, error) from error
     if not isinstance(loaded, DatasetDict):
         raise UserError(f"the data set {name} has no splits.", "Give --dataset_config_name.")
-    splits = {split: data for split, data in loaded.items() if split not in arguments.remove_splits}
-    return from_dataset_dict(splits, arguments, name)
+    return from_dataset_dict(_kept(dict(loaded), arguments), arguments, name)
 
 
 def from_dataset_dict(loaded: dict[str, "Dataset"], arguments: DataArguments, name: str) -> RawData:
@@ -310,11 +336,11 @@ def from_dataset_dict(loaded: dict[str, "Dataset"], arguments: DataArguments, na
     reference = loaded.get(arguments.train_split_name) or next(iter(loaded.values()))
     columns = choose_columns(reference.column_names, arguments, f"the data set {name}")
     features = reference.features
-    names = getattr(features.get(columns.label or ""), "names", None) or getattr(
-        getattr(features.get(columns.label or ""), "feature", None), "names", ()
-    )
-    splits = {split: _canonical_split(data, columns, tuple(names)) for split, data in loaded.items()}
-    return RawData(splits, dict.fromkeys(splits, name), tuple(names), columns)
+    label = features.get(columns.label or "")
+    # A class label, or a list of them; a plain column has no names.
+    names = tuple(getattr(label, "names", None) or getattr(getattr(label, "feature", None), "names", None) or ())
+    splits = {split: _canonical_split(data, columns, names) for split, data in loaded.items()}
+    return RawData(splits, dict.fromkeys(splits, name), names, columns)
 
 
 def _canonical_split(data: "Dataset", columns: Columns, names: tuple[str, ...]) -> "Dataset":

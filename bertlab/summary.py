@@ -8,6 +8,7 @@ import numpy as np
 
 from bertlab import labels, precision
 from bertlab.console import say, table
+from bertlab.ordering import padding_share
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -150,7 +151,4 @@ def _padding_waste(trainer: "EncoderTrainer", train: "Dataset", pad_to: int | No
     order = np.random.default_rng(0).permutation(len(lengths))
     if trainer.order is not None:
         order = np.fromiter(trainer.order, dtype=np.int64)
-    size = trainer.args.train_batch_size
-    batches = [lengths[order[start : start + size]] for start in range(0, len(order), size)]
-    padded = sum((pad_to or int(batch.max())) * len(batch) for batch in batches)
-    return 1 - float(lengths.sum()) / padded
+    return padding_share(lengths, order, trainer.args.train_batch_size, pad_to)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch.nn import functional
-from torch.utils.data import Sampler
 from transformers import (
     EarlyStoppingCallback,
     EvalPrediction,
@@ -27,15 +26,12 @@ from bertlab.cli import Arguments
 from bertlab.console import notice
 from bertlab.errors import UserError
 from bertlab.labels import MULTI, NO_LABEL, REGRESSION, LabelSpace
+from bertlab.ordering import LengthGroupedOrder
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from bertlab.data import Data
-
-# Rows are sorted by length within stretches of this many global batches: long enough to leave 4 % of padding on
-# CoLA, short enough that the order stays random.
-BATCHES_PER_STRETCH = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +52,12 @@ class ExactLoss:
     ) -> torch.Tensor:
         """Return the scalar loss of `outputs.logits` (rows, classes) against `labels` as the collator makes them."""
         logits = outputs.logits.float()
-        items = labels.ne(NO_LABEL).sum() if num_items_in_batch is None else num_items_in_batch
+        mask = known(labels)
+        items = mask.sum() if num_items_in_batch is None else num_items_in_batch
         if self.kind == REGRESSION:
-            return functional.mse_loss(logits.squeeze(-1), labels.float(), reduction="sum") / items
+            return functional.mse_loss(logits.squeeze(-1)[mask], labels[mask].float(), reduction="sum") / items
         if self.kind == MULTI:
-            return functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum") / items
+            return functional.binary_cross_entropy_with_logits(logits[mask], labels[mask], reduction="sum") / items
         weights = None if self.class_weights is None else self.class_weights.to(logits.device)
         total = functional.cross_entropy(
             logits,
@@ -73,45 +70,15 @@ class ExactLoss:
         return total / items
 
 
+def known(labels: torch.Tensor) -> torch.Tensor:
+    """Return a mask, shaped like `labels`, of those that are known: not NO_LABEL as a class id, not NaN as a number."""
+    return ~labels.isnan() if labels.is_floating_point() else labels.ne(NO_LABEL)
+
+
 def balanced_weights(labels: np.ndarray, classes: int) -> torch.Tensor:
     """Return weights (classes,) proportional to 1/frequency whose mean over the training rows is 1."""
     counts = np.bincount(labels, minlength=classes)
     return torch.tensor(len(labels) / (classes * np.maximum(counts, 1)), dtype=torch.float32)
-
-
-class LengthGroupedOrder(Sampler[int]):
-    """A random order of the training rows in which every global batch has rows of like length.
-
-    It depends on the seed, the epoch and the global batch alone, not on how that batch is cut into micro-batches or
-    spread over processes, nor on the state of any random generator: a resumed epoch continues where it stopped.
-    """
-
-    def __init__(self, lengths: np.ndarray, global_batch: int, seed: int) -> None:
-        self.lengths = np.asarray(lengths)
-        self.global_batch = global_batch
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of an epoch, counted from 0."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        random = np.random.default_rng([self.seed, self.epoch])
-        rows = random.permutation(len(self.lengths))
-        stretch = self.global_batch * BATCHES_PER_STRETCH
-        for start in range(0, len(rows), stretch):
-            part = rows[start : start + stretch]
-            rows[start : start + stretch] = part[np.argsort(-self.lengths[part], kind="stable")]
-        # Batches in random order, or every stretch would go from long to short; the ragged last one stays last.
-        full = len(rows) // self.global_batch
-        batches = random.permutation(full)
-        order = rows[: full * self.global_batch].reshape(full, self.global_batch)[batches].reshape(-1)
-        yield from order.tolist()
-        yield from rows[full * self.global_batch :].tolist()
 
 
 class _EpochOrder(TrainerCallback):
@@ -164,6 +131,30 @@ class EncoderTrainer(Trainer):
         global_batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         seed = args.seed if args.data_seed is None else args.data_seed
         return LengthGroupedOrder(np.asarray(self.train_dataset["length"]), global_batch, seed)
+
+    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> Any:
+        """Return the micro-batches of one optimizer step and the number of labels in it, over all processes."""
+        return super().get_batch_samples(map(self._without_repeats, epoch_iterator), num_batches, device)
+
+    def _without_repeats(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Take the labels off the rows that accelerate repeats at an epoch's end to give every process as many.
+
+        They would count twice in this epoch. The rows themselves stay: BERT's attention takes no batch of none.
+        """
+        loader = self.accelerator.gradient_state
+        if self.args.world_size == 1 or not loader.end_of_dataloader or loader.remainder <= 0:
+            return batch
+        labels = batch["labels"].clone()
+        own = max(loader.remainder - len(labels) * self.args.process_index, 0)
+        labels[own:] = torch.nan if labels.is_floating_point() else NO_LABEL
+        return {**batch, "labels": labels}
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | None:
+        # The base class takes -100 for a missing label in regression too, where it is a number like any other.
+        if not batch_samples or "labels" not in batch_samples[0]:
+            return None
+        items = torch.stack([known(batch["labels"]).sum() for batch in batch_samples]).sum().to(device)
+        return self.accelerator.gather(items).sum() if self.args.average_tokens_across_devices else items
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         # With group_by_length the base class permutes evaluation too, and predictions come back in another order.

@@ -1,0 +1,228 @@
+"""`python -m bertlab check`: what is wrong with the data, before a score hides it."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bertlab import cli, hub, sources
+from bertlab.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.console import notice, say, table
+from bertlab.errors import UserError, exits_with_status_2
+from bertlab.labels import REGRESSION
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+    from bertlab.data import Data
+
+USAGE = """python -m bertlab check: look at the data with the flags of a training run.
+
+    python -m bertlab check --task cola --data_dir glue_data/CoLA
+    python -m bertlab check --train_file reviews.csv --label_column_name score --strict
+
+--strict ends with exit status 1 when something would make a score wrong."""
+
+# Rows per split whose tokens are counted: enough for percentiles, quick for long texts.
+SAMPLE_ROWS = 2_000
+# The suggested maximum keeps all of this share of the rows whole.
+KEPT_WHOLE = 0.99
+UNKNOWN_SHOWN = 12
+NOT_A_WORD = re.compile(r"\W+")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One remark about the data; `wrong` if it would make a score wrong."""
+
+    text: str
+    wrong: bool = False
+
+
+def inspect(data: "Data") -> list[Finding]:
+    """Return what is wrong or doubtful in texts and labels of all splits, without tokenizing."""
+    keys = {name: _keys(split) for name, split in data.splits.items()}
+    findings = [
+        Finding(f"{name}: {count} rows without text or label were left out.") for name, count in data.dropped.items()
+    ]
+    for name, split in data.splits.items():
+        findings += _within(
+            name, keys[name], split, reported=name in data.report, regression=data.space.kind == REGRESSION
+        )
+    if data.train:
+        trained = keys[data.train]
+        for name in data.splits:
+            if name != data.train:
+                findings += _leaks(name, keys[name], trained, data.train)
+    return findings
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print the findings before training, as notices."""
+    for finding in findings:
+        notice(finding.text)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What tokenization of a (sampled) split shows; shares are of rows, waste is the share of tokens that is padding."""
+
+    rows: int
+    sampled: int
+    lengths: np.ndarray
+    unknown_rows: int
+    unknown_characters: list[tuple[str, int]]
+
+
+def count_tokens(split: "Dataset", tokenizer: "PreTrainedTokenizerBase", seed: int = 0) -> Tokens:
+    """Return token counts of at most SAMPLE_ROWS random rows of a split, before truncation."""
+    rows = np.sort(np.random.default_rng(seed).permutation(len(split))[:SAMPLE_ROWS])
+    sample = split.select(rows)
+    texts = [sample[name][:] for name in ("text", "text_pair") if name in sample.column_names]
+    ids = tokenizer(*texts, truncation=False, return_attention_mask=False, verbose=False)["input_ids"]
+    unknown = [row for row, tokens in enumerate(ids) if tokenizer.unk_token_id in tokens]
+    characters: Counter[str] = Counter()
+    for row in unknown:
+        characters.update(char for column in texts for char in set(column[row]))
+    odd = [(c, n) for c, n in characters.most_common() if not c.isspace() and _is_unknown(c, tokenizer)]
+    return Tokens(len(split), len(rows), np.array([len(tokens) for tokens in ids]), len(unknown), odd[:UNKNOWN_SHOWN])
+
+
+def padding_waste(lengths: np.ndarray, batch: int, max_length: int) -> dict[str, float]:
+    """Return the share of tokens that is padding under each strategy, for rows cut at `max_length`."""
+    from bertlab.ordering import LengthGroupedOrder, padding_share
+
+    cut = np.minimum(lengths, max_length)
+    random = np.random.default_rng(0).permutation(len(cut))
+    grouped = np.fromiter(LengthGroupedOrder(cut, batch, seed=0), dtype=np.int64)
+    return {
+        "to the maximum": padding_share(cut, random, batch, max_length),
+        "to the longest of a random batch": padding_share(cut, random, batch),
+        "grouped by length (the default)": padding_share(cut, grouped, batch),
+    }
+
+
+def suggested_length(lengths: np.ndarray, longest: int) -> int:
+    """Return the smallest multiple of 8 that keeps KEPT_WHOLE of the rows whole, within the model's positions."""
+    wanted = int(np.quantile(lengths, KEPT_WHOLE, method="higher"))
+    return min(longest, -(-wanted // 8) * 8)
+
+
+@exits_with_status_2
+def main(argv: Sequence[str]) -> int:
+    """Print the data report; return 1 with --strict when something would make a score wrong."""
+    strict = "--strict" in argv
+    words = [word for word in argv if word != "--strict"]
+    arguments = cli.parse(words, (DataArguments, ModelArguments, RunArguments), USAGE)
+    data_args, model_args = arguments[DataArguments], arguments[ModelArguments]
+    if data_args.on_missing == "error" and "on_missing" not in arguments.given:
+        data_args.on_missing = "drop"
+    hub.go_offline_if_unreachable(model_args.model_name_or_path, sources.hub_name(data_args))
+    from bertlab import data, modeling
+
+    config = modeling.load_config(model_args) if model_args.model_name_or_path else None
+    names = modeling.class_names(config) if config else []
+    loaded = data.load(data_args, names, training=False, cache_dir=model_args.cache_dir, token=model_args.token)
+    findings = inspect(loaded)
+    if config is None:
+        raise UserError("no tokenizer is named.", "Pass --model_name_or_path (or --tokenizer_name).")
+    tokenizer = modeling.load_tokenizer(model_args)
+    batch = arguments.training["per_device_train_batch_size"]
+    _print_report(loaded, tokenizer, data_args.max_seq_length, batch)
+    say()
+    for finding in findings:
+        say(f"{'WRONG' if finding.wrong else 'note '}  {finding.text}")
+    if not findings:
+        say("No empty, repeated, contradictory or leaked texts.")
+    return 1 if strict and any(finding.wrong for finding in findings) else 0
+
+
+def _print_report(data: "Data", tokenizer: "PreTrainedTokenizerBase", max_length: int, batch: int) -> None:
+    rows: list[tuple[Any, ...]] = []
+    counted = {name: count_tokens(split, tokenizer) for name, split in data.splits.items()}
+    for name, tokens in counted.items():
+        middle, most, nearly_all = (int(np.percentile(tokens.lengths, p)) for p in (50, 95, 99))
+        cut = float(np.mean(tokens.lengths > max_length))
+        rows.append((name, tokens.rows, _balance(data, name), f"{middle} / {most} / {nearly_all}", f"{cut:.1%}"))
+    say(table(rows, ("split", "rows", "labels", "tokens 50/95/99 %", f"cut at {max_length}")))
+    for name, tokens in counted.items():
+        if tokens.sampled < tokens.rows:
+            say(f"{name}: tokens were counted on {tokens.sampled:,} random rows of {tokens.rows:,}.")
+        if tokens.unknown_rows:
+            shown = " ".join(f"{char} ({count})" for char, count in tokens.unknown_characters)
+            say(f"{name}: {tokens.unknown_rows} rows have characters the tokenizer cannot express: {shown or '?'}")
+    first = counted[data.train or next(iter(counted))]
+    longest = min(tokenizer.model_max_length, 512)
+    say(f"\nsuggested: --max_seq_length {suggested_length(first.lengths, longest)}")
+    say(f"padding in batches of {batch}, as a share of all tokens:")
+    for strategy, waste in padding_waste(first.lengths, batch, max_length).items():
+        say(f"  {strategy:<34} {waste:6.1%}")
+
+
+def _balance(data: "Data", name: str) -> str:
+    from bertlab import labels
+
+    split = data.splits[name]
+    if "labels" not in split.column_names:
+        return "no labels"
+    if data.space.kind != labels.SINGLE:
+        return data.space.kind.replace("_", " ")
+    counts = labels.balance((int(label) for label in split["labels"][:]), data.space.class_names)
+    shown = [f"{label} {count} ({count / len(split):.2%})" for label, count in counts.items()]
+    return ", ".join(shown[:6]) + (" …" if len(shown) > 6 else "")
+
+
+def _keys(split: "Dataset") -> list[Any]:
+    """Return what makes two rows the same text, by row."""
+    if "text_pair" not in split.column_names:
+        return split["text"][:]
+    return list(zip(split["text"][:], split["text_pair"][:], strict=True))
+
+
+def _within(name: str, keys: list[Any], split: "Dataset", *, reported: bool, regression: bool) -> list[Finding]:
+    seen = Counter(keys)
+    repeated = len(keys) - len(seen)
+    findings = [Finding(f"{name}: {repeated} rows repeat an earlier text.")] if repeated else []
+    if "labels" not in split.column_names:
+        return findings
+    told: dict[Any, set[Any]] = {}
+    for key, label in zip(keys, split["labels"][:], strict=True):
+        if seen[key] > 1:
+            told.setdefault(key, set()).add(tuple(label) if isinstance(label, list) else label)
+    torn = [key for key, found in told.items() if len(found) > 1]
+    if torn and not regression:
+        findings.append(
+            Finding(f"{name}: {len(torn)} texts have different labels, for example {_shown(torn[0])}.", reported)
+        )
+    if reported and not regression and len({str(label) for label in split["labels"][:]}) == 1:
+        findings.append(Finding(f"{name}: every row has the same label; a score on it says nothing.", True))
+    return findings
+
+
+def _leaks(name: str, keys: list[Any], trained: list[Any], train: str) -> list[Finding]:
+    """Say which rows of a split were trained on, to the letter or but for case and punctuation."""
+    exact, loose = set(trained), {_loosely(key) for key in trained}
+    leaked = [key for key in keys if _loosely(key) in loose]
+    if not leaked:
+        return []
+    to_the_letter = sum(key in exact for key in leaked)
+    text = f"{name}: {len(leaked)} of {len(keys)} rows also occur in {train} ({to_the_letter} to the letter, "
+    text += f"{len(leaked) - to_the_letter} but for case or punctuation), for example {_shown(leaked[0])}."
+    return [Finding(text, True)]
+
+
+def _loosely(key: Any) -> str:
+    return NOT_A_WORD.sub(" ", (" | ".join(key) if isinstance(key, tuple) else key).casefold()).strip()
+
+
+def _shown(key: Any) -> str:
+    text = " | ".join(key) if isinstance(key, tuple) else key
+    return repr(text if len(text) <= 60 else text[:59] + "…")
+
+
+def _is_unknown(char: str, tokenizer: "PreTrainedTokenizerBase") -> bool:
+    return tokenizer.unk_token_id in tokenizer(char, add_special_tokens=False)["input_ids"]

@@ -1,0 +1,62 @@
+"""What a next-sentence model must beat: the majority, word overlap, and itself before training."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bertlab.console import notice
+from bertlab.labels import NO_LABEL
+
+Pairs = Sequence[Sequence[str]]
+# Enough to fit three weights; more rows change the third digit.
+TRAINING_PAIRS = 20_000
+# Below this chance of so few hits under a fair coin, labels are said to look flipped.
+FLIP_P_VALUE = 1e-4
+
+
+def overlap_baseline(
+    train: Pairs, train_labels: np.ndarray, splits: Mapping[str, Pairs], seed: int = 0
+) -> tuple[dict[str, np.ndarray], str]:
+    """Fit logistic regression on the TF-IDF likeness of two segments and their lengths; predict every split.
+
+    `train` and each split are [first segments, second segments]. Returns class ids per split and a sentence on how
+    they were made. The likeness is the cosine of TF-IDF vectors of words, whose weights come from the training text.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    started = time.perf_counter()
+    rows = np.random.default_rng(seed).permutation(len(train_labels))[:TRAINING_PAIRS]
+    first, second = ([column[row] for row in rows] for column in train)
+    vectorizer = TfidfVectorizer(sublinear_tf=True).fit([*first, *second])
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    model.fit(_features(vectorizer, first, second), train_labels[rows])
+    said = {name: model.predict(_features(vectorizer, *columns)) for name, columns in splits.items()}
+    share = f"all {len(rows):,}" if len(rows) == len(train_labels) else f"{len(rows):,} of {len(train_labels):,}"
+    note = f"TF-IDF likeness and lengths, logistic regression on {share} training pairs"
+    return said, f"{note}, {time.perf_counter() - started:.1f} s"
+
+
+def say_if_flipped(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """Return the accuracy of a pretrained head before training, and say so if it is significantly below one half."""
+    from scipy.stats import binomtest
+
+    known = labels != NO_LABEL
+    hits, rows = int((predictions[known] == labels[known]).sum()), int(known.sum())
+    if rows and hits < rows / 2 and binomtest(hits, rows, 0.5, alternative="less").pvalue < FLIP_P_VALUE:
+        notice(
+            f"the pretrained next-sentence head is right in {hits / rows:.1%} of {rows} pairs: the labels look flipped "
+            "(0 must be IsNext, 1 NotNext)."
+        )
+    return hits / rows if rows else float("nan")
+
+
+def _features(vectorizer: Any, first: Sequence[str], second: Sequence[str]) -> np.ndarray:
+    one, two = vectorizer.transform(first), vectorizer.transform(second)
+    likeness = np.asarray(one.multiply(two).sum(axis=1)).reshape(-1)
+    lengths = [np.log1p([len(text.split()) for text in column]) for column in (first, second)]
+    return np.column_stack([likeness, *lengths])
