@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         token=model_args.token,
     )
     check.print_findings(check.inspect(loaded))
-    encoded = encoding.encode_all(loaded.splits, tokenizer, data_args)
+    encoded = encoding.encode_all(loaded, tokenizer, data_args)
     summaries = [
         summary.summarise(name, split, loaded.space, data_args.max_seq_length) for name, split in encoded.items()
     ]

@@ -28,7 +28,7 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "save_total_limit": 1,
 }
 
-# Without any of them all three happen, where their data exists.
+# Without any of them all happen that are not refused, where their data exists.
 STAGES = ("do_train", "do_eval", "do_predict")
 
 ALIASES = {"task_name": "task", "max_length": "max_seq_length", "use_auth_token": "token", "recipe": "config"}
@@ -328,6 +328,6 @@ def _arguments(groups: Sequence[type], values: dict[str, Any], files: list[Path]
         ours |= names
     training = {**TRAINING_DEFAULTS, **{name: value for name, value in values.items() if name not in ours}}
     if not any(training.get(stage) for stage in STAGES):
-        training.update(dict.fromkeys(STAGES, True))
+        training.update({stage: True for stage in STAGES if stage not in values})
     training = {**dict.fromkeys(STAGES, False), **training}
     return Arguments(built, training, frozenset(values), files[0].stem if files else "", list(argv))

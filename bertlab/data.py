@@ -1,8 +1,8 @@
 """From arguments to checked splits with one label space: read, check, label, cut, limit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,12 +18,21 @@ if TYPE_CHECKING:
 SELECTION = "selection"
 
 
+TextReader = Callable[[Mapping[str, list[Any]]], list[list[str]]]
+
+
+def text_columns(rows: Mapping[str, list[Any]]) -> list[list[str]]:
+    """Return the texts of a batch of rows, or its first and second segments."""
+    return [rows[name] for name in ("text", "text_pair") if name in rows]
+
+
 @dataclass(frozen=True)
 class Data:
     """The splits of a run and their roles.
 
-    Every split has `idx`, `line`, `text`, perhaps `text_pair` and `source`, and `labels` where they are known.
-    `train` and `selection` name splits or are None; `validation` and `test` are reported on.
+    Every split has `idx`, perhaps `source`, `labels` where they are known, and whatever `read` makes texts from: by
+    default `text` and, in pair tasks, `text_pair`. `train` and `selection` name splits or are None; `validation` and
+    `test` are reported on.
     """
 
     splits: dict[str, "Dataset"]
@@ -35,11 +44,16 @@ class Data:
     metrics: tuple[str, ...]
     origin: dict[str, str]
     dropped: dict[str, int]
+    read: TextReader = text_columns
 
     @property
     def watched(self) -> str | None:
         """The split that is evaluated while training goes on: the selection split, or the first reported one."""
         return self.selection or next(iter(self.validation), None)
+
+    def texts(self, name: str) -> list[list[str]]:
+        """Return all texts of a split, as [texts] or [first segments, second segments]."""
+        return self.read(self.splits[name][:])
 
     @property
     def report(self) -> tuple[str, ...]:
@@ -60,20 +74,18 @@ def load(
     raw = sources.read(arguments, cache_dir, token)
     train, validation, test = _roles(raw, arguments, training)
     needed = list(dict.fromkeys(name for name in (train, *validation, *test) if name))
+    unlabelled = set(test) - {train}  # where a label may be missing
     dropped: dict[str, int] = {}
     found = {}
     for name in needed:
-        labelled = name == train or name not in test
-        found[name] = _complete(raw.splits[name], raw.origin[name], labelled, arguments.on_missing)
+        found[name] = _complete(raw.splits[name], raw.origin[name], name not in unlabelled, arguments.on_missing)
         dropped[name] = len(raw.splits[name]) - len(found[name])
     origin = dict(raw.origin)
     space = labels.decide(
         found[train] if train else None, arguments, raw.class_names, model_names, origin[train or needed[0]]
     )
     for name in needed:
-        found[name] = labels.assign(
-            found[name], space, origin[name], labels_required=name == train or name not in test
-        )
+        found[name] = labels.assign(found[name], space, origin[name], labels_required=name not in unlabelled)
     metrics = tuple(arguments.metric_name) or space.default_metrics()
     scores.check_metrics(metrics, space.kind, space.size)
     data = Data(

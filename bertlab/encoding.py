@@ -1,13 +1,13 @@
 """From text to token ids: one batched map, without padding, cached by all that changes its result."""
 
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from datasets.fingerprint import Hasher
 
 from bertlab import __version__
 from bertlab.arguments import EncodingArguments
+from bertlab.data import Data, TextReader, text_columns
 from bertlab.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,22 +42,23 @@ def encode(
     tokenizer: "PreTrainedTokenizerBase",
     max_length: int,
     *,
+    read: TextReader = text_columns,
     processes: int | None = None,
     overwrite_cache: bool = False,
     description: str = "Tokenizing",
 ) -> "Dataset":
     """Return a split as token ids: the tokenizer's columns, `length`, `full_length`, and KEPT_COLUMNS.
 
+    `read` makes texts, or first and second segments, of a batch of rows.
     `length` counts the tokens of a row as the model sees it, `full_length` before truncation to `max_length`.
     The cache is keyed on the text, the tokenizer's whole definition, the maximum and this package's version.
     """
-    names = [name for name in ("text", "text_pair") if name in split.column_names]
     removed = [name for name in split.column_names if name not in KEPT_COLUMNS]
 
     def tokenize(batch: dict[str, list[str]]) -> dict[str, list[Any]]:
-        return _tokenize([batch[name] for name in names], tokenizer, max_length)
+        return _tokenize(read(batch), tokenizer, max_length)
 
-    key = Hasher.hash([split._fingerprint, tokenizer_digest(tokenizer), max_length, names, __version__])
+    key = Hasher.hash([split._fingerprint, tokenizer_digest(tokenizer), max_length, __version__])
     return split.map(
         tokenize,
         batched=True,
@@ -71,19 +72,20 @@ def encode(
 
 
 def encode_all(
-    splits: Mapping[str, "Dataset"], tokenizer: "PreTrainedTokenizerBase", arguments: EncodingArguments
+    data: Data, tokenizer: "PreTrainedTokenizerBase", arguments: EncodingArguments
 ) -> dict[str, "Dataset"]:
-    """Return every split encoded as the data arguments say."""
+    """Return every split of a run encoded as the arguments say."""
     return {
         name: encode(
             split,
             tokenizer,
             arguments.max_seq_length,
+            read=data.read,
             processes=arguments.preprocessing_num_workers,
             overwrite_cache=arguments.overwrite_cache,
             description=f"Tokenizing {name}",
         )
-        for name, split in splits.items()
+        for name, split in data.splits.items()
     }
 
 

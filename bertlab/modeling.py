@@ -112,7 +112,7 @@ def build_classifier(
 
     _describe_labels(config, space)
     _set_head_dropout(config, arguments.classifier_dropout)
-    model = load_weights(AutoModelForSequenceClassification, arguments, config)
+    model, _ = load_weights(AutoModelForSequenceClassification, arguments, config)
     rows = cast(int, model.get_input_embeddings().num_embeddings)
     if len(tokenizer) > rows:
         raise UserError(
@@ -123,8 +123,10 @@ def build_classifier(
     return model
 
 
-def load_weights(auto_class: Any, arguments: ModelArguments, config: "PretrainedConfig") -> "PreTrainedModel":
-    """Return a model of `auto_class` with float32 weights, and say which of them are new.
+def load_weights(
+    auto_class: Any, arguments: ModelArguments, config: "PretrainedConfig"
+) -> tuple["PreTrainedModel", list[str]]:
+    """Return a model of `auto_class` with float32 weights and the names of those that are new, which are also said.
 
     Raises:
         UserError: the weights are missing, pickled, of another size, or not numbers.
@@ -164,7 +166,7 @@ def load_weights(auto_class: Any, arguments: ModelArguments, config: "Pretrained
     broken = next((key for key, value in model.named_parameters() if not torch.isfinite(value).all()), None)
     if broken is not None:
         raise UserError(f"{name}: the weights of {broken} are not all finite numbers.", "The checkpoint is damaged.")
-    return model
+    return model, new
 
 
 def freeze_encoder(model: "PreTrainedModel") -> None:

@@ -17,6 +17,8 @@ ARTEFACTS = (
     *("all_results.json", "train_results.json", "eval_results.json", "test_results.json"),
     *("results.json", "run.json", "README.md", "report.html", "predictions", "errors", "plots"),
 )
+# What only a run of ours or an earlier Trainer has written.
+MARKS = ("training_args.bin", "trainer_state.json", "run.json")
 CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 # The file that is written last.
 FINISHED = "run.json"
@@ -40,7 +42,8 @@ def check(folder: Path, run: RunArguments) -> Path | None:
     """Return the checkpoint to continue from, or None to start anew; nothing is touched.
 
     Raises:
-        UserError: the folder has content and nobody said what to do with it, or there is nothing to resume.
+        UserError: the folder has content and nobody said what to do with it, what would be deleted is no earlier
+            run, or there is nothing to resume.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output_dir {folder} is a file.", "Name a folder.")
@@ -51,6 +54,12 @@ def check(folder: Path, run: RunArguments) -> Path | None:
         raise UserError(
             f"--output_dir {folder} is not empty ({', '.join(content[:4])}{' …' if len(content) > 4 else ''}).",
             "Continue it with --resume auto, replace it with --overwrite_output_dir, or name another folder.",
+        )
+    foreign = [] if _is_run(folder) else [name for name in content if name in ARTEFACTS]
+    if foreign:
+        raise UserError(
+            f"--overwrite_output_dir: {folder} holds no earlier run, and {', '.join(foreign[:4])} would be lost.",
+            "Name another folder.",
         )
     return None
 
@@ -107,6 +116,10 @@ def _is_whole(checkpoint: Path) -> bool:
     except (OSError, ValueError):
         return False
     return "global_step" in state and any(checkpoint.glob("*.safetensors"))
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in MARKS) or any(folder.glob("checkpoint-*"))
 
 
 def _delete_earlier_run(folder: Path) -> None:

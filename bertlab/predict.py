@@ -106,7 +106,7 @@ def load(name: str, options: argparse.Namespace) -> Predictor:
     arguments = ModelArguments(model_name_or_path=name, model_revision=options.revision, token=options.token)
     config = modeling.load_config(arguments)
     tokenizer = modeling.load_tokenizer(arguments)
-    model = modeling.load_weights(_auto_class(config, name), arguments, config)
+    model, _ = modeling.load_weights(_auto_class(config, name), arguments, config)
     model.eval().to(_device())
     told = _told(Path(modeling.resolve(name)))
     names = tuple(str(label) for _, label in sorted(config.id2label.items()))

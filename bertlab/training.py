@@ -142,12 +142,18 @@ class EncoderTrainer(Trainer):
         They would count twice in this epoch. The rows themselves stay: BERT's attention takes no batch of none.
         """
         loader = self.accelerator.gradient_state
-        if self.args.world_size == 1 or not loader.end_of_dataloader or loader.remainder <= 0:
+        repeats = self.args.world_size > 1 and loader.end_of_dataloader and loader.remainder > 0
+        if not repeats or "labels" not in batch:
             return batch
         labels = batch["labels"].clone()
         own = max(loader.remainder - len(labels) * self.args.process_index, 0)
         labels[own:] = torch.nan if labels.is_floating_point() else NO_LABEL
         return {**batch, "labels": labels}
+
+    def prediction_step(self, model: Any, inputs: dict[str, torch.Tensor], *rest: Any, **options: Any) -> Any:
+        """Evaluate one batch as Trainer does, with a loss that counts every row once."""
+        loss, logits, _ = super().prediction_step(model, self._without_repeats(inputs), *rest, **options)
+        return loss, logits, inputs.get("labels")
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | None:
         # The base class takes -100 for a missing label in regression too, where it is a number like any other.

@@ -14,6 +14,8 @@ from bertlab.scores import METRICS
 
 # The bag of words may take this long in all; it then says on how many rows it was fitted.
 BASELINE_SECONDS = 20.0
+# What a result's metrics hold that is no score.
+RUN_VALUES = ("loss", "runtime", "samples_per_second")
 # A group of rows needs this many to have a score worth printing.
 ROWS_PER_GROUP = 10
 
@@ -82,6 +84,9 @@ def split_facts(
     """Return everything results.json says of one split."""
     rows = result.labelled()
     facts: dict[str, Any] = {"rows": len(rows), "labelled": int(rows.sum())}
+    other = {k: v for k, v in result.metrics.items() if k not in (*metrics, *RUN_VALUES)}
+    if other:
+        facts["other"] = other
     if result.labels is None or not rows.any():
         return facts
     said, truth = result.predictions[rows], result.labels[rows]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 PACKAGES = ("transformers", "datasets", "evaluate", "accelerate", "torch", "tokenizers", "scikit-learn", "numpy")
+FINGERPRINT_COLUMNS = ("text", "text_pair", "first_start", "first_stop", "second_start", "second_stop", "labels")
 SECRET_FLAGS = ("--token", "--hub_token", "--use_auth_token")
 
 
@@ -81,7 +82,7 @@ def peak_memory_mb() -> dict[str, float]:
 def fingerprint(split: "Dataset") -> str:
     """Return a hash of the texts and labels of a split, in order, whatever file they came from."""
     digest = hashlib.blake2b(digest_size=16)
-    columns = [name for name in ("text", "text_pair", "labels") if name in split.column_names]
+    columns = [name for name in FINGERPRINT_COLUMNS if name in split.column_names]
     for batch in split.select_columns(columns).iter(batch_size=1000):
         for row in zip(*(batch[name] for name in columns), strict=True):
             digest.update("\x1f".join(str(value) for value in row).encode())

@@ -135,9 +135,9 @@ def _controls(run: Run) -> dict[str, Any]:
     if train is None or not labelled:
         return {}
     return facts.baseline_predictions(
-        _texts(run.data.splits[train]),
+        _joinable(run.data.texts(train)),
         np.asarray(run.encoded[train]["labels"]),
-        {name: _texts(run.data.splits[name]) for name in labelled},
+        {name: _joinable(run.data.texts(name)) for name in labelled},
         run.data.space,
     )
 
@@ -175,15 +175,13 @@ def _results(
 
 
 def _rows(run: Run, name: str) -> dict[str, Sequence[Any]]:
-    split, encoded = run.data.splits[name], run.encoded[name]
-    texts = {column: split[column][:] for column in ("text", "text_pair") if column in split.column_names}
+    encoded = run.encoded[name]
+    texts = dict(zip(("text", "text_pair"), run.data.texts(name), strict=False))
     return {**texts, **{column: encoded[column][:] for column in ("idx", "length", "full_length")}}
 
 
-def _texts(split: "Dataset") -> Sequence[Any]:
-    if "text_pair" not in split.column_names:
-        return split["text"][:]
-    return list(zip(split["text"][:], split["text_pair"][:], strict=True))
+def _joinable(texts: list[list[str]]) -> Sequence[Any]:
+    return texts[0] if len(texts) == 1 else list(zip(*texts, strict=True))
 
 
 def _write_metrics(run: Run, results: Sequence[SplitResult]) -> None:

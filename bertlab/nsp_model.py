@@ -1,0 +1,118 @@
+"""The model and tokenizer of a next-sentence or masked-word run: a checkpoint's, or new ones from the text itself."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from bertlab import modeling
+from bertlab.arguments import ModelArguments, NspArguments
+from bertlab.console import notice
+from bertlab.errors import UserError, did_you_mean
+from bertlab.nsp import CLASS_NAMES
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+# Objective -> (Auto class, its mapping of model types).
+AUTO_CLASSES = {
+    "nsp": ("AutoModelForNextSentencePrediction", "MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING"),
+    "mlm": ("AutoModelForMaskedLM", "MODEL_FOR_MASKED_LM_MAPPING"),
+    "nsp+mlm": ("AutoModelForPreTraining", "MODEL_FOR_PRETRAINING_MAPPING"),
+}
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def check(nsp: NspArguments, model: ModelArguments) -> None:
+    """Refuse settings that contradict each other, before any text is read.
+
+    Raises:
+        UserError: scratch-only settings without --from_scratch, or no model and no --from_scratch.
+    """
+    for flag in ("model_config", "train_tokenizer"):
+        if getattr(nsp, flag) and not nsp.from_scratch:
+            raise UserError(f"--{flag} is for a model that begins with random weights.", "Add --from_scratch.")
+    if model.model_name_or_path is None and not nsp.from_scratch:
+        raise UserError("no model is named.", "Pass --model_name_or_path, a --config that names one, or --from_scratch.")
+    if nsp.from_scratch and not nsp.train_tokenizer and not (model.tokenizer_name or model.model_name_or_path):
+        raise UserError("--from_scratch needs a tokenizer.", "Pass --train_tokenizer 8000, or --tokenizer_name.")
+
+
+def train_tokenizer(sentences: Iterable[list[str]], vocabulary: int, total: int) -> "PreTrainedTokenizerBase":
+    """Return an uncased WordPiece tokenizer of BERT's kind, learnt from batches of sentences (`total` in all)."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=list(SPECIAL_TOKENS))
+    tokenizer.train_from_iterator(sentences, trainer, length=total)
+    ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
+    )
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=512, **dict(zip(names, SPECIAL_TOKENS, strict=True))
+    )
+
+
+def scratch_config(nsp: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> "PretrainedConfig":
+    """Return BERT's configuration with what --model_config changes.
+
+    Raises:
+        UserError: a setting BERT does not have, or a value of the wrong kind.
+    """
+    from transformers import BertConfig
+
+    defaults = BertConfig().to_dict()
+    values: dict[str, Any] = {}
+    for name, text in nsp.model_config.items():
+        if name not in defaults or isinstance(defaults[name], (dict, list)):
+            raise UserError(f"--model_config: BERT has no setting {name!r}.", did_you_mean(name, defaults))
+        try:
+            values[name] = type(defaults[name])(text) if isinstance(defaults[name], (int, float)) else text
+        except ValueError:
+            raise UserError(f"--model_config {name}={text}: not a number.", f"BERT-base has {defaults[name]}.") from None
+    try:
+        config = BertConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **values)
+    except Exception as error:  # validation errors of several types
+        raise UserError(f"--model_config: {str(error).splitlines()[0]}", "Check the values.") from error
+    if config.hidden_size % config.num_attention_heads:
+        raise UserError(
+            f"--model_config: hidden_size {config.hidden_size} cannot be shared by {config.num_attention_heads} heads.",
+            "It must be a multiple of num_attention_heads.",
+        )
+    return config
+
+
+def build(
+    nsp: NspArguments, arguments: ModelArguments, config: "PretrainedConfig", tokenizer: "PreTrainedTokenizerBase"
+) -> tuple["PreTrainedModel", bool]:
+    """Return the model of an objective, and whether it brings a pretrained next-sentence head and pooler.
+
+    Raises:
+        UserError: this kind of model has no such head, has no mask token, or its weights cannot be loaded.
+    """
+    import transformers
+
+    name, mapping = AUTO_CLASSES[nsp.objective]
+    if type(config) not in getattr(transformers, mapping):
+        raise UserError(
+            f"a {config.model_type} model has no head for --objective {nsp.objective}.",
+            "Next sentences need a BERT, ERNIE, MobileBERT, FNet or Megatron-BERT model.",
+        )
+    if "mlm" in nsp.objective and tokenizer.mask_token_id is None:
+        raise UserError(f"--objective {nsp.objective}: the tokenizer has no mask token.", "Use --objective nsp.")
+    if "nsp" in nsp.objective:
+        config.id2label = dict(enumerate(CLASS_NAMES))
+        config.label2id = {label: index for index, label in enumerate(CLASS_NAMES)}
+    if nsp.from_scratch:
+        return getattr(transformers, name).from_config(config), False
+    model, new = modeling.load_weights(getattr(transformers, name), arguments, config)
+    pretrained = not any("seq_relationship" in key or "pooler" in key for key in new)
+    if "nsp" in nsp.objective and not pretrained:
+        notice("this checkpoint has no pretrained next-sentence head: what it learns about it, it learns in this run.")
+    if arguments.freeze_encoder:
+        modeling.freeze_encoder(model)
+    return model, pretrained

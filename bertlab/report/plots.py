@@ -1,0 +1,392 @@
+"""plots/*.png: what the facts of a run look like.
+
+Every function takes a `RunFolder` and returns a figure, or None where the run has nothing of the kind. Figures are
+made without pyplot, so that nothing is kept between runs and no window system is asked for.
+"""
+
+import io
+import math
+import textwrap
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from bertlab.report.folder import RunFolder
+from bertlab.scores import GREATER_IS_BETTER
+
+# Okabe and Ito's colours, told apart with every kind of colour blindness (jfly.uni-koeln.de/color, 2008).
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+CYCLE = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
+GREY, INK = "#8A8A8A", "#222222"
+DPI = 150
+STYLE = {
+    "axes.prop_cycle": mpl.cycler(color=CYCLE),
+    "axes.edgecolor": GREY,
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.axisbelow": True,
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "grid.color": "#E4E4E4",
+    "legend.frameon": False,
+    # A class called "$5" is no formula.
+    "text.parse_math": False,
+}
+# Names longer than this are cut in tick labels.
+NAME_LENGTH = 22
+# A matrix of more classes has colours and no numbers; beyond the second bound it is not drawn.
+NUMBERED_CLASSES, DRAWN_CLASSES = 20, 100
+# Bars for this many classes; the rest are named in the title.
+BALANCE_CLASSES = 30
+# A scatter of more points is drawn as a density.
+SCATTER_POINTS = 4000
+LOSS_NAMES = {
+    "single_label_classification": "cross-entropy (nats)",
+    "multi_label_classification": "binary cross-entropy (nats)",
+    "regression": "mean squared error",
+}
+
+
+def draw_all(folder: RunFolder) -> dict[str, bytes]:
+    """Return every plot of a run as PNG by file name, in the order they are shown."""
+    images = {}
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        # A script that DejaVu lacks shows as boxes; that is no reason to write on the terminal.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        for name, figure in figures(folder):
+            if figure is not None:
+                images[f"{name}.png"] = png(figure)
+    return images
+
+
+def figures(folder: RunFolder) -> Iterator[tuple[str, Figure | None]]:
+    """Yield (name, figure) of every plot there could be."""
+    yield "loss", loss(folder)
+    yield "metrics", metrics(folder)
+    for split in folder.scored:
+        yield f"confusion_{split}", confusion(folder, split)
+        yield f"reliability_{split}", reliability(folder, split)
+        yield f"predicted_{split}", predicted(folder, split)
+        yield f"per_batch_{split}", per_batch(folder, split)
+    yield "label_balance", label_balance(folder)
+    yield "token_lengths", token_lengths(folder)
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG, the same bytes each time."""
+    stream = io.BytesIO()
+    FigureCanvasAgg(figure).print_figure(stream, dpi=DPI, format="png", metadata={"Software": None})
+    return stream.getvalue()
+
+
+def loss(folder: RunFolder) -> Figure | None:
+    """Training loss by step: each logged value, a running mean, and the loss of the watched split."""
+    steps, values = _series(folder.log, "step", "loss")
+    if not steps:
+        return None
+    figure, axes = _figure(7.2, 4.0)
+    smooth, window = running_mean(values)
+    if window > 1:
+        axes.plot(steps, values, color=SKY, alpha=0.55, linewidth=1, label="training, as logged")
+        axes.plot(steps, smooth, color=BLUE, linewidth=2, label=f"training, mean of {window} logged values")
+    else:
+        axes.plot(steps, values, color=BLUE, marker="o", linewidth=1.5, label="training, as logged")
+    at, measured = _series(folder.evaluations, "step", "eval_loss")
+    if at:
+        axes.plot(at, measured, color=VERMILION, marker="o", linewidth=1.5, label=folder.watched)
+    _mark_epochs(axes, folder)
+    axes.set(title="Training loss", xlabel="optimizer step", ylabel=LOSS_NAMES.get(folder.kind, "loss"))
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend()
+    return figure
+
+
+def metrics(folder: RunFolder) -> Figure | None:
+    """Scores of the watched split by epoch, and its loss beside the training loss of the same stretch."""
+    entries = folder.evaluations
+    names = [n for n in folder.metrics if GREATER_IS_BETTER.get(n, True) and _series(entries, "epoch", f"eval_{n}")[0]]
+    if not names:
+        return None
+    figure, (left, right) = _figure(9.6, 3.8, columns=2)
+    for name in names:
+        epochs, values = _series(entries, "epoch", f"eval_{name}")
+        left.plot(epochs, values, marker="o", label=plain(name))
+        if len(epochs) <= 12:
+            _annotate(left, epochs, values)
+    left.set(title=f"Scores on {folder.watched}", xlabel="epoch", ylabel="score")
+    left.margins(y=0.18)
+    rows = training_log(folder)
+    for key, label, colour in (("loss", "training", BLUE), ("eval_loss", folder.watched, VERMILION)):
+        epochs, values = _series(rows, "epoch", key)
+        if epochs:
+            right.plot(epochs, values, marker="o", color=colour, label=label)
+    right.set(title="Loss, mean since the last evaluation", xlabel="epoch", ylabel=LOSS_NAMES.get(folder.kind, "loss"))
+    right.set_ylim(bottom=0)
+    for axes in (left, right):
+        axes.legend()
+    return figure
+
+
+def confusion(folder: RunFolder, split: str) -> Figure | None:
+    """Counts and shares of each true class by predicted class; colour is the share of the row."""
+    counts = np.asarray(folder.scored[split].get("confusion") or [])
+    if counts.ndim != 2 or not 2 <= len(counts) <= DRAWN_CLASSES:
+        return None
+    size = len(counts)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    side = min(14.0, max(3.2, 0.62 * size))
+    figure, axes = _figure(side + 2.6, side + 1.5)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, format=PercentFormatter(1.0))
+    bar.set_label("share of the true class")
+    bar.outline.set_visible(False)
+    names = [shorten(name) for name in folder.class_names]
+    turned = size > 4 or max(map(len, names)) > 12
+    axes.set_xticks(range(size), names, rotation=45 if turned else 0, ha="right" if turned else "center")
+    axes.set_yticks(range(size), names)
+    if size > NUMBERED_CLASSES:
+        axes.tick_params(labelsize=max(3.5, 190 / size))
+    else:
+        _number_cells(axes, counts, shares)
+    axes.grid(False)
+    axes.set(title=f"Confusion matrix, {split}", xlabel="predicted class", ylabel="true class")
+    return figure
+
+
+def reliability(folder: RunFolder, split: str) -> Figure | None:
+    """Share of right answers by confidence, before and after calibration, over the number of rows in each bin."""
+    told = folder.scored[split].get("calibration") or {}
+    curves = [(name, told[name]) for name in ("raw", "calibrated") if name in told]
+    if not curves:
+        return None
+    figure, (upper, lower) = _figure(5.4, 5.8, rows=2, heights=(3, 1))
+    upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfectly calibrated")
+    widest = 0.45 / max(1, len(curves[0][1]["reliability"]))
+    for place, (name, curve) in enumerate(curves):
+        colour, marker = ((ORANGE, "s"), (BLUE, "o"))[place]
+        filled = [row for row in curve["reliability"] if row["count"]]
+        confidence, accuracy = ([row[key] for row in filled] for key in ("confidence", "accuracy"))
+        label = f"{name}, expected calibration error {curve['ece']:.3f}"
+        upper.plot(confidence, accuracy, color=colour, marker=marker, markersize=5, label=label)
+        shift = widest * (place - (len(curves) - 1) / 2)
+        middles = [(row["low"] + row["high"]) / 2 + shift for row in filled]
+        lower.bar(middles, [row["count"] for row in filled], width=widest, color=colour)
+    _frame_reliability(upper, lower, folder, split)
+    return figure
+
+
+def token_lengths(folder: RunFolder) -> Figure | None:
+    """Lengths in tokens before truncation, split by split, with the chosen maximum."""
+    data = {name: told for name, told in (folder.run.get("data") or {}).items() if _histogram(told)}
+    if not data:
+        return None
+    figure, axes = _figure(7.2, 3.8)
+    for place, (name, told) in enumerate(data.items()):
+        edges, counts = (np.asarray(told["token_length"]["histogram"][key], dtype=float) for key in ("edges", "counts"))
+        share = counts / counts.sum() / np.diff(edges)
+        colour, first = CYCLE[place % len(CYCLE)], place == 0
+        axes.stairs(
+            share, edges, fill=first, color=colour, alpha=0.35 if first else 1, linewidth=1.5, label=f"{name} ({int(counts.sum()):,})"
+        )
+    longest = folder.configuration.get("max_seq_length")
+    title = "Input length before truncation"
+    if longest:
+        axes.axvline(longest, color=VERMILION, linestyle="--", label=f"maximum, {longest} tokens")
+        name, told = next(iter(data.items()))
+        title = f"Input length: {told.get('truncated_share', 0):.1%} of {name} is cut off at {longest} tokens"
+    axes.set(title=title, xlabel="tokens", ylabel="share of the rows\nper token of length")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_xlim(left=0)
+    axes.legend()
+    return figure
+
+
+def label_balance(folder: RunFolder) -> Figure | None:
+    """Share of each class in each split, as groups of bars."""
+    data = {name: told for name, told in (folder.run.get("data") or {}).items() if told.get("balance")}
+    if not data:
+        return None
+    totals: dict[str, int] = {}
+    for told in data.values():
+        for name, count in told["balance"].items():
+            totals[name] = totals.get(name, 0) + count
+    names = list(totals)
+    if len(names) > BALANCE_CLASSES:
+        names = sorted(names, key=lambda name: -totals[name])[:BALANCE_CLASSES]
+    thick = 0.8 / len(data)
+    figure, axes = _figure(7.2, 1.4 + len(names) * max(0.34, 0.17 * len(data)))
+    for place, (split, told) in enumerate(data.items()):
+        shares = [told["balance"].get(name, 0) / max(1, told["labelled"]) for name in names]
+        heights = [row + (place - (len(data) - 1) / 2) * thick for row in range(len(names))]
+        bars = axes.barh(heights, shares, thick * 0.92, color=CYCLE[place % 6], label=f"{split} ({told['labelled']:,})")
+        counts = [f" {told['balance'].get(name, 0):,}" for name in names]
+        axes.bar_label(bars, counts, fontsize=min(8, 60 * thick), color=INK)
+    axes.set_yticks(range(len(names)), [shorten(name) for name in names])
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.margins(x=0.12)
+    rest = len(totals) - len(names)
+    what = "Rows with each label" if folder.is_multi_label else "Label balance"
+    title = f"{what} (the {len(names)} most frequent of {len(totals)} classes)" if rest else what
+    axes.set(title=title, xlabel="share of the labelled rows (number: rows)")
+    axes.grid(False, axis="y")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def predicted(folder: RunFolder, split: str) -> Figure | None:
+    """Predicted against true values of a regression, with the line on which they are equal."""
+    if not folder.is_regression:
+        return None
+    found = folder.predictions(split)
+    pairs = [(float(a), float(b)) for a, b in zip(found.labels, found.predictions, strict=True) if a and b]
+    points = np.asarray([pair for pair in pairs if all(map(math.isfinite, pair))]).reshape(-1, 2)
+    if not len(points):
+        return None
+    figure, axes = _figure(5.4, 5.2)
+    low, high = float(points.min()), float(points.max())
+    axes.plot([low, high], [low, high], color=VERMILION, linestyle="--", linewidth=1.2, label="predicted = true", zorder=3)
+    if len(points) > SCATTER_POINTS:
+        cells = axes.hexbin(points[:, 0], points[:, 1], gridsize=45, cmap="Blues", bins="log", mincnt=1)
+        figure.colorbar(cells, ax=axes, fraction=0.046, label="rows")
+    else:
+        axes.scatter(points[:, 0], points[:, 1], s=12, color=BLUE, alpha=0.35, linewidths=0)
+    axes.set_aspect("equal")
+    axes.set(title=f"Predicted against true, {split} ({len(points):,} rows)", xlabel="true value", ylabel="predicted value")
+    axes.legend(loc="upper left")
+    return figure
+
+
+def per_batch(folder: RunFolder, split: str) -> Figure | None:
+    """Matthews correlation of each consecutive batch, and the mean over batches."""
+    told = folder.scored[split].get("per_batch") or {}
+    values = [value if value is not None else math.nan for value in told.get("matthews_correlation", [])]
+    if not values:
+        return None
+    figure, axes = _figure(7.2, 3.6)
+    axes.bar(range(1, len(values) + 1), values, color=BLUE, width=0.8)
+    axes.axhline(0, color=INK, linewidth=0.8)
+    if told.get("mean") is not None:
+        spread = f", sd {told['sd']:.3f}" if told.get("sd") is not None else ""
+        axes.axhline(told["mean"], color=VERMILION, linestyle="--", label=f"mean {told['mean']:.3f}{spread}")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axes.set(
+        title=f"Each batch of {told['size']} rows, {split}",
+        xlabel="batch, in the order of the rows",
+        ylabel="Matthews correlation",
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def training_log(folder: RunFolder) -> list[dict[str, Any]]:
+    """Return one row per evaluation (or per epoch without any): epoch, step, mean training loss since, eval_*."""
+    rows: list[dict[str, Any]] = []
+    losses: list[float] = []
+    wanted = {"eval_loss", *(f"eval_{name}" for name in folder.metrics)}
+    for place, entry in enumerate(folder.log):
+        if _finite(entry.get("loss")):
+            losses.append(entry["loss"])
+        scores = {key: value for key, value in entry.items() if key in wanted}
+        if scores or (not folder.evaluations and _ends_epoch(folder.log, place) and losses):
+            mean = float(np.mean(losses)) if losses else None
+            rows.append({"epoch": entry.get("epoch"), "step": entry.get("step"), "loss": mean, **scores})
+            losses = []
+    return rows
+
+
+def running_mean(values: Sequence[float]) -> tuple[np.ndarray, int]:
+    """Return centred means of `values` and the odd number of values each is made of; 1 where they are too few."""
+    window = 2 * (len(values) // 40) + 3 if len(values) >= 12 else 1
+    half = window // 2
+    means = [np.mean(values[max(0, i - half) : i + half + 1]) for i in range(len(values))]
+    return np.asarray(means), window
+
+
+def plain(name: str) -> str:
+    """Return a metric's or baseline's name as words."""
+    return name.replace("_", " ")
+
+
+def shorten(name: str) -> str:
+    """Return a class name that fits beside an axis, on one line."""
+    return textwrap.shorten(name, NAME_LENGTH, placeholder="…") if " " in name else _cut(name)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
+
+
+def _figure(
+    width: float, height: float, *, rows: int = 1, columns: int = 1, heights: Sequence[float] | None = None
+) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, height_ratios=heights, sharex=rows > 1)
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _series(entries: Sequence[dict[str, Any]], x: str, y: str) -> tuple[list[float], list[float]]:
+    points = [(entry[x], entry[y]) for entry in entries if _finite(entry.get(x)) and _finite(entry.get(y))]
+    return [point[0] for point in points], [point[1] for point in points]
+
+
+def _ends_epoch(log: Sequence[dict[str, Any]], place: int) -> bool:
+    epoch = log[place].get("epoch")
+    later = [entry.get("epoch") for entry in log[place + 1 :] if "loss" in entry]
+    if not _finite(epoch) or "loss" not in log[place]:
+        return False
+    return not later or math.ceil(later[0] or 0) > math.ceil(epoch or 0)
+
+
+def _mark_epochs(axes: Axes, folder: RunFolder) -> None:
+    """Put the epochs on a second axis above: epoch = step / steps per epoch."""
+    ratios = [e["step"] / e["epoch"] for e in folder.log if _finite(e.get("step")) and e.get("epoch")]
+    if not ratios:
+        return
+    each = float(np.median(ratios))
+    above = axes.secondary_xaxis("top", functions=(lambda step: step / each, lambda epoch: epoch * each))
+    above.set_xlabel("epoch")
+    above.spines["top"].set_visible(False)
+
+
+def _annotate(axes: Axes, xs: Sequence[float], ys: Sequence[float]) -> None:
+    for x, y in zip(xs, ys, strict=True):
+        axes.annotate(f"{y:.3f}", (x, y), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=7.5)
+
+
+def _number_cells(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
+    size = 9 if len(counts) <= 8 else 7 if len(counts) <= 14 else 6
+    for (row, column), count in np.ndenumerate(counts):
+        share = f"{shares[row, column]:.0%}" if counts[row].sum() else "–"
+        colour = "white" if shares[row, column] > 0.55 else INK
+        axes.text(column, row, f"{count:,}\n{share}", ha="center", va="center", color=colour, fontsize=size)
+
+
+def _histogram(told: dict[str, Any]) -> bool:
+    histogram = (told.get("token_length") or {}).get("histogram") or {}
+    return bool(sum(histogram.get("counts", []))) and len(histogram["edges"]) == len(histogram["counts"]) + 1
+
+
+def _frame_reliability(upper: Axes, lower: Axes, folder: RunFolder, split: str) -> None:
+    lower.set(xlabel="confidence of the predicted class", ylabel="rows")
+    right = "share of labels that are right" if folder.is_multi_label else "share of rows that are right"
+    upper.set(title=f"Reliability, {split}", ylabel=right, ylim=(0, 1.02), xlim=(0, 1))
+    upper.legend(loc="upper left", fontsize=8)
+    if folder.is_multi_label:
+        lower.set_ylabel("rows × labels")

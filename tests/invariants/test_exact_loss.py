@@ -1,0 +1,192 @@
+"""The loss, the gradient and the weights do not depend on how a global batch is cut."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from running import (
+    accelerate,
+    classify,
+    farthest,
+    history,
+    predictions,
+    read_json,
+    results,
+    subprocess_of,
+    variant,
+    weights_of,
+    words,
+)
+from running import QUIET
+from torch.nn import functional
+
+from bertlab.labels import MULTI, NO_LABEL, REGRESSION, SINGLE
+from bertlab.training import ExactLoss, balanced_weights
+
+SETTINGS = {
+    "num_train_epochs": 2,
+    "learning_rate": 5e-3,
+    "logging_steps": 1,
+    "eval_strategy": "epoch",
+    "save_strategy": "no",
+}
+CUTS = {"8x2": (8, 2), "4x4": (4, 4)}
+
+
+@pytest.fixture(scope="module")
+def whole(still_model: Path, sentences: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the run that sees 16 rows at once: 70 rows, 5 steps an epoch, the last of 6 rows."""
+    return _run(tmp_path_factory.mktemp("whole") / "run", still_model, sentences, 16, 1)
+
+
+def _run(folder: Path, model: Path, files: dict[str, Path], batch: int, accumulation: int) -> Path:
+    cut = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
+    assert classify(folder, model_name_or_path=model, **files, **SETTINGS, **cut) == 0
+    return folder
+
+
+def _assert_same_run(one: Path, other: Path) -> None:
+    assert history(one, "loss") == pytest.approx(history(other, "loss"), abs=1e-5)
+    assert history(one, "loss")[0] == pytest.approx(history(other, "loss")[0], abs=1e-6)
+    assert history(one, "grad_norm") == pytest.approx(history(other, "grad_norm"), abs=1e-5)
+    assert history(one, "eval_loss") == pytest.approx(history(other, "eval_loss"), abs=1e-6)
+    assert farthest(one, other) < 1e-5
+    assert results(one)["eval_loss"] == pytest.approx(results(other)["eval_loss"], abs=1e-6)
+    for split, rows in (("validation", 30), ("test", 21)):
+        ours, theirs = predictions(one, split), predictions(other, split)
+        assert len(ours) == len(theirs) == rows
+        for mine, its in zip(ours, theirs, strict=True):
+            assert [mine[name] for name in ("idx", "label")] == [its[name] for name in ("idx", "label")]
+            assert float(mine["probability_good"]) == pytest.approx(float(its["probability_good"]), abs=1e-5)
+
+
+def test_the_runs_compared_here_do_learn(whole: Path, still_model: Path):
+    before, after = weights_of(still_model), weights_of(whole)
+    moved = {name.removeprefix("bert."): value for name, value in after.items() if name.startswith("bert.")}
+    assert max(float((moved[name] - before[name]).abs().max()) for name in before) > 1e-2
+    assert len(history(whole, "loss")) == 10
+    assert history(whole, "loss")[0] != pytest.approx(history(whole, "loss")[-1], abs=1e-3)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_accumulation_gives_the_same_run_as_one_batch(cut: str, whole, still_model, sentences, tmp_path: Path):
+    _assert_same_run(_run(tmp_path / "run", still_model, sentences, *CUTS[cut]), whole)
+
+
+def test_two_processes_give_the_same_run_as_one(whole, still_model, sentences, tmp_path: Path):
+    settings = {
+        **QUIET,
+        **SETTINGS,
+        **sentences,
+        "model_name_or_path": still_model,
+        "output_dir": tmp_path / "run",
+        "per_device_train_batch_size": 8,
+    }
+    # The one form of the launcher that starts two ranks on a machine without a GPU.
+    launch = ("--multi_gpu", "--num_processes", 2, "--main_process_port", 0, "run_classification.py")
+    done = subprocess_of(accelerate(*launch, *words(settings)))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("global batch 16") == 1, "only one process speaks"
+    assert read_json(tmp_path / "run" / "run.json")["plan"]["world_size"] == 2
+    _assert_same_run(tmp_path / "run", whole)
+
+
+def test_the_loss_of_transformers_itself_would_not_pass_here(
+    whole, still_model, sentences, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """BERT's own mean over each micro-batch, summed: what makes these tests worth having."""
+
+    def naive(self, outputs, labels, num_items_in_batch=None):
+        return functional.cross_entropy(outputs.logits, labels)
+
+    monkeypatch.setattr(ExactLoss, "__call__", naive)
+    folder = _run(tmp_path / "run", still_model, sentences, 4, 4)
+    assert history(folder, "loss")[0] == pytest.approx(4 * history(whole, "loss")[0], rel=1e-4)
+
+
+def _outputs(logits: torch.Tensor) -> SimpleNamespace:
+    return SimpleNamespace(logits=logits)
+
+
+def _logits(rows: int, outputs: int) -> torch.Tensor:
+    return torch.randn(rows, outputs, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+
+
+def _ids(rows: int, classes: int) -> torch.Tensor:
+    return torch.randint(classes, (rows,), generator=torch.Generator().manual_seed(1))
+
+
+def _cases() -> dict[str, tuple[ExactLoss, torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Return, by name, a loss, logits, labels, and what torch's own mean says of them."""
+    single, multi, number = _logits(12, 3), _logits(12, 4), _logits(12, 1)
+    ids, several, scores = _ids(12, 3), _ids(48, 2).reshape(12, 4).float(), torch.linspace(-101, 5, 12)
+    scores[3] = NO_LABEL  # in regression -100 is a number like any other
+    return {
+        SINGLE: (ExactLoss(SINGLE), single, ids, functional.cross_entropy(single, ids)),
+        MULTI: (ExactLoss(MULTI), multi, several, functional.binary_cross_entropy_with_logits(multi, several)),
+        REGRESSION: (ExactLoss(REGRESSION), number, scores, functional.mse_loss(number[:, 0], scores)),
+        "label smoothing": (
+            ExactLoss(SINGLE, label_smoothing=0.2),
+            single,
+            ids,
+            functional.cross_entropy(single, ids, label_smoothing=0.2),
+        ),
+    }
+
+
+@pytest.mark.parametrize("case", [SINGLE, MULTI, REGRESSION, "label smoothing"])
+def test_the_loss_of_a_whole_batch_is_torch_s_mean(case: str):
+    loss, logits, labels, wanted = _cases()[case]
+    torch.testing.assert_close(loss(_outputs(logits), labels), wanted)
+
+
+@pytest.mark.parametrize("case", [SINGLE, MULTI, REGRESSION, "label smoothing"])
+@pytest.mark.parametrize("cut", [(6, 6), (3, 3, 3, 3), (5, 5, 2), (11, 1)])
+def test_the_losses_of_the_parts_add_up_to_that_of_the_whole(case: str, cut: tuple[int, ...]):
+    loss, logits, labels, wanted = _cases()[case]
+    items = labels.numel()
+    parts = [
+        loss(_outputs(part), truth, items)
+        for part, truth in zip(logits.split(cut), labels.split(cut), strict=True)
+    ]
+    torch.testing.assert_close(torch.stack(parts).sum(), wanted)
+    assert sum(functional.cross_entropy(p, p.softmax(-1)) for p in _logits(12, 3).split(cut)) > wanted * 0
+
+
+@pytest.mark.parametrize("case", [SINGLE, MULTI, REGRESSION, "label smoothing"])
+def test_a_row_without_label_counts_neither_above_nor_below_the_line(case: str):
+    loss, logits, labels, _ = _cases()[case]
+    missing = labels.clone()
+    missing[8:] = NO_LABEL if case in (SINGLE, "label smoothing") else torch.nan
+    torch.testing.assert_close(loss(_outputs(logits), missing), loss(_outputs(logits[:8]), labels[:8]))
+
+
+def test_balanced_weights_are_inverse_frequencies_with_mean_1_over_the_rows():
+    labels = torch.tensor([0] * 9 + [1] * 3)
+    weights = balanced_weights(labels.numpy(), 2)
+    torch.testing.assert_close(weights, torch.tensor([12 / 18, 12 / 6]))
+    torch.testing.assert_close(weights[labels].mean(), torch.tensor(1.0))
+
+
+def test_class_weights_weigh_each_row_by_its_class():
+    logits, labels = _logits(12, 3), _ids(12, 3)
+    weights = torch.tensor([0.5, 1.0, 4.0])
+    rows = functional.cross_entropy(logits, labels, reduction="none")
+    wanted = (weights[labels] * rows).mean()
+    torch.testing.assert_close(ExactLoss(SINGLE, weights)(_outputs(logits), labels), wanted)
+    assert ExactLoss(SINGLE)(_outputs(logits), labels) != pytest.approx(float(wanted), abs=1e-3)
+
+
+def test_sixteen_bit_logits_are_summed_in_float32():
+    logits = _logits(12, 3).to(torch.bfloat16)
+    assert ExactLoss(SINGLE)(_outputs(logits), _ids(12, 3)).dtype == torch.float32
+
+
+def test_a_16_bit_checkpoint_is_trained_in_32_bits(still_model, sentences, tmp_path: Path):
+    from safetensors.torch import save_file
+
+    half = variant(still_model, tmp_path / "half", dtype="bfloat16")
+    save_file({k: v.to(torch.bfloat16) for k, v in weights_of(still_model).items()}, half / "model.safetensors")
+    folder = _run(tmp_path / "run", half, {"train_file": sentences["train_file"]}, 16, 1)
+    assert {value.dtype for value in weights_of(folder).values()} == {torch.float32}

@@ -1,0 +1,340 @@
+"""The command line: a recipe comes first, flags win, old names are translated, and nothing is ignored."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+import types
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bertlab import cli, recipes
+from bertlab.arguments import (
+    DataArguments,
+    ModelArguments,
+    NspArguments,
+    RunArguments,
+    dataclass_flags,
+    training_flags,
+)
+from bertlab.errors import UserError
+
+GROUPS = (DataArguments, ModelArguments, RunArguments)
+NSP_GROUPS = (NspArguments, ModelArguments, RunArguments)
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = recipes.recipe_names()
+
+
+def parsed(*argv: str, groups: Sequence[type] = GROUPS) -> cli.Arguments:
+    return cli.parse(argv, groups, "usage")
+
+
+def value(flag: str, *argv: str) -> Any:
+    """Return what the command line sets a flag to, whichever group it belongs to."""
+    arguments = parsed(*argv)
+    everything: dict[str, Any] = dict(arguments.training)
+    for group in arguments.groups.values():
+        everything.update(vars(group))
+    return everything[flag]
+
+
+def refusal(*argv: str) -> str:
+    with pytest.raises(UserError) as caught:
+        parsed(*argv)
+    return str(caught.value)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Callable[..., str]:
+    def write(text: str, name: str = "mine.yaml") -> str:
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def test_flags_win_over_the_recipe_wherever_they_stand(recipe):
+    path = recipe("learning_rate: 3e-5\nmax_seq_length: 64\n")
+    assert value("learning_rate", "--config", path, "--learning_rate", "1e-4") == 1e-4
+    assert value("learning_rate", "--learning_rate", "1e-4", "--config", path) == 1e-4
+    assert value("max_seq_length", "--learning_rate", "1e-4", "--config", path) == 64
+
+
+def test_later_recipes_win_over_earlier_ones(recipe):
+    first, second = recipe("seed: 1\nmax_steps: 5\n", "first.yaml"), recipe("seed: 2\n", "second.yaml")
+    arguments = parsed("--config", first, "--config", second)
+    assert (arguments.training["seed"], arguments.training["max_steps"]) == (2, 5)
+    assert arguments.recipe == "first"
+    assert parsed("--config", second, "--config", first).training["seed"] == 1
+
+
+def test_a_task_is_a_recipe_and_its_old_alias_is_known():
+    by_task, by_alias = parsed("--task", "cola"), parsed("--task_name", "CoLA")
+    assert by_task.recipe == by_alias.recipe == "cola"
+    assert by_task[DataArguments] == by_alias[DataArguments]
+
+
+@pytest.mark.parametrize(
+    ("line", "flag", "expected"),
+    [
+        ("learning_rate: 2e-5", "learning_rate", 2e-5),
+        ("weight_decay: 0", "weight_decay", 0.0),
+        ("max_steps: 7", "max_steps", 7),
+        ("stratify: no", "stratify", False),
+        ("bf16: true", "bf16", True),
+        ("text_column_names: [title, body]", "text_column_names", ["title", "body"]),
+        ("text_column_names: title", "text_column_names", ["title"]),
+        ("label_map: {1: negative, 2: positive}", "label_map", {"1": "negative", "2": "positive"}),
+        ("class_names: [no, yes]", "class_names", ["no", "yes"]),
+        ('delimiter: "\\t"', "delimiter", "\t"),
+        ("report_to: [tensorboard, wandb]", "report_to", ["tensorboard", "wandb"]),
+        ("lr_scheduler_kwargs: '{\"num_cycles\": 2}'", "lr_scheduler_kwargs", '{"num_cycles": 2}'),
+    ],
+)
+def test_values_of_a_recipe_have_the_type_of_their_flag(recipe, line, flag, expected):
+    found = value(flag, "--config", recipe(line + "\n"))
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("argv", "flag", "expected"),
+    [
+        (["--learning-rate", "1e-3"], "learning_rate", 1e-3),
+        (["--learning_rate=1e-3"], "learning_rate", 1e-3),
+        (["--max_steps", "-1"], "max_steps", -1),
+        (["--do_regression"], "do_regression", True),
+        (["--do_regression", "False"], "do_regression", False),
+        (["--no_stratify"], "stratify", False),
+        (["--no-dataloader-pin-memory"], "dataloader_pin_memory", False),
+        (["--max_length", "32"], "max_seq_length", 32),
+        (["--label_map", "1=a", "2=b c"], "label_map", {"1": "a", "2": "b c"}),
+        (["--label_map", "1=a=b"], "label_map", {"1": "a=b"}),
+        (["--text_column_names", "a", "b"], "text_column_names", ["a", "b"]),
+        (["--warmup_steps", "0.1"], "warmup_steps", 0.1),
+    ],
+)
+def test_words_of_the_command_line_become_values(argv, flag, expected):
+    assert value(flag, *argv) == expected
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--lerning_rate", "1"], "--lerning_rate: no such flag. Did you mean 'learning_rate'?"),
+        (
+            ["--learning_r", "1"],
+            "--learning_r: no such flag. Did you mean 'learning_rate'? Flags are not abbreviated.",
+        ),
+        (["--no_learning_rate"], "--no_learning_rate: no such flag. Did you mean 'learning_rate'?"),
+        (["--seed", "1", "--seed", "2"], "--seed is given twice: '--seed 1' and '--seed 2'. Keep one of them."),
+        (["--stratify", "--no_stratify"], "--stratify is given twice: '--stratify' and '--no_stratify'."),
+        (
+            ["--evaluation_strategy", "epoch", "--eval_strategy", "no"],
+            "--eval_strategy is given twice: '--evaluation_strategy epoch' and '--eval_strategy no'.",
+        ),
+        (["--no_stratify", "true"], "--no_stratify takes no value. Write stratify with true or false instead."),
+        (["cola"], "'cola' stands before any flag. Write --flag value; --help lists the flags."),
+        (["--learning_rate"], "--learning_rate needs a value. The initial learning rate for the optimizer."),
+        (["--seed", "1", "2"], "--seed takes one value, not 2: 1 2. Quote a text with spaces."),
+        (["--learning_rate", "fast"], "--learning_rate: 'fast' is not a number. The initial learning rate"),
+        (["--seed", "1.5"], "--seed: '1.5' is not a whole number."),
+        (["--max_seq_length", "x"], "is not a whole number. Longest input in tokens; the rest is cut off."),
+        (["--learning_rate", "nan"], "--learning_rate: 'nan' is not a finite number."),
+        (["--weight_decay", "inf"], "--weight_decay: 'inf' is not a finite number."),
+        (["--learning_rate", "-1"], "--learning_rate: -1 is out of range. It must be at least 0."),
+        (["--adam_beta1", "1.5"], "--adam_beta1: 1.5 is out of range. It must be from 0 to 1."),
+        (["--validation_fraction", "1"], "--validation_fraction: 1 is out of range. It must be from 0 to 0.9."),
+        (["--per_device_train_batch_size", "0"], "It must be at least 1."),
+        (["--quoting", "some"], "--quoting: 'some' is not one of its values. Choose from: auto, none, standard."),
+        (["--problem_type", "regresion"], "--problem_type: 'regresion' is not one of its values."),
+        (["--clean", "htm"], "--clean: 'htm' is not one of its values. Did you mean 'html'?"),
+        (["--eval_strategy", "epochs"], "--eval_strategy: 'epochs' is not one of its values. Did you mean 'epoch'?"),
+        (["--do_train", "maybe"], "--do_train: 'maybe' is neither true nor false."),
+        (["--label_map", "1"], "--label_map: '1' is not of the form key=value. For example 1=negative 2=positive."),
+        (["--label_map", "1="], "--label_map: '1=' is not of the form key=value."),
+        (["--label_map", "1=a", "1=b"], "--label_map: '1' is given twice: 'a' and 'b'. Keep one of them."),
+        (["--task", "kola"], "--task kola: there is no such task. Did you mean 'cola'?"),
+        (["--task"], "--task takes one name. `python -m bertlab recipes` lists them."),
+        (["--config", "nowhere.yaml"], "--config nowhere.yaml: no such file."),
+        (["--warmup_ratio", "3"], "--warmup_ratio: 3 would be a number of steps. Write --warmup_steps for steps."),
+        (["--save_safetensors", "0"], "weights are only ever saved as safetensors. Leave the flag out."),
+    ],
+)
+def test_what_is_wrong_is_refused_with_a_way_out(argv, message):
+    assert message in refusal(*argv)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lerning_rate: 1\n", "key 'lerning_rate': no such flag. Did you mean 'learning_rate'?"),
+        ("learning_rate: fast\n", "key 'learning_rate': 'fast' is not a number."),
+        ("seed: [1, 2]\n", "key 'seed' takes one value, not 2: 1 2."),
+        ("eval_strategy: epochs\n", "key 'eval_strategy': 'epochs' is not one of its values."),
+        ("max_seq_length: 0\n", "key 'max_seq_length': 0 is out of range."),
+        ("no_stratify: true\n", "key 'no_stratify' takes no value. Write stratify with true or false instead."),
+    ],
+)
+def test_a_recipe_is_refused_with_its_file_and_key(recipe, text, message):
+    path = recipe(text)
+    said = refusal("--config", path)
+    assert said.startswith(path) and message in said
+
+
+def test_training_flags_are_the_fields_of_the_installed_training_arguments():
+    from enum import Enum
+
+    from transformers import TrainingArguments
+
+    flags = {flag.name: flag for flag in training_flags()}
+    fields = {field.name: field for field in dataclasses.fields(TrainingArguments)}
+    assert list(flags) == list(fields)
+    hints = typing.get_type_hints(TrainingArguments)
+    for name, field in fields.items():
+        hint = hints[name]
+        union = typing.get_origin(hint) in (types.UnionType, typing.Union)
+        parts = [part for part in (typing.get_args(hint) if union else (hint,)) if part is not type(None)]
+        plain = parts[0].__name__ if len(parts) == 1 and parts[0] in (bool, int, float) else "str"
+        assert flags[name].kind == plain, name
+        assert flags[name].many == any(typing.get_origin(part) is list for part in parts), name
+        enums = [part for part in parts if isinstance(part, type) and issubclass(part, Enum)]
+        assert flags[name].choices == tuple(m.value for part in enums for m in part), name
+        if isinstance(field.default, bool | int | float | type(None)):
+            assert flags[name].default == field.default, name
+
+
+@pytest.mark.parametrize("groups", [GROUPS, NSP_GROUPS])
+def test_no_flag_of_ours_hides_a_training_argument(groups):
+    ours = {flag.name for group in groups for flag in dataclass_flags(group)}
+    assert ours & {flag.name for flag in training_flags()} == set()
+
+
+@pytest.mark.parametrize("name", sorted({*cli.RENAMED, *cli.SWITCHES, *cli.RETIRED}))
+def test_old_names_are_no_flags_and_lead_to_ones_that_are(name):
+    flags = {flag.name for group in GROUPS for flag in dataclass_flags(group)} | {f.name for f in training_flags()}
+    assert name not in flags
+    target = cli.RENAMED.get(name) or cli.SWITCHES.get(name, (None,))[0]
+    assert target is None or target in flags
+
+
+@pytest.mark.parametrize(("old", "new"), cli.RENAMED.items())
+def test_renamed_flags_are_taken_under_their_new_name(old, new, capsys):
+    text = {"no_cuda": "true", "warmup_ratio": "0.25", "evaluation_strategy": "epoch"}.get(old, "4")
+    assert value(new, f"--{old}", text) == value(new, f"--{new}", text)
+    assert capsys.readouterr().err == f"note: --{old} is called --{new} since transformers 5; taken as that.\n"
+
+
+@pytest.mark.parametrize("name", cli.SWITCHES)
+@pytest.mark.parametrize("given", [[], ["true"], ["false"]])
+def test_switches_of_old_become_one_value_of_a_flag(name, given, capsys):
+    flag, when_true, when_false = cli.SWITCHES[name]
+    arguments = parsed(f"--{name}", *given)
+    expected = when_false if given == ["false"] else when_true
+    note = capsys.readouterr().err
+    if expected is None:
+        assert flag not in arguments.given
+        assert note == f"note: --{name} is the default now.\n"
+    else:
+        assert arguments.training[flag] in (expected, [expected])
+        assert note == f"note: --{name} is --{flag} {expected} since transformers 5; taken as that.\n"
+
+
+@pytest.mark.parametrize(("name", "reason"), cli.RETIRED.items())
+def test_retired_flags_are_passed_over_with_the_reason(name, reason, capsys):
+    assert not parsed(f"--{name}", "true").given
+    assert capsys.readouterr().err == f"note: --{name} has no effect since transformers 5: {reason}.\n"
+
+
+def test_a_notice_about_a_recipe_names_its_key(recipe, capsys):
+    path = recipe("warmup_ratio: 0.1\n")
+    assert value("warmup_steps", "--config", path) == 0.1
+    assert f"{path}, key 'warmup_ratio' is called --warmup_steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_print_config_reads_back_as_the_same_run(name, recipe):
+    path = recipes.CONFIGS / f"{name}.yaml"
+    groups = NSP_GROUPS if "run_nsp.py" in path.read_text(encoding="utf-8") else GROUPS
+    argv = ("--config", str(path), "--token", "hf_secret", "--hub_token", "hf_other", "--print_config")
+    first = parsed(*argv, groups=groups)
+    text = cli.print_config(first)
+    assert "hf_secret" not in text and "hf_other" not in text
+    assert not {"token", "hub_token"} & set(yaml.safe_load(text))
+    second = parsed("--config", recipe(text), groups=groups)
+    assert cli.resolved(second) == cli.resolved(first)
+    assert second[groups[0]] == first[groups[0]]
+    assert dataclasses.replace(second[RunArguments], print_config=True) == first[RunArguments]
+
+
+def test_print_config_keeps_texts_that_yaml_would_take_for_something_else(recipe):
+    argv = ["--class_names", "no", "yes", "1e-3", "--delimiter", "\t", "--text_column_delimiter", " | "]
+    argv += ["--label_map", "on=no", "1.0=yes", "--adam_epsilon", "1e-8", "--published_source", "a: b # c"]
+    first = parsed(*argv)
+    second = parsed("--config", recipe(cli.print_config(first)))
+    assert second[DataArguments] == first[DataArguments]
+    assert second[RunArguments] == first[RunArguments]
+    assert second.training == first.training
+    assert all(isinstance(key, str) for key in yaml.safe_load(cli.print_config(first)))
+
+
+@pytest.mark.parametrize(
+    ("argv", "stages"),
+    [
+        ([], (True, True, True)),
+        (["--do_eval"], (False, True, False)),
+        (["--do_train", "--do_predict"], (True, False, True)),
+        (["--do_train", "false"], (False, True, True)),
+        (["--no_do_train", "--do_eval"], (False, True, False)),
+    ],
+)
+def test_without_a_stage_all_three_happen(argv, stages):
+    training = parsed(*argv).training
+    assert tuple(training[stage] for stage in cli.STAGES) == stages
+
+
+def test_our_defaults_differ_from_trainings_where_the_table_says():
+    training = parsed().training
+    assert {name: training[name] for name in cli.TRAINING_DEFAULTS} == cli.TRAINING_DEFAULTS
+    assert parsed("--save_strategy", "no").given == {"save_strategy"}
+
+
+def test_help_lists_every_flag_at_once_without_the_heavy_libraries():
+    probe = (
+        "import sys, json, time; started = time.perf_counter()\n"
+        "sys.argv = ['run_classification.py', '--help']\n"
+        "import run_classification\n"
+        "try: status = run_classification.main()\n"
+        "except SystemExit as stop: status = stop.code\n"
+        "heavy = [n for n in ('torch', 'transformers', 'datasets', 'sklearn', 'pandas') if n in sys.modules]\n"
+        "print(json.dumps([status, heavy, time.perf_counter() - started]))\n"
+    )
+    started = time.perf_counter()
+    run = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    wall = time.perf_counter() - started
+    *page, last = run.stdout.splitlines()
+    status, heavy, _ = json.loads(last)
+    assert (status, heavy, run.stderr) == (0, [], "")
+    assert wall < 2
+    flags = [*training_flags(), *(flag for group in GROUPS for flag in dataclass_flags(group))]
+    shown = {line.split()[0] for line in page if line.startswith("  --")}
+    assert {f"--{flag.name}" for flag in flags} | {"--task", "--config"} == shown
+
+
+def test_an_error_is_one_line_and_status_2_without_a_traceback():
+    run = subprocess.run(
+        [sys.executable, "run_classification.py", "--task", "kola"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode == 2
+    assert run.stderr == "error: --task kola: there is no such task. Did you mean 'cola'?\n"
