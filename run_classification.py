@@ -47,10 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     check.print_findings(check.inspect(loaded))
     encoded = encoding.encode_all(loaded, tokenizer, data_args)
-    summaries = [
-        summary.summarise(name, split, loaded.space, data_args.max_seq_length) for name, split in encoded.items()
-    ]
-    summary.print_data(summaries, data_args.max_seq_length)
+    summaries = summary.describe(encoded, loaded.space, data_args.max_seq_length)
 
     args = training.training_arguments(arguments, loaded)
     train = encoded[loaded.train] if loaded.train and do["do_train"] else None

@@ -92,10 +92,13 @@ class Arguments:
         return self.groups[group]
 
 
-def parse(argv: Sequence[str], groups: Sequence[type], usage: str) -> Arguments:
+def parse(
+    argv: Sequence[str], groups: Sequence[type], usage: str, default_recipe: str | None = None
+) -> Arguments:
     """Return the arguments of a script from its command line.
 
     `groups` are the script's own argument dataclasses; every TrainingArguments field is added to them.
+    `default_recipe` is taken where neither --task nor --config names one.
 
     Raises:
         UserError: unknown, misspelt or abbreviated flag, wrong type or choice, value out of range, bad recipe.
@@ -107,7 +110,7 @@ def parse(argv: Sequence[str], groups: Sequence[type], usage: str) -> Arguments:
         print(help_text(flags.values(), usage))
         raise SystemExit(0)
     typed = [part for part in _split(argv) if part.name not in ("task", "config")]
-    files = _recipe_files(argv)
+    files = _recipe_files(argv) or ([recipes.find_recipe(default_recipe)] if default_recipe else [])
     from_recipes = [
         Occurrence(key, values, f"{path}, key {key!r}") for path in files for key, values in recipes.read_recipe(path)
     ]

@@ -95,6 +95,8 @@ def metric_prefix(name: str, data: "Data") -> str:
 
     The first split of a role has Hugging Face's own (`eval_accuracy`, `test_accuracy`); further ones add their name.
     """
+    if name == data.selection:
+        return name
     role, splits = ("eval", data.validation) if name in data.validation else ("test", data.test)
     return role if name == splits[0] else f"{role}_{name}"
 

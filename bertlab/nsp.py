@@ -1,25 +1,141 @@
 """From --text to the splits of a next-sentence run: documents, sentences, pairs, each document in one split only."""
 
+import os
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
+from datasets import config as datasets_config
+from datasets.fingerprint import Hasher
+from filelock import FileLock
 
-from bertlab import pairs, sentences
-from bertlab.arguments import ModelArguments, NspArguments
+from bertlab import __version__, pairs, sentences
+from bertlab.arguments import NspArguments
 from bertlab.console import say
 from bertlab.data import SELECTION, Data
 from bertlab.errors import UserError
 from bertlab.files import file_digest
-from bertlab.labels import NO_LABEL, SINGLE, LabelSpace
+from bertlab.labels import SINGLE, LabelSpace
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 # BERT's own order: id 0 says that the second segment follows the first.
 CLASS_NAMES = ("IsNext", "NotNext")
 METRICS = ("accuracy", "matthews_correlation", "f1_macro")
+# What masked words alone are judged by; next-sentence labels are not looked at.
+WORD_METRICS = ("masked_accuracy",)
+# [CLS] A [SEP] B [SEP]
+SPECIAL_TOKENS = 3
+
+
+@dataclass(frozen=True)
+class Text:
+    """The sentences of a run on disk, and the key of everything that made them what they are."""
+
+    sentences: "Dataset"
+    files: list[Path]
+    key: str
+    folder: Path
+
+
+def read(arguments: NspArguments, cache_dir: str | None) -> Text:
+    """Return the sentences of --text, written once per machine to an Arrow file in the cache.
+
+    Raises:
+        UserError: no text, no file, not text, or one sentence only.
+    """
+    files = sentences.find_text_files(arguments.text)
+    settings = (arguments.document_unit, arguments.sentence_splitter, arguments.language, arguments.encoding)
+    key = Hasher.hash([[file_digest(path) for path in files], settings, __version__])
+    folder = Path(cache_dir or datasets_config.HF_DATASETS_CACHE) / "bertlab-nsp" / key
+    path = folder / "sentences.arrow"
+    with _once_per_machine(folder):
+        if path.is_file() and not arguments.overwrite_cache:
+            found = _open(path)
+        else:
+            unit, splitter, language, encoding = settings
+            found = sentences.write_sentences(files, unit, splitter, language, encoding, path)
+    documents = pairs.count_documents(found)
+    say(f"{len(files)} file{'s' * (len(files) > 1)}, {documents:,} documents, {len(found):,} sentences")
+    return Text(found, files, key, folder)
+
+
+def make_splits(text: Text, arguments: NspArguments) -> Data:
+    """Return the pairs of every split; no document gives pairs to two of them.
+
+    Raises:
+        UserError: too few documents, or text that gives no such pairs.
+    """
+    fractions = {name: getattr(arguments, f"{name}_fraction") for name in ("validation", SELECTION, "test")}
+    members = pairs.split_documents(pairs.count_documents(text.sentences), fractions, arguments.split_seed)
+    splits = {name: _split(text, arguments, name, chosen) for name, chosen in members.items() if len(chosen)}
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
+    say(f"{sum(map(len, splits.values())):,} pairs ({counts}), {arguments.negatives.replace('_', ' ')} negatives")
+
+    def texts(rows: pairs.Batch) -> list[list[str]]:
+        return list(pairs.pair_texts(text.sentences, rows))
+
+    return Data(
+        splits=splits,
+        train="train",
+        selection=SELECTION if SELECTION in splits else None,
+        validation=("validation",) if "validation" in splits else (),
+        test=("test",) if "test" in splits else (),
+        space=LabelSpace(SINGLE, CLASS_NAMES, {}),
+        metrics=WORD_METRICS if arguments.objective == "mlm" else METRICS,
+        origin=dict.fromkeys(splits, text.files[0].name if len(text.files) == 1 else f"{len(text.files)} files"),
+        dropped={},
+        read=texts,
+    )
+
+
+def _split(text: Text, arguments: NspArguments, name: str, documents: np.ndarray) -> "Dataset":
+    """Return the pairs of one split's documents, at most as many as asked for, chosen at random."""
+    target = arguments.max_seq_length - SPECIAL_TOKENS
+    policy = (arguments.pairs, arguments.negatives, arguments.negative_fraction, arguments.short_seq_probability)
+    key = Hasher.hash([policy, target, documents, arguments.split_seed])
+    path = text.folder / f"pairs-{key}.arrow"
+    with _once_per_machine(text.folder):
+        if path.is_file() and not arguments.overwrite_cache:
+            found = _open(path)
+        else:
+            found = pairs.make_pairs(
+                text.sentences,
+                path,
+                pairs=arguments.pairs,
+                negatives=arguments.negatives,
+                negative_fraction=arguments.negative_fraction,
+                seed=arguments.split_seed,
+                documents=documents,
+                target_tokens=target,
+                short_probability=arguments.short_seq_probability,
+                name=f"The {name} split",
+            )
+    most = arguments.max_train_samples if name == "train" else arguments.max_eval_samples
+    if most is not None and most < len(found):
+        rows = np.random.default_rng(arguments.split_seed).permutation(len(found))[:most]
+        found = found.select(np.sort(rows))
+    found = found.rename_column("label", "labels")
+    if name == "train":
+        return found
+    kinds = [pairs.NEGATIVE_KINDS[code] for code in found["negative_kind"][:]]
+    return found.add_column("source", kinds).add_column("idx", np.arange(len(found)))
+
+
+def _open(path: Path) -> "Dataset":
+    from datasets import Dataset
+
+    return Dataset.from_file(str(path))
+
+
+def _once_per_machine(folder: Path) -> FileLock:
+    """Return a lock under which one process writes and the others then read; no collective can time out on it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the cache {folder} cannot be written: {error.strerror}.", "Name another --cache_dir."
+        ) from error
+    return FileLock(os.fspath(folder / "lock"))

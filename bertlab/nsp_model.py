@@ -7,7 +7,7 @@ from bertlab import modeling
 from bertlab.arguments import ModelArguments, NspArguments
 from bertlab.console import notice
 from bertlab.errors import UserError, did_you_mean
-from bertlab.nsp import CLASS_NAMES
+from bertlab.nsp import CLASS_NAMES, Text
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -31,7 +31,9 @@ def check(nsp: NspArguments, model: ModelArguments) -> None:
         if getattr(nsp, flag) and not nsp.from_scratch:
             raise UserError(f"--{flag} is for a model that begins with random weights.", "Add --from_scratch.")
     if model.model_name_or_path is None and not nsp.from_scratch:
-        raise UserError("no model is named.", "Pass --model_name_or_path, a --config that names one, or --from_scratch.")
+        raise UserError(
+            "no model is named.", "Pass --model_name_or_path, a --config that names one, or --from_scratch."
+        )
     if nsp.from_scratch and not nsp.train_tokenizer and not (model.tokenizer_name or model.model_name_or_path):
         raise UserError("--from_scratch needs a tokenizer.", "Pass --train_tokenizer 8000, or --tokenizer_name.")
 
@@ -73,7 +75,9 @@ def scratch_config(nsp: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> "
         try:
             values[name] = type(defaults[name])(text) if isinstance(defaults[name], (int, float)) else text
         except ValueError:
-            raise UserError(f"--model_config {name}={text}: not a number.", f"BERT-base has {defaults[name]}.") from None
+            raise UserError(
+                f"--model_config {name}={text}: not a number.", f"BERT-base has {defaults[name]}."
+            ) from None
     try:
         config = BertConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **values)
     except Exception as error:  # validation errors of several types
@@ -84,6 +88,23 @@ def scratch_config(nsp: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> "
             "It must be a multiple of num_attention_heads.",
         )
     return config
+
+
+def tokenizer_and_config(
+    nsp: NspArguments, arguments: ModelArguments, text: Text
+) -> tuple["PreTrainedTokenizerBase", "PretrainedConfig"]:
+    """Return those of the checkpoint, or new ones: a tokenizer learnt from the text, a configuration from flags.
+
+    Raises:
+        UserError: they cannot be loaded, or a setting is not BERT's.
+    """
+    if nsp.train_tokenizer:
+        batches = (batch["sentence"] for batch in text.sentences.iter(batch_size=1000))
+        tokenizer = train_tokenizer(batches, nsp.train_tokenizer, len(text.sentences))
+    else:
+        tokenizer = modeling.load_tokenizer(arguments)
+    config = scratch_config(nsp, tokenizer) if nsp.from_scratch else modeling.load_config(arguments)
+    return tokenizer, config
 
 
 def build(
@@ -112,7 +133,9 @@ def build(
     model, new = modeling.load_weights(getattr(transformers, name), arguments, config)
     pretrained = not any("seq_relationship" in key or "pooler" in key for key in new)
     if "nsp" in nsp.objective and not pretrained:
-        notice("this checkpoint has no pretrained next-sentence head: what it learns about it, it learns in this run.")
+        notice(
+            "this checkpoint has no pretrained next-sentence head: what it learns about it, it learns in this run."
+        )
     if arguments.freeze_encoder:
         modeling.freeze_encoder(model)
     return model, pretrained

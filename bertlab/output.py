@@ -30,12 +30,9 @@ def folder_of(arguments: Arguments) -> Path:
         return Path(arguments.training["output_dir"]).expanduser()
     if arguments.recipe:
         return Path("runs") / arguments.recipe
-    for group in arguments.groups.values():
-        for field in ("train_file", "dataset_name", "validation_file", "test_file"):
-            value = getattr(group, field, None)
-            if value:
-                return Path("runs") / Path(value).name.split(".")[0]
-    return Path("runs") / "run"
+    sources = ("train_file", "dataset_name", "validation_file", "test_file")
+    named = (getattr(group, field, None) for group in arguments.groups.values() for field in sources)
+    return Path("runs") / Path(next(filter(None, named), "run")).name.split(".")[0]
 
 
 def check(folder: Path, run: RunArguments) -> Path | None:

@@ -11,6 +11,7 @@ Whatever the source, every row of every split becomes:
 """
 
 import html
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -108,14 +109,25 @@ def hub_name(arguments: DataArguments) -> str | None:
     return None if local else arguments.dataset_name
 
 
-def canonical_rows(file: SplitFile, columns: Columns, digest: str) -> Iterator[dict[str, Any]]:
+def canonical_rows(file: SplitFile, columns: Columns, multi_label: bool, digest: str) -> Iterator[dict[str, Any]]:
     """Yield the rows of a file in the form described at the top of this module.
 
     `digest` is this package's version and the file's content hash: the cache of `datasets` follows them, not the
     file's name.
+
+    Raises:
+        UserError: a row cannot be read, or its label is a list where others are not.
     """
     for index, row in enumerate(readers.read_rows(file.path, **file.reading())):
-        yield _canonical(row.values, columns, index, row.line)
+        canonical = _canonical(row.values, columns, index, row.line)
+        label = canonical.get("label")
+        if label is not None and isinstance(label, list) != multi_label:
+            written = row.values[columns.label or ""]
+            raise UserError(
+                f"{file.path}, {row.where}: the label {written!r} does not fit the first row's.",
+                "Labels must be all lists or none.",
+            )
+        yield canonical
 
 
 def _canonical(values: dict[str, Any], columns: Columns, index: int, line: int) -> dict[str, Any]:
@@ -159,16 +171,18 @@ def _as_text(value: Any) -> str:
 
 def _named_files(arguments: DataArguments) -> dict[str, SplitFile]:
     validation, test = arguments.validation_split_name or ["validation"], arguments.test_split_name or ["test"]
-    paths = {
-        arguments.train_split_name: arguments.train_file,
-        validation[0]: arguments.validation_file,
-        test[0]: arguments.test_file,
-    }
-    return {
-        split: SplitFile(Path(path), arguments.delimiter, arguments.quoting, None, arguments.encoding)
-        for split, path in paths.items()
-        if path
-    }
+    paths = (
+        (arguments.train_split_name, arguments.train_file),
+        (validation[0], arguments.validation_file),
+        (test[0], arguments.test_file),
+    )
+    files: dict[str, SplitFile] = {}
+    for split, path in paths:
+        if path and split in files:
+            raise UserError(f"{files[split].path} and {path} are both the split {split!r}.", "Name splits apart.")
+        if path:
+            files[split] = SplitFile(Path(path), arguments.delimiter, arguments.quoting, None, arguments.encoding)
+    return files
 
 
 def _kept(splits: dict[str, T], arguments: DataArguments) -> dict[str, T]:
@@ -218,11 +232,17 @@ def _read_file(file: SplitFile, columns: Columns, cache_dir: str | None) -> "Dat
     label = columns.label if columns.label in names else None
     source = columns.source if columns.source in names else None
     columns = Columns(columns.text, columns.joiner, label, source, columns.clean)
+    multi_label = _has_label_lists(file, label)
     try:
-        split = Dataset.from_generator(
+        return Dataset.from_generator(
             canonical_rows,
-            gen_kwargs={"file": file, "columns": columns, "digest": f"{__version__} {file_digest(file.path)}"},
-            features=_features(columns, multi_label=_first_label_is_list(file, label)),
+            gen_kwargs={
+                "file": file,
+                "columns": columns,
+                "multi_label": multi_label,
+                "digest": f"{__version__} {file_digest(file.path)}",
+            },
+            features=_features(columns, multi_label),
             cache_dir=cache_dir,
         )
     except DatasetGenerationError as error:
@@ -230,11 +250,8 @@ def _read_file(file: SplitFile, columns: Columns, cache_dir: str | None) -> "Dat
         if isinstance(cause, UserError):
             raise cause from None
         raise UserError(
-            f"{file.path}: a value does not fit its column: {cause}.", "Labels must be all lists or none."
+            f"{file.path}: a value does not fit its column: {cause}.", "Write labels as text or numbers."
         ) from error
-    if len(split) == 0:
-        raise UserError(f"{file.path} has a header but no rows.", "Give a file with data.")
-    return split
 
 
 def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -> Columns:
@@ -297,11 +314,16 @@ def _columns_hint(column: str, names: Sequence[str]) -> str:
     return (near if near.startswith("Did") else f"It has {', '.join(names)}.") + other
 
 
-def _first_label_is_list(file: SplitFile, label: str | None) -> bool:
+def _has_label_lists(file: SplitFile, label: str | None) -> bool:
+    """Return True if the first label is a list; refuse a file without rows, which `datasets` cannot hold."""
+    rows = readers.read_rows(file.path, **file.reading())
+    first = next(rows, None)
+    if first is None:
+        raise UserError(f"{file.path} has no rows.", "Give a file with data.")
     if label is None:
         return False
-    first = next(iter(readers.read_rows(file.path, **file.reading())), None)
-    return first is not None and isinstance(first.values.get(label), list)
+    values = (row.values.get(label) for row in itertools.chain([first], rows))
+    return isinstance(next((value for value in values if value is not None), None), list)
 
 
 def _features(columns: Columns, multi_label: bool) -> "Features":

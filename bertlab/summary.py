@@ -1,6 +1,7 @@
 """What a run says of itself before it trains: rows, balance, lengths, and every number derived from the flags."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 PERCENTILES = (50, 95, 99)
+HISTOGRAM_BINS = 60
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class SplitSummary:
     percentiles: dict[int, int]
     longest: int
     truncated: float
+    edges: list[float]
+    counts: list[int]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary for run.json."""
@@ -37,7 +41,11 @@ class SplitSummary:
             "rows": self.rows,
             "labelled": self.labelled,
             "balance": self.balance,
-            "token_length": {**{f"p{p}": value for p, value in self.percentiles.items()}, "longest": self.longest},
+            "token_length": {
+                **{f"p{p}": value for p, value in self.percentiles.items()},
+                "longest": self.longest,
+                "histogram": {"edges": self.edges, "counts": self.counts},
+            },
             "truncated_share": self.truncated,
         }
 
@@ -58,6 +66,7 @@ def summarise(name: str, encoded: "Dataset", space: labels.LabelSpace, max_lengt
         elif space.kind == labels.MULTI:
             totals = (known == 1).sum(axis=0)
             balance = {name: int(n) for name, n in zip(space.class_names, totals, strict=True)}
+    counts, edges = np.histogram(full, bins=min(HISTOGRAM_BINS, max(1, int(full.max() - full.min()))))
     return SplitSummary(
         name=name,
         rows=len(full),
@@ -66,7 +75,16 @@ def summarise(name: str, encoded: "Dataset", space: labels.LabelSpace, max_lengt
         percentiles={p: int(np.percentile(full, p)) for p in PERCENTILES},
         longest=int(full.max()),
         truncated=float(np.mean(full > max_length)),
+        edges=edges.tolist(),
+        counts=counts.tolist(),
     )
+
+
+def describe(encoded: Mapping[str, "Dataset"], space: labels.LabelSpace, max_length: int) -> list[SplitSummary]:
+    """Return and print the summaries of all splits."""
+    summaries = [summarise(name, split, space, max_length) for name, split in encoded.items()]
+    print_data(summaries, max_length)
+    return summaries
 
 
 def print_data(summaries: list[SplitSummary], max_length: int) -> None:

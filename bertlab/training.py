@@ -71,7 +71,7 @@ class ExactLoss:
 
 
 def known(labels: torch.Tensor) -> torch.Tensor:
-    """Return a mask, shaped like `labels`, of those that are known: not NO_LABEL as a class id, not NaN as a number."""
+    """Return a mask, shaped like `labels`, of those that are known: class ids but NO_LABEL, numbers but NaN."""
     return ~labels.isnan() if labels.is_floating_point() else labels.ne(NO_LABEL)
 
 
@@ -151,8 +151,10 @@ class EncoderTrainer(Trainer):
         return {**batch, "labels": labels}
 
     def prediction_step(self, model: Any, inputs: dict[str, torch.Tensor], *rest: Any, **options: Any) -> Any:
-        """Evaluate one batch as Trainer does, with a loss that counts every row once."""
+        """Evaluate one batch as Trainer does, with a loss that is the mean over all processes' rows, each once."""
         loss, logits, _ = super().prediction_step(model, self._without_repeats(inputs), *rest, **options)
+        if loss is not None:
+            loss = self.accelerator.reduce(loss, reduction="mean")
         return loss, logits, inputs.get("labels")
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | None:
@@ -160,7 +162,8 @@ class EncoderTrainer(Trainer):
         if not batch_samples or "labels" not in batch_samples[0]:
             return None
         items = torch.stack([known(batch["labels"]).sum() for batch in batch_samples]).sum().to(device)
-        return self.accelerator.gather(items).sum() if self.args.average_tokens_across_devices else items
+        # At least 1: a process may hold nothing but repeats.
+        return self.accelerator.gather(items).sum() if self.args.average_tokens_across_devices else items.clamp(1)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         # With group_by_length the base class permutes evaluation too, and predictions come back in another order.
@@ -207,6 +210,11 @@ def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
         raise UserError(
             "--early_stopping_patience needs rows to stop by, apart from those reported.",
             "Add --selection_fraction 0.1.",
+        )
+    if data.watched is None and values.get("eval_strategy", "no") != "no":
+        raise UserError(
+            f"--eval_strategy {values['eval_strategy']}: there is no split to evaluate.",
+            "Name a --validation_file, or cut one off with --validation_fraction 0.1.",
         )
     if values.get("load_best_model_at_end") and not has_selection:
         notice("the best epoch is chosen on the split that is reported; --selection_fraction 0.1 avoids that.")

@@ -44,7 +44,7 @@ WORDS = (
     "saw read reads reading write wrote book books film movie story boy girl man woman cat dog house tree road "
     "day night year time water city app phone update works broke crash slow fast never always often again today "
     "sentence word question answer plane taking playing guitar flute red blue green old new big small long short "
-    "walk off walked run ran sleep sleeps sing sang sun sea hill bread street door window light dark warm cold very too"
+    "walk off walked run ran sleep sleeps sing sun sea hill bread street door window light dark warm cold very too"
 )
 
 

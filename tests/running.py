@@ -14,10 +14,14 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+# Models this small are slower on several threads than on one.
+torch.set_num_threads(1)
+
 ROOT = Path(__file__).resolve().parent.parent
 # Small, quiet and the same on every machine: no bf16 where the processor happens to have AMX.
 QUIET: dict[str, Any] = {"precision": "fp32", "use_cpu": True, "disable_tqdm": True, "max_seq_length": 32}
-WORDS = "the a boy girl cat dog reads sleeps walks sang often never film story in on street night red small".split()
+_WORDS = "the a boy girl cat dog reads sleeps walks sang often never film story in on street night red small"
+WORDS = _WORDS.split(" ")
 
 
 def words(settings: dict[str, Any]) -> list[str]:
@@ -118,7 +122,7 @@ def write_lines(path: Path, rows: Iterable[Any]) -> Path:
 
 
 def variant(model: Path, folder: Path, **config: Any) -> Path:
-    """Copy a model's folder and change its configuration; weights that no longer fit are made anew."""
+    """Copy a model's folder and change its configuration; new positions or a new spread of weights make them anew."""
     from transformers import AutoConfig, AutoModel
 
     shutil.copytree(model, folder)
@@ -126,11 +130,11 @@ def variant(model: Path, folder: Path, **config: Any) -> Path:
     for name, value in config.items():
         setattr(changed, name, value)
     changed.save_pretrained(folder)
-    if "max_position_embeddings" in config:
+    if "max_position_embeddings" in config or "initializer_range" in config:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             AutoModel.from_config(changed).save_pretrained(folder)
         settings = read_json(folder / "tokenizer_config.json")
-        settings["model_max_length"] = config["max_position_embeddings"]
+        settings["model_max_length"] = changed.max_position_embeddings
         (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     return folder

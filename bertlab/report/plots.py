@@ -86,7 +86,7 @@ def figures(folder: RunFolder) -> Iterator[tuple[str, Figure | None]]:
 def png(figure: Figure) -> bytes:
     """Return a figure as PNG, the same bytes each time."""
     stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(stream, dpi=DPI, format="png", metadata={"Software": None})
+    FigureCanvasAgg(figure).print_figure(stream, dpi=DPI, format="png", bbox_inches="tight", pad_inches=0.12, metadata={"Software": None})
     return stream.getvalue()
 
 
@@ -107,7 +107,6 @@ def loss(folder: RunFolder) -> Figure | None:
         axes.plot(at, measured, color=VERMILION, marker="o", linewidth=1.5, label=folder.watched)
     _mark_epochs(axes, folder)
     axes.set(title="Training loss", xlabel="optimizer step", ylabel=LOSS_NAMES.get(folder.kind, "loss"))
-    axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     return figure
@@ -126,15 +125,16 @@ def metrics(folder: RunFolder) -> Figure | None:
         if len(epochs) <= 12:
             _annotate(left, epochs, values)
     left.set(title=f"Scores on {folder.watched}", xlabel="epoch", ylabel="score")
-    left.margins(y=0.18)
     rows = training_log(folder)
     for key, label, colour in (("loss", "training", BLUE), ("eval_loss", folder.watched, VERMILION)):
         epochs, values = _series(rows, "epoch", key)
         if epochs:
             right.plot(epochs, values, marker="o", color=colour, label=label)
     right.set(title="Loss, mean since the last evaluation", xlabel="epoch", ylabel=LOSS_NAMES.get(folder.kind, "loss"))
-    right.set_ylim(bottom=0)
+    last = max(entry["epoch"] for entry in entries if _finite(entry.get("epoch")))
     for axes in (left, right):
+        axes.margins(y=0.18)
+        axes.set_xlim(0, last * 1.08)
         axes.legend()
     return figure
 
@@ -204,11 +204,11 @@ def token_lengths(folder: RunFolder) -> Figure | None:
     longest = folder.configuration.get("max_seq_length")
     title = "Input length before truncation"
     if longest:
-        axes.axvline(longest, color=VERMILION, linestyle="--", label=f"maximum, {longest} tokens")
+        axes.axvline(longest, color=INK, linestyle="--", label=f"maximum, {longest} tokens")
         name, told = next(iter(data.items()))
         title = f"Input length: {told.get('truncated_share', 0):.1%} of {name} is cut off at {longest} tokens"
     axes.set(title=title, xlabel="tokens", ylabel="share of the rows\nper token of length")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
     axes.set_xlim(left=0)
     axes.legend()
     return figure
@@ -236,7 +236,7 @@ def label_balance(folder: RunFolder) -> Figure | None:
         axes.bar_label(bars, counts, fontsize=min(8, 60 * thick), color=INK)
     axes.set_yticks(range(len(names)), [shorten(name) for name in names])
     axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.margins(x=0.12)
     rest = len(totals) - len(names)
     what = "Rows with each label" if folder.is_multi_label else "Label balance"

@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -83,9 +85,13 @@ def fingerprint(split: "Dataset") -> str:
     """Return a hash of the texts and labels of a split, in order, whatever file they came from."""
     digest = hashlib.blake2b(digest_size=16)
     columns = [name for name in FINGERPRINT_COLUMNS if name in split.column_names]
-    for batch in split.select_columns(columns).iter(batch_size=1000):
-        for row in zip(*(batch[name] for name in columns), strict=True):
-            digest.update("\x1f".join(str(value) for value in row).encode())
+    for batch in split.select_columns(columns).iter(batch_size=10_000):
+        for name in columns:
+            values = batch[name]
+            if values and isinstance(values[0], int):
+                digest.update(np.asarray(values, dtype=np.int64).tobytes())
+            else:
+                digest.update("\x1f".join(map(str, values)).encode("utf-8", errors="surrogatepass"))
             digest.update(b"\x1e")
     return digest.hexdigest()
 

@@ -1,4 +1,4 @@
-"""A model without dropout and a training file whose last batch is ragged, for runs that must agree to the last digit."""
+"""A model without dropout and a training file with a ragged last batch, for runs that must agree."""
 
 from pathlib import Path
 
@@ -11,6 +11,12 @@ def still_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """Return a tiny BERT without dropout: two runs that see the same rows compute the same numbers."""
     folder = tmp_path_factory.mktemp("models") / "still"
     return variant(tiny_model, folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+
+
+@pytest.fixture(scope="session")
+def sharp_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a tiny BERT with weights so large that, untrained, it tells every row from every other."""
+    return variant(tiny_model, tmp_path_factory.mktemp("models") / "sharp", initializer_range=0.3)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from running import (
+    QUIET,
     accelerate,
     classify,
     farthest,
@@ -18,7 +19,6 @@ from running import (
     weights_of,
     words,
 )
-from running import QUIET
 from torch.nn import functional
 
 from bertlab.labels import MULTI, NO_LABEL, REGRESSION, SINGLE
@@ -66,7 +66,7 @@ def test_the_runs_compared_here_do_learn(whole: Path, still_model: Path):
     moved = {name.removeprefix("bert."): value for name, value in after.items() if name.startswith("bert.")}
     assert max(float((moved[name] - before[name]).abs().max()) for name in before) > 1e-2
     assert len(history(whole, "loss")) == 10
-    assert history(whole, "loss")[0] != pytest.approx(history(whole, "loss")[-1], abs=1e-3)
+    assert max(history(whole, "loss")) - min(history(whole, "loss")) > 1e-3
 
 
 @pytest.mark.parametrize("cut", CUTS)
@@ -147,11 +147,11 @@ def test_the_losses_of_the_parts_add_up_to_that_of_the_whole(case: str, cut: tup
     loss, logits, labels, wanted = _cases()[case]
     items = labels.numel()
     parts = [
-        loss(_outputs(part), truth, items)
-        for part, truth in zip(logits.split(cut), labels.split(cut), strict=True)
+        loss(_outputs(part), truth, items) for part, truth in zip(logits.split(cut), labels.split(cut), strict=True)
     ]
     torch.testing.assert_close(torch.stack(parts).sum(), wanted)
-    assert sum(functional.cross_entropy(p, p.softmax(-1)) for p in _logits(12, 3).split(cut)) > wanted * 0
+    means = [loss(_outputs(part), truth) for part, truth in zip(logits.split(cut), labels.split(cut), strict=True)]
+    assert float(sum(means)) != pytest.approx(float(wanted), rel=0.05), "means of parts would not add up"
 
 
 @pytest.mark.parametrize("case", [SINGLE, MULTI, REGRESSION, "label smoothing"])
@@ -188,5 +188,6 @@ def test_a_16_bit_checkpoint_is_trained_in_32_bits(still_model, sentences, tmp_p
 
     half = variant(still_model, tmp_path / "half", dtype="bfloat16")
     save_file({k: v.to(torch.bfloat16) for k, v in weights_of(still_model).items()}, half / "model.safetensors")
-    folder = _run(tmp_path / "run", half, {"train_file": sentences["train_file"]}, 16, 1)
+    folder = tmp_path / "run"
+    assert classify(folder, model_name_or_path=half, train_file=sentences["train_file"], max_steps=1) == 0
     assert {value.dtype for value in weights_of(folder).values()} == {torch.float32}

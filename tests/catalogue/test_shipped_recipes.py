@@ -75,7 +75,9 @@ def test_its_comment_says_what_it_is_and_how_to_run_it(recipe):
     assert commands
     folder, stem = recipe.parent.name, recipe.stem
     accepted = (f"--task {stem}", f"configs/{folder}/{stem}.yaml")
-    assert all(any(f"{words} " in f"{command} " for words in accepted) for command in commands), commands
+    # run_nsp.py has a recipe that it takes when none is named.
+    named = [command for command in commands if "run_nsp.py" not in command or "--config" in command]
+    assert all(any(f"{words} " in f"{command} " for words in accepted) for command in named), commands
     if folder in ("tasks", "nsp"):
         assert any(line.startswith("Reproduces:") for line in lines)
 
@@ -88,7 +90,7 @@ def test_its_commands_parse(recipe, monkeypatch):
     for command in commands:
         words = shlex.split(command, comments=True)
         script = next(i for i, word in enumerate(words) if word.startswith("run_"))
-        assert recipe.stem in cli.parse(words[script + 1 :], groups_of(recipe), "usage").recipe
+        assert cli.parse(words[script + 1 :], groups_of(recipe), "usage").recipe in (recipe.stem, "")
 
 
 def test_its_metrics_and_layout_exist(recipe):

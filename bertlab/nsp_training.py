@@ -1,0 +1,136 @@
+"""Trainer, evaluation and controls of a next-sentence run, for each of its three objectives."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from transformers import EvalPrediction
+
+from bertlab import baselines, evaluation, nsp_controls, pretraining, training
+from bertlab.arguments import NspArguments, RunArguments
+from bertlab.evaluation import SplitResult
+from bertlab.labels import NO_LABEL, SINGLE
+from bertlab.padding import PaddingCollator
+from bertlab.pretraining import NSP_LOGITS
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+
+    from bertlab.data import Data
+
+Encoded = dict[str, "Dataset"]
+Controls = dict[str, tuple[dict[str, np.ndarray], str]]
+
+
+def build_trainer(
+    nsp: NspArguments,
+    run: RunArguments,
+    args: "TrainingArguments",
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    encoded: Encoded,
+    data: "Data",
+) -> training.EncoderTrainer:
+    """Return the trainer of an objective: the classifier's own for next sentences, one with masking for words."""
+    pad = PaddingCollator(tokenizer, nsp.max_seq_length if nsp.pad_to_max_length else None)
+    common: dict[str, Any] = {
+        "model": model,
+        "args": args,
+        "train_dataset": encoded[data.train] if data.train and args.do_train else None,
+        "processing_class": tokenizer,
+        "run": run,
+    }
+    watched = training.longest_first(encoded.get(data.watched or ""))
+    if nsp.objective == "nsp":
+        return training.EncoderTrainer(
+            eval_dataset=watched,
+            data_collator=pad,
+            compute_loss_func=training.ExactLoss(SINGLE, label_smoothing=args.label_smoothing_factor),
+            compute_metrics=training.metrics_during_training(data.space, data.metrics),
+            **common,
+        )
+    mask = pretraining.TokenMasker(tokenizer, nsp.mlm_probability, nsp.whole_word_masking)
+    args.label_names, args.remove_unused_columns = ["labels"], False
+    return pretraining.PretrainingTrainer(
+        eval_dataset=None if watched is None else pretraining.with_mask_seeds(watched, nsp.split_seed),
+        data_collator=pretraining.MaskingCollator(pad, mask, "nsp" in nsp.objective),
+        compute_loss_func=pretraining.PretrainingLoss(),
+        compute_metrics=_pretraining_metrics(nsp, data),
+        **common,
+    )
+
+
+def evaluate(
+    nsp: NspArguments, trainer: training.EncoderTrainer, encoded: Encoded, data: "Data", names: Sequence[str | None]
+) -> list[SplitResult]:
+    """Return what the model says about the named splits, in the order of their pairs."""
+    wanted = tuple(name for name in names if name)
+    if nsp.objective == "nsp":
+        loss = training.ExactLoss(SINGLE)
+        return evaluation.evaluate(trainer, encoded, data, wanted, loss)
+    return [_evaluate_pretraining(nsp, trainer, encoded[name], data, name) for name in wanted]
+
+
+def controls(
+    nsp: NspArguments,
+    trainer: training.EncoderTrainer,
+    encoded: Encoded,
+    data: "Data",
+    has_pretrained_head: bool,
+) -> Controls:
+    """Return the predictions of majority, word overlap and the model before training, for every report split."""
+    if "nsp" not in nsp.objective or not data.report or data.train is None:
+        return {}
+    labels = np.asarray(encoded[data.train]["labels"])
+    rows = {name: len(encoded[name]) for name in data.report}
+    majority = {name: baselines.majority_baseline(labels, n) for name, n in rows.items()}
+    sample = data.splits[data.train].select(nsp_controls.sample_rows(len(labels)))
+    overlap, how = nsp_controls.overlap_baseline(
+        data.read(sample[:]), np.asarray(sample["labels"]), {name: data.texts(name) for name in data.report}
+    )
+    untrained = {result.name: result for result in evaluate(nsp, trainer, encoded, data, data.report)}
+    kind = "pretrained" if has_pretrained_head else "new, untrained"
+    if has_pretrained_head:
+        for result in untrained.values():
+            nsp_controls.say_if_flipped(result.predictions, np.asarray(result.labels))
+    return {
+        "majority": (majority, "always the most frequent training class"),
+        "word_overlap": (overlap, how),
+        "zero_shot": (
+            {name: result.predictions for name, result in untrained.items()},
+            f"this model before training, with a {kind} next-sentence head",
+        ),
+    }
+
+
+def _pretraining_metrics(nsp: NspArguments, data: "Data") -> Callable[[EvalPrediction], dict[str, float]]:
+    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+        statistics = np.asarray(prediction.predictions)
+        scores = pretraining.masked_scores(statistics)
+        if "nsp" in nsp.objective:
+            labels = np.asarray(prediction.label_ids)[:, 0]
+            scores.update(evaluation.score(data.space, data.metrics, statistics[:, NSP_LOGITS], labels))
+        return scores
+
+    return compute_metrics
+
+
+def _evaluate_pretraining(
+    nsp: NspArguments, trainer: training.EncoderTrainer, split: "Dataset", data: "Data", name: str
+) -> SplitResult:
+    started = time.perf_counter()
+    order = np.argsort(-np.asarray(split["length"]), kind="stable")
+    seeded = pretraining.with_mask_seeds(split, nsp.split_seed)
+    statistics = np.zeros((len(split), 5), dtype=np.float32)
+    statistics[order] = trainer.predict(seeded.select(order)).predictions
+    seconds = time.perf_counter() - started
+    logits = statistics[:, NSP_LOGITS]
+    labels = np.asarray(split["labels"]) if "nsp" in nsp.objective else None
+    metrics: dict[str, float] = {} if labels is None else evaluation.score(data.space, data.metrics, logits, labels)
+    metrics.update(pretraining.masked_scores(statistics))
+    metrics.update(runtime=seconds, samples_per_second=len(split) / seconds)
+    prefix = evaluation.metric_prefix(name, data)
+    predictions = logits.argmax(axis=1) if labels is not None else np.full(len(split), NO_LABEL)
+    return SplitResult(name, prefix, logits, predictions, labels, metrics)

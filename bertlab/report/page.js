@@ -1,0 +1,70 @@
+"use strict";
+(() => {
+  const table = document.getElementById("mistake-table");
+  if (!table) return;
+  const body = table.tBodies[0];
+  const rows = Array.from(body.rows, (row) => ({
+    row,
+    split: row.dataset.split,
+    true: JSON.parse(row.dataset.true),
+    predicted: JSON.parse(row.dataset.predicted),
+    text: row.cells[row.cells.length - 1].textContent.toLowerCase(),
+  }));
+  const form = document.getElementById("filters");
+  const control = (name) => document.getElementById(`filter-${name}`);
+  const value = (name) => (control(name) ? control(name).value : "");
+
+  function filter() {
+    const [split, actual, predicted] = ["split", "true", "predicted"].map(value);
+    const text = value("text").trim().toLowerCase();
+    let shown = 0;
+    for (const one of rows) {
+      const fits =
+        (!split || one.split === split) &&
+        (!actual || one.true.includes(actual)) &&
+        (!predicted || one.predicted.includes(predicted)) &&
+        one.text.includes(text);
+      one.row.hidden = !fits;
+      shown += fits;
+    }
+    document.getElementById("shown").textContent = `${shown} of ${rows.length} mistakes`;
+  }
+
+  const number = (cell) => {
+    const found = parseFloat(cell.textContent);
+    return Number.isNaN(found) ? -Infinity : found;
+  };
+
+  function sort(header) {
+    // Numbers are most wanted from the top, names from the start of the alphabet.
+    const numeric = header.dataset.sort === "number";
+    const now = header.getAttribute("aria-sort");
+    const down = now === "descending" ? false : now === "ascending" ? true : numeric;
+    for (const other of header.parentNode.cells) {
+      if (other.dataset.sort) other.setAttribute("aria-sort", "none");
+    }
+    header.setAttribute("aria-sort", down ? "descending" : "ascending");
+    const column = header.cellIndex;
+    rows.sort((left, right) => {
+      const [a, b] = [left.row.cells[column], right.row.cells[column]];
+      const order = numeric ? number(a) - number(b) : a.textContent.localeCompare(b.textContent);
+      return down ? -order : order;
+    });
+    body.append(...rows.map((one) => one.row));
+  }
+
+  for (const header of table.tHead.rows[0].cells) {
+    if (!header.dataset.sort) continue;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...header.childNodes);
+    header.append(button);
+    if (!header.hasAttribute("aria-sort")) header.setAttribute("aria-sort", "none");
+    button.addEventListener("click", () => sort(header));
+  }
+  form.hidden = false;
+  form.addEventListener("input", filter);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", () => setTimeout(filter));
+  filter();
+})();

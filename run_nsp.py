@@ -1,0 +1,80 @@
+#!/usr/bin/env python
+"""Train BERT's next-sentence head (and its masked-word head, or a small BERT from nothing) on plain text.
+
+    python run_nsp.py --text meditations.txt
+    python run_nsp.py --config configs/nsp/books.yaml --text books/
+    python run_nsp.py --config configs/nsp/pretrain_small.yaml --text books/
+
+Without --config the recipe is configs/nsp/meditations.yaml.
+"""
+
+import sys
+import time
+
+from bertlab import cli, hub, output
+from bertlab.arguments import ModelArguments, NspArguments, RunArguments
+from bertlab.errors import exits_with_status_2
+
+DEFAULT_RECIPE = "nsp/meditations"
+
+
+@exits_with_status_2
+def main(argv: list[str] | None = None) -> int:
+    """Run the script with these words, or those of the command line, and return the exit status."""
+    started = time.time()
+    words = sys.argv[1:] if argv is None else argv
+    arguments = cli.parse(words, (NspArguments, ModelArguments, RunArguments), __doc__, default_recipe=DEFAULT_RECIPE)
+    nsp_args, model_args, run_args = (arguments[group] for group in arguments.groups)
+    if run_args.print_config:
+        print(cli.print_config(arguments), end="")
+        return 0
+    folder = output.folder_of(arguments)
+    checkpoint = output.check(folder, run_args)
+    hub.go_offline_if_unreachable(None if nsp_args.from_scratch else model_args.model_name_or_path)
+
+    # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
+    from bertlab import encoding, nsp, nsp_model, nsp_training, summary, training
+    from bertlab.report import record
+
+    nsp_model.check(nsp_args, model_args)
+    text = nsp.read(nsp_args, model_args.cache_dir)
+    tokenizer, config = nsp_model.tokenizer_and_config(nsp_args, model_args, text)
+    encoding.check_max_length(nsp_args.max_seq_length, tokenizer, config)
+    loaded = nsp.make_splits(text, nsp_args)
+    encoded = encoding.encode_all(loaded, tokenizer, nsp_args)
+    summaries = summary.describe(encoded, loaded.space, nsp_args.max_seq_length)
+
+    args = training.training_arguments(arguments, loaded)
+    training.set_seeds(args)  # before the new head gets its first weights
+    model, has_pretrained_head = nsp_model.build(nsp_args, model_args, config, tokenizer)
+    output.make(folder, run_args)
+    trainer = nsp_training.build_trainer(nsp_args, run_args, args, model, tokenizer, encoded, loaded)
+    plan = summary.plan(trainer, trainer.train_dataset, trainer.data_collator.pad_to, run_args.precision)
+    summary.print_plan(plan)
+
+    controls = nsp_training.controls(nsp_args, trainer, encoded, loaded, has_pretrained_head)
+    train_metrics = training.train(trainer, checkpoint) if args.do_train else {}
+    results = nsp_training.evaluate(nsp_args, trainer, encoded, loaded, loaded.report)
+    selection = nsp_training.evaluate(nsp_args, trainer, encoded, loaded, (loaded.selection,))
+
+    record.finish(
+        record.Run(
+            script=sys.argv[0],
+            arguments=arguments,
+            folder=folder,
+            data=loaded,
+            encoded=encoded,
+            summaries=summaries,
+            plan=plan,
+            results=results,
+            selection=selection[0] if selection else None,
+            train_metrics=train_metrics,
+            started=started,
+            controls=controls,
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,360 @@
+"""run_classification.py from the command line to the files it leaves, on every kind of task."""
+
+import math
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from running import (
+    classify,
+    farthest,
+    history,
+    labelled_sentences,
+    predictions,
+    read_json,
+    results,
+    weights_of,
+    write_lines,
+)
+
+STEPS = {"max_steps": 3, "per_device_train_batch_size": 8}
+
+
+def test_two_classes_are_trained_evaluated_and_predicted(tiny_model, make_csv, tmp_path: Path):
+    files = {"train_file": make_csv("train", 40), "validation_file": make_csv("dev", 20)}
+    folder = tmp_path / "run"
+    assert classify(folder, model_name_or_path=tiny_model, **files, **STEPS, test_file=make_csv("test", 11)) == 0
+    found = results(folder)
+    for key in ("train_loss", "train_samples", "eval_loss", "eval_accuracy", "eval_f1", "test_accuracy"):
+        assert math.isfinite(found[key]), key
+    assert (found["train_samples"], found["eval_samples"], found["test_samples"]) == (40, 20, 11)
+    told = read_json(folder / "results.json")["splits"]
+    assert told["validation"]["metrics"]["accuracy"]["value"] == found["eval_accuracy"]
+    assert told["validation"]["baselines"]["majority"]["metrics"]["accuracy"] == 0.5
+    said = predictions(folder, "validation")
+    assert found["eval_accuracy"] == np.mean([row["label"] == row["prediction"] for row in said])
+
+
+def test_everything_a_run_promises_is_there_and_loads(tiny_model, make_csv, tmp_path: Path):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+    files = {"train_file": make_csv("train", 40), "validation_file": make_csv("dev", 20)}
+    folder = tmp_path / "run"
+    assert classify(folder, model_name_or_path=tiny_model, **files, **STEPS) == 0
+    present = {path.name for path in folder.iterdir()}
+    assert present >= {
+        *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
+        *("all_results.json", "train_results.json", "eval_results.json", "trainer_state.json"),
+        *("results.json", "run.json", "predictions", "errors"),
+    }
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    assert model.config.id2label == {0: "bad", 1: "good"}
+    assert model.config.label2id == {"bad": 0, "good": 1}
+    label = pipeline("text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(folder))
+    assert label("a good film")[0]["label"] in ("bad", "good")
+    run = read_json(folder / "run.json")
+    assert run["command"][1:3] == ["--precision", "fp32"]
+    assert run["configuration"]["per_device_train_batch_size"] == 8
+    assert run["plan"]["steps"] == 3
+    assert run["data"]["train"]["rows"] == 40
+    errors = (folder / "errors" / "validation.tsv").read_text(encoding="utf-8").splitlines()
+    assert errors[0].split("\t")[:3] == ["idx", "label", "prediction"]
+    wrong = sum(row["label"] != row["prediction"] for row in predictions(folder, "validation"))
+    assert len(errors) == 1 + wrong
+
+
+def test_labels_are_merged_and_named_by_the_label_map(tiny_model, make_csv, tmp_path: Path):
+    from transformers import AutoConfig
+
+    stars = tuple("12345")
+    rows = [(text, stars[index % 5]) for index, (text, _) in enumerate(labelled_sentences(50, seed=4))]
+    train = tmp_path / "stars.csv"
+    train.write_text("text,label\n" + "".join(f"{text},{star}\n" for text, star in rows), encoding="utf-8")
+    settings = {
+        "label_map": ["1=negative", "2=negative", "3=neutral", "4=positive", "5=positive"],
+        "class_names": ["negative", "neutral", "positive"],
+        "validation_fraction": 0.2,
+    }
+    folder = tmp_path / "run"
+    assert classify(folder, model_name_or_path=tiny_model, train_file=train, **settings, **STEPS) == 0
+    assert AutoConfig.from_pretrained(folder).id2label == {0: "negative", 1: "neutral", 2: "positive"}
+    assert set(results(folder)) >= {"eval_accuracy", "eval_f1_macro", "eval_matthews_correlation"}
+    said = predictions(folder, "validation")
+    assert list(said[0])[3:] == ["probability_negative", "probability_neutral", "probability_positive"]
+    assert [sum(row["label"] == name for row in said) for name in ("negative", "neutral", "positive")] == [4, 2, 4]
+    for row in said:
+        assert sum(float(row[name]) for name in list(row)[3:]) == pytest.approx(1, abs=2e-6)
+
+
+def test_pairs_are_two_segments(tiny_model, write_csv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from bertlab import padding
+
+    seen = []
+    collate = padding.PaddingCollator.__call__
+    monkeypatch.setattr(
+        padding.PaddingCollator, "__call__", lambda s, rows: seen.append(collate(s, rows)) or seen[-1]
+    )
+    rows = [(a, b, y) for (a, y), (b, _) in zip(labelled_sentences(24, 1), labelled_sentences(24, 2), strict=True)]
+    train = write_csv(tmp_path / "pairs.csv", ("sentence1", "sentence2", "label"), rows)
+    assert (
+        classify(tmp_path / "run", model_name_or_path=tiny_model, train_file=train, **STEPS, max_seq_length=64) == 0
+    )
+    first = {name: value[0].tolist() for name, value in seen[0].items() if value.ndim == 2}
+    ends = [i for i, token in enumerate(first["input_ids"]) if token == 3]
+    assert len(ends) == 2
+    assert sum(first["token_type_ids"]) == ends[1] - ends[0]
+
+
+def test_a_row_of_json_lines_may_have_several_labels(tiny_model, tmp_path: Path):
+    names = ("news", "sport", "music")
+    rows = [
+        {"text": text, "labels": [name for bit, name in enumerate(names) if index >> bit & 1]}
+        for index, (text, _) in enumerate(labelled_sentences(40, seed=5))
+    ]
+    files = {
+        "train_file": write_lines(tmp_path / "train.jsonl", rows),
+        "validation_file": write_lines(tmp_path / "dev.jsonl", rows[:16]),
+    }
+    folder = tmp_path / "run"
+    assert classify(folder, model_name_or_path=tiny_model, **files, **STEPS) == 0
+    assert read_json(folder / "config.json")["problem_type"] == "multi_label_classification"
+    assert set(results(folder)) >= {"eval_f1_micro", "eval_f1_macro", "eval_accuracy", "eval_loss"}
+    said = predictions(folder, "validation")
+    assert [set(filter(None, row["label"].split("|"))) for row in said] == [set(row["labels"]) for row in rows[:16]]
+    for row in said:
+        likely = {name for name in names if float(row[f"probability_{name}"]) >= 0.5}
+        assert set(filter(None, row["prediction"].split("|"))) == likely
+
+
+def test_decimal_labels_are_a_regression(tiny_model, write_csv, tmp_path: Path, capsys):
+    rows = [(text, f"{index % 11 / 2}") for index, (text, _) in enumerate(labelled_sentences(44, seed=6))]
+    train = write_csv(tmp_path / "scores.csv", ("text", "label"), rows)
+    folder = tmp_path / "run"
+    settings = {"validation_fraction": 0.25, "label_column_name": "label"}
+    assert classify(folder, model_name_or_path=tiny_model, train_file=train, **settings, **STEPS) == 0
+    assert "this is a regression" in capsys.readouterr().err
+    found, said = results(folder), predictions(folder, "validation")
+    assert list(said[0]) == ["idx", "label", "prediction"]
+    off = [float(row["label"]) - float(row["prediction"]) for row in said]
+    assert found["eval_mse"] == pytest.approx(np.mean(np.square(off)), abs=1e-3)
+    assert found["eval_loss"] == pytest.approx(found["eval_mse"], abs=1e-5)
+    assert -1 <= found["eval_pearson"] <= 1
+
+
+def test_a_test_file_without_labels_is_predicted_whole_and_in_order(sharp_model, make_csv, tmp_path: Path, capsys):
+    files = {"train_file": make_csv("train", 40), "test_file": make_csv("unlabelled", 37, labelled=False)}
+    folder = tmp_path / "run"
+    assert classify(folder, model_name_or_path=sharp_model, **files, **STEPS) == 0
+    said = predictions(folder, "test")
+    assert list(said[0]) == ["idx", "label", "prediction", "probability_bad", "probability_good"]
+    assert [row["idx"] for row in said] == [str(index) for index in range(37)]
+    assert {row["label"] for row in said} == {""}
+    assert all((float(row["probability_good"]) > 0.5) == (row["prediction"] == "good") for row in said)
+    assert "test_accuracy" not in results(folder)
+    assert results(folder)["test_samples"] == 37
+    assert "test: 37 predictions in" in capsys.readouterr().out
+    assert not (folder / "errors" / "test.tsv").exists()
+
+
+def test_several_validation_splits_have_keys_of_their_own(tiny_model, tmp_path: Path):
+    """MNLI as GLUE ships it, in miniature: two validation splits and two test splits."""
+    names = ("entailment", "neutral", "contradiction")
+    data = tmp_path / "MNLI"
+    data.mkdir()
+    for file, rows in (
+        ("train", 30),
+        ("dev_matched", 9),
+        ("dev_mismatched", 12),
+        ("test_matched", 5),
+        ("test_mismatched", 6),
+    ):
+        labelled = "test" not in file
+        lines = ["index\tgenre\tsentence1\tsentence2" + "\tgold_label" * labelled]
+        for index, (text, _) in enumerate(labelled_sentences(rows, seed=rows)):
+            lines.append(
+                f"{index}\tfiction\t{text}\tthe boy reads" + ("" if "test" in file else f"\t{names[index % 3]}")
+            )
+        (data / f"{file}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    folder = tmp_path / "run"
+    assert classify(folder, task="mnli", data_dir=data, model_name_or_path=tiny_model, **STEPS) == 0
+    found = results(folder)
+    assert found["eval_samples"] == 9
+    assert {"eval_accuracy", "eval_validation_mismatched_accuracy"} <= set(found)
+    assert found["eval_validation_mismatched_samples"] == 12
+    files = {path.stem: len(predictions(folder, path.stem)) for path in (folder / "predictions").iterdir()}
+    assert files == {"validation_matched": 9, "validation_mismatched": 12, "test_matched": 5, "test_mismatched": 6}
+    assert read_json(folder / "config.json")["id2label"] == {"0": names[0], "1": names[1], "2": names[2]}
+
+
+def test_the_best_epoch_is_chosen_and_training_stops_on_the_selection_split(tiny_model, make_csv, tmp_path: Path):
+    files = {"train_file": make_csv("train", 60), "validation_file": make_csv("dev", 20)}
+    settings = {
+        "selection_fraction": 0.2,
+        "early_stopping_patience": 2,
+        "num_train_epochs": 20,
+        "learning_rate": 5e-5,
+        "metric_for_best_model": "accuracy",
+        "per_device_train_batch_size": 8,
+    }
+    folder = tmp_path / "run"
+    assert classify(folder, model_name_or_path=tiny_model, **files, **settings) == 0
+    watched = history(folder, "eval_accuracy")
+    state = read_json(folder / "trainer_state.json")
+    best = int(np.argmax(watched))
+    assert len(watched) == best + 1 + 2 < 20
+    assert state["best_metric"] == watched[best]
+    assert state["best_model_checkpoint"].endswith(f"checkpoint-{6 * (best + 1)}")
+    assert farthest(folder, folder / f"checkpoint-{6 * (best + 1)}") == 0
+    assert read_json(folder / "run.json")["data"]["selection"]["rows"] == 12
+    assert list(read_json(folder / "results.json")["splits"]) == ["validation"]
+
+
+def test_early_stopping_on_the_reported_split_is_refused(tiny_model, make_csv, tmp_path: Path, capsys):
+    files = {"train_file": make_csv("train", 40), "validation_file": make_csv("dev", 20)}
+    assert classify(tmp_path / "run", model_name_or_path=tiny_model, **files, early_stopping_patience=2) == 2
+    assert "--selection_fraction" in capsys.readouterr().err
+
+
+def test_evaluating_each_epoch_without_a_split_is_refused(tiny_model, make_csv, tmp_path: Path, capsys):
+    train = make_csv("train", 40)
+    assert classify(tmp_path / "run", model_name_or_path=tiny_model, train_file=train, eval_strategy="epoch") == 2
+    assert "--eval_strategy epoch: there is no split to evaluate" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_balanced_class_weights_raise_the_loss_of_the_rare_class(tiny_model, write_csv, tmp_path: Path):
+    rows = [
+        (text, "rare" if index % 8 == 0 else "usual") for index, (text, _) in enumerate(labelled_sentences(64, 1))
+    ]
+    train = write_csv(tmp_path / "train.csv", ("text", "label"), rows)
+    settings = {"train_file": train, "model_name_or_path": tiny_model, "num_train_epochs": 4, "learning_rate": 1e-3}
+    settings |= {"per_device_train_batch_size": 16, "test_file": train}
+    chances = {}
+    for how in ("none", "balanced"):
+        assert classify(tmp_path / how, **settings, class_weights=how) == 0
+        chances[how] = np.mean([float(row["probability_rare"]) for row in predictions(tmp_path / how, "test")])
+    assert chances["none"] < chances["balanced"] - 0.05
+
+
+@pytest.mark.parametrize("kind", ["regression", "multi_label_classification"])
+def test_class_weights_are_refused_where_labels_are_not_classes(kind: str, tiny_model, tmp_path: Path, capsys):
+    rows = [
+        {"text": text, "label": index / 3 if kind == "regression" else [label]}
+        for index, (text, label) in enumerate(labelled_sentences(30, 1))
+    ]
+    train = write_lines(tmp_path / "train.jsonl", rows)
+    settings = {"train_file": train, "model_name_or_path": tiny_model, "class_weights": "balanced"}
+    assert classify(tmp_path / "run", **settings) == 2
+    assert f"--class_weights balanced is for single classes, not {kind}" in capsys.readouterr().err
+
+
+def test_a_frozen_encoder_stays_as_it_was(tiny_model, make_csv, tmp_path: Path):
+    folder = tmp_path / "run"
+    settings = {"freeze_encoder": True, "learning_rate": 1e-2, "weight_decay": 0.1}
+    assert classify(folder, model_name_or_path=tiny_model, train_file=make_csv("train", 40), **settings, **STEPS) == 0
+    before, after = weights_of(tiny_model), weights_of(folder)
+    changed = {name for name, old in before.items() if not torch.equal(after[f"bert.{name}"], old)}
+    assert changed == {"pooler.dense.weight", "pooler.dense.bias"}
+    plan = read_json(folder / "run.json")["plan"]
+    assert plan["trainable"] == 32 * 32 + 32 + 2 * 32 + 2 < plan["parameters"]
+
+
+@pytest.fixture
+def finished(sharp_model, make_csv, tmp_path: Path) -> Path:
+    """Return a run whose classes are in another order than the alphabet's."""
+    folder = tmp_path / "finished"
+    files = {"train_file": make_csv("train", 40), "validation_file": make_csv("dev", 20)}
+    settings = {"model_name_or_path": sharp_model, "class_names": ["good", "bad"]}
+    assert classify(folder, **files, **settings, **STEPS) == 0
+    return folder
+
+
+def test_a_finished_run_is_evaluated_with_its_own_label_order(finished: Path, make_csv, tmp_path: Path):
+    before = (finished / "run.json").read_text(encoding="utf-8")
+    settings = {"validation_file": make_csv("dev", 20), "do_eval": True}
+    assert classify(tmp_path / "again", model_name_or_path=finished, **settings) == 0
+    found = results(tmp_path / "again")
+    assert found["eval_accuracy"] == results(finished)["eval_accuracy"]
+    assert found["eval_loss"] == pytest.approx(results(finished)["eval_loss"], abs=1e-6)
+    assert predictions(tmp_path / "again", "validation") == predictions(finished, "validation")
+    assert list(predictions(finished, "validation")[0])[3:] == ["probability_good", "probability_bad"]
+    assert not [key for key in found if key.startswith("train_")]
+    assert (finished / "run.json").read_text(encoding="utf-8") == before
+
+
+def test_a_finished_run_predicts_rows_without_labels(finished: Path, make_csv, tmp_path: Path):
+    settings = {"test_file": make_csv("new", 7, labelled=False), "do_predict": True}
+    assert classify(tmp_path / "again", model_name_or_path=finished, **settings) == 0
+    assert len(predictions(tmp_path / "again", "test")) == 7
+
+
+def test_a_finished_run_is_trained_on_with_its_own_label_order(finished: Path, make_csv, tmp_path: Path):
+    settings = {"train_file": make_csv("train", 40), "max_steps": 1, "learning_rate": 0}
+    assert classify(tmp_path / "more", model_name_or_path=finished, **settings) == 0
+    assert read_json(tmp_path / "more" / "config.json")["id2label"] == {"0": "good", "1": "bad"}
+    assert farthest(tmp_path / "more", finished) == 0
+
+
+def test_a_folder_with_content_is_never_written_over_unasked(tiny_model, make_csv, tmp_path: Path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("mine", encoding="utf-8")
+    settings = {"train_file": make_csv("train", 40), "model_name_or_path": tiny_model, **STEPS}
+    assert classify(folder, **settings) == 2
+    said = capsys.readouterr().err
+    assert "is not empty (thesis.txt)" in said
+    assert "--overwrite_output_dir" in said
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
+
+
+def test_overwriting_replaces_the_run_and_keeps_foreign_files(tiny_model, make_csv, tmp_path: Path):
+    folder = tmp_path / "run"
+    (folder / "notes").mkdir(parents=True)
+    (folder / "thesis.txt").write_text("mine", encoding="utf-8")
+    (folder / "predictions").mkdir()
+    (folder / "predictions" / "old.tsv").touch()
+    (folder / "checkpoint-99").mkdir()
+    settings = {"train_file": make_csv("train", 40), "model_name_or_path": tiny_model, **STEPS}
+    assert classify(folder, overwrite_output_dir=True, **settings) == 0
+    assert (folder / "thesis.txt").read_text(encoding="utf-8") == "mine"
+    assert (folder / "notes").is_dir()
+    assert not (folder / "checkpoint-99").exists()
+    assert not (folder / "predictions" / "old.tsv").exists()
+
+
+def test_a_misspelt_file_costs_no_earlier_run(finished: Path, tiny_model, tmp_path: Path, capsys):
+    settings = {"train_file": tmp_path / "trian.csv", "model_name_or_path": tiny_model, "overwrite_output_dir": True}
+    assert classify(finished, **settings) == 2
+    assert capsys.readouterr().err.count("error: ") == 1
+    assert (finished / "model.safetensors").is_file()
+
+
+def test_the_seed_alone_decides_the_weights(tiny_model, make_csv, tmp_path: Path):
+    settings = {"train_file": make_csv("train", 40), "model_name_or_path": tiny_model, **STEPS}
+    for name, seed in (("one", 1), ("same", 1), ("other", 2)):
+        assert classify(tmp_path / name, seed=seed, **settings) == 0
+    assert farthest(tmp_path / "one", tmp_path / "same") == 0
+    assert farthest(tmp_path / "one", tmp_path / "other") > 1e-3
+
+
+def test_the_metric_is_listed_for_every_batch_of_test_rows(tiny_model, make_csv, tmp_path: Path):
+    files = {"train_file": make_csv("train", 40), "test_file": make_csv("test", 21)}
+    folder = tmp_path / "run"
+    assert classify(folder, model_name_or_path=tiny_model, **files, **STEPS, metric_batch_size=8) == 0
+    told = read_json(folder / "results.json")["splits"]["test"]["per_batch"]
+    assert told["size"] == 8
+    assert len(told["matthews_correlation"]) == 3
+
+
+def test_no_socket_is_opened(tiny_model, make_csv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the network was asked")
+
+    for name in ("create_connection", "getaddrinfo"):
+        monkeypatch.setattr(socket, name, refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    files = {"train_file": make_csv("train", 40), "validation_file": make_csv("dev", 20)}
+    assert classify(tmp_path / "run", model_name_or_path=tiny_model, **files, **STEPS) == 0

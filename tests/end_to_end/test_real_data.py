@@ -1,0 +1,85 @@
+"""The data sets that the recipes are made for, as downloaded: read whole, trained on for two steps."""
+
+import re
+from pathlib import Path
+
+import pytest
+from running import classify, predictions, read_json, results
+
+# Enough to pass through every stage; lengths and row counts are those of the whole files.
+SHORT = {"max_steps": 2, "max_train_samples": 64, "max_eval_samples": 64, "per_device_train_batch_size": 8}
+
+
+def _run(folder: Path, weights: str, **settings: object) -> dict[str, float]:
+    assert classify(folder, model_name_or_path=weights, **{**SHORT, **settings}) == 0
+    return results(folder)
+
+
+GLUE = {
+    # task: (folder, metric, test rows, predicted rows, columns of the first row)
+    "cola": ("CoLA", "matthews_correlation", 1063, None),
+    "mrpc": ("MRPC", "f1", 1725, 32),
+    "sst2": ("SST-2", "accuracy", 1821, 32),
+    "stsb": ("STS-B", "pearson", 1379, 32),
+    "rte": ("RTE", "accuracy", 3000, 32),
+}
+
+
+@pytest.mark.parametrize("task", GLUE)
+def test_a_glue_task_runs_from_its_download(task: str, real_data: Path, weights: str, tmp_path: Path):
+    name, metric, rows, limit = GLUE[task]
+    folder = tmp_path / "run"
+    found = _run(folder, weights, task=task, data_dir=real_data / "glue" / name, max_predict_samples=limit)
+    assert f"eval_{metric}" in found
+    assert found["eval_samples"] == 64
+    said = predictions(folder, "test")
+    assert [row["idx"] for row in said] == [str(index) for index in range(limit or rows)]
+    assert {row["label"] for row in said} <= {""} or task in ("mrpc", "stsb")
+
+
+def test_the_byte_order_mark_of_mrpc_is_no_part_of_a_column(real_data: Path):
+    path = real_data / "glue" / "MRPC" / "train.tsv"
+    from bertlab.readers import column_names
+
+    assert path.read_bytes()[:3] == b"\xef\xbb\xbf"
+    assert column_names(path, delimiter="\t", quoting="none")[0] == "Quality"
+
+
+def test_cola_public_is_cut_and_scored_as_in_the_tutorial(real_data: Path, weights: str, tmp_path: Path, capsys):
+    folder = tmp_path / "run"
+    data = real_data / "cola_public"
+    settings = {"max_train_samples": None, "max_eval_samples": None, "max_seq_length": 64, "eval_strategy": "no"}
+    settings |= {"do_train": True, "do_predict": True}
+    _run(folder, weights, task="cola_public", data_dir=data, **settings)
+    table = capsys.readouterr().out
+    assert re.search(r"^train +7,695 ", table, re.MULTILINE)
+    assert re.search(r"^validation +856 ", table, re.MULTILINE)
+    assert re.search(r"^out_of_domain_dev +516 .*acceptable 354 \(68\.60%\)", table, re.MULTILINE)
+    told = read_json(folder / "run.json")["data"]
+    assert told["train"]["rows"] + told["validation"]["rows"] == 8551
+    assert max(told[name]["token_length"]["longest"] for name in ("train", "validation")) == 47
+    split = read_json(folder / "results.json")["splits"]["out_of_domain_dev"]
+    assert split["per_batch"]["size"] == 32
+    assert len(split["per_batch"]["matthews_correlation"]) == 17
+    assert len(predictions(folder, "out_of_domain_dev")) == 516
+
+
+def test_imdb_is_read_from_its_gzipped_csv(real_data: Path, weights: str, tmp_path: Path):
+    settings = {"task": "imdb", "train_file": real_data / "imdb" / "IMDB Dataset.csv.gz", "max_seq_length": 32}
+    found = _run(tmp_path / "run", weights, **settings)
+    assert found["eval_samples"] == 64
+    balance = read_json(tmp_path / "run" / "run.json")["data"]["train"]["balance"]
+    assert set(balance) == {"negative", "positive"}
+    assert sum(balance.values()) == 64
+
+
+def test_stars_of_app_reviews_become_three_classes(real_data: Path, weights: str, tmp_path: Path):
+    settings = {"task": "app_reviews", "train_file": real_data / "app_reviews" / "reviews.csv"}
+    found = _run(tmp_path / "run", weights, **settings, max_predict_samples=64)
+    assert {"eval_accuracy", "eval_f1_macro", "test_accuracy"} <= set(found)
+    assert read_json(tmp_path / "run" / "config.json")["id2label"] == {
+        "0": "negative",
+        "1": "neutral",
+        "2": "positive",
+    }
+    assert set(read_json(tmp_path / "run" / "run.json")["data"]) == {"train", "validation", "test", "selection"}

@@ -1,0 +1,106 @@
+"""The order of training rows is a function of seed and epoch; the order of predictions is that of the input."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from running import classify, predictions, write_lines
+
+from bertlab.ordering import LengthGroupedOrder, padding_share
+
+
+def _lengths(rows: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(3, 64, rows)
+
+
+def _order(lengths: np.ndarray, global_batch: int, seed: int, epoch: int) -> list[int]:
+    order = LengthGroupedOrder(lengths, global_batch, seed)
+    order.set_epoch(epoch)
+    return list(order)
+
+
+@pytest.mark.parametrize("rows", [1, 15, 16, 17, 1000])
+@pytest.mark.parametrize("global_batch", [1, 16, 64])
+def test_every_row_comes_once_an_epoch(rows: int, global_batch: int):
+    order = LengthGroupedOrder(_lengths(rows), global_batch, seed=3)
+    assert len(order) == rows
+    assert sorted(order) == list(range(rows))
+
+
+def test_the_order_follows_seed_and_epoch_and_nothing_else():
+    lengths = _lengths(200)
+    first = _order(lengths, 16, seed=1, epoch=0)
+    np.random.default_rng().random(7)
+    assert _order(lengths, 16, seed=1, epoch=0) == first
+    assert _order(lengths, 16, seed=1, epoch=1) != first
+    assert _order(lengths, 16, seed=2, epoch=0) != first
+
+
+def test_an_epoch_can_be_asked_for_without_those_before_it():
+    order = LengthGroupedOrder(_lengths(200), 16, seed=1)
+    list(order)
+    order.set_epoch(4)
+    assert list(order) == _order(_lengths(200), 16, seed=1, epoch=4)
+
+
+def test_batches_do_not_go_from_long_to_short():
+    lengths = _lengths(1600)
+    order = np.asarray(_order(lengths, 16, seed=1, epoch=0))
+    widths = lengths[order].reshape(-1, 16).max(axis=1)
+    assert abs(np.corrcoef(np.arange(len(widths)), widths)[0, 1]) < 0.5
+
+
+@pytest.mark.parametrize("batch", [16, 4])
+def test_grouped_rows_carry_less_padding_than_shuffled_ones(batch: int):
+    lengths = _lengths(1000)
+    grouped = padding_share(lengths, np.asarray(_order(lengths, 16, seed=1, epoch=0)), batch)
+    shuffled = padding_share(lengths, np.random.default_rng(0).permutation(1000), batch)
+    whole = padding_share(lengths, np.arange(1000), batch, pad_to=64)
+    assert grouped < 0.1 < shuffled < whole
+
+
+def test_the_plan_says_how_much_of_the_tokens_is_padding(still_model, sentences, tmp_path: Path, capsys):
+    shares = {}
+    for strategy in ("group_by_length", "random"):
+        settings = {"train_sampling_strategy": strategy, "max_steps": 1, "per_device_train_batch_size": 8}
+        train = sentences["train_file"]
+        assert classify(tmp_path / strategy, model_name_or_path=still_model, train_file=train, **settings) == 0
+        shares[strategy] = float(capsys.readouterr().out.split("padding ")[1].split("%")[0])
+    assert shares["group_by_length"] < shares["random"]
+
+
+@pytest.fixture(scope="module")
+def trained(sharp_model: Path, sentences: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run whose test predictions were made in batches of 64."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    assert classify(folder, model_name_or_path=sharp_model, max_steps=2, **sentences) == 0
+    return folder
+
+
+def _chances(folder: Path, split: str = "test") -> list[float]:
+    return [float(row["probability_good"]) for row in predictions(folder, split)]
+
+
+@pytest.mark.parametrize("setting", [{"per_device_eval_batch_size": size} for size in (1, 4, 7)], ids=str)
+def test_predictions_do_not_depend_on_the_batch(setting: dict, trained: Path, sentences, tmp_path: Path):
+    test = sentences["test_file"]
+    assert classify(tmp_path / "run", model_name_or_path=trained, test_file=test, do_predict=True, **setting) == 0
+    assert [row["idx"] for row in predictions(tmp_path / "run", "test")] == [str(index) for index in range(21)]
+    np.testing.assert_allclose(_chances(tmp_path / "run"), _chances(trained), atol=1e-5)
+
+
+def test_predictions_come_in_the_order_of_the_input(trained: Path, sentences, tmp_path: Path):
+    """Rows in reverse get the reversed predictions: no row takes another one's."""
+    from bertlab import readers
+
+    rows = [row.values for row in readers.read_rows(sentences["test_file"])]
+    turned = write_lines(tmp_path / "turned.jsonl", rows[::-1])
+    assert classify(tmp_path / "run", model_name_or_path=trained, test_file=turned, do_predict=True) == 0
+    np.testing.assert_allclose(_chances(tmp_path / "run"), _chances(trained)[::-1], atol=1e-5)
+    assert np.ptp(_chances(trained)) > 1e-3, "the model tells rows apart, or this proves nothing"
+
+
+def test_padding_to_the_maximum_changes_no_score(trained: Path, sentences, tmp_path: Path):
+    settings = {"model_name_or_path": trained, "test_file": sentences["test_file"], "do_predict": True}
+    assert classify(tmp_path / "run", pad_to_max_length=True, **settings) == 0
+    np.testing.assert_allclose(_chances(tmp_path / "run"), _chances(trained), atol=1e-4)

@@ -1,0 +1,247 @@
+"""From arguments to checked splits: roles, missing cells, cuts, limits, and one label space for all of them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bertlab import data, sources
+from bertlab.arguments import DataArguments
+from bertlab.errors import UserError
+
+Write = Callable[..., str]
+
+
+@pytest.fixture
+def file(tmp_path, write_csv) -> Write:
+    """Return a function that writes rows of (text, label) and returns the path."""
+
+    def write(name: str, rows: list, header: tuple[str, ...] = ("text", "label")) -> str:
+        return str(write_csv(tmp_path / name, header, rows))
+
+    return write
+
+
+def load(training: bool = True, model_names: tuple[str, ...] = (), **settings) -> data.Data:
+    return data.load(DataArguments(**settings), model_names, training=training, cache_dir=None, token=None)
+
+
+def refusal(training: bool = True, **settings) -> str:
+    with pytest.raises(UserError) as caught:
+        load(training, **settings)
+    return str(caught.value)
+
+
+def rows(count: int, labels: str = "ab") -> list[list[str]]:
+    return [[f"text {i}", labels[i % len(labels)]] for i in range(count)]
+
+
+def texts(loaded: data.Data, split: str) -> list[str]:
+    return loaded.splits[split]["text"][:]
+
+
+def test_files_become_labelled_splits_with_roles(file):
+    loaded = load(
+        train_file=file("train.csv", [["x", "pos"], ["y", "neg"]]),
+        validation_file=file("dev.csv", [["z", "pos"]]),
+        test_file=file("test.csv", [["w", ""], ["v", "-1"]]),
+    )
+    assert (loaded.train, loaded.selection, loaded.validation, loaded.test) == (
+        "train",
+        None,
+        ("validation",),
+        ("test",),
+    )
+    assert loaded.splits["train"]["labels"][:] == [1, 0]
+    assert loaded.splits["validation"]["labels"][:] == [1]
+    assert "labels" not in loaded.splits["test"].column_names
+    assert (loaded.watched, loaded.report) == ("validation", ("validation", "test"))
+    assert loaded.metrics == ("accuracy", "f1", "matthews_correlation")
+
+
+def test_an_unknown_evaluation_label_names_file_and_line(file):
+    dev = file("dev.csv", [["z", "pos"], ["z", "neutral"]])
+    said = refusal(train_file=file("train.csv", [["x", "pos"], ["y", "neg"]]), validation_file=dev)
+    assert said.startswith(f"{dev}, line 3: the label 'neutral' does not occur in training.")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_numbers_written_with_a_decimal_point_are_the_same_classes(tmp_path, separator):
+    train, dev = tmp_path / "train.csv", tmp_path / "dev.csv"
+    train.write_text(separator.join(["text", "label"]) + "\n" + f"a{separator}1.0\nb{separator}2.0\n" * 3)
+    dev.write_text(separator.join(["text", "label"]) + "\n" + f"a{separator}2\nb{separator}1\n")
+    loaded = load(train_file=str(train), validation_file=str(dev))
+    assert loaded.splits["validation"]["labels"][:] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("row", "what"), [(["", "a"], "text"), (["  ", "a"], "text"), (["x", ""], "label"), (["x", " "], "label")]
+)
+def test_missing_cells_are_refused_or_dropped_and_counted(file, capsys, row, what):
+    path = file("train.csv", [*rows(4), row, row])
+    said = refusal(train_file=path)
+    assert (
+        said == f"{path}, line 6: the {what} is missing (2 such rows). Pass --on_missing drop to leave such rows out."
+    )
+    loaded = load(train_file=path, on_missing="drop")
+    assert (len(loaded.splits["train"]), loaded.dropped) == (4, {"train": 2})
+    assert capsys.readouterr().err == f"note: {path}: 2 of 6 rows without text or label are left out.\n"
+
+
+def test_a_pair_needs_both_segments_and_keeps_its_row_numbers(file):
+    test = file("test.csv", [["a", "b"], ["a", ""], ["c", "d"]], ("sentence1", "sentence2"))
+    train = file("train.csv", [["a", "b", "0"], ["c", "d", "1"]], ("sentence1", "sentence2", "label"))
+    loaded = load(train_file=train, test_file=test, on_missing="drop")
+    assert loaded.splits["test"]["idx"][:] == [0, 2]
+    assert loaded.splits["test"]["text_pair"][:] == ["b", "d"]
+
+
+def test_a_file_of_nothing_but_gaps_is_refused(file):
+    said = refusal(train_file=file("train.csv", [["", "a"], ["x", ""]]), on_missing="drop")
+    assert said.endswith("train.csv: no row has both text and label. Check the column names.")
+
+
+def test_json_labels_follow_the_same_rules(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text(
+        "".join(json.dumps({"text": f"t{i}", "label": value}) + "\n" for i, value in enumerate([1, 2.0, "1"]))
+    )
+    assert load(train_file=str(path)).splits["train"]["labels"][:] == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "sizes"),
+    [
+        ({}, {"train": 100}),
+        ({"validation_fraction": 0.1}, {"train": 90, "validation": 10}),
+        ({"test_fraction": 0.05, "selection_fraction": 0.1}, {"train": 85, "test": 5, "selection": 10}),
+        ({"validation_fraction": 0.1, "stratify": False, "split_shuffle": False}, {"train": 90, "validation": 10}),
+    ],
+)
+def test_cuts_are_disjoint_and_labelled(file, settings, sizes):
+    loaded = load(train_file=file("train.csv", rows(100)), **settings)
+    assert {name: len(split) for name, split in loaded.splits.items()} == sizes
+    everything = [text for name in sizes for text in texts(loaded, name)]
+    assert sorted(everything) == sorted(text for text, _ in rows(100))
+    assert all("labels" in split.column_names for split in loaded.splits.values())
+    assert loaded.selection == ("selection" if "selection" in sizes else None)
+    assert loaded.watched == loaded.selection or loaded.watched in (*loaded.validation, None)
+
+
+def test_cuts_depend_on_the_split_seed_alone(file):
+    path = file("train.csv", rows(60))
+    first, again, other = (load(train_file=path, validation_fraction=0.2, split_seed=s) for s in (1, 1, 2))
+    assert texts(first, "validation") == texts(again, "validation") != texts(other, "validation")
+
+
+def test_a_cut_split_takes_its_place_in_the_named_order(file):
+    loaded = load(
+        train_file=file("train.csv", rows(20)),
+        test_file=file("test.csv", rows(2)),
+        test_split_name=["holdout", "test"],
+        test_fraction=0.1,
+    )
+    assert loaded.test == ("holdout", "test")
+    assert loaded.origin["test"].endswith("train.csv (test cut)")
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    words=st.lists(st.sampled_from("abcdefgh"), min_size=12, max_size=40),
+    fraction=st.floats(0.05, 0.4),
+    shuffle=st.booleans(),
+)
+def test_duplicates_stay_on_one_side_of_a_cut(words, fraction, shuffle):
+    from datasets import Dataset
+
+    train = Dataset.from_dict(
+        {"text": words, "label": ["xy"[i % 2] for i in range(len(words))], "idx": range(len(words))}
+    )
+    arguments = DataArguments(
+        validation_fraction=fraction, keep_duplicates_together=True, stratify=False, split_shuffle=shuffle
+    )
+    raw = sources.from_dataset_dict({"train": train}, arguments, "memory")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "read", lambda *args: raw)
+        try:
+            loaded = data.load(arguments, (), training=True, cache_dir=None, token=None)
+        except UserError as error:
+            assert "leaves no training rows" in str(error)
+            return
+    assert not set(texts(loaded, "train")) & set(texts(loaded, "validation"))
+    assert sorted(texts(loaded, "train") + texts(loaded, "validation")) == sorted(words)
+
+
+def test_limits_take_the_first_rows_of_each_role(file):
+    path, dev, test = file("train.csv", rows(30)), file("dev.csv", rows(9)), file("test.csv", rows(9))
+    flags = {"train_file": path, "validation_file": dev, "test_file": test}
+    loaded = load(**flags, max_train_samples=5, max_eval_samples=4, max_predict_samples=3)
+    assert {name: len(split) for name, split in loaded.splits.items()} == {"train": 5, "validation": 4, "test": 3}
+    assert texts(loaded, "train") == [f"text {i}" for i in range(5)]
+    shuffled = load(**flags, max_train_samples=5, shuffle_train_dataset=True)
+    assert texts(shuffled, "train") != texts(loaded, "train") and len(texts(shuffled, "train")) == 5
+    assert len(load(**flags, max_train_samples=500).splits["train"]) == 30
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"train_file": "T", "validation_file": "D", "validation_fraction": 0.1},
+            "the data already has a split 'valida",
+        ),
+        (
+            {"train_file": "T", "train_split_name": "tr", "validation_split_name": ["dev"]},
+            "--validation_split_name: ther",
+        ),
+        (
+            {"validation_file": "D"},
+            "there is no training split 'train', only validation. Name it with --train_split_na",
+        ),
+        (
+            {"train_file": "T", "validation_fraction": 0.9, "test_fraction": 0.9},
+            "fraction 0.9 leaves no training rows.",
+        ),
+        ({"train_file": "T", "metric_name": ["acuracy"]}, "'acuracy'"),
+        (
+            {"train_file": "T", "validation_file": "D", "test_file": "D", "test_split_name": ["validation"]},
+            "dev.csv are both the split 'validation'. Name splits apart.",
+        ),
+        (
+            {"train_file": "T", "validation_file": "D", "test_split_name": ["validation"]},
+            "the split 'validation' is named for validation and for test. Leave it out of",
+        ),
+    ],
+)
+def test_splits_that_cannot_be_are_refused(file, settings, message):
+    paths = {"T": file("train.csv", rows(20)), "D": file("dev.csv", rows(4))}
+    assert message in refusal(
+        **{key: paths.get(value, value) if isinstance(value, str) else value for key, value in settings.items()}
+    )
+
+
+def test_evaluating_the_training_split_is_possible_and_said(file, capsys):
+    loaded = load(train_file=file("train.csv", rows(4)), validation_split_name=["train"])
+    assert (loaded.train, loaded.validation) == ("train", ("train",))
+    assert "the split 'train' is also named for validation" in capsys.readouterr().err
+
+
+def test_without_training_the_models_classes_are_used(file):
+    loaded = load(False, ("b", "a"), validation_file=file("dev.csv", rows(4)))
+    assert loaded.train is None
+    assert loaded.splits["validation"]["labels"][:] == [1, 0, 1, 0]
+
+
+def test_the_imdb_recipe_cuts_the_real_file_without_leaks(real_data):
+    path = Path(real_data) / "imdb" / "IMDB Dataset.csv.gz"
+    loaded = load(
+        train_file=str(path), clean=["html", "whitespace"], keep_duplicates_together=True, validation_fraction=0.1,
+        split_shuffle=False, class_names=["negative", "positive"],
+    )  # fmt: skip
+    train, validation = (set(texts(loaded, name)) for name in ("train", "validation"))
+    assert not train & validation
+    assert len(loaded.splits["train"]) + len(loaded.splits["validation"]) == 50_000
+    assert not any("<br" in text for text in validation)

@@ -1,0 +1,170 @@
+"""Text becomes token ids without padding, cached by all that changes them; the collator pads no further."""
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from transformers import AutoConfig, AutoTokenizer
+
+from bertlab import data, encoding
+from bertlab.arguments import DataArguments
+from bertlab.errors import UserError
+from bertlab.labels import SINGLE, LabelSpace
+from bertlab.padding import PaddingCollator
+
+TEXTS = ["the cat", "a good book about the sea and the hill", "ok", "the boy walked " * 30]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model):
+    return AutoTokenizer.from_pretrained(tiny_model)
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[int]:
+    """Return a list that grows by one entry for each batch that is really tokenized."""
+    counted: list[int] = []
+    tokenize = encoding._tokenize
+    monkeypatch.setattr(
+        encoding, "_tokenize", lambda texts, *rest: counted.append(len(texts[0])) or tokenize(texts, *rest)
+    )
+    return counted
+
+
+def split(texts: list[str] = TEXTS, **columns) -> Dataset:
+    return Dataset.from_dict({"idx": list(range(len(texts))), "line": [0] * len(texts), "text": texts, **columns})
+
+
+def test_rows_are_as_long_as_their_text_and_keep_what_follows_them(tokenizer):
+    encoded = encoding.encode(split(labels=[1, 0, 1, 0], source=list("wxyz")), tokenizer, 16)
+    assert set(encoded.column_names) == {
+        *("idx", "labels", "source", "input_ids", "token_type_ids", "length", "full_length")
+    }
+    assert encoded["length"][:] == [4, 11, 4, 16] == [len(ids) for ids in encoded["input_ids"]]
+    assert encoded["full_length"][:] == [4, 11, 4, 92]
+    assert encoded["labels"][:] == [1, 0, 1, 0] and encoded["source"][:] == list("wxyz")
+    assert encoded["input_ids"][0] == tokenizer("the cat").input_ids
+    assert tokenizer.pad_token_id not in {token for ids in encoded["input_ids"] for token in ids}
+
+
+def test_a_row_of_exactly_the_maximum_is_not_truncated(tokenizer):
+    encoded = encoding.encode(split(["the cat"]), tokenizer, 4)
+    assert (encoded["length"][0], encoded["full_length"][0]) == (4, 4)
+
+
+def test_pairs_are_two_segments_cut_together(tokenizer):
+    pair = split(["the cat", "the cat " * 20], text_pair=["a dog", "a dog"])
+    encoded = encoding.encode(pair, tokenizer, 12)
+    assert encoded["input_ids"][0] == tokenizer("the cat", "a dog").input_ids
+    assert encoded["token_type_ids"][0] == [0, 0, 0, 0, 1, 1, 1]
+    assert (encoded["length"][1], encoded["full_length"][1]) == (12, 45)
+    assert encoded["input_ids"][1][-3:] == [*tokenizer("a dog", add_special_tokens=False).input_ids, 3]
+
+
+@pytest.fixture
+def loaded(tmp_path, write_csv):
+    """Return a function that loads a CSV file of these texts, as a run does."""
+
+    def load(texts: list[str]) -> Dataset:
+        rows = [[text, "ab"[i % 2]] for i, text in enumerate(texts)]
+        path = write_csv(tmp_path / "train.csv", ["text", "label"], rows)
+        found = data.load(DataArguments(train_file=str(path)), (), training=True, cache_dir=None, token=None)
+        return found.splits["train"]
+
+    return load
+
+
+def test_the_second_run_takes_everything_from_the_cache(loaded, tiny_model, calls):
+    first = encoding.encode(loaded(TEXTS), AutoTokenizer.from_pretrained(tiny_model), 16)
+    used = AutoTokenizer.from_pretrained(tiny_model)
+    used(["a cat"] * 2, padding="max_length", truncation=True, max_length=9)  # a tokenizer remembers its last call
+    second = encoding.encode(loaded(TEXTS), used, 16)
+    assert calls == [4]
+    assert first[:] == second[:]
+
+
+@pytest.mark.parametrize("change", ["length", "text", "tokenizer", "overwrite"])
+def test_whatever_changes_the_tokens_misses_the_cache(change, loaded, tiny_model, calls):
+    texts = [f"{change} {text}" for text in TEXTS]
+    before = encoding.encode(loaded(texts), AutoTokenizer.from_pretrained(tiny_model), 16)
+    after = encoding.encode(
+        loaded([*texts[:3], "another"] if change == "text" else texts),
+        AutoTokenizer.from_pretrained(tiny_model, do_lower_case=change != "tokenizer"),
+        12 if change == "length" else 16,
+        overwrite_cache=change == "overwrite",
+    )
+    assert calls == [4, 4]
+    assert (before["input_ids"][:] == after["input_ids"][:]) == (change in ("overwrite", "tokenizer"))
+
+
+def test_every_split_is_encoded_as_the_arguments_say(tokenizer):
+    space = LabelSpace(SINGLE, ("a", "b"), {})
+    splits = {"a": split(), "b": split(["ok"])}
+    whole = data.Data(splits, "a", None, ("b",), (), space, ("accuracy",), {}, {})
+    encoded = encoding.encode_all(whole, tokenizer, DataArguments(max_seq_length=8))
+    assert list(encoded) == ["a", "b"]
+    assert max(encoded["a"]["length"]) == 8
+
+
+@pytest.mark.parametrize(
+    ("length", "message"),
+    [
+        (65, "--max_seq_length 65: the model has 64 positions. Use at most 64."),
+        (4, "--max_seq_length 4 leaves no room for text. Use at least 5."),
+    ],
+)
+def test_a_maximum_that_does_not_fit_is_refused(length, message, tokenizer, tiny_model):
+    with pytest.raises(UserError) as caught:
+        encoding.check_max_length(length, tokenizer, AutoConfig.from_pretrained(tiny_model))
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("length", [5, 64])
+def test_a_maximum_that_fits_is_accepted(length, tokenizer, tiny_model):
+    encoding.check_max_length(length, tokenizer, AutoConfig.from_pretrained(tiny_model))
+
+
+ROWS = [
+    {"input_ids": [2, 7, 3], "token_type_ids": [0, 0, 1], "length": 3, "idx": 0},
+    {"input_ids": [2, 3], "token_type_ids": [0, 0], "length": 2, "idx": 1},
+]
+
+
+@pytest.mark.parametrize(
+    ("side", "pad_to", "ids", "mask"),
+    [
+        ("right", None, [[2, 7, 3], [2, 3, 0]], [[1, 1, 1], [1, 1, 0]]),
+        ("left", None, [[2, 7, 3], [0, 2, 3]], [[1, 1, 1], [0, 1, 1]]),
+        ("right", 4, [[2, 7, 3, 0], [2, 3, 0, 0]], [[1, 1, 1, 0], [1, 1, 0, 0]]),
+        ("left", 4, [[0, 2, 7, 3], [0, 0, 2, 3]], [[0, 1, 1, 1], [0, 0, 1, 1]]),
+    ],
+)
+def test_batches_are_padded_to_their_longest_row(tiny_model, side, pad_to, ids, mask):
+    batch = PaddingCollator(AutoTokenizer.from_pretrained(tiny_model, padding_side=side), pad_to)(ROWS)
+    assert set(batch) == {"input_ids", "token_type_ids", "attention_mask"}
+    assert batch["input_ids"].tolist() == ids
+    assert batch["attention_mask"].tolist() == mask
+    assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
+
+
+@pytest.mark.parametrize(
+    ("labels", "dtype"),
+    [
+        ([1, 0], torch.int64),
+        ([1, -100], torch.int64),
+        ([0.5, 3.0], torch.float32),
+        ([[0.0, 1.0], [1.0, 1.0]], torch.float32),
+        ([np.float64("nan"), 1.0], torch.float32),
+    ],
+)
+def test_labels_keep_their_kind(tokenizer, labels, dtype):
+    batch = PaddingCollator(tokenizer)([{**row, "labels": label} for row, label in zip(ROWS, labels, strict=True)])
+    assert batch["labels"].dtype == dtype
+    np.testing.assert_array_equal(batch["labels"].numpy(), np.asarray(labels, dtype=batch["labels"].numpy().dtype))
+
+
+def test_the_collator_agrees_with_the_tokenizers_own_padding(tokenizer):
+    ours = PaddingCollator(tokenizer)([dict(tokenizer(text, truncation=True, max_length=20)) for text in TEXTS])
+    theirs = tokenizer(TEXTS, truncation=True, max_length=20, padding=True, return_tensors="pt")
+    assert set(ours) == set(theirs)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)

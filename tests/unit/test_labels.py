@@ -1,0 +1,242 @@
+"""Labels as written become ids, vectors or numbers in one place, and what cannot be one is refused with its line."""
+
+import math
+
+import pytest
+from datasets import Dataset, Features, List, Value
+
+from bertlab import labels
+from bertlab.arguments import DataArguments
+from bertlab.errors import UserError
+from bertlab.labels import MULTI, NO_LABEL, REGRESSION, SINGLE, LabelSpace
+
+ROWS = 20
+
+
+def split(written: list) -> Dataset:
+    kind = List(Value("string")) if any(isinstance(label, list) for label in written) else Value("string")
+    lines = list(range(2, len(written) + 2))
+    return Dataset.from_dict(
+        {"label": written, "line": lines}, features=Features({"label": kind, "line": Value("int64")})
+    )
+
+
+def decide(written: list | None, declared=(), model=(), **settings) -> LabelSpace:
+    train = None if written is None else split(written)
+    return labels.decide(train, DataArguments(**settings), declared, model, "train.csv")
+
+
+def refusal(*args, **settings) -> str:
+    with pytest.raises(UserError) as caught:
+        decide(*args, **settings)
+    return str(caught.value)
+
+
+def assigned(written: list, space: LabelSpace, required: bool = False) -> list | None:
+    found = labels.assign(split(written), space, "dev.csv", required)
+    assert "label" not in found.column_names
+    return found["labels"][:] if "labels" in found.column_names else None
+
+
+def single(*names: str, **label_map: str) -> LabelSpace:
+    return LabelSpace(SINGLE, names, {key.removeprefix("_"): value for key, value in label_map.items()})
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        (["b", "a", "b"], ("a", "b")),
+        (["10", "9", "1"], ("1", "9", "10")),
+        (["-1", "1", "0"], ("-1", "0", "1")),
+        (["1", "1.0", "2.0"], ("1", "2.0")),
+        (["x", "10", "9"], ("10", "9", "x")),
+    ],
+)
+def test_classes_found_in_training_are_sorted(written, names):
+    assert decide(written * ROWS) == LabelSpace(SINGLE, names, {})
+
+
+def test_declared_names_keep_their_order_and_ids_stand_for_them():
+    space = decide(["1", "0", "1"], declared=("unacceptable", "acceptable"))
+    assert space.class_names == ("unacceptable", "acceptable")
+    assert assigned(["1", "acceptable", "0"], space) == [1, 1, 0]
+
+
+def test_class_names_win_over_what_the_data_declares():
+    assert decide(["no", "yes"], declared=(), class_names=["yes", "no"]).class_names == ("yes", "no")
+
+
+def test_the_models_order_wins_where_the_names_are_the_same():
+    assert decide(["a", "b"], model=["b", "a"]).class_names == ("b", "a")
+    assert decide(["a", "b"], model=["b", "c"]).class_names == ("a", "b")
+
+
+def test_without_training_rows_the_models_names_are_the_space():
+    assert decide(None, model=["b", "a"]).class_names == ("b", "a")
+
+
+def test_label_map_renames_and_merges():
+    mapping = {"1": "negative", "2": "negative", "3": "neutral", "4": "positive", "5": "positive"}
+    space = decide(["1", "2", "3", "4", "5"] * 4, label_map=mapping)
+    assert space.class_names == ("negative", "neutral", "positive")
+    assert assigned(["5", "1.0", "positive", "3"], space) == [2, 0, 2, 1]
+
+
+def test_a_mapped_label_that_training_lacks_gets_a_notice(capsys):
+    decide(["1", "2"], label_map={"1": "a", "2": "b", "7": "b"})
+    assert capsys.readouterr().err == "note: --label_map: no training row has the label '7'.\n"
+
+
+@pytest.mark.parametrize(
+    ("label", "names", "expected"),
+    [("1", ("1.0", "2.0"), 0), ("2.0", ("1", "2"), 1), ("1.00", ("1", "2"), 0), ("01", ("01", "1"), 0)],
+)
+def test_a_whole_number_is_the_same_label_however_it_is_written(label, names, expected):
+    assert assigned([label], single(*names)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("label", "space", "hint"),
+    [
+        ("maybe", single("no", "yes"), "Choose from: no, yes. --label_map merges or renames labels."),
+        ("postive", single("negative", "positive"), "Did you mean 'positive'?"),
+        ("0", single("1", "2"), "Choose from: 1, 2."),
+        ("2", single("no", "yes"), "Choose from: no, yes."),
+        ("0", single("bad", "good", _1="bad", _5="good"), "Choose from: bad, good."),
+        ("1.5", single("1", "2"), "--label_map merges"),
+    ],
+)
+def test_an_unknown_label_is_refused_with_file_and_line(label, space, hint):
+    with pytest.raises(UserError) as caught:
+        assigned([space.class_names[0], label], space, required=True)
+    said = str(caught.value)
+    assert said.startswith(f"dev.csv, line 3: the label {label!r} does not occur in training. ")
+    assert hint in said
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [(["a", "-1", None, "b"], [0, NO_LABEL, NO_LABEL, 1]), (["-1", "-1"], None), ([None, None], None)],
+)
+def test_rows_of_a_test_split_may_lack_a_label(written, expected):
+    assert assigned(written, single("a", "b")) == expected
+
+
+def test_minus_one_is_a_class_where_training_has_it():
+    assert assigned(["-1", "1"], single("-1", "1"), required=True) == [0, 1]
+
+
+@pytest.mark.parametrize(("label", "said"), [("-1", "the label is missing (-1)."), (None, "the label is missing.")])
+def test_a_label_may_not_be_missing_where_it_is_needed(label, said):
+    with pytest.raises(UserError) as caught:
+        assigned(["a", label], single("a", "b"), required=True)
+    assert str(caught.value).startswith(f"dev.csv, line 3: {said} Rows without a label belong in a test split")
+
+
+def test_a_split_without_label_column_is_refused_or_passed():
+    bare = split(["a"]).remove_columns("label")
+    assert labels.assign(bare, single("a", "b"), "dev.csv", False) is bare
+    with pytest.raises(UserError, match=r"dev\.csv has no label column\. Name it with --label_column_name\."):
+        labels.assign(bare, single("a", "b"), "dev.csv", True)
+
+
+def test_decimals_are_a_regression_and_said_so(capsys):
+    space = decide(["5.000", "0.2", "3"])
+    assert (space.kind, space.size, space.class_names) == (REGRESSION, 1, ())
+    assert "the labels are decimal numbers: this is a regression" in capsys.readouterr().err
+    assert assigned(["5.000", "-1", None], space)[:2] == [5.0, -1.0]
+    assert math.isnan(assigned(["1", None], space)[1])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"problem_type": "single_label_classification"},
+        {"class_names": ["0.5", "1.5"]},
+        {"label_map": {"0.5": "low", "1.5": "high"}},
+    ],
+)
+def test_decimals_are_classes_where_the_user_says_so(settings):
+    assert decide(["0.5", "1.5"] * ROWS, **settings).kind == SINGLE
+
+
+def test_whole_numbers_are_a_regression_only_on_demand():
+    assert decide(["1", "2", "3"]).kind == SINGLE
+    assert decide(["1", "2", "3"], do_regression=True).kind == REGRESSION
+
+
+@pytest.mark.parametrize("label", ["good", "nan", "inf"])
+def test_regression_needs_numbers(label):
+    with pytest.raises(UserError, match=rf"dev\.csv, line 2: the label '{label}' is not a finite number\."):
+        assigned([label], LabelSpace(REGRESSION, (), {}), required=True)
+
+
+def test_label_lists_become_vectors():
+    space = decide([["b"], ["a", "b"], []])
+    assert space == LabelSpace(MULTI, ("a", "b"), {})
+    assert assigned([["b"], ["b", "a"], []], space) == [[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]
+    assert assigned([["b"], None], space) == [[0.0, 1.0], [NO_LABEL, NO_LABEL]]
+
+
+@pytest.mark.parametrize(
+    ("args", "settings", "message"),
+    [
+        (([None, None],), {}, "train.csv has no labels to train on. Name the column with --label_column_name."),
+        ((["a", "a"],), {}, "train.csv: every row has the label 'a'; there is nothing to learn."),
+        ((["yes"],), {"class_names": ["no", "yes"]}, "train.csv: every row has the label 'yes'; there is nothing"),
+        (
+            (["Yes", "yes", "no"],),
+            {},
+            "the labels 'Yes' and 'yes' differ in case only. Merge them with --label_map ye",
+        ),
+        ((["A", "B", "a", "b"],), {}, "the labels 'A' and 'a' differ in case only. Merge them with --label_map a=A."),
+        (([f"id {i}" for i in range(300)],), {}, "300 different labels in 300 rows; that is hardly a class column."),
+        (
+            (["a", "c"], ("a", "b")),
+            {},
+            "the training data has the label 'c', which is not among a, b. Choose from: a",
+        ),
+        (([["a"]],), {"problem_type": SINGLE}, "the labels are lists. Use multi_label_classification."),
+        (([["a"]],), {"do_regression": True}, "--problem_type regression: the labels are lists."),
+        ((["1", "2"],), {"do_regression": True, "label_map": {"1": "a"}}, "regression takes numbers as they are."),
+        ((None,), {}, "train.csv: without training rows, nothing says which classes there are. Name a model"),
+        (
+            (None, (), ["score"]),
+            {},
+            "the model has one output, 'score', and no classes. If it gives scores, pass --do",
+        ),
+    ],
+)
+def test_labels_that_cannot_be_classes_are_refused(args, settings, message):
+    assert message in refusal(*args, **settings)
+
+
+@pytest.mark.parametrize(
+    ("label", "space", "message"),
+    [
+        (["a"], single("a", "b"), "dev.csv, line 2: the label is a list. Use --problem_type multi_label_"),
+        (["1", "0", "1"], LabelSpace(MULTI, ("0", "1"), {}), "the label list has '1' twice. Write the names or ids"),
+        (["c"], LabelSpace(MULTI, ("a", "b"), {}), "dev.csv, line 2: the label 'c' does not occur in training."),
+    ],
+)
+def test_lists_that_are_no_label_sets_are_refused(label, space, message):
+    with pytest.raises(UserError) as caught:
+        assigned([label], space, required=True)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("space", "first"),
+    [
+        (single("a", "b"), "accuracy"),
+        (single("a", "b", "c"), "accuracy"),
+        (LabelSpace(MULTI, ("a", "b"), {}), "f1_micro"),
+        (LabelSpace(REGRESSION, (), {}), "pearson"),
+    ],
+)
+def test_every_kind_of_problem_has_metrics(space, first):
+    assert space.default_metrics()[0] == first
+
+
+def test_the_balance_counts_known_labels_by_name():
+    assert labels.balance([1, 1, NO_LABEL, 0], ("no", "yes", "maybe")) == {"no": 1, "yes": 2, "maybe": 0}

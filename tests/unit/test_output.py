@@ -1,0 +1,155 @@
+"""Whose an output folder is, where a run goes on from, and that files which are not a run's stay untouched."""
+
+from pathlib import Path
+
+import pytest
+
+from bertlab import cli, output
+from bertlab.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.errors import UserError
+
+
+def run(**settings) -> RunArguments:
+    return RunArguments(**settings)
+
+
+def refusal(folder: Path, **settings) -> str:
+    with pytest.raises(UserError) as caught:
+        output.check(folder, run(**settings))
+    return str(caught.value)
+
+
+def checkpoint(folder: Path, step: int, state: str = '{"global_step": 1}', weights: bool = True) -> Path:
+    path = folder / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    (path / "trainer_state.json").write_text(state)
+    if weights:
+        (path / "model.safetensors").touch()
+    return path
+
+
+def finished_run(folder: Path) -> None:
+    for name in ("config.json", "model.safetensors", "training_args.bin", "run.json", "README.md"):
+        (folder / name).touch()
+    (folder / "predictions").mkdir()
+    (folder / "predictions" / "test.tsv").touch()
+    checkpoint(folder, 10)
+
+
+def contents(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("argv", "folder"),
+    [
+        (["--task", "cola"], "runs/cola"),
+        (["--task", "cola", "--output_dir", "elsewhere"], "elsewhere"),
+        (["--config", "configs/demo/cola.yaml"], "runs/demo/cola"),
+        (["--train_file", "data/reviews.csv.gz"], "runs/reviews"),
+        (["--dataset_name", "nyu-mll/glue"], "runs/glue"),
+        ([], "runs/run"),
+    ],
+)
+def test_the_folder_follows_the_flags(argv, folder, monkeypatch):
+    monkeypatch.chdir(Path(__file__).resolve().parents[2])
+    arguments = cli.parse(argv, (DataArguments, ModelArguments, RunArguments), "usage")
+    assert output.folder_of(arguments) == Path(folder)
+
+
+@pytest.mark.parametrize("resume", ["never", "auto"])
+def test_a_new_or_empty_folder_is_free(tmp_path, resume):
+    assert output.check(tmp_path, run(resume=resume)) is None
+    assert output.check(tmp_path / "new", run(resume=resume)) is None
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_with_content_is_refused_with_the_ways_out(tmp_path):
+    for name in "abcde":
+        (tmp_path / name).touch()
+    assert refusal(tmp_path) == (
+        f"--output_dir {tmp_path} is not empty (a, b, c, d …). Continue it with --resume auto, replace it with "
+        "--overwrite_output_dir, or name another folder."
+    )
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").touch()
+    assert refusal(tmp_path / "file") == f"--output_dir {tmp_path / 'file'} is a file. Name a folder."
+
+
+def test_overwriting_deletes_an_earlier_run_and_nothing_else(tmp_path):
+    finished_run(tmp_path)
+    foreign = {"notes.txt", "checkpoint-best", "checkpoint-best/x", "src", "src/config.json"}
+    for name in ("notes.txt", "checkpoint-best/x", "src/config.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    overwrite = run(overwrite_output_dir=True)
+    before = contents(tmp_path)
+    assert output.check(tmp_path, overwrite) is None
+    assert contents(tmp_path) == before
+    output.make(tmp_path, overwrite)
+    assert contents(tmp_path) == foreign
+
+
+@pytest.mark.parametrize("names", [["README.md"], ["config.json", "model.safetensors"], ["errors", "src"]])
+def test_overwriting_refuses_files_of_the_same_name_that_no_run_wrote(tmp_path, names):
+    for name in names:
+        (tmp_path / name).touch()
+    said = refusal(tmp_path, overwrite_output_dir=True)
+    assert said.startswith(f"--overwrite_output_dir: {tmp_path} holds no earlier run, and {names[0]}")
+    assert said.endswith("would be lost. Name another folder.")
+
+
+def test_making_a_folder_leaves_no_trace_and_keeps_a_run_that_is_resumed(tmp_path):
+    output.make(tmp_path / "a" / "b", run())
+    assert contents(tmp_path) == {"a", "a/b"}
+    finished_run(tmp_path / "a" / "b")
+    before = contents(tmp_path)
+    output.make(tmp_path / "a" / "b", run(resume="auto", overwrite_output_dir=True))
+    assert contents(tmp_path) == before
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError) as caught:
+        output.make(tmp_path / "file" / "run", run())
+    assert (
+        str(caught.value)
+        == f"--output_dir {tmp_path / 'file' / 'run'} cannot be written: Not a directory. Name another folder."
+    )
+
+
+def test_resuming_takes_the_newest_whole_checkpoint(tmp_path, capsys):
+    checkpoint(tmp_path, 9)
+    newest = checkpoint(tmp_path, 100)
+    checkpoint(tmp_path, 200, state='{"global_st')
+    checkpoint(tmp_path, 300, weights=False)
+    (tmp_path / "checkpoint-best").mkdir()
+    assert output.check(tmp_path, run(resume="auto")) == newest
+    assert capsys.readouterr().err == f"note: going on from {newest}.\n"
+    assert [path.name for path in output.checkpoints(tmp_path)] == ["checkpoint-9", "checkpoint-100"]
+    named = tmp_path / "checkpoint-9"
+    assert output.check(tmp_path, run(resume=str(named))) == named
+
+
+@pytest.mark.parametrize(
+    ("resume", "prepare", "message"),
+    [
+        (
+            "must",
+            lambda folder: None,
+            "--resume must: no checkpoint in FOLDER. --resume auto starts anew where there",
+        ),
+        ("atuo", lambda folder: None, "--resume atuo: no whole checkpoint there. Checkpoints: none in --output_dir."),
+        ("atuo", lambda folder: checkpoint(folder, 5), "Checkpoints: FOLDER/checkpoint-5."),
+        (
+            "auto",
+            finished_run,
+            "FOLDER holds a finished run; there is nothing to resume. Use --overwrite_output_dir.",
+        ),
+    ],
+)
+def test_what_cannot_be_resumed_is_refused(tmp_path, resume, prepare, message):
+    prepare(tmp_path)
+    assert message.replace("FOLDER", str(tmp_path)) in refusal(tmp_path, resume=resume)

@@ -1,0 +1,300 @@
+"""Which columns are read, how cells become text and labels, and that every source yields the same kind of rows."""
+
+import json
+from pathlib import Path
+
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+
+from bertlab import hub, sources
+from bertlab.arguments import DataArguments
+from bertlab.errors import UserError
+from bertlab.sources import Columns, choose_columns, clean_text, label_text
+
+
+def columns(names: list[str], **settings) -> Columns:
+    return choose_columns(names, DataArguments(**settings), "reviews.csv")
+
+
+def read(**settings) -> sources.RawData:
+    return sources.read(DataArguments(**settings), None, None)
+
+
+def refusal(**settings) -> str:
+    with pytest.raises(UserError) as caught:
+        read(**settings)
+    return str(caught.value)
+
+
+def json_lines(path: Path, rows: list[dict]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "text", "label"),
+    [
+        (["sentence", "label"], ("sentence",), "label"),
+        (["idx", "text", "labels"], ("text",), "labels"),
+        (["verdict", "label"], ("verdict",), "label"),
+        (["id", "sentence1", "sentence2", "label"], ("sentence1", "sentence2"), "label"),
+        (["premise", "hypothesis"], ("premise", "hypothesis"), None),
+        (["question", "sentence", "label"], ("question", "sentence"), "label"),
+        (["label", "labels", "review"], ("review",), "label"),
+    ],
+)
+def test_usual_columns_are_guessed(names, text, label):
+    found = columns(names)
+    assert (found.text, found.label) == (text, label)
+
+
+@pytest.mark.parametrize(
+    ("given", "delimiter", "text", "is_pair", "joiner"),
+    [
+        (["a"], None, ("a",), False, None),
+        (["a", "b"], None, ("a", "b"), True, None),
+        (["a,b"], None, ("a", "b"), True, None),
+        (["a, b"], None, ("a", "b"), True, None),
+        (["a", "b"], " | ", ("a", "b"), False, " | "),
+        (["a", "b"], "", ("a", "b"), False, ""),
+        (["a", "b", "c"], None, ("a", "b", "c"), False, " "),
+        (["c,d"], None, ("c,d",), False, None),
+    ],
+)
+def test_two_columns_are_a_pair_and_more_are_joined(given, delimiter, text, is_pair, joiner):
+    found = columns(["a", "b", "c", "c,d", "label"], text_column_names=given, text_column_delimiter=delimiter)
+    assert (found.text, found.is_pair, found.joiner) == (text, is_pair, joiner)
+
+
+def test_removed_columns_are_not_guessed():
+    assert columns(["text", "review", "label"], remove_columns=["review,label"]) == Columns(
+        ("text",), None, None, None, ()
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "settings", "message"),
+    [
+        (
+            ["text", "label"],
+            {"text_column_names": ["txet"]},
+            "reviews.csv has no column 'txet'. Did you mean 'text'?",
+        ),
+        (["text", "label"], {"label_column_name": "score"}, "has no column 'score'. It has text, label."),
+        (["text", "label"], {"source_column_name": "from"}, "has no column 'from'."),
+        (["text", "label"], {"remove_columns": ["id"]}, "has no column 'id'."),
+        (
+            ["text;label"],
+            {"text_column_names": ["text"]},
+            "If that looks like a whole line, the delimiter is another:",
+        ),
+        (
+            ["title", "body", "label"],
+            {},
+            "reviews.csv has the columns title, body, label: which holds the text? Say so",
+        ),
+        (["text", "label"], {"text_column_names": ["label"]}, "the column 'label' is named as text and as label."),
+        (
+            ["text", "label"],
+            {"text_column_names": ["text"], "remove_columns": ["text"]},
+            "the column 'text' is named to be read and to be removed.",
+        ),
+    ],
+)
+def test_columns_that_cannot_be_told_are_refused(names, settings, message):
+    with pytest.raises(UserError) as caught:
+        columns(names, **settings)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "how", "clean"),
+    [
+        ("a<br /><br />b", ["html"], "a  b"),
+        ("a<br />b", ["html", "whitespace"], "a b"),
+        ("x < 3 and <3 &amp; &lt;i&gt;", ["html"], "x < 3 and <3 & <i>"),
+        ('<a href="u">link</a>', ["html", "whitespace"], "link"),
+        (" a \t b\u00a0c\n", ["whitespace"], "a b c"),
+        (" a  b ", [], " a  b "),
+        ("<br />", ["html"], None),
+        ("  ", [], None),
+        ("", [], None),
+        (None, [], None),
+        (float("nan"), [], None),
+        (7, [], "7"),
+    ],
+)
+def test_cells_become_clean_text_or_nothing(text, how, clean):
+    assert clean_text(text, how) == clean
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [
+        (1, "1"),
+        (1.0, "1"),
+        ("1", "1"),
+        (" yes ", "yes"),
+        (0.5, "0.5"),
+        (0, "0"),
+        (True, "True"),
+        ("", None),
+        ("  ", None),
+        (None, None),
+        (float("nan"), None),
+        ([1, "b", None, 2.0], ["1", "b", "2"]),
+        ([], []),
+    ],
+)
+def test_labels_are_text_however_they_are_stored(value, label):
+    assert label_text(value) == label
+
+
+def test_every_row_has_its_number_line_text_label_and_source(tmp_path, write_csv):
+    path = write_csv(
+        tmp_path / "t.csv", ["text", "label", "from"], [["a", "x", "s1"], ["two\nlines", "", ""], ["c", 1, 0]]
+    )
+    raw = read(train_file=str(path), source_column_name="from")
+    assert raw.splits["train"][:] == {
+        "idx": [0, 1, 2],
+        "line": [2, 3, 5],
+        "text": ["a", "two\nlines", "c"],
+        "label": ["x", None, "1"],
+        "source": ["s1", "", "0"],
+    }
+    assert raw.origin == {"train": str(path)}
+
+
+@pytest.mark.parametrize(("delimiter", "joined"), [(None, "a b c"), (" | ", "a | b | c"), ("", "abc")])
+def test_columns_are_joined_with_the_delimiter(tmp_path, write_csv, delimiter, joined):
+    path = write_csv(tmp_path / "t.csv", ["x", "y", "z", "label"], [["a", "b", "c", 1], ["a", "", "c", 1]])
+    raw = read(train_file=str(path), text_column_names=["x", "y", "z"], text_column_delimiter=delimiter)
+    assert raw.splits["train"]["text"][:] == [joined, None]
+
+
+def test_an_evaluation_file_without_label_or_source_is_read_without(tmp_path, write_csv):
+    train = write_csv(tmp_path / "train.csv", ["text", "label", "from"], [["a", "x", "s"]])
+    test = write_csv(tmp_path / "test.csv", ["id", "text"], [["7", "b"]])
+    raw = read(train_file=str(train), test_file=str(test), source_column_name="from")
+    assert raw.splits["test"].column_names == ["idx", "line", "text"]
+
+
+def test_label_lists_of_json_stay_lists(tmp_path):
+    path = json_lines(
+        tmp_path / "t.jsonl",
+        [{"text": "a", "labels": None}, {"text": "b", "labels": ["x", 1]}, {"text": "c", "labels": []}],
+    )
+    assert read(train_file=path).splits["train"]["label"][:] == [None, ["x", "1"], []]
+
+
+@pytest.mark.parametrize("first", [["x"], "x"])
+def test_lists_and_plain_labels_do_not_mix(tmp_path, first):
+    rows = [{"text": "a", "label": first}, {"text": "b", "label": "y" if first == ["x"] else ["y"]}]
+    path = json_lines(tmp_path / "t.jsonl", rows)
+    said = refusal(train_file=path)
+    label = rows[1]["label"]
+    assert (
+        said == f"{path}, line 2: the label {label!r} does not fit the first row's. Labels must be all lists or none."
+    )
+
+
+def test_a_changed_file_is_read_again(tmp_path, write_csv):
+    path = tmp_path / "t.csv"
+    write_csv(path, ["text", "label"], [["old", 1]])
+    assert read(train_file=str(path)).splits["train"]["text"][:] == ["old"]
+    write_csv(path, ["text", "label"], [["new", 1]])
+    assert read(train_file=str(path)).splits["train"]["text"][:] == ["new"]
+
+
+def test_split_names_follow_the_flags(tmp_path, write_csv):
+    paths = [str(write_csv(tmp_path / f"{n}.csv", ["text", "label"], [[n, 1]])) for n in ("a", "b", "c")]
+    flags = {"train_split_name": "tr", "validation_split_name": ["va"], "test_split_name": ["te"]}
+    raw = read(train_file=paths[0], validation_file=paths[1], test_file=paths[2], **flags)
+    assert list(raw.splits) == ["tr", "va", "te"]
+    raw = read(train_file=paths[0], validation_file=paths[1], test_file=paths[2], remove_splits=["validation,test"])
+    assert list(raw.splits) == ["train"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "there is no data to work on. Name a --task, a --train_file, a --dataset_name, or --data_dir with"),
+        (
+            {"train_file": "T", "remove_splits": ["tran"]},
+            "--remove_splits: there is no split 'tran'. Did you mean 'tra",
+        ),
+        ({"train_file": "T", "remove_splits": ["train"]}, "--remove_splits leaves no split. The data has train."),
+        ({"train_file": "T", "test_file": "U"}, "U has no column 'text'. It has body, label."),
+        ({"train_file": "E"}, "E has no rows. Give a file with data."),
+        ({"data_dir": "."}, "--data_dir says where the files are, but not how they are laid out. Name a --task or"),
+        ({"data_dir": ".", "data_layout": "glue"}, "--data_layout glue: there is no such layout."),
+    ],
+)
+def test_sources_that_cannot_be_read_are_refused(tmp_path, write_csv, settings, message):
+    paths = {
+        "T": str(write_csv(tmp_path / "t.csv", ["text", "label"], [["a", 1]])),
+        "U": str(write_csv(tmp_path / "u.csv", ["body", "label"], [["a", 1]])),
+        "E": str(write_csv(tmp_path / "e.csv", ["text", "label"], [])),
+    }
+    said = refusal(
+        **{flag: paths.get(value, value) if flag.endswith("file") else value for flag, value in settings.items()}
+    )
+    place, _, rest = message.partition(" ")
+    assert f"{paths.get(place, place)} {rest}" in said
+
+
+def hub_set(**splits: list) -> dict[str, Dataset]:
+    names = ClassLabel(names=["bad", "good"])
+    kind = List(names) if isinstance(next(iter(splits.values()))[0], list) else names
+    features = Features({"sentence": Value("string"), "label": kind, "idx": Value("int32")})
+    return {
+        split: Dataset.from_dict(
+            {"sentence": [f"{split} {i}" for i in range(len(ids))], "label": ids, "idx": range(len(ids))},
+            features=features,
+        )
+        for split, ids in splits.items()
+    }
+
+
+def test_a_hub_data_set_has_the_same_rows_with_labels_by_name():
+    raw = sources.from_dataset_dict(hub_set(train=[1, 0], test=[-1, -1]), DataArguments(), "some/set")
+    assert raw.class_names == ("bad", "good")
+    assert raw.splits["train"][:] == {
+        "idx": [0, 1],
+        "line": [0, 0],
+        "text": ["train 0", "train 1"],
+        "label": ["good", "bad"],
+    }
+    assert raw.splits["test"]["label"][:] == ["-1", "-1"]
+    assert raw.origin == {"train": "some/set", "test": "some/set"}
+
+
+def test_lists_of_class_labels_keep_their_names():
+    raw = sources.from_dataset_dict(hub_set(train=[[1, 0], [0]]), DataArguments(), "some/set")
+    assert raw.class_names == ("bad", "good")
+    assert raw.splits["train"]["label"][:] == [["good", "bad"], ["bad"]]
+
+
+def test_the_hub_is_asked_by_name_and_its_absence_is_explained(monkeypatch):
+    monkeypatch.setattr("datasets.load_dataset", lambda *a, **k: DatasetDict(hub_set(train=[1, 0], extra=[1, 1])))
+    assert list(read(dataset_name="some/set", remove_splits=["extra"]).splits) == ["train"]
+
+    def fails(*args, **kwargs):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("datasets.load_dataset", fails)
+    said = refusal(dataset_name="some/set")
+    assert said.startswith(
+        "the data set some/set is not in the cache and the Hub cannot be asked. Ways out: --data_dir"
+    )
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    assert refusal(dataset_name="some/set").startswith(
+        "the data set some/set cannot be loaded from the Hub: no route."
+    )
+
+
+def test_only_a_data_set_that_is_not_local_needs_the_hub():
+    assert sources.hub_name(DataArguments(dataset_name="a/b")) == "a/b"
+    assert sources.hub_name(DataArguments(dataset_name="a/b", data_dir="x")) is None
+    assert sources.hub_name(DataArguments(dataset_name="a/b", test_file="x")) is None
+    assert hub.is_local(None) and hub.is_local("package:x/y") and hub.is_local(".") and not hub.is_local("a/b")

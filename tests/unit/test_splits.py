@@ -1,0 +1,92 @@
+"""Cuts are disjoint, cover every row, have scikit-learn's sizes, follow the seed, and keep groups together."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
+
+from bertlab.errors import UserError
+from bertlab.splits import cut
+
+FRACTIONS = {"test": 0.1, "validation": 0.2, "selection": 0.1}
+
+
+def parts(n: int, classes=None, fractions=FRACTIONS, *, groups=None, shuffle=True, seed=42) -> dict[str, np.ndarray]:
+    return cut(range(n) if groups is None else groups, classes, fractions, shuffle=shuffle, seed=seed)
+
+
+@pytest.mark.parametrize(("n", "fraction", "size"), [(8551, 0.1, 856), (10, 0.25, 3), (30, 0.1, 3), (101, 0.5, 51)])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_sizes_are_scikit_learns(n, fraction, size, shuffle):
+    found = parts(n, fractions={"validation": fraction}, shuffle=shuffle)
+    assert (len(found["train"]), len(found["validation"])) == (n - size, size)
+    expected = train_test_split(
+        np.arange(n), test_size=fraction, shuffle=shuffle, random_state=42 if shuffle else None
+    )
+    assert len(expected[1]) == size
+    assert sorted(expected[1]) == found["validation"].tolist()
+
+
+def test_without_shuffling_parts_come_from_the_end_in_order():
+    found = parts(10, shuffle=False)
+    assert {name: rows.tolist() for name, rows in found.items()} == {
+        "test": [9],
+        "validation": [7, 8],
+        "selection": [6],
+        "train": [0, 1, 2, 3, 4, 5],
+    }
+
+
+def test_every_part_keeps_the_balance_of_the_classes():
+    classes = np.array([0] * 700 + [1] * 200 + [2] * 100)
+    for rows in parts(1000, classes).values():
+        share = np.bincount(classes[rows], minlength=3) / len(rows)
+        assert share == pytest.approx([0.7, 0.2, 0.1], abs=0.011)
+
+
+def test_the_seed_decides():
+    first, again, other = parts(100), parts(100), parts(100, seed=7)
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert not np.array_equal(first["validation"], other["validation"])
+
+
+def test_a_fraction_of_zero_makes_no_part():
+    assert list(parts(10, fractions={"test": 0.0, "validation": 0.5})) == ["validation", "train"]
+
+
+@pytest.mark.parametrize(
+    ("n", "classes", "fractions", "message"),
+    [
+        (10, None, {"test": 0.9, "validation": 0.2}, "--validation_fraction 0.2 leaves no training rows. Make the"),
+        (1, None, {"test": 0.1}, "--test_fraction 0.1 leaves no training rows."),
+        (10, [0] * 9 + [1], {"test": 0.2}, "--test_fraction: the classes cannot be kept in balance (The least"),
+        (100, list(range(50)) * 2, {"test": 0.1}, "Pass --no_stratify, or merge rare classes with --label_map."),
+    ],
+)
+def test_cuts_that_cannot_be_made_are_refused(n, classes, fractions, message):
+    with pytest.raises(UserError) as caught:
+        parts(n, classes, fractions)
+    assert message in str(caught.value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    groups=st.lists(st.integers(0, 15), min_size=2, max_size=60),
+    fractions=st.tuples(st.floats(0, 0.4), st.floats(0, 0.4)),
+    shuffle=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_cuts_are_disjoint_cover_every_row_and_split_no_group(groups, fractions, shuffle, seed):
+    named = dict(zip(("validation", "selection"), fractions, strict=True))
+    try:
+        found = parts(len(groups), None, named, groups=groups, shuffle=shuffle, seed=seed)
+    except UserError as error:
+        assert "leaves no training rows" in str(error)
+        return
+    assert sorted(np.concatenate(list(found.values()))) == list(range(len(groups)))
+    members = [{groups[row] for row in rows} for rows in found.values()]
+    assert sum(map(len, members)) == len(set(groups))
+    assert all(np.all(np.diff(rows) > 0) for rows in found.values())
+    for name, fraction in named.items():
+        assert (name in found) == (fraction > 0)
