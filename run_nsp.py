@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     text = nsp.read(nsp_args, model_args.cache_dir)
     tokenizer, config = nsp_model.tokenizer_and_config(nsp_args, model_args, text)
     encoding.check_max_length(nsp_args.max_seq_length, tokenizer, config)
-    loaded = nsp.make_splits(text, nsp_args)
+    loaded = nsp.make_splits(text, nsp_args, tokenizer)
     encoded = encoding.encode_all(loaded, tokenizer, nsp_args)
     summaries = summary.describe(encoded, loaded.space, nsp_args.max_seq_length)
 

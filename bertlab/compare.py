@@ -188,5 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("run_a", type=Path, metavar="RUN_A", help="the --output_dir of a finished run")
     parser.add_argument("run_b", type=Path, metavar="RUN_B", help="another one, scored on the same rows")
     parser.add_argument("--split", metavar="NAME", help="compare on this split alone (default: all that both scored)")
-    parser.add_argument("--metric", metavar="NAME", help="compare by this metric alone (default: all that both report)")
+    parser.add_argument(
+        "--metric", metavar="NAME", help="compare by this metric alone (default: all that both report)"
+    )
     return parser

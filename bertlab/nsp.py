@@ -20,6 +20,7 @@ from bertlab.labels import SINGLE, LabelSpace
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
 
 # BERT's own order: id 0 says that the second segment follows the first.
 CLASS_NAMES = ("IsNext", "NotNext")
@@ -28,6 +29,8 @@ METRICS = ("accuracy", "matthews_correlation", "f1_macro")
 WORD_METRICS = ("masked_accuracy",)
 # [CLS] A [SEP] B [SEP]
 SPECIAL_TOKENS = 3
+# Enough to know the mean length of a token within one per cent.
+SAMPLED_SENTENCES = 2_000
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,18 @@ def read(arguments: NspArguments, cache_dir: str | None) -> Text:
     return Text(found, files, key, folder)
 
 
-def make_splits(text: Text, arguments: NspArguments) -> Data:
+def make_splits(text: Text, arguments: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> Data:
     """Return the pairs of every split; no document gives pairs to two of them.
+
+    The tokenizer only tells how long its tokens are in this text: segments are packed by length in bytes.
 
     Raises:
         UserError: too few documents, or text that gives no such pairs.
     """
     fractions = {name: getattr(arguments, f"{name}_fraction") for name in ("validation", SELECTION, "test")}
     members = pairs.split_documents(pairs.count_documents(text.sentences), fractions, arguments.split_seed)
-    splits = {name: _split(text, arguments, name, chosen) for name, chosen in members.items() if len(chosen)}
+    target = _target_tokens(text, arguments, tokenizer)
+    splits = {name: _split(text, arguments, name, chosen, target) for name, chosen in members.items() if len(chosen)}
     counts = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
     say(f"{sum(map(len, splits.values())):,} pairs ({counts}), {arguments.negatives.replace('_', ' ')} negatives")
 
@@ -91,9 +97,20 @@ def make_splits(text: Text, arguments: NspArguments) -> Data:
     )
 
 
-def _split(text: Text, arguments: NspArguments, name: str, documents: np.ndarray) -> "Dataset":
+def _target_tokens(text: Text, arguments: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> int:
+    """Return the length that segments are packed to, in tokens of BYTES_PER_TOKEN bytes each."""
+    wanted = arguments.max_seq_length - SPECIAL_TOKENS
+    if arguments.pairs != "segments":
+        return wanted
+    rows = np.random.default_rng(0).permutation(len(text.sentences))[:SAMPLED_SENTENCES]
+    sample = text.sentences.select(np.sort(rows))["sentence"][:]
+    tokens = sum(len(ids) for ids in tokenizer(sample, add_special_tokens=False, verbose=False)["input_ids"])
+    bytes_per_token = sum(len(sentence.encode()) for sentence in sample) / max(tokens, 1)
+    return max(1, round(wanted * bytes_per_token / pairs.BYTES_PER_TOKEN))
+
+
+def _split(text: Text, arguments: NspArguments, name: str, documents: np.ndarray, target: int) -> "Dataset":
     """Return the pairs of one split's documents, at most as many as asked for, chosen at random."""
-    target = arguments.max_seq_length - SPECIAL_TOKENS
     policy = (arguments.pairs, arguments.negatives, arguments.negative_fraction, arguments.short_seq_probability)
     key = Hasher.hash([policy, target, documents, arguments.split_seed])
     path = text.folder / f"pairs-{key}.arrow"

@@ -175,7 +175,7 @@ def sentence_pairs(
     """
     label = np.full(len(first), IS_NEXT, np.int8)
     wanted = round(negative_fraction * len(first))
-    able = np.flatnonzero(_legal_seconds(corpus, first, negatives) > 0) if wanted else first[:0]
+    able = np.flatnonzero(_has_second(corpus, first, negatives)) if wanted else first[:0]
     if wanted > len(able):
         raise UserError(
             f"{name}: {wanted} of {len(first)} pairs are to be NotNext, but only {len(able)} have a second "
@@ -343,22 +343,29 @@ def _from_same(corpus: Corpus, first: np.ndarray, rng: np.random.Generator) -> n
     return corpus.offsets[document] + rng.integers(corpus.sizes[document])
 
 
-def _legal_seconds(corpus: Corpus, first: np.ndarray, negatives: str) -> np.ndarray:
-    """Return for each of `first` (n,) how many sentences the policy allows as its second."""
+def _has_second(corpus: Corpus, first: np.ndarray, negatives: str) -> np.ndarray:
+    """Return for each of `first` (n,) whether the policy allows any sentence as its second."""
     if negatives == "any":
-        return np.full(len(first), len(corpus.document))
-    text, texts = pd.factorize(corpus.text_hash)
-    # One number for a text in a document; both factors are below 2**31, so it fits.
-    inside_code, _ = pd.factorize(corpus.document * len(texts) + text)
-    inside = np.bincount(inside_code)[inside_code]
-    if negatives == "same_document":
-        room, same_text = corpus.sizes[corpus.document], inside
-    else:
-        room = len(text) - corpus.sizes[corpus.document]
-        same_text = np.bincount(text)[text] - inside
-    # The texts of the first and of the next are both ruled out; once, when they are one text.
-    both = same_text[first] + np.where(text[first] == text[first + 1], 0, same_text[first + 1])
-    return room[first] - both
+        return np.ones(len(first), bool)
+    size = corpus.sizes[corpus.document[first]]
+    room = size if negatives == "same_document" else len(corpus.document) - size
+    text, _ = pd.factorize(corpus.text_hash)
+    anywhere = np.bincount(text)[text]
+    # The texts of the first and of the next are ruled out. Where they are rare, nothing more need be counted,
+    # which halves the time for 7 million sentences.
+    enough = room > anywhere[first] + anywhere[first + 1]
+    if enough.all():
+        return enough
+    inside = _count_inside(corpus.document, text)
+    ruled_out = inside if negatives == "same_document" else anywhere - inside
+    return room > ruled_out[first] + np.where(text[first] == text[first + 1], 0, ruled_out[first + 1])
+
+
+def _count_inside(document: np.ndarray, text: np.ndarray) -> np.ndarray:
+    """Return for each sentence (n,) how many sentences of its document have its text, itself included."""
+    # One number for a text in a document: both factors are below 2**31, so it fits.
+    code, _ = pd.factorize(document * (text.max() + 1) + text)
+    return np.bincount(code)[code]
 
 
 def _range_texts(column: pa.ChunkedArray, starts: np.ndarray, stops: np.ndarray) -> list[str]:

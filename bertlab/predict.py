@@ -100,12 +100,16 @@ def load(name: str, options: argparse.Namespace) -> Predictor:
     """Return the predictor of a run's folder, of any model on disk, or of one on the Hub.
 
     Raises:
-        UserError: the model cannot be loaded, or is not a classifier.
+        UserError: the model cannot be loaded, is not a classifier, or has too few positions.
     """
     hub.go_offline_if_unreachable(name)
+    from bertlab import encoding  # imports datasets, which reads HF_HUB_OFFLINE once
+
     arguments = ModelArguments(model_name_or_path=name, model_revision=options.revision, token=options.token)
     config = modeling.load_config(arguments)
     tokenizer = modeling.load_tokenizer(arguments)
+    if options.max_seq_length is not None:
+        encoding.check_max_length(options.max_seq_length, tokenizer, config)
     model, _ = modeling.load_weights(_auto_class(config, name), arguments, config)
     model.eval().to(_device())
     told = _told(Path(modeling.resolve(name)))
@@ -138,11 +142,18 @@ def read_rows(options: argparse.Namespace) -> Iterator[Row]:
         yield from (tuple(pair) for pair in options.pair)
     elif options.rank:
         yield from ((options.rank, text) for text in _lines(options.file))
-    elif options.file and Path(options.file).suffix not in ("", ".txt"):
+    elif options.file and Path(options.file.removesuffix(".gz")).suffix not in ("", ".txt"):
         yield from _table_rows(Path(options.file), options)
     else:
         for line in _lines(options.file):
-            yield tuple(line.split("\t")[:2]) if options.pairs else (line,)
+            yield _tab_pair(line) if options.pairs else (line,)
+
+
+def _tab_pair(line: str) -> Row:
+    first, tab, second = line.partition("\t")
+    if not tab:
+        raise UserError(f"--pairs: there is no tab in the line {line[:60]!r}.", "Put one between the two texts.")
+    return first, second.split("\t")[0]
 
 
 @exits_with_status_2
@@ -182,7 +193,7 @@ def _print_json_lines(predictor: Predictor, rows: Sequence[Row], chances: np.nda
         if predictor.kind == "regression":
             told["score"] = round(float(chance[0]), 6)
         else:
-            told["label"] = label.split("|") if predictor.kind.startswith("multi") else label
+            told["label"] = list(filter(None, label.split("|"))) if predictor.kind.startswith("multi") else label
             shares = (round(float(p), 6) for p in chance)
             told["probabilities"] = dict(zip(predictor.class_names, shares, strict=True))
         print(json.dumps(told, ensure_ascii=False))

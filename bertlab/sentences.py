@@ -12,7 +12,7 @@ import os
 import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -79,7 +79,8 @@ def find_text_files(patterns: Sequence[str | Path]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for pattern in patterns:
-        for path in _matching(Path(pattern).expanduser()):
+        # Path.expanduser would raise for a user that does not exist.
+        for path in _matching(Path(os.path.expanduser(pattern))):  # noqa: PTH111
             open_binary(path).close()
             found.setdefault(path.resolve(), path)
     if not found:
@@ -182,20 +183,20 @@ def write_sentences(
 def arrow_stream(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatchStreamWriter]:
     """Open an Arrow stream for writing that gets its name only when it is complete; its folder is made.
 
-    Raises UserError when the folder cannot be made or written to.
+    Raises UserError when the folder cannot be made or written to, or the disk is full.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sink = unfinished.open("wb")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.", "Choose another folder.") from None
-    try:
-        with sink, pa.ipc.new_stream(sink, schema) as writer:
+        with unfinished.open("wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
             yield writer
         unfinished.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"{path} cannot be written: {reason}.", "Choose a folder with room.") from None
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink()
 
 
 def _matching(path: Path) -> list[Path]:

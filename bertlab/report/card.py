@@ -18,7 +18,17 @@ HUB_METRICS = {"pearson": "pearsonr", "f1_macro": "f1", "f1_micro": "f1", "f1_sa
 HUB_METRICS |= {"precision_macro": "precision", "recall_macro": "recall"}
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 # Say where a run took place or what it wrote, not how the model was trained.
-NOT_TRAINING = ("output_dir", "logging_", "save_", "do_", "report_to", "run_name", "push_to_hub", "hub_", "disable_tqdm")
+NOT_TRAINING = (
+    "output_dir",
+    "logging_",
+    "save_",
+    "do_",
+    "report_to",
+    "run_name",
+    "push_to_hub",
+    "hub_",
+    "disable_tqdm",
+)
 HEADS_OF_TWO_SEGMENTS = ("ForNextSentencePrediction", "ForPreTraining")
 
 
@@ -102,7 +112,7 @@ def hub_dataset(folder: RunFolder) -> str | None:
 def what(folder: RunFolder) -> str:
     """Return a paragraph on what the model is."""
     source = folder.configuration.get("model_name_or_path")
-    begun = f", fine-tuned from {_code(_basename(source))}" if source and _trains(folder) else ""
+    begun = f", fine-tuned from {_code(_basename(source))}," if source and _trains(folder) else ""
     reads = "two texts" if folder.is_pair else "a text"
     if folder.is_regression:
         does = f"reads {reads} and gives a score"
@@ -209,7 +219,9 @@ def data(folder: RunFolder) -> str:
     """Return the table of splits."""
     dataset = hub_dataset(folder)
     config = folder.configuration.get("dataset_config_name")
-    intro = f"[{dataset}](https://huggingface.co/datasets/{dataset}){f', {config}' if config else ''}." if dataset else ""
+    intro = (
+        f"[{dataset}](https://huggingface.co/datasets/{dataset}){f', {config}' if config else ''}." if dataset else ""
+    )
     header = ["split", "from", "rows", "labelled", "median tokens", "longest", "cut off", "fingerprint"]
     rows = []
     for name, told in (folder.run.get("data") or {}).items():
@@ -268,7 +280,9 @@ def _balance(folder: RunFolder) -> str:
     labelled = {name: told for name, told in (folder.run.get("data") or {}).items() if told.get("balance")}
     if not labelled or len(folder.class_names) > 30:
         return ""
-    rows = [[name, *(f"{told['balance'].get(name, 0):,}" for told in labelled.values())] for name in folder.class_names]
+    rows = [
+        [name, *(f"{told['balance'].get(name, 0):,}" for told in labelled.values())] for name in folder.class_names
+    ]
     return table(["rows of class", *labelled], rows, right=range(1, len(labelled) + 1))
 
 
@@ -286,7 +300,9 @@ def _next_sentence_code(folder: RunFolder, cut: str) -> str:
 
 
 def _trains(folder: RunFolder) -> bool:
-    return folder.configuration.get("do_train", True) is not False and bool((folder.run.get("plan") or {}).get("steps", 1))
+    return folder.configuration.get("do_train", True) is not False and bool(
+        (folder.run.get("plan") or {}).get("steps", 1)
+    )
 
 
 def _basename(value: Any) -> str:

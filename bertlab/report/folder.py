@@ -22,7 +22,7 @@ BASELINE_NAMES = {"majority": "majority class", "mean": "mean of the training la
 
 @dataclass(frozen=True)
 class Predictions:
-    """predictions/<split>.tsv as columns: `idx`, `labels`, `predictions` as written, `probabilities` (rows, classes)."""
+    """predictions/<split>.tsv by column: as written, and probabilities as an array (rows, classes)."""
 
     idx: list[str]
     labels: list[str]
@@ -169,12 +169,12 @@ class RunFolder:
         if not path.is_file():
             raise UserError(f"{path} is missing.", "The run is not whole; train it again.")
         rows = list(_rows(path))
-        chances = [[float(v) for k, v in row.items() if k.startswith(PROBABILITY)] for row in rows]
         try:
-            columns = [[row[name] for row in rows] for name in ("idx", "label", "prediction")]
-        except KeyError as error:
-            raise UserError(f"{path} has no column {error}.", "The run is not whole; train it again.") from error
-        return Predictions(*columns, np.asarray(chances).reshape(len(rows), -1))
+            chances = [[float(v) for k, v in row.items() if k.startswith(PROBABILITY)] for row in rows]
+            idx, labels, said = ([row[name] for row in rows] for name in ("idx", "label", "prediction"))
+        except (KeyError, ValueError, TypeError) as error:
+            raise UserError(f"{path} cannot be read: {error}.", "The run is not whole; train it again.") from error
+        return Predictions(idx, labels, said, np.asarray(chances).reshape(len(rows), -1))
 
 
 def split_labels(text: str) -> list[str]:

