@@ -114,7 +114,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def timed(step: Callable[[], Any]) -> tuple[dict[str, float], Any]:
-    """Return seconds on the clock and of the processor, and the peak memory of the process, with the result."""
+    """Return seconds by the clock and of the processor and the peak memory so far, with the result."""
     wall, processor = time.perf_counter(), time.process_time()
     result = step()
     used = {
@@ -135,7 +135,7 @@ def sum_of(table: Any, column: str) -> int:
 
 
 def text_rate(sentences: Any, table: Any) -> float:
-    """Return pairs a second whose text `pair_texts` fetches, in batches of 1000 that start all over the table."""
+    """Return pairs a second whose text `pair_texts` fetches, in batches of 1000 from all over the table."""
     from bertlab.pairs import pair_texts
 
     starts = [i * max(1, len(table) - 1000) // BATCHES for i in range(BATCHES)]
@@ -152,10 +152,11 @@ def with_rates(measured: dict[str, Any], size: int) -> dict[str, Any]:
     """
     steps = measured["steps"]
     add_rates(steps.values(), size)
-    overall = {}
+    overall: dict[str, dict[str, float]] = {}
     for policy in POLICIES:
         both = (steps["sentences"], steps[f"pairs_{policy}"])
-        overall[policy] = {name: round(sum(step[name] for step in both), 2) for name in ("seconds", "cpu_seconds")}
+        for name in ("seconds", "cpu_seconds"):
+            overall.setdefault(policy, {})[name] = round(sum(step[name] for step in both), 2)
     add_rates(overall.values(), size)
     highest = max(step["peak_rss_mb"] for step in steps.values())
     return {**measured, "text_to_pairs": overall, "peak_rss_mb": highest}

@@ -45,8 +45,8 @@ def dataset_error(name: str, error: Exception) -> UserError:
     if offline():
         return UserError(
             f"the data set {name} is not in the cache and the Hub cannot be asked.",
-            "Ways out: --data_dir FOLDER with the files (and a local --model_name_or_path), run once with the network "
-            "to fill the cache, or `make demo`, which needs no Hub.",
+            "Ways out: --data_dir FOLDER with the files (and a local --model_name_or_path), run once with the "
+            "network to fill the cache, or `make demo`, which needs no Hub.",
         )
     return UserError(
         f"the data set {name} cannot be loaded from the Hub: {reason}", "Check --dataset_name and --token."
@@ -58,9 +58,9 @@ def model_error(name: str, error: Exception) -> UserError:
     if offline() and not is_local(name):
         return UserError(
             f"the model {name} is not in the cache and the Hub cannot be asked.",
-            "Ways out: --model_name_or_path with a folder or package:IMPORT_NAME/path (and --data_dir, where the data "
-            "would come from the Hub too), run once with the network to fill the cache, or `make demo`, which needs "
-            "no Hub.",
+            "Ways out: --model_name_or_path with a folder or package:IMPORT_NAME/path (and --data_dir, where the "
+            "data would come from the Hub too), run once with the network to fill the cache, or `make demo`, which "
+            "needs no Hub.",
         )
     return UserError(
         f"--model_name_or_path {name} cannot be loaded: {_reason(error)}", "Name a folder or a Hub model."

@@ -156,8 +156,9 @@ def load_weights(
         transformers.logging.set_verbosity(verbosity)
     mismatched = sorted(item[0] if isinstance(item, tuple) else item for item in loading["mismatched_keys"])
     if mismatched and not arguments.ignore_mismatched_sizes:
+        wrong = ", ".join(mismatched[:3])
         raise UserError(
-            f"{name}: {', '.join(mismatched[:3])} has another size than this task needs ({config.num_labels} outputs).",
+            f"{name}: {wrong} has another size than this task needs ({config.num_labels} outputs).",
             "Pass --ignore_mismatched_sizes to train a new head in its place.",
         )
     new = sorted({*loading["missing_keys"], *mismatched})

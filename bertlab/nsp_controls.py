@@ -52,8 +52,8 @@ def say_if_flipped(predictions: np.ndarray, labels: np.ndarray) -> float:
     hits, rows = int((predictions[known] == labels[known]).sum()), int(known.sum())
     if rows and hits < rows / 2 and binomtest(hits, rows, 0.5, alternative="less").pvalue < FLIP_P_VALUE:
         notice(
-            f"the pretrained next-sentence head is right in {hits / rows:.1%} of {rows} pairs: the labels look flipped "
-            "(0 must be IsNext, 1 NotNext)."
+            f"the pretrained next-sentence head is right in {hits / rows:.1%} of {rows} pairs: "
+            "the labels look flipped (0 must be IsNext, 1 NotNext)."
         )
     return hits / rows if rows else float("nan")
 

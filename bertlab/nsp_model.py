@@ -84,7 +84,7 @@ def scratch_config(nsp: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> "
         raise UserError(f"--model_config: {str(error).splitlines()[0]}", "Check the values.") from error
     if config.hidden_size % config.num_attention_heads:
         raise UserError(
-            f"--model_config: hidden_size {config.hidden_size} cannot be shared by {config.num_attention_heads} heads.",
+            f"--model_config: {config.num_attention_heads} heads cannot share hidden_size {config.hidden_size}.",
             "It must be a multiple of num_attention_heads.",
         )
     return config

@@ -113,7 +113,7 @@ def load(name: str, options: argparse.Namespace) -> Predictor:
     model, _ = modeling.load_weights(_auto_class(config, name), arguments, config)
     model.eval().to(_device())
     told = _told(Path(modeling.resolve(name)))
-    names = tuple(str(label) for _, label in sorted(config.id2label.items()))
+    names = tuple(str(label) for _, label in sorted((config.id2label or {}).items()))
     kind = getattr(config, "problem_type", None) or "single_label_classification"
     if config.num_labels == 1:
         kind = "regression"

@@ -101,7 +101,7 @@ class PretrainingLoss:
     def __call__(
         self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Return the scalar loss; `num_items_in_batch` is (2,): next-sentence labels and masked tokens of the step."""
+        """Return the scalar loss; `num_items_in_batch` is (2,): the step's next-sentence labels and masked tokens."""
         items = label_counts(labels) if num_items_in_batch is None else num_items_in_batch
         words, sentences = _both_logits(outputs)
         restore = labels[:, 1:]

@@ -174,7 +174,8 @@ class RunFolder:
             idx, labels, said = ([row[name] for row in rows] for name in ("idx", "label", "prediction"))
         except (KeyError, ValueError, TypeError) as error:
             raise UserError(f"{path} cannot be read: {error}.", "The run is not whole; train it again.") from error
-        return Predictions(idx, labels, said, np.asarray(chances).reshape(len(rows), -1))
+        width = len(chances[0]) if chances else 0
+        return Predictions(idx, labels, said, np.asarray(chances).reshape(len(rows), width))
 
 
 def split_labels(text: str) -> list[str]:

@@ -108,9 +108,8 @@ def print_scores(found: dict[str, Any], folder: Path) -> None:
             say(f"published: {found['published']['source']}")
     unlabelled = [name for name, told in found["splits"].items() if not told["labelled"]]
     for name in unlabelled:
-        say(
-            f"{name}: {found['splits'][name]['rows']:,} predictions in {folder / 'predictions' / name}.tsv (no labels)"
-        )
+        rows_written = found["splits"][name]["rows"]
+        say(f"{name}: {rows_written:,} predictions in {folder / 'predictions' / name}.tsv")
     for split, told in found["splits"].items():
         if told.get("by_source") and len(told["by_source"]) <= SOURCES_PRINTED:
             lead = found["metrics"][0]

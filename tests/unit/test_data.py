@@ -238,9 +238,14 @@ def test_without_training_the_models_classes_are_used(file):
 def test_the_imdb_recipe_cuts_the_real_file_without_leaks(real_data):
     path = Path(real_data) / "imdb" / "IMDB Dataset.csv.gz"
     loaded = load(
-        train_file=str(path), label_column_name="sentiment", clean=["html", "whitespace"], keep_duplicates_together=True, validation_fraction=0.1,
-        split_shuffle=False, class_names=["negative", "positive"],
-    )  # fmt: skip
+        train_file=str(path),
+        label_column_name="sentiment",
+        clean=["html", "whitespace"],
+        keep_duplicates_together=True,
+        validation_fraction=0.1,
+        split_shuffle=False,
+        class_names=["negative", "positive"],
+    )
     train, validation = (set(texts(loaded, name)) for name in ("train", "validation"))
     assert not train & validation
     assert len(loaded.splits["train"]) + len(loaded.splits["validation"]) == 50_000

@@ -184,6 +184,7 @@ class TestSplitSentences:
         assert split_sentences(" Dr. Smith  came\n\tat 3.5 p.m. Why? He left\n", splitter) == expected
 
     @pytest.mark.parametrize("splitter", SENTENCE_SPLITTERS)
+    @settings(deadline=None)
     @given(text=texts)
     def test_no_sentence_is_blank_and_no_text_is_lost(self, splitter: str, text: str) -> None:
         found = split_sentences(text, splitter)
@@ -192,7 +193,9 @@ class TestSplitSentences:
         assert kept == without_space(text.replace(".", "") if splitter == "period" else text)
 
     @pytest.mark.parametrize("splitter", ["sentencex", "period"])
-    def test_a_wrapped_paragraph_splits_like_one_line_and_no_sentence_crosses_a_blank_line(self, splitter: str) -> None:
+    def test_a_wrapped_paragraph_splits_like_one_line_and_no_sentence_crosses_a_blank_line(
+        self, splitter: str
+    ) -> None:
         line = "It was late. The man, who had come by train, was tired"
         assert split_sentences(line.replace(" ", "\n  "), splitter) == split_sentences(line, splitter)
         assert split_sentences("a title\n \nThe text", splitter) == ["a title", "The text"]
@@ -218,7 +221,7 @@ class TestSplitSentences:
         message = refusal(split_sentences, "A b.", "sentence")
         assert message == "The sentence splitter 'sentence' is unknown. Did you mean 'sentencex'?"
 
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(words=st.lists(st.sampled_from(["word", "Mr.", "end.", "What?", "U.S."]), min_size=30, max_size=90))
     def test_a_long_paragraph_splits_as_it_does_in_one_go(self, words: list[str]) -> None:
         paragraph = " ".join(words)
@@ -251,9 +254,7 @@ class TestWriteSentences:
         assert found.cache_files == [{"filename": str(tmp_path / "new" / "out.arrow")}]
 
     @pytest.mark.parametrize("unit", DOCUMENT_UNITS)
-    def test_batches_make_no_difference(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str
-    ) -> None:
+    def test_batches_make_no_difference(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str) -> None:
         expected = table(tmp_path, TEXT * 5, unit).to_dict()
         monkeypatch.setattr(sentences, "_BATCH_SENTENCES", 2)
         assert table(tmp_path, TEXT * 5, unit).to_dict() == expected
@@ -314,7 +315,8 @@ class TestWriteSentences:
         assert message.endswith(" Choose a folder with room.")
 
     @pytest.mark.parametrize(
-        ("unit", "splitter", "language"), [("page", "period", "en"), ("line", "dot", "en"), ("line", "sentencex", "xx")]
+        ("unit", "splitter", "language"),
+        [("page", "period", "en"), ("line", "dot", "en"), ("line", "sentencex", "xx")],
     )
     def test_choices_are_checked_before_anything_is_written(
         self, tmp_path: Path, unit: str, splitter: str, language: str

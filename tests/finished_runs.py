@@ -1,0 +1,170 @@
+"""Folders of finished runs without a training: facts of made-up logits, written by the code that writes real ones."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertlab.evaluation import SplitResult, predict
+from bertlab.labels import MULTI, NO_LABEL, REGRESSION, SINGLE, LabelSpace
+from bertlab.report import errors, facts, predictions
+from bertlab.report.files import write_json
+
+SPACES = {
+    "binary": LabelSpace(SINGLE, ("unacceptable", "acceptable"), {}),
+    "three": LabelSpace(SINGLE, ("negative", "neutral", "positive"), {}),
+    "multi": LabelSpace(MULTI, ("joy", "anger", "fear", "$5 | <b>"), {}),
+    "regression": LabelSpace(REGRESSION, (), {}),
+}
+METRICS = {
+    "binary": ("matthews_correlation", "accuracy"),
+    "three": ("accuracy", "f1_macro"),
+    "multi": ("f1_micro", "accuracy"),
+    "regression": ("pearson", "mse"),
+}
+SCRIPT = '<script>document.title = "owned"</script> & <img src="http://example.com/x.png" onerror="alert(1)">'
+LONG = "This review goes on for so long that only its beginning is shown until it is opened. " * 5
+
+
+def finished_run(
+    folder: Path,
+    kind: str = "binary",
+    *,
+    rows: int = 120,
+    skill: float = 1.5,
+    seed: int = 0,
+    labelled: bool = True,
+    trained: bool = True,
+    texts: Sequence[str] = (SCRIPT, LONG),
+    configuration: dict[str, Any] | None = None,
+    **run: Any,
+) -> Path:
+    """Write a finished run of `kind`, one of SPACES, and return its folder.
+
+    It has a validation split of `rows` (without labels if told so) and an unlabelled test split of 7. The larger
+    `skill`, the more rows are right; `seed` is that of the model's noise, the labels are the same for every run.
+    """
+    space, names = SPACES[kind], METRICS[kind]
+    truth = _truth(space, rows)
+    logits = _logits(space, truth, skill, np.random.default_rng(100 + seed))
+    unknown = np.full(7, NO_LABEL)
+    results = [
+        SplitResult("validation", "eval", logits, predict(space, logits), truth if labelled else None, {"loss": 0.61}),
+        SplitResult("test", "test", logits[:7], predict(space, logits[:7]), None if labelled else unknown[:0], {}),
+    ]
+    results[1] = SplitResult("test", "test", logits[:7], predict(space, logits[:7]), None, {})
+    fitted = facts.Fitted(0.8, None, 50) if trained and space.kind != REGRESSION else facts.Fitted()
+    words = [text for text, _ in zip(itertools.cycle([*texts, "A plain row."]), range(rows), strict=False)]
+    columns = {"idx": range(rows), "text": words, "length": [9] * rows, "full_length": [9 + row for row in range(rows)]}
+    controls = {}
+    if trained and labelled:
+        simple = _simplest(space, truth)
+        controls = {"majority" if space.kind != REGRESSION else "mean": ({"validation": simple}, "the simplest guess")}
+    splits = {}
+    for result in results:
+        told = facts.split_facts(result, space, names, fitted, controls, _sources(result), 32)
+        splits[result.name] = {"role": "validation" if result.name == "validation" else "test", **told}
+        predictions.write(folder, result, space, range(len(result.logits)), fitted.temperature)
+        if result.labels is not None:
+            errors.write(folder, result, space, columns, fitted.temperature)
+    write_json(folder / "results.json", _results(space, names, fitted, splits))
+    write_json(folder / "run.json", {**_run(space, truth if labelled else None, trained, configuration or {}), **run})
+    if trained:
+        write_json(folder / "trainer_state.json", {"log_history": log_history(names)})
+    return folder
+
+
+def log_history(names: Sequence[str], epochs: int = 3, steps: int = 40) -> list[dict[str, Any]]:
+    """Return what a Trainer logs in three epochs of 40 steps, with an evaluation after each."""
+    entries: list[dict[str, Any]] = []
+    for step in range(5, epochs * steps + 1, 5):
+        entries.append({"step": step, "epoch": step / steps, "loss": 2 / (1 + step / 30), "learning_rate": 1e-5})
+        if step % steps == 0:
+            scores = {f"eval_{name}": 0.3 + step / 400 for name in names}
+            entries.append({"step": step, "epoch": step / steps, "eval_loss": 0.9, **scores})
+    return [*entries, {"step": epochs * steps, "epoch": epochs, "train_loss": 0.8, "train_runtime": 12.0}]
+
+
+def _truth(space: LabelSpace, rows: int) -> np.ndarray:
+    dice = np.random.default_rng(0)
+    if space.kind == REGRESSION:
+        return dice.uniform(0, 5, rows)
+    if space.kind == MULTI:
+        return (dice.random((rows, space.size)) < 0.3).astype(np.int64)
+    return dice.integers(0, space.size, rows)
+
+
+def _logits(space: LabelSpace, truth: np.ndarray, skill: float, dice: np.random.Generator) -> np.ndarray:
+    noise = dice.normal(size=(len(truth), space.size)).astype(np.float32)
+    if space.kind == REGRESSION:
+        return (truth[:, None] * min(1, skill / 2) + noise).astype(np.float32)
+    if space.kind == MULTI:
+        return noise + skill * (2 * truth - 1)
+    return noise + skill * np.eye(space.size, dtype=np.float32)[truth]
+
+
+def _simplest(space: LabelSpace, truth: np.ndarray) -> np.ndarray:
+    if space.kind == REGRESSION:
+        return np.full(len(truth), truth.mean())
+    return np.zeros_like(truth)
+
+
+def _sources(result: SplitResult) -> list[str]:
+    return ["one" if row % 2 else "two" for row in range(len(result.logits))]
+
+
+def _results(space: LabelSpace, names: Sequence[str], fitted: facts.Fitted, splits: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "recipe": "example",
+        "problem_type": space.kind,
+        "class_names": space.class_names,
+        "metrics": names,
+        "temperature": fitted.temperature,
+        "thresholds": None,
+        "published": {"split": "validation", "values": {names[0]: 0.99}, "source": "a paper, table 2"},
+        "splits": splits,
+    }
+
+
+def _run(space: LabelSpace, truth: np.ndarray | None, trained: bool, configuration: dict[str, Any]) -> dict[str, Any]:
+    rows = 120 if truth is None else len(truth)
+    split = {
+        "rows": rows,
+        "labelled": 0 if truth is None else rows,
+        "balance": dict.fromkeys(space.class_names, 40) if truth is not None else {},
+        "token_length": {"p50": 9, "p95": 20, "p99": 30, "longest": 40},
+        "truncated_share": 0.125,
+        "from": "reviews.csv",
+        "fingerprint": "0123456789abcdef",
+        "dropped": 0,
+    }
+    histogram = {"edges": [0, 10, 20, 40], "counts": [60, 40, 20]}
+    split["token_length"] = {**split["token_length"], "histogram": histogram}  # type: ignore[dict-item]
+    return {
+        "command": ["run_classification.py", "--task", "example"],
+        "recipe": "example",
+        "configuration": {
+            "model_name_or_path": "google-bert/bert-base-cased",
+            "max_seq_length": 32,
+            "learning_rate": 1e-4,
+            "num_train_epochs": 3.0,
+            "do_train": trained,
+            "output_dir": "/home/someone/runs/example",
+            **configuration,
+        },
+        "seed": 42,
+        "plan": {
+            **{"global_batch": 8, "batches_per_epoch": 40, "steps": 120 if trained else 0, "warmup_steps": 0},
+            **{"world_size": 1, "device": "cpu", "precision": "fp32", "precision_reason": "CPU"},
+            **{"trainable": 100, "parameters": 200, "padding_waste": 0.1},
+        },
+        "data": {**({"train": split} if trained else {}), "validation": split},
+        "versions": {"python": "3.11", "transformers": "5"},
+        "code": {"commit": "0" * 40, "changed": False},
+        "machine": {"system": "Linux-on-host-17", "processor": "some CPU", "cores": 2, "gpus": []},
+        "peak_memory_mb": {"host": 900.0},
+        "seconds": {"whole_run": 30.0, "training": 12.0 if trained else None},
+        "finished": "2025-01-01T00:00:00Z",
+    }

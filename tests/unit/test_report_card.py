@@ -1,0 +1,115 @@
+"""The model card: metadata the Hub accepts, and only what is true of the run."""
+
+import json
+import re
+
+import pytest
+from finished_runs import finished_run
+from huggingface_hub import ModelCard
+
+from bertlab.report import card
+from bertlab.report.folder import RunFolder
+
+CASES = [
+    ("binary", {}),
+    ("three", {}),
+    ("multi", {}),
+    ("regression", {}),
+    ("binary", {"labelled": False}),
+    ("three", {"trained": False}),
+]
+
+
+def written(folder):
+    (folder / "README.md").write_text(card.render(RunFolder.read(folder)), encoding="utf-8")
+    return ModelCard.load(folder / "README.md")
+
+
+@pytest.mark.parametrize(("kind", "settings"), CASES)
+def test_every_kind_of_run_has_a_valid_card(tmp_path, kind, settings):
+    folder = finished_run(tmp_path / "example", kind, **settings)
+    loaded = written(folder)
+    assert loaded.data.library_name == "transformers" and loaded.data.pipeline_tag == "text-classification"
+    results = loaded.data.eval_results or []
+    scores = json.loads((folder / "results.json").read_text())["splits"]["validation"].get("metrics", {})
+    assert [result.metric_value for result in results] == [round(one["value"], 6) for one in scores.values()]
+    assert {result.dataset_split for result in results} <= {"validation"}
+    for heading in ("How to use", "Results", "Training", "Data", "Environment", "Limits"):
+        assert f"\n## {heading}\n" in loaded.text
+    assert "/home/" not in loaded.content and "host-17" not in loaded.content
+    assert "None" not in loaded.text and "nan" not in loaded.text.split()
+    for table in re.findall(r"(?:^\|.*\n)+", loaded.text, flags=re.MULTILINE):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+        assert len(widths) == 1, table
+
+
+def test_the_results_have_intervals_baselines_and_the_published_value(tmp_path):
+    folder = finished_run(tmp_path / "example", "binary")
+    text = written(folder).text
+    one = json.loads((folder / "results.json").read_text())["splits"]["validation"]["metrics"]["accuracy"]
+    assert f"| {one['value']:.4f} | {one['low']:.4f} to {one['high']:.4f} | 120 |" in text
+    assert "majority class | published |" in text and "Published: a paper, table 2." in text
+    assert "| 3.00 | 120 |" in text and "validation matthews correlation" in text
+
+
+def test_settings_are_those_that_differ_from_the_defaults(tmp_path):
+    folder = finished_run(tmp_path, "binary", configuration={"weight_decay": 0.0, "adam_beta1": 0.8})
+    assert card.changed_settings(RunFolder.read(folder)) == [("learning_rate", "0.0001"), ("adam_beta1", "0.8")] or dict(
+        card.changed_settings(RunFolder.read(folder))
+    ) == {"learning_rate": "0.0001", "adam_beta1": "0.8"}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("google-bert/bert-base-cased", "google-bert/bert-base-cased"),
+        ("bert-base-cased", "bert-base-cased"),
+        ("package:weights/model", None),
+        ("/models/bert", None),
+        ("./models/bert", None),
+        ("~/bert", None),
+    ],
+)
+def test_the_base_model_is_named_only_if_it_is_on_the_hub(tmp_path, name, expected):
+    folder = finished_run(tmp_path, "binary", configuration={"model_name_or_path": name})
+    loaded = written(folder)
+    assert loaded.data.base_model == expected
+    assert "/models/" not in loaded.content
+
+
+def test_what_the_run_recorded_of_its_model_wins(tmp_path):
+    folder = finished_run(tmp_path, "binary", configuration={"model_name_or_path": "runs/cola"}, model_from_hub=False)
+    assert written(folder).data.base_model is None
+
+
+def test_the_data_set_is_named_only_if_it_was_read_from_the_hub(tmp_path):
+    hub = {"dataset_name": "nyu-mll/glue", "dataset_config_name": "cola"}
+    loaded = written(finished_run(tmp_path / "hub", "binary", configuration=hub))
+    assert loaded.data.datasets == ["nyu-mll/glue"]
+    assert {(r.dataset_type, r.dataset_config) for r in loaded.data.eval_results} == {("nyu-mll/glue", "cola")}
+    assert "https://huggingface.co/datasets/nyu-mll/glue" in loaded.text
+    local = written(finished_run(tmp_path / "local", "binary", configuration={**hub, "data_dir": "/data/glue"}))
+    assert local.data.datasets is None and "/data/glue" not in local.content
+
+
+def test_the_code_fits_the_model(tmp_path):
+    pair = written(finished_run(tmp_path / "pair", "binary", pairs=True)).text
+    assert '"text_pair"' in pair and "--pair" in pair
+    assert 'function_to_apply="none"' in written(finished_run(tmp_path / "number", "regression")).text
+    assert 'function_to_apply="sigmoid"' in written(finished_run(tmp_path / "multi", "multi")).text
+    folder = finished_run(tmp_path / "nsp", "binary", pairs=True)
+    (folder / "config.json").write_text('{"architectures": ["BertForNextSentencePrediction"]}')
+    text = written(folder).text
+    assert "AutoModelForNextSentencePrediction" in text and "pipeline(" not in text
+    for code in re.findall(r"```python\n(.*?)```", text + pair, flags=re.DOTALL):
+        compile(code, "card", "exec")
+
+
+def test_the_temperature_is_mentioned_only_where_one_was_fitted(tmp_path):
+    assert "fitted temperature 0.800" in written(finished_run(tmp_path / "a", "binary")).text
+    text = written(finished_run(tmp_path / "b", "binary", trained=False)).text
+    assert "fitted temperature" not in text and "not calibrated" in text
+
+
+def test_bars_and_marks_in_names_do_not_break_a_table():
+    assert card.table(["a|b", "c"], [["<x>", "1\n2"]], right=[1]) == "| a\\|b | c |\n| --- | ---: |\n| &lt;x> | 1 2 |"

@@ -1,0 +1,181 @@
+"""report.html: valid, alone, harmless, and silent about what a run does not have."""
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+from finished_runs import LONG, SCRIPT, finished_run
+
+from bertlab.report import page, plots
+from bertlab.report.folder import RunFolder
+
+VOID = {"meta", "link", "img", "input", "br"}
+
+
+class Page(HTMLParser):
+    """A parsed page: start tags with attributes, text outside of scripts, and whatever does not nest."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.tags, self.open, self.wrong, self.text = [], [], [], []
+        self.feed(source)
+        self.close()
+        self.wrong += self.open
+
+    def handle_starttag(self, tag, attrs):
+        names = [name for name, _ in attrs]
+        if len(set(names)) != len(names):
+            self.wrong.append(f"attribute given twice in {self.get_starttag_text()}")
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(f"</{tag}> at {self.getpos()}")
+
+    def handle_data(self, data):
+        if not {"script", "style"} & set(self.open):
+            self.text.append(data)
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+def render(folder):
+    run = RunFolder.read(folder)
+    return page.render(run, plots.draw_all(run))
+
+
+CASES = {
+    "binary": ("binary", {}),
+    "three": ("three", {}),
+    "multi": ("multi", {}),
+    "regression": ("regression", {}),
+    "unlabelled": ("binary", {"labelled": False}),
+    "untrained": ("three", {"trained": False}),
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def drawn(request, tmp_path_factory):
+    kind, settings = CASES[request.param]
+    return request.param, render(finished_run(tmp_path_factory.mktemp(request.param), kind, **settings))
+
+
+def test_the_page_is_well_formed(drawn):
+    _, source = drawn
+    parsed = Page(source)
+    assert source.startswith("<!DOCTYPE html>") and not parsed.wrong
+    ids = [attrs["id"] for _, attrs in parsed.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    controls = {attrs["id"] for tag in ("select", "input") for attrs in parsed.all(tag)}
+    assert {attrs["for"] for attrs in parsed.all("label")} == controls
+    named = {name for _, attrs in parsed.tags for name in attrs.get("aria-labelledby", "").split()}
+    targets = {attrs["href"][1:] for attrs in parsed.all("a")}
+    assert named | targets <= set(ids)
+    assert all(attrs.get("alt") for attrs in parsed.all("img"))
+    assert all(attrs.get("scope") for attrs in parsed.all("th"))
+    assert [tag for tag, _ in parsed.tags].count("h1") == 1
+    assert "Undefined" not in source and "None" not in parsed.words and "nan" not in parsed.words.split()
+
+
+def test_the_page_fetches_nothing(drawn):
+    _, source = drawn
+    for _, attrs in Page(source).tags:
+        for name in ("src", "href", "action", "srcset", "data", "poster"):
+            assert attrs.get(name, "#").startswith(("#", "data:"))
+    style = source[source.index("<style>") : source.index("</style>")]
+    assert "url(" not in style and "@import" not in style
+    assert "default-src 'none'" in source
+
+
+def test_what_a_run_does_not_have_is_not_spoken_of(drawn):
+    case, source = drawn
+    parsed, words = Page(source), Page(source).words
+    assert ("Confusion" in source) == (case in ("binary", "three", "untrained"))
+    assert ("By class" in words) == (case not in ("regression", "unlabelled"))
+    assert ("Calibration." in words) == (case not in ("regression", "unlabelled"))
+    assert ('id="mistakes"' in source) == (case != "unlabelled")
+    assert ('id="training"' in source) == (case != "untrained")
+    assert ("so there is nothing to score" in words) == (case == "unlabelled")
+    assert ("No baseline was scored" in words) == (case == "untrained")
+    assert ("off by" in words) == (case == "regression")
+    assert len(parsed.all("select")) == {"unlabelled": 0, "regression": 1}.get(case, 3)
+    assert "test: 7 predictions without labels" in words
+
+
+def test_the_policy_lets_exactly_our_script_run(drawn):
+    _, source = drawn
+    script = source[source.index("<script>") + len("<script>") : source.index("</script>")]
+    assert f"script-src '{page.script_hash(script)}'" in source
+
+
+def test_a_text_is_shown_and_never_run(tmp_path):
+    source = render(finished_run(tmp_path, "multi", skill=0.1))
+    parsed = Page(source)
+    assert len(parsed.all("script")) == 1 and all("example.com" not in str(attrs) for attrs in parsed.all("img"))
+    assert SCRIPT in parsed.words and "&lt;script&gt;" in source
+    cells = [json.loads(attrs["data-true"]) for attrs in parsed.all("tr") if "data-true" in attrs]
+    assert cells and all(isinstance(cell, list) for cell in cells)
+
+
+def test_a_long_text_is_folded_and_cut(tmp_path):
+    longest = LONG * 20
+    parsed = Page(render(finished_run(tmp_path, "binary", skill=0, texts=(longest,))))
+    assert f"({len(longest.strip()):,} characters; the rest is in errors/validation.tsv)" in parsed.words
+    assert longest[: page.SHOWN_CHARACTERS].strip() in parsed.words
+
+
+def test_only_so_many_mistakes_are_shown(tmp_path):
+    source = render(finished_run(tmp_path, "binary", rows=1500, skill=0))
+    rows = [attrs for attrs in Page(source).all("tr") if "data-split" in attrs]
+    assert len(rows) == page.MISTAKES_PER_SPLIT
+    assert "(the first 500 are shown; all are in errors/validation.tsv)" in Page(source).words
+
+
+def told(folder, value, low, high, baseline, published=None, metric="accuracy"):
+    """Return the sentences of a run whose leading score, interval, baseline and published value are these."""
+    results = json.loads((folder / "results.json").read_text())
+    results["metrics"] = [metric]
+    split = results["splits"]["validation"]
+    split["metrics"] = {metric: {"value": value, "low": low, "high": high, "n": 50}}
+    split["baselines"] = {"bag_of_words": {"how": "words", "metrics": {metric: baseline}}}
+    results["published"]["values"] = {} if published is None else {metric: published}
+    (folder / "results.json").write_text(json.dumps(results))
+    return page.sentences(RunFolder.read(folder))
+
+
+def test_nothing_is_claimed_inside_the_noise(tmp_path):
+    folder = finished_run(tmp_path, "binary")
+    above = told(folder, 0.8, 0.7, 0.9, 0.6)
+    assert above[0].startswith("It is better than the baseline “bag of words” at 0.600")
+    assert told(folder, 0.8, 0.7, 0.9, 0.95)[0].startswith("It is worse than the baseline")
+    assert told(folder, 0.8, 0.7, 0.9, 0.7)[0].startswith("On these 50 rows it cannot be told from the baseline")
+    assert told(folder, 0.8, None, None, 0.7) == ["50 rows are too few for an interval, so nothing is said about noise."]
+    assert "not of the seed" in above[-1]
+
+
+def test_of_errors_less_is_better(tmp_path):
+    folder = finished_run(tmp_path, "regression")
+    assert told(folder, 0.5, 0.4, 0.6, 2.0, metric="mse")[0].startswith("It is better")
+    assert "below the interval: this run does not reach it" in told(folder, 0.5, 0.4, 0.6, 2.0, 0.1, "mse")[1]
+
+
+def test_the_published_value_is_placed(tmp_path):
+    folder = finished_run(tmp_path, "binary")
+    assert "above the interval: this run does not reach it" in told(folder, 0.8, 0.7, 0.85, 0.6, 0.9)[1]
+    assert "within the interval" in told(folder, 0.8, 0.7, 0.9, 0.6, 0.75)[1]
+    worse = told(folder, 0.8, 0.7, 0.9, 0.6, 0.5)[1]
+    assert "this run scores better. Model, data and number of seeds may differ" in worse and "a paper, table 2" in worse
+
+
+def test_the_headline_stays_on_its_scale(tmp_path):
+    folder = finished_run(tmp_path, "binary")
+    told(folder, -0.2, -0.4, 0.1, 0.0, 0.9)
+    for bar in page.headline(RunFolder.read(folder)):
+        assert 0 <= bar.left <= 100 and all(end is None or 0 <= end <= 100 for end in (bar.low, bar.high))

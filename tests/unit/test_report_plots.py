@@ -1,0 +1,155 @@
+"""Plots of runs of every kind: which there are, and that something is on them."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from finished_runs import finished_run
+from PIL import Image
+
+from bertlab.errors import UserError
+from bertlab.report import plots
+from bertlab.report.draw import draw
+from bertlab.report.folder import RunFolder
+
+TRAINED = {"loss.png", "metrics.png", "token_lengths.png"}
+CLASSES = {"label_balance.png", "reliability_validation.png"}
+ONE_CLASS = {"confusion_validation.png", "per_batch_validation.png"}
+
+
+def pixels(image):
+    return np.asarray(Image.open(io.BytesIO(image)).convert("RGB"))
+
+
+def rewrite(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "expected"),
+    [
+        ("binary", {}, TRAINED | CLASSES | ONE_CLASS),
+        ("three", {}, TRAINED | CLASSES | ONE_CLASS),
+        ("multi", {}, TRAINED | CLASSES),
+        ("regression", {}, TRAINED | {"predicted_validation.png"}),
+        ("binary", {"labelled": False}, TRAINED),
+        ("binary", {"trained": False}, {"token_lengths.png"} | CLASSES | ONE_CLASS),
+    ],
+)
+def test_a_run_has_the_plots_it_has_facts_for(tmp_path, kind, settings, expected):
+    images = plots.draw_all(RunFolder.read(finished_run(tmp_path, kind, **settings)))
+    assert set(images) == expected
+    for name, image in images.items():
+        shown = pixels(image)
+        height, width, _ = shown.shape
+        assert 450 <= width <= 2500 and 300 <= height <= 2500, name
+        # Ink reaches neither edge (nothing is cut off), and there is a fair amount of it.
+        assert (shown[[0, -1]] == 255).all() and (shown[:, [0, -1]] == 255).all(), name
+        assert 0.005 < (shown.min(axis=2) < 200).mean() < 0.9, name
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path):
+    folder = finished_run(tmp_path, "three")
+    draw(folder)
+    first = {path.name: path.read_bytes() for path in (folder / "plots").iterdir()}
+    page, card = (folder / "report.html").read_text(), (folder / "README.md").read_text()
+    draw(folder)
+    assert {path.name: path.read_bytes() for path in (folder / "plots").iterdir()} == first
+    assert (folder / "report.html").read_text() == page and (folder / "README.md").read_text() == card
+    assert not list(folder.rglob(".*")), "a temporary file was left"
+
+
+@pytest.mark.parametrize("classes", [2, 12, 20, 40])
+def test_a_confusion_matrix_grows_with_its_classes(tmp_path, classes):
+    folder = finished_run(tmp_path, "three")
+
+    def more_classes(told):
+        told["class_names"] = [f"a class with a long name {k}" for k in range(classes)]
+        told["splits"]["validation"]["confusion"] = [[k + j for j in range(classes)] for k in range(classes)]
+
+    rewrite(folder / "results.json", more_classes)
+    figure = plots.confusion(RunFolder.read(folder), "validation")
+    (axes, _) = figure.axes
+    assert len(axes.texts) == (classes**2 if classes <= plots.NUMBERED_CLASSES else 0)
+    assert [label.get_text() for label in axes.get_xticklabels()][:1] == ["a class with a long…"]
+    size = figure.get_size_inches()
+    renderer = figure.canvas.get_renderer() if hasattr(figure.canvas, "get_renderer") else None
+    cells = [text.get_window_extent(renderer) for text in axes.texts[:2]]
+    assert size.max() <= 17 and all(cell.width > 0 for cell in cells)
+    if len(cells) == 2:
+        figure.draw_without_rendering()
+        first, second = (text.get_window_extent() for text in axes.texts[:2])
+        assert first.x1 <= second.x0, "numbers of neighbouring cells overlap"
+
+
+def test_a_class_that_never_occurs_has_no_share(tmp_path):
+    folder = finished_run(tmp_path, "binary")
+    rewrite(folder / "results.json", lambda r: r["splits"]["validation"].update(confusion=[[0, 0], [3, 4]]))
+    figure = plots.confusion(RunFolder.read(folder), "validation")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0\n–", "0\n–", "3\n43%", "4\n57%"]
+
+
+def test_values_that_are_no_numbers_are_passed_over(tmp_path):
+    folder = finished_run(tmp_path, "binary")
+    state = folder / "trainer_state.json"
+    log = [{"step": 1, "epoch": 0.5, "loss": float("nan")}, {"step": 2, "epoch": 1.0, "loss": None}]
+    state.write_text(json.dumps({"log_history": log}))
+    images = plots.draw_all(RunFolder.read(folder))
+    assert "loss.png" not in images and "metrics.png" not in images and "confusion_validation.png" in images
+
+
+def test_running_mean():
+    short, window = plots.running_mean([1.0, 2.0])
+    assert window == 1 and short.tolist() == [1.0, 2.0]
+    means, window = plots.running_mean([0.0, 3.0] * 10)
+    assert window == 3 and means[1] == 1.0 and means[2] == 2.0 and len(means) == 20
+
+
+def test_the_training_log_averages_the_loss_between_evaluations(tmp_path):
+    rows = plots.training_log(RunFolder.read(finished_run(tmp_path, "binary")))
+    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 40), (2, 80), (3, 120)]
+    assert rows[0]["loss"] == pytest.approx(np.mean([2 / (1 + step / 30) for step in range(5, 41, 5)]))
+    assert rows[0]["eval_matthews_correlation"] == 0.4 and "eval_accuracy" in rows[0]
+
+
+def test_without_evaluations_the_training_log_has_a_row_an_epoch(tmp_path):
+    folder = finished_run(tmp_path, "binary")
+    log = [{"step": step, "epoch": step / 4, "loss": float(step)} for step in range(1, 9)]
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": log}))
+    rows = plots.training_log(RunFolder.read(folder))
+    assert [(row["step"], row["loss"]) for row in rows] == [(4, 2.5), (8, 6.5)]
+
+
+@pytest.mark.parametrize("name", ["results.json", "run.json"])
+def test_a_folder_that_is_no_finished_run_is_refused(tmp_path, name):
+    folder = finished_run(tmp_path, "binary")
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=f"not a finished run: {name} is missing"):
+        RunFolder.read(folder)
+
+
+def test_a_missing_folder_and_a_broken_file_are_refused(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        RunFolder.read(tmp_path / "nothing")
+    folder = finished_run(tmp_path / "run", "binary")
+    (folder / "run.json").write_text("{")
+    with pytest.raises(UserError, match=r"run\.json cannot be read"):
+        RunFolder.read(folder)
+    (folder / "run.json").write_text("{}")
+    (folder / "results.json").write_text('{"exact_match": 1}')
+    with pytest.raises(UserError, match="not written by this program"):
+        RunFolder.read(folder)
+
+
+def test_the_report_command_draws_every_run_or_none(tmp_path, capsys):
+    from bertlab.report.command import main
+
+    runs = [finished_run(tmp_path / name, "regression") for name in ("a", "b")]
+    assert main([str(runs[0]), str(tmp_path / "nothing")]) == 2
+    assert not (runs[0] / "report.html").exists()
+    assert "no such folder" in capsys.readouterr().err
+    assert main([str(run) for run in runs]) == 0
+    assert all((run / "report.html").is_file() and (run / "plots" / "loss.png").is_file() for run in runs)
