@@ -28,8 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     if run_args.print_config:
         print(cli.print_config(arguments), end="")
         return 0
-    folder = output.folder_of(arguments)
-    checkpoint = output.check(folder, run_args)
+    folder = cli.output_dir(arguments)
+    checkpoint = output.check(folder, run_args, model_args.model_name_or_path)
     hub.go_offline_if_unreachable(None if nsp_args.from_scratch else model_args.model_name_or_path)
 
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.

@@ -69,7 +69,7 @@ def print_findings(findings: Sequence[Finding]) -> None:
 
 @dataclass(frozen=True)
 class Tokens:
-    """What tokenization of a (sampled) split shows; shares are of rows, waste is the share of tokens that is padding."""
+    """What tokenization of a (sampled) split shows: lengths in tokens, and rows the tokenizer cannot express."""
 
     rows: int
     sampled: int

@@ -92,9 +92,7 @@ class Arguments:
         return self.groups[group]
 
 
-def parse(
-    argv: Sequence[str], groups: Sequence[type], usage: str, default_recipe: str | None = None
-) -> Arguments:
+def parse(argv: Sequence[str], groups: Sequence[type], usage: str, default_recipe: str | None = None) -> Arguments:
     """Return the arguments of a script from its command line.
 
     `groups` are the script's own argument dataclasses; every TrainingArguments field is added to them.
@@ -149,6 +147,17 @@ def convert(flag: Flag, occurrence: Occurrence) -> Any:
 def print_config(arguments: Arguments) -> str:
     """Return the resolved run as a recipe that --config reads back."""
     return yaml.safe_dump(resolved(arguments), sort_keys=False, allow_unicode=True, default_flow_style=False)
+
+
+def output_dir(arguments: Arguments) -> Path:
+    """Return --output_dir, or runs/<recipe>, or runs/<name of the training file or data set>."""
+    if arguments.training.get("output_dir"):
+        return Path(arguments.training["output_dir"]).expanduser()
+    if arguments.recipe:
+        return Path("runs") / arguments.recipe
+    sources = ("train_file", "dataset_name", "validation_file", "test_file")
+    named = (getattr(group, field, None) for group in arguments.groups.values() for field in sources)
+    return Path("runs") / Path(next(filter(None, named), "run")).name.split(".")[0]
 
 
 def resolved(arguments: Arguments) -> dict[str, Any]:
@@ -333,4 +342,6 @@ def _arguments(groups: Sequence[type], values: dict[str, Any], files: list[Path]
     if not any(training.get(stage) for stage in STAGES):
         training.update({stage: True for stage in STAGES if stage not in values})
     training = {**dict.fromkeys(STAGES, False), **training}
-    return Arguments(built, training, frozenset(values), files[0].stem if files else "", list(argv))
+    arguments = Arguments(built, training, frozenset(values), files[0].stem if files else "", list(argv))
+    training["output_dir"] = str(output_dir(arguments))
+    return arguments

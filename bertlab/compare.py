@@ -174,7 +174,7 @@ def _values(run: RunFolder, column: Sequence[str], ids: dict[str, int]) -> np.nd
         if run.is_multi_label:
             chosen = np.zeros((len(column), len(ids)), dtype=np.int64)
             for row, text in enumerate(column):
-                chosen[row, [ids[name] for name in split_labels(text)]] = 1
+                chosen[row, [ids[name] for name in split_labels(text, run.class_names)]] = 1
             return chosen
         return np.asarray([ids[text] for text in column], dtype=np.int64)
     except KeyError as error:

@@ -82,6 +82,9 @@ def load_tokenizer(arguments: ModelArguments) -> "PreTrainedTokenizerBase":
             f"no tokenizer can be loaded from {name}: {str(error).splitlines()[0][:200]}",
             "Name one with --tokenizer_name.",
         ) from error
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        # transformers 5 makes up a tokenizer of the special tokens alone where a folder has none.
+        raise UserError(f"{name} has no tokenizer of its own.", "Name one with --tokenizer_name.")
     if tokenizer.pad_token_id is None:
         raise UserError(
             f"the tokenizer of {name} has no padding token, as decoder-only models have none.",

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 from bertlab.arguments import RunArguments
-from bertlab.cli import Arguments
 from bertlab.console import notice
 from bertlab.errors import UserError
 
@@ -24,19 +23,10 @@ CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 FINISHED = "run.json"
 
 
-def folder_of(arguments: Arguments) -> Path:
-    """Return --output_dir, or runs/<recipe>, or runs/<name of the training file or data set>."""
-    if arguments.training.get("output_dir"):
-        return Path(arguments.training["output_dir"]).expanduser()
-    if arguments.recipe:
-        return Path("runs") / arguments.recipe
-    sources = ("train_file", "dataset_name", "validation_file", "test_file")
-    named = (getattr(group, field, None) for group in arguments.groups.values() for field in sources)
-    return Path("runs") / Path(next(filter(None, named), "run")).name.split(".")[0]
-
-
-def check(folder: Path, run: RunArguments) -> Path | None:
+def check(folder: Path, run: RunArguments, model: str | None = None) -> Path | None:
     """Return the checkpoint to continue from, or None to start anew; nothing is touched.
+
+    `model` is --model_name_or_path: a run may not delete what it is to start from.
 
     Raises:
         UserError: the folder has content and nobody said what to do with it, what would be deleted is no earlier
@@ -51,6 +41,10 @@ def check(folder: Path, run: RunArguments) -> Path | None:
         raise UserError(
             f"--output_dir {folder} is not empty ({', '.join(content[:4])}{' …' if len(content) > 4 else ''}).",
             "Continue it with --resume auto, replace it with --overwrite_output_dir, or name another folder.",
+        )
+    if content and model is not None and Path(model).resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"--overwrite_output_dir would delete the model of this run, {model}.", "Name another folder."
         )
     foreign = [] if _is_run(folder) else [name for name in content if name in ARTEFACTS]
     if foreign:

@@ -94,8 +94,14 @@ def header(path: Path) -> str:
 
 def _load_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.yaml")]) if path.parent.is_dir() else ""
-        raise UserError(f"--config {path}: no such file.", near)
+        beside = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        named = [name for name in recipe_names() if name.split("/")[-1] == path.stem]
+        hint = (
+            f"The recipe of that name is {CONFIGS.name}/{named[0]}.yaml."
+            if named
+            else did_you_mean(path.name, beside)
+        )
+        raise UserError(f"--config {path}: no such file.", hint)
     try:
         with path.open(encoding="utf-8") as stream:
             recipe = yaml.load(stream, Loader=_TextLoader)

@@ -20,7 +20,7 @@ from transformers import (
     set_seed,
 )
 
-from bertlab import evaluation, output, precision
+from bertlab import evaluation, precision
 from bertlab.arguments import RunArguments
 from bertlab.cli import Arguments
 from bertlab.console import notice
@@ -195,7 +195,6 @@ def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
     run, values = arguments[RunArguments], dict(arguments.training)
     has_selection, lead = data.selection is not None, data.metrics[0]
     values.pop("resume_from_checkpoint", None)
-    values["output_dir"] = str(output.folder_of(arguments))
     cpu = bool(values.get("use_cpu")) or not precision.has_accelerator()
     values["use_cpu"] = cpu
     use_all_threads(cpu)

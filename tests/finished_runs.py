@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bertlab.evaluation import SplitResult, predict
-from bertlab.labels import MULTI, NO_LABEL, REGRESSION, SINGLE, LabelSpace
+from bertlab.labels import MULTI, REGRESSION, SINGLE, LabelSpace
 from bertlab.report import errors, facts, predictions
 from bertlab.report.files import write_json
 
@@ -49,19 +49,26 @@ def finished_run(
     space, names = SPACES[kind], METRICS[kind]
     truth = _truth(space, rows)
     logits = _logits(space, truth, skill, np.random.default_rng(100 + seed))
-    unknown = np.full(7, NO_LABEL)
     results = [
-        SplitResult("validation", "eval", logits, predict(space, logits), truth if labelled else None, {"loss": 0.61}),
-        SplitResult("test", "test", logits[:7], predict(space, logits[:7]), None if labelled else unknown[:0], {}),
+        SplitResult(
+            "validation", "eval", logits, predict(space, logits), truth if labelled else None, {"loss": 0.61}
+        ),
+        SplitResult("test", "test", logits[:7], predict(space, logits[:7]), None, {}),
     ]
-    results[1] = SplitResult("test", "test", logits[:7], predict(space, logits[:7]), None, {})
     fitted = facts.Fitted(0.8, None, 50) if trained and space.kind != REGRESSION else facts.Fitted()
     words = [text for text, _ in zip(itertools.cycle([*texts, "A plain row."]), range(rows), strict=False)]
-    columns = {"idx": range(rows), "text": words, "length": [9] * rows, "full_length": [9 + row for row in range(rows)]}
+    columns = {
+        "idx": range(rows),
+        "text": words,
+        "length": [9] * rows,
+        "full_length": [9 + row for row in range(rows)],
+    }
     controls = {}
     if trained and labelled:
         simple = _simplest(space, truth)
-        controls = {"majority" if space.kind != REGRESSION else "mean": ({"validation": simple}, "the simplest guess")}
+        controls = {
+            "majority" if space.kind != REGRESSION else "mean": ({"validation": simple}, "the simplest guess")
+        }
     splits = {}
     for result in results:
         told = facts.split_facts(result, space, names, fitted, controls, _sources(result), 32)
@@ -130,18 +137,17 @@ def _results(space: LabelSpace, names: Sequence[str], fitted: facts.Fitted, spli
 
 def _run(space: LabelSpace, truth: np.ndarray | None, trained: bool, configuration: dict[str, Any]) -> dict[str, Any]:
     rows = 120 if truth is None else len(truth)
+    length = {"p50": 9, "p95": 20, "p99": 30, "longest": 40}
     split = {
         "rows": rows,
         "labelled": 0 if truth is None else rows,
         "balance": dict.fromkeys(space.class_names, 40) if truth is not None else {},
-        "token_length": {"p50": 9, "p95": 20, "p99": 30, "longest": 40},
+        "token_length": {**length, "histogram": {"edges": [0, 10, 20, 40], "counts": [60, 40, 20]}},
         "truncated_share": 0.125,
         "from": "reviews.csv",
         "fingerprint": "0123456789abcdef",
         "dropped": 0,
     }
-    histogram = {"edges": [0, 10, 20, 40], "counts": [60, 40, 20]}
-    split["token_length"] = {**split["token_length"], "histogram": histogram}  # type: ignore[dict-item]
     return {
         "command": ["run_classification.py", "--task", "example"],
         "recipe": "example",

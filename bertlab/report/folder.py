@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 
 from bertlab.errors import UserError
 from bertlab.labels import MULTI, REGRESSION
+from bertlab.report.errors import FORMULA
 from bertlab.report.predictions import LABEL_SEPARATOR
 
 PROBABILITY = "probability_"
@@ -178,9 +179,17 @@ class RunFolder:
         return Predictions(idx, labels, said, np.asarray(chances).reshape(len(rows), width))
 
 
-def split_labels(text: str) -> list[str]:
-    """Return the class names in a cell of a row that can have several."""
-    return [name for name in text.split(LABEL_SEPARATOR) if name]
+def split_labels(text: str, class_names: Sequence[str]) -> list[str]:
+    """Return the class names in a cell of a row that can have several, written in the order of `class_names`.
+
+    Names that hold the separator themselves are found whole; what is no class is returned as it stands.
+    """
+    found, rest = [], text
+    for name in class_names:
+        if rest == name or rest.startswith(name + LABEL_SEPARATOR):
+            found.append(name)
+            rest = rest[len(name) + len(LABEL_SEPARATOR) :]
+    return [*found, rest] if rest else found
 
 
 def _trained(run: dict[str, Any]) -> bool:
@@ -205,16 +214,21 @@ def _mistakes(path: Path, split: str) -> Iterator[Mistake]:
             yield Mistake(
                 split=split,
                 idx=row["idx"],
-                label=row["label"],
-                prediction=row["prediction"],
+                label=_as_written(row["label"]),
+                prediction=_as_written(row["prediction"]),
                 confidence=float(row["confidence"]),
                 tokens=int(row["tokens"]),
                 truncated=row["truncated"] == "yes",
-                text=row["text"],
-                text_pair=row["text_pair"],
+                text=_as_written(row["text"]),
+                text_pair=_as_written(row["text_pair"]),
             )
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path} cannot be read: {error}.", "The run is not whole; train it again.") from error
+
+
+def _as_written(cell: str) -> str:
+    """Return a cell without the apostrophe that keeps a spreadsheet from running it."""
+    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(FORMULA) else cell
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:

@@ -136,7 +136,8 @@ def mistake_rows(folder: RunFolder) -> list[tuple[Mistake, list[str], list[str]]
     """Return the mistakes the page shows, each with its true and its predicted classes."""
     shown = [mistake for rows in folder.mistakes.values() for mistake in rows[:MISTAKES_PER_SPLIT]]
     if folder.is_multi_label:
-        return [(one, split_labels(one.label), split_labels(one.prediction)) for one in shown]
+        names = folder.class_names
+        return [(one, split_labels(one.label, names), split_labels(one.prediction, names)) for one in shown]
     return [(one, [one.label], [one.prediction]) for one in shown]
 
 

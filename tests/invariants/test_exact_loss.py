@@ -22,7 +22,7 @@ from running import (
 from torch.nn import functional
 
 from bertlab.labels import MULTI, NO_LABEL, REGRESSION, SINGLE
-from bertlab.training import ExactLoss, balanced_weights
+from bertlab.training import EncoderTrainer, ExactLoss, balanced_weights, known
 
 SETTINGS = {
     "num_train_epochs": 2,
@@ -191,3 +191,27 @@ def test_a_16_bit_checkpoint_is_trained_in_32_bits(still_model, sentences, tmp_p
     folder = tmp_path / "run"
     assert classify(folder, model_name_or_path=half, train_file=sentences["train_file"], max_steps=1) == 0
     assert {value.dtype for value in weights_of(folder).values()} == {torch.float32}
+
+
+LABELS = {SINGLE: torch.zeros(8, dtype=torch.int64), REGRESSION: torch.zeros(8), MULTI: torch.zeros(8, 3)}
+
+
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+@pytest.mark.parametrize(
+    ("process", "remainder", "at_the_end", "counted"),
+    [(0, 9, True, 8), (1, 9, True, 1), (0, 6, True, 6), (1, 6, True, 0), (1, 0, True, 8), (1, 6, False, 8)],
+)
+def test_rows_that_accelerate_repeats_to_fill_a_last_batch_do_not_count(
+    labels: torch.Tensor, process: int, remainder: int, at_the_end: bool, counted: int
+):
+    loader = SimpleNamespace(end_of_dataloader=at_the_end, remainder=remainder)
+    trainer = SimpleNamespace(
+        accelerator=SimpleNamespace(gradient_state=loader),
+        args=SimpleNamespace(world_size=2, process_index=process),
+    )
+    batch = {"input_ids": torch.ones(8, 5), "labels": labels}
+    cut = EncoderTrainer._without_repeats(trainer, batch)
+    assert known(cut["labels"]).flatten().sum() == counted * labels[0].numel()
+    assert known(cut["labels"][:counted]).all()
+    assert cut["input_ids"].shape == (8, 5)
+    assert known(labels).all(), "the batch itself is left as it was"

@@ -54,7 +54,7 @@ def contents(folder: Path) -> set[str]:
 def test_the_folder_follows_the_flags(argv, folder, monkeypatch):
     monkeypatch.chdir(Path(__file__).resolve().parents[2])
     arguments = cli.parse(argv, (DataArguments, ModelArguments, RunArguments), "usage")
-    assert output.folder_of(arguments) == Path(folder)
+    assert cli.output_dir(arguments) == Path(folder)
 
 
 @pytest.mark.parametrize("resume", ["never", "auto"])

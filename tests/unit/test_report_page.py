@@ -135,7 +135,7 @@ def test_only_so_many_mistakes_are_shown(tmp_path):
     source = render(finished_run(tmp_path, "binary", rows=1500, skill=0))
     rows = [attrs for attrs in Page(source).all("tr") if "data-split" in attrs]
     assert len(rows) == page.MISTAKES_PER_SPLIT
-    assert "(the first 500 are shown; all are in errors/validation.tsv)" in Page(source).words
+    assert "(the first 500 are shown; all are in <code>errors/validation.tsv</code>)" in source
 
 
 def told(folder, value, low, high, baseline, published=None, metric="accuracy"):
@@ -156,7 +156,9 @@ def test_nothing_is_claimed_inside_the_noise(tmp_path):
     assert above[0].startswith("It is better than the baseline “bag of words” at 0.600")
     assert told(folder, 0.8, 0.7, 0.9, 0.95)[0].startswith("It is worse than the baseline")
     assert told(folder, 0.8, 0.7, 0.9, 0.7)[0].startswith("On these 50 rows it cannot be told from the baseline")
-    assert told(folder, 0.8, None, None, 0.7) == ["50 rows are too few for an interval, so nothing is said about noise."]
+    assert told(folder, 0.8, None, None, 0.7) == [
+        "50 rows are too few for an interval, so nothing is said about noise."
+    ]
     assert "not of the seed" in above[-1]
 
 
@@ -171,7 +173,9 @@ def test_the_published_value_is_placed(tmp_path):
     assert "above the interval: this run does not reach it" in told(folder, 0.8, 0.7, 0.85, 0.6, 0.9)[1]
     assert "within the interval" in told(folder, 0.8, 0.7, 0.9, 0.6, 0.75)[1]
     worse = told(folder, 0.8, 0.7, 0.9, 0.6, 0.5)[1]
-    assert "this run scores better. Model, data and number of seeds may differ" in worse and "a paper, table 2" in worse
+    assert (
+        "this run scores better. Model, data and number of seeds may differ" in worse and "a paper, table 2" in worse
+    )
 
 
 def test_the_headline_stays_on_its_scale(tmp_path):

@@ -1,0 +1,169 @@
+"""report.html in a real Chromium: filters and sorting work, nothing is fetched, nothing is wider than a phone."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from finished_runs import SCRIPT, finished_run
+
+from bertlab.report import page
+from bertlab.report.draw import draw
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install selenium")
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium and chromedriver on the PATH")
+
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folders = {}
+    for kind in ("three", "multi", "regression"):
+        folders[kind] = finished_run(tmp_path_factory.mktemp(kind), kind, skill=0.8)
+        draw(folders[kind])
+    return folders
+
+
+def show(browser, folder: Path, width=1440, dark=False):
+    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    browser.get((folder / "report.html").as_uri())
+    assert browser.title == f"{folder.name}: report"
+
+
+def shown(browser):
+    return [row for row in browser.find_elements(By.CSS_SELECTOR, "#mistake-table tbody tr") if row.is_displayed()]
+
+
+def column(browser, place):
+    script = (
+        "return [...document.querySelectorAll('#mistake-table tbody tr')].map(r => r.cells[arguments[0]].textContent)"
+    )
+    return browser.execute_script(script, place)
+
+
+def type_into(browser, text):
+    field = browser.find_element(By.ID, "filter-text")
+    field.clear()
+    field.send_keys(text)
+
+
+@pytest.mark.parametrize("kind", ["three", "multi", "regression"])
+def test_no_errors_and_nothing_is_fetched(browser, runs, kind):
+    browser.get_log("browser"), browser.get_log("performance")
+    show(browser, runs[kind])
+    assert browser.get_log("browser") == []
+    requests = [
+        entry["message"] for entry in browser.get_log("performance") if 'requestWillBeSent"' in entry["message"]
+    ]
+    assert requests and not [message for message in requests if '"url":"http' in message]
+    assert all(browser.execute_script("return [...document.images].map(i => i.complete && i.naturalWidth > 300)"))
+
+
+def test_the_filters_filter(browser, runs):
+    show(browser, runs["three"])
+    everything = len(shown(browser))
+    assert browser.find_element(By.ID, "shown").text == f"{everything} of {everything} mistakes"
+    Select(browser.find_element(By.ID, "filter-true")).select_by_visible_text("neutral")
+    some = shown(browser)
+    assert 0 < len(some) < everything
+    assert all(row.find_elements(By.TAG_NAME, "td")[2].text == "neutral" for row in some)
+    Select(browser.find_element(By.ID, "filter-predicted")).select_by_visible_text("negative")
+    fewer = shown(browser)
+    assert 0 < len(fewer) < len(some)
+    assert browser.find_element(By.ID, "shown").text == f"{len(fewer)} of {everything} mistakes"
+    browser.find_element(By.ID, "filter-reset").click()
+    WebDriverWait(browser, 5).until(lambda _: len(shown(browser)) == everything)
+    type_into(browser, "OWNED")
+    with_script = shown(browser)
+    assert 0 < len(with_script) < everything and all(SCRIPT in row.text for row in with_script)
+    type_into(browser, "there is no such text")
+    assert shown(browser) == []
+    Select(browser.find_element(By.ID, "filter-split")).select_by_visible_text("validation")
+    type_into(browser, " ")
+    assert len(shown(browser)) == everything
+
+
+def test_a_row_of_several_labels_is_found_by_each(browser, runs):
+    show(browser, runs["multi"])
+    Select(browser.find_element(By.ID, "filter-true")).select_by_visible_text("$5 | <b>")
+    cells = [row.find_elements(By.TAG_NAME, "td")[2].text for row in shown(browser)]
+    assert cells and all("$5 | <b>" in cell for cell in cells)
+
+
+@pytest.mark.parametrize(("header", "place"), [("confidence", 4), ("tokens", 5), ("row", 1)])
+def test_the_headers_sort_numbers_by_keyboard(browser, runs, header, place):
+    show(browser, runs["three"])
+    button = browser.find_element(By.XPATH, f"//th/button[normalize-space()='{header}']")
+    before = button.find_element(By.XPATH, "..").get_attribute("aria-sort")
+    directions = []
+    for _ in range(2):
+        browser.execute_script("arguments[0].focus()", button)
+        button.send_keys(Keys.ENTER)
+        values = [float(text.rstrip("✂")) for text in column(browser, place)]
+        directions.append(button.find_element(By.XPATH, "..").get_attribute("aria-sort"))
+        assert values == sorted(values, reverse=directions[-1] == "descending")
+    assert sorted(directions) == ["ascending", "descending"] and directions[0] != before
+    marked = browser.find_elements(By.CSS_SELECTOR, "th[aria-sort=ascending], th[aria-sort=descending]")
+    assert len(marked) == 1
+
+
+def test_names_sort_by_alphabet_and_every_control_is_reached_by_tab(browser, runs):
+    show(browser, runs["three"])
+    browser.find_element(By.XPATH, "//th/button[normalize-space()='true']").click()
+    names = column(browser, 2)
+    assert names == sorted(names) and len(set(names)) == 3
+    reached = set()
+    for _ in range(60):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        reached.add(browser.switch_to.active_element.get_attribute("id"))
+    assert {"filter-split", "filter-true", "filter-predicted", "filter-text", "filter-reset"} <= reached
+
+
+def test_a_long_text_opens(browser, runs):
+    show(browser, runs["three"])
+    details = browser.find_element(By.CSS_SELECTOR, "#mistake-table details")
+    closed = details.size["height"]
+    details.find_element(By.TAG_NAME, "summary").click()
+    assert details.size["height"] > closed and page.SHOWN_CHARACTERS < len(details.text)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("kind", ["three", "regression"])
+def test_the_page_is_as_wide_as_the_screen(browser, runs, kind, width, dark):
+    show(browser, runs[kind], width, dark)
+    assert browser.execute_script("return document.documentElement.scrollWidth") == width
+    wide = """return [...document.querySelectorAll('main > *, header, img')].filter(e => e.getBoundingClientRect().right
+              > innerWidth + 0.5 && !e.closest('.scroll')).length"""
+    assert browser.execute_script(wide) == 0
+    ink, paper = browser.execute_script(
+        "const s = getComputedStyle(document.body); return [s.color, s.backgroundColor]"
+    )
+    light = [sum(map(int, colour.strip("rgba()").split(",")[:3])) for colour in (ink, paper)]
+    assert (light[0] > light[1] + 400) if dark else (light[1] > light[0] + 400)
+    white = "return [...document.images].every(i => getComputedStyle(i).backgroundColor === 'rgb(255, 255, 255)')"
+    assert browser.execute_script(white)
