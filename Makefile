@@ -7,6 +7,7 @@ BIN = $(VENV)/bin
 
 demo: $(VENV)/.runtime
 	$(BIN)/accelerate launch run_classification.py --config configs/demo/cola.yaml --overwrite_output_dir
+	$(BIN)/python run_nsp.py --config configs/demo/nsp.yaml --overwrite_output_dir
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
