@@ -116,11 +116,7 @@ def build_classifier(
     _describe_labels(config, space)
     _set_head_dropout(config, arguments.classifier_dropout)
     model, _ = load_weights(AutoModelForSequenceClassification, arguments, config)
-    rows = cast(int, model.get_input_embeddings().num_embeddings)
-    if len(tokenizer) > rows:
-        raise UserError(
-            f"the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}.", "Name the right --tokenizer_name."
-        )
+    check_embeddings(model, tokenizer)
     if arguments.freeze_encoder:
         freeze_encoder(model)
     return model
@@ -171,6 +167,19 @@ def load_weights(
     if broken is not None:
         raise UserError(f"{name}: the weights of {broken} are not all finite numbers.", "The checkpoint is damaged.")
     return model, new
+
+
+def check_embeddings(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Refuse a tokenizer with more tokens than the model embeds.
+
+    Raises:
+        UserError: some of its ids would stand for nothing.
+    """
+    rows = cast(int, model.get_input_embeddings().num_embeddings)
+    if len(tokenizer) > rows:
+        raise UserError(
+            f"the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}.", "Name the right --tokenizer_name."
+        )
 
 
 def freeze_encoder(model: "PreTrainedModel") -> None:

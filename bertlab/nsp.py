@@ -61,7 +61,7 @@ def read(arguments: NspArguments, cache_dir: str | None) -> Text:
             unit, splitter, language, encoding = settings
             found = sentences.write_sentences(files, unit, splitter, language, encoding, path)
     documents = pairs.count_documents(found)
-    say(f"{len(files)} file{'s' * (len(files) > 1)}, {documents:,} documents, {len(found):,} sentences")
+    say(f"{_count(len(files), 'file')}, {_count(documents, 'document')}, {len(found):,} sentences")
     return Text(found, files, key, folder)
 
 
@@ -139,6 +139,10 @@ def _split(text: Text, arguments: NspArguments, name: str, documents: np.ndarray
         return found
     kinds = [pairs.NEGATIVE_KINDS[code] for code in found["negative_kind"][:]]
     return found.add_column("source", kinds).add_column("idx", np.arange(len(found)))
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'s' * (number != 1)}"
 
 
 def _open(path: Path) -> "Dataset":

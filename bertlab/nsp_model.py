@@ -18,6 +18,11 @@ AUTO_CLASSES = {
     "mlm": ("AutoModelForMaskedLM", "MODEL_FOR_MASKED_LM_MAPPING"),
     "nsp+mlm": ("AutoModelForPreTraining", "MODEL_FOR_PRETRAINING_MAPPING"),
 }
+# What --model_config may change; the vocabulary's size is the tokenizer's.
+SETTINGS = (
+    *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings"),
+    *("hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range", "layer_norm_eps"),
+)
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -25,7 +30,8 @@ def check(nsp: NspArguments, model: ModelArguments) -> None:
     """Refuse settings that contradict each other, before any text is read.
 
     Raises:
-        UserError: scratch-only settings without --from_scratch, or no model and no --from_scratch.
+        UserError: scratch-only settings without --from_scratch, no model and no --from_scratch, nothing to freeze, or
+            whole words to mask where none is masked.
     """
     for flag in ("model_config", "train_tokenizer"):
         if getattr(nsp, flag) and not nsp.from_scratch:
@@ -36,6 +42,10 @@ def check(nsp: NspArguments, model: ModelArguments) -> None:
         )
     if nsp.from_scratch and not nsp.train_tokenizer and not (model.tokenizer_name or model.model_name_or_path):
         raise UserError("--from_scratch needs a tokenizer.", "Pass --train_tokenizer 8000, or --tokenizer_name.")
+    if nsp.from_scratch and model.freeze_encoder:
+        raise UserError("--freeze_encoder: with --from_scratch the encoder knows nothing yet.", "Leave one out.")
+    if nsp.whole_word_masking and nsp.objective == "nsp":
+        raise UserError("--whole_word_masking: --objective nsp masks no words.", "Add --objective nsp+mlm or mlm.")
 
 
 def train_tokenizer(sentences: Iterable[list[str]], vocabulary: int, total: int) -> "PreTrainedTokenizerBase":
@@ -47,7 +57,9 @@ def train_tokenizer(sentences: Iterable[list[str]], vocabulary: int, total: int)
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=list(SPECIAL_TOKENS))
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocabulary, special_tokens=list(SPECIAL_TOKENS), show_progress=False
+    )
     tokenizer.train_from_iterator(sentences, trainer, length=total)
     ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -55,7 +67,7 @@ def train_tokenizer(sentences: Iterable[list[str]], vocabulary: int, total: int)
     )
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=512, **dict(zip(names, SPECIAL_TOKENS, strict=True))
+        tokenizer_object=tokenizer, **dict(zip(names, SPECIAL_TOKENS, strict=True))
     )
 
 
@@ -67,27 +79,39 @@ def scratch_config(nsp: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> "
     """
     from transformers import BertConfig
 
-    defaults = BertConfig().to_dict()
     values: dict[str, Any] = {}
     for name, text in nsp.model_config.items():
-        if name not in defaults or isinstance(defaults[name], (dict, list)):
-            raise UserError(f"--model_config: BERT has no setting {name!r}.", did_you_mean(name, defaults))
-        try:
-            values[name] = type(defaults[name])(text) if isinstance(defaults[name], (int, float)) else text
-        except ValueError:
-            raise UserError(
-                f"--model_config {name}={text}: not a number.", f"BERT-base has {defaults[name]}."
-            ) from None
-    try:
-        config = BertConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **values)
-    except Exception as error:  # validation errors of several types
-        raise UserError(f"--model_config: {str(error).splitlines()[0]}", "Check the values.") from error
+        if name not in SETTINGS:
+            raise UserError(f"--model_config: BERT has no setting {name!r}.", did_you_mean(name, SETTINGS))
+        values[name] = _setting(name, text, getattr(BertConfig(), name))
+    config = BertConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **values)
     if config.hidden_size % config.num_attention_heads:
         raise UserError(
             f"--model_config: {config.num_attention_heads} heads cannot share hidden_size {config.hidden_size}.",
             "It must be a multiple of num_attention_heads.",
         )
     return config
+
+
+def _setting(name: str, text: str, default: Any) -> Any:
+    """Return what a word of --model_config says, of the kind of BERT-base's value."""
+    from transformers.activations import ACT2FN
+
+    if isinstance(default, str):
+        if text not in ACT2FN:
+            raise UserError(f"--model_config {name}={text}: no such activation.", did_you_mean(text, ACT2FN))
+        return text
+    whole = isinstance(default, int)
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        kind = "whole number" if whole else "number"
+        raise UserError(f"--model_config {name}={text}: not a {kind}.", f"BERT-base has {default}.") from None
+    if whole and value < 1:
+        raise UserError(f"--model_config {name}={text}: below 1.", f"BERT-base has {default}.")
+    if not whole and not 0 <= value < 1:
+        raise UserError(f"--model_config {name}={text}: not from 0 to below 1.", f"BERT-base has {default}.")
+    return value
 
 
 def tokenizer_and_config(
@@ -104,6 +128,8 @@ def tokenizer_and_config(
     else:
         tokenizer = modeling.load_tokenizer(arguments)
     config = scratch_config(nsp, tokenizer) if nsp.from_scratch else modeling.load_config(arguments)
+    if nsp.train_tokenizer:
+        tokenizer.model_max_length = config.max_position_embeddings
     return tokenizer, config
 
 
@@ -113,7 +139,8 @@ def build(
     """Return the model of an objective, and whether it brings a pretrained next-sentence head and pooler.
 
     Raises:
-        UserError: this kind of model has no such head, has no mask token, or its weights cannot be loaded.
+        UserError: this kind of model has no such head, its tokenizer no mask token, no marked pieces of words or too
+            many tokens, or its weights cannot be loaded.
     """
     import transformers
 
@@ -125,12 +152,18 @@ def build(
         )
     if "mlm" in nsp.objective and tokenizer.mask_token_id is None:
         raise UserError(f"--objective {nsp.objective}: the tokenizer has no mask token.", "Use --objective nsp.")
+    if nsp.whole_word_masking and not any(token.startswith("##") for token in tokenizer.get_vocab()):
+        raise UserError(
+            "--whole_word_masking: this tokenizer does not mark the pieces of a word with ##, as BERT's does.",
+            "Leave it out.",
+        )
     if "nsp" in nsp.objective:
         config.id2label = dict(enumerate(CLASS_NAMES))
         config.label2id = {label: index for index, label in enumerate(CLASS_NAMES)}
     if nsp.from_scratch:
         return getattr(transformers, name).from_config(config), False
     model, new = modeling.load_weights(getattr(transformers, name), arguments, config)
+    modeling.check_embeddings(model, tokenizer)
     pretrained = not any("seq_relationship" in key or "pooler" in key for key in new)
     if "nsp" in nsp.objective and not pretrained:
         notice(

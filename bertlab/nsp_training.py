@@ -51,11 +51,13 @@ def build_trainer(
             compute_metrics=training.metrics_during_training(data.space, data.metrics),
             **common,
         )
+    if common["train_dataset"] is not None:
+        common["train_dataset"] = pretraining.with_mask_rows(common["train_dataset"])
     mask = pretraining.TokenMasker(tokenizer, nsp.mlm_probability, nsp.whole_word_masking)
     args.label_names, args.remove_unused_columns = ["labels"], False
     return pretraining.PretrainingTrainer(
         eval_dataset=None if watched is None else pretraining.with_mask_seeds(watched, nsp.split_seed),
-        data_collator=pretraining.MaskingCollator(pad, mask, "nsp" in nsp.objective),
+        data_collator=pretraining.MaskingCollator(pad, mask, "nsp" in nsp.objective, args.seed),
         compute_loss_func=pretraining.PretrainingLoss(),
         compute_metrics=_pretraining_metrics(nsp, data),
         **common,

@@ -44,6 +44,7 @@ class Predictor:
     clean: tuple[str, ...]
     temperature: float
     thresholds: tuple[float, ...]
+    trained_in: str | None
 
     def probabilities(self, rows: Sequence[Row]) -> np.ndarray:
         """Return calibrated probabilities (rows, classes) of texts or pairs, or scores (rows, 1), in their order."""
@@ -56,7 +57,7 @@ class Predictor:
         collate = PaddingCollator(self.tokenizer)
         logits = np.zeros((len(rows), max(1, len(self.class_names))), dtype=np.float64)
         device = next(self.model.parameters()).device
-        with torch.inference_mode(), _autocast(device):
+        with torch.inference_mode(), _autocast(device, self.trained_in):
             for batch in token_batches([len(row["input_ids"]) for row in encoded]):
                 inputs = collate([encoded[row] for row in batch])
                 output = self.model(**{name: tensor.to(device) for name, tensor in inputs.items()})
@@ -103,12 +104,12 @@ def load(name: str, options: argparse.Namespace) -> Predictor:
         UserError: the model cannot be loaded, is not a classifier, or has too few positions.
     """
     hub.go_offline_if_unreachable(name)
-    from bertlab import encoding  # imports datasets, which reads HF_HUB_OFFLINE once
-
     arguments = ModelArguments(model_name_or_path=name, model_revision=options.revision, token=options.token)
     config = modeling.load_config(arguments)
     tokenizer = modeling.load_tokenizer(arguments)
     if options.max_seq_length is not None:
+        from bertlab import encoding  # imports datasets, which takes a second that most calls can save
+
         encoding.check_max_length(options.max_seq_length, tokenizer, config)
     model, _ = modeling.load_weights(_auto_class(config, name), arguments, config)
     model.eval().to(_device())
@@ -123,10 +124,11 @@ def load(name: str, options: argparse.Namespace) -> Predictor:
         tokenizer=tokenizer,
         class_names=names,
         kind=kind,
-        max_length=options.max_seq_length or told.get("max_seq_length") or longest,
-        clean=tuple(told.get("clean", ())),
-        temperature=told.get("temperature") or 1.0,
-        thresholds=tuple(told.get("thresholds") or ()),
+        max_length=options.max_seq_length or told["max_seq_length"] or longest,
+        clean=tuple(told["clean"] or ()),
+        temperature=told["temperature"] or 1.0,
+        thresholds=tuple(told["thresholds"] or ()),
+        trained_in=told["precision"],
     )
 
 
@@ -279,15 +281,17 @@ def _table_rows(path: Path, options: argparse.Namespace) -> Iterator[Row]:
 
 
 def _told(folder: Path) -> dict[str, Any]:
-    """Return what a run's folder says beyond the model: longest input, cleaning, temperature, thresholds."""
-    told: dict[str, Any] = {}
-    for name, keys in (("run.json", ("max_seq_length", "clean")), ("results.json", ("temperature", "thresholds"))):
-        path = folder / name
-        if path.is_file():
-            content = json.loads(path.read_text(encoding="utf-8"))
-            content = content.get("configuration", content)
-            told.update({key: content[key] for key in keys if content.get(key) is not None})
+    """Return what a run's folder says beyond the model: longest input, cleaning, precision, temperature, thresholds."""
+    run, results = (_read_json(folder / name) for name in ("run.json", "results.json"))
+    configuration = run.get("configuration", {})
+    told = {name: configuration.get(name) for name in ("max_seq_length", "clean")}
+    told["precision"] = run.get("plan", {}).get("precision")
+    told.update({name: results.get(name) for name in ("temperature", "thresholds")})
     return told
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _auto_class(config: Any, name: str) -> Any:
@@ -316,12 +320,13 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _autocast(device: "torch.device") -> Any:
+def _autocast(device: "torch.device", trained_in: str | None) -> Any:
+    """Return autocast in this machine's 16-bit format, unless there is none or the model was trained without."""
     import torch
 
     from bertlab import precision
 
     name, _ = precision.automatic(cpu=device.type == "cpu")
-    if name == "fp32":
+    if "fp32" in (name, trained_in):
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16 if name == "bf16" else torch.float16)

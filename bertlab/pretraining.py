@@ -4,11 +4,13 @@ Labels are one tensor of shape (rows, 1 + tokens): column 0 is the next-sentence
 count), the others are the ids to restore (NO_LABEL where nothing was masked).
 """
 
+import multiprocessing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.nn import functional
+from transformers import TrainerCallback
 
 from bertlab.labels import NO_LABEL
 from bertlab.padding import PaddingCollator
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 # Of the chosen tokens: replaced by [MASK], by a random token, left as they are (Devlin et al. 2019, section 3.1).
 MASK_SHARE, RANDOM_SHARE = 0.8, 0.1
+# Seeds of different rows differ up to this many rows.
+SEED_STRIDE = 1_000_003
 # Columns of what row_statistics returns.
 NSP_LOGITS, MASKED, RESTORED, NEGATIVE_LOG_LIKELIHOOD = slice(0, 2), 2, 3, 4
 
@@ -65,34 +69,46 @@ class TokenMasker:
 
 
 class MaskingCollator:
-    """Pads rows and hides some of their tokens: anew in every batch, or always the same by row for evaluation."""
+    """Pads rows and hides some of their tokens, each row by a seed of its own.
 
-    def __init__(self, pad: PaddingCollator, mask: TokenMasker, next_sentences: bool) -> None:
+    So neither its neighbours nor the cut of a batch nor a resumed run changes what is hidden. A row with `mask_seed`
+    is always hidden the same way, for evaluation; one with `mask_row`, its number, anew in every epoch.
+    """
+
+    def __init__(self, pad: PaddingCollator, mask: TokenMasker, next_sentences: bool, seed: int = 0) -> None:
         self.pad = pad
         self.mask = mask
         self.next_sentences = next_sentences
         self.pad_to = pad.pad_to
+        self.seed = seed
+        # Shared, so that worker processes that outlive an epoch see the next one.
+        self.epoch = multiprocessing.Value("q", 0, lock=False)
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         batch = self.pad(rows)
         nsp = batch.pop("labels") if self.next_sentences else torch.full((len(rows),), NO_LABEL)
-        if "mask_seed" in rows[0]:
-            batch["input_ids"], restore = self._fixed(batch["input_ids"], rows)
-        else:
-            batch["input_ids"], restore = self.mask(batch["input_ids"])
-        batch.pop("mask_seed", None)
+        batch["input_ids"], restore = self._hide(batch["input_ids"], rows)
         batch["labels"] = torch.cat([nsp.unsqueeze(1), restore], dim=1)
         return batch
 
-    def _fixed(self, input_ids: torch.Tensor, rows: list[dict[str, Any]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mask every row by a seed of its own, over its own tokens, so that its neighbours change nothing."""
+    def set_epoch(self, epoch: int) -> None:
+        """Hide other tokens of the training rows from now on."""
+        self.epoch.value = epoch
+
+    def _hide(self, input_ids: torch.Tensor, rows: list[dict[str, Any]]) -> tuple[torch.Tensor, torch.Tensor]:
         hidden, restore = input_ids.clone(), torch.full_like(input_ids, NO_LABEL)
         for index, row in enumerate(rows):
             width = len(row["input_ids"])
-            generator = torch.Generator().manual_seed(int(row["mask_seed"]))
-            one, back = self.mask(torch.tensor([row["input_ids"]]), generator)
-            hidden[index, :width], restore[index, :width] = one[0], back[0]
+            own = slice(input_ids.shape[1] - width, None) if self.pad.on_the_left else slice(width)
+            generator = torch.Generator().manual_seed(self._seed(row))
+            one, back = self.mask(input_ids[index : index + 1, own], generator)
+            hidden[index, own], restore[index, own] = one[0], back[0]
         return hidden, restore
+
+    def _seed(self, row: dict[str, Any]) -> int:
+        if "mask_seed" in row:
+            return int(row["mask_seed"])
+        return (self.seed * SEED_STRIDE + self.epoch.value) * SEED_STRIDE + int(row["mask_row"])
 
 
 class PretrainingLoss:
@@ -116,17 +132,28 @@ class PretrainingLoss:
         ) / items[0].clamp(min=1)
 
 
+class _EpochMasks(TrainerCallback):
+    """Tells the collator which epoch begins."""
+
+    def __init__(self, collator: MaskingCollator) -> None:
+        self.collator = collator
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.collator.set_epoch(int(state.epoch or 0))
+
+
 class PretrainingTrainer(EncoderTrainer):
     """EncoderTrainer that counts the two kinds of labels apart, and keeps no word logits after a batch."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(preprocess_logits_for_metrics=row_statistics, **options)
+        self.add_callback(_EpochMasks(self.data_collator))
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
         if not batch_samples:
             return None
         counts = torch.stack([label_counts(batch["labels"]) for batch in batch_samples]).sum(dim=0).to(device)
-        if self.args.world_size > 1:
+        if self.args.average_tokens_across_devices:
             counts = self.accelerator.gather(counts.unsqueeze(0)).sum(dim=0)
         return counts
 
@@ -174,7 +201,12 @@ def masked_scores(statistics: np.ndarray) -> dict[str, float]:
 
 def with_mask_seeds(split: "Dataset", seed: int) -> "Dataset":
     """Return a split whose rows are masked the same way whenever they are evaluated."""
-    return split.add_column("mask_seed", [int(index) + seed * 1_000_003 for index in split["idx"][:]])
+    return split.add_column("mask_seed", np.asarray(split["idx"][:]) + seed * SEED_STRIDE)
+
+
+def with_mask_rows(split: "Dataset") -> "Dataset":
+    """Return a split whose rows are masked anew in every epoch, by their number."""
+    return split.add_column("mask_row", np.arange(len(split)))
 
 
 def _both_logits(outputs: Any) -> tuple[torch.Tensor, torch.Tensor | None]:

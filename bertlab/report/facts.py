@@ -29,9 +29,15 @@ class Fitted:
     rows: int = 0
 
 
+# A temperature or threshold fitted on fewer rows says more about these rows than about the model.
+FEWEST_ROWS_TO_FIT = 50
+
+
 def fit(selection: SplitResult | None, space: LabelSpace) -> Fitted:
-    """Return what can be fitted on the selection split; without one, nothing is changed."""
+    """Return what can be fitted on the selection split; without one, or with a tiny one, nothing is changed."""
     if selection is None or selection.labels is None or space.kind == REGRESSION:
+        return Fitted()
+    if len(selection.labels) < FEWEST_ROWS_TO_FIT:
         return Fitted()
     temperature = calibration.fit_temperature(selection.logits, selection.labels)
     thresholds = None

@@ -63,7 +63,8 @@
     button.addEventListener("click", () => sort(header));
   }
   form.hidden = false;
-  form.addEventListener("input", filter);
+  // Text changes as it is typed; assistive tools that set a select may announce the change alone.
+  for (const event of ["input", "change"]) form.addEventListener(event, filter);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(filter));
   filter();
