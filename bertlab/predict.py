@@ -281,7 +281,7 @@ def _table_rows(path: Path, options: argparse.Namespace) -> Iterator[Row]:
 
 
 def _told(folder: Path) -> dict[str, Any]:
-    """Return what a run's folder says beyond the model: longest input, cleaning, precision, temperature, thresholds."""
+    """Return what a run's folder says beyond the model: longest input, cleaning, precision, what was fitted."""
     run, results = (_read_json(folder / name) for name in ("run.json", "results.json"))
     configuration = run.get("configuration", {})
     told = {name: configuration.get(name) for name in ("max_seq_length", "clean")}

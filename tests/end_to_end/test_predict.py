@@ -77,7 +77,7 @@ def test_texts_get_the_probabilities_that_the_run_wrote(run: Path, capsys):
 
 def test_the_temperature_that_a_run_fitted_is_used(model: Path, run: Path, tmp_path: Path, write_csv, capsys):
     files = {
-        "train_file": write_csv(tmp_path / "train.csv", ("text", "label"), labelled_sentences(40, seed=1)),
+        "train_file": write_csv(tmp_path / "train.csv", ("text", "label"), labelled_sentences(260, seed=1)),
         "test_file": write_csv(tmp_path / "test.csv", ("text",), [[text] for text in TEXTS]),
     }
     folder = _train(tmp_path / "run", model, files, selection_fraction=0.2)
