@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bertlab import labels, scores, sources, splits
 from bertlab.arguments import DataArguments
-from bertlab.console import notice
+from bertlab.console import notice, say
 from bertlab.errors import UserError, did_you_mean
 from bertlab.labels import LabelSpace
 
@@ -72,6 +73,11 @@ def load(
         UserError: the source, a column, a text, a label or a split is not as it must be.
     """
     raw = sources.read(arguments, cache_dir, token)
+    say(
+        ", ".join(
+            f"{len(split):,} rows in {Path(raw.origin[name]).name} ({name})" for name, split in raw.splits.items()
+        )
+    )
     train, validation, test = _roles(raw, arguments, training)
     needed = list(dict.fromkeys(name for name in (train, *validation, *test) if name))
     unlabelled = set(test) - {train}  # where a label may be missing

@@ -66,9 +66,7 @@ def train_tokenizer(sentences: Iterable[list[str]], vocabulary: int, total: int)
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
     )
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, **dict(zip(names, SPECIAL_TOKENS, strict=True))
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **dict(zip(names, SPECIAL_TOKENS, strict=True)))
 
 
 def scratch_config(nsp: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> "PretrainedConfig":

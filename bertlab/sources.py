@@ -218,12 +218,12 @@ def _from_files(files: dict[str, SplitFile], arguments: DataArguments, cache_dir
 
 
 def _read_files(files: dict[str, SplitFile], columns: Columns, cache_dir: str | None) -> RawData:
-    splits = {split: _read_file(file, columns, cache_dir) for split, file in files.items()}
+    splits = {split: _read_file(split, file, columns, cache_dir) for split, file in files.items()}
     return RawData(splits, {split: str(file.path) for split, file in files.items()}, (), columns)
 
 
-def _read_file(file: SplitFile, columns: Columns, cache_dir: str | None) -> "Dataset":
-    from datasets import Dataset
+def _read_file(name: str, file: SplitFile, columns: Columns, cache_dir: str | None) -> "Dataset":
+    from datasets import Dataset, NamedSplit
     from datasets.exceptions import DatasetGenerationError
 
     names = readers.column_names(file.path, **file.reading())
@@ -244,6 +244,7 @@ def _read_file(file: SplitFile, columns: Columns, cache_dir: str | None) -> "Dat
             },
             features=_features(columns, multi_label),
             cache_dir=cache_dir,
+            split=NamedSplit(re.sub(r"\W", "_", name)),
         )
     except DatasetGenerationError as error:
         cause = error.__cause__

@@ -17,7 +17,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from bertlab.report.folder import RunFolder
 from bertlab.scores import GREATER_IS_BETTER
@@ -255,7 +255,7 @@ def label_balance(folder: RunFolder) -> Figure | None:
     axes.set_yticks(range(len(names)), [shorten(name) for name in names])
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.margins(x=0.12)
+    axes.margins(x=0.12, y=0.01)
     rest = len(totals) - len(names)
     what = "Rows with each label" if folder.is_multi_label else "Label balance"
     title = f"{what} (the {len(names)} most frequent of {len(totals)} classes)" if rest else what
@@ -281,7 +281,8 @@ def predicted(folder: RunFolder, split: str) -> Figure | None:
     )
     if len(points) > SCATTER_POINTS:
         cells = axes.hexbin(points[:, 0], points[:, 1], gridsize=45, cmap="Blues", bins="log", mincnt=1)
-        figure.colorbar(cells, ax=axes, fraction=0.046, label="rows")
+        whole = StrMethodFormatter("{x:,.0f}")
+        figure.colorbar(cells, ax=axes, fraction=0.046, label="rows", format=whole).ax.minorticks_off()
     else:
         axes.scatter(points[:, 0], points[:, 1], s=12, color=BLUE, alpha=0.35, linewidths=0)
     axes.set_aspect("equal")
