@@ -1,6 +1,6 @@
 """The model and tokenizer of a next-sentence or masked-word run: a checkpoint's, or new ones from the text itself."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertlab import modeling
@@ -10,6 +10,7 @@ from bertlab.errors import UserError, did_you_mean
 from bertlab.nsp import CLASS_NAMES, Text
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 # Objective -> (Auto class, its mapping of model types).
@@ -48,25 +49,49 @@ def check(nsp: NspArguments, model: ModelArguments) -> None:
         raise UserError("--whole_word_masking: --objective nsp masks no words.", "Add --objective nsp+mlm or mlm.")
 
 
-def train_tokenizer(sentences: Iterable[list[str]], vocabulary: int, total: int) -> "PreTrainedTokenizerBase":
-    """Return an uncased WordPiece tokenizer of BERT's kind, learnt from batches of sentences (`total` in all)."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+def train_tokenizer(sentences: "Dataset", vocabulary: int) -> "PreTrainedTokenizerBase":
+    """Return an uncased WordPiece tokenizer of BERT's kind, learnt from a table of sentences.
+
+    The same sentences give the same ids, on every process and when a run is resumed. The trainer alone would number
+    the inner letters of words as they come out of a hash table, so they are found in a first pass and given in order.
+    """
+    from tokenizers import models, processors
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary, special_tokens=list(SPECIAL_TOKENS), show_progress=False
-    )
-    tokenizer.train_from_iterator(sentences, trainer, length=total)
-    ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    letters = (token for token in _learn(sentences, 0, SPECIAL_TOKENS) if token.startswith("##"))
+    vocab = _learn(sentences, vocabulary, (*SPECIAL_TOKENS, *sorted(letters)))
+    tokenizer = _untrained(models.WordPiece(vocab, unk_token="[UNK]"))
+    ends = [(token, vocab[token]) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
     )
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **dict(zip(names, SPECIAL_TOKENS, strict=True)))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        **dict(zip(names, SPECIAL_TOKENS, strict=True)),
+    )
+
+
+def _learn(sentences: "Dataset", vocabulary: int, given: Sequence[str]) -> dict[str, int]:
+    """Return the ids of tokens: those given, every character of the text, and pieces until there are enough."""
+    from tokenizers import models, trainers
+
+    tokenizer = _untrained(models.WordPiece(unk_token="[UNK]"))
+    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=list(given), show_progress=False)
+    batches = (batch["sentence"] for batch in sentences.iter(batch_size=1000))
+    tokenizer.train_from_iterator(batches, trainer, length=len(sentences))
+    return tokenizer.get_vocab()
+
+
+def _untrained(model: Any) -> Any:
+    from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
+
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    return tokenizer
 
 
 def scratch_config(nsp: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> "PretrainedConfig":
@@ -121,8 +146,7 @@ def tokenizer_and_config(
         UserError: they cannot be loaded, or a setting is not BERT's.
     """
     if nsp.train_tokenizer:
-        batches = (batch["sentence"] for batch in text.sentences.iter(batch_size=1000))
-        tokenizer = train_tokenizer(batches, nsp.train_tokenizer, len(text.sentences))
+        tokenizer = train_tokenizer(text.sentences, nsp.train_tokenizer)
     else:
         tokenizer = modeling.load_tokenizer(arguments)
     config = scratch_config(nsp, tokenizer) if nsp.from_scratch else modeling.load_config(arguments)

@@ -17,7 +17,8 @@ TOPICS = (
     "guitar flute song",
     "bread street door",
 )
-COMMON = "the a this that he she they was were is and but in on at with again today never always small old new good".split()
+_COMMON = "the a this that he she they was were is and but in on at with again today never always small old new good"
+COMMON = _COMMON.split(" ")
 
 
 def paragraph(dice: random.Random, topic: str, sentences: int) -> str:

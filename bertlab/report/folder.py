@@ -17,8 +17,13 @@ from bertlab.report.errors import FORMULA
 from bertlab.report.predictions import LABEL_SEPARATOR
 
 PROBABILITY = "probability_"
-# How a published value's or a baseline's key is called in front of people.
-BASELINE_NAMES = {"majority": "majority class", "mean": "mean of the training labels", "bag_of_words": "bag of words"}
+# What baselines are called in front of people; any other goes by its key.
+BASELINE_NAMES = {
+    "majority": "majority class",
+    "mean": "mean of the training labels",
+    "bag_of_words": "bag of words",
+    "zero_shot": "this model before training",
+}
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertlab.arguments import RunArguments
+from bertlab import hub
+from bertlab.arguments import ModelArguments, RunArguments
 from bertlab.cli import Arguments, resolved
-from bertlab.console import is_first_process, say, table
+from bertlab.console import is_first_process, notice, say, table
 from bertlab.evaluation import SplitResult
 from bertlab.report import errors, facts, files, predictions, provenance
 from bertlab.scores import METRICS
@@ -55,6 +56,19 @@ def finish(run: Run) -> None:
     if is_first_process():
         found = write(run)
         print_scores(found, run.folder)
+        _draw(run.folder)
+
+
+def _draw(folder: Path) -> None:
+    """Draw plots, page and card; the numbers are safe by now, so a fault here costs pictures and not the run."""
+    from bertlab.report.draw import draw
+
+    try:
+        draw(folder)
+    except Exception as error:
+        notice(f"the report could not be drawn ({error}); `python -m bertlab report {folder}` tries again.")
+        return
+    say(f"Open {folder / 'report.html'}")
 
 
 def write(run: Run) -> dict[str, Any]:
@@ -208,11 +222,19 @@ def _write_metrics(run: Run, results: Sequence[SplitResult]) -> None:
     )
 
 
+def _from_hub(arguments: Arguments) -> bool:
+    name = arguments[ModelArguments].model_name_or_path
+    return name is not None and not hub.is_local(name)
+
+
 def _provenance(run: Run) -> dict[str, Any]:
     return {
         "command": provenance.command(run.script, run.arguments.argv),
         "recipe": run.arguments.recipe,
         "configuration": resolved(run.arguments),
+        "watched": run.data.watched,
+        "model_from_hub": _from_hub(run.arguments),
+        "pairs": len(run.data.read(run.data.splits[run.summaries[0].name][:1])) > 1,
         "seed": run.arguments.training.get("seed", 42),
         "plan": run.plan.__dict__,
         "data": {

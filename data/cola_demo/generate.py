@@ -84,13 +84,13 @@ def read_frames(path: Path) -> list[Frame]:
 
 
 def fill_slots(text: str) -> str:
-    """Replace each slot of a frame by one of its fillers, without using the same filler twice."""
-    filled = text
-    while slot := SLOT.search(filled):
-        free = [value for value in FILLERS[slot[1]] if value not in filled]
-        value = free[draw("fill", text, slot[1], str(len(free))) % len(free)]
-        filled = filled.replace(slot[0], value)
-    return filled
+    """Replace the slots of a frame by fillers, the same one wherever a slot comes back."""
+
+    def filler(slot: re.Match[str]) -> str:
+        values = FILLERS[slot[1]]
+        return values[draw("fill", text, slot[1]) % len(values)]
+
+    return SLOT.sub(filler, text)
 
 
 def choose(pattern: re.Pattern[str], text: str, picks: Sequence[int]) -> str:

@@ -211,7 +211,7 @@ def _inputs(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def test_the_loss_of_a_batch_is_berts_own(model: BertForPreTraining, batch):
     labels = batch["labels"]
     with torch.no_grad():
-        wanted = model(**_inputs(batch), labels=labels[:, 1:], next_sentence_label=labels[:, 0]).loss
+        wanted = model(**_inputs(batch), labels=labels[:, 1:].contiguous(), next_sentence_label=labels[:, 0]).loss
         ours = PretrainingLoss()(model(**_inputs(batch)), labels)
     assert float(ours) == pytest.approx(float(wanted), rel=1e-6)
 
@@ -221,7 +221,7 @@ def test_without_sentences_the_loss_is_that_of_masked_words(model: BertForPreTra
     labels = batch["labels"].clone()
     labels[:, 0] = NO_LABEL
     with torch.no_grad():
-        wanted = words_alone(**_inputs(batch), labels=labels[:, 1:]).loss
+        wanted = words_alone(**_inputs(batch), labels=labels[:, 1:].contiguous()).loss
         assert float(PretrainingLoss()(words_alone(**_inputs(batch)), labels)) == pytest.approx(float(wanted))
 
 
@@ -231,8 +231,10 @@ def test_a_batch_without_a_masked_token_has_a_finite_loss(model: BertForPreTrain
     outputs = model(**_inputs(batch))
     loss = PretrainingLoss()(outputs, labels)
     wanted = functional.cross_entropy(outputs.seq_relationship_logits, labels[:, 0])
-    assert float(loss) == pytest.approx(float(wanted))
+    assert loss.item() == pytest.approx(wanted.item())
     loss.backward()
+    assert all(torch.isfinite(weight.grad).all() for weight in model.parameters() if weight.grad is not None)
+    model.zero_grad()
 
 
 def test_parts_of_a_step_add_up_to_its_loss(model: BertForPreTraining, batch):

@@ -1,0 +1,416 @@
+"""From text to splits, the controls beside a score, and models and tokenizers made from nothing."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets import Dataset
+from nsp_runs import paragraphs, ranges, write_text
+from transformers import AutoTokenizer, BertConfig, RobertaConfig
+
+from bertlab import nsp, nsp_controls, nsp_model
+from bertlab.arguments import ModelArguments, NspArguments
+from bertlab.errors import UserError
+from bertlab.pairs import NEGATIVE_KINDS
+
+
+def _arguments(text: Path, **changed: Any) -> NspArguments:
+    settings = {"validation_fraction": 0.2, "selection_fraction": 0.1, "test_fraction": 0.1, **changed}
+    return NspArguments(text=[str(text)], **settings)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model: Path) -> Any:
+    return AutoTokenizer.from_pretrained(tiny_model)
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> nsp.Text:
+    folder = tmp_path_factory.mktemp("nsp")
+    return nsp.read(_arguments(write_text(folder / "text.txt", 60)), str(folder / "cache"))
+
+
+def _cached(cache: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in cache.rglob("*.arrow")}
+
+
+def test_sentences_are_written_once(tmp_path: Path, capsys):
+    text, cache = write_text(tmp_path / "text.txt"), tmp_path / "cache"
+    first = nsp.read(_arguments(text), str(cache))
+    before = _cached(cache)
+    assert list(before) == [first.folder / "sentences.arrow"]
+    again = nsp.read(_arguments(text), str(cache))
+    assert _cached(cache) == before
+    assert again.sentences[:] == first.sentences[:]
+    assert capsys.readouterr().out.splitlines()[0] == f"1 file, 40 documents, {len(first.sentences)} sentences"
+
+
+def test_another_text_or_setting_is_read_anew(tmp_path: Path):
+    text, cache = write_text(tmp_path / "text.txt"), str(tmp_path / "cache")
+    first = nsp.read(_arguments(text), cache)
+    by_period = nsp.read(_arguments(text, sentence_splitter="period"), cache)
+    assert by_period.sentences[0]["sentence"] + "." == first.sentences[0]["sentence"]
+    text.write_text("One here. Two here.\nThree there. Four there.\n", encoding="utf-8")
+    changed = nsp.read(_arguments(text), cache)
+    assert changed.sentences["sentence"][:] == ["One here.", "Two here.", "Three there.", "Four there."]
+    assert len({first.key, by_period.key, changed.key}) == 3
+
+
+def test_overwrite_cache_writes_again(tmp_path: Path, tokenizer):
+    text, cache = write_text(tmp_path / "text.txt"), tmp_path / "cache"
+    nsp.make_splits(nsp.read(_arguments(text), str(cache)), _arguments(text), tokenizer)
+    before = _cached(cache)
+    assert len(before) == 5, "sentences, and the pairs of four splits"
+    again = _arguments(text, overwrite_cache=True)
+    nsp.make_splits(nsp.read(again, str(cache)), again, tokenizer)
+    after = _cached(cache)
+    assert after.keys() == before.keys()
+    assert all(after[path] > before[path] for path in before)
+
+
+def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path):
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    with pytest.raises(UserError, match=r"cannot be written: .*\. Name another --cache_dir\."):
+        nsp.read(_arguments(write_text(tmp_path / "text.txt")), str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("pairs", ["all", "one_per_document", "segments"])
+@pytest.mark.parametrize("negatives", ["other_document", "any"])
+def test_no_document_is_in_two_splits(negatives: str, pairs: str, read: nsp.Text, tokenizer):
+    arguments = _arguments(Path(), pairs=pairs, negatives=negatives)
+    data = nsp.make_splits(read, arguments, tokenizer)
+    assert list(data.splits) == ["train", "validation", "selection", "test"]
+    document = np.asarray(read.sentences["document"])
+    seen = {
+        name: {int(document[at]) for a, b, c, d in ranges(split) for at in (*range(a, b), *range(c, d))}
+        for name, split in data.splits.items()
+    }
+    assert sum(map(len, seen.values())) == len(set().union(*seen.values()))
+    assert {name: len(found) for name, found in seen.items() if name != "train"} == {
+        "validation": 12,
+        "selection": 6,
+        "test": 6,
+    }
+
+
+def test_splits_have_roles_and_only_those_not_trained_on_have_groups(read: nsp.Text, tokenizer):
+    data = nsp.make_splits(read, _arguments(Path()), tokenizer)
+    assert (data.train, data.selection, data.report) == ("train", "selection", ("validation", "test"))
+    assert data.watched == "selection"
+    assert data.space.class_names == ("IsNext", "NotNext")
+    assert not {"idx", "source"} & set(data.splits["train"].column_names)
+    for name in ("validation", "selection", "test"):
+        split = data.splits[name]
+        assert split["idx"][:] == list(range(len(split)))
+        kinds = split["source"][:]
+        assert set(kinds) == {"next", "other_document"} <= set(NEGATIVE_KINDS)
+        assert [kind != "next" for kind in kinds] == [label == 1 for label in split["labels"][:]]
+
+
+def test_texts_are_those_of_the_sentences(read: nsp.Text, tokenizer):
+    data = nsp.make_splits(read, _arguments(Path(), pairs="segments", max_seq_length=60), tokenizer)
+    sentences = read.sentences["sentence"][:]
+    first, second = data.texts("validation")
+    for (a, b, c, d), one, two in zip(ranges(data.splits["validation"]), first, second, strict=True):
+        assert (one, two) == (" ".join(sentences[a:b]), " ".join(sentences[c:d]))
+    assert max(b - a for a, b, _, _ in ranges(data.splits["validation"])) > 1
+    rows = data.splits["validation"].select([3, 1])
+    assert data.read(rows[:]) == [[first[3], first[1]], [second[3], second[1]]]
+
+
+def test_the_split_seed_alone_decides_the_pairs(read: nsp.Text, tokenizer, tmp_path: Path):
+    arguments = _arguments(write_text(tmp_path / "text.txt", 60))
+    elsewhere = nsp.read(arguments, str(tmp_path / "cache"))
+    other = _arguments(Path(), split_seed=7)
+    one, same, changed = (
+        nsp.make_splits(read, _arguments(Path()), tokenizer),
+        nsp.make_splits(elsewhere, arguments, tokenizer),
+        nsp.make_splits(read, other, tokenizer),
+    )
+    for name in one.splits:
+        assert ranges(one.splits[name]) == ranges(same.splits[name])
+        assert ranges(one.splits[name]) != ranges(changed.splits[name])
+
+
+def test_limits_take_a_random_part_of_the_pairs_in_order(read: nsp.Text, tokenizer):
+    whole = nsp.make_splits(read, _arguments(Path()), tokenizer)
+    limits = {"max_train_samples": 30, "max_eval_samples": 8}
+    part, again = (nsp.make_splits(read, _arguments(Path(), **limits), tokenizer) for _ in range(2))
+    for name, split in part.splits.items():
+        assert len(split) == (30 if name == "train" else 8)
+        assert ranges(split) == ranges(again.splits[name])
+        places = [ranges(whole.splits[name]).index(pair) for pair in ranges(split)]
+        assert places == sorted(places)
+        assert places != list(range(len(places))), "not the first ones"
+    assert part.splits["validation"]["idx"][:] == list(range(8))
+
+
+@pytest.mark.parametrize(
+    ("objective", "lead"), [("nsp", "accuracy"), ("nsp+mlm", "accuracy"), ("mlm", "masked_accuracy")]
+)
+def test_the_objective_decides_what_leads(objective: str, lead: str, read: nsp.Text, tokenizer):
+    assert nsp.make_splits(read, _arguments(Path(), objective=objective), tokenizer).metrics[0] == lead
+
+
+def test_nothing_is_held_out_where_fractions_are_0(read: nsp.Text, tokenizer, capsys):
+    none = dict.fromkeys(("validation_fraction", "selection_fraction", "test_fraction"), 0)
+    data = nsp.make_splits(read, _arguments(Path(), **none), tokenizer)
+    assert list(data.splits) == ["train"]
+    assert (data.report, data.watched) == ((), None)
+    rows = len(data.splits["train"])
+    assert capsys.readouterr().out == f"{rows} pairs ({rows} train), other document negatives\n"
+
+
+def test_segments_are_packed_by_the_length_of_the_tokenizers_own_tokens(read: nsp.Text, tokenizer):
+    lengths = {}
+    for most in (30, 60):
+        arguments = _arguments(Path(), pairs="segments", max_seq_length=most, short_seq_probability=0.0)
+        data = nsp.make_splits(read, arguments, tokenizer)
+        found = tokenizer(*data.texts("train"))["input_ids"]
+        lengths[most] = np.median([len(ids) for ids in found])
+    # A document has 2 to 6 sentences of about 9 tokens, so few reach 60.
+    assert 24 <= lengths[30] <= 42
+    assert lengths[30] + 4 < lengths[60] <= 66
+
+
+def _overlapping_pairs(rows: int, seed: int) -> tuple[list[list[str]], np.ndarray]:
+    """Return pairs that share a word exactly where they follow."""
+    dice = random.Random(seed)
+    names = [f"name{index}" for index in range(40)]
+    first, second, labels = [], [], []
+    for row in range(rows):
+        one, other = dice.sample(names, 2)
+        labels.append(row % 2)
+        first.append(f"they saw {one} today")
+        second.append(f"then {other if row % 2 else one} went away")
+    return [first, second], np.array(labels)
+
+
+def test_word_overlap_learns_an_obvious_case():
+    train, labels = _overlapping_pairs(400, 1)
+    test, wanted = _overlapping_pairs(200, 2)
+    said, how = nsp_controls.overlap_baseline(train, labels, {"validation": test})
+    assert np.mean(said["validation"] == wanted) > 0.98
+    assert how.startswith("TF-IDF likeness and lengths, logistic regression on 400 training pairs, ")
+
+
+def test_word_overlap_is_no_better_than_chance_on_shuffled_labels():
+    train, labels = _overlapping_pairs(400, 1)
+    test, wanted = _overlapping_pairs(400, 2)
+    rng = np.random.default_rng(0)
+    said, _ = nsp_controls.overlap_baseline(train, rng.permutation(labels), {"validation": test})
+    right = np.mean(said["validation"] == rng.permutation(wanted))
+    assert right == pytest.approx(0.5, abs=0.1)  # four standard deviations
+
+
+def test_training_pairs_for_the_baseline_are_a_seeded_part():
+    assert nsp_controls.sample_rows(7).tolist() == list(range(7))
+    many = nsp_controls.sample_rows(50_000)
+    assert len(many) == len(set(many.tolist())) == nsp_controls.TRAINING_PAIRS
+    assert (np.diff(many) > 0).all() and many[-1] > 49_000
+    assert many.tolist() == nsp_controls.sample_rows(50_000).tolist()
+
+
+@pytest.mark.parametrize(
+    ("hits", "rows", "said"),
+    [(0, 100, True), (25, 100, True), (40, 100, False), (0, 10, False), (50, 100, False), (100, 100, False)],
+)
+def test_labels_are_called_flipped_only_when_chance_cannot_explain_it(hits: int, rows: int, said: bool, capsys):
+    labels = np.arange(rows + 5) % 2
+    predictions = np.where(np.arange(rows + 5) < hits, labels, 1 - labels)
+    labels[rows:] = -100  # rows without a label count for nothing
+    assert nsp_controls.say_if_flipped(predictions, labels) == hits / rows
+    told = capsys.readouterr().err
+    assert ("the labels look flipped (0 must be IsNext, 1 NotNext)" in told) == said
+    assert (f"is right in {hits / rows:.1%} of {rows} pairs" in told) == said
+
+
+def test_without_labels_nothing_is_flipped(capsys):
+    assert np.isnan(nsp_controls.say_if_flipped(np.zeros(3), np.full(3, -100)))
+    assert capsys.readouterr().err == ""
+
+
+BASE = {"model_name_or_path": "somewhere"}
+SCRATCH = {"from_scratch": True, "train_tokenizer": 300}
+
+
+@pytest.mark.parametrize(
+    ("settings", "model", "message"),
+    [
+        (
+            {"model_config": {"hidden_size": "64"}},
+            BASE,
+            "--model_config is for a model that begins with random weights. Add --from_scratch.",
+        ),
+        (
+            {"train_tokenizer": 300},
+            BASE,
+            "--train_tokenizer is for a model that begins with random weights. Add --from_scratch.",
+        ),
+        (
+            {},
+            {},
+            "no model is named. Pass --model_name_or_path, a --config that names one, or --from_scratch.",
+        ),
+        (
+            {"from_scratch": True},
+            {},
+            "--from_scratch needs a tokenizer. Pass --train_tokenizer 8000, or --tokenizer_name.",
+        ),
+        (
+            SCRATCH,
+            {"freeze_encoder": True},
+            "--freeze_encoder: with --from_scratch the encoder knows nothing yet. Leave one out.",
+        ),
+        (
+            {"whole_word_masking": True},
+            BASE,
+            "--whole_word_masking: --objective nsp masks no words. Add --objective nsp+mlm or mlm.",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings: dict, model: dict, message: str):
+    with pytest.raises(UserError) as caught:
+        nsp_model.check(NspArguments(**settings), ModelArguments(**model))
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("settings", "model"),
+    [
+        ({}, BASE),
+        (SCRATCH, {}),
+        ({"from_scratch": True}, {"tokenizer_name": "there"}),
+        ({"whole_word_masking": True, "objective": "mlm"}, BASE),
+    ],
+)
+def test_settings_that_go_together_pass(settings: dict, model: dict):
+    nsp_model.check(NspArguments(**settings), ModelArguments(**model))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ("hiden_size=64", "--model_config: BERT has no setting 'hiden_size'. Did you mean 'hidden_size'?"),
+        ("vocab_size=99", "--model_config: BERT has no setting 'vocab_size'. Choose from: hidden_size, "),
+        ("id2label=x", "--model_config: BERT has no setting 'id2label'. Choose from: "),
+        ("hidden_size=big", "--model_config hidden_size=big: not a whole number. BERT-base has 768."),
+        ("num_hidden_layers=1.5", "--model_config num_hidden_layers=1.5: not a whole number. BERT-base has 12."),
+        ("num_attention_heads=0", "--model_config num_attention_heads=0: below 1. BERT-base has 12."),
+        ("hidden_size=-4", "--model_config hidden_size=-4: below 1. BERT-base has 768."),
+        ("hidden_dropout_prob=x", "--model_config hidden_dropout_prob=x: not a number. BERT-base has 0.1."),
+        ("hidden_dropout_prob=7", "--model_config hidden_dropout_prob=7: not from 0 to below 1. BERT-base has 0.1."),
+        ("layer_norm_eps=nan", "--model_config layer_norm_eps=nan: not from 0 to below 1. BERT-base has 1e-12."),
+        ("hidden_act=gelo", "--model_config hidden_act=gelo: no such activation. Did you mean 'gelu'?"),
+        (
+            "hidden_size=30",
+            "--model_config: 12 heads cannot share hidden_size 30. It must be a multiple of num_attention_heads.",
+        ),
+    ],
+)
+def test_an_impossible_model_is_refused(changed: str, message: str, tokenizer):
+    name, value = changed.split("=")
+    with pytest.raises(UserError) as caught:
+        nsp_model.scratch_config(NspArguments(model_config={name: value}), tokenizer)
+    assert str(caught.value).startswith(message)
+
+
+def test_model_config_changes_bert_and_the_vocabulary_is_the_tokenizers(tokenizer):
+    changed = {"hidden_size": "64", "num_attention_heads": "2", "hidden_act": "relu", "hidden_dropout_prob": "0"}
+    config = nsp_model.scratch_config(NspArguments(model_config=changed), tokenizer)
+    assert (config.hidden_size, config.num_attention_heads, config.hidden_act) == (64, 2, "relu")
+    assert config.hidden_dropout_prob == 0.0
+    assert config.vocab_size == len(tokenizer)
+    assert config.intermediate_size == BertConfig().intermediate_size
+    assert all(hasattr(BertConfig(), name) for name in nsp_model.SETTINGS)
+
+
+def _sentences(seed: int | None = None) -> Dataset:
+    texts = paragraphs(80)
+    if seed is not None:
+        random.Random(seed).shuffle(texts)
+    return Dataset.from_dict({"sentence": texts})
+
+
+def test_a_learnt_tokenizer_is_berts_kind_and_survives_saving(tmp_path: Path):
+    learnt = nsp_model.train_tokenizer(_sentences(), 150)
+    learnt.save_pretrained(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    assert len(loaded) == len(learnt) <= 150
+    assert loaded.convert_tokens_to_ids(list(nsp_model.SPECIAL_TOKENS)) == [0, 1, 2, 3, 4]
+    for tokenizer in (learnt, loaded):
+        found = tokenizer("The Cat sat.", "A dogs' house")
+        tokens = tokenizer.convert_ids_to_tokens(found["input_ids"])
+        assert tokens[0] == "[CLS]" and tokens[-1] == "[SEP]" and tokens.count("[SEP]") == 2
+        first = tokens.index("[SEP]") + 1
+        assert found["token_type_ids"] == [0] * first + [1] * (len(tokens) - first)
+        assert found["attention_mask"] == [1] * len(tokens)
+        assert tokenizer.decode(found["input_ids"], skip_special_tokens=True).startswith("the cat sat")
+    assert set(loaded.model_input_names) == {"input_ids", "token_type_ids", "attention_mask"}
+    assert [getattr(loaded, f"{name}_token") for name in ("pad", "unk", "cls", "sep", "mask")] == list(
+        nsp_model.SPECIAL_TOKENS
+    )
+    assert any(token.startswith("##") for token in loaded.get_vocab()), "or whole words could not be masked"
+
+
+def test_the_same_sentences_give_the_same_tokenizer_in_any_order():
+    """The library alone numbers the inner letters of words anew each time: a resumed run would read other ids."""
+    first = nsp_model.train_tokenizer(_sentences(), 150).get_vocab()
+    assert all(nsp_model.train_tokenizer(_sentences(seed), 150).get_vocab() == first for seed in range(5))
+
+
+def test_a_learnt_tokenizer_knows_how_many_positions_its_model_has(read: nsp.Text):
+    small = {"max_position_embeddings": "48", "hidden_size": "12"}
+    arguments = NspArguments(from_scratch=True, train_tokenizer=150, model_config=small)
+    tokenizer, config = nsp_model.tokenizer_and_config(arguments, ModelArguments(), read)
+    assert tokenizer.model_max_length == config.max_position_embeddings == 48
+
+
+def _refused(message: str, tokenizer: Any, config: Any, model: ModelArguments | None = None, **settings: Any) -> None:
+    with pytest.raises(UserError) as caught:
+        nsp_model.build(NspArguments(**settings), model or ModelArguments(), config, tokenizer)
+    assert str(caught.value) == message
+
+
+def test_a_model_without_the_head_is_refused(tokenizer):
+    message = (
+        "a roberta model has no head for --objective nsp. "
+        "Next sentences need a BERT, ERNIE, MobileBERT, FNet or Megatron-BERT model."
+    )
+    _refused(message, tokenizer, RobertaConfig(), objective="nsp")
+
+
+def test_words_cannot_be_masked_without_a_mask_token(tiny_model: Path):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model, mask_token=None)
+    _refused(
+        "--objective mlm: the tokenizer has no mask token. Use --objective nsp.",
+        tokenizer,
+        BertConfig(),
+        objective="mlm",
+    )
+
+
+def test_whole_words_cannot_be_masked_without_marked_pieces(tokenizer, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(type(tokenizer), "get_vocab", lambda self: {"word": 0})
+    _refused(
+        "--whole_word_masking: this tokenizer does not mark the pieces of a word with ##, as BERT's does. "
+        "Leave it out.",
+        tokenizer,
+        BertConfig(),
+        objective="mlm",
+        whole_word_masking=True,
+    )
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tiny_model: Path):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    known = len(tokenizer)
+    tokenizer.add_tokens(["unheard", "zebras"])
+    _refused(
+        f"the tokenizer has {known + 2} tokens, the model embeds {known}. Name the right --tokenizer_name.",
+        tokenizer,
+        BertConfig.from_pretrained(tiny_model),
+        ModelArguments(model_name_or_path=str(tiny_model)),
+    )
