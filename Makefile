@@ -18,6 +18,8 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 test-browser: $(VENV)/.dev
+	@command -v chromedriver >/dev/null || apt-get install -y chromium chromium-driver || \
+		(echo "install Chromium and chromedriver with your system's package manager, then call again"; exit 1)
 	$(BIN)/python -m pip install -q -r requirements-browser.txt
 	$(BIN)/python -m pytest tests/browser
 

@@ -53,10 +53,14 @@ def main(argv: list[str] | None = None) -> int:
     train = encoded[loaded.train] if loaded.train and do["do_train"] else None
     loss = training.loss_for(loaded.space, train, model_args.class_weights, args.label_smoothing_factor)
     collator = padding.PaddingCollator(tokenizer, data_args.max_seq_length if data_args.pad_to_max_length else None)
-    output.make(folder, run_args)
     training.set_seeds(args)  # before the new head gets its first weights
+    model = modeling.build_classifier(model_args, config, loaded.space, tokenizer)
+    if run_args.print_parameters:
+        summary.print_parameters(model)
+        return 0
+    output.make(folder, run_args)
     trainer = training.EncoderTrainer(
-        model=modeling.build_classifier(model_args, config, loaded.space, tokenizer),
+        model=model,
         args=args,
         train_dataset=train,
         eval_dataset=training.longest_first(encoded.get(loaded.watched or "")),
@@ -89,6 +93,7 @@ def main(argv: list[str] | None = None) -> int:
             started=started,
         )
     )
+    training.publish(trainer)
     return 0
 
 

@@ -47,6 +47,9 @@ def main(argv: list[str] | None = None) -> int:
     args = training.training_arguments(arguments, loaded)
     training.set_seeds(args)  # before the new head gets its first weights
     model, has_pretrained_head = nsp_model.build(nsp_args, model_args, config, tokenizer)
+    if run_args.print_parameters:
+        summary.print_parameters(model)
+        return 0
     output.make(folder, run_args)
     trainer = nsp_training.build_trainer(nsp_args, run_args, args, model, tokenizer, encoded, loaded)
     plan = summary.plan(trainer, trainer.train_dataset, trainer.data_collator.pad_to, run_args.precision)
@@ -73,6 +76,7 @@ def main(argv: list[str] | None = None) -> int:
             controls=controls,
         )
     )
+    training.publish(trainer)
     return 0
 
 

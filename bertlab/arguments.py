@@ -227,6 +227,7 @@ class RunArguments:
     )
     published_split: str | None = setting(None, "split they belong to (default: the first one reported)")
     published_source: str | None = setting(None, "where they come from: model, split, seeds, document")
+    print_parameters: bool = setting(False, "print every parameter of the model with its shape and stop")
     print_config: bool = setting(False, "print the resolved run as a recipe and stop")
 
 

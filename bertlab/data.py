@@ -73,11 +73,8 @@ def load(
         UserError: the source, a column, a text, a label or a split is not as it must be.
     """
     raw = sources.read(arguments, cache_dir, token)
-    say(
-        ", ".join(
-            f"{len(split):,} rows in {Path(raw.origin[name]).name} ({name})" for name, split in raw.splits.items()
-        )
-    )
+    rows = (f"{len(split):,} rows in {Path(raw.origin[name]).name} ({name})" for name, split in raw.splits.items())
+    say(", ".join(rows))
     train, validation, test = _roles(raw, arguments, training)
     needed = list(dict.fromkeys(name for name in (train, *validation, *test) if name))
     unlabelled = set(test) - {train}  # where a label may be missing

@@ -132,7 +132,8 @@ def _split(text: Text, arguments: NspArguments, name: str, documents: np.ndarray
             )
     most = arguments.max_train_samples if name == "train" else arguments.max_eval_samples
     if most is not None and most < len(found):
-        rows = np.random.default_rng(arguments.split_seed).permutation(len(found))[:most]
+        # With the seed alone this would be the permutation that chose the negatives, and the part all of one class.
+        rows = np.random.default_rng([arguments.split_seed, 1]).permutation(len(found))[:most]
         found = found.select(np.sort(rows))
     found = found.rename_column("label", "labels")
     if name == "train":

@@ -35,6 +35,8 @@ def overlap_baseline(
     from sklearn.preprocessing import StandardScaler
 
     started = time.perf_counter()
+    if len(np.unique(train_labels)) < 2:
+        return {name: np.full(len(pairs[0]), train_labels[0]) for name, pairs in splits.items()}, "one class only"
     first, second = train
     vectorizer = TfidfVectorizer(sublinear_tf=True).fit([*first, *second])
     model = make_pipeline(StandardScaler(), LogisticRegression())

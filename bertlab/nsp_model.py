@@ -145,11 +145,14 @@ def tokenizer_and_config(
     Raises:
         UserError: they cannot be loaded, or a setting is not BERT's.
     """
+    # The configuration first: of a model that is not there it says so.
+    config = None if nsp.from_scratch else modeling.load_config(arguments)
     if nsp.train_tokenizer:
         tokenizer = train_tokenizer(text.sentences, nsp.train_tokenizer)
     else:
         tokenizer = modeling.load_tokenizer(arguments)
-    config = scratch_config(nsp, tokenizer) if nsp.from_scratch else modeling.load_config(arguments)
+    if config is None:
+        config = scratch_config(nsp, tokenizer)
     if nsp.train_tokenizer:
         tokenizer.model_max_length = config.max_position_embeddings
     return tokenizer, config
@@ -167,10 +170,14 @@ def build(
     import transformers
 
     name, mapping = AUTO_CLASSES[nsp.objective]
-    if type(config) not in getattr(transformers, mapping):
+    # The pretraining class of a RoBERTa has masked words alone, so both kinds of model are asked for.
+    needed = {mapping, AUTO_CLASSES["nsp"][1]} if "nsp" in nsp.objective else {mapping}
+    if not all(type(config) in getattr(transformers, one) for one in needed):
         raise UserError(
             f"a {config.model_type} model has no head for --objective {nsp.objective}.",
-            "Next sentences need a BERT, ERNIE, MobileBERT, FNet or Megatron-BERT model.",
+            "Next sentences need a BERT, ERNIE, MobileBERT, FNet or Megatron-BERT model."
+            if "nsp" in nsp.objective
+            else "Masked words need an encoder, such as BERT or RoBERTa.",
         )
     if "mlm" in nsp.objective and tokenizer.mask_token_id is None:
         raise UserError(f"--objective {nsp.objective}: the tokenizer has no mask token.", "Use --objective nsp.")

@@ -61,7 +61,8 @@ class Corpus:
         """Return the corpus of sentences with these document numbers (n,), never falling, and hashes (n,)."""
         begins = np.flatnonzero(np.diff(documents, prepend=-1))
         offsets = np.append(begins, len(documents))
-        return cls(np.repeat(np.arange(len(begins)), np.diff(offsets)), offsets, text_hash)
+        numbers = np.arange(len(begins), dtype=_number_type(len(documents)))
+        return cls(np.repeat(numbers, np.diff(offsets)), offsets, text_hash)
 
     @cached_property
     def sizes(self) -> np.ndarray:
@@ -142,7 +143,8 @@ def split_documents(n_documents: int, fractions: Mapping[str, float], seed: int)
 
 def neighbours(corpus: Corpus) -> np.ndarray:
     """Return the numbers (n,) of all sentences that another one follows in the same document."""
-    return np.flatnonzero(corpus.document[1:] == corpus.document[:-1])
+    followed = np.flatnonzero(corpus.document[1:] == corpus.document[:-1])
+    return followed.astype(corpus.document.dtype)
 
 
 def one_per_document(corpus: Corpus, rng: np.random.Generator) -> np.ndarray:
@@ -218,11 +220,11 @@ def segment_pairs(
     tokens and, after ten draws, takes B from the same document.
     """
     packer = _Packer(corpus, lengths, negatives, random.Random(int(rng.integers(2**62))))
-    rows = array("q")
+    rows = array("i" if corpus.document.dtype == np.int32 else "q")
     for document in _progress(range(len(corpus.offsets) - 1)):
         for row in packer.pairs(document, target, negative_fraction, short_probability):
             rows.extend(row)
-    table = np.frombuffer(rows, np.int64).reshape(-1, 5)
+    table = np.frombuffer(rows, corpus.document.dtype).reshape(-1, 5)
     label = table[:, 4].astype(np.int8)
     kind = np.where(label == NOT_NEXT, NEGATIVE_KINDS.index(negatives), 0).astype(np.int8)
     return {**{column: table[:, i] for i, column in enumerate(RANGES)}, "label": label, "negative_kind": kind}
@@ -364,7 +366,7 @@ def _has_second(corpus: Corpus, first: np.ndarray, negatives: str) -> np.ndarray
 def _count_inside(document: np.ndarray, text: np.ndarray) -> np.ndarray:
     """Return for each sentence (n,) how many sentences of its document have its text, itself included."""
     # One number for a text in a document: both factors are below 2**31, so it fits.
-    code, _ = pd.factorize(document * (text.max() + 1) + text)
+    code, _ = pd.factorize(document.astype(np.int64) * (text.max() + 1) + text)
     return np.bincount(code)[code]
 
 
@@ -402,11 +404,16 @@ def _chosen(sentences: "Dataset", documents: np.ndarray | None) -> tuple[np.ndar
     document = _column(sentences, "document")
     text_hash = _column(sentences, "text_hash")
     if documents is None:
-        return np.arange(len(document)), Corpus.of(document, text_hash)
+        return np.arange(len(document), dtype=_number_type(len(document))), Corpus.of(document, text_hash)
     keep = np.zeros(document[-1] + 1, bool)
     keep[documents] = True
-    members = np.flatnonzero(keep[document])
+    members = np.flatnonzero(keep[document]).astype(_number_type(len(document)))
     return members, Corpus.of(document[members], text_hash[members])
+
+
+def _number_type(count: int) -> type[np.int32] | type[np.int64]:
+    """Return the smaller type that numbers `count` sentences, as there are several arrays of them."""
+    return np.int32 if count < 2**31 else np.int64
 
 
 def _column(sentences: "Dataset", name: str) -> np.ndarray:
@@ -415,19 +422,17 @@ def _column(sentences: "Dataset", name: str) -> np.ndarray:
 
 def _byte_lengths(sentences: "Dataset") -> np.ndarray:
     """Return the UTF-8 bytes of each sentence, (n,): the gaps in Arrow's offsets, so that no text is read."""
-    return pc.binary_length(sentences.data.column("sentence")).to_numpy()
+    return pc.binary_length(sentences.data.column("sentence")).cast(pa.int32()).to_numpy()
 
 
 def _renumbered(columns: Columns, members: np.ndarray) -> Columns:
     """Return the columns with sentence numbers of the whole table for those of the corpus."""
-    whole = np.int32 if members[-1] < 2**31 - 1 else np.int64
-    # A stop may be one past the last sentence, and the sentence there may be in another split.
-    return {
-        name: (members[values - 1] + 1 if name.endswith("stop") else members[values]).astype(whole)
-        if name in RANGES
-        else values
-        for name, values in columns.items()
-    }
+    whole = dict(columns)
+    for part in ("first", "second"):
+        whole[f"{part}_start"] = members[columns[f"{part}_start"]]
+        # By the last sentence of a range: the one after it may be in another split, or none.
+        whole[f"{part}_stop"] = members[columns[f"{part}_stop"] - 1] + 1
+    return whole
 
 
 def _written(columns: Columns, arrow_path: Path) -> "Dataset":

@@ -13,6 +13,7 @@ from bertlab.ordering import padding_share
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PreTrainedModel
 
     from bertlab.training import EncoderTrainer
 
@@ -132,6 +133,19 @@ class Plan:
             f"{self.world_size} × {self.device}, {self.precision} ({self.precision_reason}); "
             f"padding {self.padding_waste:.1%} of the tokens"
         )
+
+
+def print_parameters(model: "PreTrainedModel") -> None:
+    """Print the name, shape and size of every parameter, whether it trains, and the totals."""
+    parameters = list(model.named_parameters())
+    rows = [
+        (name, " × ".join(map(str, value.shape)), f"{value.numel():,}", "yes" if value.requires_grad else "frozen")
+        for name, value in parameters
+    ]
+    say(table(rows, ("parameter", "shape", "values", "trains")))
+    total = sum(value.numel() for _, value in parameters)
+    trained = sum(value.numel() for _, value in parameters if value.requires_grad)
+    say(f"\n{len(parameters)} named parameters, {total:,} values, {trained:,} of them train")
 
 
 def print_plan(plan: Plan) -> None:

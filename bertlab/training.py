@@ -124,6 +124,9 @@ class EncoderTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return super()._get_train_sampler(train_dataset) if self.order is None else self.order
 
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """Leave README.md as report/card.py writes it, with intervals and baselines, when the run is pushed."""
+
     def _length_grouped_order(self) -> LengthGroupedOrder | None:
         args = self.args
         if self.train_dataset is None or args.train_sampling_strategy != "group_by_length":
@@ -217,6 +220,7 @@ def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
         )
     if values.get("load_best_model_at_end") and not has_selection:
         notice("the best epoch is chosen on the split that is reported; --selection_fraction 0.1 avoids that.")
+    _check_trackers(values.get("report_to"))
     try:
         args = TrainingArguments(**values)
     except (ValueError, TypeError, RuntimeError, ImportError, OSError) as error:
@@ -228,6 +232,17 @@ def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
         )
         args._n_gpu = 1
     return args
+
+
+def _check_trackers(report_to: list[str] | None) -> None:
+    """Refuse a tracker that is not installed before anything is loaded for it."""
+    from transformers.integrations import get_available_reporting_integrations
+
+    for name in report_to or []:
+        if name not in ("none", "all", *get_available_reporting_integrations()):
+            raise UserError(
+                f"--report_to {name}: it is not installed, or there is no such tracker.", f"pip install {name}"
+            )
 
 
 def set_seeds(args: TrainingArguments) -> None:
@@ -262,10 +277,28 @@ def metrics_during_training(
 def train(trainer: Trainer, checkpoint: Path | None) -> dict[str, Any]:
     """Train, or go on from a checkpoint; save model, tokenizer and state; return train_* metrics."""
     outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    trainer.save_model()
+    trainer.save_model(_internal_call=True)  # without it --push_to_hub would upload before there is a report
     trainer.save_state()
     rows = len(trainer.train_dataset)  # type: ignore[arg-type]
     return {**outcome.metrics, "train_samples": rows}
+
+
+def publish(trainer: Trainer) -> None:
+    """Upload the finished run, model card and all, where --push_to_hub asks for it.
+
+    Raises:
+        UserError: the Hub refuses or cannot be reached; the run itself is complete on this disk.
+    """
+    if not trainer.args.push_to_hub:
+        return
+    try:
+        trainer.push_to_hub()
+    except Exception as error:  # the Hub's client raises many types
+        folder, reason = trainer.args.output_dir, str(error).splitlines()[0]
+        raise UserError(
+            f"--push_to_hub: the upload failed ({reason}); the run is whole in {folder}.",
+            f"Try `hf upload {trainer.args.hub_model_id or 'NAME'} {folder}`.",
+        ) from error
 
 
 def loss_for(space: LabelSpace, train: "Dataset | None", class_weights: str, smoothing: float) -> ExactLoss:

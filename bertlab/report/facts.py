@@ -90,7 +90,9 @@ def split_facts(
     """Return everything results.json says of one split."""
     rows = result.labelled()
     facts: dict[str, Any] = {"rows": len(rows), "labelled": int(rows.sum())}
-    other = {k: v for k, v in result.metrics.items() if k not in (*metrics, *RUN_VALUES)}
+    # What masked words are judged by needs no label of a row.
+    scored = RUN_VALUES if result.labels is None else (*metrics, *RUN_VALUES)
+    other = {k: v for k, v in result.metrics.items() if k not in scored}
     if other:
         facts["other"] = other
     if result.labels is None or not rows.any():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 from nsp_runs import paragraphs, ranges, write_text
-from transformers import AutoTokenizer, BertConfig, RobertaConfig
+from transformers import AlbertConfig, AutoTokenizer, BertConfig, ElectraConfig, GPT2Config, RobertaConfig
 
 from bertlab import nsp, nsp_controls, nsp_model
 from bertlab.arguments import ModelArguments, NspArguments
@@ -147,6 +147,19 @@ def test_limits_take_a_random_part_of_the_pairs_in_order(read: nsp.Text, tokeniz
     assert part.splits["validation"]["idx"][:] == list(range(8))
 
 
+@pytest.mark.parametrize("pairs", ["all", "segments"])
+def test_a_part_of_the_pairs_keeps_their_balance(pairs: str, read: nsp.Text, tokenizer):
+    """Drawn with the seed that also chose the negatives, the part was of one class."""
+    whole, part = [], []
+    for seed in range(10):
+        for most, follow in ((None, whole), (20, part)):
+            arguments = _arguments(Path(), split_seed=seed, max_train_samples=most, pairs=pairs, max_seq_length=24)
+            split = nsp.make_splits(read, arguments, tokenizer).splits["train"]
+            follow += [label == 0 for label in split["labels"][:]]
+    assert len(part) == 200
+    assert np.mean(part) == pytest.approx(np.mean(whole), abs=0.14)  # four standard deviations
+
+
 @pytest.mark.parametrize(
     ("objective", "lead"), [("nsp", "accuracy"), ("nsp+mlm", "accuracy"), ("mlm", "masked_accuracy")]
 )
@@ -203,6 +216,12 @@ def test_word_overlap_is_no_better_than_chance_on_shuffled_labels():
     said, _ = nsp_controls.overlap_baseline(train, rng.permutation(labels), {"validation": test})
     right = np.mean(said["validation"] == rng.permutation(wanted))
     assert right == pytest.approx(0.5, abs=0.1)  # four standard deviations
+
+
+def test_word_overlap_of_one_class_says_that_class():
+    train, labels = _overlapping_pairs(20, 1)
+    said, _ = nsp_controls.overlap_baseline(train, np.ones_like(labels), {"validation": train})
+    assert said["validation"].tolist() == [1] * 20
 
 
 def test_training_pairs_for_the_baseline_are_a_seeded_part():
@@ -374,12 +393,23 @@ def _refused(message: str, tokenizer: Any, config: Any, model: ModelArguments | 
     assert str(caught.value) == message
 
 
-def test_a_model_without_the_head_is_refused(tokenizer):
-    message = (
-        "a roberta model has no head for --objective nsp. "
-        "Next sentences need a BERT, ERNIE, MobileBERT, FNet or Megatron-BERT model."
-    )
-    _refused(message, tokenizer, RobertaConfig(), objective="nsp")
+NEXT_SENTENCES = "Next sentences need a BERT, ERNIE, MobileBERT, FNet or Megatron-BERT model."
+
+
+@pytest.mark.parametrize(
+    ("config", "objective", "hint"),
+    [
+        (RobertaConfig(), "nsp", NEXT_SENTENCES),
+        # Their pretraining classes exist, and have no next-sentence head.
+        (RobertaConfig(), "nsp+mlm", NEXT_SENTENCES),
+        (AlbertConfig(), "nsp+mlm", NEXT_SENTENCES),
+        (ElectraConfig(), "nsp+mlm", NEXT_SENTENCES),
+        (GPT2Config(), "mlm", "Masked words need an encoder, such as BERT or RoBERTa."),
+    ],
+)
+def test_a_model_without_the_head_is_refused(config: Any, objective: str, hint: str, tokenizer):
+    message = f"a {config.model_type} model has no head for --objective {objective}. {hint}"
+    _refused(message, tokenizer, config, objective=objective)
 
 
 def test_words_cannot_be_masked_without_a_mask_token(tiny_model: Path):

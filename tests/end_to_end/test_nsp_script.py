@@ -1,0 +1,373 @@
+"""run_nsp.py from the command line to the files it leaves: every objective, every kind of pair, and what follows."""
+
+import csv
+import io
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from nsp_runs import TOPICS, paragraphs, pretrain, write_text
+from running import (
+    classify,
+    history,
+    labelled_sentences,
+    predict,
+    predictions,
+    read_json,
+    results,
+    weights_of,
+)
+from transformers import AutoModelForNextSentencePrediction, AutoTokenizer, BertForPreTraining, TrainerCallback
+
+from bertlab import recipes
+
+STEPS = {"max_steps": 3, "per_device_train_batch_size": 8, "max_seq_length": 48}
+# No split but the reported one, unless a test asks for it.
+PLAIN = {**STEPS, "selection_fraction": 0, "validation_fraction": 0.25}
+SCRATCH = {
+    "from_scratch": True,
+    "train_tokenizer": 150,
+    "model_config": [
+        *("hidden_size=16", "num_hidden_layers=1", "num_attention_heads=2", "intermediate_size=16"),
+        "max_position_embeddings=48",
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_text(tmp_path_factory.mktemp("text") / "notes.txt")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a recipe that sets next to nothing, to run without the default one."""
+    path = tmp_path_factory.mktemp("recipe") / "plain.yaml"
+    path.write_text("document_unit: line\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(text: Path, plain: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run of the next-sentence objective, long enough to learn something."""
+    folder = tmp_path_factory.mktemp("runs") / "nsp"
+    settings = {**PLAIN, "max_steps": 12, "learning_rate": 3e-3}
+    assert pretrain(folder, config=plain, text=text, model_name_or_path=tiny_model, **settings) == 0
+    return folder
+
+
+def _pairs(folder: Path, split: str = "validation") -> list[dict[str, str]]:
+    return predictions(folder, split)
+
+
+def test_a_run_leaves_a_model_that_knows_its_labels(run: Path):
+    model = AutoModelForNextSentencePrediction.from_pretrained(run)
+    assert model.config.id2label == {0: "IsNext", 1: "NotNext"}
+    assert model.config.label2id == {"IsNext": 0, "NotNext": 1}
+    assert "cls.seq_relationship.weight" in weights_of(run)
+    inputs = AutoTokenizer.from_pretrained(run)("a cat", "a dog", return_tensors="pt")
+    assert model(**inputs).logits.shape == (1, 2)
+    assert {path.name for path in run.iterdir()} >= {
+        *("all_results.json", "train_results.json", "eval_results.json", "results.json", "run.json"),
+        *("predictions", "errors", "trainer_state.json", "tokenizer.json"),
+    }
+
+
+def test_predictions_are_written_pair_by_pair(run: Path):
+    said = _pairs(run)
+    assert list(said[0]) == ["idx", "label", "prediction", "probability_IsNext", "probability_NotNext"]
+    assert [row["idx"] for row in said] == [str(index) for index in range(len(said))]
+    assert {row["label"] for row in said} == {"IsNext", "NotNext"}
+    right = [row["label"] == row["prediction"] for row in said]
+    assert results(run)["eval_accuracy"] == pytest.approx(np.mean(right))
+    wrong = (run / "errors" / "validation.tsv").read_text(encoding="utf-8").splitlines()
+    assert len(wrong) == 1 + right.count(False)
+
+
+def test_a_score_stands_beside_its_controls(run: Path):
+    told = read_json(run / "results.json")["splits"]["validation"]
+    assert set(told["baselines"]) == {"majority", "word_overlap", "zero_shot"}
+    rows = len(_pairs(run))
+    follow = sum(row["label"] == "IsNext" for row in _pairs(run))
+    assert told["baselines"]["majority"]["metrics"]["accuracy"] == pytest.approx(max(follow, rows - follow) / rows)
+    assert 0 <= told["baselines"]["zero_shot"]["metrics"]["accuracy"] <= 1
+    assert told["baselines"]["word_overlap"]["metrics"]["accuracy"] > 0.5, "sentences of a document share words"
+
+
+def test_scores_are_split_by_kind_of_pair(run: Path):
+    told = read_json(run / "results.json")["splits"]["validation"]["by_source"]
+    assert set(told) == {"next", "other_document"}
+    said = _pairs(run)
+    assert sum(kind["n"] for kind in told.values()) == len(said)
+    follow = [row["prediction"] == "IsNext" for row in said if row["label"] == "IsNext"]
+    assert told["next"]["accuracy"] == pytest.approx(np.mean(follow))
+    assert told["next"]["n"] == len(follow)
+
+
+def test_the_notice_says_that_the_head_is_new_only_where_it_is(
+    run: Path, text: Path, plain: Path, tiny_model: Path, tmp_path: Path, capsys
+):
+    head = "this checkpoint has no pretrained next-sentence head: what it learns about it, it learns in this run."
+    assert pretrain(tmp_path / "new", config=plain, text=text, model_name_or_path=tiny_model, **PLAIN) == 0
+    told = capsys.readouterr()
+    assert head in told.err
+    assert "new, untrained weights: cls.seq_relationship.bias, cls.seq_relationship.weight" in told.err
+    assert told.out.startswith("1 file, 40 documents, ")
+    assert pretrain(tmp_path / "on", config=plain, text=text, model_name_or_path=run, **PLAIN) == 0
+    assert "head" not in capsys.readouterr().err
+    zero_shot = read_json(tmp_path / "on" / "results.json")["splits"]["validation"]["baselines"]["zero_shot"]
+    assert zero_shot["metrics"]["accuracy"] == pytest.approx(results(run)["eval_accuracy"])
+
+
+@pytest.mark.parametrize("objective", ["mlm", "nsp+mlm"])
+def test_masked_words_are_scored_from_a_checkpoint(objective: str, text, plain, tiny_model, tmp_path: Path):
+    folder = tmp_path / "run"
+    settings = {**PLAIN, "objective": objective, "eval_strategy": "steps", "eval_steps": 3}
+    assert pretrain(folder, config=plain, text=text, model_name_or_path=tiny_model, **settings) == 0
+    told = read_json(folder / "eval_results.json")
+    assert 0 <= told["eval_masked_accuracy"] <= 1
+    assert 1 < told["eval_perplexity"] < 1000
+    assert told["eval_masked_tokens"] > 50
+    # The same tokens are hidden while training goes on and at its end.
+    assert history(folder, "eval_masked_accuracy")[-1] == pytest.approx(told["eval_masked_accuracy"])
+    assert history(folder, "eval_perplexity")[-1] == pytest.approx(told["eval_perplexity"], rel=1e-4)
+    assert ("eval_accuracy" in told) == (objective == "nsp+mlm")
+    split = read_json(folder / "results.json")["splits"]["validation"]
+    assert ("baselines" in split) == (objective == "nsp+mlm")
+    assert split["other"]["masked_accuracy"] == told["eval_masked_accuracy"]
+    assert "cls.predictions.bias" in weights_of(folder)
+    assert ("cls.seq_relationship.weight" in weights_of(folder)) == (objective == "nsp+mlm")
+
+
+@pytest.mark.parametrize("objective", ["nsp", "mlm", "nsp+mlm"])
+def test_a_bert_is_made_from_nothing_but_the_text(objective: str, text: Path, plain: Path, tmp_path: Path, capsys):
+    folder = tmp_path / "run"
+    settings = {**PLAIN, **SCRATCH, "objective": objective, "learning_rate": 1e-3}
+    if objective != "nsp":
+        settings["whole_word_masking"] = True
+    assert pretrain(folder, config=plain, text=text, **settings) == 0
+    assert "no pretrained" not in capsys.readouterr().err, "nothing was asked of a checkpoint"
+    config, tokenizer = read_json(folder / "config.json"), AutoTokenizer.from_pretrained(folder)
+    assert config["hidden_size"] == 16
+    assert config["vocab_size"] == len(tokenizer) <= 150
+    assert tokenizer.model_max_length == 48
+    assert set(tokenizer("a", "b")["token_type_ids"]) == {0, 1}
+    found = results(folder)
+    assert math.isfinite(found["train_loss"])
+    if objective == "nsp+mlm":
+        assert isinstance(BertForPreTraining.from_pretrained(folder), BertForPreTraining)
+        assert AutoModelForNextSentencePrediction.from_pretrained(folder).config.id2label[1] == "NotNext"
+        assert found["train_loss"] > 3, "the losses of both heads, of a model that knows nothing"
+
+
+def test_masked_words_are_learnt(text: Path, plain: Path, tmp_path: Path):
+    """A text of fifty words is soon known by heart, better than by its most frequent token."""
+    folder = tmp_path / "run"
+    settings = {**PLAIN, **SCRATCH, "objective": "mlm", "learning_rate": 2e-2, "max_steps": 40, "warmup_steps": 4}
+    assert pretrain(folder, config=plain, text=text, **settings, logging_steps=1) == 0
+    losses = history(folder, "loss")
+    assert np.mean(losses[-8:]) < np.mean(losses[:4]) - 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "kinds"),
+    [
+        ({"pairs": "all", "negatives": "same_document"}, {"next", "same_document"}),
+        ({"pairs": "one_per_document", "negatives": "any"}, {"next", "any"}),
+        ({"pairs": "segments", "negatives": "other_document"}, {"next", "other_document"}),
+        ({"pairs": "segments", "negatives": "any", "sentence_splitter": "period"}, {"next", "any"}),
+    ],
+    ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else None,
+)
+def test_every_kind_of_pair_is_trained_on(settings: dict[str, Any], kinds: set, plain, tiny_model, tmp_path: Path):
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(f"{one} {two}" for one, two in zip(paragraphs(40, 1), paragraphs(40, 2), strict=True)))
+    folder = tmp_path / "run"
+    settings = {**PLAIN, **settings, "negative_fraction": 0.4, "validation_fraction": 0.6}
+    assert pretrain(folder, config=plain, text=text, model_name_or_path=tiny_model, **settings) == 0
+    assert set(read_json(folder / "results.json")["splits"]["validation"]["by_source"]) == kinds
+    assert {row["label"] for row in _pairs(folder)} == {"IsNext", "NotNext"}
+
+
+@pytest.mark.parametrize("objective", ["nsp", "nsp+mlm"])
+def test_nothing_is_reported_where_nothing_is_held_out(objective: str, text, plain, tiny_model, tmp_path: Path):
+    folder = tmp_path / "run"
+    settings = {**PLAIN, "validation_fraction": 0, "objective": objective}
+    assert pretrain(folder, config=plain, text=text, model_name_or_path=tiny_model, **settings) == 0
+    assert read_json(folder / "results.json")["splits"] == {}
+    assert not (folder / "eval_results.json").exists()
+    assert set(read_json(folder / "run.json")["data"]) == {"train"}
+
+
+@pytest.mark.parametrize("objective", ["nsp", "mlm", "nsp+mlm"])
+def test_the_best_epoch_is_chosen_on_documents_of_their_own(objective: str, text, plain, tiny_model, tmp_path: Path):
+    folder = tmp_path / "run"
+    settings = {**PLAIN, "objective": objective, "selection_fraction": 0.2, "test_fraction": 0.1}
+    settings |= {"max_steps": None, "num_train_epochs": 2, "learning_rate": 1e-3, "per_device_train_batch_size": 32}
+    assert pretrain(folder, config=plain, text=text, model_name_or_path=tiny_model, **settings) == 0
+    lead = "masked_accuracy" if objective == "mlm" else "accuracy"
+    state = read_json(folder / "trainer_state.json")
+    assert state["best_metric"] == max(history(folder, f"eval_{lead}"))
+    assert len(history(folder, f"eval_{lead}")) == 2
+    assert set(read_json(folder / "results.json")["splits"]) == {"validation", "test"}
+    assert f"test_{lead}" in results(folder)
+
+
+def _interrupt(self, args, state, control, **_):
+    if state.global_step == 4:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("objective", "model"), [("nsp", "tiny"), ("nsp+mlm", "tiny"), ("mlm", "scratch")], ids=lambda value: value
+)
+def test_a_resumed_run_equals_the_uninterrupted_one(
+    objective: str, model: str, text, plain, tiny_model, tmp_path: Path
+):
+    settings = {**PLAIN, "config": plain, "text": text, "objective": objective, "max_train_samples": 40}
+    settings |= SCRATCH if model == "scratch" else {"model_name_or_path": tiny_model}
+    # 40 pairs in global batches of 16 are 3 steps an epoch: step 4 is in the middle of the second of two.
+    settings |= {"max_steps": 6, "gradient_accumulation_steps": 2, "learning_rate": 1e-3, "logging_steps": 1}
+    settings |= {"save_strategy": "steps", "save_steps": 1, "save_total_limit": 1}
+    assert pretrain(tmp_path / "whole", **settings) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainerCallback, "on_save", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(tmp_path / "stopped", **settings)
+    # On another machine the cache is empty: what is learnt from the text must come out the same.
+    assert pretrain(tmp_path / "stopped", **settings, cache_dir=tmp_path / "cache", resume="auto") == 0
+    assert history(tmp_path / "stopped", "loss") == history(tmp_path / "whole", "loss")
+    ours, theirs = weights_of(tmp_path / "stopped"), weights_of(tmp_path / "whole")
+    assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
+    assert len(history(tmp_path / "stopped", "loss")) == 6
+
+
+def test_the_model_is_a_starting_point_for_classification(run: Path, write_csv, tmp_path: Path, capsys):
+    train = write_csv(tmp_path / "train.csv", ("text", "label"), labelled_sentences(24, seed=1))
+    folder = tmp_path / "run"
+    assert classify(folder, model_name_or_path=run, train_file=train, **STEPS) == 0
+    told = capsys.readouterr().err
+    assert "new, untrained weights: classifier.bias, classifier.weight." in told
+    assert read_json(folder / "config.json")["id2label"] == {"0": "bad", "1": "good"}
+
+
+@pytest.fixture
+def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs here are in float32; predict would take bf16 where the processor has AMX."""
+    monkeypatch.setattr("bertlab.precision._has_amx", lambda: False)
+
+
+def _sentences_of(run: Path, text: Path, plain: Path) -> list[tuple[str, str]]:
+    """Return the pairs of the report split, as the errors' neighbours in the run's own data."""
+    from bertlab import nsp
+    from bertlab.arguments import NspArguments
+
+    arguments = NspArguments(text=[str(text)], validation_fraction=0.25, max_seq_length=48)
+    data = nsp.make_splits(nsp.read(arguments, None), arguments, AutoTokenizer.from_pretrained(run))
+    return list(zip(*data.texts("validation"), strict=True))
+
+
+@pytest.mark.usefixtures("_float32")
+def test_predict_says_of_pairs_what_the_run_wrote(run: Path, text: Path, plain: Path, capsys):
+    pairs = _sentences_of(run, text, plain)[:5]
+    capsys.readouterr()
+    assert predict(run, "--format", "tsv", *(word for pair in pairs for word in ("--pair", *pair))) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out), delimiter="\t"))
+    for row, written in zip(rows, _pairs(run), strict=False):
+        assert row["prediction"] == written["prediction"]
+        assert float(row["probability_IsNext"]) == pytest.approx(float(written["probability_IsNext"]), abs=1e-4)
+
+
+@pytest.mark.usefixtures("_float32")
+def test_predict_ranks_candidates_by_how_well_they_follow(run: Path, tmp_path: Path, capsys):
+    candidates = [f"The {topic.split()[0]} was {topic.split()[1]} again." for topic in TOPICS]
+    file = tmp_path / "candidates.txt"
+    file.write_text("\n".join(candidates) + "\n", encoding="utf-8")
+    first = "A small cat and the dog."
+    assert predict(run, "--rank", first, "--file", file) == 0
+    header, _, *lines = capsys.readouterr().out.splitlines()
+    assert header.split() == ["IsNext", "candidate"]
+    chances = [float(line.split(maxsplit=1)[0]) for line in lines]
+    assert chances == sorted(chances, reverse=True)
+    assert sorted(line.split(maxsplit=1)[1].strip() for line in lines) == sorted(candidates)
+    assert predict(run, "--format", "tsv", "--pair", first, lines[0].split(maxsplit=1)[1].strip()) == 0
+    row = next(csv.DictReader(io.StringIO(capsys.readouterr().out), delimiter="\t"))
+    assert float(row["probability_IsNext"]) == pytest.approx(chances[0], abs=1e-3)
+
+
+@pytest.mark.usefixtures("_float32")
+def test_a_model_of_both_heads_predicts_pairs(text: Path, plain: Path, tmp_path: Path, capsys):
+    folder = tmp_path / "run"
+    assert pretrain(folder, config=plain, text=text, **PLAIN, **SCRATCH, objective="nsp+mlm") == 0
+    capsys.readouterr()
+    assert predict(folder, "--pair", "A cat.", "A dog.") == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[0] in ("IsNext", "NotNext")
+
+
+def test_the_recipe_without_config_is_the_meditations(text: Path, tiny_model: Path, tmp_path: Path, capsys):
+    import run_nsp
+
+    settings = ["--text", str(text), "--model_name_or_path", str(tiny_model)]
+    assert run_nsp.main([*settings, "--print_config"]) == 0
+    unnamed = capsys.readouterr().out
+    recipe = recipes.CONFIGS / "nsp" / "meditations.yaml"
+    assert run_nsp.main([*settings, "--config", str(recipe), "--print_config"]) == 0
+    assert unnamed == capsys.readouterr().out
+    for key, _ in recipes.read_recipe(recipe):
+        assert f"\n{key}: " in f"\n{unnamed}"
+
+
+def test_the_recipe_without_config_runs(text: Path, tiny_model: Path, tmp_path: Path):
+    folder = tmp_path / "run"
+    assert pretrain(folder, text=text, model_name_or_path=tiny_model, **STEPS) == 0
+    assert set(read_json(folder / "run.json")["data"]) == {"train", "validation", "selection"}
+    assert read_json(folder / "run.json")["recipe"] == "meditations"
+
+
+def test_a_folder_and_a_glob_are_read_whole(text: Path, plain: Path, tiny_model: Path, tmp_path: Path, capsys):
+    books = tmp_path / "books"
+    books.mkdir()
+    for name in ("one.txt", "two.txt", "three.txt"):
+        shutil.copy(text, books / name)
+    settings = {
+        **PLAIN,
+        "max_steps": 1,
+        "document_unit": "file",
+        "negatives": "any",
+        "config": plain,
+        "model_name_or_path": tiny_model,
+    }
+    for index, pattern in enumerate((books, f"{books}/t*.txt")):
+        assert pretrain(tmp_path / f"run{index}", text=pattern, **settings) == 0
+        assert capsys.readouterr().out.startswith("3 files, 3 doc" if index == 0 else "2 files, 2 doc")
+
+
+def test_the_demo_trains_on_the_weights_of_a_package(weights: str, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(recipes.CONFIGS.parent)
+    folder = tmp_path / "run"
+    settings = {"max_steps": 2, "per_device_train_batch_size": 4, "max_eval_samples": 8, "max_train_samples": 16}
+    recipe = recipes.CONFIGS / "demo" / "nsp.yaml"
+    assert pretrain(folder, config=recipe, **settings) == 0
+    assert "no pretrained next-sentence head" in capsys.readouterr().err
+    assert len(_pairs(folder)) == 8
+    assert read_json(folder / "run.json")["recipe"] == "nsp"
+
+
+def test_the_tutorial_counts_the_sentences_and_pairs_of_the_meditations(
+    real_data: Path, tiny_model: Path, tmp_path: Path, capsys
+):
+    text = real_data / "meditations" / "clean.txt"
+    if not text.is_file():
+        pytest.skip(f"needs {text}")
+    recipe = recipes.CONFIGS / "nsp" / "meditations_tutorial.yaml"
+    settings = {"max_steps": 1, "max_seq_length": 64, "per_device_train_batch_size": 2}
+    folder = tmp_path / "run"
+    assert pretrain(folder, config=recipe, text=text, model_name_or_path=tiny_model, **settings) == 0
+    told = capsys.readouterr().out
+    assert "1,372 sentences" in told
+    assert "317 pairs (317 train), any negatives" in told
+    assert read_json(folder / "run.json")["data"]["train"]["rows"] == 317

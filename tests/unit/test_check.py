@@ -1,0 +1,91 @@
+"""The data check: every kind of finding, exit status 1 with --strict, and the padding and length advice."""
+
+import numpy as np
+import pytest
+
+from bertlab import check
+from running import labelled_sentences
+
+CLEAN = labelled_sentences(40, seed=5)
+
+
+@pytest.fixture
+def checked(tiny_model, tmp_path, write_csv, capsys):
+    def run(train, validation=None, *words):
+        argv = ["--train_file", str(write_csv(tmp_path / "train.csv", ("text", "label"), train))]
+        if validation is not None:
+            argv += ["--validation_file", str(write_csv(tmp_path / "dev.csv", ("text", "label"), validation))]
+        argv += ["--model_name_or_path", str(tiny_model), "--max_seq_length", "32", *words]
+        status = check.main(argv)
+        captured = capsys.readouterr()
+        return status, captured.out + captured.err
+
+    return run
+
+
+def test_clean_data_has_no_finding(checked):
+    rows = [[f"the book number {index} is {word}", word] for index, word in enumerate(["good", "bad"] * 10)]
+    status, said = checked(rows, None, "--strict")
+    assert status == 0
+    assert "No empty, repeated, contradictory or leaked texts." in said
+    assert "suggested: --max_seq_length" in said
+    assert "grouped by length" in said
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "finding", "wrong"),
+    [
+        ([["a b", "x"], ["a b", "x"], ["c", "y"]], None, "train: 1 rows repeat an earlier text.", False),
+        (
+            [["a b", "x"], ["a b", "y"], ["c", "y"]],
+            None,
+            "train: 1 texts have different labels, for example 'a b'",
+            False,
+        ),
+        ([["a b", "x"], ["c", "y"], ["", "y"]], None, "train: 1 rows without text or label were left out.", False),
+        (
+            [["a b", "x"], ["c", "y"]],
+            [["c", "y"], ["d", "x"]],
+            "1 of 2 rows also occur in train (1 to the letter",
+            True,
+        ),
+        ([["a b", "x"], ["c", "y"]], [["A, b!", "x"], ["d", "y"]], "(0 to the letter, 1 but for case or punct", True),
+        ([["a b", "x"], ["c", "y"]], [["d", "x"], ["d", "y"]], "validation: 1 texts have different labels", True),
+        ([["a b", "x"], ["c", "y"]], [["d", "x"], ["e", "x"]], "validation: every row has the same label", True),
+    ],
+    ids=["repeated", "contradictory", "missing", "leaked", "nearly-leaked", "contradictory-report", "one-class"],
+)
+def test_every_finding_is_said_and_strict_stops_on_what_makes_a_score_wrong(
+    checked, train, validation, finding, wrong
+):
+    status, said = checked(train, validation, "--strict")
+    assert finding in said
+    assert ("WRONG" in said) is wrong
+    assert status == (1 if wrong else 0)
+    if wrong:
+        assert checked(train, validation)[0] == 0
+
+
+def test_characters_the_tokenizer_cannot_express_are_named(checked):
+    _, said = checked([["the 猫 cat", "x"], ["the dog", "y"], ["a 猫", "y"]])
+    assert "2 rows have characters the tokenizer cannot express: 猫 (2)" in said
+
+
+def test_padding_is_least_when_rows_are_grouped_by_length():
+    lengths = np.random.default_rng(0).integers(4, 60, size=2000)
+    fixed, random, grouped = check.padding_waste(lengths, batch=16, max_length=64).values()
+    assert fixed == pytest.approx(1 - lengths.mean() / 64)
+    assert fixed > random > grouped
+
+
+@pytest.mark.parametrize(("longest", "positions", "suggested"), [(25, 512, 32), (32, 512, 32), (700, 512, 512)])
+def test_the_suggested_length_is_a_multiple_of_8_within_the_positions(longest, positions, suggested):
+    assert check.suggested_length(np.array([longest] * 50), positions) == suggested
+
+
+def test_real_cola_has_18_leaked_sentences_and_19_repeats(real_data, tiny_model, capsys):
+    argv = ["--task", "cola", "--data_dir", str(real_data / "glue" / "CoLA"), "--model_name_or_path", str(tiny_model)]
+    assert check.main([*argv, "--max_seq_length", "64", "--strict"]) == 1
+    said = capsys.readouterr().out
+    assert "train: 19 rows repeat an earlier text." in said
+    assert "validation: 18 of 1043 rows also occur in train" in said
