@@ -4,9 +4,10 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-import run_classification
 import transformers.trainer
 from running import labelled_sentences, words
+
+import run_classification
 
 QUICK = words({"max_seq_length": 32, "max_steps": 2, "logging_steps": 1, "disable_tqdm": True, "precision": "fp32"})
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from running import labelled_sentences
 
 from bertlab import check
-from running import labelled_sentences
 
 CLEAN = labelled_sentences(40, seed=5)
 
