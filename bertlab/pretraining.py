@@ -145,9 +145,9 @@ class _EpochMasks(TrainerCallback):
 class PretrainingTrainer(EncoderTrainer):
     """EncoderTrainer that counts the two kinds of labels apart, and keeps no word logits after a batch."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(preprocess_logits_for_metrics=row_statistics, **options)
-        self.add_callback(_EpochMasks(self.data_collator))
+    def __init__(self, *, data_collator: MaskingCollator, **options: Any) -> None:
+        super().__init__(data_collator=data_collator, preprocess_logits_for_metrics=row_statistics, **options)
+        self.add_callback(_EpochMasks(data_collator))
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
         if not batch_samples:
