@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint test-browser audit clean
+.PHONY: demo test lint tables test-browser audit clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/accelerate launch run_classification.py --config configs/demo/cola.yaml --overwrite_output_dir
@@ -16,6 +16,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+tables: $(VENV)/.runtime
+	$(BIN)/python -m bertlab ledger tables
 
 test-browser: $(VENV)/.dev
 	@command -v chromedriver >/dev/null || apt-get install -y chromium chromium-driver || \

@@ -12,6 +12,7 @@ COMMANDS = {
     "predict": ("bertlab.predict", "label texts with a trained model"),
     "check": ("bertlab.check", "look at the data before training on it"),
     "report": ("bertlab.report.command", "draw plots, page and card of finished runs again"),
+    "ledger": ("bertlab.ledger", "keep small records of runs, and make the documents' tables from them"),
     "compare": ("bertlab.compare", "say whether one run is better than another"),
 }
 
