@@ -93,6 +93,7 @@ def controls(
         data.read(sample[:]), np.asarray(sample["labels"]), {name: data.texts(name) for name in data.report}
     )
     untrained = {result.name: result for result in evaluate(nsp, trainer, encoded, data, data.report)}
+    _forget_evaluation(trainer)
     kind = "pretrained" if has_pretrained_head else "new, untrained"
     if has_pretrained_head:
         for result in untrained.values():
@@ -105,6 +106,17 @@ def controls(
             f"this model before training, with a {kind} next-sentence head",
         ),
     }
+
+
+def _forget_evaluation(trainer: training.EncoderTrainer) -> None:
+    """Give back the model as it was before it was evaluated.
+
+    Evaluation marks it as prepared. Training then leaves it unwrapped, and processes do not share their gradients.
+    """
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    model._is_accelerate_prepared = False
+    trainer.accelerator.free_memory()
+    trainer.model = trainer.model_wrapped = model
 
 
 def _pretraining_metrics(nsp: NspArguments, data: "Data") -> Callable[[EvalPrediction], dict[str, float]]:

@@ -12,6 +12,8 @@ import pytest
 import torch
 from nsp_runs import TOPICS, paragraphs, pretrain, write_text
 from running import (
+    QUIET,
+    accelerate,
     classify,
     history,
     labelled_sentences,
@@ -19,7 +21,10 @@ from running import (
     predictions,
     read_json,
     results,
+    subprocess_of,
+    variant,
     weights_of,
+    words,
 )
 from transformers import AutoModelForNextSentencePrediction, AutoTokenizer, BertForPreTraining, TrainerCallback
 
@@ -244,6 +249,22 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
     ours, theirs = weights_of(tmp_path / "stopped"), weights_of(tmp_path / "whole")
     assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
     assert len(history(tmp_path / "stopped", "loss")) == 6
+
+
+def test_two_processes_give_the_same_run_as_one(text: Path, plain: Path, tiny_model: Path, tmp_path: Path):
+    """Evaluated before training, for its control, the model must still be trained on both processes' rows."""
+    still = variant(tiny_model, tmp_path / "still", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    settings = {**PLAIN, "config": plain, "text": text, "objective": "nsp+mlm", "model_name_or_path": still}
+    settings |= {"max_steps": 4, "max_train_samples": 44, "learning_rate": 5e-3, "logging_steps": 1}
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert pretrain(one, **{**settings, "per_device_train_batch_size": 16}) == 0
+    launch = ("--multi_gpu", "--num_processes", 2, "--main_process_port", 0, "run_nsp.py")
+    done = subprocess_of(accelerate(*launch, *words({**QUIET, **settings, "output_dir": two})))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert history(two, "loss") == pytest.approx(history(one, "loss"), abs=1e-5)
+    assert history(two, "grad_norm") == pytest.approx(history(one, "grad_norm"), rel=1e-4)
+    assert results(two)["eval_perplexity"] == pytest.approx(results(one)["eval_perplexity"], rel=1e-4)
+    assert len(_pairs(two)) == len(_pairs(one))
 
 
 def test_the_model_is_a_starting_point_for_classification(run: Path, write_csv, tmp_path: Path, capsys):
