@@ -27,6 +27,7 @@ class SplitResult:
 
     `logits` (rows, outputs) float32; `predictions` class ids (rows,), 0/1 (rows, classes) or numbers (rows,);
     `labels` likewise or None, with NO_LABEL or NaN in rows that have none; `metrics` over the labelled rows.
+    Without `has_predictions` (masked words alone) only the metrics mean something.
     """
 
     name: str
@@ -35,6 +36,7 @@ class SplitResult:
     predictions: np.ndarray
     labels: np.ndarray | None
     metrics: dict[str, float]
+    has_predictions: bool = True
 
     def labelled(self) -> np.ndarray:
         """Return a mask (rows,) of the rows whose label is known."""

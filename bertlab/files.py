@@ -72,7 +72,7 @@ def open_text(path: Path, encoding: str | None = None) -> Iterator[TextIO]:
         head = next(chunks, b"")
         codec, mark = _codec_and_mark(head, encoding)
         if len(head) == mark:
-            raise UserError(f"{path} is empty.")
+            raise UserError(f"{path} is empty.", "Give a file with text in it.")
         checked = _checked(path, itertools.chain([head[mark:]], chunks), codec, mark)
         with io.TextIOWrapper(io.BufferedReader(_Stream(checked)), encoding=codec, newline="") as text:
             yield text

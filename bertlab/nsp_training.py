@@ -147,4 +147,4 @@ def _evaluate_pretraining(
     metrics.update(runtime=seconds, samples_per_second=len(split) / seconds)
     prefix = evaluation.metric_prefix(name, data)
     predictions = logits.argmax(axis=1) if labels is not None else np.full(len(split), NO_LABEL)
-    return SplitResult(name, prefix, logits, predictions, labels, metrics)
+    return SplitResult(name, prefix, logits, predictions, labels, metrics, has_predictions=labels is not None)

@@ -133,7 +133,8 @@ def split_documents(n_documents: int, fractions: Mapping[str, float], seed: int)
     if sum(counts.values()) >= n_documents:
         wanted = ", ".join(f"{count} for {name}" for name, count in counts.items() if count)
         raise UserError(
-            f"There are {n_documents} documents, and with {wanted} none is left for training.",
+            f"There {'is 1 document' if n_documents == 1 else f'are {n_documents} documents'}, and with {wanted} none is "
+            "left for training.",
             "Lower the fractions, or choose a smaller --document_unit (line or block).",
         )
     order = np.random.default_rng(seed).permutation(n_documents)

@@ -80,7 +80,7 @@ def write(run: Run) -> dict[str, Any]:
     results = [facts.with_thresholds(r, run.data.space, fitted, run.data.metrics) for r in run.results]
     controls = run.controls if run.controls is not None else _controls(run)
     found = _results(run, results, fitted, controls)
-    for result in results:
+    for result in (result for result in results if result.has_predictions):
         rows = _rows(run, result.name)
         predictions.write(run.folder, result, run.data.space, rows["idx"], fitted.temperature)
         if result.labels is not None:
@@ -120,10 +120,10 @@ def print_scores(found: dict[str, Any], folder: Path) -> None:
         say(table(rows, header))
         if published and found["published"]["source"]:
             say(f"published: {found['published']['source']}")
-    unlabelled = [name for name, told in found["splits"].items() if not told["labelled"]]
-    for name in unlabelled:
-        rows_written = found["splits"][name]["rows"]
-        say(f"{name}: {rows_written:,} predictions in {folder / 'predictions' / name}.tsv")
+    for name, told in found["splits"].items():
+        path = folder / "predictions" / f"{name}.tsv"
+        if not told["labelled"] and path.is_file():
+            say(f"{name}: {told['rows']:,} predictions in {path}")
     for split, told in found["splits"].items():
         if told.get("by_source") and len(told["by_source"]) <= SOURCES_PRINTED:
             lead = found["metrics"][0]

@@ -171,7 +171,7 @@ def test_an_empty_file_is_refused(tmp_path: Path, name: str) -> None:
         written(path, gzip.compress(b""))
     else:
         packed(path, ("a.txt", b""))
-    assert refusal(path) == f"{path} is empty."
+    assert refusal(path) == f"{path} is empty. Give a file with text in it."
 
 
 def test_a_gzip_cut_off_is_found_late(tmp_path: Path) -> None:

@@ -282,7 +282,7 @@ class TestWriteSentences:
     @pytest.mark.parametrize(
         ("content", "expected"),
         [
-            ("", "{path} is empty."),
+            ("", "{path} is empty. Give a file with text in it."),
             (" \n\t\n", "{path} holds no sentence. Leave it out, or check that it is text."),
             (
                 "Just one.",

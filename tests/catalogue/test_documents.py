@@ -1,0 +1,104 @@
+"""What README and docs tell the reader to type is understood, what they link to exists, their tables are the records'."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from bertlab import check, cli, ledger, predict, recipes
+from bertlab.__main__ import COMMANDS
+from bertlab.arguments import DataArguments, ModelArguments, NspArguments, RunArguments
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "data").glob("*/README.md"))]
+BLOCKS = re.compile(r"```(?:bash|sh)\n(.*?)```", re.DOTALL)
+GROUPS = {
+    "run_classification.py": (DataArguments, ModelArguments, RunArguments),
+    "run_nsp.py": (NspArguments, ModelArguments, RunArguments),
+}
+SHELL = ("cat", "pip", "python3")
+
+
+def commands(text: str) -> list[list[str]]:
+    """Return the commands of all shell blocks as words, without comments, the last one of a pipe or of `a && b`."""
+    found = []
+    for block in BLOCKS.findall(text):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            while "|" in words or "&&" in words:
+                words = words[min(words.index(mark) for mark in ("|", "&&") if mark in words) + 1 :]
+            if words:
+                found.append(words)
+    return found
+
+
+SHOWN = [(path, words) for path in DOCUMENTS for words in commands(path.read_text(encoding="utf-8"))]
+
+
+def test_there_are_commands_to_look_at():
+    assert len(SHOWN) > 30
+
+
+@pytest.mark.parametrize(("path", "words"), SHOWN, ids=[" ".join(words)[:60] for _, words in SHOWN])
+def test_every_command_shown_is_understood(path, words, tmp_path, monkeypatch, capsys):
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        return
+    script = next((word for word in words if word in GROUPS), None)
+    if script:
+        _parses_as_run(words[words.index(script) + 1 :], script, tmp_path, monkeypatch)
+    elif words[:3] == ["python", "-m", "bertlab"]:
+        _is_a_subcommand(words[3], words[4:])
+    elif words[:2] == ["python", "-m"]:
+        assert words[2] == "pytest"
+    elif words[0] == "python":
+        assert (ROOT / words[1]).is_file()
+    elif words[0] == "pip":
+        assert all((ROOT / file).is_file() for flag, file in zip(words, words[1:], strict=False) if flag == "-r")
+    else:
+        assert words[0] in (*SHELL, ".", "wc"), f"{path.name}: nobody checks {' '.join(words)}"
+
+
+def _parses_as_run(argv: list[str], script: str, tmp_path: Path, monkeypatch) -> None:
+    # The reader's own recipe need not exist here; the shipped ones must.
+    for own in (word for word in argv if word.endswith(".yaml") and not word.startswith("configs/")):
+        (tmp_path / own).write_text("learning_rate: 2e-5\n", encoding="utf-8")
+        monkeypatch.chdir(tmp_path)
+    default = "nsp/meditations" if script == "run_nsp.py" else None
+    assert cli.parse(argv, GROUPS[script], "usage", default).training["do_train"] is not None
+
+
+def _is_a_subcommand(name: str, argv: list[str]) -> None:
+    assert name in COMMANDS
+    if name == "predict":
+        assert predict._parser().parse_args(argv).model
+    elif name == "check":
+        words = [word for word in argv if word != "--strict"]
+        if not any(word.endswith(".yaml") for word in words):
+            assert cli.parse(words, GROUPS["run_classification.py"], check.USAGE)
+    elif name == "recipes":
+        assert recipes.main(argv) == 0
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(path):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8"))
+    assert not [link for link in links if not (path.parent / link).exists()]
+
+
+@pytest.mark.parametrize("path", ledger.documents(), ids=lambda path: path.name)
+def test_tables_are_those_of_the_records(path):
+    text = path.read_text(encoding="utf-8")
+    assert ledger.with_tables(text) == text, "run `make tables`"
+
+
+def test_the_demo_corpora_are_as_their_readmes_say():
+    import subprocess
+    import sys
+
+    script = ROOT / "data" / "cola_demo" / "generate.py"
+    assert subprocess.run([sys.executable, str(script), "--check"], check=False).returncode == 0
+    lines = (ROOT / "data" / "nsp_demo" / "notebook.txt").read_text(encoding="utf-8").splitlines()
+    assert len(lines) >= 120
+    assert all(line.strip() for line in lines)

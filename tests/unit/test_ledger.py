@@ -1,0 +1,82 @@
+"""Records of runs and the tables made from them."""
+
+import pytest
+
+from bertlab import ledger
+from bertlab.errors import UserError
+
+
+def _entry(seed, value):
+    scores = {"value": value, "low": 0.1, "high": 0.9, "n": 50}
+    split = {"role": "validation", "rows": 50, "metrics": {"accuracy": scores}, "other": {"perplexity": 10.0 + seed}}
+    return {
+        "model": "small",
+        "seed": seed,
+        "splits": {"validation": {**split, "baselines": {"majority": {"accuracy": 0.5}}}},
+    }
+
+
+def test_a_table_has_mean_sd_and_range_over_seeds(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path)
+    for seed, value in ((1, 0.6), (2, 0.7), (3, 0.8)):
+        ledger.write_json(tmp_path / "task" / "small" / f"seed{seed}.json", _entry(seed, value))
+    text = "before\n<!-- ledger task -->\nold figures\n<!-- end -->\nafter\n"
+    made = ledger.with_tables(text)
+    assert "| small | validation | accuracy | 0.700 | 0.100 | 0.600 to 0.800 | 3 | 50 | majority 0.500 |" in made
+    assert "| small | validation | perplexity | 12.000 | 1.000 | 11.000 to 13.000 | 3 | 50 | - |" in made
+    assert "old figures" not in made
+    assert ledger.with_tables(made) == made
+    assert made.startswith("before\n")
+    assert made.endswith("after\n")
+
+
+def test_a_recipe_without_records_and_a_folder_that_is_no_run_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path)
+    with pytest.raises(UserError, match="no record of 'nothing'"):
+        ledger.table("nothing")
+    with pytest.raises(UserError, match="not a finished run"):
+        ledger.record(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("word", "kept"),
+    [("--seed", "--seed"), ("/a/b/data", "data"), ("runs/x/", "x"), ("package:name/model", "package:name/model")],
+)
+def test_a_record_names_no_folder_of_the_machine(word, kept):
+    assert ledger._without_folders(word) == kept
+
+
+def test_a_finished_run_becomes_a_record(tmp_path, monkeypatch, capsys):
+    import json
+
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(ledger, "ROOT", tmp_path)
+    run = tmp_path / "run"
+    facts = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}
+    told = {
+        "recipe": "cola",
+        "seed": 4,
+        "command": ["run_classification.py", "--data_dir", "/home/me/CoLA"],
+        "configuration": {"model_name_or_path": "package:weights/model"},
+        "plan": {},
+        "versions": {},
+        "code": {},
+        "data": {"validation": {"rows": 9, "labelled": 9, "from": "dev.tsv", "fingerprint": "ab", "dropped": 0}},
+        "machine": {},
+        "seconds": {},
+        "peak_memory_mb": {},
+        "finished": "now",
+    }
+    split = {
+        "role": "validation",
+        "rows": 9,
+        "metrics": {"accuracy": facts},
+        "baselines": {"majority": {"metrics": {}}},
+    }
+    ledger.write_json(run / "run.json", told)
+    ledger.write_json(run / "results.json", {"splits": {"validation": split}, "published": {}})
+    assert ledger.main(["record", str(run)]) == 0
+    assert capsys.readouterr().out.strip() == "results/cola/weights/seed4.json"
+    entry = json.loads((tmp_path / "results/cola/weights/seed4.json").read_text(encoding="utf-8"))
+    assert entry["splits"]["validation"]["metrics"]["accuracy"] == facts
+    assert "/home" not in json.dumps(entry)
