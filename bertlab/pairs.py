@@ -133,8 +133,7 @@ def split_documents(n_documents: int, fractions: Mapping[str, float], seed: int)
     if sum(counts.values()) >= n_documents:
         wanted = ", ".join(f"{count} for {name}" for name, count in counts.items() if count)
         raise UserError(
-            f"There {'is 1 document' if n_documents == 1 else f'are {n_documents} documents'}, and with {wanted} none is "
-            "left for training.",
+            f"The number of documents is {n_documents}, and with {wanted} none is left for training.",
             "Lower the fractions, or choose a smaller --document_unit (line or block).",
         )
     order = np.random.default_rng(seed).permutation(n_documents)

@@ -56,7 +56,7 @@ TEXTS: dict[str, tuple[str | bytes, str, str]] = {
     ),
     "one document": (
         "The cat sleeps. The dog walks. The sun is warm.\n",
-        "There are 1 documents, and with 1 for validation none is left for training.",
+        "The number of documents is 1, and with 1 for validation none is left for training.",
         "Lower the fractions, or choose a smaller --document_unit (line or block).",
     ),
     "a sentence in each line": (
@@ -123,7 +123,7 @@ FLAGS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "unknown language": ({"language": "english"}, ("english", "'en'|language")),
     "fractions too large": (
         {"validation_fraction": 0.6, "selection_fraction": 0.5},
-        ("There are 40 documents, and with 24 for validation, 20 for selection none is left for training.", "Lower"),
+        ("The number of documents is 40, and with 24 for validation, 20 for selection none is left for training.", "Lower"),
     ),
     "fraction of everything": ({"validation_fraction": 1}, ("--validation_fraction", "0.9")),
     "model_config alone": ({"model_config": ["hidden_size=8"]}, ("--model_config", "Add --from_scratch.")),

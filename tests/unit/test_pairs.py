@@ -272,7 +272,7 @@ class TestSplitDocuments:
     def test_too_few_documents(self) -> None:
         message = refusal(split_documents, 2, {"validation": 0.1, "selection": 0.0, "test": 0.1}, 0)
         assert message == (
-            "There are 2 documents, and with 1 for validation, 1 for test none is left for training. "
+            "The number of documents is 2, and with 1 for validation, 1 for test none is left for training. "
             "Lower the fractions, or choose a smaller --document_unit (line or block)."
         )
 
