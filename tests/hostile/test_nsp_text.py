@@ -123,7 +123,7 @@ FLAGS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "unknown language": ({"language": "english"}, ("english", "'en'|language")),
     "fractions too large": (
         {"validation_fraction": 0.6, "selection_fraction": 0.5},
-        ("The number of documents is 40, and with 24 for validation, 20 for selection none is left for training.", "Lower"),
+        ("The number of documents is 40, and with 24 for validation, 20 for selection none", "Lower"),
     ),
     "fraction of everything": ({"validation_fraction": 1}, ("--validation_fraction", "0.9")),
     "model_config alone": ({"model_config": ["hidden_size=8"]}, ("--model_config", "Add --from_scratch.")),
