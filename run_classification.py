@@ -9,6 +9,7 @@
 
 import sys
 import time
+from pathlib import Path
 
 from bertlab import cli, hub, output, sources
 from bertlab.arguments import DataArguments, ModelArguments, RunArguments
@@ -19,29 +20,32 @@ from bertlab.errors import exits_with_status_2
 def main(argv: list[str] | None = None) -> int:
     """Run the script with these words, or those of the command line, and return the exit status."""
     started = time.time()
-    arguments = cli.parse(
-        sys.argv[1:] if argv is None else argv, (DataArguments, ModelArguments, RunArguments), __doc__
-    )
-    data_args, model_args, run_args = (arguments[group] for group in arguments.groups)
-    if run_args.print_config:
+    words = sys.argv[1:] if argv is None else argv
+    arguments = cli.parse(words, (DataArguments, ModelArguments, RunArguments), __doc__)
+    if arguments[RunArguments].print_config:
         print(cli.print_config(arguments), end="")
         return 0
-    folder = cli.output_dir(arguments)
-    checkpoint = output.check(folder, run_args, model_args.model_name_or_path)
-    hub.go_offline_if_unreachable(model_args.model_name_or_path, sources.hub_name(data_args))
+    model = arguments[ModelArguments].model_name_or_path
+    checkpoint = output.check(cli.output_dir(arguments), arguments[RunArguments], model)
+    hub.go_offline_if_unreachable(model, sources.hub_name(arguments[DataArguments]))
+    run(arguments, checkpoint, started)
+    return 0
 
+
+def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> None:
+    """Load, encode, build, train, evaluate, report."""
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
     from bertlab import check, data, encoding, evaluation, modeling, padding, summary, training
     from bertlab.report import record
 
-    do = arguments.training
+    data_args, model_args, run_args = (arguments[group] for group in arguments.groups)
     config = modeling.load_config(model_args)
     tokenizer = modeling.load_tokenizer(model_args)
     encoding.check_max_length(data_args.max_seq_length, tokenizer, config)
     loaded = data.load(
         data_args,
         modeling.class_names(config),
-        training=do["do_train"],
+        training=arguments.training["do_train"],
         cache_dir=model_args.cache_dir,
         token=model_args.token,
     )
@@ -50,51 +54,32 @@ def main(argv: list[str] | None = None) -> int:
     summaries = summary.describe(encoded, loaded.space, data_args.max_seq_length)
 
     args = training.training_arguments(arguments, loaded)
-    train = encoded[loaded.train] if loaded.train and do["do_train"] else None
-    loss = training.loss_for(loaded.space, train, model_args.class_weights, args.label_smoothing_factor)
-    collator = padding.PaddingCollator(tokenizer, data_args.max_seq_length if data_args.pad_to_max_length else None)
     training.set_seeds(args)  # before the new head gets its first weights
     model = modeling.build_classifier(model_args, config, loaded.space, tokenizer)
     if run_args.print_parameters:
         summary.print_parameters(model)
-        return 0
-    output.make(folder, run_args)
+        return
+    output.make(Path(args.output_dir), run_args)
+    train = encoded[loaded.train] if loaded.train and args.do_train else None
+    loss = training.loss_for(loaded.space, train, model_args.class_weights, args.label_smoothing_factor)
     trainer = training.EncoderTrainer(
         model=model,
         args=args,
         train_dataset=train,
         eval_dataset=training.longest_first(encoded.get(loaded.watched or "")),
-        data_collator=collator,
+        data_collator=padding.PaddingCollator(tokenizer, data_args.fixed_length),
         processing_class=tokenizer,
         compute_loss_func=loss,
         compute_metrics=training.metrics_during_training(loaded.space, loaded.metrics),
         run=run_args,
     )
-    plan = summary.plan(trainer, train, collator.pad_to, run_args.precision)
-    summary.print_plan(plan)
+    plan = summary.plan(trainer, train, data_args.fixed_length, run_args.precision)
 
     train_metrics = training.train(trainer, checkpoint) if train is not None else {}
-    names = (loaded.validation if do["do_eval"] else ()) + (loaded.test if do["do_predict"] else ())
-    results = evaluation.evaluate(trainer, encoded, loaded, names, loss)
-    selection = evaluation.evaluate(trainer, encoded, loaded, (loaded.selection,), loss) if loaded.selection else []
-
-    record.finish(
-        record.Run(
-            script=sys.argv[0],
-            arguments=arguments,
-            folder=folder,
-            data=loaded,
-            encoded=encoded,
-            summaries=summaries,
-            plan=plan,
-            results=results,
-            selection=selection[0] if selection else None,
-            train_metrics=train_metrics,
-            started=started,
-        )
-    )
+    results = evaluation.evaluate(trainer, encoded, loaded, loaded.wanted(args), loss)
+    selection = evaluation.evaluate(trainer, encoded, loaded, loaded.kept_for_choices, loss)
+    record.finish(record.Run(arguments, loaded, encoded, summaries, plan, results, selection, train_metrics, started))
     training.publish(trainer)
-    return 0
 
 
 if __name__ == "__main__":

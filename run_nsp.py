@@ -10,6 +10,7 @@ Without --config the recipe is configs/nsp/meditations.yaml.
 
 import sys
 import time
+from pathlib import Path
 
 from bertlab import cli, hub, output
 from bertlab.arguments import ModelArguments, NspArguments, RunArguments
@@ -24,18 +25,23 @@ def main(argv: list[str] | None = None) -> int:
     started = time.time()
     words = sys.argv[1:] if argv is None else argv
     arguments = cli.parse(words, (NspArguments, ModelArguments, RunArguments), __doc__, default_recipe=DEFAULT_RECIPE)
-    nsp_args, model_args, run_args = (arguments[group] for group in arguments.groups)
-    if run_args.print_config:
+    if arguments[RunArguments].print_config:
         print(cli.print_config(arguments), end="")
         return 0
-    folder = cli.output_dir(arguments)
-    checkpoint = output.check(folder, run_args, model_args.model_name_or_path)
-    hub.go_offline_if_unreachable(None if nsp_args.from_scratch else model_args.model_name_or_path)
+    model = arguments[ModelArguments].model_name_or_path
+    checkpoint = output.check(cli.output_dir(arguments), arguments[RunArguments], model)
+    hub.go_offline_if_unreachable(None if arguments[NspArguments].from_scratch else model)
+    run(arguments, checkpoint, started)
+    return 0
 
+
+def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> None:
+    """Read, pair, encode, build, train, evaluate, report."""
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
     from bertlab import encoding, nsp, nsp_model, nsp_training, summary, training
     from bertlab.report import record
 
+    nsp_args, model_args, run_args = (arguments[group] for group in arguments.groups)
     nsp_model.check(nsp_args, model_args)
     text = nsp.read(nsp_args, model_args.cache_dir)
     tokenizer, config = nsp_model.tokenizer_and_config(nsp_args, model_args, text)
@@ -49,35 +55,20 @@ def main(argv: list[str] | None = None) -> int:
     model, has_pretrained_head = nsp_model.build(nsp_args, model_args, config, tokenizer)
     if run_args.print_parameters:
         summary.print_parameters(model)
-        return 0
-    output.make(folder, run_args)
+        return
+    output.make(Path(args.output_dir), run_args)
     trainer = nsp_training.build_trainer(nsp_args, run_args, args, model, tokenizer, encoded, loaded)
-    plan = summary.plan(trainer, trainer.train_dataset, trainer.data_collator.pad_to, run_args.precision)
-    summary.print_plan(plan)
+    train = encoded[loaded.train] if loaded.train and args.do_train else None
+    plan = summary.plan(trainer, train, nsp_args.fixed_length, run_args.precision)
 
     controls = nsp_training.controls(nsp_args, trainer, encoded, loaded, has_pretrained_head)
-    train_metrics = training.train(trainer, checkpoint) if args.do_train else {}
-    results = nsp_training.evaluate(nsp_args, trainer, encoded, loaded, loaded.report)
-    selection = nsp_training.evaluate(nsp_args, trainer, encoded, loaded, (loaded.selection,))
-
+    train_metrics = training.train(trainer, checkpoint) if train is not None else {}
+    results = nsp_training.evaluate(nsp_args, trainer, encoded, loaded, loaded.wanted(args))
+    selection = nsp_training.evaluate(nsp_args, trainer, encoded, loaded, loaded.kept_for_choices)
     record.finish(
-        record.Run(
-            script=sys.argv[0],
-            arguments=arguments,
-            folder=folder,
-            data=loaded,
-            encoded=encoded,
-            summaries=summaries,
-            plan=plan,
-            results=results,
-            selection=selection[0] if selection else None,
-            train_metrics=train_metrics,
-            started=started,
-            controls=controls,
-        )
+        record.Run(arguments, loaded, encoded, summaries, plan, results, selection, train_metrics, started, controls)
     )
     training.publish(trainer)
-    return 0
 
 
 if __name__ == "__main__":

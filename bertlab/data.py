@@ -15,6 +15,7 @@ from bertlab.labels import LabelSpace
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import TrainingArguments
 
 SELECTION = "selection"
 
@@ -55,6 +56,15 @@ class Data:
     def texts(self, name: str) -> list[list[str]]:
         """Return all texts of a split, as [texts] or [first segments, second segments]."""
         return self.read(self.splits[name][:])
+
+    @property
+    def kept_for_choices(self) -> tuple[str, ...]:
+        """The selection split, if there is one: temperature and thresholds are fitted on it."""
+        return (self.selection,) if self.selection else ()
+
+    def wanted(self, args: "TrainingArguments") -> tuple[str, ...]:
+        """Return the splits to report on, as --do_eval and --do_predict say."""
+        return (self.validation if args.do_eval else ()) + (self.test if args.do_predict else ())
 
     @property
     def report(self) -> tuple[str, ...]:

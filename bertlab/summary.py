@@ -148,21 +148,15 @@ def print_parameters(model: "PreTrainedModel") -> None:
     say(f"\n{len(parameters)} named parameters, {total:,} values, {trained:,} of them train")
 
 
-def print_plan(plan: Plan) -> None:
-    """Print the numbers derived from flags, data and machine, once."""
-    if plan.steps:
-        say(f"\n{plan.line()}")
-
-
 def plan(trainer: "EncoderTrainer", train: "Dataset | None", pad_to: int | None, asked_precision: str) -> Plan:
-    """Return the plan of a trainer that is to train on `train`, without running it."""
+    """Return and print the numbers derived from flags, data and machine of a trainer that is to train on `train`."""
     args = trainer.args
     global_batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     per_epoch = math.ceil(len(train) / global_batch) if train is not None else 0
     steps = args.max_steps if args.max_steps > 0 else math.ceil(per_epoch * args.num_train_epochs)
     chosen = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
     parameters = list(trainer.model.parameters())  # type: ignore[union-attr]
-    return Plan(
+    made = Plan(
         global_batch=global_batch,
         batches_per_epoch=per_epoch,
         steps=steps,
@@ -175,6 +169,9 @@ def plan(trainer: "EncoderTrainer", train: "Dataset | None", pad_to: int | None,
         parameters=sum(p.numel() for p in parameters),
         padding_waste=_padding_waste(trainer, train, pad_to) if train is not None else 0.0,
     )
+    if steps:
+        say(f"\n{made.line()}")
+    return made
 
 
 def _padding_waste(trainer: "EncoderTrainer", train: "Dataset", pad_to: int | None) -> float:

@@ -1,5 +1,6 @@
 """The end of a run: numbers, predictions, mistakes and provenance on disk, then all that is drawn from them."""
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 
 from bertlab import hub
 from bertlab.arguments import ModelArguments, RunArguments
-from bertlab.cli import Arguments, resolved
+from bertlab.cli import Arguments, output_dir, resolved
 from bertlab.console import is_first_process, notice, say, table
 from bertlab.evaluation import SplitResult
 from bertlab.report import errors, facts, files, predictions, provenance
@@ -37,18 +38,21 @@ BASELINE_NAMES = {
 class Run:
     """All that a run knows when it ends."""
 
-    script: str
     arguments: Arguments
-    folder: Path
     data: "Data"
     encoded: dict[str, "Dataset"]
     summaries: list["SplitSummary"]
     plan: "Plan"
     results: list[SplitResult]
-    selection: SplitResult | None
+    selection: list[SplitResult]
     train_metrics: dict[str, Any]
     started: float
     controls: dict[str, Any] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The output folder."""
+        return output_dir(self.arguments)
 
 
 def finish(run: Run) -> None:
@@ -76,7 +80,7 @@ def write(run: Run) -> dict[str, Any]:
 
     run.json is written last: where it stands, the run has finished.
     """
-    fitted = facts.fit(run.selection, run.data.space)
+    fitted = facts.fit(next(iter(run.selection), None), run.data.space)
     results = [facts.with_thresholds(r, run.data.space, fitted, run.data.metrics) for r in run.results]
     controls = run.controls if run.controls is not None else _controls(run)
     found = _results(run, results, fitted, controls)
@@ -229,7 +233,7 @@ def _from_hub(arguments: Arguments) -> bool:
 
 def _provenance(run: Run) -> dict[str, Any]:
     return {
-        "command": provenance.command(run.script, run.arguments.argv),
+        "command": provenance.command(sys.argv[0], run.arguments.argv),
         "recipe": run.arguments.recipe,
         "configuration": resolved(run.arguments),
         "watched": run.data.watched,
