@@ -331,7 +331,19 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
+def _with_resume(values: dict[str, Any]) -> dict[str, Any]:
+    """Take Trainer's --resume_from_checkpoint (true, or a checkpoint) as --resume."""
+    values = dict(values)
+    named = values.pop("resume_from_checkpoint", None)
+    if named is None or named.lower() in ("false", "no", "0"):
+        return values
+    if "resume" in values:
+        raise UserError("--resume and --resume_from_checkpoint say the same.", "Keep --resume.")
+    return {**values, "resume": "must" if named.lower() in ("true", "yes", "1") else named}
+
+
 def _arguments(groups: Sequence[type], values: dict[str, Any], files: list[Path], argv: Sequence[str]) -> Arguments:
+    values = _with_resume(values)
     built = {}
     ours: set[str] = set()
     for group in groups:

@@ -196,30 +196,11 @@ def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
         UserError: a combination that TrainingArguments refuses, or that would select on reported data.
     """
     run, values = arguments[RunArguments], dict(arguments.training)
-    has_selection, lead = data.selection is not None, data.metrics[0]
-    values.pop("resume_from_checkpoint", None)
     cpu = bool(values.get("use_cpu")) or not precision.has_accelerator()
     values["use_cpu"] = cpu
     use_all_threads(cpu)
     values.update(precision.choose(run.precision, values, cpu))
-    if has_selection:
-        # The best epoch is picked on the selection split, which no report looks at.
-        chosen = {"eval_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": lead}
-        values = {**chosen, **values}
-        if "metric_for_best_model" not in arguments.training:
-            values["greater_is_better"] = lead not in ("mse", "loss")
-    if run.early_stopping_patience and not has_selection:
-        raise UserError(
-            "--early_stopping_patience needs rows to stop by, apart from those reported.",
-            "Add --selection_fraction 0.1.",
-        )
-    if data.watched is None and values.get("eval_strategy", "no") != "no":
-        raise UserError(
-            f"--eval_strategy {values['eval_strategy']}: there is no split to evaluate.",
-            "Name a --validation_file, or cut one off with --validation_fraction 0.1.",
-        )
-    if values.get("load_best_model_at_end") and not has_selection:
-        notice("the best epoch is chosen on the split that is reported; --selection_fraction 0.1 avoids that.")
+    values = _with_selection(values, data, run)
     _check_trackers(values.get("report_to"))
     try:
         args = TrainingArguments(**values)
@@ -232,6 +213,34 @@ def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
         )
         args._n_gpu = 1
     return args
+
+
+def _with_selection(values: dict[str, Any], data: "Data", run: RunArguments) -> dict[str, Any]:
+    """Return training values that choose the best epoch on the selection split, which no report looks at."""
+    if data.watched is None and values.get("eval_strategy", "no") != "no":
+        raise UserError(
+            f"--eval_strategy {values['eval_strategy']}: there is no split to evaluate.",
+            "Name a --validation_file, or cut one off with --validation_fraction 0.1.",
+        )
+    if data.selection is None:
+        if run.early_stopping_patience:
+            raise UserError(
+                "--early_stopping_patience needs rows to stop by, apart from those reported.",
+                "Add --selection_fraction 0.1.",
+            )
+        if values.get("load_best_model_at_end"):
+            notice("the best epoch is chosen on the split that is reported; --selection_fraction 0.1 avoids that.")
+        return values
+    if values.get("save_strategy") == "no":
+        raise UserError(
+            "--save_strategy no keeps no epoch, so the best one cannot be chosen on the selection split.",
+            "Leave it out, or pass --selection_fraction 0.",
+        )
+    lead = data.metrics[0]
+    chosen = {"eval_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": lead}
+    if "metric_for_best_model" not in values:
+        chosen["greater_is_better"] = lead not in ("mse", "loss")
+    return {**chosen, **values}
 
 
 def _check_trackers(report_to: list[str] | None) -> None:

@@ -358,3 +358,10 @@ def test_no_socket_is_opened(tiny_model, make_csv, tmp_path: Path, monkeypatch: 
     monkeypatch.delenv("HF_HUB_OFFLINE")
     files = {"train_file": make_csv("train", 40), "validation_file": make_csv("dev", 20)}
     assert classify(tmp_path / "run", model_name_or_path=tiny_model, **files, **STEPS) == 0
+
+
+def test_choosing_the_best_epoch_without_saving_any_is_refused(tiny_model, tmp_path, write_csv, capsys):
+    rows = write_csv(tmp_path / "train.csv", ("text", "label"), labelled_sentences(40, seed=3))
+    told = {"train_file": rows, "model_name_or_path": tiny_model, "selection_fraction": 0.2, "save_strategy": "no"}
+    assert classify(tmp_path / "run", **told) == 2
+    assert "error: --save_strategy no keeps no epoch" in capsys.readouterr().err

@@ -335,3 +335,17 @@ def test_an_error_is_one_line_and_status_2_without_a_traceback():
     )
     assert run.returncode == 2
     assert run.stderr == "error: --task kola: there is no such task. Did you mean 'cola'?\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "resume"), [("True", "must"), ("false", "never"), ("runs/x/checkpoint-8", "runs/x/checkpoint-8")]
+)
+def test_resume_from_checkpoint_is_resume(given, resume):
+    arguments = parsed("--resume_from_checkpoint", given)
+    assert arguments[RunArguments].resume == resume
+    assert "resume_from_checkpoint" not in arguments.training
+
+
+def test_resume_said_twice_is_refused():
+    with pytest.raises(UserError, match="say the same"):
+        parsed("--resume_from_checkpoint", "true", "--resume", "auto")
