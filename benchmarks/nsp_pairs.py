@@ -30,6 +30,7 @@ BATCHES = 100
 
 
 def main() -> int:
+    """Measure, print and write the report; return the exit status."""
     arguments = parse()
     if arguments.measure:
         print(json.dumps(measure(arguments)))
@@ -57,6 +58,7 @@ SETTINGS = ("document_unit", "sentence_splitter", "language", "negatives", "seed
 
 
 def parse() -> argparse.Namespace:
+    """Return the command line's settings."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--text", nargs="+", required=True, help="files, folders or globs, plain or .gz")
     parser.add_argument("--gigabytes", type=float, default=1.0, help="size of the text, in 10^9 bytes")
@@ -127,10 +129,12 @@ def timed(step: Callable[[], Any]) -> tuple[dict[str, float], Any]:
 
 
 def peak() -> int:
+    """Return the peak memory of this process in kilobytes (Linux)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def sum_of(table: Any, column: str) -> int:
+    """Return the sum of a column of whole numbers."""
     return int(table.data.column(column).to_numpy().sum())
 
 
@@ -163,12 +167,14 @@ def with_rates(measured: dict[str, Any], size: int) -> dict[str, Any]:
 
 
 def add_rates(steps: Iterable[dict[str, float]], size: int) -> None:
+    """Add megabytes per second to each step, for a text of `size` bytes."""
     for step in steps:
         step["mb_per_second"] = round(size / 1e6 / step["seconds"], 1)
         step["mb_per_cpu_second"] = round(size / 1e6 / step["cpu_seconds"], 1)
 
 
 def machine() -> dict[str, Any]:
+    """Return processor, cores and memory."""
     model = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

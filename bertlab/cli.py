@@ -354,6 +354,8 @@ def _arguments(groups: Sequence[type], values: dict[str, Any], files: list[Path]
     if not any(training.get(stage) for stage in STAGES):
         training.update({stage: True for stage in STAGES if stage not in values})
     training = {**dict.fromkeys(STAGES, False), **training}
-    arguments = Arguments(built, training, frozenset(values), files[0].stem if files else "", list(argv))
+    arguments = Arguments(
+        built, training, frozenset(values), recipes.short_name(files[0]) if files else "", list(argv)
+    )
     training["output_dir"] = str(output_dir(arguments))
     return arguments

@@ -35,6 +35,13 @@ def recipe_names() -> list[str]:
     return [path.relative_to(CONFIGS).with_suffix("").as_posix() for path in files]
 
 
+def short_name(path: Path) -> str:
+    """Return what a recipe's runs are called: `cola` for a task, `demo/cola` for the demo, else the file's name."""
+    if not path.resolve().is_relative_to(CONFIGS):
+        return path.stem
+    return path.resolve().relative_to(CONFIGS).with_suffix("").as_posix().removeprefix("tasks/").removeprefix("nsp/")
+
+
 def find_recipe(name: str) -> Path:
     """Return the file of a recipe named as `cola`, `tasks/cola` or by a path.
 

@@ -90,7 +90,7 @@ def test_its_commands_parse(recipe, monkeypatch):
     for command in commands:
         words = shlex.split(command, comments=True)
         script = next(i for i, word in enumerate(words) if word.startswith("run_"))
-        assert cli.parse(words[script + 1 :], groups_of(recipe), "usage").recipe in (recipe.stem, "")
+        assert cli.parse(words[script + 1 :], groups_of(recipe), "usage").recipe in (recipes.short_name(recipe), "")
 
 
 def test_its_metrics_and_layout_exist(recipe):
