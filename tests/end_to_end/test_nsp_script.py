@@ -375,7 +375,7 @@ def test_the_demo_trains_on_the_weights_of_a_package(weights: str, tmp_path: Pat
     assert pretrain(folder, config=recipe, **settings) == 0
     assert "no pretrained next-sentence head" in capsys.readouterr().err
     assert len(_pairs(folder)) == 8
-    assert read_json(folder / "run.json")["recipe"] == "nsp"
+    assert read_json(folder / "run.json")["recipe"] == "demo/nsp"
 
 
 def test_the_tutorial_counts_the_sentences_and_pairs_of_the_meditations(
