@@ -1,8 +1,10 @@
 """The output folder of a run: whose it is, whether it may be written, where training goes on from."""
 
 import json
+import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 from bertlab.arguments import RunArguments
@@ -63,12 +65,12 @@ def make(folder: Path, run: RunArguments) -> None:
     Raises:
         UserError: the folder cannot be written.
     """
-    if run.overwrite_output_dir and run.resume == "never" and folder.is_dir():
+    # Every process of a run comes here at once: one of them deletes, and each tries a file of its own name.
+    if run.overwrite_output_dir and run.resume == "never" and folder.is_dir() and os.environ.get("RANK", "0") == "0":
         _delete_earlier_run(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".writable").touch()
-        (folder / ".writable").unlink()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise UserError(
             f"--output_dir {folder} cannot be written: {error.strerror}.", "Name another folder."

@@ -1,5 +1,6 @@
 """Whose an output folder is, where a run goes on from, and that files which are not a run's stay untouched."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,20 @@ def test_making_a_folder_leaves_no_trace_and_keeps_a_run_that_is_resumed(tmp_pat
     finished_run(tmp_path / "a" / "b")
     before = contents(tmp_path)
     output.make(tmp_path / "a" / "b", run(resume="auto", overwrite_output_dir=True))
+    assert contents(tmp_path) == before
+
+
+def test_processes_that_make_the_same_folder_at_once_do_not_trip_over_each_other(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: output.make(tmp_path / "run", run()), range(400)))
+    assert contents(tmp_path) == {"run"}
+
+
+def test_only_the_first_process_deletes_an_earlier_run(tmp_path, monkeypatch):
+    finished_run(tmp_path)
+    monkeypatch.setenv("RANK", "1")
+    before = contents(tmp_path)
+    output.make(tmp_path, run(overwrite_output_dir=True))
     assert contents(tmp_path) == before
 
 
