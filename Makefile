@@ -10,7 +10,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/python run_nsp.py --config configs/demo/nsp.yaml --overwrite_output_dir
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -22,6 +22,8 @@ os.environ.update(
         "TOKENIZERS_PARALLELISM": "false",
     }
 )
+# `make test` fills the cores with test processes; more threads in each would only wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 for _name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "ACCELERATE_MIXED_PRECISION"):
     os.environ.pop(_name, None)
 
