@@ -13,6 +13,8 @@ COMMANDS = {
     "check": ("bertlab.check", "look at the data before training on it"),
     "report": ("bertlab.report.command", "draw plots, page and card of finished runs again"),
     "ledger": ("bertlab.ledger", "keep small records of runs, and make the documents' tables from them"),
+    "submission": ("bertlab.submission", "pack predictions of GLUE runs as the GLUE server wants them"),
+    "export": ("bertlab.export", "write a trained model as ONNX, and measure it against PyTorch"),
     "compare": ("bertlab.compare", "say whether one run is better than another"),
 }
 
@@ -23,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if not words or words[0] in ("-h", "--help"):
         print("python -m bertlab COMMAND …\n")
-        print("\n".join(f"  {name:<9} {about}" for name, (_, about) in COMMANDS.items()))
+        print("\n".join(f"  {name:<10} {about}" for name, (_, about) in COMMANDS.items()))
         return 0
     if words[0] not in COMMANDS:
         raise UserError(f"there is no command {words[0]!r}.", did_you_mean(words[0], COMMANDS))

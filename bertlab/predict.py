@@ -53,15 +53,15 @@ class Predictor:
         from bertlab import calibration
         from bertlab.padding import PaddingCollator
 
-        encoded = self._encode(rows)
+        encoded = self.encode(rows)
         collate = PaddingCollator(self.tokenizer)
         logits = np.zeros((len(rows), max(1, len(self.class_names))), dtype=np.float64)
         device = next(self.model.parameters()).device
-        with torch.inference_mode(), _autocast(device, self.trained_in):
+        with torch.inference_mode(), autocast(device, self.trained_in):
             for batch in token_batches([len(row["input_ids"]) for row in encoded]):
                 inputs = collate([encoded[row] for row in batch])
                 output = self.model(**{name: tensor.to(device) for name, tensor in inputs.items()})
-                logits[batch] = _logits(output).float().cpu().numpy()
+                logits[batch] = logits_of(output).float().cpu().numpy()
         if self.kind == "regression":
             return logits
         scaled = logits / self.temperature
@@ -79,7 +79,8 @@ class Predictor:
             ]
         return [self.class_names[index] for index in probabilities.argmax(axis=1)]
 
-    def _encode(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    def encode(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+        """Return the model's inputs for texts or pairs, cleaned and cut as in training, without padding."""
         columns = [[clean_text(text, self.clean) or "" for text in column] for column in zip(*rows, strict=True)]
         encoded = self.tokenizer(*columns, truncation=True, max_length=self.max_length, return_attention_mask=False)
         return [dict(zip(encoded.keys(), values, strict=True)) for values in zip(*encoded.values(), strict=True)]
@@ -310,7 +311,8 @@ def _auto_class(config: Any, name: str) -> Any:
     )
 
 
-def _logits(output: Any) -> "torch.Tensor":
+def logits_of(output: Any) -> "torch.Tensor":
+    """Return the class logits (rows, outputs) of a classifier's or a next-sentence model's output."""
     return output.seq_relationship_logits if hasattr(output, "seq_relationship_logits") else output.logits
 
 
@@ -320,7 +322,7 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _autocast(device: "torch.device", trained_in: str | None) -> Any:
+def autocast(device: "torch.device", trained_in: str | None) -> Any:
     """Return autocast in this machine's 16-bit format, unless there is none or the model was trained without."""
     import torch
 
