@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint tables test-browser audit clean
+.PHONY: demo test lint tables test-browser test-onnx bench audit clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/accelerate launch run_classification.py --config configs/demo/cola.yaml --overwrite_output_dir
@@ -25,6 +25,14 @@ test-browser: $(VENV)/.dev
 		(echo "install Chromium and chromedriver with your system's package manager, then call again"; exit 1)
 	$(BIN)/python -m pip install -q -r requirements-browser.txt
 	$(BIN)/python -m pytest tests/browser
+
+test-onnx: $(VENV)/.dev
+	$(BIN)/python -m pip install -q -r requirements-onnx.txt
+	$(BIN)/python -m pytest tests/end_to_end/test_export.py
+
+bench: $(VENV)/.runtime
+	$(BIN)/python -m pip install -q -r requirements-onnx.txt
+	$(BIN)/python benchmarks/export.py --run runs/demo/cola
 
 $(VENV)/.runtime: requirements.txt requirements-weights.txt
 	$(PYTHON) -m venv $(VENV)

@@ -17,6 +17,7 @@ ARTEFACTS = (
     *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json", "added_tokens.json"),
     *("all_results.json", "train_results.json", "eval_results.json", "test_results.json"),
     *("results.json", "run.json", "README.md", "report.html", "predictions", "errors", "plots"),
+    *("onnx", "onnx-int8"),
 )
 # What only a run of ours or an earlier Trainer has written.
 MARKS = ("training_args.bin", "trainer_state.json", "run.json")

@@ -1,0 +1,144 @@
+"""A run exported as ONNX gives PyTorch's logits, from its folder alone; what cannot be exported is refused."""
+
+import ast
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+from running import classify, labelled_sentences, read_json
+
+from bertlab import export
+from bertlab.__main__ import main
+
+ABSENT = [name for name in export.NEEDED if importlib.util.find_spec(name) is None]
+needs_onnx = pytest.mark.skipif(bool(ABSENT), reason=f"needs {', '.join(ABSENT)}: make test-onnx")
+TEXTS = ["a boy reads a good film", "the dog walks", "a bad story in the night on the street often never " * 9]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, tiny_model, write_csv):
+    """Return a finished run on single sentences, with a labelled validation split."""
+    folder = tmp_path_factory.mktemp("export")
+    files = {
+        f"{stem}_file": write_csv(folder / f"{stem}.csv", ("text", "label"), labelled_sentences(rows, seed=rows))
+        for stem, rows in (("train", 32), ("validation", 40))
+    }
+    settings = {"model_name_or_path": tiny_model, "num_train_epochs": 1, "save_strategy": "no"}
+    assert classify(folder / "run", **files, **settings) == 0
+    return folder / "run"
+
+
+def exported(run, output, *more):
+    return main(["export", str(run), "--format", "onnx", "--rounds", "1", "--output", str(output), *map(str, more)])
+
+
+def logits(folder, texts):
+    """Return the logits of texts from an exported model (rows, classes), with nothing but its folder."""
+    import onnxruntime
+    from transformers import AutoTokenizer
+
+    session = onnxruntime.InferenceSession(str(folder / export.MODEL), providers=["CPUExecutionProvider"])
+    told = session.get_modelmeta().custom_metadata_map
+    limits = {"truncation": True, "max_length": int(told["max_seq_length"])}
+    batch = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="np", **limits)
+    return session.run(None, {one.name: batch[one.name].astype(np.int64) for one in session.get_inputs()})[0]
+
+
+def torch_logits(run, texts):
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    batch = AutoTokenizer.from_pretrained(run)(
+        texts, padding=True, truncation=True, max_length=32, return_tensors="pt"
+    )
+    with torch.inference_mode():
+        return AutoModelForSequenceClassification.from_pretrained(run).eval()(**batch).logits.numpy()
+
+
+@needs_onnx
+def test_the_exported_model_is_usable_alone_and_says_the_same(run, tmp_path, capsys, monkeypatch):
+    output = tmp_path / "alone"
+    assert exported(run, output) == 0
+    assert "Logits differ from PyTorch's by at most" in capsys.readouterr().out
+    report = read_json(output / export.REPORT)
+    assert report["parity"]["largest_difference"] <= export.TOLERANCE and report["parity"]["texts"] == "validation"
+    assert set(report["speed"]["batched"]) >= {"torch fp32", "onnx fp32"}
+    for texts in (TEXTS, TEXTS[:1], TEXTS * 5):
+        assert np.abs(logits(output, texts) - torch_logits(run, texts)).max() < 1e-5
+    program = (output / "README.md").read_text(encoding="utf-8").split("```")[1].removeprefix("python\n")
+    monkeypatch.chdir(output)
+    exec(program, {})
+    assert set(ast.literal_eval(capsys.readouterr().out)) <= {"bad", "good"}
+    assert exported(run, output) == 2
+    assert "is not empty" in capsys.readouterr().err
+
+
+@needs_onnx
+def test_int8_is_smaller_and_its_score_is_told(run, tmp_path, capsys):
+    output = tmp_path / "int8"
+    assert exported(run, output, "--quantize", "int8") == 0
+    report = read_json(output / export.REPORT)
+    assert report["megabytes"] < report["megabytes_fp32"]
+    assert [path.name for path in output.glob("*.onnx")] == [export.MODEL]
+    told = read_json(run / "results.json")["splits"]["validation"]["metrics"]
+    for name, one in report["score"]["metrics"].items():
+        assert one["before"] == pytest.approx(told[name]["value"]) and one["n"] == 40
+        assert one["difference"] == pytest.approx(one["after"] - one["before"]) and one["verdict"]
+    assert "onnx int8" in capsys.readouterr().out
+    (run.parent / "validation.csv").rename(run.parent / "moved.csv")
+    try:
+        assert exported(run, tmp_path / "again", "--quantize", "int8") == 2
+        assert "the data to measure it on is not at hand" in capsys.readouterr().err
+    finally:
+        (run.parent / "moved.csv").rename(run.parent / "validation.csv")
+
+
+@needs_onnx
+def test_logits_that_differ_leave_nothing_behind(run, tmp_path, capsys, monkeypatch):
+    from bertlab import engines
+
+    monkeypatch.setattr(engines, "largest_difference", lambda *_: 0.5)
+    monkeypatch.setattr(export, "write_onnx", lambda _, path: path.write_bytes(b"half"))
+    monkeypatch.setattr(engines, "onnx_engine", lambda path, name: None)
+    assert exported(run, tmp_path / "wrong") == 2
+    assert "differ from PyTorch's by up to 0.5, more than --tolerance 0.0001" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_extra_is_named_where_it_is_absent(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(export, "NEEDED", ("onnx_that_nobody_has",))
+    assert exported(run, tmp_path / "out") == 2
+    assert "not installed here. pip install onnx_that_nobody_has" in capsys.readouterr().err
+
+
+def test_what_cannot_be_exported_is_refused(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(export, "NEEDED", ())
+
+    def refused(folder, output, *more):
+        assert exported(folder, output, *more) == 2
+        message = capsys.readouterr().err
+        assert message.startswith("error: ") and message.count("\n") == 1
+        return message
+
+    assert "is not a finished run" in refused(tmp_path, tmp_path / "out")
+    assert "must be a folder" in refused(run, tmp_path / "model.onnx")
+    assert "is the run itself" in refused(run, run)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("keep", encoding="utf-8")
+    assert "is not empty" in refused(run, tmp_path / "mine")
+    assert "holds no earlier export" in refused(run, tmp_path / "mine", "--overwrite")
+    assert (tmp_path / "mine" / "letter.txt").read_text(encoding="utf-8") == "keep"
+    with pytest.raises(SystemExit):
+        exported(run, tmp_path / "out", "--quantize", "int4")
+
+
+def test_metadata_are_what_predictions_depend_on(run):
+    import argparse
+
+    from bertlab import predict
+
+    loading = argparse.Namespace(max_seq_length=None, revision="main", token=None)
+    told = export.metadata(predict.load(str(run), loading))
+    assert json.loads(told["class_names"]) == ["bad", "good"] and told["max_seq_length"] == "32"
+    assert told["problem_type"] == "single_label_classification" and float(told["temperature"]) > 0
