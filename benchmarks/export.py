@@ -2,9 +2,9 @@
 
     python benchmarks/export.py --run runs/cola --output benchmarks/results/export.json
 
-Calls `python -m bertlab export --quantize int8` on a finished run, into a temporary folder: PyTorch in float32, PyTorch
-as `predict` runs it, and ONNX Runtime in float32 and int8 take turns on the same texts. The run must have labels, and
-its data must still lie where it was trained on.
+Calls `python -m bertlab export --quantize int8` on a finished run, into a temporary folder: PyTorch in float32,
+PyTorch as `predict` runs it, and ONNX Runtime in float32 and int8 take turns on the same texts. The run must have
+labels, and its data must still lie where it was trained on.
 """
 
 import argparse
