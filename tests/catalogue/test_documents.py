@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bertlab import check, cli, ledger, predict, recipes
+from bertlab import check, cli, export, ledger, predict, recipes, submission
 from bertlab.__main__ import COMMANDS
 from bertlab.arguments import DataArguments, ModelArguments, NspArguments, RunArguments
 
@@ -74,6 +74,8 @@ def _is_a_subcommand(name: str, argv: list[str]) -> None:
     assert name in COMMANDS
     if name == "predict":
         assert predict._parser().parse_args(argv).model
+    elif name in ("export", "submission"):
+        assert {"export": export, "submission": submission}[name]._parser().parse_args(argv)
     elif name == "check":
         words = [word for word in argv if word != "--strict"]
         if not any(word.endswith(".yaml") for word in words):
