@@ -98,7 +98,7 @@ def test_int8_is_smaller_and_its_score_is_told(run, tmp_path, capsys):
 @needs_onnx
 def test_a_next_sentence_run_is_exported_on_its_own_pairs(tmp_path, tiny_model):
     settings = {"text": write_text(tmp_path / "text.txt"), "model_name_or_path": tiny_model, "num_train_epochs": 1}
-    assert pretrain(tmp_path / "run", **settings, validation_fraction=0.2, save_strategy="no") == 0
+    assert pretrain(tmp_path / "run", **settings, validation_fraction=0.2) == 0
     assert exported(tmp_path / "run", tmp_path / "onnx") == 0
     report = read_json(tmp_path / "onnx" / export.REPORT)
     assert report["parity"]["largest_difference"] <= export.TOLERANCE and report["parity"]["texts"] == "validation"
