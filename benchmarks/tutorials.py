@@ -119,6 +119,7 @@ def app_reviews(file: Path) -> Facts:
         fact("longer than 160 tokens", share(float(np.mean(tokens > 160)))),
         fact("padding at 160 tokens", share(1 - float(np.minimum(tokens, 160).mean()) / 160)),
         fact("padding in batches of like length", share(grouped_padding(lengths["train"], 16, 160))),
+        fact("95 % interval of an accuracy of 0.888 on 788 rows", f"± {half_width(0.888, 788):.3f}"),
     ]
 
 
@@ -179,6 +180,11 @@ def grouped_padding(lengths: np.ndarray, batch: int, longest: int) -> float:
     from bertlab.check import padding_waste
 
     return padding_waste(lengths, batch, longest)["grouped by length (the default)"]
+
+
+def half_width(accuracy: float, rows: int) -> float:
+    """Return half the normal 95 % interval of an accuracy."""
+    return 1.96 * (accuracy * (1 - accuracy) / rows) ** 0.5
 
 
 def share(value: float) -> str:
