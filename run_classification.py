@@ -35,14 +35,17 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> None:
     """Load, encode, build, train, evaluate, report."""
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
-    from bertlab import check, data, encoding, evaluation, modeling, padding, summary, training
+    from bertlab import check, data, encoding, evaluation, modeling, padding, streaming, summary, training
     from bertlab.report import record
 
     data_args, model_args, run_args = (arguments[group] for group in arguments.groups)
+    if data_args.streaming:
+        streaming.check(arguments)
     config = modeling.load_config(model_args)
     tokenizer = modeling.load_tokenizer(model_args)
     encoding.check_max_length(data_args.max_seq_length, tokenizer, config)
-    loaded = data.load(
+    load = streaming.load if data_args.streaming else data.load
+    loaded = load(
         data_args,
         modeling.class_names(config),
         training=arguments.training["do_train"],
@@ -50,7 +53,7 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
         token=model_args.token,
     )
     check.print_findings(check.inspect(loaded))
-    encoded = encoding.encode_all(loaded, tokenizer, data_args)
+    encoded = encoding.encode_all(loaded, tokenizer, data_args, started)
     summaries = summary.describe(encoded, loaded.space, data_args.max_seq_length)
 
     args = training.training_arguments(arguments, loaded)
@@ -61,13 +64,17 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
         return
     output.make(Path(args.output_dir), run_args)
     train = encoded[loaded.train] if loaded.train and args.do_train else None
+    collator = padding.PaddingCollator(tokenizer, data_args.fixed_length)
+    if loaded.stream:
+        train = streaming.training_set(loaded.stream, args)
+        collator = streaming.TokenizingCollator(collator, tokenizer, data_args.max_seq_length)
     loss = training.loss_for(loaded.space, train, model_args.class_weights, args.label_smoothing_factor)
     trainer = training.EncoderTrainer(
         model=model,
         args=args,
         train_dataset=train,
         eval_dataset=training.longest_first(encoded.get(loaded.watched or "")),
-        data_collator=padding.PaddingCollator(tokenizer, data_args.fixed_length),
+        data_collator=collator,
         processing_class=tokenizer,
         compute_loss_func=loss,
         compute_metrics=training.metrics_during_training(loaded.space, loaded.metrics),

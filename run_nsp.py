@@ -43,11 +43,11 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
 
     nsp_args, model_args, run_args = (arguments[group] for group in arguments.groups)
     nsp_model.check(nsp_args, model_args)
-    text = nsp.read(nsp_args, model_args.cache_dir)
+    text = nsp.read(nsp_args, model_args.cache_dir, started)
     tokenizer, config = nsp_model.tokenizer_and_config(nsp_args, model_args, text)
     encoding.check_max_length(nsp_args.max_seq_length, tokenizer, config)
     loaded = nsp.make_splits(text, nsp_args, tokenizer)
-    encoded = encoding.encode_all(loaded, tokenizer, nsp_args)
+    encoded = encoding.encode_all(loaded, tokenizer, nsp_args, started)
     summaries = summary.describe(encoded, loaded.space, nsp_args.max_seq_length)
 
     args = training.training_arguments(arguments, loaded)

@@ -127,6 +127,13 @@ class DataArguments(EncodingArguments):
     max_predict_samples: int | None = setting(None, "use at most this many rows of each test split", minimum=1)
     shuffle_train_dataset: bool = setting(False, "shuffle train before --max_train_samples is taken")
     shuffle_seed: int = setting(42, "seed of --shuffle_train_dataset", minimum=0)
+    streaming: bool = setting(
+        False,
+        "read the training rows as they are needed, for files beyond the disk; needs --max_steps, --class_names",
+    )
+    shuffle_buffer: int = setting(
+        10_000, "rows of a stream that are shuffled and grouped by length together; 0 keeps their order", minimum=0
+    )
     on_missing: str = setting("error", "what to do with rows without text or label", choices=("error", "drop"))
     clean: list[str] = setting(
         [],

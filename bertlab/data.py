@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import TrainingArguments
 
+    from bertlab.streaming import Stream
+
 SELECTION = "selection"
 
 
@@ -34,7 +36,7 @@ class Data:
 
     Every split has `idx`, perhaps `source`, `labels` where they are known, and whatever `read` makes texts from: by
     default `text` and, in pair tasks, `text_pair`. `train` and `selection` name splits or are None; `validation` and
-    `test` are reported on.
+    `test` are reported on. `stream` gives the training rows where they are not a split.
     """
 
     splits: dict[str, "Dataset"]
@@ -47,6 +49,7 @@ class Data:
     origin: dict[str, str]
     dropped: dict[str, int]
     read: TextReader = text_columns
+    stream: "Stream | None" = None
 
     @property
     def watched(self) -> str | None:
@@ -82,7 +85,15 @@ def load(
     Raises:
         UserError: the source, a column, a text, a label or a split is not as it must be.
     """
-    raw = sources.read(arguments, cache_dir, token)
+    return arrange(sources.read(arguments, cache_dir, token), arguments, model_names, training=training)
+
+
+def arrange(raw: sources.RawData, arguments: DataArguments, model_names: Sequence[str], *, training: bool) -> Data:
+    """Return the splits of raw data checked, labelled, cut and limited, as `load` does.
+
+    Raises:
+        UserError: a column, a text, a label or a split is not as it must be.
+    """
     rows = (f"{len(split):,} rows in {Path(raw.origin[name]).name} ({name})" for name, split in raw.splits.items())
     say(", ".join(rows))
     train, validation, test = _roles(raw, arguments, training)

@@ -1,11 +1,13 @@
 """From text to token ids: one batched map, without padding, cached by all that changes its result."""
 
 import json
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datasets.fingerprint import Hasher
 
-from bertlab import __version__
+from bertlab import __version__, processes
 from bertlab.arguments import EncodingArguments
 from bertlab.data import Data, TextReader, text_columns
 from bertlab.errors import UserError
@@ -43,15 +45,18 @@ def encode(
     max_length: int,
     *,
     read: TextReader = text_columns,
-    processes: int | None = None,
+    workers: int | None = None,
     overwrite_cache: bool = False,
+    started: float = math.inf,
     description: str = "Tokenizing",
 ) -> "Dataset":
     """Return a split as token ids: the tokenizer's columns, `length`, `full_length`, and KEPT_COLUMNS.
 
     `read` makes texts, or first and second segments, of a batch of rows.
     `length` counts the tokens of a row as the model sees it, `full_length` before truncation to `max_length`.
-    The cache is keyed on the text, the tokenizer's whole definition, the maximum and this package's version.
+    The cache is keyed on the text, the tokenizer's whole definition, the maximum and this package's version. One
+    process of a machine fills it, the others wait and read; `started` is when the run began, and tells one that
+    overwrites the cache what another of its processes has just written.
     """
     removed = [name for name in split.column_names if name not in KEPT_COLUMNS]
 
@@ -59,30 +64,37 @@ def encode(
         return _tokenize(read(batch), tokenizer, max_length)
 
     key = Hasher.hash([split._fingerprint, tokenizer_digest(tokenizer), max_length, __version__])
-    return split.map(
-        tokenize,
-        batched=True,
-        batch_size=MAP_BATCH,
-        num_proc=processes if processes and processes > 1 else None,
-        remove_columns=removed,
-        load_from_cache_file=not overwrite_cache,
-        new_fingerprint=key,
-        desc=description,
-    )
+    with processes.once_per_machine(split):
+        written = (processes.cache_folder(split) or Path()) / f"written-{key}"
+        fresh = processes.is_fresh(written, overwrite_cache, started)
+        encoded = split.map(
+            tokenize,
+            batched=True,
+            batch_size=MAP_BATCH,
+            num_proc=workers if workers and workers > 1 else None,
+            remove_columns=removed,
+            load_from_cache_file=fresh or not overwrite_cache,
+            new_fingerprint=key,
+            desc=description,
+        )
+        if overwrite_cache and not fresh and split.cache_files:
+            written.touch()
+    return encoded
 
 
 def encode_all(
-    data: Data, tokenizer: "PreTrainedTokenizerBase", arguments: EncodingArguments
+    data: Data, tokenizer: "PreTrainedTokenizerBase", arguments: EncodingArguments, started: float = math.inf
 ) -> dict[str, "Dataset"]:
-    """Return every split of a run encoded as the arguments say."""
+    """Return every split of a run, begun at `started`, encoded as the arguments say."""
     return {
         name: encode(
             split,
             tokenizer,
             arguments.max_seq_length,
             read=data.read,
-            processes=arguments.preprocessing_num_workers,
+            workers=arguments.preprocessing_num_workers,
             overwrite_cache=arguments.overwrite_cache,
+            started=started,
             description=f"Tokenizing {name}",
         )
         for name, split in data.splits.items()

@@ -124,6 +124,15 @@ def assign(split: "Dataset", space: LabelSpace, origin: str, labels_required: bo
     return split.add_column("labels", _column(values, space))
 
 
+def to_number(label: Any, space: LabelSpace, place: str) -> Any:
+    """Return what a label as written is trained on: an id, a vector of 0 and 1, or a number; `place` is for messages.
+
+    Raises:
+        UserError: it is not in the label space.
+    """
+    return _value(label, space, {name: index for index, name in enumerate(space.class_names)}, place)
+
+
 def resolve(label: str, space: LabelSpace) -> str:
     """Return the class name a written label stands for: mapped, itself, or the name at that id.
 
@@ -183,7 +192,7 @@ def _are_decimals(written: Sequence[str | None]) -> bool:
 def _as_number(label: str) -> float | None:
     try:
         number = float(label)
-    except ValueError:
+    except (ValueError, TypeError):
         return None
     return number if math.isfinite(number) else None
 

@@ -1,6 +1,6 @@
 """From --text to the splits of a next-sentence run: documents, sentences, pairs, each document in one split only."""
 
-import os
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from datasets import config as datasets_config
 from datasets.fingerprint import Hasher
-from filelock import FileLock
 
-from bertlab import __version__, pairs, sentences
+from bertlab import __version__, pairs, processes, sentences
 from bertlab.arguments import NspArguments
 from bertlab.console import say
 from bertlab.data import SELECTION, Data
-from bertlab.errors import UserError
 from bertlab.files import file_digest
 from bertlab.labels import SINGLE, LabelSpace
 
@@ -41,10 +39,13 @@ class Text:
     files: list[Path]
     key: str
     folder: Path
+    started: float = math.inf
 
 
-def read(arguments: NspArguments, cache_dir: str | None) -> Text:
+def read(arguments: NspArguments, cache_dir: str | None, started: float = math.inf) -> Text:
     """Return the sentences of --text, written once per machine to an Arrow file in the cache.
+
+    `started` is when this run began: --overwrite_cache writes again what is older.
 
     Raises:
         UserError: no text, no file, not text, or one sentence only.
@@ -54,15 +55,15 @@ def read(arguments: NspArguments, cache_dir: str | None) -> Text:
     key = Hasher.hash([[file_digest(path) for path in files], settings, __version__])
     folder = Path(cache_dir or datasets_config.HF_DATASETS_CACHE) / "bertlab-nsp" / key
     path = folder / "sentences.arrow"
-    with _once_per_machine(folder):
-        if path.is_file() and not arguments.overwrite_cache:
+    with processes.one_at_a_time(folder):
+        if processes.is_fresh(path, arguments.overwrite_cache, started):
             found = _open(path)
         else:
             unit, splitter, language, encoding = settings
             found = sentences.write_sentences(files, unit, splitter, language, encoding, path)
     documents = pairs.count_documents(found)
     say(f"{_count(len(files), 'file')}, {_count(documents, 'document')}, {len(found):,} sentences")
-    return Text(found, files, key, folder)
+    return Text(found, files, key, folder, started)
 
 
 def make_splits(text: Text, arguments: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> Data:
@@ -114,8 +115,8 @@ def _split(text: Text, arguments: NspArguments, name: str, documents: np.ndarray
     policy = (arguments.pairs, arguments.negatives, arguments.negative_fraction, arguments.short_seq_probability)
     key = Hasher.hash([policy, target, documents, arguments.split_seed])
     path = text.folder / f"pairs-{key}.arrow"
-    with _once_per_machine(text.folder):
-        if path.is_file() and not arguments.overwrite_cache:
+    with processes.one_at_a_time(text.folder):
+        if processes.is_fresh(path, arguments.overwrite_cache, text.started):
             found = _open(path)
         else:
             found = pairs.make_pairs(
@@ -150,14 +151,3 @@ def _open(path: Path) -> "Dataset":
     from datasets import Dataset
 
     return Dataset.from_file(str(path))
-
-
-def _once_per_machine(folder: Path) -> FileLock:
-    """Return a lock under which one process writes and the others then read; no collective can time out on it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"the cache {folder} cannot be written: {error.strerror}.", "Name another --cache_dir."
-        ) from error
-    return FileLock(os.fspath(folder / "lock"))

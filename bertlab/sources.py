@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bertlab import __version__, hub, layouts, readers
+from bertlab import __version__, hub, layouts, processes, readers
 from bertlab.arguments import DataArguments
 from bertlab.errors import UserError, did_you_mean
 from bertlab.files import file_digest
@@ -91,10 +91,8 @@ def read(arguments: DataArguments, cache_dir: str | None, token: str | None) -> 
     Raises:
         UserError: no source is named, or something in it cannot be read.
     """
-    if arguments.train_file or arguments.validation_file or arguments.test_file:
-        return _from_files(_kept(_named_files(arguments), arguments), arguments, cache_dir)
-    if arguments.data_dir:
-        return _from_layout(arguments, cache_dir)
+    if _files_named(arguments) or arguments.data_dir:
+        return read_files(*local_files(arguments), cache_dir)
     if arguments.dataset_name:
         return _from_hub(arguments, cache_dir, token)
     raise UserError(
@@ -105,8 +103,25 @@ def read(arguments: DataArguments, cache_dir: str | None, token: str | None) -> 
 
 def hub_name(arguments: DataArguments) -> str | None:
     """Return the data set that is read from the Hub, or None if the data is on this disk."""
-    local = arguments.train_file or arguments.validation_file or arguments.test_file or arguments.data_dir
-    return None if local else arguments.dataset_name
+    return None if _files_named(arguments) or arguments.data_dir else arguments.dataset_name
+
+
+def local_files(arguments: DataArguments) -> tuple[dict[str, SplitFile], Columns]:
+    """Return the local files of a run's splits, by name, and which of their columns are read.
+
+    Raises:
+        UserError: a file or column is not there, or the layout is not known.
+    """
+    if not _files_named(arguments):
+        return _of_layout(arguments)
+    files = kept(_named_files(arguments), arguments)
+    first = next(iter(files.values()))
+    names = readers.column_names(first.path, **first.reading())
+    return files, choose_columns(names, arguments, str(first.path))
+
+
+def _files_named(arguments: DataArguments) -> bool:
+    return bool(arguments.train_file or arguments.validation_file or arguments.test_file)
 
 
 def canonical_rows(file: SplitFile, columns: Columns, multi_label: bool, digest: str) -> Iterator[dict[str, Any]]:
@@ -185,7 +200,7 @@ def _named_files(arguments: DataArguments) -> dict[str, SplitFile]:
     return files
 
 
-def _kept(splits: dict[str, T], arguments: DataArguments) -> dict[str, T]:
+def kept(splits: dict[str, T], arguments: DataArguments) -> dict[str, T]:
     """Return the splits that --remove_splits leaves."""
     removed = _names(arguments.remove_splits, splits)
     for split in removed:
@@ -196,7 +211,7 @@ def _kept(splits: dict[str, T], arguments: DataArguments) -> dict[str, T]:
     return {split: value for split, value in splits.items() if split not in removed}
 
 
-def _from_layout(arguments: DataArguments, cache_dir: str | None) -> RawData:
+def _of_layout(arguments: DataArguments) -> tuple[dict[str, SplitFile], Columns]:
     if not arguments.data_layout:
         raise UserError(
             "--data_dir says where the files are, but not how they are laid out.",
@@ -205,19 +220,13 @@ def _from_layout(arguments: DataArguments, cache_dir: str | None) -> RawData:
     layout = layouts.find_layout(arguments.data_layout)
     files = {
         split: SplitFile(path, "\t", "none", layout.headerless.get(split), arguments.encoding)
-        for split, path in _kept(layouts.find_files(layout, Path(arguments.data_dir or "")), arguments).items()
+        for split, path in kept(layouts.find_files(layout, Path(arguments.data_dir or "")), arguments).items()
     }
-    columns = Columns(layout.text, None, layout.label, layout.source, tuple(arguments.clean))
-    return _read_files(files, columns, cache_dir)
+    return files, Columns(layout.text, None, layout.label, layout.source, tuple(arguments.clean))
 
 
-def _from_files(files: dict[str, SplitFile], arguments: DataArguments, cache_dir: str | None) -> RawData:
-    first = next(iter(files.values()))
-    names = readers.column_names(first.path, **first.reading())
-    return _read_files(files, choose_columns(names, arguments, str(first.path)), cache_dir)
-
-
-def _read_files(files: dict[str, SplitFile], columns: Columns, cache_dir: str | None) -> RawData:
+def read_files(files: dict[str, SplitFile], columns: Columns, cache_dir: str | None) -> RawData:
+    """Return the raw splits of local files."""
     splits = {split: _read_file(split, file, columns, cache_dir) for split, file in files.items()}
     return RawData(splits, {split: str(file.path) for split, file in files.items()}, (), columns)
 
@@ -226,13 +235,7 @@ def _read_file(name: str, file: SplitFile, columns: Columns, cache_dir: str | No
     from datasets import Dataset, NamedSplit
     from datasets.exceptions import DatasetGenerationError
 
-    names = readers.column_names(file.path, **file.reading())
-    _require(names, columns, str(file.path))
-    # An evaluation or test file without its label or source column is read without it.
-    label = columns.label if columns.label in names else None
-    source = columns.source if columns.source in names else None
-    columns = Columns(columns.text, columns.joiner, label, source, columns.clean)
-    multi_label = _has_label_lists(file, label)
+    columns, multi_label = columns_in(file, columns)
     try:
         return Dataset.from_generator(
             canonical_rows,
@@ -253,6 +256,22 @@ def _read_file(name: str, file: SplitFile, columns: Columns, cache_dir: str | No
         raise UserError(
             f"{file.path}: a value does not fit its column: {cause}.", "Write labels as text or numbers."
         ) from error
+
+
+def columns_in(file: SplitFile, columns: Columns) -> tuple[Columns, bool]:
+    """Return those of the columns that a file has, and whether its labels are lists.
+
+    An evaluation or test file without its label or source column is read without it.
+
+    Raises:
+        UserError: a text column is missing, or the file has no rows.
+    """
+    names = readers.column_names(file.path, **file.reading())
+    _require(names, columns, str(file.path))
+    label = columns.label if columns.label in names else None
+    source = columns.source if columns.source in names else None
+    here = Columns(columns.text, columns.joiner, label, source, columns.clean)
+    return here, _has_label_lists(file, label)
 
 
 def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -> Columns:
@@ -351,50 +370,60 @@ def _from_hub(arguments: DataArguments, cache_dir: str | None, token: str | None
         raise hub.dataset_error(name, error) from error
     if not isinstance(loaded, DatasetDict):
         raise UserError(f"the data set {name} has no splits.", "Give --dataset_config_name.")
-    return from_dataset_dict(_kept(dict(loaded), arguments), arguments, name)
+    return from_dataset_dict(kept(dict(loaded), arguments), arguments, name)
 
 
 def from_dataset_dict(loaded: dict[str, "Dataset"], arguments: DataArguments, name: str) -> RawData:
     """Return the raw splits of data sets that are already in memory or on disk, labels as their names."""
     reference = loaded.get(arguments.train_split_name) or next(iter(loaded.values()))
     columns = choose_columns(reference.column_names, arguments, f"the data set {name}")
-    features = reference.features
-    label = features.get(columns.label or "")
-    # A class label, or a list of them; a plain column has no names.
-    names = tuple(getattr(label, "names", None) or getattr(getattr(label, "feature", None), "names", None) or ())
-    splits = {split: _canonical_split(data, columns, names) for split, data in loaded.items()}
+    names = class_names(reference.features, columns)
+    splits = {split: canonical_split(data, columns, names) for split, data in loaded.items()}
     return RawData(splits, dict.fromkeys(splits, name), names, columns)
 
 
-def _canonical_split(data: "Dataset", columns: Columns, names: tuple[str, ...]) -> "Dataset":
-    from datasets import List
+def class_names(features: "Features", columns: Columns) -> tuple[str, ...]:
+    """Return the names that a class label, or a list of them, brings; a plain column has none."""
+    label = features.get(columns.label or "")
+    return tuple(getattr(label, "names", None) or getattr(getattr(label, "feature", None), "names", None) or ())
 
-    label = columns.label if columns.label in data.column_names else None
-    here = Columns(columns.text, columns.joiner, label, columns.source, columns.clean)
-    multi_label = label is not None and isinstance(data.features[label], List)
+
+def canonical_values(values: dict[str, Any], columns: Columns, names: Sequence[str], index: int) -> dict[str, Any]:
+    """Return row `index` of a data set in the form described at the top of this module; ids become `names`."""
 
     def to_name(value: Any) -> Any:
         if isinstance(value, list):
             return [to_name(item) for item in value]
         return names[value] if names and isinstance(value, int) and 0 <= value < len(names) else value
 
+    if columns.label is not None:
+        values = {**values, columns.label: to_name(values[columns.label])}
+    return _canonical(values, columns, index, 0)
+
+
+def canonical_split(data: "Dataset", columns: Columns, names: tuple[str, ...]) -> "Dataset":
+    from datasets import List
+
+    label = columns.label if columns.label in data.column_names else None
+    here = Columns(columns.text, columns.joiner, label, columns.source, columns.clean)
+    multi_label = label is not None and isinstance(data.features[label], List)
+
     def convert(batch: dict[str, list[Any]], indices: list[int]) -> dict[str, list[Any]]:
         rows = []
         for position, index in enumerate(indices):
             values = {name: column[position] for name, column in batch.items()}
-            if label is not None:
-                values[label] = to_name(values[label])
-            rows.append(_canonical(values, here, index, 0))
+            rows.append(canonical_values(values, here, names, index))
         return {name: [row[name] for row in rows] for name in rows[0]}
 
-    return data.map(
-        convert,
-        batched=True,
-        with_indices=True,
-        remove_columns=data.column_names,
-        features=_features(here, multi_label),
-        desc="Reading",
-    )
+    with processes.once_per_machine(data):
+        return data.map(
+            convert,
+            batched=True,
+            with_indices=True,
+            remove_columns=data.column_names,
+            features=_features(here, multi_label),
+            desc="Reading",
+        )
 
 
 def rows_of(split: "Dataset", columns: Iterable[str]) -> dict[str, list[Any]]:

@@ -1,7 +1,7 @@
 """What a run says of itself before it trains: rows, balance, lengths, and every number derived from the flags."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from bertlab.ordering import padding_share
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, TrainingArguments
 
     from bertlab.training import EncoderTrainer
 
@@ -84,7 +84,8 @@ def summarise(name: str, encoded: "Dataset", space: labels.LabelSpace, max_lengt
 def describe(encoded: Mapping[str, "Dataset"], space: labels.LabelSpace, max_length: int) -> list[SplitSummary]:
     """Return and print the summaries of all splits."""
     summaries = [summarise(name, split, space, max_length) for name, split in encoded.items()]
-    print_data(summaries, max_length)
+    if summaries:
+        print_data(summaries, max_length)
     return summaries
 
 
@@ -123,15 +124,16 @@ class Plan:
     precision_reason: str
     trainable: int
     parameters: int
-    padding_waste: float
+    padding_waste: float | None
 
     def line(self) -> str:
         """Return the plan as one readable line or two."""
+        epoch = f"{self.batches_per_epoch} batches an epoch, " if self.batches_per_epoch else ""
+        waste = "" if self.padding_waste is None else f"; padding {self.padding_waste:.1%} of the tokens"
         return (
-            f"global batch {self.global_batch}, {self.batches_per_epoch} batches an epoch, {self.steps} steps "
+            f"global batch {self.global_batch}, {epoch}{self.steps} steps "
             f"({self.warmup_steps} warm-up); {self.trainable:,} of {self.parameters:,} parameters train; "
-            f"{self.world_size} × {self.device}, {self.precision} ({self.precision_reason}); "
-            f"padding {self.padding_waste:.1%} of the tokens"
+            f"{self.world_size} × {self.device}, {self.precision} ({self.precision_reason}){waste}"
         )
 
 
@@ -148,16 +150,18 @@ def print_parameters(model: "PreTrainedModel") -> None:
     say(f"\n{len(parameters)} named parameters, {total:,} values, {trained:,} of them train")
 
 
-def plan(trainer: "EncoderTrainer", train: "Dataset | None", pad_to: int | None, asked_precision: str) -> Plan:
-    """Return and print the numbers derived from flags, data and machine of a trainer that is to train on `train`."""
+def plan(trainer: "EncoderTrainer", train: Any, pad_to: int | None, asked_precision: str) -> Plan:
+    """Return and print the numbers derived from flags, data and machine of a trainer that is to train on `train`.
+
+    `train` is an encoded split, a stream of rows, whose length and padding nobody knows, or None.
+    """
     args = trainer.args
-    global_batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    per_epoch = math.ceil(len(train) / global_batch) if train is not None else 0
+    per_epoch = math.ceil(len(train) / global_batch(args)) if isinstance(train, Sized) else 0
     steps = args.max_steps if args.max_steps > 0 else math.ceil(per_epoch * args.num_train_epochs)
     chosen = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
     parameters = list(trainer.model.parameters())  # type: ignore[union-attr]
     made = Plan(
-        global_batch=global_batch,
+        global_batch=global_batch(args),
         batches_per_epoch=per_epoch,
         steps=steps,
         warmup_steps=args.get_warmup_steps(steps),
@@ -167,14 +171,19 @@ def plan(trainer: "EncoderTrainer", train: "Dataset | None", pad_to: int | None,
         precision_reason=precision.reason(asked_precision, chosen, args.use_cpu),
         trainable=sum(p.numel() for p in parameters if p.requires_grad),
         parameters=sum(p.numel() for p in parameters),
-        padding_waste=_padding_waste(trainer, train, pad_to) if train is not None else 0.0,
+        padding_waste=_padding_waste(trainer, train, pad_to) if isinstance(train, Sized) else None,
     )
     if steps:
         say(f"\n{made.line()}")
     return made
 
 
-def _padding_waste(trainer: "EncoderTrainer", train: "Dataset", pad_to: int | None) -> float:
+def global_batch(args: "TrainingArguments") -> int:
+    """Return the rows of one optimizer step, over all processes and micro-batches."""
+    return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+
+
+def _padding_waste(trainer: "EncoderTrainer", train: Any, pad_to: int | None) -> float:
     """Return the share of tokens in the first epoch's batches that are padding."""
     lengths = np.asarray(train["length"])
     order = np.random.default_rng(0).permutation(len(lengths))

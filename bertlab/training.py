@@ -2,13 +2,14 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.nn import functional
+from torch.utils.data import IterableDataset
 from transformers import (
     EarlyStoppingCallback,
     EvalPrediction,
@@ -20,7 +21,7 @@ from transformers import (
     set_seed,
 )
 
-from bertlab import evaluation, precision
+from bertlab import evaluation, precision, processes, streaming, summary
 from bertlab.arguments import RunArguments
 from bertlab.cli import Arguments
 from bertlab.console import notice
@@ -111,6 +112,7 @@ class EncoderTrainer(Trainer):
     """Trainer with a length-grouped order that is exact under any cut, and evaluation in the order of the input."""
 
     def __init__(self, *, run: RunArguments, **options: Any) -> None:
+        processes.check_layers(options["model"])
         super().__init__(**options)
         self.order = self._length_grouped_order()
         if self.order is not None:
@@ -129,11 +131,11 @@ class EncoderTrainer(Trainer):
 
     def _length_grouped_order(self) -> LengthGroupedOrder | None:
         args = self.args
-        if self.train_dataset is None or args.train_sampling_strategy != "group_by_length":
+        rows: Any = self.train_dataset
+        if rows is None or isinstance(rows, IterableDataset) or args.train_sampling_strategy != "group_by_length":
             return None
-        global_batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         seed = args.seed if args.data_seed is None else args.data_seed
-        return LengthGroupedOrder(np.asarray(self.train_dataset["length"]), global_batch, seed)
+        return LengthGroupedOrder(np.asarray(rows["length"]), summary.global_batch(args), seed)
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> Any:
         """Return the micro-batches of one optimizer step and the number of labels in it, over all processes."""
@@ -196,22 +198,23 @@ def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
         UserError: a combination that TrainingArguments refuses, or that would select on reported data.
     """
     run, values = arguments[RunArguments], dict(arguments.training)
-    cpu = bool(values.get("use_cpu")) or not precision.has_accelerator()
+    cpu = bool(values.get("use_cpu")) or processes.uses_cpu() or not precision.has_accelerator()
     values["use_cpu"] = cpu
     use_all_threads(cpu)
     values.update(precision.choose(run.precision, values, cpu))
+    # Every parameter of an encoder takes part in every step; to look for others costs a walk through each graph.
+    values.setdefault("ddp_find_unused_parameters", False)
     values = _with_selection(values, data, run)
+    if data.stream:
+        values = {**streaming.TRAINING_VALUES, **values}
+        # A stream has one epoch, which ends with the run.
+        values |= {} if "save_strategy" in arguments.given else {"save_strategy": "steps"}
     _check_trackers(values.get("report_to"))
     try:
         args = TrainingArguments(**values)
     except (ValueError, TypeError, RuntimeError, ImportError, OSError) as error:
         raise UserError(f"the training flags do not go together: {error}", "See --help.") from error
-    if args.n_gpu > 1:
-        notice(
-            f"{args.n_gpu} GPUs are visible and one process uses one of them; "
-            f"`accelerate launch --multi_gpu --num_processes {args.n_gpu}` uses all."
-        )
-        args._n_gpu = 1
+    processes.check(args)
     return args
 
 
@@ -284,11 +287,24 @@ def metrics_during_training(
 
 
 def train(trainer: Trainer, checkpoint: Path | None) -> dict[str, Any]:
-    """Train, or go on from a checkpoint; save model, tokenizer and state; return train_* metrics."""
-    outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    """Train, or go on from a checkpoint; save model, tokenizer and state; return train_* metrics.
+
+    Raises:
+        UserError: several processes wait for parameters that the model does not use, or a streamed row is broken.
+    """
+    try:
+        outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    except RuntimeError as error:
+        if "finished reduction in the prior iteration" not in str(error):
+            raise
+        raise UserError(
+            "some parameters of this model take no part in a step, for which several processes do not look.",
+            "Pass --ddp_find_unused_parameters true.",
+        ) from error
     trainer.save_model(_internal_call=True)  # without it --push_to_hub would upload before there is a report
     trainer.save_state()
-    rows = len(trainer.train_dataset)  # type: ignore[arg-type]
+    data = trainer.train_dataset
+    rows = len(data) if isinstance(data, Sized) else outcome.global_step * summary.global_batch(trainer.args)
     return {**outcome.metrics, "train_samples": rows}
 
 

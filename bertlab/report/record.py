@@ -238,7 +238,7 @@ def _provenance(run: Run) -> dict[str, Any]:
         "configuration": resolved(run.arguments),
         "watched": run.data.watched,
         "model_from_hub": _from_hub(run.arguments),
-        "pairs": len(run.data.read(run.data.splits[run.summaries[0].name][:1])) > 1,
+        "pairs": any(len(run.data.read(split[:1])) > 1 for split in run.data.splits.values()),
         "seed": run.arguments.training.get("seed", 42),
         "plan": run.plan.__dict__,
         "data": {

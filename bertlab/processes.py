@@ -1,0 +1,118 @@
+"""What the processes of one run need before they train: work done once, shards that fit, no idle GPU."""
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from bertlab.console import notice
+from bertlab.errors import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel, TrainingArguments
+
+
+def one_at_a_time(folder: Path) -> FileLock:
+    """Return a lock under which one process of a machine fills a folder and the others then read it.
+
+    They wait without a collective, so none times out however long it takes.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the cache {folder} cannot be written: {error.strerror}.", "Name another --cache_dir."
+        ) from error
+    return FileLock(os.fspath(folder / "lock"))
+
+
+def once_per_machine(split: "Dataset") -> AbstractContextManager[Any]:
+    """Return a lock for a `map` over a split whose result is cached beside it; in memory there is none to share."""
+    folder = cache_folder(split)
+    return nullcontext() if folder is None else one_at_a_time(folder)
+
+
+def cache_folder(split: "Dataset") -> Path | None:
+    """Return the folder in which `datasets` caches what is made of a split, or None where it is only in memory."""
+    return Path(split.cache_files[0]["filename"]).parent if split.cache_files else None
+
+
+def is_fresh(path: Path, overwrite: bool, started: float) -> bool:
+    """Return True if a cached file is there and, where --overwrite_cache asks for new ones, this run wrote it.
+
+    `started` is the time at which the run began: what is younger comes from another of its processes.
+    """
+    return path.is_file() and (not overwrite or path.stat().st_mtime >= started)
+
+
+def check(args: "TrainingArguments") -> None:
+    """Refuse sharding that would not happen, and say which GPUs are idle and which numbers would not be exact.
+
+    With several GPUs and one process, Trainer would use DataParallel; here it uses one GPU.
+
+    Raises:
+        UserError: the launcher asks for FSDP, which accelerate does not do on a CPU.
+    """
+    if _launcher("USE_FSDP") and _distributed_type(args) in ("NO", "MULTI_CPU"):
+        raise UserError(
+            f"the launcher asks for FSDP, which accelerate does not do on {args.world_size} × {args.device.type}: "
+            "every process would hold the whole model.",
+            "Use GPUs, or configs/accelerate/cpu_2_processes.yaml.",
+        )
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    visible = _visible_gpus(args)
+    if visible > local:
+        notice(
+            f"{visible} GPUs are visible and {local} {'is' if local == 1 else 'are'} used; "
+            f"`accelerate launch --multi_gpu --num_processes {visible}` uses all."
+        )
+    if args.n_gpu > 1:
+        args._n_gpu = 1
+    if args.world_size > 1 and not args.average_tokens_across_devices:
+        notice(
+            "--average_tokens_across_devices false: each process divides by its own labels, so where they hold "
+            "unequal numbers of them the loss is not that of one process. Leave it out for the exact one."
+        )
+
+
+def check_layers(model: "PreTrainedModel") -> None:
+    """Refuse to shard by a layer that the model does not have.
+
+    Raises:
+        UserError: no module is of the class that the accelerate file names.
+    """
+    named = os.environ.get("FSDP_TRANSFORMER_CLS_TO_WRAP", "") if _launcher("USE_FSDP") else ""
+    found = {type(module).__name__ for module in model.modules()}
+    missing = [name for name in named.split(",") if name and name not in found]
+    if missing:
+        layers = sorted({name for name in found if name.endswith("Layer")})
+        raise UserError(
+            f"fsdp_transformer_layer_cls_to_wrap: this model has no {missing[0]}.",
+            f"Its layers are {', '.join(layers) or 'not called Layer'}; `accelerate launch "
+            "--fsdp_transformer_layer_cls_to_wrap NAME` names another.",
+        )
+
+
+def uses_cpu() -> bool:
+    """Return True if the accelerate file says use_cpu."""
+    return _launcher("USE_CPU")
+
+
+def _launcher(name: str) -> bool:
+    return os.environ.get(f"ACCELERATE_{name}", "false").casefold() in ("1", "true", "yes")
+
+
+def _distributed_type(args: "TrainingArguments") -> str:
+    return args.distributed_state.distributed_type.value if args.distributed_state else "NO"
+
+
+def _visible_gpus(args: "TrainingArguments") -> int:
+    import torch
+
+    return torch.cuda.device_count() if args.device.type == "cuda" else 0
