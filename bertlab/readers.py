@@ -286,7 +286,7 @@ def _json_lines(path: Path, stream: Iterable[str]) -> Iterator[tuple[int, object
     for line, text in enumerate(stream, 1):
         if text.strip():
             found = True
-            yield line, _parsed(path, text, line)
+            yield line, _parsed(path, text.rstrip(), line)
     if not found:
         raise _blank(path)
 

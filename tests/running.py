@@ -69,6 +69,11 @@ def accelerate(*argv: object) -> list[object]:
     return [sys.executable, "-m", "accelerate.commands.launch", *argv]
 
 
+def on_two_processes(script: object, *flags: object) -> list[object]:
+    """Return the words that start two CPU processes of a script, as configs/accelerate/cpu_2_processes.yaml says."""
+    return accelerate("--config_file", "configs/accelerate/cpu_2_processes.yaml", script, *flags)
+
+
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))

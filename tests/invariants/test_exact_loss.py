@@ -7,10 +7,12 @@ import pytest
 import torch
 from running import (
     QUIET,
+    ROOT,
     accelerate,
     classify,
     farthest,
     history,
+    on_two_processes,
     predictions,
     read_json,
     results,
@@ -83,13 +85,41 @@ def test_two_processes_give_the_same_run_as_one(whole, still_model, sentences, t
         "output_dir": tmp_path / "run",
         "per_device_train_batch_size": 8,
     }
-    # The one form of the launcher that starts two ranks on a machine without a GPU.
-    launch = ("--multi_gpu", "--num_processes", 2, "--main_process_port", 0, "run_classification.py")
-    done = subprocess_of(accelerate(*launch, *words(settings)))
+    del settings["use_cpu"]  # the accelerate file says so
+    done = subprocess_of(on_two_processes("run_classification.py", *words(settings)))
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "unused parameters" not in done.stderr
     assert done.stdout.count("global batch 16") == 1, "only one process speaks"
     assert read_json(tmp_path / "run" / "run.json")["plan"]["world_size"] == 2
     _assert_same_run(tmp_path / "run", whole)
+
+
+def test_two_fsdp_shards_give_the_same_run_and_a_checkpoint_that_loads_on_one(
+    whole, still_model, sentences, tmp_path: Path
+):
+    folder = tmp_path / "run"
+    settings = {**QUIET, **SETTINGS, **sentences, "model_name_or_path": still_model, "output_dir": folder}
+    settings |= {"per_device_train_batch_size": 8, "save_strategy": "epoch"}
+    launch = ("--config_file", "configs/accelerate/fsdp.yaml", "--num_processes", 2)
+    done = subprocess_of(accelerate(*launch, ROOT / "tests" / "fsdp_on_cpu.py", *words(settings)))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "every parameter is a shard" in done.stdout
+    _assert_same_run(folder, whole)
+    one = {"test_file": sentences["test_file"], "do_predict": True}
+    assert classify(tmp_path / "one", model_name_or_path=folder / "checkpoint-10", **one) == 0
+    chances = [
+        [float(row["probability_good"]) for row in predictions(run, "test")] for run in (tmp_path / "one", whole)
+    ]
+    assert chances[0] == pytest.approx(chances[1], abs=1e-5)
+
+
+def test_fsdp_on_cpus_is_refused(still_model, sentences, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    """accelerate would train a whole copy in every process and say nothing."""
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    train = sentences["train_file"]
+    assert classify(tmp_path / "run", model_name_or_path=still_model, train_file=train, max_steps=1) == 2
+    assert "the launcher asks for FSDP" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_loss_of_transformers_itself_would_not_pass_here(

@@ -1,0 +1,136 @@
+"""What several processes must agree on before they train: who does the work, which GPUs are idle, what is sharded."""
+
+import os
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from accelerate.utils import DistributedType
+from datasets import Dataset
+from transformers import AutoModelForSequenceClassification
+
+from bertlab import processes, training
+from bertlab.errors import UserError
+
+
+def _args(world: int = 1, kind: DistributedType = DistributedType.NO, device: str = "cpu", gpus: int = 0, **more):
+    """Return what of TrainingArguments is looked at."""
+    state = SimpleNamespace(distributed_type=kind)
+    settings = {"average_tokens_across_devices": True, "_n_gpu": gpus, **more}
+    return SimpleNamespace(
+        world_size=world, distributed_state=state, device=torch.device(device), n_gpu=gpus, **settings
+    )
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch):
+    """Return a function that sets the environment of a launcher and the number of visible GPUs."""
+
+    def launch(gpus: int = 0, **environment: str) -> None:
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+
+    return launch
+
+
+def test_one_process_of_several_gpus_uses_one_and_says_how_to_use_all(launched, capsys):
+    launched(gpus=4)
+    args = _args(device="cuda", gpus=4)
+    processes.check(args)
+    assert args._n_gpu == 1, "Trainer wraps the model in DataParallel where this is more"
+    assert capsys.readouterr().err == (
+        "note: 4 GPUs are visible and 1 is used; `accelerate launch --multi_gpu --num_processes 4` uses all.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("gpus", "local", "said"), [(8, 2, "8 GPUs are visible and 2 are used"), (2, 2, ""), (1, 4, "")]
+)
+def test_idle_gpus_beside_several_processes_are_named(gpus: int, local: int, said: str, launched, capsys):
+    launched(gpus=gpus, LOCAL_WORLD_SIZE=str(local))
+    processes.check(_args(local, DistributedType.MULTI_GPU, "cuda", 1))
+    err = capsys.readouterr().err
+    assert (said in err) if said else err == ""
+
+
+def test_trainer_itself_would_use_data_parallel(launched, monkeypatch):
+    """What makes the check worth having: n_gpu comes from the visible devices."""
+    from transformers import TrainingArguments
+
+    assert isinstance(vars(TrainingArguments)["n_gpu"], property)
+    source = Path(training.Trainer.__init__.__code__.co_filename).read_text(encoding="utf-8")
+    assert "nn.DataParallel" in source and "self.args.n_gpu > 1" in source
+
+
+@pytest.mark.parametrize("kind", [DistributedType.NO, DistributedType.MULTI_CPU])
+def test_fsdp_that_accelerate_would_leave_out_is_refused(kind: DistributedType, launched):
+    launched(ACCELERATE_USE_FSDP="true")
+    with pytest.raises(UserError, match=r"asks for FSDP.*2 × cpu.*Use GPUs, or configs/accelerate/cpu_2_processes"):
+        processes.check(_args(2, kind))
+    processes.check(_args(2, DistributedType.FSDP, "cuda"))
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path):
+    return AutoModelForSequenceClassification.from_pretrained(tiny_model)
+
+
+def test_a_layer_the_model_does_not_have_is_refused_and_its_own_are_named(model, launched):
+    launched(FSDP_TRANSFORMER_CLS_TO_WRAP="RobertaLayer")
+    processes.check_layers(model)  # nobody asked for FSDP
+    launched(ACCELERATE_USE_FSDP="true")
+    with pytest.raises(UserError, match=r"this model has no RobertaLayer\. Its layers are BertLayer; "):
+        processes.check_layers(model)
+    launched(FSDP_TRANSFORMER_CLS_TO_WRAP="BertLayer")
+    processes.check_layers(model)
+
+
+@pytest.mark.parametrize(("world", "average", "warned"), [(2, False, True), (2, True, False), (1, False, False)])
+def test_giving_up_the_exact_loss_is_said(world: int, average: bool, warned: bool, capsys):
+    processes.check(_args(world, DistributedType.MULTI_CPU, average_tokens_across_devices=average))
+    assert ("--average_tokens_across_devices false" in capsys.readouterr().err) == warned
+
+
+def test_parameters_without_a_gradient_name_the_flag_that_looks_for_them():
+    def train(**_):
+        raise RuntimeError("Expected to have finished reduction in the prior iteration before starting a new one.")
+
+    with pytest.raises(UserError, match="--ddp_find_unused_parameters true"):
+        training.train(SimpleNamespace(train=train), None)
+    with pytest.raises(RuntimeError, match="something else"):
+        training.train(SimpleNamespace(train=lambda **_: (_ for _ in ()).throw(RuntimeError("something else"))), None)
+
+
+def test_a_file_is_fresh_if_this_run_wrote_it(tmp_path: Path):
+    file = tmp_path / "cached"
+    assert not processes.is_fresh(file, overwrite=False, started=0)
+    file.touch()
+    os.utime(file, (1000, 1000))
+    assert processes.is_fresh(file, overwrite=False, started=2000)
+    assert not processes.is_fresh(file, overwrite=True, started=2000)
+    assert processes.is_fresh(file, overwrite=True, started=900)
+
+
+def test_a_second_process_waits_for_the_first(tmp_path: Path):
+    order = []
+
+    def second() -> None:
+        with processes.one_at_a_time(tmp_path):
+            order.append("second")
+
+    with processes.one_at_a_time(tmp_path):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        time.sleep(0.2)
+        order.append("first")
+    waiting.join(timeout=10)
+    assert order == ["first", "second"]
+
+
+def test_a_split_in_memory_needs_no_lock():
+    with processes.once_per_machine(Dataset.from_dict({"text": ["a"]})) as lock:
+        assert lock is None

@@ -1,0 +1,158 @@
+"""Streamed rows: each once a pass, in the order of seed and buffer, checked as whole files are."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+from running import classify, labelled_sentences, words, write_lines
+
+from bertlab import cli, streaming
+from bertlab.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.errors import UserError
+
+GROUPS = (DataArguments, ModelArguments, RunArguments)
+STEPS = {"streaming": True, "max_steps": 6, "class_names": ["bad", "good"], "learning_rate": 5e-3}
+STEPS |= {"per_device_train_batch_size": 16, "logging_steps": 1, "seed": 7}
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory: pytest.TempPathFactory, write_csv) -> Path:
+    """Return a file of 70 rows."""
+    return write_csv(
+        tmp_path_factory.mktemp("stream") / "train.csv", ("text", "label"), labelled_sentences(70, seed=1)
+    )
+
+
+def _load(train: Path | str | None = None, **more) -> streaming.Stream:
+    values = {"train_file": None if train is None else str(train), "class_names": ["bad", "good"], "streaming": True}
+    arguments = DataArguments(**{**values, **more})
+    found = streaming.load(arguments, (), training=True, cache_dir=None, token=None)
+    assert found.stream is not None
+    return found.stream
+
+
+def _texts(rows) -> list[str]:
+    return [row["text"] for row in rows]
+
+
+def _first(data: streaming.StreamedRows, count: int) -> list[str]:
+    return _texts(itertools.islice(data, count))
+
+
+def test_without_a_buffer_rows_come_as_in_the_file_and_again_from_the_start(train: Path):
+    wanted = [text for text, _ in labelled_sentences(70, seed=1)]
+    data = streaming.StreamedRows(_load(train), buffer=0, global_batch=16, seed=1, grouped=True)
+    assert _first(data, 150) == (wanted * 3)[:150]
+    assert [row["labels"] for row in itertools.islice(data, 4)] == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_each_buffer_is_shuffled_by_seed_and_number(train: Path, grouped: bool):
+    def data(seed: int) -> list[str]:
+        return _first(streaming.StreamedRows(_load(train), 30, 16, seed, grouped), 140)
+
+    wanted = [text for text, _ in labelled_sentences(70, seed=1)] * 2
+    seen = data(1)
+    assert seen == data(1) != data(2)
+    assert sorted(seen[:32]) == sorted(wanted[:32]), "30 is rounded up to whole global batches"
+    assert sorted(seen[:128]) == sorted(wanted[:128])
+    assert seen[:32] != wanted[:32]
+    assert seen[:32] != seen[64:96]
+
+
+def test_grouped_rows_have_neighbours_of_like_length(train: Path):
+    def spread(grouped: bool) -> int:
+        seen = _first(streaming.StreamedRows(_load(train), 64, 16, 1, grouped), 64)
+        lengths = [len(text) for text in seen]
+        return sum(max(lengths[i : i + 16]) - min(lengths[i : i + 16]) for i in range(0, 64, 16))
+
+    assert spread(grouped=True) < spread(grouped=False) / 2
+
+
+BROKEN = {
+    "text": ({"text": " ", "label": "good"}, "line 3: the text is missing. Pass --on_missing drop"),
+    "label": ({"text": "a cat", "label": None}, "line 3: the label is missing. Pass --on_missing drop"),
+    "unknown": (
+        {"text": "a cat", "label": "goood"},
+        "line 3: the label 'goood' is not among bad, good. Did you mean",
+    ),
+    "not JSON": ('{"text": ', "line 3: not JSON"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_row_is_one_line_with_its_place(kind: str, tiny_model, tmp_path: Path, capsys):
+    row, told = BROKEN[kind]
+    rows = [{"text": "a dog", "label": "bad"}, {"text": "a cat", "label": "good"}]
+    file = write_lines(tmp_path / "train.jsonl", [*rows, *([] if isinstance(row, str) else [row])])
+    if isinstance(row, str):
+        file.write_text(file.read_text(encoding="utf-8") + row + "\n", encoding="utf-8")
+    settings = {**STEPS, "model_name_or_path": tiny_model, "train_file": file}
+    assert classify(tmp_path / "run", **settings) == 2
+    err = capsys.readouterr().err
+    assert f"error: {file}, {told}" in err
+    assert "Traceback" not in err
+
+
+def test_incomplete_rows_can_be_left_out(tmp_path: Path, capsys):
+    rows = [{"text": "a dog", "label": "bad"}, {"text": "", "label": "good"}, {"text": "a cat", "label": None}]
+    stream = _load(write_lines(tmp_path / "train.jsonl", rows), on_missing="drop")
+    assert _texts(stream.pass_over()) == ["a dog"]
+    assert "left out and not counted" in capsys.readouterr().err
+    nothing = _load(write_lines(tmp_path / "none.jsonl", rows[1:]), on_missing="drop")
+    with pytest.raises(UserError, match="no row has both text and label"):
+        next(iter(streaming.StreamedRows(nothing, 4, 2, 1, grouped=True)))
+
+
+def test_pairs_numbers_and_several_labels_are_read_as_without_a_stream(tmp_path: Path):
+    pair = write_lines(tmp_path / "pair.jsonl", [{"sentence1": "a", "sentence2": "b", "label": 2.5}])
+    assert next(_load(pair, class_names=[], do_regression=True).pass_over()) == {
+        "text": "a",
+        "text_pair": "b",
+        "labels": 2.5,
+    }
+    several = write_lines(tmp_path / "several.jsonl", [{"text": "a", "label": ["good", "bad"]}])
+    multi = _load(several, problem_type="multi_label_classification")
+    assert next(multi.pass_over())["labels"] == [1.0, 1.0]
+    mapped = write_lines(tmp_path / "mapped.jsonl", [{"text": "a", "label": 5}])
+    stream = _load(mapped, class_names=[], label_map={"1": "bad", "5": "good"})
+    assert next(stream.pass_over())["labels"] == 1
+
+
+def test_a_data_set_is_streamed_by_its_name(tmp_path: Path, write_csv):
+    """A folder of files is read as a data set of the Hub is, without the network."""
+    for split, rows in (("train", 9), ("test", 5)):
+        write_csv(tmp_path / "set" / f"{split}.csv", ("text", "label"), labelled_sentences(rows, seed=rows))
+    arguments = DataArguments(dataset_name=str(tmp_path / "set"), class_names=["bad", "good"], streaming=True)
+    found = streaming.load(arguments, (), training=True, cache_dir=None, token=None)
+    assert _texts(found.stream.pass_over()) == [text for text, _ in labelled_sentences(9, seed=9)]
+    assert {name: len(split) for name, split in found.splits.items()} == {"test": 5}
+    assert found.splits["test"]["labels"][:] == [0, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"class_names": None}, "nobody has counted the labels of"),
+        ({"max_steps": None}, "Say where to stop with --max_steps."),
+        ({"validation_fraction": 0.1}, "--validation_fraction needs all of them"),
+        ({"selection_fraction": 0.1}, "--selection_fraction needs all of them"),
+        ({"class_weights": "balanced"}, "counts the labels before training"),
+        ({"dataloader_num_workers": 2}, "each worker would read every row"),
+        ({"train_file": None, "validation_file": "dev.csv"}, "there is no training split 'train', only validation"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_a_stream_cannot_do_is_refused(change: dict, told: str, tiny_model, train, tmp_path: Path, capsys):
+    if "validation_file" in change:
+        change = {**change, "validation_file": train}
+    settings = {**STEPS, "model_name_or_path": tiny_model, "train_file": train, **change}
+    assert classify(tmp_path / "run", **settings) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_stream_is_not_opened_where_nothing_is_trained(train: Path):
+    arguments = cli.parse(words({"validation_file": train, "streaming": True, "do_eval": True}), GROUPS, "usage")
+    found = streaming.load(arguments[DataArguments], ("bad", "good"), training=False, cache_dir=None, token=None)
+    assert found.stream is None
+    assert list(found.splits) == ["validation"]
