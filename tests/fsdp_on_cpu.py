@@ -1,7 +1,6 @@
 """run_classification.py with FSDP on CPU ranks; accelerate itself shards on accelerators only.
 
-torch's FSDP works with gloo. What stands in the way is that accelerate looks for it under the names of GPUs, so here a
-CPU rank bears one.
+torch's FSDP works with gloo, but accelerate looks for it under the names of GPUs alone. So a CPU rank bears one here.
 """
 
 import sys

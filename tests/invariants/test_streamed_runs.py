@@ -30,7 +30,7 @@ def train(sentences: dict[str, Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory, write_csv) -> dict[str, Path]:
-    """Return a validation file of one row and a test file of three: less than one for each of two processes, or odd."""
+    """Return a validation file of one row, too few for two processes, and a test file of three."""
     folder = tmp_path_factory.mktemp("few")
     return {
         f"{name}_file": write_csv(folder / f"{name}.csv", ("text", "label"), labelled_sentences(rows, seed=rows))
