@@ -39,8 +39,7 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
     from bertlab.report import record
 
     data_args, model_args, run_args = (arguments[group] for group in arguments.groups)
-    if data_args.streaming:
-        streaming.check(arguments)
+    streaming.check(arguments)
     config = modeling.load_config(model_args)
     tokenizer = modeling.load_tokenizer(model_args)
     encoding.check_max_length(data_args.max_seq_length, tokenizer, config)

@@ -142,9 +142,14 @@ def check(arguments: Arguments) -> None:
     """Refuse what a stream cannot do, before anything is read.
 
     Raises:
-        UserError: no --max_steps, a split cut from train, class weights, or several reading processes.
+        UserError: no --max_steps, a split cut from train, class weights, an order that needs every length, or several
+            reading processes.
     """
     training, rows, model = arguments.training, arguments[DataArguments], arguments[ModelArguments]
+    if not rows.streaming:
+        if "shuffle_buffer" in arguments.given:
+            notice("--shuffle_buffer has no effect without --streaming.")
+        return
     if (training.get("max_steps") or -1) < 1:
         raise UserError("--streaming: nobody knows how many rows there are.", "Say where to stop with --max_steps.")
     for name in ("validation_fraction", "selection_fraction", "test_fraction", "shuffle_train_dataset"):
@@ -155,6 +160,11 @@ def check(arguments: Arguments) -> None:
             )
     if model.class_weights != "none":
         raise UserError("--class_weights balanced counts the labels before training.", "Leave --streaming out.")
+    if training["train_sampling_strategy"] == "batch_rebalance":
+        raise UserError(
+            "--train_sampling_strategy batch_rebalance needs the length of every row.",
+            "With --streaming, choose group_by_length, random or sequential.",
+        )
     if training.get("dataloader_num_workers"):
         raise UserError(
             "--dataloader_num_workers: each worker would read every row of a stream.",

@@ -250,6 +250,7 @@ def _provenance(run: Run) -> dict[str, Any]:
             }
             for item in run.summaries
         },
+        "streamed_from": run.data.stream and Path(run.data.stream.origin).name,
         "versions": provenance.versions(),
         "code": provenance.commit(),
         "machine": provenance.machine(),

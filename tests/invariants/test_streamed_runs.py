@@ -61,6 +61,7 @@ def test_a_stream_trains_as_the_same_file_does_read_whole(still_model, train: Pa
     assert classify(tmp_path / "whole", **common, **whole) == 0
     _assert_same_run(tmp_path / "stream", tmp_path / "whole")
     assert results(tmp_path / "stream")["train_samples"] == 64
+    assert read_json(tmp_path / "stream" / "run.json")["streamed_from"] == "train.csv"
 
 
 def test_a_stream_does_not_depend_on_the_cut_of_a_batch(long: Path, still_model, train: Path, tmp_path: Path):

@@ -138,6 +138,7 @@ def test_a_data_set_is_streamed_by_its_name(tmp_path: Path, write_csv):
         ({"validation_fraction": 0.1}, "--validation_fraction needs all of them"),
         ({"selection_fraction": 0.1}, "--selection_fraction needs all of them"),
         ({"class_weights": "balanced"}, "counts the labels before training"),
+        ({"train_sampling_strategy": "batch_rebalance"}, "batch_rebalance needs the length of every row"),
         ({"dataloader_num_workers": 2}, "each worker would read every row"),
         ({"train_file": None, "validation_file": "dev.csv"}, "there is no training split 'train', only validation"),
     ],
@@ -149,6 +150,11 @@ def test_what_a_stream_cannot_do_is_refused(change: dict, told: str, tiny_model,
     settings = {**STEPS, "model_name_or_path": tiny_model, "train_file": train, **change}
     assert classify(tmp_path / "run", **settings) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_buffer_without_a_stream_is_said_to_do_nothing(capsys):
+    streaming.check(cli.parse(["--train_file", "train.csv", "--shuffle_buffer", "5"], GROUPS, "usage"))
+    assert capsys.readouterr().err == "note: --shuffle_buffer has no effect without --streaming.\n"
 
 
 def test_a_stream_is_not_opened_where_nothing_is_trained(train: Path):
