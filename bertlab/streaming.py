@@ -6,7 +6,7 @@ its own of each global batch; the collator tokenizes those alone. Evaluation spl
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -104,7 +104,7 @@ class StreamedRows(IterableDataset):
     def _order(self, rows: list[dict[str, Any]], number: int) -> Sequence[int]:
         if not self.grouped:
             return np.random.default_rng([self.seed, number]).permutation(len(rows)).tolist()
-        # Characters, because tokens are not counted yet; they differ by a few per cent of padding.
+        # In characters, which leave more padding than tokens would: only the process that takes a row tokenizes it.
         lengths = np.asarray([sum(len(row.get(name, "")) for name in ("text", "text_pair")) for row in rows])
         order = LengthGroupedOrder(lengths, self.global_batch, self.seed)
         order.set_epoch(number)
@@ -186,6 +186,8 @@ def load(
         rows, origin, raw = _from_files(arguments, cache_dir)
     else:
         rows, origin, raw = _from_hub(arguments, token)
+    if raw.columns.label is None:
+        raise UserError(f"{origin} has no labels to train on.", "Name the column with --label_column_name.")
     space = _label_space(arguments, raw.class_names, model_names, origin)
     named = replace(arguments, class_names=list(space.class_names))
     held_out = data.arrange(raw, named, model_names, training=False) if raw.splits else _nothing(space, arguments)
@@ -234,7 +236,10 @@ def _from_hub(arguments: DataArguments, token: str | None) -> tuple[Rows, str, s
     try:
         splits = dict(load_dataset(name, arguments.dataset_config_name, token=token, streaming=True))
         train = splits.pop(arguments.train_split_name, None)
-        whole = {split: Dataset.from_list(list(rows), features=rows.features) for split, rows in splits.items()}
+        whole = {
+            split: Dataset.from_list(list(splits[split]), features=splits[split].features)
+            for split in _reported(splits, arguments)
+        }
         # Files without a description say what their columns are only when they are read.
         found = [] if train is None else list(train.features or next(iter(train)))
     except Exception as error:  # the Hub's libraries raise a dozen types; all mean: not loaded
@@ -249,6 +254,13 @@ def _from_hub(arguments: DataArguments, token: str | None) -> tuple[Rows, str, s
 
     held_out = {split: sources.canonical_split(part, columns, names) for split, part in whole.items()}
     return rows, name, sources.RawData(held_out, dict.fromkeys(held_out, name), names, columns)
+
+
+def _reported(splits: Iterable[str], arguments: DataArguments) -> list[str]:
+    """Return the splits that a run evaluates or predicts; others, which may be large, are not fetched."""
+    named = (*arguments.validation_split_name, *arguments.test_split_name)
+    usual = [split for split in splits if split in named or split.startswith(("validation", "test"))]
+    return [split for split in usual if split not in arguments.remove_splits]
 
 
 def _no_train(arguments: DataArguments, splits: dict[str, Any]) -> UserError:

@@ -119,11 +119,17 @@ def test_pairs_numbers_and_several_labels_are_read_as_without_a_stream(tmp_path:
     assert next(stream.pass_over())["labels"] == 1
 
 
+def test_rows_without_a_label_column_are_refused_at_once(tmp_path: Path):
+    with pytest.raises(UserError, match="has no labels to train on. Name the column with --label_column_name"):
+        _load(write_lines(tmp_path / "train.jsonl", [{"text": "a cat"}]))
+
+
 def test_a_data_set_is_streamed_by_its_name(tmp_path: Path, write_csv):
     """A folder of files is read as a data set of the Hub is, without the network."""
-    for split, rows in (("train", 9), ("test", 5)):
+    for split, rows in (("train", 9), ("test", 5), ("validation", 3)):
         write_csv(tmp_path / "set" / f"{split}.csv", ("text", "label"), labelled_sentences(rows, seed=rows))
-    arguments = DataArguments(dataset_name=str(tmp_path / "set"), class_names=["bad", "good"], streaming=True)
+    settings = {"class_names": ["bad", "good"], "streaming": True, "remove_splits": ["validation"]}
+    arguments = DataArguments(dataset_name=str(tmp_path / "set"), **settings)
     found = streaming.load(arguments, (), training=True, cache_dir=None, token=None)
     assert _texts(found.stream.pass_over()) == [text for text, _ in labelled_sentences(9, seed=9)]
     assert {name: len(split) for name, split in found.splits.items()} == {"test": 5}
