@@ -10,9 +10,10 @@ import pytest
 import torch
 from accelerate.utils import DistributedType
 from datasets import Dataset
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, TrainingArguments
 
-from bertlab import processes, training
+from bertlab import cli, processes, training
+from bertlab.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.errors import UserError
 
 
@@ -57,13 +58,24 @@ def test_idle_gpus_beside_several_processes_are_named(gpus: int, local: int, sai
     assert (said in err) if said else err == ""
 
 
-def test_trainer_itself_would_use_data_parallel(launched, monkeypatch):
-    """What makes the check worth having: n_gpu comes from the visible devices."""
-    from transformers import TrainingArguments
+def test_trainer_does_not_come_to_use_data_parallel(launched, tmp_path: Path, monkeypatch, capsys):
+    """Where it runs without a launcher, TrainingArguments count every visible GPU."""
+    from accelerate.state import AcceleratorState
 
-    assert isinstance(vars(TrainingArguments)["n_gpu"], property)
-    source = Path(training.Trainer.__init__.__code__.co_filename).read_text(encoding="utf-8")
-    assert "nn.DataParallel" in source and "self.args.n_gpu > 1" in source
+    launched(gpus=4)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr("bertlab.precision.has_accelerator", lambda: True)
+    typed = ["--train_file", "train.csv", "--precision", "fp32", "--output_dir", str(tmp_path)]
+    arguments = cli.parse(typed, (DataArguments, ModelArguments, RunArguments), "usage")
+    data = SimpleNamespace(watched=None, selection=None, stream=None)
+    try:
+        assert TrainingArguments(output_dir=str(tmp_path)).n_gpu == 4, "or there is nothing to guard against"
+        args = training.training_arguments(arguments, data)
+        assert (args.device.type, args.n_gpu, args.train_batch_size) == ("cuda", 1, 32)
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+    assert "4 GPUs are visible and 1 is used" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", [DistributedType.NO, DistributedType.MULTI_CPU])

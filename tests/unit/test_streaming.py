@@ -120,7 +120,7 @@ def test_pairs_numbers_and_several_labels_are_read_as_without_a_stream(tmp_path:
 
 
 def test_rows_without_a_label_column_are_refused_at_once(tmp_path: Path):
-    with pytest.raises(UserError, match="has no labels to train on. Name the column with --label_column_name"):
+    with pytest.raises(UserError, match=r"has no labels to train on\. Name the column with --label_column_name"):
         _load(write_lines(tmp_path / "train.jsonl", [{"text": "a cat"}]))
 
 
