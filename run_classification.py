@@ -35,11 +35,12 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> None:
     """Load, encode, build, train, evaluate, report."""
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
-    from bertlab import check, data, encoding, evaluation, modeling, padding, streaming, summary, training
+    from bertlab import adaptation, check, data, encoding, evaluation, modeling, padding, streaming, summary, training
     from bertlab.report import record
 
     data_args, model_args, run_args = (arguments[group] for group in arguments.groups)
     streaming.check(arguments)
+    adaptation.check(model_args, run_args)
     config = modeling.load_config(model_args)
     tokenizer = modeling.load_tokenizer(model_args)
     encoding.check_max_length(data_args.max_seq_length, tokenizer, config)

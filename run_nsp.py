@@ -38,11 +38,12 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> None:
     """Read, pair, encode, build, train, evaluate, report."""
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
-    from bertlab import encoding, nsp, nsp_model, nsp_training, summary, training
+    from bertlab import adaptation, encoding, nsp, nsp_model, nsp_training, summary, training
     from bertlab.report import record
 
     nsp_args, model_args, run_args = (arguments[group] for group in arguments.groups)
     nsp_model.check(nsp_args, model_args)
+    adaptation.check(model_args, run_args)
     text = nsp.read(nsp_args, model_args.cache_dir, started)
     tokenizer, config = nsp_model.tokenizer_and_config(nsp_args, model_args, text)
     encoding.check_max_length(nsp_args.max_seq_length, tokenizer, config)

@@ -212,7 +212,22 @@ class ModelArguments:
     use_fast_tokenizer: bool = setting(True, "use the tokenizer written in Rust")
     ignore_mismatched_sizes: bool = setting(False, "replace a head whose size does not fit instead of stopping")
     classifier_dropout: float | None = setting(None, "dropout before the classifier", minimum=0, maximum=0.99)
+    new_head: bool = setting(
+        False, "begin with a new head, whatever head the model brings; its encoder and pooler stay"
+    )
+    reinit_layers: int | None = setting(
+        None, "give the pooler and this many top layers new weights (0: the pooler alone)", minimum=0
+    )
     freeze_encoder: bool = setting(False, "train the classifier (and pooler) alone")
+    freeze_embeddings: bool = setting(False, "keep the embeddings as they are")
+    lora_rank: int | None = setting(
+        None, "train low-rank matrices of this rank in the layers instead of the layers (needs peft)", minimum=1
+    )
+    lora_alpha: int | None = setting(None, "scale of the adapter, over its rank (default: twice the rank)", minimum=1)
+    lora_dropout: float = setting(0.0, "dropout before the adapter", minimum=0, maximum=0.99)
+    lora_target_modules: list[str] = setting(
+        [], "linear maps of the layers to adapt, for example query value (default: all of them)"
+    )
     class_weights: str = setting("none", "weigh the loss of each class by 1/frequency", choices=("none", "balanced"))
 
 
@@ -225,6 +240,10 @@ class RunArguments:
         "auto: bf16 on GPUs that have it and on CPUs with AMX, else fp32",
         choices=("auto", "fp32", "bf16", "fp16"),
     )
+    layerwise_lr_decay: float = setting(
+        1.0, "multiply the learning rate by this at each step down from the head to the embeddings", minimum=0, maximum=1
+    )
+    lora_merge: bool = setting(False, "add the adapter of --lora_rank to the weights: the run is an ordinary model")
     early_stopping_patience: int | None = setting(
         None, "stop after this many evaluations without a better --metric_for_best_model", minimum=1
     )

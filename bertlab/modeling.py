@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from bertlab import hub
+from bertlab import adaptation, hub, lora
 from bertlab.arguments import ModelArguments, package_folder
 from bertlab.console import notice
 from bertlab.errors import UserError
@@ -57,6 +57,8 @@ def load_config(arguments: ModelArguments) -> "PretrainedConfig":
 
     name = arguments.config_name or arguments.model_name_or_path
     folder = resolve(name)
+    if lora.is_adapter(folder):
+        return lora.load_config(Path(folder))
     _refuse_half_a_model(name, folder)
     try:
         return AutoConfig.from_pretrained(folder, **_hub_options(arguments))
@@ -104,7 +106,7 @@ def class_names(config: "PretrainedConfig") -> list[str]:
 def build_classifier(
     arguments: ModelArguments, config: "PretrainedConfig", space: LabelSpace, tokenizer: "PreTrainedTokenizerBase"
 ) -> "PreTrainedModel":
-    """Return a sequence classifier with float32 weights whose configuration knows the label names.
+    """Return a sequence classifier with float32 weights whose configuration knows the label names, as flags adapt it.
 
     The loss of its own forward is never used: training.ExactLoss replaces it.
 
@@ -113,13 +115,11 @@ def build_classifier(
     """
     from transformers import AutoModelForSequenceClassification
 
-    _describe_labels(config, space)
+    _describe_labels(config, space, arguments.new_head)
     _set_head_dropout(config, arguments.classifier_dropout)
     model, _ = load_weights(AutoModelForSequenceClassification, arguments, config)
     check_embeddings(model, tokenizer)
-    if arguments.freeze_encoder:
-        freeze_encoder(model)
-    return model
+    return adaptation.adapt(model, arguments)
 
 
 def load_weights(
@@ -134,34 +134,42 @@ def load_weights(
     import transformers
 
     name = arguments.model_name_or_path or ""
+    folder = resolve(name)
+    source, options = folder, _hub_options(arguments)
     # What is new in the model is said below, in one line; transformers' own table says the same in ten.
     transformers.logging.disable_progress_bar()
     verbosity = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     try:
+        if lora.is_adapter(folder):
+            options["state_dict"] = lora.load_weights(Path(folder), resolve, _hub_options(arguments))
+            source, auto_class = None, auto_class._model_mapping[type(config)]
         model, loading = auto_class.from_pretrained(
-            resolve(name),
+            source,
             config=config,
             # A 16-bit checkpoint would otherwise be fine-tuned in 16 bits: updates below 2^-8 of a weight vanish.
             dtype=torch.float32,
             use_safetensors=True,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
-            **_hub_options(arguments),
+            **options,
         )
+    except UserError:
+        raise
     except Exception as error:  # as above
         raise hub.model_error(name, error) from error
     finally:
         transformers.logging.set_verbosity(verbosity)
     mismatched = sorted(item[0] if isinstance(item, tuple) else item for item in loading["mismatched_keys"])
-    if mismatched and not arguments.ignore_mismatched_sizes:
+    new_head_fits = arguments.new_head and not any(key.startswith(f"{model.base_model_prefix}.") for key in mismatched)
+    if mismatched and not new_head_fits and not arguments.ignore_mismatched_sizes:
         wrong = ", ".join(mismatched[:3])
         raise UserError(
             f"{name}: {wrong} has another size than this task needs ({config.num_labels} outputs).",
-            "Pass --ignore_mismatched_sizes to train a new head in its place.",
+            "Pass --new_head to keep the encoder and train a new head on it.",
         )
     new = sorted({*loading["missing_keys"], *mismatched})
-    if new:
+    if new and not (arguments.new_head and new == mismatched):
         notice(f"new, untrained weights: {', '.join(new)}.")
     broken = next((key for key, value in model.named_parameters() if not torch.isfinite(value).all()), None)
     if broken is not None:
@@ -182,12 +190,6 @@ def check_embeddings(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBa
         )
 
 
-def freeze_encoder(model: "PreTrainedModel") -> None:
-    """Leave only the pooler and the head trainable."""
-    for key, parameter in model.base_model.named_parameters():
-        parameter.requires_grad = key.startswith("pooler")
-
-
 def _hub_options(arguments: ModelArguments) -> dict[str, Any]:
     return {
         "revision": arguments.model_revision,
@@ -197,11 +199,14 @@ def _hub_options(arguments: ModelArguments) -> dict[str, Any]:
     }
 
 
-def _describe_labels(config: "PretrainedConfig", space: LabelSpace) -> None:
+def _describe_labels(config: "PretrainedConfig", space: LabelSpace, new_head: bool) -> None:
     names: Sequence[str] = space.class_names if space.kind != REGRESSION else ["score"]
     known = class_names(config)
-    if space.kind != REGRESSION and known and set(known) != set(names) and len(known) == len(names):
-        notice(f"the model's head was trained for {', '.join(known)}; it goes on with {', '.join(names)}.")
+    if known and set(known) != set(names) and len(known) == len(names) and not new_head:
+        notice(
+            f"the model's head was trained for {', '.join(known)}; it goes on with {', '.join(names)} "
+            "(--new_head begins with a new one)."
+        )
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
     config.problem_type = space.kind  # type: ignore[assignment]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bertlab import modeling
+from bertlab import adaptation, anatomy, modeling
 from bertlab.arguments import ModelArguments, NspArguments
 from bertlab.console import notice
 from bertlab.errors import UserError, did_you_mean
@@ -31,8 +31,8 @@ def check(nsp: NspArguments, model: ModelArguments) -> None:
     """Refuse settings that contradict each other, before any text is read.
 
     Raises:
-        UserError: scratch-only settings without --from_scratch, no model and no --from_scratch, nothing to freeze, or
-            whole words to mask where none is masked.
+        UserError: scratch-only settings without --from_scratch, no model and no --from_scratch, nothing to freeze or
+            adapt, or whole words to mask where none is masked.
     """
     for flag in ("model_config", "train_tokenizer"):
         if getattr(nsp, flag) and not nsp.from_scratch:
@@ -43,8 +43,9 @@ def check(nsp: NspArguments, model: ModelArguments) -> None:
         )
     if nsp.from_scratch and not nsp.train_tokenizer and not (model.tokenizer_name or model.model_name_or_path):
         raise UserError("--from_scratch needs a tokenizer.", "Pass --train_tokenizer 8000, or --tokenizer_name.")
-    if nsp.from_scratch and model.freeze_encoder:
-        raise UserError("--freeze_encoder: with --from_scratch the encoder knows nothing yet.", "Leave one out.")
+    given = [name for name in adaptation.NEEDS_A_CHECKPOINT if getattr(model, name) not in (None, False)]
+    if nsp.from_scratch and given:
+        raise UserError(f"--{given[0]}: with --from_scratch the encoder knows nothing yet.", "Leave one out.")
     if nsp.whole_word_masking and nsp.objective == "nsp":
         raise UserError("--whole_word_masking: --objective nsp masks no words.", "Add --objective nsp+mlm or mlm.")
 
@@ -193,11 +194,10 @@ def build(
         return getattr(transformers, name).from_config(config), False
     model, new = modeling.load_weights(getattr(transformers, name), arguments, config)
     modeling.check_embeddings(model, tokenizer)
-    pretrained = not any("seq_relationship" in key or "pooler" in key for key in new)
+    renewed = arguments.new_head or (arguments.reinit_layers is not None and bool(anatomy.poolers(model)))
+    pretrained = not renewed and not any("seq_relationship" in key or "pooler" in key for key in new)
     if "nsp" in nsp.objective and not pretrained:
         notice(
-            "this checkpoint has no pretrained next-sentence head: what it learns about it, it learns in this run."
+            "the model begins without a pretrained next-sentence head: what it learns about it, it learns in this run."
         )
-    if arguments.freeze_encoder:
-        modeling.freeze_encoder(model)
-    return model, pretrained
+    return adaptation.adapt(model, arguments), pretrained

@@ -14,6 +14,7 @@ from bertlab.errors import UserError
 # What a run of ours leaves behind: all that --overwrite_output_dir deletes, whatever else lies in the folder.
 ARTEFACTS = (
     *("config.json", "model.safetensors", "training_args.bin", "trainer_state.json"),
+    *("adapter_config.json", "adapter_model.safetensors", "base_config"),
     *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json", "added_tokens.json"),
     *("all_results.json", "train_results.json", "eval_results.json", "test_results.json"),
     *("results.json", "run.json", "README.md", "report.html", "predictions", "errors", "plots"),

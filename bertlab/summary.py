@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertlab import labels, precision
+from bertlab import labels, optimization, precision
 from bertlab.console import say, table
 from bertlab.ordering import padding_share
 
@@ -125,15 +125,21 @@ class Plan:
     trainable: int
     parameters: int
     padding_waste: float | None
+    # Where --layerwise_lr_decay lowers it: the rate at every place, the head's first.
+    learning_rates: dict[str, float]
 
     def line(self) -> str:
         """Return the plan as one readable line or two."""
         epoch = f"{self.batches_per_epoch} batches an epoch, " if self.batches_per_epoch else ""
         waste = "" if self.padding_waste is None else f"; padding {self.padding_waste:.1%} of the tokens"
+        falling = ""
+        if self.learning_rates:
+            (top, high), (bottom, low) = list(self.learning_rates.items())[0], list(self.learning_rates.items())[-1]
+            falling = f"; learning rate {high:.2g} at the {top} … {low:.2g} at the {bottom}"
         return (
             f"global batch {self.global_batch}, {epoch}{self.steps} steps "
             f"({self.warmup_steps} warm-up); {self.trainable:,} of {self.parameters:,} parameters train; "
-            f"{self.world_size} × {self.device}, {self.precision} ({self.precision_reason}){waste}"
+            f"{self.world_size} × {self.device}, {self.precision} ({self.precision_reason}){waste}{falling}"
         )
 
 
@@ -172,6 +178,7 @@ def plan(trainer: "EncoderTrainer", train: Any, pad_to: int | None, asked_precis
         trainable=sum(p.numel() for p in parameters if p.requires_grad),
         parameters=sum(p.numel() for p in parameters),
         padding_waste=_padding_waste(trainer, train, pad_to) if isinstance(train, Sized) else None,
+        learning_rates=_learning_rates(trainer),
     )
     if steps:
         say(f"\n{made.line()}")
@@ -181,6 +188,15 @@ def plan(trainer: "EncoderTrainer", train: Any, pad_to: int | None, asked_precis
 def global_batch(args: "TrainingArguments") -> int:
     """Return the rows of one optimizer step, over all processes and micro-batches."""
     return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+
+
+def _learning_rates(trainer: "EncoderTrainer") -> dict[str, float]:
+    """Return the learning rate at every place of the model, the head's first; nothing where one rate serves all."""
+    model, decay = trainer.model, trainer.run.layerwise_lr_decay
+    if model is None or decay == 1:
+        return {}
+    rates = optimization.rates(model, trainer.args.learning_rate, decay)
+    return {optimization.place(model, step): rate for step, rate in rates.items()}
 
 
 def _padding_waste(trainer: "EncoderTrainer", train: Any, pad_to: int | None) -> float:

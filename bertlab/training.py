@@ -21,7 +21,7 @@ from transformers import (
     set_seed,
 )
 
-from bertlab import evaluation, precision, processes, streaming, summary
+from bertlab import evaluation, lora, optimization, precision, processes, streaming, summary
 from bertlab.arguments import RunArguments
 from bertlab.cli import Arguments
 from bertlab.console import notice
@@ -114,6 +114,8 @@ class EncoderTrainer(Trainer):
     def __init__(self, *, run: RunArguments, **options: Any) -> None:
         processes.check_layers(options["model"])
         super().__init__(**options)
+        self.run = run
+        self._refuse_what_the_model_cannot()
         self.order = self._length_grouped_order()
         if self.order is not None:
             self.add_callback(_EpochOrder(self.order))
@@ -122,6 +124,41 @@ class EncoderTrainer(Trainer):
             self.add_callback(LossOnBar)
         if run.early_stopping_patience:
             self.add_callback(EarlyStoppingCallback(run.early_stopping_patience, run.early_stopping_threshold))
+
+    def _refuse_what_the_model_cannot(self) -> None:
+        if self.args.activation_checkpointing and not self.model.supports_gradient_checkpointing:  # type: ignore[union-attr]
+            kind = self.model.config.model_type  # type: ignore[union-attr]
+            raise UserError(f"--activation_checkpointing: {kind} models cannot do it.", "Leave it out.")
+        if self.run.lora_merge and self.is_fsdp_enabled:
+            raise UserError("--lora_merge needs the whole model, which --fsdp cuts up.", "Leave --lora_merge out.")
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Return Trainer's own optimizer, with learning rates that fall with depth if --layerwise_lr_decay asks."""
+        new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if new and self.run.layerwise_lr_decay < 1:
+            optimization.spread(optimizer, self.model if model is None else model, self.run.layerwise_lr_decay)
+        return optimizer
+
+    def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
+        try:
+            super()._load_optimizer_and_scheduler(checkpoint)
+        except ValueError as error:  # torch: other parameter groups than the saved ones
+            raise UserError(
+                f"--resume: the optimizer in {checkpoint} trained other parameters than this run does ({error}).",
+                "Pass the flags the run began with (--layerwise_lr_decay, --freeze_encoder, --freeze_embeddings).",
+            ) from error
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        # Of a model with an adapter Trainer saves the adapter alone, in checkpoints and at the end.
+        super()._save(output_dir, state_dict)
+        if not lora.is_adapted(self.model) or not self.args.should_save:
+            return
+        folder = Path(output_dir or self.args.output_dir)
+        if self.run.lora_merge and folder == Path(self.args.output_dir):
+            lora.save_merged(self.model, folder)
+        else:
+            lora.save_config(self.model, folder)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return super()._get_train_sampler(train_dataset) if self.order is None else self.order
@@ -290,8 +327,11 @@ def train(trainer: Trainer, checkpoint: Path | None) -> dict[str, Any]:
     """Train, or go on from a checkpoint; save model, tokenizer and state; return train_* metrics.
 
     Raises:
-        UserError: several processes wait for parameters that the model does not use, or a streamed row is broken.
+        UserError: several processes wait for parameters that the model does not use, a streamed row is broken, or
+            the checkpoint is not of this kind of model.
     """
+    if checkpoint is not None:
+        lora.check_checkpoint(trainer.model, checkpoint)
     try:
         outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     except RuntimeError as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from bertlab import hub
+from bertlab import hub, lora
 from bertlab.arguments import training_flags
 from bertlab.report.folder import BASELINE_NAMES, RunFolder
 from bertlab.report.plots import plain, training_log
@@ -60,7 +60,7 @@ def metadata(folder: RunFolder) -> ModelCardData:
     results = eval_results(folder)
     return ModelCardData(
         model_name=folder.name,
-        library_name="transformers",
+        library_name="peft" if folder.is_adapter else "transformers",
         pipeline_tag="text-classification",
         base_model=base,
         datasets=[dataset] if dataset else None,
@@ -138,11 +138,7 @@ def usage(folder: RunFolder) -> str:
     else:
         every = ', top_k=None, function_to_apply="sigmoid"' if folder.is_multi_label else ""
         every = ', function_to_apply="none"' if folder.is_regression else every
-        code = (
-            "from transformers import pipeline\n\n"
-            f'classifier = pipeline("text-classification", model="{folder.name}")  # this folder\n'
-            f"print(classifier({given}{cut}{every}))"
-        )
+        code = _classifier_code(folder, f"print(classifier({given}{cut}{every}))")
     words = '--pair "A first text." "A second text."' if folder.is_pair else '--text "A text."'
     notes = []
     if folder.results.get("temperature") not in (None, 1.0):
@@ -286,13 +282,35 @@ def _balance(folder: RunFolder) -> str:
     return table(["rows of class", *labelled], rows, right=range(1, len(labelled) + 1))
 
 
+def _classifier_code(folder: RunFolder, use: str) -> str:
+    if not folder.is_adapter:
+        load = f'classifier = pipeline("text-classification", model="{folder.name}")  # this folder'
+        return f"from transformers import pipeline\n\n{load}\n{use}"
+    auto = "AutoModelForSequenceClassification"
+    return (
+        f"from transformers import AutoConfig, {auto}, pipeline\n\n"
+        f"{_model_code(folder, auto)}"
+        f'classifier = pipeline("text-classification", model=model, tokenizer="{folder.name}")\n{use}'
+    )
+
+
+def _model_code(folder: RunFolder, auto: str) -> str:
+    """Return the lines that load a model; an adapter brings its label names in a configuration of its own."""
+    if not folder.is_adapter:
+        return f'model = {auto}.from_pretrained("{folder.name}")\n'
+    return (
+        f'config = AutoConfig.from_pretrained("{folder.name}/{lora.BASE_CONFIG}")  # in this folder\n'
+        f'model = {auto}.from_pretrained("{folder.name}", config=config)  # needs the package peft\n'
+    )
+
+
 def _next_sentence_code(folder: RunFolder, cut: str) -> str:
     auto = "AutoModelForPreTraining" if "PreTraining" in folder.architecture else "AutoModelForNextSentencePrediction"
     logits = "seq_relationship_logits" if "PreTraining" in folder.architecture else "logits"
     return (
-        f"from transformers import AutoTokenizer, {auto}\n\n"
+        f"from transformers import {'AutoConfig, ' if folder.is_adapter else ''}AutoTokenizer, {auto}\n\n"
         f'tokenizer = AutoTokenizer.from_pretrained("{folder.name}")  # this folder\n'
-        f'model = {auto}.from_pretrained("{folder.name}")\n'
+        f"{_model_code(folder, auto)}"
         f'inputs = tokenizer("A first text.", "A second text.", {cut}, return_tensors="pt")\n'
         f"chances = model(**inputs).{logits}.softmax(-1)[0].tolist()\n"
         "print({model.config.id2label[index]: chance for index, chance in enumerate(chances)})"

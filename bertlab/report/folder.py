@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bertlab import lora
 from bertlab.errors import UserError
 from bertlab.labels import MULTI, REGRESSION
 from bertlab.report.errors import FORMULA
@@ -158,10 +159,15 @@ class RunFolder:
         seen = any(mistake.text_pair for rows in self.mistakes.values() for mistake in rows)
         return seen or (len(columns) == 2 and not joined)
 
+    @property
+    def is_adapter(self) -> bool:
+        """True where the folder holds an adapter on another model."""
+        return lora.is_adapter(self.path)
+
     @cached_property
     def architecture(self) -> str:
-        """The model class that config.json names, or nothing."""
-        path = self.path / "config.json"
+        """The model class that config.json names (of an adapter: base_config/config.json), or nothing."""
+        path = self.path / ("base_config" if self.is_adapter else ".") / "config.json"
         names = _object(path).get("architectures") if path.is_file() else None
         return str(names[0]) if names else ""
 

@@ -1,0 +1,164 @@
+"""New heads, new layers and frozen parts are those that the flags name, in every family of models."""
+
+import pytest
+import torch
+from architectures import FAMILIES, LAYERS, classifier
+
+from bertlab import adaptation, anatomy
+from bertlab.arguments import ModelArguments, RunArguments
+from bertlab.errors import UserError
+
+HAVE_POOLER = ("bert", "deberta-v2")
+LAYER = {"distilbert": "transformer.layer", "modernbert": "layers"}
+
+
+def changed(model, family: str, **settings) -> set[str]:
+    """Return the names of the weights that adapting a model has changed, seeded."""
+    before = classifier(family).state_dict()
+    torch.manual_seed(1)
+    adaptation.adapt(model, ModelArguments(**settings))
+    return {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+
+
+def refusal(action, *args, **settings) -> str:
+    with pytest.raises(UserError) as caught:
+        action(*args, **settings)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("count", [1, LAYERS])
+def test_the_pooler_and_the_top_layers_are_made_new_and_nothing_else(family, count, capfd):
+    model = classifier(family)
+    prefix = f"{model.base_model_prefix}.{LAYER.get(family, 'encoder.layer')}"
+    top = tuple(f"{prefix}.{index}." for index in range(LAYERS - count, LAYERS))
+    matrices = {name for name, value in model.named_parameters() if value.dim() == 2 and name.startswith(top)}
+    found = changed(model, family, reinit_layers=count)
+    assert matrices <= found
+    assert all(name.startswith(top) or "pooler" in name for name in found)
+    assert any("pooler" in name for name in found) == (family in HAVE_POOLER)
+    pooler = "the pooler and " if family in HAVE_POOLER else ""
+    assert f"note: re-initialised: {pooler}the top {count} of 3 layers." in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_new_layers_have_the_spread_and_the_constants_of_their_class(family):
+    """Weights that were trained to be 7 everywhere come back as the class of the model draws them."""
+    model = classifier(family)
+    top = anatomy.layers(model, "")[-1]
+    fresh = dict(classifier(family).named_parameters())
+    with torch.no_grad():
+        for value in top.parameters():
+            value.fill_(7.0)
+            value._is_hf_initialized = True
+    torch.manual_seed(1)
+    adaptation.reinitialise(model, 1)
+    for name, value in model.named_parameters():
+        if any(value is one for one in top.parameters()):
+            if fresh[name].std() > 0:
+                assert float(value.detach().std() / fresh[name].detach().std()) == pytest.approx(1, abs=0.25), name
+                assert abs(float(value.detach().mean())) < 0.02
+            else:
+                assert torch.equal(value, fresh[name]), name
+
+
+def test_the_seed_decides_the_new_weights():
+    def new(seed: int) -> torch.Tensor:
+        model = classifier("bert")
+        torch.manual_seed(seed)
+        adaptation.reinitialise(model, 1)
+        return model.bert.encoder.layer[2].output.dense.weight
+
+    assert torch.equal(new(1), new(1))
+    assert not torch.equal(new(1), new(2))
+
+
+def test_none_means_the_pooler_alone():
+    assert changed(classifier("bert"), "bert", reinit_layers=0) == {"bert.pooler.dense.weight"}
+    said = refusal(adaptation.reinitialise, classifier("roberta"), 0)
+    assert said == "--reinit_layers 0: this model has no pooler. Pass 1 to 3."
+
+
+def test_more_layers_than_there_are_is_refused():
+    said = refusal(adaptation.reinitialise, classifier("bert"), 4)
+    assert said == "--reinit_layers 4: the model has 3 layers. Pass 0 to 3."
+
+
+def test_a_model_that_shares_its_layers_is_refused():
+    said = refusal(adaptation.reinitialise, classifier("albert"), 1)
+    assert said == "--reinit_layers: albert keeps no separate layers. Leave the flag out."
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_new_head_leaves_encoder_and_pooler(family):
+    model = classifier(family)
+    matrices = {n for n, v in model.named_parameters() if v.dim() == 2 and ("classifier" in n or n.startswith("head"))}
+    assert changed(model, family, new_head=True) == matrices
+    assert matrices
+
+
+def test_a_new_head_leaves_the_word_vectors_it_shares():
+    from transformers import BertConfig, BertForPreTraining
+
+    config = BertConfig(vocab_size=99, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    model = BertForPreTraining(config)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    adaptation.adapt(model, ModelArguments(new_head=True))
+    found = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    assert found == {"cls.predictions.transform.dense.weight", "cls.seq_relationship.weight"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_frozen_embeddings_get_no_gradient_and_all_else_does(family):
+    model = classifier(family)
+    adaptation.adapt(model, ModelArguments(freeze_embeddings=True))
+    frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
+    assert frozen == {name for name, _ in model.named_parameters() if ".embeddings." in name}
+    assert any("word_embeddings" in name or "tok_embeddings" in name for name in frozen)
+
+
+@pytest.mark.parametrize(
+    ("model", "run", "said"),
+    [
+        (
+            {"freeze_encoder": True, "reinit_layers": 1},
+            {},
+            "--freeze_encoder would keep the layers of --reinit_layers random. Leave one out.",
+        ),
+        (
+            {"freeze_encoder": True},
+            {"layerwise_lr_decay": 0.9},
+            "--layerwise_lr_decay: with --freeze_encoder only the head trains. Leave one out.",
+        ),
+        (
+            {},
+            {"layerwise_lr_decay": 0.0},
+            "--layerwise_lr_decay 0 would train the head alone. Pass a number up to 1, or --freeze_encoder.",
+        ),
+        (
+            {"lora_alpha": 8},
+            {},
+            "--lora_alpha: there is no adapter to apply it to. Add --lora_rank 8.",
+        ),
+        ({}, {"lora_merge": True}, "--lora_merge: there is no adapter to apply it to. Add --lora_rank 8."),
+        (
+            {"lora_rank": 2, "freeze_encoder": True},
+            {},
+            "--lora_rank trains the layers that --freeze_encoder keeps. Leave one out.",
+        ),
+        (
+            {"lora_rank": 2, "reinit_layers": 1},
+            {},
+            "--lora_rank keeps the layers as they are, which --reinit_layers makes random. Leave one out.",
+        ),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused(model, run, said):
+    assert refusal(adaptation.check, ModelArguments(**model), RunArguments(**run)) == said
+
+
+def test_lora_without_peft_names_the_package(monkeypatch):
+    monkeypatch.setattr("bertlab.lora.package_folder", lambda name: None)
+    said = refusal(adaptation.check, ModelArguments(lora_rank=2), RunArguments())
+    assert said == "LoRA needs the package peft, which is not installed. pip install peft"

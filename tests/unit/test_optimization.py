@@ -1,0 +1,105 @@
+"""Learning rates fall from the head to the embeddings, and nothing else about the optimizer changes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from architectures import FAMILIES, LAYERS, classifier
+from transformers import TrainingArguments
+
+from bertlab import anatomy, optimization
+from bertlab.arguments import ModelArguments, RunArguments
+from bertlab.errors import UserError
+from bertlab.training import EncoderTrainer
+
+LR = 1e-3
+
+
+def optimizer_of(model, folder: Path, decay: float, **settings) -> torch.optim.Optimizer:
+    args = TrainingArguments(
+        str(folder), weight_decay=0.01, learning_rate=LR, use_cpu=True, report_to="none", **settings
+    )
+    return EncoderTrainer(model=model, args=args, run=RunArguments(layerwise_lr_decay=decay)).create_optimizer()
+
+
+def by_name(model, optimizer: torch.optim.Optimizer, key: str) -> dict[str, float]:
+    names = {id(value): name for name, value in model.named_parameters()}
+    return {names[id(value)]: group[key] for group in optimizer.param_groups for value in group["params"]}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_step_down_multiplies_the_rate(family, tmp_path):
+    model = classifier(family)
+    rates = by_name(model, optimizer_of(model, tmp_path, 0.5), "lr")
+    assert rates.keys() == dict(model.named_parameters()).keys()
+    stack = f".{anatomy.name_of(anatomy.encoder(model), anatomy.layers(model, ''))}."
+    for name, rate in rates.items():
+        if stack in name:
+            step = LAYERS - int(name.split(stack)[1].split(".")[0])
+        else:
+            step = 0 if any(part in name for part in ("classifier", "pooler", "head.", "final_norm")) else LAYERS + 1
+        assert rate == pytest.approx(LR * 0.5**step), name
+    assert {round(rate / LR, 6) for rate in rates.values()} == {1.0, 0.5, 0.25, 0.125, 0.0625}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_decays_is_what_decays_without_it(family, tmp_path):
+    model = classifier(family)
+    plain = optimizer_of(model, tmp_path, 1.0)
+    spread = optimizer_of(model, tmp_path, 0.9)
+    assert len(plain.param_groups) == 2 < len(spread.param_groups)
+    assert by_name(model, spread, "weight_decay") == by_name(model, plain, "weight_decay")
+    for name, decay in by_name(model, spread, "weight_decay").items():
+        assert (decay == 0) == (name.endswith("bias") or "norm" in name.lower()), name
+    for key in ("betas", "eps", "fused"):
+        assert {str(group[key]) for group in spread.param_groups} == {str(plain.param_groups[0][key])}
+    assert type(spread) is type(plain)
+
+
+def test_the_first_group_is_the_head_s_so_that_its_rate_is_logged(tmp_path):
+    assert optimizer_of(classifier("bert"), tmp_path, 0.5).param_groups[0]["lr"] == LR
+
+
+def test_steps_are_those_of_an_optimizer_with_a_rate_for_each_parameter(tmp_path):
+    """Against torch's own AdamW given every parameter in a group of its own."""
+    ours, theirs = classifier("bert").eval(), classifier("bert").eval()  # without dropout
+    optimizer = optimizer_of(ours, tmp_path, 0.5)
+    rates, decays = by_name(ours, optimizer, "lr"), by_name(ours, optimizer, "weight_decay")
+    reference = torch.optim.AdamW(
+        [{"params": [v], "lr": rates[n], "weight_decay": decays[n]} for n, v in theirs.named_parameters()]
+    )
+    for model, one in ((ours, optimizer), (theirs, reference)):
+        for _ in range(3):
+            model(input_ids=torch.tensor([[3, 4, 5]]), labels=torch.tensor([1])).loss.backward()
+            one.step()
+            one.zero_grad()
+    for (name, mine), its in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-7, msg=name)
+
+
+def test_rates_are_told_for_what_trains():
+    model = classifier("bert")
+    model.bert.embeddings.requires_grad_(False)
+    rates = optimization.rates(model, LR, 0.5)
+    assert rates == pytest.approx({0: LR, 1: LR / 2, 2: LR / 4, 3: LR / 8})
+    places = [optimization.place(model, step) for step in (0, 1, 3, 4)]
+    assert places == ["head", "layer 3 of 3", "layer 1 of 3", "embeddings"]
+
+
+def test_an_optimizer_without_groups_is_refused():
+    model = classifier("bert")
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    with pytest.raises(UserError, match="SGD takes no learning rate for each group of parameters. Use --optim"):
+        optimization.spread(optimizer, model, 0.5)
+
+
+def test_it_works_over_an_adapter(tmp_path):
+    pytest.importorskip("peft", reason="needs peft: pip install peft")
+    from bertlab import lora
+
+    model = lora.attach(classifier("bert"), ModelArguments(lora_rank=2))
+    rates = by_name(model, optimizer_of(model, tmp_path, 0.5), "lr")
+    assert rates.keys() == {name for name, value in model.named_parameters() if value.requires_grad}
+    for name, rate in rates.items():
+        step = 0 if "encoder" not in name else LAYERS - int(name.split("layer.")[1][0])
+        assert rate == pytest.approx(LR * 0.5**step), name
