@@ -241,7 +241,10 @@ class RunArguments:
         choices=("auto", "fp32", "bf16", "fp16"),
     )
     layerwise_lr_decay: float = setting(
-        1.0, "multiply the learning rate by this at each step down from the head to the embeddings", minimum=0, maximum=1
+        1.0,
+        "multiply the learning rate by this at each step down from the head to the embeddings",
+        minimum=0,
+        maximum=1,
     )
     lora_merge: bool = setting(False, "add the adapter of --lora_rank to the weights: the run is an ordinary model")
     early_stopping_patience: int | None = setting(

@@ -86,8 +86,8 @@ def attach(model: "PreTrainedModel", arguments: ModelArguments) -> Any:
     )
     setattr(model.config, BASE_NAME, name)
     wrapped = peft.get_peft_model(model, config)
-    source = model.name_or_path
-    config.base_model_name_or_path = str(Path(source).resolve()) if Path(source).is_dir() else source
+    source = "" if is_adapter(model.name_or_path) else model.name_or_path
+    config.base_model_name_or_path = str(Path(source).resolve()) if source and Path(source).is_dir() else source
     return wrapped
 
 
@@ -195,7 +195,8 @@ def _base_of(folder: Path, adapter: dict[str, Any], find: Callable[[str], str]) 
     found = find(told)
     if Path(found).is_absolute() and not Path(found).is_dir():
         raise UserError(
-            f"{folder} is an adapter on {told}, which is not there.", "Put that model back, or train with --lora_merge."
+            f"{folder} is an adapter on {told}, which is not there.",
+            "Put that model back, or train with --lora_merge.",
         )
     return found
 

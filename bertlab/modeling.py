@@ -154,6 +154,7 @@ def load_weights(
             output_loading_info=True,
             **options,
         )
+        model.name_or_path = folder
     except UserError:
         raise
     except Exception as error:  # as above
@@ -161,7 +162,9 @@ def load_weights(
     finally:
         transformers.logging.set_verbosity(verbosity)
     mismatched = sorted(item[0] if isinstance(item, tuple) else item for item in loading["mismatched_keys"])
-    new_head_fits = arguments.new_head and not any(key.startswith(f"{model.base_model_prefix}.") for key in mismatched)
+    new_head_fits = arguments.new_head and not any(
+        key.startswith(f"{model.base_model_prefix}.") for key in mismatched
+    )
     if mismatched and not new_head_fits and not arguments.ignore_mismatched_sizes:
         wrong = ", ".join(mismatched[:3])
         raise UserError(

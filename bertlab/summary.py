@@ -134,8 +134,9 @@ class Plan:
         waste = "" if self.padding_waste is None else f"; padding {self.padding_waste:.1%} of the tokens"
         falling = ""
         if self.learning_rates:
-            (top, high), (bottom, low) = list(self.learning_rates.items())[0], list(self.learning_rates.items())[-1]
-            falling = f"; learning rate {high:.2g} at the {top} … {low:.2g} at the {bottom}"
+            places = list(self.learning_rates.items())
+            (top, high), (bottom, low) = places[0], places[-1]
+            falling = f"; learning rate {high:.3g} at the {top} … {low:.3g} at the {bottom}"
         return (
             f"global batch {self.global_batch}, {epoch}{self.steps} steps "
             f"({self.warmup_steps} warm-up); {self.trainable:,} of {self.parameters:,} parameters train; "

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 from bertlab import adaptation, lora, modeling
 from bertlab.arguments import ModelArguments
 from bertlab.errors import UserError
+from bertlab.report import card
 from bertlab.report.folder import RunFolder
 
 pytest.importorskip("peft", reason="needs peft: pip install peft")
@@ -34,11 +36,21 @@ SETTINGS = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_drawn() -> Iterator[None]:
+    """Plots and pages of these runs are not looked at, and take longer than the runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bertlab.report.record._draw", lambda folder: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory, write_csv) -> dict[str, Path]:
     """Return files of three classes, two of which can be told by a word."""
     folder = tmp_path_factory.mktemp("lora")
-    rows = [(text, CLASSES[2] if row % 5 == 0 else label) for row, (text, label) in enumerate(labelled_sentences(70, 1))]
+    rows = [
+        (text, CLASSES[2] if row % 5 == 0 else label) for row, (text, label) in enumerate(labelled_sentences(70, 1))
+    ]
     return {
         "train_file": write_csv(folder / "train.csv", ("text", "label"), rows),
         "test_file": write_csv(folder / "test.csv", ("text",), [[text] for text in TEXTS]),
@@ -68,7 +80,9 @@ def _logits(model, folder: Path) -> np.ndarray:
 
 
 def _written(folder: Path) -> np.ndarray:
-    return np.asarray([[float(row[f"probability_{name}"]) for name in CLASSES] for row in predictions(folder, "test")])
+    return np.asarray(
+        [[float(row[f"probability_{name}"]) for name in CLASSES] for row in predictions(folder, "test")]
+    )
 
 
 def _ours(folder: Path):
@@ -124,7 +138,10 @@ def test_a_merged_run_is_an_ordinary_one(merged: Path, sharp_model: Path):
     names = {path.name for path in merged.iterdir()}
     assert names >= {"model.safetensors", "config.json"}
     assert not names & {"adapter_model.safetensors", "adapter_config.json", "base_config"}
-    keys, ordinary = load_file(merged / "model.safetensors").keys(), load_file(sharp_model / "model.safetensors").keys()
+    keys, ordinary = (
+        load_file(merged / "model.safetensors").keys(),
+        load_file(sharp_model / "model.safetensors").keys(),
+    )
     assert keys == {*(f"bert.{name}" for name in ordinary), "classifier.weight", "classifier.bias"}
     config = AutoConfig.from_pretrained(merged)
     assert list(config.id2label.values()) == list(CLASSES)
@@ -164,9 +181,9 @@ def test_predict_reads_the_folder(kind: str, request, monkeypatch, capsys):
 
 
 def test_the_code_on_the_model_card_runs(whole: Path, monkeypatch, capsys):
-    card = (whole / "README.md").read_text(encoding="utf-8")
-    assert "library_name: peft" in card
-    code = card.split("```python\n")[1].split("```")[0]
+    text = card.render(RunFolder.read(whole))
+    assert "library_name: peft" in text
+    code = text.split("```python\n")[1].split("```")[0]
     monkeypatch.chdir(whole.parent)
     capsys.readouterr()
     exec(code, {})
@@ -187,7 +204,9 @@ def test_the_base_is_found_again_by_its_name(whole: Path, sharp_model: Path, tmp
     _change(folder / "base_config" / "config.json", base_model_name="package:weights_for_lora/model")
     np.testing.assert_array_equal(_logits(_ours(folder), folder), _logits(_ours(whole), whole))
     _change(folder / "base_config" / "config.json", base_model_name=str(tmp_path / "gone"))
-    with pytest.raises(UserError, match=f"{folder} is an adapter on {tmp_path / 'gone'}, which is not there. Put that"):
+    with pytest.raises(
+        UserError, match=f"{folder} is an adapter on {tmp_path / 'gone'}, which is not there. Put that"
+    ):
         _ours(folder)
 
 
@@ -236,16 +255,16 @@ def test_a_resumed_run_equals_the_uninterrupted_one(whole, sharp_model, files, t
         assert said in capsys.readouterr().err
 
 
-def test_the_cut_of_a_batch_changes_nothing(whole, sharp_model, files, tmp_path: Path):
-    """8 × 2 against 16 × 1: PEFT's wrapper hides nothing from the exact loss. Dropout is off in both."""
-    for name, cut in {"16x1": (16, 1), "4x4": (4, 4)}.items():
-        settings = {**SETTINGS, "per_device_train_batch_size": cut[0], "gradient_accumulation_steps": cut[1]}
-        settings |= {"classifier_dropout": 0, "save_strategy": "no", "lora_merge": True, "save_steps": None}
-        model = _without_dropout(sharp_model, tmp_path / f"model-{name}")
-        assert classify(tmp_path / name, model_name_or_path=model, **files, **settings) == 0
+def test_the_cut_of_a_batch_changes_nothing(sharp_model, files, tmp_path: Path):
+    """16 × 1 against 4 × 4: PEFT's wrapper hides nothing from the exact loss."""
+    model = _without_dropout(sharp_model, tmp_path / "model")
+    shared = {**SETTINGS, "learning_rate": 5e-3, "save_strategy": "no", "save_steps": None, "lora_merge": True}
+    for name, (batch, accumulation) in {"16x1": (16, 1), "4x4": (4, 4)}.items():
+        cut = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
+        assert classify(tmp_path / name, model_name_or_path=model, **files, **{**shared, **cut}) == 0
     assert history(tmp_path / "16x1", "loss") == pytest.approx(history(tmp_path / "4x4", "loss"), abs=1e-5)
-    assert history(tmp_path / "16x1", "grad_norm") == pytest.approx(history(tmp_path / "4x4", "grad_norm"), rel=1e-3)
-    assert farthest(tmp_path / "16x1", tmp_path / "4x4") < 1e-3
+    assert history(tmp_path / "16x1", "grad_norm") == pytest.approx(history(tmp_path / "4x4", "grad_norm"), rel=1e-4)
+    assert farthest(tmp_path / "16x1", tmp_path / "4x4") < 1e-4
 
 
 def _without_dropout(model: Path, folder: Path) -> Path:

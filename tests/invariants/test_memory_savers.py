@@ -1,0 +1,132 @@
+"""What saves memory or shapes the learning rate changes nothing else: same weights, same run when resumed."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from nsp_runs import pretrain, write_text
+from running import classify, history, read_json, weights_of
+from transformers import TrainerCallback
+
+TRAINING = {"num_train_epochs": 2, "learning_rate": 5e-3, "logging_steps": 1, "per_device_train_batch_size": 16}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_drawn() -> Iterator[None]:
+    """Plots and pages of these runs are not looked at, and take longer than the runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bertlab.report.record._draw", lambda folder: None)
+        yield
+
+
+def _assert_same(one: Path, other: Path) -> None:
+    ours, theirs = weights_of(one), weights_of(other)
+    assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
+    assert history(one, "loss") == history(other, "loss")
+
+
+def _layers_run(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count how often a layer computes (by a part of it: a layer whose own forward is replaced is not checkpointed)."""
+    from transformers.models.bert.modeling_bert import BertIntermediate
+
+    calls, forward = [], BertIntermediate.forward
+
+    def counted(self, *args, **options):
+        calls.append(1)
+        return forward(self, *args, **options)
+
+    monkeypatch.setattr(BertIntermediate, "forward", counted)
+    return calls
+
+
+def test_activation_checkpointing_gives_the_same_run(tiny_model, sentences, tmp_path: Path, monkeypatch):
+    """With dropout: the layers are computed again under the same random numbers."""
+    calls, counts = _layers_run(monkeypatch), []
+    for name, on in {"plain": False, "checkpointed": True}.items():
+        calls.clear()
+        settings = {"model_name_or_path": tiny_model, "train_file": sentences["train_file"], **TRAINING}
+        assert classify(tmp_path / name, **settings, save_strategy="no", activation_checkpointing=on) == 0
+        counts.append(len(calls))
+    _assert_same(tmp_path / "checkpointed", tmp_path / "plain")
+    assert counts[1] == 2 * counts[0], "every layer computes once more, in the backward pass"
+
+
+def test_it_does_so_for_next_sentences_and_masked_words(tiny_model, tmp_path: Path):
+    text = write_text(tmp_path / "text.txt")
+    settings = {"model_name_or_path": tiny_model, "text": text, "objective": "nsp+mlm", **TRAINING}
+    for name, on in {"plain": False, "checkpointed": True}.items():
+        more = {"max_train_samples": 32, "max_eval_samples": 8}
+        assert pretrain(tmp_path / name, **settings, **more, activation_checkpointing=on) == 0
+    _assert_same(tmp_path / "checkpointed", tmp_path / "plain")
+
+
+def test_a_model_that_cannot_is_refused(sentences, tiny_model, tmp_path: Path, monkeypatch, capsys):
+    from transformers import BertForSequenceClassification
+
+    monkeypatch.setattr(BertForSequenceClassification, "supports_gradient_checkpointing", False)
+    settings = {"model_name_or_path": tiny_model, "train_file": sentences["train_file"]}
+    assert classify(tmp_path / "run", **settings, activation_checkpointing=True) == 2
+    assert "--activation_checkpointing: bert models cannot do it. Leave it out." in capsys.readouterr().err
+
+
+def test_frozen_embeddings_stay_and_all_else_moves(tiny_model, sentences, tmp_path: Path):
+    settings = {"model_name_or_path": tiny_model, "train_file": sentences["train_file"], **TRAINING}
+    assert classify(tmp_path / "run", **settings, save_strategy="no", freeze_embeddings=True, weight_decay=0.1) == 0
+    before, after = weights_of(tiny_model), weights_of(tmp_path / "run")
+    same = {name for name in before if torch.equal(before[name], after[f"bert.{name}"])}
+    assert same == {name for name in before if name.startswith("embeddings.")}
+    plan = read_json(tmp_path / "run" / "run.json")["plan"]
+    assert plan["parameters"] - plan["trainable"] == sum(before[name].numel() for name in same)
+
+
+def test_new_top_layers_follow_the_seed_through_the_script(tiny_model, sentences, tmp_path: Path, capsys):
+    settings = {"model_name_or_path": tiny_model, "train_file": sentences["train_file"], "learning_rate": 0}
+    for name, seed in {"one": 1, "again": 1, "two": 2}.items():
+        run = {"max_steps": 1, "save_strategy": "no", "seed": seed}
+        assert classify(tmp_path / name, **settings, **run, reinit_layers=1) == 0
+    assert "note: re-initialised: the pooler and the top 1 of 2 layers." in capsys.readouterr().err
+    one, again, two = (weights_of(tmp_path / name) for name in ("one", "again", "two"))
+    new = {name for name, value in weights_of(tiny_model).items() if not torch.equal(value, one[f"bert.{name}"])}
+    assert all(name.startswith(("encoder.layer.1.", "pooler.")) for name in new) and len(new) == 7
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert not any(torch.equal(one[f"bert.{name}"], two[f"bert.{name}"]) for name in new)
+
+
+def test_the_plan_says_how_the_rate_falls_and_the_log_has_the_head_s(tiny_model, sentences, tmp_path: Path, capsys):
+    settings = {"model_name_or_path": tiny_model, "train_file": sentences["train_file"], **TRAINING}
+    settings |= {"learning_rate": 1e-4, "warmup_steps": 0.2, "save_strategy": "no"}
+    assert classify(tmp_path / "run", **settings, layerwise_lr_decay=0.5) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "; learning rate 0.0001 at the head … 1.25e-05 at the embeddings" in shown
+    rates = read_json(tmp_path / "run" / "run.json")["plan"]["learning_rates"]
+    assert rates == pytest.approx({"head": 1e-4, "layer 2 of 2": 5e-5, "layer 1 of 2": 2.5e-5, "embeddings": 1.25e-5})
+    # 10 steps, 2 of them warm-up, then a straight line to 0.
+    wanted = [0, 0.5, 1, *(1 - step / 8 for step in range(1, 8))]
+    assert history(tmp_path / "run", "learning_rate") == pytest.approx([1e-4 * share for share in wanted])
+
+
+def test_a_run_with_falling_rates_is_resumed_bit_for_bit(tiny_model, sentences, tmp_path: Path, capsys):
+    saving = {"save_strategy": "steps", "save_steps": 1, "layerwise_lr_decay": 0.8, "weight_decay": 0.1}
+    settings = {"model_name_or_path": tiny_model, "train_file": sentences["train_file"], **TRAINING, **saving}
+    assert classify(tmp_path / "whole", **settings) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainerCallback, "on_save", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            classify(tmp_path / "run", **settings)
+    shutil.copytree(tmp_path / "run", tmp_path / "other")
+    assert classify(tmp_path / "run", **settings, resume="must") == 0
+    _assert_same(tmp_path / "run", tmp_path / "whole")
+    capsys.readouterr()
+    assert classify(tmp_path / "other", **{**settings, "layerwise_lr_decay": 1}, resume="must") == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("error: --resume: the optimizer in ") and "trained other parameters than this run" in told
+    assert told.endswith(
+        "Pass the flags the run began with (--layerwise_lr_decay, --freeze_encoder, --freeze_embeddings)."
+    )
+
+
+def _interrupt(self, args, state, control, **_):
+    if state.global_step == 6:
+        raise KeyboardInterrupt
