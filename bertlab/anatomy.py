@@ -44,7 +44,7 @@ def layers(model: "nn.Module", flag: str) -> "nn.ModuleList":
 
 
 def embeddings(model: "nn.Module") -> "nn.Module":
-    """Return all embeddings with their normalisation, or the word matrix where a model does not keep them together."""
+    """Return all embeddings with their normalisation, or the word matrix of a model that keeps them apart."""
     found = getattr(encoder(model), "embeddings", None)
     return plain(model).get_input_embeddings() if found is None else found
 

@@ -86,7 +86,8 @@ def attach(model: "PreTrainedModel", arguments: ModelArguments) -> Any:
     )
     setattr(model.config, BASE_NAME, name)
     wrapped = peft.get_peft_model(model, config)
-    source = "" if is_adapter(model.name_or_path) else model.name_or_path
+    source = model.name_or_path or ""
+    source = "" if is_adapter(source) else source
     config.base_model_name_or_path = str(Path(source).resolve()) if source and Path(source).is_dir() else source
     return wrapped
 
@@ -129,7 +130,7 @@ def save_merged(model: Any, folder: Path) -> None:
 
 def merged_weights(model: Any) -> "dict[str, torch.Tensor]":
     """Return the weights of the whole model, adapter added, by their names without PEFT; the model stays as it is."""
-    from peft.tuners.lora import LoraLayer
+    from peft.tuners.lora import Linear
 
     whole = anatomy.plain(model)
     found = {}
@@ -137,7 +138,7 @@ def merged_weights(model: Any) -> "dict[str, torch.Tensor]":
         if ".lora_" not in name and ".original_module." not in name:
             found[name.replace(".base_layer.", ".").replace(f".modules_to_save.{ADAPTER}.", ".")] = value
     for name, module in whole.named_modules():
-        if isinstance(module, LoraLayer):
+        if isinstance(module, Linear):
             weight = f"{name}.weight"
             found[weight] = found[weight] + module.get_delta_weight(ADAPTER)
     return found

@@ -135,7 +135,8 @@ def load_weights(
 
     name = arguments.model_name_or_path or ""
     folder = resolve(name)
-    source, options = folder, _hub_options(arguments)
+    source: str | None = folder
+    options = _hub_options(arguments)
     # What is new in the model is said below, in one line; transformers' own table says the same in ten.
     transformers.logging.disable_progress_bar()
     verbosity = transformers.logging.get_verbosity()

@@ -197,7 +197,5 @@ def build(
     renewed = arguments.new_head or (arguments.reinit_layers is not None and bool(anatomy.poolers(model)))
     pretrained = not renewed and not any("seq_relationship" in key or "pooler" in key for key in new)
     if "nsp" in nsp.objective and not pretrained:
-        notice(
-            "the model begins without a pretrained next-sentence head: what it learns about it, it learns in this run."
-        )
+        notice("no pretrained next-sentence head is used: what the model learns about it, it learns in this run.")
     return adaptation.adapt(model, arguments), pretrained

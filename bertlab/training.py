@@ -137,7 +137,8 @@ class EncoderTrainer(Trainer):
         new = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if new and self.run.layerwise_lr_decay < 1:
-            optimization.spread(optimizer, self.model if model is None else model, self.run.layerwise_lr_decay)
+            whole: Any = self.model if model is None else model
+            optimization.spread(optimizer, whole, self.run.layerwise_lr_decay)
         return optimizer
 
     def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
@@ -154,8 +155,9 @@ class EncoderTrainer(Trainer):
         super()._save(output_dir, state_dict)
         if not lora.is_adapted(self.model) or not self.args.should_save:
             return
-        folder = Path(output_dir or self.args.output_dir)
-        if self.run.lora_merge and folder == Path(self.args.output_dir):
+        final = Path(str(self.args.output_dir))
+        folder = final if output_dir is None else Path(output_dir)
+        if self.run.lora_merge and folder == final:
             lora.save_merged(self.model, folder)
         else:
             lora.save_config(self.model, folder)

@@ -14,8 +14,10 @@ import numpy as np
 if TYPE_CHECKING:
     from datasets import Dataset
 
-PACKAGES = ("transformers", "datasets", "evaluate", "accelerate", "torch", "tokenizers", "scikit-learn", "numpy")
-PACKAGES += ("peft",)  # where it is installed
+PACKAGES = (
+    *("transformers", "datasets", "evaluate", "accelerate", "torch", "tokenizers", "scikit-learn", "numpy"),
+    "peft",  # where it is installed
+)
 FINGERPRINT_COLUMNS = ("text", "text_pair", "first_start", "first_stop", "second_start", "second_stop", "labels")
 SECRET_FLAGS = ("--token", "--hub_token", "--use_auth_token")
 

@@ -320,5 +320,5 @@ def test_next_sentences_and_masked_words_train_with_an_adapter(objective: str, t
 def test_a_map_that_the_layers_do_not_have_is_refused(sharp_model: Path):
     model = AutoModelForSequenceClassification.from_pretrained(sharp_model)
     arguments = ModelArguments(model_name_or_path=str(sharp_model), lora_rank=2, lora_target_modules=["qurey"])
-    with pytest.raises(UserError, match="no linear map 'qurey'. Did you mean 'query'?"):
+    with pytest.raises(UserError, match=r"no linear map 'qurey'\. Did you mean 'query'"):
         adaptation.adapt(model, arguments)

@@ -79,8 +79,8 @@ def test_without_the_flag_another_size_is_refused_with_the_way_out(labels, outpu
     assert classify(tmp_path / "run", model_name_or_path=first, train_file=_rows(tmp_path, labels)) == 2
     told = capsys.readouterr().err.splitlines()[-1]
     assert told == (
-        f"error: {first}: classifier.bias, classifier.weight has another size than this task needs ({outputs} outputs)."
-        " Pass --new_head to keep the encoder and train a new head on it."
+        f"error: {first}: classifier.bias, classifier.weight has another size than this task needs "
+        f"({outputs} outputs). Pass --new_head to keep the encoder and train a new head on it."
     )
     assert not (tmp_path / "run").exists()
 

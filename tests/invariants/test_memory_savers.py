@@ -28,7 +28,7 @@ def _assert_same(one: Path, other: Path) -> None:
 
 
 def _layers_run(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Count how often a layer computes (by a part of it: a layer whose own forward is replaced is not checkpointed)."""
+    """Count how often a layer computes, by a part of it: with a forward of ours it would not be checkpointed."""
     from transformers.models.bert.modeling_bert import BertIntermediate
 
     calls, forward = [], BertIntermediate.forward

@@ -205,7 +205,7 @@ def tuned(tiny_model, tmp_path) -> Path:
 def test_a_head_of_another_size_is_refused_or_replaced(tuned, capfd):
     said = refusal(build, tuned, XY)
     assert "classifier.bias, classifier.weight has another size than this task needs (2 outputs)." in said
-    assert said.endswith("Pass --ignore_mismatched_sizes to train a new head in its place.")
+    assert said.endswith("Pass --new_head to keep the encoder and train a new head on it.")
     capfd.readouterr()
     model = build(tuned, XY, ignore_mismatched_sizes=True)
     assert model.classifier.weight.shape == (2, 32)
@@ -214,7 +214,10 @@ def test_a_head_of_another_size_is_refused_or_replaced(tuned, capfd):
 
 def test_other_classes_on_an_old_head_get_a_notice(tuned, capfd):
     build(tuned, LabelSpace(SINGLE, ("x", "y", "z"), {}))
-    assert "note: the model's head was trained for a, b, c; it goes on with x, y, z.\n" in capfd.readouterr().err
+    assert (
+        "note: the model's head was trained for a, b, c; it goes on with x, y, z (--new_head begins with a new one).\n"
+        in capfd.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -89,7 +89,7 @@ def test_rates_are_told_for_what_trains():
 def test_an_optimizer_without_groups_is_refused():
     model = classifier("bert")
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
-    with pytest.raises(UserError, match="SGD takes no learning rate for each group of parameters. Use --optim"):
+    with pytest.raises(UserError, match=r"SGD takes no learning rate for each group of parameters\. Use --optim"):
         optimization.spread(optimizer, model, 0.5)
 
 
