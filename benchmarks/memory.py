@@ -2,9 +2,10 @@
 
     python benchmarks/memory.py --output benchmarks/results/memory.json
 
-Each variant is a run of run_classification.py as a process of its own, on made-up texts that fill every position: few
-steps, nothing saved but the end, nothing scored. Peak memory is that of the process, libraries included; seconds a step
-are the mean over the steps. The variants take turns, `--rounds` times; lowest and highest are written beside the median.
+Each variant is a run of run_classification.py as a process of its own, on made-up texts that fill every position:
+few steps, nothing saved but the end, nothing scored. Peak memory is that of the process, libraries included; seconds
+a step are the mean over the steps. The variants take turns, `--rounds` times; lowest and highest stand beside the
+median. Times mean little where other work runs on the same cores: `load_before` tells.
 """
 
 import argparse
@@ -30,7 +31,22 @@ VARIANTS: dict[str, list[str]] = {
     "freeze_embeddings": ["--freeze_embeddings"],
     "freeze_encoder": ["--freeze_encoder"],
 }
-WORDS = "the a boy girl cat dog reads sleeps walks sang often never film story in on street night red small".split()
+WORDS = (
+    "the",
+    "a",
+    "boy",
+    "girl",
+    "cat",
+    "dog",
+    "reads",
+    "sleeps",
+    "walks",
+    "sang",
+    "often",
+    "never",
+    "film",
+    "story",
+)
 
 
 def main() -> int:

@@ -92,10 +92,23 @@ def attach(model: "PreTrainedModel", arguments: ModelArguments) -> Any:
     return wrapped
 
 
+def refuse_missing(model: "PreTrainedModel", new: list[str], name: str) -> None:
+    """Refuse a checkpoint that lacks a part of the encoder: it would stay random, and no adapter file has it.
+
+    Raises:
+        UserError: it does.
+    """
+    parts = [key for key in new if key.startswith(f"{model.base_model_prefix}.") and anatomy.POOLER not in key]
+    if parts:
+        raise UserError(
+            f"{FLAG}: {name} lacks {', '.join(parts[:3])}, which would stay random.", "Leave --lora_rank out."
+        )
+
+
 def _targets(model: "PreTrainedModel", asked: list[str]) -> str:
     """Return the pattern of the linear maps to adapt: those in the layers that are asked for, or all of them.
 
-    All linear maps rather than query and value alone: Dettmers et al. 2023 (QLoRA), figure 2.
+    All linear maps rather than query and value alone: Dettmers et al. 2023 (QLoRA).
     """
     from torch import nn
 

@@ -175,6 +175,8 @@ def load_weights(
     new = sorted({*loading["missing_keys"], *mismatched})
     if new and not (arguments.new_head and new == mismatched):
         notice(f"new, untrained weights: {', '.join(new)}.")
+    if arguments.lora_rank is not None:
+        lora.refuse_missing(model, new, name)
     broken = next((key for key, value in model.named_parameters() if not torch.isfinite(value).all()), None)
     if broken is not None:
         raise UserError(f"{name}: the weights of {broken} are not all finite numbers.", "The checkpoint is damaged.")

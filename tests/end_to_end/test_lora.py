@@ -10,7 +10,7 @@ import pytest
 import torch
 from nsp_runs import pretrain, write_text
 from running import classify, farthest, history, labelled_sentences, predict, predictions, read_json
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
 
 from bertlab import adaptation, lora, modeling
@@ -322,3 +322,16 @@ def test_a_map_that_the_layers_do_not_have_is_refused(sharp_model: Path):
     arguments = ModelArguments(model_name_or_path=str(sharp_model), lora_rank=2, lora_target_modules=["qurey"])
     with pytest.raises(UserError, match=r"no linear map 'qurey'\. Did you mean 'query'"):
         adaptation.adapt(model, arguments)
+
+
+def test_a_checkpoint_that_lacks_a_layer_is_refused(sharp_model: Path, files, tmp_path: Path, capsys):
+    folder = Path(shutil.copytree(sharp_model, tmp_path / "model"))
+    weights = load_file(folder / "model.safetensors")
+    del weights["encoder.layer.1.output.dense.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    settings = {"model_name_or_path": folder, "train_file": files["train_file"], "lora_rank": 2}
+    assert classify(tmp_path / "run", **settings) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.endswith(
+        "lacks bert.encoder.layer.1.output.dense.weight, which would stay random. Leave --lora_rank out."
+    )
