@@ -136,7 +136,8 @@ class Plan:
         if self.learning_rates:
             places = list(self.learning_rates.items())
             (top, high), (bottom, low) = places[0], places[-1]
-            falling = f"; learning rate {high:.3g} at the {top} … {low:.3g} at the {bottom}"
+            below = bottom if bottom.startswith("layer") else f"the {bottom}"
+            falling = f"; learning rate {high:.3g} at the {top} … {low:.3g} at {below}"
         return (
             f"global batch {self.global_batch}, {epoch}{self.steps} steps "
             f"({self.warmup_steps} warm-up); {self.trainable:,} of {self.parameters:,} parameters train; "
