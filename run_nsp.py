@@ -12,11 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-from bertlab import cli, hub, output
+from bertlab import cli, hub, output, recipes
 from bertlab.arguments import ModelArguments, NspArguments, RunArguments
 from bertlab.errors import exits_with_status_2
-
-DEFAULT_RECIPE = "nsp/meditations"
 
 
 @exits_with_status_2
@@ -24,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the script with these words, or those of the command line, and return the exit status."""
     started = time.time()
     words = sys.argv[1:] if argv is None else argv
-    arguments = cli.parse(words, (NspArguments, ModelArguments, RunArguments), __doc__, default_recipe=DEFAULT_RECIPE)
+    arguments = cli.parse(words, (NspArguments, ModelArguments, RunArguments), __doc__, recipes.NSP_DEFAULT)
     if arguments[RunArguments].print_config:
         print(cli.print_config(arguments), end="")
         return 0
@@ -62,9 +60,10 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
     train = encoded[loaded.train] if loaded.train and args.do_train else None
     plan = summary.plan(trainer, train, nsp_args.fixed_length, run_args.precision)
 
-    controls = nsp_training.controls(nsp_args, trainer, encoded, loaded, has_pretrained_head)
+    wanted = loaded.wanted(args)
+    controls = nsp_training.controls(nsp_args, trainer, encoded, loaded, wanted, has_pretrained_head)
     train_metrics = training.train(trainer, checkpoint) if train is not None else {}
-    results = nsp_training.evaluate(nsp_args, trainer, encoded, loaded, loaded.wanted(args))
+    results = nsp_training.evaluate(nsp_args, trainer, encoded, loaded, wanted)
     selection = nsp_training.evaluate(nsp_args, trainer, encoded, loaded, loaded.kept_for_choices)
     record.finish(
         record.Run(arguments, loaded, encoded, summaries, plan, results, selection, train_metrics, started, controls)

@@ -12,6 +12,8 @@ COMMANDS = {
     "predict": ("bertlab.predict", "label texts with a trained model"),
     "check": ("bertlab.check", "look at the data before training on it"),
     "report": ("bertlab.report.command", "draw plots, page and card of finished runs again"),
+    "suite": ("bertlab.suite", "run many recipes with many seeds, and make one table of them"),
+    "sweep": ("bertlab.sweep", "search training values on a selection split, and score the best once"),
     "ledger": ("bertlab.ledger", "keep small records of runs, and make the documents' tables from them"),
     "submission": ("bertlab.submission", "pack predictions of GLUE runs as the GLUE server wants them"),
     "export": ("bertlab.export", "write a trained model as ONNX, and measure it against PyTorch"),

@@ -86,29 +86,36 @@ class Arguments:
     training: dict[str, Any]
     given: frozenset[str]
     recipe: str
+    preset: str
     argv: list[str]
 
     def __getitem__(self, group: type[T]) -> T:
         return self.groups[group]
 
 
-def parse(argv: Sequence[str], groups: Sequence[type], usage: str, default_recipe: str | None = None) -> Arguments:
+def parse(
+    argv: Sequence[str],
+    groups: Sequence[type],
+    usage: str,
+    default_recipe: str | None = None,
+    also_known: Sequence[str] = (),
+) -> Arguments:
     """Return the arguments of a script from its command line.
 
     `groups` are the script's own argument dataclasses; every TrainingArguments field is added to them.
-    `default_recipe` is taken where neither --task nor --config names one.
+    `default_recipe` is taken where neither --task nor --config names one; a preset is none. `also_known` are flags
+    that somebody else takes, for a misspelt one to be told of.
 
     Raises:
         UserError: unknown, misspelt or abbreviated flag, wrong type or choice, value out of range, bad recipe.
         SystemExit: after --help, with status 0.
     """
-    flags = {flag.name: flag for group in groups for flag in dataclass_flags(group)}
-    flags.update({flag.name: flag for flag in training_flags() if flag.name not in flags})
+    flags = flags_of(groups)
     if any(word in ("-h", "--help") for word in argv):
         print(help_text(flags.values(), usage))
         raise SystemExit(0)
     typed = [part for part in _split(argv) if part.name not in ("task", "config")]
-    files = _recipe_files(argv) or ([recipes.find_recipe(default_recipe)] if default_recipe else [])
+    files = recipe_files(argv, default_recipe)
     from_recipes = [
         Occurrence(key, values, f"{path}, key {key!r}") for path in files for key, values in recipes.read_recipe(path)
     ]
@@ -116,11 +123,42 @@ def parse(argv: Sequence[str], groups: Sequence[type], usage: str, default_recip
     seen: dict[str, Occurrence] = {}
     for occurrence in [*from_recipes, *typed]:
         for current in _modernise(occurrence):
-            flag, current = _lookup(current, flags)
+            flag, current = lookup(current, flags, also_known)
             if occurrence.where.startswith("--"):
                 _refuse_repeated(seen, flag.name, occurrence)
             values[flag.name] = convert(flag, current)
     return _arguments(groups, values, files, argv)
+
+
+def flags_of(groups: Sequence[type]) -> dict[str, Flag]:
+    """Return every flag of a script by its name: its own groups' and TrainingArguments'."""
+    flags = {flag.name: flag for group in groups for flag in dataclass_flags(group)}
+    return {**{flag.name: flag for flag in training_flags()}, **flags}
+
+
+def parse_part(argv: Sequence[str], group: type[T], usage: str) -> tuple[T, list[str]]:
+    """Return the values of one group's flags, and the words of all the others for whoever takes them.
+
+    Raises:
+        UserError: a flag of the group is given twice, or has a value that is none of its own.
+        SystemExit: after --help, with status 0.
+    """
+    flags = {flag.name: flag for flag in dataclass_flags(group)}
+    if any(word in ("-h", "--help") for word in argv):
+        print("\n".join([usage.strip(), "", *map(_flag_help, flags.values())]))
+        raise SystemExit(0)
+    values: dict[str, Any] = {}
+    seen: dict[str, Occurrence] = {}
+    rest: list[str] = []
+    for part in _split(argv):
+        if part.name in flags:
+            _refuse_repeated(seen, part.name, part)
+            values[part.name] = convert(flags[part.name], part)
+        elif len(part.values) == 1 and part.values[0].startswith("--"):
+            rest.append(f"{part.where}={part.values[0]}")
+        else:
+            rest += [part.where, *part.values]
+    return group(**values), rest
 
 
 def convert(flag: Flag, occurrence: Occurrence) -> Any:
@@ -136,7 +174,8 @@ def convert(flag: Flag, occurrence: Occurrence) -> Any:
         raise UserError(f"{where} needs a value.", _sentence(flag.help))
     if len(values) > 1 and not flag.many:
         raise UserError(
-            f"{where} takes one value, not {len(values)}: {' '.join(values)}.", "Quote a text with spaces."
+            f"{where} takes one value, not {len(values)}: {' '.join(values)}.",
+            "Quote a text with spaces." if flag.kind == "str" else _sentence(flag.help),
         )
     if flag.kind == "dict":
         return _mapping(values, where)
@@ -154,10 +193,11 @@ def output_dir(arguments: Arguments) -> Path:
     if arguments.training.get("output_dir"):
         return Path(arguments.training["output_dir"]).expanduser()
     if arguments.recipe:
-        return Path("runs") / arguments.recipe
+        return Path("runs") / arguments.recipe  # the preset is part of its name
     sources = ("train_file", "dataset_name", "validation_file", "test_file")
     named = (getattr(group, field, None) for group in arguments.groups.values() for field in sources)
-    return Path("runs") / Path(next(filter(None, named), "run")).name.split(".")[0]
+    source = Path(next(filter(None, named), "run")).name.split(".")[0]
+    return Path("runs") / "-".join(filter(None, (source, arguments.preset)))
 
 
 def resolved(arguments: Arguments) -> dict[str, Any]:
@@ -185,15 +225,22 @@ def help_text(flags: Iterable[Flag], usage: str) -> str:
                 "",
                 f"{group} flags:" if group != "training" else "training flags (transformers.TrainingArguments):",
             ]
-        default = TRAINING_DEFAULTS.get(flag.name, flag.default) if group == "training" else flag.default
-        value = {"bool": "", "dict": " KEY=VALUE …"}.get(
-            flag.kind, f" {flag.kind.upper()}" + (" …" if flag.many else "")
-        )
-        if flag.choices:
-            value = f" {{{','.join(flag.choices)}}}"
-        shown = f" [{default}]" if default not in (None, [], {}, False, "") else ""
-        lines.append(_help_line(f"--{flag.name}{value}", flag.help + shown))
+        lines.append(_flag_help(flag))
     return "\n".join(lines)
+
+
+def default_of(flag: Flag) -> Any:
+    """Return what a flag is where nobody sets it; what depends on data or machine is None."""
+    return TRAINING_DEFAULTS.get(flag.name, flag.default) if flag.group == "training" else flag.default
+
+
+def _flag_help(flag: Flag) -> str:
+    default = default_of(flag)
+    value = {"bool": "", "dict": " KEY=VALUE …"}.get(flag.kind, f" {flag.kind.upper()}" + (" …" if flag.many else ""))
+    if flag.choices:
+        value = f" {{{','.join(flag.choices)}}}"
+    shown = f" [{default}]" if default not in (None, [], {}, False, "") else ""
+    return _help_line(f"--{flag.name}{value}", flag.help + shown)
 
 
 def _help_line(name: str, text: str) -> str:
@@ -224,8 +271,8 @@ def _refuse_repeated(seen: dict[str, Occurrence], flag: str, occurrence: Occurre
         raise UserError(f"--{flag} is given twice: {first!r} and {second!r}.", "Keep one of them.")
 
 
-def _recipe_files(argv: Sequence[str]) -> list[Path]:
-    """Return the files of --task and --config, in the order they were typed."""
+def recipe_files(argv: Sequence[str], default: str | None = None) -> list[Path]:
+    """Return the files of --task and --config as they were typed, and after them the presets: these go on top."""
     files = []
     for part in _split(argv):
         if part.name in ("task", "config"):
@@ -233,7 +280,11 @@ def _recipe_files(argv: Sequence[str]) -> list[Path]:
                 raise UserError(f"--{part.name} takes one name.", "`python -m bertlab recipes` lists them.")
             name = part.values[0]
             files.append(recipes.find_task(name) if part.name == "task" else Path(name))
-    return files
+    presets = [path for path in files if recipes.is_preset(path)]
+    complete = [path for path in files if path not in presets]
+    if not complete and default:
+        complete = [recipes.find_recipe(default)]
+    return complete + presets
 
 
 def _modernise(occurrence: Occurrence) -> list[Occurrence]:
@@ -261,8 +312,12 @@ def _modernise(occurrence: Occurrence) -> list[Occurrence]:
     return [Occurrence(name, values, where)]
 
 
-def _lookup(occurrence: Occurrence, flags: dict[str, Flag]) -> tuple[Flag, Occurrence]:
-    """Return the flag of an occurrence; --no_NAME is given the value it stands for."""
+def lookup(occurrence: Occurrence, flags: dict[str, Flag], also_known: Sequence[str] = ()) -> tuple[Flag, Occurrence]:
+    """Return the flag of an occurrence; --no_NAME is given the value it stands for.
+
+    Raises:
+        UserError: there is no such flag, or --no_NAME has a value.
+    """
     flag = flags.get(occurrence.name)
     if flag is not None:
         return flag, occurrence
@@ -273,7 +328,7 @@ def _lookup(occurrence: Occurrence, flags: dict[str, Flag]) -> tuple[Flag, Occur
                 f"{occurrence.where} takes no value.", f"Write {negated.name} with true or false instead."
             )
         return negated, dataclasses.replace(occurrence, values=["false"])
-    known = [*flags, "task", "config"]
+    known = [*also_known, *flags, "task", "config"]
     beginnings = [name for name in known if name.startswith(occurrence.name)]
     hint = (
         f"Did you mean {beginnings[0]!r}? Flags are not abbreviated."
@@ -354,8 +409,6 @@ def _arguments(groups: Sequence[type], values: dict[str, Any], files: list[Path]
     if not any(training.get(stage) for stage in STAGES):
         training.update({stage: True for stage in STAGES if stage not in values})
     training = {**dict.fromkeys(STAGES, False), **training}
-    arguments = Arguments(
-        built, training, frozenset(values), recipes.short_name(files[0]) if files else "", list(argv)
-    )
+    arguments = Arguments(built, training, frozenset(values), *recipes.run_name(files), list(argv))
     training["output_dir"] = str(output_dir(arguments))
     return arguments

@@ -31,7 +31,7 @@ def record(run: Path, label: str | None = None) -> tuple[Path, dict[str, Any]]:
     """
     told, results = (_read(run / name) for name in ("run.json", "results.json"))
     configuration = told["configuration"]
-    model = label or _model_name(configuration)
+    model = label or model_name(configuration)
     entry = {
         "recipe": told["recipe"] or "none",
         "model": model,
@@ -149,7 +149,8 @@ def _scores(split: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _model_name(configuration: dict[str, Any]) -> str:
+def model_name(configuration: dict[str, Any]) -> str:
+    """Return what a run's model is called: the last part of its name, or that of the package it came in."""
     name = str(configuration.get("model_name_or_path", "scratch"))
     if configuration.get("from_scratch") in (True, "true"):
         return "scratch"

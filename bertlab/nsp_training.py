@@ -80,19 +80,20 @@ def controls(
     trainer: training.EncoderTrainer,
     encoded: Encoded,
     data: "Data",
+    names: Sequence[str],
     has_pretrained_head: bool,
 ) -> Controls:
-    """Return the predictions of majority, word overlap and the model before training, for every report split."""
-    if "nsp" not in nsp.objective or not data.report or data.train is None:
+    """Return the predictions of majority, word overlap and the model before training, for the splits to report on."""
+    if "nsp" not in nsp.objective or not names or data.train is None:
         return {}
     labels = np.asarray(encoded[data.train]["labels"])
-    rows = {name: len(encoded[name]) for name in data.report}
+    rows = {name: len(encoded[name]) for name in names}
     majority = {name: baselines.majority_baseline(labels, n) for name, n in rows.items()}
     sample = data.splits[data.train].select(nsp_controls.sample_rows(len(labels)))
     overlap, how = nsp_controls.overlap_baseline(
-        data.read(sample[:]), np.asarray(sample["labels"]), {name: data.texts(name) for name in data.report}
+        data.read(sample[:]), np.asarray(sample["labels"]), {name: data.texts(name) for name in names}
     )
-    untrained = {result.name: result for result in evaluate(nsp, trainer, encoded, data, data.report)}
+    untrained = {result.name: result for result in evaluate(nsp, trainer, encoded, data, names)}
     _forget_evaluation(trainer)
     kind = "pretrained" if has_pretrained_head else "new, untrained"
     if has_pretrained_head:

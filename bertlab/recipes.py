@@ -11,6 +11,8 @@ from bertlab.errors import UserError, did_you_mean
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 # configs/accelerate says where a run takes place and configs/sweeps ranges of values: neither is a recipe.
 RECIPE_FOLDERS = ("tasks", "nsp", "demo", "presets")
+# What run_nsp.py takes where no recipe is named.
+NSP_DEFAULT = "nsp/meditations"
 
 
 class _TextLoader(yaml.BaseLoader):
@@ -40,6 +42,21 @@ def short_name(path: Path) -> str:
     if not path.resolve().is_relative_to(CONFIGS):
         return path.stem
     return path.resolve().relative_to(CONFIGS).with_suffix("").as_posix().removeprefix("tasks/").removeprefix("nsp/")
+
+
+def is_preset(path: Path) -> bool:
+    """Return True for training values that go on top of any recipe and are no run by themselves."""
+    return path.resolve().is_relative_to(CONFIGS / "presets")
+
+
+def run_name(files: Sequence[Path]) -> tuple[str, str]:
+    """Return what the runs of these recipes are called, and the part that presets add: `rte-stable`, `stable`.
+
+    Without a recipe but with a preset the name is empty: data and model are still to be named.
+    """
+    complete = next((short_name(path) for path in files if not is_preset(path)), "")
+    preset = "-".join(path.stem for path in files if is_preset(path))
+    return "-".join(filter(None, (complete, preset))) if complete else "", preset
 
 
 def find_recipe(name: str) -> Path:
@@ -79,7 +96,7 @@ def read_recipe(path: Path) -> Iterator[tuple[str, list[str]]]:
     Raises:
         UserError: the file is missing, is not YAML, is not one flat mapping, or has a key twice or without value.
     """
-    recipe = _load_yaml(path)
+    recipe = load_yaml(path)
     for key, value in recipe.items():
         where = f"{path}, key {key!r}"
         if isinstance(value, dict):
@@ -99,7 +116,12 @@ def header(path: Path) -> str:
     return first[0].lstrip("# ").strip() if first and first[0].startswith("#") else ""
 
 
-def _load_yaml(path: Path) -> dict[str, Any]:
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping a YAML file holds, its scalars as the text that was written.
+
+    Raises:
+        UserError: the file is missing, is not YAML, is not a mapping, or has a key twice.
+    """
     if not path.is_file():
         beside = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         named = [name for name in recipe_names() if name.split("/")[-1] == path.stem]

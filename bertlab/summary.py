@@ -24,7 +24,7 @@ HISTOGRAM_BINS = 60
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """Rows, label balance and lengths in tokens (before truncation) of one split."""
+    """Rows, label balance (in regression the labels' variance) and lengths in tokens (uncut) of one split."""
 
     name: str
     rows: int
@@ -35,6 +35,7 @@ class SplitSummary:
     truncated: float
     edges: list[float]
     counts: list[int]
+    variance: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary for run.json."""
@@ -42,6 +43,7 @@ class SplitSummary:
             "rows": self.rows,
             "labelled": self.labelled,
             "balance": self.balance,
+            "label_variance": self.variance,
             "token_length": {
                 **{f"p{p}": value for p, value in self.percentiles.items()},
                 "longest": self.longest,
@@ -56,7 +58,7 @@ def summarise(name: str, encoded: "Dataset", space: labels.LabelSpace, max_lengt
     full = np.asarray(encoded["full_length"])
     known = np.asarray(encoded["labels"]) if "labels" in encoded.column_names else np.zeros(0)
     balance: dict[str, int] = {}
-    labelled = 0
+    labelled, variance = 0, None
     if len(known):
         rows = known[:, 0] if known.ndim == 2 else known
         labelled = int(
@@ -67,6 +69,8 @@ def summarise(name: str, encoded: "Dataset", space: labels.LabelSpace, max_lengt
         elif space.kind == labels.MULTI:
             totals = (known == 1).sum(axis=0)
             balance = {name: int(n) for name, n in zip(space.class_names, totals, strict=True)}
+        elif labelled:
+            variance = float(np.nanvar(known))
     counts, edges = np.histogram(full, bins=min(HISTOGRAM_BINS, max(1, int(full.max() - full.min()))))
     return SplitSummary(
         name=name,
@@ -78,6 +82,7 @@ def summarise(name: str, encoded: "Dataset", space: labels.LabelSpace, max_lengt
         truncated=float(np.mean(full > max_length)),
         edges=edges.tolist(),
         counts=counts.tolist(),
+        variance=variance,
     )
 
 

@@ -186,6 +186,7 @@ def _results(
             options.metric_batch_size if result.name in run.data.test else None,
         )
         splits[result.name] = {"role": "validation" if result.name in run.data.validation else "test", **told}
+    chosen_on = next(iter(run.selection), None)
     return {
         "recipe": run.arguments.recipe,
         "problem_type": run.data.space.kind,
@@ -193,6 +194,8 @@ def _results(
         "metrics": run.data.metrics,
         "temperature": fitted.temperature,
         "thresholds": fitted.thresholds,
+        # What the run was chosen by, for sweeps; never a score to report.
+        "selection": None if chosen_on is None else {"rows": len(chosen_on.logits), "metrics": chosen_on.metrics},
         "published": {
             "split": options.published_split or next(iter(run.data.report), None),
             "values": {name: float(value) for name, value in options.published.items() if name in METRICS},
