@@ -1,7 +1,8 @@
 """`python -m bertlab ledger`: small committed records of runs, and the tables in the documents made from them.
 
 A record is results/<recipe>/<model>/seed<k>.json. A table stands in a document between `<!-- ledger RECIPE -->` and
-`<!-- end -->`; `ledger tables` writes it anew from the records, so that no figure is typed by hand.
+`<!-- end -->`; `ledger tables` writes it anew from the records, so that no figure is typed by hand. Between
+`<!-- ledger all -->` and `<!-- end -->` stands one row for each recipe and model, with its leading score.
 """
 
 import argparse
@@ -14,13 +15,28 @@ from typing import Any
 
 from bertlab import statistics
 from bertlab.errors import UserError, exits_with_status_2
+from bertlab.output import FINISHED
+from bertlab.planned import WHERE_AND_HOW
 from bertlab.report.files import write_json, write_text
+from bertlab.scores import METRICS
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
 DOCUMENTS = ("README.md", "docs/*.md")
 MARKED = re.compile(r"(<!-- ledger (?P<recipe>[\w./-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-HEADER = ("model", "split", "metric", "mean", "sd", "min to max", "seeds", "rows", "baselines")
+HEADER = ("model", "split", "metric", "mean", "sd", "min to max", "seeds", "rows", "baselines", "published")
+SUMMARY = (
+    "recipe",
+    "ours: model",
+    "split (rows)",
+    "metric",
+    "mean ± sd (seeds)",
+    "best baseline",
+    "published: value (model, split, source)",
+)
+ALL = "all"
+# What a plan says of the training, and not of the machine.
+PLAN = {"global_batch", "steps", "warmup_steps"}
 
 
 def record(run: Path, label: str | None = None) -> tuple[Path, dict[str, Any]]:
@@ -37,6 +53,11 @@ def record(run: Path, label: str | None = None) -> tuple[Path, dict[str, Any]]:
         "model": model,
         "seed": told["seed"],
         "command": [_without_folders(word) for word in told["command"]],
+        "settings": {
+            name: _without_folders(value) if isinstance(value, str) else value
+            for name, value in configuration.items()
+            if name not in WHERE_AND_HOW
+        },
         "plan": told["plan"],
         "data": {
             name: {key: split[key] for key in ("rows", "labelled", "from", "fingerprint")}
@@ -62,16 +83,38 @@ def table(recipe: str) -> str:
     """
     folder = RESULTS / recipe
     models = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    rows = [row for model in models for row in _rows([_read(path) for path in sorted(model.glob("seed*.json"))])]
+    rows = [row for model in models for row in _rows(_entries(model))]
     if not rows:
         raise UserError(f"there is no record of {recipe!r} under results/.", "Write one with `ledger record RUN`.")
-    lines = [HEADER, tuple("---" for _ in HEADER), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return _markdown(HEADER, rows)
+
+
+def summary() -> str:
+    """Return the Markdown table of all recipes: for each model its leading score, beside the published value.
+
+    Raises:
+        UserError: there is no record.
+    """
+    models = sorted({path.parent for path in RESULTS.rglob("seed*.json")})
+    if not models:
+        raise UserError("there is no record under results/.", "Write one with `ledger record RUN`.")
+    return _markdown(SUMMARY, [_leading(_entries(model)) for model in models])
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """Return a finished run's folder itself, or those of all finished runs of a suite."""
+    found = [] if (folder / FINISHED).is_file() else sorted(path.parent for path in folder.rglob(f"seed*/{FINISHED}"))
+    return found or [folder]
 
 
 def with_tables(text: str) -> str:
     """Return a document with every table between its marks made anew."""
-    return MARKED.sub(lambda found: f"{found[1]}\n{table(found['recipe'])}\n{found[3]}", text)
+
+    def made(found: re.Match[str]) -> str:
+        name = found["recipe"]
+        return f"{found[1]}\n{summary() if name == ALL else table(name)}\n{found[3]}"
+
+    return MARKED.sub(made, text)
 
 
 def documents() -> list[Path]:
@@ -85,7 +128,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("python -m bertlab ledger", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
     recording = commands.add_parser("record", help="write the records of finished runs", allow_abbrev=False)
-    recording.add_argument("runs", nargs="+", type=Path)
+    recording.add_argument("runs", nargs="+", type=Path, help="a run's folder, or a suite's with all its runs")
     recording.add_argument("--label", help="what to call the model instead of its own name")
     commands.add_parser("tables", help="write the tables in README.md and docs/ anew", allow_abbrev=False)
     options = parser.parse_args(argv)
@@ -94,11 +137,73 @@ def main(argv: Sequence[str]) -> int:
             text = document.read_text(encoding="utf-8")
             write_text(document, with_tables(text))
         return 0
-    for run in options.runs:
+    for run in (run for folder in options.runs for run in runs_in(folder)):
         path, entry = record(run, options.label)
         write_json(path, entry)
         print(path.relative_to(ROOT))
     return 0
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _entries(model: Path) -> list[dict[str, Any]]:
+    """Return the records of one recipe and model, from its first seed on.
+
+    Raises:
+        UserError: they are of runs with other training values or data, over which no mean may be taken.
+    """
+    paths = sorted(model.glob("seed*.json"))
+    entries = [_read(path) for path in paths]
+    for path, entry in zip(paths, entries, strict=True):
+        for part in ("settings", "plan", "data"):
+            first, own = entries[0].get(part, {}), entry.get(part, {})
+            unlike = [
+                name
+                for name in first.keys() & own.keys() & (PLAN if part == "plan" else first.keys())
+                if first[name] != own[name]
+            ]
+            if unlike:
+                raise UserError(
+                    f"{paths[0]} and {path.name} are of unlike runs ({part}: {', '.join(sorted(unlike))}).",
+                    "Record one kind under a name of its own with --label.",
+                )
+    return entries
+
+
+def _leading(entries: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Return the row of one recipe and model: the published value's split, or the first, and its first metric."""
+    first = entries[0]
+    published = first.get("published") or {}
+    scored = [name for name, told in first["splits"].items() if told["metrics"] or told["other"]]
+    split = published["split"] if published.get("split") in scored else scored[0]
+    told = first["splits"][split]
+    metric = next(iter([*told["metrics"], *told["other"]]))
+    spread = statistics.mean_sd_interval([_value(entry, split, metric) for entry in entries])
+    controls = {
+        name: _mean_control(entries, split, name, metric) for name, c in told["baselines"].items() if metric in c
+    }
+    upward = METRICS[metric].greater_is_better if metric in METRICS else True
+    best = (max if upward else min)(controls, key=lambda name: controls[name], default=None)
+    sd = "" if math.isnan(spread.sd) else f" ± {spread.sd:.3f}"
+    return (
+        first["recipe"],
+        first["model"],
+        f"{split} ({told['rows']:,})",
+        metric.replace("_", " "),
+        f"{spread.mean:.3f}{sd} ({spread.n})",
+        "-" if best is None else f"{best.replace('_', ' ')} {controls[best]:.3f}",
+        _published(first, split, metric),
+    )
+
+
+def _published(entry: dict[str, Any], split: str, metric: str) -> str:
+    """Return the published value of a score with its source, which says of which model and split it is."""
+    published = entry.get("published") or {}
+    value = (published.get("values") or {}).get(metric) if published.get("split") == split else None
+    return "-" if value is None else f"{value:.4g} ({published['source']})"
 
 
 def _rows(entries: list[dict[str, Any]]) -> list[tuple[str, ...]]:
@@ -124,6 +229,7 @@ def _rows(entries: list[dict[str, Any]]) -> list[tuple[str, ...]]:
                     str(spread.n),
                     str(scores["rows"]),
                     beside or "-",
+                    _published(entries[0], split, metric),
                 )
             )
     return rows

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bertlab import cli, recipes
+from bertlab import cli, recipes, search
 from bertlab.arguments import (
     DataArguments,
     ModelArguments,
@@ -90,7 +90,9 @@ def test_its_commands_parse(recipe, monkeypatch):
     for command in commands:
         words = shlex.split(command, comments=True)
         script = next(i for i, word in enumerate(words) if word.startswith("run_"))
-        assert cli.parse(words[script + 1 :], groups_of(recipe), "usage").recipe in (recipes.short_name(recipe), "")
+        found = cli.parse(words[script + 1 :], groups_of(recipe), "usage")
+        assert found.recipe in (recipes.short_name(recipe), f"rte-{recipe.stem}", "")
+        assert found.preset == (recipe.stem if recipes.is_preset(recipe) else "")
 
 
 def test_its_metrics_and_layout_exist(recipe):
@@ -135,3 +137,27 @@ def test_glue_carries_the_values_of_the_published_table(task):
 )
 def test_glue_shows_the_published_scores(task, published):
     assert parsed(recipes.find_task(task))[RunArguments].published == published
+
+
+def test_presets_set_training_values_alone_and_go_on_top_of_every_task():
+    presets = sorted((recipes.CONFIGS / "presets").glob("*.yaml"))
+    assert {path.stem for path in presets} == {"devlin", "stable"}
+    training = {flag.name for flag in training_flags()}
+    for preset in presets:
+        values = parsed(preset).training
+        assert parsed(preset).given <= training
+        for task in (recipes.CONFIGS / "tasks").glob("*.yaml"):
+            # A preset is on top of the recipe wherever it stands.
+            words = ["--config", str(preset), "--task", task.stem]
+            on_top = cli.parse(words, groups_of(task), "usage")
+            assert {name: on_top.training[name] for name in parsed(preset).given} == {
+                name: values[name] for name in parsed(preset).given
+            }
+            assert cli.output_dir(on_top) == Path("runs") / f"{task.stem}-{preset.stem}"
+
+
+@pytest.mark.parametrize("path", sorted((recipes.CONFIGS / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+def test_sweeps_are_of_flags_and_their_values(path):
+    space = search.read(path, groups_of(recipes.find_task("rte")))
+    assert len(search.grid(space)) == 18
+    assert recipes.header(path)

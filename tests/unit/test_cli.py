@@ -142,7 +142,7 @@ def test_words_of_the_command_line_become_values(argv, flag, expected):
         (["--no_stratify", "true"], "--no_stratify takes no value. Write stratify with true or false instead."),
         (["cola"], "'cola' stands before any flag. Write --flag value; --help lists the flags."),
         (["--learning_rate"], "--learning_rate needs a value. The initial learning rate for the optimizer."),
-        (["--seed", "1", "2"], "--seed takes one value, not 2: 1 2. Quote a text with spaces."),
+        (["--seed", "1", "2"], "--seed takes one value, not 2: 1 2. Random seed"),
         (["--learning_rate", "fast"], "--learning_rate: 'fast' is not a number. The initial learning rate"),
         (["--seed", "1.5"], "--seed: '1.5' is not a whole number."),
         (["--max_seq_length", "x"], "is not a whole number. Longest input in tokens; the rest is cut off."),

@@ -13,6 +13,9 @@ def _entry(seed, value):
         "model": "small",
         "seed": seed,
         "splits": {"validation": {**split, "baselines": {"majority": {"accuracy": 0.5}}}},
+        "recipe": "task",
+        "settings": {"learning_rate": 1e-4},
+        "published": {"split": "validation", "values": {"accuracy": 0.9}, "source": "a paper, dev"},
     }
 
 
@@ -22,8 +25,9 @@ def test_a_table_has_mean_sd_and_range_over_seeds(tmp_path, monkeypatch):
         ledger.write_json(tmp_path / "task" / "small" / f"seed{seed}.json", _entry(seed, value))
     text = "before\n<!-- ledger task -->\nold figures\n<!-- end -->\nafter\n"
     made = ledger.with_tables(text)
-    assert "| small | validation | accuracy | 0.700 | 0.100 | 0.600 to 0.800 | 3 | 50 | majority 0.500 |" in made
-    assert "| small | validation | perplexity | 12.000 | 1.000 | 11.000 to 13.000 | 3 | 50 | - |" in made
+    scores = "0.700 | 0.100 | 0.600 to 0.800 | 3 | 50 | majority 0.500 | 0.9 (a paper, dev) |"
+    assert f"| small | validation | accuracy | {scores}" in made
+    assert "| small | validation | perplexity | 12.000 | 1.000 | 11.000 to 13.000 | 3 | 50 | - | - |" in made
     assert "old figures" not in made
     assert ledger.with_tables(made) == made
     assert made.startswith("before\n")
@@ -80,3 +84,32 @@ def test_a_finished_run_becomes_a_record(tmp_path, monkeypatch, capsys):
     entry = json.loads((tmp_path / "results/cola/weights/seed4.json").read_text(encoding="utf-8"))
     assert entry["splits"]["validation"]["metrics"]["accuracy"] == facts
     assert "/home" not in json.dumps(entry)
+
+
+def test_the_summary_has_a_row_for_each_model_beside_the_published_value(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path)
+    for seed, value in ((1, 0.6), (2, 0.8)):
+        ledger.write_json(tmp_path / "task" / "small" / f"seed{seed}.json", _entry(seed, value))
+    made = ledger.with_tables("<!-- ledger all -->\n<!-- end -->")
+    row = "| task | small | validation (50) | accuracy | 0.700 ± 0.141 (2) | majority 0.500 | 0.9 (a paper, dev) |"
+    assert row in made
+    assert ledger.with_tables(made) == made
+
+
+def test_no_mean_is_taken_over_unlike_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path)
+    for seed, rate in ((1, 1e-4), (2, 2e-5)):
+        entry = {**_entry(seed, 0.5), "settings": {"learning_rate": rate}}
+        ledger.write_json(tmp_path / "task" / "small" / f"seed{seed}.json", entry)
+    with pytest.raises(UserError, match=r"seed2.json are of unlike runs \(settings: learning_rate\)"):
+        ledger.table("task")
+
+
+def test_a_suites_folder_stands_for_its_finished_runs(tmp_path):
+    for name in ("rte/seed1", "rte/seed2", "demo/cola/seed1", "rte/seed3/checkpoint-5"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("rte/seed1", "rte/seed2", "demo/cola/seed1"):
+        (tmp_path / name / "run.json").touch()
+    found = [run.relative_to(tmp_path).as_posix() for run in ledger.runs_in(tmp_path)]
+    assert found == ["demo/cola/seed1", "rte/seed1", "rte/seed2"]
+    assert ledger.runs_in(tmp_path / "rte/seed1") == [tmp_path / "rte/seed1"]

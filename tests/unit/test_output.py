@@ -50,6 +50,9 @@ def contents(folder: Path) -> set[str]:
         (["--train_file", "data/reviews.csv.gz"], "runs/reviews"),
         (["--dataset_name", "nyu-mll/glue"], "runs/glue"),
         ([], "runs/run"),
+        (["--task", "rte", "--config", "configs/presets/stable.yaml"], "runs/rte-stable"),
+        (["--config", "configs/presets/stable.yaml", "--config", "configs/demo/cola.yaml"], "runs/demo/cola-stable"),
+        (["--config", "configs/presets/stable.yaml", "--train_file", "reviews.csv"], "runs/reviews-stable"),
     ],
 )
 def test_the_folder_follows_the_flags(argv, folder, monkeypatch):
