@@ -189,15 +189,20 @@ def print_config(arguments: Arguments) -> str:
 
 
 def output_dir(arguments: Arguments) -> Path:
-    """Return --output_dir, or runs/<recipe>, or runs/<name of the training file or data set>."""
+    """Return --output_dir, or runs/<name of the run>."""
     if arguments.training.get("output_dir"):
         return Path(arguments.training["output_dir"]).expanduser()
+    return Path("runs") / run_name(arguments)
+
+
+def run_name(arguments: Arguments) -> str:
+    """Return what a run is called: its recipe, or its training file or data set, and the presets on top."""
     if arguments.recipe:
-        return Path("runs") / arguments.recipe  # the preset is part of its name
+        return arguments.recipe
     sources = ("train_file", "dataset_name", "validation_file", "test_file")
     named = (getattr(group, field, None) for group in arguments.groups.values() for field in sources)
     source = Path(next(filter(None, named), "run")).name.split(".")[0]
-    return Path("runs") / "-".join(filter(None, (source, arguments.preset)))
+    return "-".join(filter(None, (source, arguments.preset)))
 
 
 def resolved(arguments: Arguments) -> dict[str, Any]:

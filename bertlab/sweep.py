@@ -112,7 +112,7 @@ def plan(path: Path, options: SweepArguments, words: Sequence[str]) -> Sweep:
         raise UserError(f"--{given[0]} is swept in {path} and given as a flag.", "Take it out of one of them.")
     if options.search == "grid":
         search.grid(space)
-    recipe = base.arguments.recipe or cli.output_dir(base.arguments).name
+    recipe = cli.run_name(base.arguments)
     folder = Path(options.output_dir or Path(OUTPUT) / path.stem / recipe)
     return Sweep(space, options, (*words, *_selection(base, words)), recipe, folder)
 

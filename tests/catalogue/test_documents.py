@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from bertlab import check, cli, export, ledger, predict, recipes, submission
+from bertlab import check, cli, export, ledger, predict, recipes, search, submission, suite, sweep
 from bertlab.__main__ import COMMANDS
-from bertlab.arguments import DataArguments, ModelArguments, NspArguments, RunArguments
+from bertlab.arguments import (
+    DataArguments,
+    ModelArguments,
+    NspArguments,
+    RunArguments,
+    SuiteArguments,
+    SweepArguments,
+)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "data").glob("*/README.md"))]
@@ -50,7 +57,7 @@ def test_every_command_shown_is_understood(path, words, tmp_path, monkeypatch, c
     if script:
         _parses_as_run(words[words.index(script) + 1 :], script, tmp_path, monkeypatch)
     elif words[:3] == ["python", "-m", "bertlab"]:
-        _is_a_subcommand(words[3], words[4:])
+        _is_a_subcommand(words[3], words[4:], tmp_path, monkeypatch)
     elif words[:2] == ["python", "-m"]:
         assert words[2] == "pytest"
     elif words[0] == "python":
@@ -70,7 +77,7 @@ def _parses_as_run(argv: list[str], script: str, tmp_path: Path, monkeypatch) ->
     assert cli.parse(argv, GROUPS[script], "usage", default).training["do_train"] is not None
 
 
-def _is_a_subcommand(name: str, argv: list[str]) -> None:
+def _is_a_subcommand(name: str, argv: list[str], tmp_path: Path, monkeypatch) -> None:
     assert name in COMMANDS
     if name == "predict":
         assert predict._parser().parse_args(argv).model
@@ -82,6 +89,23 @@ def _is_a_subcommand(name: str, argv: list[str]) -> None:
             assert cli.parse(words, GROUPS["run_classification.py"], check.USAGE)
     elif name == "recipes":
         assert recipes.main(argv) == 0
+    elif name in ("suite", "sweep"):
+        _plans(name, argv, tmp_path, monkeypatch)
+
+
+def _plans(name: str, argv: list[str], tmp_path: Path, monkeypatch) -> None:
+    """Plan a suite or sweep in an empty folder with the reader's own files in it."""
+    argv = argv[: argv.index(">")] if ">" in argv else argv
+    for own in (word for word in argv if word.endswith(".yaml") and not word.startswith("configs/")):
+        content = "learning_rate: [1e-5, 2e-5]\n" if name == "sweep" else "learning_rate: 2e-5\n"
+        (tmp_path / own).write_text(content, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    argv = [str(ROOT / word) if word.startswith("configs/") else word for word in argv]
+    if name == "suite":
+        assert suite.plan(*cli.parse_part(argv, SuiteArguments, ""))
+    else:
+        pytest.importorskip("optuna") if "tpe" in argv else None
+        assert sweep.plan(search.find(argv[0]), *cli.parse_part(argv[1:], SweepArguments, "")).space
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -23,6 +23,7 @@ from running import (
 )
 from torch.nn import functional
 
+from bertlab import collapse
 from bertlab.labels import MULTI, NO_LABEL, REGRESSION, SINGLE
 from bertlab.training import EncoderTrainer, ExactLoss, balanced_weights, known
 
@@ -245,3 +246,25 @@ def test_rows_that_accelerate_repeats_to_fill_a_last_batch_do_not_count(
     assert known(cut["labels"][:counted]).all()
     assert cut["input_ids"].shape == (8, 5)
     assert known(labels).all(), "the batch itself is left as it was"
+
+
+@pytest.mark.parametrize(("balanced", "smoothing"), [(False, 0.0), (False, 0.1), (True, 0.1)])
+def test_the_loss_of_the_best_constant_is_what_failed_runs_are_measured_by(balanced, smoothing):
+    labels = torch.tensor([0] * 6 + [1] * 3 + [2])
+    weights = balanced_weights(labels.numpy(), 3) if balanced else None
+    loss = ExactLoss("single_label_classification", weights, smoothing)
+    logits = torch.zeros(3, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logits], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = loss(SimpleNamespace(logits=logits.expand(10, 3)), labels)
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    configuration = {"label_smoothing_factor": smoothing, "class_weights": "balanced" if balanced else "none"}
+    train = {"labelled": 10, "balance": {"a": 6, "b": 3, "c": 1}}
+    run = {"configuration": configuration, "data": {"train": train}}
+    best = closure().detach().item()
+    assert collapse.constant_loss(run, "single_label_classification") == pytest.approx(best, abs=1e-5)

@@ -1,0 +1,74 @@
+"""Stand-ins for the scripts, for tests of what starts, skips, stops and gathers runs: 0.1 s each, not 7."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bertlab import jobs, planned
+
+# Reads what it was begun with, and leaves behind what a run does. The file `orders.json` in its working folder may
+# name seeds that fail, are killed, or hang until they are stopped.
+SCRIPT = """
+import json, os, pathlib, signal, sys, time
+words = dict(zip(sys.argv[1:], sys.argv[2:]))
+folder = pathlib.Path(words["--output_dir"])
+orders = json.loads(pathlib.Path("orders.json").read_text()) if pathlib.Path("orders.json").exists() else {}
+order = orders.get(words["--seed"])
+folder.mkdir(parents=True, exist_ok=True)
+with open("started.txt", "a") as stream:
+    stream.write(f"{folder} {os.environ.get('OMP_NUM_THREADS')} {os.environ.get('CUDA_VISIBLE_DEVICES')}\\n")
+print("a line for the log")
+if order == "hang":
+    (folder / "hanging").touch()
+    time.sleep(60)
+if order == "kill":
+    os.kill(os.getpid(), signal.SIGKILL)
+if order == "fail":
+    sys.exit(3)
+note = json.loads(folder.with_name(folder.name + ".plan.json").read_text())
+score = 0.5 + int(words["--seed"]) / 100
+split = {"role": "validation", "rows": 9, "labelled": 9, "baselines": {}, "metrics": {"accuracy": {"value": score}}}
+(folder / "results.json").write_text(json.dumps({
+    "problem_type": "single_label_classification", "metrics": ["accuracy"], "splits": {"validation": split},
+    "published": {},
+}))
+data = {"validation": {"fingerprint": "same"}}
+(folder / "run.json").write_text(json.dumps({**note, "recipe": "x", "data": data}))
+"""
+
+
+@pytest.fixture
+def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put stand-ins in the place of both scripts, and return the working folder."""
+    (tmp_path / "scripts").mkdir()
+    for script in (planned.CLASSIFICATION, planned.NSP):
+        (tmp_path / "scripts" / script.name).write_text(SCRIPT, encoding="utf-8")
+    monkeypatch.setattr(planned, "ROOT", tmp_path / "scripts")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def order(folder: Path, **seeds: str) -> None:
+    """Tell the stand-ins what to do for a seed: order(folder, seed2="kill")."""
+    told = {name.removeprefix("seed"): what for name, what in seeds.items()}
+    (folder / "orders.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+def started(folder: Path) -> list[list[str]]:
+    """Return folder, threads and visible GPUs of every stand-in that was started, and forget them."""
+    path = folder / "started.txt"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return sorted(line.split(" ") for line in lines)
+
+
+def in_this_process(todo: Sequence[jobs.Job], places: Sequence[jobs.Slot]) -> Iterator[Any]:
+    """Take the place of jobs.run_all: run the real classification script here, one job after the other."""
+    import run_classification
+
+    for job in todo:
+        yield jobs.Started(job, places[0])
+        yield jobs.Ended(job, run_classification.main(list(job.command[2:])), 0.1)

@@ -1,0 +1,208 @@
+"""The suite plans, runs, skips, goes on and gathers; a run that fails or is killed stops no other."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from many_runs import order, started
+
+from bertlab import jobs, suite
+from bertlab.__main__ import main
+from bertlab.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*words: object) -> int:
+    return main(["suite", *map(str, words)])
+
+
+def refusal(capsys, *words: object) -> str:
+    assert run(*words) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    return said[0]
+
+
+def test_every_recipe_and_seed_is_run_once_and_gathered(stub, capsys, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(jobs.os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    words = ("--tasks", "cola", "rte", "--seeds", "2", "--devices", "cpu", "--jobs", "2", "--learning_rate", "3e-5")
+    assert run(*words) == 0
+    folders = [f"runs/suite/{task}/seed{seed}" for task in ("cola", "rte") for seed in (1, 2)]
+    assert started(stub) == [[folder, "3", ""] for folder in folders]
+    said = capsys.readouterr()
+    assert sum(" started on cpu" in line for line in said.err.splitlines()) == 4
+    assert sum(" finished in 0:0" in line for line in said.err.splitlines()) == 4
+    assert "(1 of 4, about 0:0" in said.err
+    assert "(4 of 4)" in said.err
+    assert "0.5150 ± 0.0071 (2)" in said.out
+    assert "a line for the log" in (stub / "runs/suite/rte/seed2.log").read_text()
+    rows = json.loads((stub / "runs/suite/suite.json").read_text())
+    assert [(row["recipe"], row["n"], row["minimum"], row["maximum"]) for row in rows] == [
+        ("cola", 2, 0.51, 0.52),
+        ("rte", 2, 0.51, 0.52),
+    ]
+    assert (stub / "runs/suite/suite.csv").read_text().startswith("recipe,model,split,metric,mean,sd,n,")
+    assert "| cola | bert-base-cased | validation | accuracy | 0.5150 ± 0.0071 (2) |" in (
+        stub / "runs/suite/suite.md"
+    ).read_text(encoding="utf-8")
+    # A second call runs nothing; one seed more runs that alone.
+    assert run(*words, "--format", "json") == 0
+    assert started(stub) == []
+    assert json.loads(capsys.readouterr().out) == rows
+    assert run("--tasks", "cola", "--seeds", "3", "--learning_rate", "3e-5", "--devices", "cpu") == 0
+    assert [line[0] for line in started(stub)] == ["runs/suite/cola/seed3"]
+
+
+def test_failed_and_killed_runs_are_named_and_tried_again(stub, capsys):
+    order(stub, seed1="fail", seed2="kill")
+    assert run("--tasks", "cola", "--seeds", "3", "--devices", "cpu") == 1
+    said = capsys.readouterr()
+    log = "see runs/suite/cola/seed"
+    assert f"not finished: runs/suite/cola/seed1 ended with status 3; {log}1.log" in said.err
+    assert f"not finished: runs/suite/cola/seed2 was killed by signal 9; {log}2.log" in said.err
+    assert "0.5300 ± - (1)" in said.out
+    assert len(started(stub)) == 3
+    order(stub)
+    assert run("--tasks", "cola", "--seeds", "3", "--devices", "cpu") == 0
+    assert [line[0] for line in started(stub)] == ["runs/suite/cola/seed1", "runs/suite/cola/seed2"]
+    assert "(3)" in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_the_runs_and_says_how_to_go_on(stub, capsys):
+    order(stub, seed1="hang")
+
+    def interrupt() -> None:
+        while not (stub / "runs/suite/cola/seed1/hanging").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    began = time.monotonic()
+    assert run("--tasks", "cola", "--seeds", "2", "--devices", "cpu") == 130
+    thread.join()
+    assert time.monotonic() - began < 30
+    assert "stopped; the same command goes on." in capsys.readouterr().err
+    assert [line[0] for line in started(stub)] == ["runs/suite/cola/seed1"]
+    order(stub)
+    assert run("--tasks", "cola", "--seeds", "2", "--devices", "cpu") == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks of flock")
+def test_a_run_that_another_process_is_at_is_left_alone(stub, capsys):
+    log = stub / "runs/suite/cola/seed1.log"
+    log.parent.mkdir(parents=True)
+    code = "import fcntl, sys; fcntl.flock(1, fcntl.LOCK_EX); print('held', file=sys.stderr, flush=True); input()"
+    with log.open("ab") as stream:
+        other = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=stream, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+    assert other.stderr is not None
+    other.stderr.readline()
+    assert run("--tasks", "cola", "--seeds", "1", "--devices", "cpu") == 1
+    assert "runs/suite/cola/seed1 is being run by another process" in capsys.readouterr().err
+    assert started(stub) == []
+    other.communicate(b"\n")
+    assert run("--tasks", "cola", "--seeds", "1", "--devices", "cpu") == 0
+
+
+def test_commands_are_printed_instead_and_gathered_later(stub, capsys):
+    words = ("--tasks", "rte", "--seed_list", "3", "7", "--label_map", "a=x y", "--config")
+    preset = ROOT / "configs/presets/stable.yaml"
+    assert run(*words, preset, "--print_commands") == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    commands = [shlex.split(line) for line in said.out.splitlines()]
+    assert [command[command.index("--output_dir") + 1] for command in commands] == [
+        "runs/suite/rte-stable/seed3",
+        "runs/suite/rte-stable/seed7",
+    ]
+    assert commands[0][:2] == [sys.executable, "scripts/run_classification.py"]
+    assert commands[0][2:6] == ["--task", "rte", "--label_map", "a=x y"]
+    assert not (stub / "runs").exists()
+
+
+def test_runs_made_or_begun_with_other_values_are_refused_before_anything_starts(stub, capsys):
+    order(stub, seed2="kill")
+    assert run("--tasks", "cola", "--seeds", "2", "--learning_rate", "1e-4", "--devices", "cpu") == 1
+    started(stub)
+    capsys.readouterr()
+    said = refusal(capsys, "--tasks", "rte", "cola", "--seeds", "2")
+    assert "runs/suite/cola/seed1 holds a run made with other values: learning_rate 0.0001, now 2e-05." in said
+    assert said.endswith("Name another --output_dir, or delete that folder.")
+    assert "runs/suite/cola/seed2 holds" in refusal(capsys, "--tasks", "cola", "--seed_list", "2")
+    assert started(stub) == []
+    # What changes neither data, model nor training does not matter, nor does how a number is written.
+    order(stub)
+    assert run("--tasks", "cola", "--seeds", "2", "--learning_rate", "0.0001", "--save_total_limit", "2") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "there is nothing to run. Name recipes: --tasks cola rte, or --configs nsp/meditations."),
+        (["--tasks", "kola"], "--task kola: there is no such task. Did you mean 'cola'?"),
+        (["--tasks", "cola", "--sedes", "5"], "--sedes: no such flag. Did you mean 'seeds'?"),
+        (["--tasks", "cola", "--learning_rat", "1"], "--learning_rat: no such flag. Did you mean 'learning_rate'?"),
+        (["--tasks", "cola", "--learning_rate", "fast"], "--learning_rate: 'fast' is not a number."),
+        (["--tasks", "cola", "--seed", "3"], "--seed: the suite takes several. Write --seeds or --seed_list."),
+        (["--task", "cola"], "--task: the suite takes several. Write --tasks."),
+        (["--tasks", "cola", "--seeds", "3", "7"], "--seeds takes one value, not 2: 3 7. How many seeds"),
+        (["--tasks", "cola", "--seeds", "0"], "--seeds: 0 is out of range. It must be at least 1."),
+        (["--tasks", "cola", "--seeds", "2", "--seed_list", "3"], "--seeds and --seed_list both say which seeds."),
+        (["--tasks", "cola", "--seed_list", "3", "3"], "--seed_list 3 3: one is named twice."),
+        (["--tasks", "cola", "--seeds", "2", "--seeds", "3"], "--seeds is given twice"),
+        (["--tasks", "cola", "CoLA"], "two recipes are called cola, or one is named twice."),
+        (["--configs", "presets/stable"], "is a preset and no run. Put it on top: --tasks"),
+        (["--configs", "nowhere"], "there is no recipe 'nowhere'."),
+        (["--tasks", "cola", "--resume", "auto"], "--resume does not go with many runs."),
+        (["--tasks", "cola", "--overwrite_output_dir"], "--overwrite_output_dir does not go with many runs."),
+        (["--tasks", "cola", "--print_config"], "--print_config does not go with many runs."),
+        (["--tasks", "cola", "--devices", "cuda:99"], "--devices cuda:99: there is no such device. There is "),
+        (["--tasks", "cola", "--devices", "gpu"], "--devices gpu: there is no such device. There is "),
+        (["--tasks", "cola", "--devices", "cpu", "cpu"], "--devices cpu cpu: one is named twice."),
+        (["--tasks", "cola", "--jobs", "0"], "--jobs: 0 is out of range. It must be at least 1."),
+        (["--tasks", "cola", "--format", "html"], "--format: 'html' is not one of its values."),
+        (["cola"], "'cola' stands before any flag."),
+    ],
+)
+def test_what_is_wrong_is_one_line_before_anything_starts(stub, capsys, words, message):
+    assert message in refusal(capsys, *words)
+    assert started(stub) == []
+
+
+def test_recipes_for_next_sentences_run_their_own_script(stub):
+    options, words = suite.cli.parse_part(
+        ["--configs", "nsp/meditations", "demo/cola", "--seeds", "1"], suite.SuiteArguments, ""
+    )
+    planned = suite.plan(options, words)
+    assert {name: some[0].script.name for name, some in planned.items()} == {
+        "meditations": "run_nsp.py",
+        "demo/cola": "run_classification.py",
+    }
+    assert planned["demo/cola"][0].folder == Path("runs/suite/demo/cola/seed1")
+
+
+def test_every_visible_gpu_is_used_by_the_name_it_goes_by(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    places = jobs.slots([], 2)
+    assert [place.device for place in places] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
+    assert [place.environment for place in places[:2]] == [
+        {"CUDA_VISIBLE_DEVICES": "5"},
+        {"CUDA_VISIBLE_DEVICES": "7"},
+    ]
+    assert [place.environment for place in jobs.slots(["1"], 1)] == [{"CUDA_VISIBLE_DEVICES": "7"}]
+    assert jobs.slots(["cpu"], 1)[0].environment == {"CUDA_VISIBLE_DEVICES": ""}
+    with pytest.raises(UserError, match=r"There is cuda:0, cuda:1, cpu\."):
+        jobs.slots(["cuda:2"], 1)

@@ -1,0 +1,142 @@
+"""Rows over seeds, failed runs, and verdicts that say no more than the seeds allow."""
+
+import json
+import math
+
+import pytest
+from finished_runs import finished_run
+
+from bertlab import collapse, statistics, suite_table
+from bertlab.errors import UserError
+from bertlab.report.files import write_json
+from bertlab.suite_table import FinishedRun
+
+
+def read(tmp_path, kind="binary", seeds=3, **settings):
+    folders = [finished_run(tmp_path / f"{kind}{seed}", kind, seed=seed, **settings) for seed in range(seeds)]
+    for seed, folder in enumerate(folders):
+        told = json.loads((folder / "run.json").read_text())
+        write_json(folder / "run.json", {**told, "seed": seed})
+    return [FinishedRun.read(folder) for folder in folders]
+
+
+def test_a_row_is_what_the_runs_say(tmp_path):
+    runs = read(tmp_path)
+    scores = [run.results["splits"]["validation"]["metrics"]["matthews_correlation"]["value"] for run in runs]
+    row = suite_table.rows("example", runs)[0]
+    assert (row.metric, row.split, row.n, row.examples, row.failed) == (
+        "matthews_correlation",
+        "validation",
+        3,
+        120,
+        0,
+    )
+    assert row.mean == pytest.approx(sum(scores) / 3)
+    assert (row.minimum, row.maximum) == (min(scores), max(scores))
+    assert row.baselines == {"majority": 0.0}
+    assert (row.published, row.source, row.model) == (0.99, "a paper, table 2", "bert-base-cased")
+    text = suite_table.as_text([row])
+    assert "below the published 0.99, which is of another model, beyond the noise of 3 seeds" in text
+    assert "Published for example: a paper, table 2." in text
+
+
+@pytest.mark.parametrize("kind", ["binary", "three", "multi", "regression"])
+def test_every_kind_of_task_has_a_table_in_every_form(tmp_path, kind):
+    rows = suite_table.rows("x", read(tmp_path, kind, seeds=2))
+    assert len(rows) == 2
+    for form in suite_table.FORMATS.values():
+        assert rows[0].metric in form(rows)
+    assert len(suite_table.as_csv(rows).splitlines()) == 3
+
+
+def test_unknown_numbers_are_null_in_json_and_empty_in_csv(tmp_path):
+    rows = suite_table.rows("x", read(tmp_path, seeds=1))
+    assert rows[0].verdict == "one seed: no verdict"
+    assert json.loads(suite_table.as_json(rows))[0]["sd"] is None
+    assert "nan" not in suite_table.as_csv(rows)
+
+
+def test_runs_on_other_data_have_no_common_mean(tmp_path):
+    runs = read(tmp_path, seeds=2)
+    runs[1].told["data"]["validation"]["fingerprint"] = "other"
+    with pytest.raises(UserError, match=r"did not see the same data \(split validation\)"):
+        suite_table.rows("x", runs)
+
+
+@pytest.mark.parametrize(
+    ("values", "published", "said"),
+    [
+        ([0.50, 0.52, 0.54], 0.53, "within the noise of 3 seeds of the published 0.53"),
+        # Outside the mean's interval (0.470 to 0.570) and yet where one more seed may fall (0.420 to 0.620).
+        ([0.50, 0.52, 0.54], 0.60, "within the noise of 3 seeds of the published 0.6"),
+        ([0.50, 0.52, 0.54], 0.65, "below the published 0.65, beyond the noise of 3 seeds"),
+        ([0.50, 0.52, 0.54], 0.35, "above the published 0.35, beyond the noise of 3 seeds"),
+        ([0.50], 0.65, "one seed: no verdict"),
+        ([], 0.65, "no score"),
+        ([0.50, 0.52], None, "2 seeds, nothing to compare with"),
+    ],
+)
+def test_the_verdict_respects_the_noise(values, published, said):
+    spread = statistics.mean_sd_interval(values)
+    assert suite_table.verdict(spread, published=published, same_model=True, baselines={}) == said
+
+
+@pytest.mark.parametrize(
+    ("baselines", "upward", "said"),
+    [
+        ({"majority": 0.4, "bag_of_words": 0.46}, True, "better than its baselines"),
+        ({"majority": 0.4, "bag_of_words": 0.48}, True, "no better than bag of words"),
+        ({"mean": 0.6}, False, "better than its baselines"),
+        ({"mean": 0.5}, False, "no better than mean"),
+    ],
+)
+def test_the_verdict_names_the_baseline_that_is_not_beaten(baselines, upward, said):
+    spread = statistics.mean_sd_interval([0.50, 0.52, 0.54])  # 0.470 to 0.570
+    assert suite_table.verdict(spread, published=None, same_model=False, baselines=baselines, upward=upward) == said
+
+
+def test_a_run_that_predicts_one_class_has_failed():
+    assert collapse.predicts_one_class({"labelled": 9, "confusion": [[5, 0], [4, 0]]})
+    assert not collapse.predicts_one_class({"labelled": 9, "confusion": [[5, 0], [3, 1]]})
+    assert not collapse.predicts_one_class({"labelled": 1, "confusion": [[1, 0], [0, 0]]})
+    assert not collapse.predicts_one_class({"labelled": 9})
+
+
+SINGLE = "single_label_classification"
+
+
+@pytest.mark.parametrize(
+    ("configuration", "problem", "train", "constant"),
+    [
+        ({}, SINGLE, {"balance": {"a": 5, "b": 5}}, math.log(2)),
+        ({}, SINGLE, {"balance": {"a": 9, "b": 1}}, -0.9 * math.log(0.9) - 0.1 * math.log(0.1)),
+        ({"class_weights": "balanced"}, SINGLE, {"balance": {"a": 9, "b": 1}}, math.log(2)),
+        ({"label_smoothing_factor": 1.0}, SINGLE, {"balance": {"a": 9, "b": 1}}, math.log(2)),
+        ({}, "multi_label_classification", {"balance": {"a": 5, "b": 10}}, math.log(2) / 2),
+        ({}, "regression", {"balance": {}, "label_variance": 2.25}, 2.25),
+        ({}, "regression", {"balance": {}}, None),
+        ({"objective": "nsp+mlm"}, SINGLE, {"balance": {"a": 5, "b": 5}}, None),
+    ],
+)
+def test_the_constant_loss_is_that_of_the_best_constant(configuration, problem, train, constant):
+    run = {"configuration": configuration, "data": {"train": {"labelled": 10, **train}}}
+    found = collapse.constant_loss(run, problem)
+    assert found == (None if constant is None else pytest.approx(constant))
+
+
+def test_the_training_loss_of_the_last_epoch_decides():
+    run = {"configuration": {}, "data": {"train": {"labelled": 10, "balance": {"a": 5, "b": 5}}}}
+    learned = [{"epoch": 0.5, "loss": 0.9}, {"epoch": 1.5, "loss": 0.7}, {"epoch": 2.0, "loss": 0.6}]
+    stuck = [*learned, {"epoch": 3.0, "loss": 0.70}]
+    assert collapse.last_epoch_loss(learned) == pytest.approx(0.65)
+    assert collapse.did_not_learn(run, SINGLE, learned) is False
+    assert collapse.did_not_learn(run, SINGLE, stuck) is True
+    assert collapse.did_not_learn(run, SINGLE, []) is None
+
+
+def test_failed_runs_are_counted(tmp_path):
+    runs = read(tmp_path, seeds=2)
+    one_class = runs[1].results["splits"]["validation"]["confusion"]
+    for row in one_class:
+        row[:] = [sum(row), 0]
+    assert suite_table.rows("x", runs)[0].failed == 1

@@ -1,0 +1,176 @@
+"""Sweeps: what a file may say, what is tried, and that report splits are opened once, for the best."""
+
+import json
+from pathlib import Path
+
+import pytest
+from many_runs import in_this_process, order, started
+from running import QUIET, labelled_sentences, words
+
+from bertlab import jobs, planned, search
+from bertlab.__main__ import main
+from bertlab.errors import UserError
+
+GROUPS = planned.CLASSIFICATION.groups
+
+
+def space_of(tmp_path: Path, text: str) -> search.Space:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return search.read(path, GROUPS)
+
+
+def test_a_file_holds_choices_and_ranges(tmp_path):
+    space = space_of(
+        tmp_path, "learning_rate: {low: 1e-5, high: 1e-4, log: true}\nseed: {low: 1, high: 9}\nbf16: [no]\n"
+    )
+    assert space == {
+        "learning_rate": search.Range(1e-5, 1e-4, True, False),
+        "seed": search.Range(1, 9, False, True),
+        "bf16": ("no",),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("learning_rat: [1]\n", "key 'learning_rat': no such flag. Did you mean 'learning_rate'?"),
+        ("learning_rate: [1e-5, fast]\n", "key 'learning_rate': 'fast' is not a number."),
+        ("learning_rate: [1e-5, 1e-5]\n", "key 'learning_rate': a choice is there twice."),
+        ("learning_rate: 1e-5\n", "key 'learning_rate': not a list of choices, nor a range. Write a list of choices"),
+        ("learning_rate: []\n", "not a list of choices, nor a range."),
+        ("learning_rate: [[1e-5]]\n", "not a list of choices, nor a range."),
+        ("learning_rate: {low: 1e-5}\n", "a range needs low and high."),
+        ("learning_rate: {low: 1e-5, hihg: 1}\n", "a range has no 'hihg'. Did you mean 'high'?"),
+        ("learning_rate: {low: 1, high: 0.1}\n", "low 1 is not below high 0.1."),
+        ("learning_rate: {low: 0, high: 0.1, log: true}\n", "a logarithmic range begins above 0, not at 0."),
+        ("num_train_epochs: {low: -1, high: 3}\n", "-1 is out of range."),
+        ("precision: {low: 1, high: 3}\n", "--precision is no number and has no range."),
+        ("precision: [bf17]\n", "'bf17' is not one of its values. Did you mean 'bf16'?"),
+        ("max_length: [9]\nmax_seq_length: [8]\n", "--max_seq_length is there twice."),
+        ("{}\n", "nothing to sweep."),
+        ("- a\n", "not a mapping of flags to values."),
+    ],
+)
+def test_what_is_no_sweep_is_refused_with_its_place(tmp_path, text, message):
+    with pytest.raises(UserError) as caught:
+        space_of(tmp_path, text)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(str(tmp_path / "mine.yaml"))
+
+
+def test_a_grid_has_every_combination_in_order():
+    assert search.grid({"a": ("1", "2"), "b": ("x", "y")}) == [
+        {"a": "1", "b": "x"},
+        {"a": "1", "b": "y"},
+        {"a": "2", "b": "x"},
+        {"a": "2", "b": "y"},
+    ]
+
+
+@pytest.mark.parametrize("kind", ["random", "tpe"])
+def test_proposals_lie_in_the_space_and_repeat_themselves(tmp_path, kind):
+    pytest.importorskip("optuna", reason="needs the extra `sweep`: pip install optuna")
+    space = space_of(
+        tmp_path, "learning_rate: {low: 1e-5, high: 1e-4, log: true}\nseed: {low: 1, high: 9}\nbf16: [no, yes]\n"
+    )
+    one, other = ({"learning_rate": rate, "seed": "4", "bf16": "no"} for rate in ("3e-05", "1e-05"))
+    tried = [(one, 0.5), (other, None)]
+    found = search.propose(space, kind, 7, tried, 5, upward=True)
+    assert found == search.propose(space, kind, 7, tried, 5, upward=True)
+    assert found != search.propose(space, kind, 8, tried, 5, upward=True)
+    for values in found:
+        assert list(values) == list(space)
+        assert 1e-5 <= float(values["learning_rate"]) <= 1e-4
+        assert 1 <= int(values["seed"]) <= 9
+        assert values["bf16"] in ("no", "yes")
+
+
+def sweep(*typed: object) -> int:
+    return main(["sweep", *map(str, typed)])
+
+
+@pytest.fixture
+def grid(stub: Path) -> Path:
+    (stub / "mine.yaml").write_text("seed: [1, 2, 3]\n", encoding="utf-8")
+    return stub
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ([], "which sweep? Write python -m bertlab sweep configs/sweeps/bert_paper.yaml"),
+        (["bert_papre", "--task", "rte"], "there is no sweep 'bert_papre'. Did you mean 'bert_paper'?"),
+        (["mine.yaml", "--task", "rte", "--seed", "3"], "--seed is swept in mine.yaml and given as a flag."),
+        (["mine.yaml", "--task", "rte", "--do_eval"], "--do_eval: a sweep's trials train, and its winner is scored."),
+        (["mine.yaml", "--task", "rte", "--selection_fraction", "0"], "--selection_fraction 0 leaves nothing"),
+        (["mine.yaml", "--task", "rte", "--trials", "3"], "--trials: a grid has as many trials as combinations."),
+        (["mine.yaml", "--task", "rte", "--search", "tpe"], "--search tpe needs to know when to stop. Add --trials"),
+        (["mine.yaml", "--task", "rte", "--serach", "tpe"], "--serach: no such flag. Did you mean 'search'?"),
+        (["range.yaml", "--task", "rte"], "--seed has a range, and a grid needs choices."),
+    ],
+)
+def test_what_is_wrong_is_one_line_before_anything_starts(grid, capsys, typed, message):
+    (grid / "range.yaml").write_text("seed: {low: 1, high: 3}\n", encoding="utf-8")
+    assert sweep(*typed) == 2
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("note:")]
+    assert message in said
+    assert started(grid) == []
+
+
+def test_without_optuna_a_search_is_refused_in_one_line(grid, capsys, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    assert sweep("mine.yaml", "--task", "rte", "--search", "random", "--trials", "2") == 2
+    assert capsys.readouterr().err.strip().endswith("which is not installed. pip install optuna")
+
+
+def test_a_trial_that_is_killed_keeps_the_report_splits_closed_until_it_is_done(grid, capsys):
+    order(grid, seed2="kill")
+    typed = ("mine.yaml", "--task", "rte", "--devices", "cpu")
+    assert sweep(*typed) == 1
+    folders = [f"runs/sweep/mine/rte/trial00{n}" for n in (1, 2, 3)]
+    assert [line[0] for line in started(grid)] == folders
+    said = capsys.readouterr()
+    assert "the report splits stay closed: trials did not finish" in said.err
+    assert f"not finished: {folders[1]} was killed by signal 9" in said.err
+    # The stand-in's trials have no score on a selection split, so that there is nothing to open them for.
+    order(grid)
+    sweep(*typed)
+    assert [line[0] for line in started(grid)] == folders[1:2]
+    (grid / "mine.yaml").write_text("seed: [1, 2, 4]\n", encoding="utf-8")
+    assert sweep(*typed) == 2
+    assert "holds the trials of another sweep. Name another --output_dir." in capsys.readouterr().err
+
+
+def test_real_trials_choose_on_the_selection_split_and_the_winner_alone_sees_the_reported_one(
+    tmp_path, tiny_model, write_csv, monkeypatch, capsys
+):
+    monkeypatch.setattr(jobs, "run_all", in_this_process)
+    monkeypatch.chdir(tmp_path)
+    for name, rows in (("train", 200), ("validation", 20)):
+        write_csv(tmp_path / f"{name}.csv", ("text", "label"), labelled_sentences(rows, rows))
+    (tmp_path / "mine.yaml").write_text("learning_rate: [1e-9, 3e-3]\n", encoding="utf-8")
+    settings = {"train_file": "train.csv", "validation_file": "validation.csv", "per_device_train_batch_size": 8}
+    typed = words({**QUIET, **settings, "model_name_or_path": tiny_model, "output_dir": "out", "devices": "cpu"})
+    assert sweep("mine.yaml", *typed) == 0
+    told = json.loads((tmp_path / "out/sweep.json").read_text(encoding="utf-8"))
+    assert [trial["values"]["learning_rate"] for trial in told["trials"]] == ["3e-3", "1e-9"]
+    assert told["trials"][0]["score"] > told["trials"][1]["score"]
+    assert {(row["recipe"], row["split"]) for row in told["winner"]} == {("train", "validation")}
+    for number in (1, 2):
+        results = json.loads((tmp_path / f"out/trial00{number}/results.json").read_text(encoding="utf-8"))
+        assert results["splits"] == {}
+        assert results["selection"]["rows"] == 20
+        assert not (tmp_path / f"out/trial00{number}/predictions").exists()
+        assert not list((tmp_path / f"out/trial00{number}").glob("checkpoint-*"))
+    winner = json.loads((tmp_path / "out/winner/run.json").read_text(encoding="utf-8"))
+    assert winner["configuration"]["learning_rate"] == 3e-3
+    selection = json.loads((tmp_path / "out/winner/results.json").read_text(encoding="utf-8"))["selection"]
+    assert selection["metrics"]["accuracy"] == told["trials"][0]["score"]  # the same training once more
+    said = capsys.readouterr().out
+    assert "accuracy on selection" in said
+    assert "The best, on the report splits:" in said
+    # A second call trains nothing and says the same; more trials would come too late.
+    monkeypatch.setattr(jobs, "run_all", None)
+    assert sweep("mine.yaml", *typed) == 0
+    assert "The best, on the report splits:" in capsys.readouterr().out
