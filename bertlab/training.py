@@ -253,6 +253,9 @@ def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
         args = TrainingArguments(**values)
     except (ValueError, TypeError, RuntimeError, ImportError, OSError) as error:
         raise UserError(f"the training flags do not go together: {error}", "See --help.") from error
+    if "do_eval" in arguments.given and not arguments.training["do_eval"]:
+        # TrainingArguments turns it on for any --eval_strategy; a sweep's trials must not score the report splits.
+        args.do_eval = False
     processes.check(args)
     return args
 
