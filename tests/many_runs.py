@@ -32,11 +32,12 @@ note = json.loads(folder.with_name(folder.name + ".plan.json").read_text())
 score = 0.5 + int(words["--seed"]) / 100
 split = {"role": "validation", "rows": 9, "labelled": 9, "baselines": {}, "metrics": {"accuracy": {"value": score}}}
 (folder / "results.json").write_text(json.dumps({
-    "problem_type": "single_label_classification", "metrics": ["accuracy"], "splits": {"validation": split},
-    "published": {},
+    "problem_type": "single_label_classification", "metrics": ["accuracy"], "published": {},
+    "splits": {} if words.get("--do_eval") == "false" else {"validation": split},
+    "selection": {"metrics": {"accuracy": score}},
 }))
 data = {"validation": {"fingerprint": "same"}}
-(folder / "run.json").write_text(json.dumps({**note, "recipe": "x", "data": data}))
+(folder / "run.json").write_text(json.dumps({**note, "recipe": "x", "data": data, "seconds": {"whole_run": 9}}))
 """
 
 

@@ -140,3 +140,14 @@ def test_failed_runs_are_counted(tmp_path):
     for row in one_class:
         row[:] = [sum(row), 0]
     assert suite_table.rows("x", runs)[0].failed == 1
+
+
+def test_the_variance_of_numbers_to_predict_is_kept():
+    from datasets import Dataset
+
+    from bertlab import labels, summary
+
+    split = Dataset.from_dict({"full_length": [3, 4, 5, 6], "labels": [0.0, 2.0, 4.0, math.nan]})
+    told = summary.summarise("train", split, labels.LabelSpace(labels.REGRESSION, (), {}), 9).as_dict()
+    assert told["labelled"] == 3
+    assert told["label_variance"] == pytest.approx(8 / 3)

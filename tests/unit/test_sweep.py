@@ -133,10 +133,12 @@ def test_a_trial_that_is_killed_keeps_the_report_splits_closed_until_it_is_done(
     said = capsys.readouterr()
     assert "the report splits stay closed: trials did not finish" in said.err
     assert f"not finished: {folders[1]} was killed by signal 9" in said.err
-    # The stand-in's trials have no score on a selection split, so that there is nothing to open them for.
     order(grid)
-    sweep(*typed)
-    assert [line[0] for line in started(grid)] == folders[1:2]
+    assert sweep(*typed) == 0
+    assert [line[0] for line in started(grid)] == [folders[1], "runs/sweep/mine/rte/winner"]
+    assert json.loads((grid / "runs/sweep/mine/rte/winner/run.json").read_text())["seed"] == 3
+    assert sweep(*typed) == 0
+    assert started(grid) == []
     (grid / "mine.yaml").write_text("seed: [1, 2, 4]\n", encoding="utf-8")
     assert sweep(*typed) == 2
     assert "holds the trials of another sweep. Name another --output_dir." in capsys.readouterr().err
@@ -146,6 +148,7 @@ def test_real_trials_choose_on_the_selection_split_and_the_winner_alone_sees_the
     tmp_path, tiny_model, write_csv, monkeypatch, capsys
 ):
     monkeypatch.setattr(jobs, "run_all", in_this_process)
+    monkeypatch.setattr("bertlab.report.record._draw", lambda folder: None)  # plots take longer than the training
     monkeypatch.chdir(tmp_path)
     for name, rows in (("train", 200), ("validation", 20)):
         write_csv(tmp_path / f"{name}.csv", ("text", "label"), labelled_sentences(rows, rows))
@@ -170,7 +173,35 @@ def test_real_trials_choose_on_the_selection_split_and_the_winner_alone_sees_the
     said = capsys.readouterr().out
     assert "accuracy on selection" in said
     assert "The best, on the report splits:" in said
-    # A second call trains nothing and says the same; more trials would come too late.
+    # A second call trains nothing and says the same.
     monkeypatch.setattr(jobs, "run_all", None)
     assert sweep("mine.yaml", *typed) == 0
     assert "The best, on the report splits:" in capsys.readouterr().out
+
+
+def test_failed_trials_can_be_left_out_when_told_so(grid, capsys):
+    order(grid, seed1="fail")
+    assert sweep("mine.yaml", "--task", "rte", "--devices", "cpu", "--allow_failures") == 1
+    assert (grid / "runs/sweep/mine/rte/winner/run.json").exists()
+    assert "trial001  1     not finished" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["random", "tpe"])
+def test_a_search_makes_as_many_trials_as_told_and_goes_on(grid, kind):
+    pytest.importorskip("optuna", reason="needs the extra `sweep`: pip install optuna")
+    (grid / "mine.yaml").write_text("learning_rate: {low: 1e-5, high: 1e-4, log: true}\nseed: [1, 2]\n")
+    typed = ("mine.yaml", "--task", "rte", "--devices", "cpu", "--search", kind, "--trials", "4", "--jobs", "2")
+    assert sweep(*typed) == 0
+    folders = [f"runs/sweep/mine/rte/{name}" for name in ("trial001", "trial002", "trial003", "trial004", "winner")]
+    assert [line[0] for line in started(grid)] == folders
+    assert sweep(*typed) == 0
+    assert started(grid) == []
+
+
+def test_no_trial_is_added_once_the_report_splits_were_opened(grid, capsys):
+    folder = grid / "runs/sweep/mine/rte"
+    (folder / "winner").mkdir(parents=True)
+    (folder / "winner/run.json").write_text("{}", encoding="utf-8")
+    assert sweep("mine.yaml", "--task", "rte", "--devices", "cpu") == 2
+    assert "more trials would choose after the report splits were opened" in capsys.readouterr().err
+    assert started(grid) == []
