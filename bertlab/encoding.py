@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from datasets.fingerprint import Hasher
 
-from bertlab import __version__, processes
+from bertlab import __version__, long_texts, processes
 from bertlab.arguments import EncodingArguments
 from bertlab.data import Data, TextReader, text_columns
 from bertlab.errors import UserError
@@ -116,8 +116,8 @@ def tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
 
 
 def _tokenize(texts: list[list[str]], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> dict[str, list[Any]]:
-    encoded = tokenizer(*texts, truncation=True, max_length=max_length, return_attention_mask=False)
-    columns = {name: values for name, values in encoded.items() if name in tokenizer.model_input_names}
+    encoded = long_texts.tokenize(texts, tokenizer, max_length)
+    columns: dict[str, list[Any]] = {k: v for k, v in encoded.items() if k in tokenizer.model_input_names}
     lengths = [len(ids) for ids in columns["input_ids"]]
     columns["length"] = lengths
     columns["full_length"] = _full_lengths(texts, lengths, tokenizer, max_length)
@@ -131,8 +131,7 @@ def _full_lengths(
     full = list(lengths)
     rows = [row for row, length in enumerate(lengths) if length >= max_length]
     if rows:
-        chosen = [[column[row] for row in rows] for column in texts]
-        again = tokenizer(*chosen, truncation=False, return_attention_mask=False, verbose=False)["input_ids"]
-        for row, ids in zip(rows, again, strict=True):
-            full[row] = len(ids)
+        counts = long_texts.count_tokens([[column[row] for row in rows] for column in texts], tokenizer)
+        for row, count in zip(rows, counts, strict=True):
+            full[row] = count
     return full

@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import itertools
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertlab import hub, modeling
+from bertlab import hub, long_texts, modeling
 from bertlab.arguments import ModelArguments
 from bertlab.console import table
 from bertlab.errors import UserError, exits_with_status_2
@@ -23,8 +22,10 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# Rows held at once: what bounds memory, however long the file. Within them rows are sorted by length.
+# Rows held at once, and their characters: what bounds memory, however long the file or its rows. A row is always
+# held whole. Within them rows are sorted by length.
 ROWS_AT_ONCE = 8192
+CHARACTERS_AT_ONCE = 1 << 24
 # Tokens per batch, padding included: short rows go in large batches, long ones in small ones.
 TOKENS_PER_BATCH = 8192
 TEXT_COLUMNS = ("text", "sentence", "review", "content")
@@ -82,7 +83,7 @@ class Predictor:
     def encode(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """Return the model's inputs for texts or pairs, cleaned and cut as in training, without padding."""
         columns = [[clean_text(text, self.clean) or "" for text in column] for column in zip(*rows, strict=True)]
-        encoded = self.tokenizer(*columns, truncation=True, max_length=self.max_length, return_attention_mask=False)
+        encoded = long_texts.tokenize(columns, self.tokenizer, self.max_length)
         return [dict(zip(encoded.keys(), values, strict=True)) for values in zip(*encoded.values(), strict=True)]
 
 
@@ -152,6 +153,20 @@ def read_rows(options: argparse.Namespace) -> Iterator[Row]:
             yield _tab_pair(line) if options.pairs else (line,)
 
 
+def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Yield the rows in lists of at most ROWS_AT_ONCE rows, each ended by the row that fills CHARACTERS_AT_ONCE."""
+    chunk: list[Row] = []
+    held = 0
+    for row in rows:
+        chunk.append(row)
+        held += sum(map(len, row))
+        if len(chunk) == ROWS_AT_ONCE or held >= CHARACTERS_AT_ONCE:
+            yield chunk
+            chunk, held = [], 0
+    if chunk:
+        yield chunk
+
+
 def _tab_pair(line: str) -> Row:
     first, tab, second = line.partition("\t")
     if not tab:
@@ -169,7 +184,7 @@ def main(argv: Sequence[str]) -> int:
         return _print_ranking(predictor, list(rows))
     printer = PRINTERS[options.format]
     start = 0
-    while chunk := list(itertools.islice(rows, ROWS_AT_ONCE)):
+    for chunk in chunks(rows):
         chances = predictor.probabilities(chunk)
         printer(predictor, chunk, chances, start)
         start += len(chunk)

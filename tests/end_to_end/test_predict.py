@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from running import classify, labelled_sentences, predict, predictions, read_json, variant, write_lines
 
-from bertlab.predict import token_batches
+from bertlab.predict import chunks, token_batches
 
 TEXTS = [text for text, _ in labelled_sentences(9, seed=8)]
 PAIRS = list(zip(TEXTS[:4], TEXTS[4:8], strict=True))
@@ -180,6 +180,14 @@ def test_long_input_is_predicted_in_pieces_in_one_order(run: Path, monkeypatch, 
     monkeypatch.setattr("bertlab.predict.ROWS_AT_ONCE", 4)
     assert predict(run, "--format", "tsv", "--text", *TEXTS) == 0
     _assert_as_in_the_run(_tsv(capsys), run)
+
+
+def test_a_piece_ends_by_its_rows_or_its_characters(monkeypatch):
+    monkeypatch.setattr("bertlab.predict.ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("bertlab.predict.CHARACTERS_AT_ONCE", 10)
+    rows = [("a",)] * 4 + [("b" * 8, "b" * 8)] * 2 + [("c" * 4,)] * 2
+    assert [len(piece) for piece in chunks(iter(rows))] == [3, 2, 1, 2]
+    assert list(chunks([])) == []
 
 
 def test_several_labels_are_a_list_and_may_be_none(model: Path, tmp_path: Path, capsys):

@@ -1,0 +1,64 @@
+"""Texts far longer than a model reads: the same tokens and counts as from the tokenizer, from less of the text."""
+
+import random
+
+import pytest
+from running import WORDS
+from transformers import AutoTokenizer
+
+from bertlab import long_texts
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model):
+    return AutoTokenizer.from_pretrained(tiny_model)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Make every limit so small that the texts of a test pass them."""
+    monkeypatch.setattr(long_texts, "CHARACTERS_PER_TOKEN", 2)
+    monkeypatch.setattr(long_texts, "CHARACTERS_PER_CALL", 300)
+    monkeypatch.setattr(long_texts, "PIECE_CHARACTERS", 40)
+
+
+def texts(rows: int = 60) -> list[str]:
+    """Return texts of all lengths, with runs of spaces, marks, Chinese, and words longer than any piece."""
+    dice = random.Random(3)
+    odd = ["   ", "\n\n", "读书", "x" * 90, "don't", "(sea)", "é" * 30, "."]
+    return [" ".join(dice.choices(WORDS + odd, k=dice.choice([0, 1, 5, 20, 80]))) for _ in range(rows)]
+
+
+def test_the_tokens_are_those_of_the_whole_text(tokenizer, small):
+    whole = tokenizer(texts(), truncation=True, max_length=16, return_attention_mask=False)
+    assert long_texts.tokenize([texts()], tokenizer, 16) == dict(whole)
+
+
+def test_a_long_segment_beside_a_short_one_is_cut_as_by_the_tokenizer(tokenizer, small):
+    first, second = texts(), ["a dog"] * 60
+    for columns in ([first, second], [second, first]):
+        whole = tokenizer(*columns, truncation=True, max_length=16, return_attention_mask=False)
+        assert long_texts.tokenize(columns, tokenizer, 16) == dict(whole)
+
+
+def test_the_count_is_that_of_the_whole_text(tokenizer, small):
+    plain = [text for text in texts() if "x" * 90 not in text]  # such a word is one unknown token, cut or not
+    for columns in ([plain], [plain, plain[::-1]]):
+        whole = tokenizer(*columns, verbose=False)["input_ids"]
+        assert long_texts.count_tokens(columns, tokenizer) == [len(ids) for ids in whole]
+
+
+def test_little_of_a_huge_text_is_read(tokenizer, monkeypatch):
+    given = []
+    ids = long_texts._ids
+    monkeypatch.setattr(
+        long_texts, "_ids", lambda columns, *rest: given.append(sum(map(len, columns[0]))) or ids(columns, *rest)
+    )
+    long_texts.tokenize([["the boy walked on the hill " * 100_000]], tokenizer, 64)
+    assert given == [pytest.approx(64 * long_texts.CHARACTERS_PER_TOKEN, abs=10)]
+
+
+def test_a_tokenizer_that_cuts_from_the_left_keeps_the_end(tiny_model):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model, truncation_side="left")
+    text = "the boy walked " * 1000 + "the sea"
+    assert long_texts.tokenize([[text]], tokenizer, 8)["input_ids"][0][-3:-1] == tokenizer("the sea").input_ids[1:-1]
