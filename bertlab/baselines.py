@@ -13,6 +13,8 @@ from bertlab.scores import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Array
 
 Text = str | Sequence[str | None]
 Predictor = Callable[[Sequence[str]], Array]
+# Row numbers to texts: what is on disk need not be held.
+TakeTexts = Callable[[Array], Sequence[Text]]
 
 FIRST_FIT_ROWS = 500
 # A fit on four times the rows costs a little more than four times the seconds: the vocabulary grows with them.
@@ -61,7 +63,7 @@ def mean_baseline(train_labels: npt.ArrayLike, rows: int) -> Array:
 
 
 def bag_of_words_baseline(
-    train_texts: Sequence[Text],
+    train_texts: Sequence[Text] | TakeTexts,
     train_labels: npt.ArrayLike,
     eval_texts_by_split: Mapping[str, Sequence[Text]],
     *,
@@ -71,7 +73,7 @@ def bag_of_words_baseline(
 ) -> Baseline:
     """Fit TF-IDF of words and word pairs with a linear model, and predict every row of every split.
 
-    Texts are strings or pairs of strings; labels are (n,) class ids or values, or (n, labels) arrays of 0 and 1, as
+    Texts are strings or pairs of strings, those to train on perhaps as a function of row numbers; labels are (n,) class ids or values, or (n, labels) arrays of 0 and 1, as
     `problem_type` says (transformers' names). The model is logistic regression, one per label for multi-label, or
     ridge regression, regularised as scikit-learn does by default: nothing is tuned. It is fitted on ever larger parts
     of one seeded shuffle, for as long as the next part is expected to fit into `seconds`; the note says how many rows
@@ -81,16 +83,20 @@ def bag_of_words_baseline(
     labels = np.asarray(train_labels, dtype=np.float64 if problem_type == REGRESSION else np.int64)
     if problem_type not in (SINGLE_LABEL, MULTI_LABEL, REGRESSION):
         raise ValueError(f"unknown problem type {problem_type!r}")
-    if len(labels) == 0 or len(labels) != len(train_texts):
-        raise ValueError(f"{len(train_texts)} training texts and {len(labels)} labels")
+    rows = len(labels) if callable(train_texts) else len(train_texts)
+    if rows == 0 or rows != len(labels):
+        raise ValueError(f"{rows} training texts and {len(labels)} labels")
     _warm_up()
     started = time.perf_counter()
     splits = {name: [_joined(text) for text in texts] for name, texts in eval_texts_by_split.items()}
-    texts = [_joined(text) for text in train_texts]
-    predict, how, used = _largest_fit(texts, labels, splits, problem_type, seed, started + seconds)
+    predict, how, used = _largest_fit(_taking(train_texts), labels, splits, problem_type, seed, started + seconds)
     predictions = {name: predict(rows) for name, rows in splits.items()}
-    note = f"{how} on {_share(used, len(texts), seconds)}, {time.perf_counter() - started:.1f} s."
-    return Baseline(predictions, note, used, len(texts))
+    note = f"{how} on {_share(used, len(labels), seconds)}, {time.perf_counter() - started:.1f} s."
+    return Baseline(predictions, note, used, len(labels))
+
+
+def _taking(texts: Sequence[Text] | TakeTexts) -> TakeTexts:
+    return texts if callable(texts) else lambda rows: [texts[row] for row in rows]
 
 
 def _share(used: int, rows: int, seconds: float) -> str:
@@ -112,7 +118,7 @@ def _warm_up() -> None:
 
 
 def _largest_fit(
-    texts: Sequence[str],
+    take: TakeTexts,
     labels: Array,
     splits: Mapping[str, Sequence[str]],
     problem_type: str,
@@ -120,19 +126,19 @@ def _largest_fit(
     deadline: float,
 ) -> tuple[Predictor, str, int]:
     """Return the model fitted on the most rows that the deadline allows, what it is, and that number of rows."""
-    order = np.random.default_rng(seed).permutation(len(texts))
-    size = min(FIRST_FIT_ROWS, len(texts))
+    order = np.random.default_rng(seed).permutation(len(labels))
+    size = min(FIRST_FIT_ROWS, len(labels))
     while True:
         started = time.perf_counter()
         # In the order of the file, so that a fit on all rows does not depend on the seed.
         part = np.sort(order[:size])
-        predict, how = _fit([texts[row] for row in part], labels[part], problem_type)
+        predict, how = _fit([_joined(text) for text in take(part)], labels[part], problem_type)
         spent = max(time.perf_counter() - started, 1e-6)
         left = deadline - time.perf_counter() - _seconds_to_predict(predict, splits)
-        growth = min(LARGEST_STEP, len(texts) / size, (max(left, 0.0) / spent) ** (1 / COST_EXPONENT))
-        if size == len(texts) or (growth < 1.25 and growth * size < len(texts)):
+        growth = min(LARGEST_STEP, len(labels) / size, (max(left, 0.0) / spent) ** (1 / COST_EXPONENT))
+        if size == len(labels) or (growth < 1.25 and growth * size < len(labels)):
             return predict, how, size
-        size = min(len(texts), round(size * growth))
+        size = min(len(labels), round(size * growth))
 
 
 def _seconds_to_predict(predict: Predictor, splits: Mapping[str, Sequence[str]]) -> float:

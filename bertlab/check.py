@@ -1,6 +1,7 @@
 """`python -m bertlab check`: what is wrong with the data, before a score hides it."""
 
 import re
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ SAMPLE_ROWS = 2_000
 # The suggested maximum keeps all of this share of the rows whole.
 KEPT_WHOLE = 0.99
 UNKNOWN_SHOWN = 12
+# Rows held at once while texts are compared.
+READ_ROWS = 10_000
 NOT_A_WORD = re.compile(r"\W+")
 
 
@@ -57,7 +60,7 @@ def inspect(data: "Data") -> list[Finding]:
         trained = keys[data.train]
         for name in data.splits:
             if name != data.train:
-                findings += _leaks(name, keys[name], trained, data.train)
+                findings += _leaks(name, data.splits[name], keys[name], trained, data.train)
     return findings
 
 
@@ -176,51 +179,61 @@ def _balance(data: "Data", name: str) -> str:
     return ", ".join(shown[:6]) + (" …" if len(shown) > 6 else "")
 
 
-def _keys(split: "Dataset") -> list[Any]:
-    """Return what makes two rows the same text, by row."""
-    if "text_pair" not in split.column_names:
-        return split["text"][:]
-    return list(zip(split["text"][:], split["text_pair"][:], strict=True))
+@dataclass(frozen=True)
+class _Keys:
+    """64-bit hashes by row, equal for the same text: to the letter, and but for case and punctuation.
+
+    Hashes and not the texts: in a million rows the odds that two texts share one are below 1 in 30 million.
+    """
+
+    exact: np.ndarray
+    loose: np.ndarray
 
 
-def _within(name: str, keys: list[Any], split: "Dataset", *, reported: bool, regression: bool) -> list[Finding]:
-    seen = Counter(keys)
-    repeated = len(keys) - len(seen)
+def _keys(split: "Dataset") -> _Keys:
+    columns = [name for name in ("text", "text_pair") if name in split.column_names]
+    exact, loose = array("q"), array("q")
+    for batch in split.select_columns(columns).iter(batch_size=READ_ROWS):
+        for row in zip(*(batch[name] for name in columns), strict=True):
+            exact.append(hash(row))
+            loose.append(hash(NOT_A_WORD.sub(" ", " | ".join(row).casefold()).strip()))
+    return _Keys(np.array(exact), np.array(loose))
+
+
+def _within(name: str, keys: _Keys, split: "Dataset", *, reported: bool, regression: bool) -> list[Finding]:
+    _, inverse, counts = np.unique(keys.exact, return_inverse=True, return_counts=True)
+    repeated = len(inverse) - len(counts)
     findings = [Finding(f"{name}: {repeated} rows repeat an earlier text.")] if repeated else []
     if "labels" not in split.column_names:
         return findings
-    told: dict[Any, set[Any]] = {}
-    for key, label in zip(keys, split["labels"][:], strict=True):
-        if seen[key] > 1:
-            told.setdefault(key, set()).add(tuple(label) if isinstance(label, list) else label)
-    torn = [key for key, found in told.items() if len(found) > 1]
+    labels = split["labels"][:]
+    told: dict[int, tuple[int, set[Any]]] = {}  # for each repeated text its first row and its labels
+    for row in np.flatnonzero(counts[inverse] > 1).tolist():
+        label = tuple(labels[row]) if isinstance(labels[row], list) else labels[row]
+        told.setdefault(int(inverse[row]), (row, set()))[1].add(label)
+    torn = [row for row, found in told.values() if len(found) > 1]
     if torn and not regression:
-        findings.append(
-            Finding(f"{name}: {len(torn)} texts have different labels, for example {_shown(torn[0])}.", reported)
-        )
-    if reported and not regression and len({str(label) for label in split["labels"][:]}) == 1:
+        text = f"{name}: {len(torn)} texts have different labels, for example {_shown(split, torn[0])}."
+        findings.append(Finding(text, reported))
+    if reported and not regression and len(set(map(str, labels))) == 1:
         findings.append(Finding(f"{name}: every row has the same label; a score on it says nothing.", True))
     return findings
 
 
-def _leaks(name: str, keys: list[Any], trained: list[Any], train: str) -> list[Finding]:
+def _leaks(name: str, split: "Dataset", keys: _Keys, trained: _Keys, train: str) -> list[Finding]:
     """Say which rows of a split were trained on, to the letter or but for case and punctuation."""
-    exact, loose = set(trained), {_loosely(key) for key in trained}
-    leaked = [key for key in keys if _loosely(key) in loose]
-    if not leaked:
+    leaked = np.flatnonzero(np.isin(keys.loose, trained.loose))
+    if not len(leaked):
         return []
-    to_the_letter = sum(key in exact for key in leaked)
-    text = f"{name}: {len(leaked)} of {len(keys)} rows also occur in {train} ({to_the_letter} to the letter, "
-    text += f"{len(leaked) - to_the_letter} but for case or punctuation), for example {_shown(leaked[0])}."
+    to_the_letter = int(np.isin(keys.exact[leaked], trained.exact).sum())
+    text = f"{name}: {len(leaked)} of {len(keys.loose)} rows also occur in {train} ({to_the_letter} to the letter, "
+    text += f"{len(leaked) - to_the_letter} but for case or punctuation), for example {_shown(split, leaked[0])}."
     return [Finding(text, True)]
 
 
-def _loosely(key: Any) -> str:
-    return NOT_A_WORD.sub(" ", (" | ".join(key) if isinstance(key, tuple) else key).casefold()).strip()
-
-
-def _shown(key: Any) -> str:
-    text = " | ".join(key) if isinstance(key, tuple) else key
+def _shown(split: "Dataset", row: int) -> str:
+    texts = split[int(row)]
+    text = " | ".join(texts[name] for name in ("text", "text_pair") if name in texts)
     return repr(text if len(text) <= 60 else text[:59] + "…")
 
 

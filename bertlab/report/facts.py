@@ -59,7 +59,7 @@ def with_thresholds(result: SplitResult, space: LabelSpace, fitted: Fitted, name
 
 
 def baseline_predictions(
-    train_texts: Sequence[Any],
+    train_texts: Sequence[Any] | baselines.TakeTexts,
     train_labels: np.ndarray,
     texts: Mapping[str, Sequence[Any]],
     space: LabelSpace,

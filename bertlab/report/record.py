@@ -162,8 +162,9 @@ def _controls(run: Run) -> dict[str, Any]:
     labelled = [result.name for result in run.results if result.labels is not None]
     if train is None or not labelled:
         return {}
+    rows = run.data.splits[train]
     return facts.baseline_predictions(
-        _joinable(run.data.texts(train)),
+        lambda chosen: _joinable(run.data.read(rows.select(chosen)[:])),
         np.asarray(run.encoded[train]["labels"]),
         {name: _joinable(run.data.texts(name)) for name in labelled},
         run.data.space,
