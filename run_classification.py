@@ -25,9 +25,9 @@ def main(argv: list[str] | None = None) -> int:
     if arguments[RunArguments].print_config:
         print(cli.print_config(arguments), end="")
         return 0
-    model = arguments[ModelArguments].model_name_or_path
-    checkpoint = output.check(cli.output_dir(arguments), arguments[RunArguments], model)
-    hub.go_offline_if_unreachable(model, sources.hub_name(arguments[DataArguments]))
+    model = arguments[ModelArguments]
+    checkpoint = output.check(cli.output_dir(arguments), arguments[RunArguments], model.model_name_or_path)
+    hub.go_offline_if_unreachable(*model.names, dataset=sources.hub_name(arguments[DataArguments]))
     run(arguments, checkpoint, started)
     return 0
 

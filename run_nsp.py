@@ -26,9 +26,9 @@ def main(argv: list[str] | None = None) -> int:
     if arguments[RunArguments].print_config:
         print(cli.print_config(arguments), end="")
         return 0
-    model = arguments[ModelArguments].model_name_or_path
-    checkpoint = output.check(cli.output_dir(arguments), arguments[RunArguments], model)
-    hub.go_offline_if_unreachable(None if arguments[NspArguments].from_scratch else model)
+    model = arguments[ModelArguments]
+    checkpoint = output.check(cli.output_dir(arguments), arguments[RunArguments], model.model_name_or_path)
+    hub.go_offline_if_unreachable(*([] if arguments[NspArguments].train_tokenizer else model.names))
     run(arguments, checkpoint, started)
     return 0
 

@@ -230,6 +230,11 @@ class ModelArguments:
     )
     class_weights: str = setting("none", "weigh the loss of each class by 1/frequency", choices=("none", "balanced"))
 
+    @property
+    def names(self) -> tuple[str | None, ...]:
+        """What is loaded: model, configuration and tokenizer, as named."""
+        return self.model_name_or_path, self.config_name, self.tokenizer_name
+
 
 @dataclass
 class RunArguments:

@@ -73,12 +73,12 @@ def bag_of_words_baseline(
 ) -> Baseline:
     """Fit TF-IDF of words and word pairs with a linear model, and predict every row of every split.
 
-    Texts are strings or pairs of strings, those to train on perhaps as a function of row numbers; labels are (n,) class ids or values, or (n, labels) arrays of 0 and 1, as
-    `problem_type` says (transformers' names). The model is logistic regression, one per label for multi-label, or
-    ridge regression, regularised as scikit-learn does by default: nothing is tuned. It is fitted on ever larger parts
-    of one seeded shuffle, for as long as the next part is expected to fit into `seconds`; the note says how many rows
-    that was. No row to predict is ever left out. Raises ValueError for no training rows, lengths that differ or
-    another problem type.
+    Texts are strings or pairs of strings, those to train on perhaps as a function of row numbers; labels are (n,)
+    class ids or values, or (n, labels) arrays of 0 and 1, as `problem_type` says (transformers' names). The model is
+    logistic regression, one per label for multi-label, or ridge regression, regularised as scikit-learn does by
+    default: nothing is tuned. It is fitted on ever larger parts of one seeded shuffle, for as long as the next part
+    is expected to fit into `seconds`; the note says how many rows that was. No row to predict is ever left out.
+    Raises ValueError for no training rows, lengths that differ or another problem type.
     """
     labels = np.asarray(train_labels, dtype=np.float64 if problem_type == REGRESSION else np.int64)
     if problem_type not in (SINGLE_LABEL, MULTI_LABEL, REGRESSION):

@@ -124,7 +124,7 @@ def main(argv: Sequence[str]) -> int:
     data_args, model_args = arguments[DataArguments], arguments[ModelArguments]
     if data_args.on_missing == "error" and "on_missing" not in arguments.given:
         data_args.on_missing = "drop"
-    hub.go_offline_if_unreachable(model_args.model_name_or_path, sources.hub_name(data_args))
+    hub.go_offline_if_unreachable(*model_args.names, dataset=sources.hub_name(data_args))
     from bertlab import data, modeling
 
     config = modeling.load_config(model_args) if model_args.model_name_or_path else None

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from bertlab import recipes
+from bertlab import recipes, secret
 from bertlab.arguments import Flag, dataclass_flags, training_flags
 from bertlab.console import notice
 from bertlab.errors import UserError, did_you_mean
@@ -119,6 +119,7 @@ def parse(
     from_recipes = [
         Occurrence(key, values, f"{path}, key {key!r}") for path in files for key, values in recipes.read_recipe(path)
     ]
+    _remember_secrets([*from_recipes, *typed])
     values: dict[str, Any] = {}
     seen: dict[str, Occurrence] = {}
     for occurrence in [*from_recipes, *typed]:
@@ -211,7 +212,7 @@ def resolved(arguments: Arguments) -> dict[str, Any]:
     for group in arguments.groups.values():
         chosen.update(dataclasses.asdict(group))
     chosen.update(arguments.training)
-    hidden = ("token", "hub_token", "print_config")
+    hidden = (*secret.FLAGS, "print_config")
     return {k: v for k, v in chosen.items() if k not in hidden and v is not None and v not in ([], {}, "")}
 
 
@@ -266,6 +267,13 @@ def _split(argv: Sequence[str]) -> list[Occurrence]:
         else:
             raise UserError(f"{word!r} stands before any flag.", "Write --flag value; --help lists the flags.")
     return found
+
+
+def _remember_secrets(occurrences: Iterable[Occurrence]) -> None:
+    for occurrence in occurrences:
+        if RENAMED.get(occurrence.name, occurrence.name) in secret.FLAGS:
+            for value in occurrence.values:
+                secret.remember(value)
 
 
 def _refuse_repeated(seen: dict[str, Occurrence], flag: str, occurrence: Occurrence) -> None:

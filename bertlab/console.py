@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from bertlab import secret
+
 
 def is_first_process() -> bool:
     """Return True on the one process of a run that speaks and writes."""
@@ -19,7 +21,7 @@ def say(text: str = "") -> None:
 def notice(text: str) -> None:
     """Print a remark on stderr, on the first process: something works, but the user should know."""
     if is_first_process():
-        print(f"note: {' '.join(text.split())}", file=sys.stderr, flush=True)
+        print(f"note: {secret.hide(' '.join(text.split()))}", file=sys.stderr, flush=True)
 
 
 def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import ParamSpec
 
+from bertlab import secret
+
 P = ParamSpec("P")
 
 
@@ -48,7 +50,7 @@ def exits_with_status_2(main: Callable[P, int]) -> Callable[P, int]:
         try:
             return main(*args, **kwargs)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {secret.hide(str(error))}", file=sys.stderr)
             return 2
 
     return wrapper

@@ -49,7 +49,7 @@ def load_config(arguments: ModelArguments) -> "PretrainedConfig":
     """Return the configuration of the model that --model_name_or_path names.
 
     Raises:
-        UserError: no model is named, or it cannot be found or read.
+        UserError: no model is named, it cannot be found or read, or it brings code of its own.
     """
     if arguments.model_name_or_path is None:
         raise UserError("no model is named.", "Pass --model_name_or_path, or a --task that names one.")
@@ -61,16 +61,20 @@ def load_config(arguments: ModelArguments) -> "PretrainedConfig":
         return lora.load_config(Path(folder))
     _refuse_half_a_model(name, folder)
     try:
-        return AutoConfig.from_pretrained(folder, **_hub_options(arguments))
+        config = AutoConfig.from_pretrained(folder, **_hub_options(arguments))
     except Exception as error:  # transformers raises OSError, ValueError, JSON and validation errors alike
         raise hub.model_error(name, error) from error
+    # Of a model type it knows, transformers would take its own class and leave the repository's out, unsaid.
+    if getattr(config, "auto_map", None) and not arguments.trust_remote_code:
+        raise hub.custom_code_error(name)
+    return config
 
 
 def load_tokenizer(arguments: ModelArguments) -> "PreTrainedTokenizerBase":
     """Return the tokenizer of the run, with a padding token.
 
     Raises:
-        UserError: there is none, or it has no padding token.
+        UserError: there is none, it has no padding token, or it brings code of its own.
     """
     from transformers import AutoTokenizer
 
@@ -80,10 +84,14 @@ def load_tokenizer(arguments: ModelArguments) -> "PreTrainedTokenizerBase":
             resolve(name), use_fast=arguments.use_fast_tokenizer, **_hub_options(arguments)
         )
     except Exception as error:  # as above
+        if not hub.is_local(name) or "custom code" in str(error):
+            raise hub.model_error(name, error) from error
         raise UserError(
             f"no tokenizer can be loaded from {name}: {str(error).splitlines()[0][:200]}",
             "Name one with --tokenizer_name.",
         ) from error
+    if "auto_map" in tokenizer.init_kwargs and not arguments.trust_remote_code:
+        raise hub.custom_code_error(name)
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         # transformers 5 makes up a tokenizer of the special tokens alone where a folder has none.
         raise UserError(f"{name} has no tokenizer of its own.", "Name one with --tokenizer_name.")

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertlab import hub, long_texts, modeling
+from bertlab import hub, long_texts, modeling, secret
 from bertlab.arguments import ModelArguments
 from bertlab.console import table
 from bertlab.errors import UserError, exits_with_status_2
 from bertlab.sources import clean_text
+from bertlab.spreadsheet import guarded
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +107,12 @@ def load(name: str, options: argparse.Namespace) -> Predictor:
         UserError: the model cannot be loaded, is not a classifier, or has too few positions.
     """
     hub.go_offline_if_unreachable(name)
-    arguments = ModelArguments(model_name_or_path=name, model_revision=options.revision, token=options.token)
+    arguments = ModelArguments(
+        model_name_or_path=name,
+        model_revision=options.revision,
+        token=options.token,
+        trust_remote_code=options.trust_remote_code,
+    )
     config = modeling.load_config(arguments)
     tokenizer = modeling.load_tokenizer(arguments)
     if options.max_seq_length is not None:
@@ -178,6 +184,7 @@ def _tab_pair(line: str) -> Row:
 def main(argv: Sequence[str]) -> int:
     """Predict and print; return the exit status."""
     options = _parser().parse_args(argv)
+    secret.remember(options.token)
     predictor = load(options.model, options)
     rows = read_rows(options)
     if options.rank:
@@ -225,7 +232,7 @@ def _print_tsv(predictor: Predictor, rows: Sequence[Row], chances: np.ndarray, s
             ["idx", "prediction", *([] if regression else [f"probability_{n}" for n in predictor.class_names])]
         )
     for index, (label, chance) in enumerate(zip(predictor.labels(chances), chances, strict=True), start):
-        writer.writerow([index, label, *([] if regression else [f"{p:.6f}" for p in chance])])
+        writer.writerow([index, guarded(label), *([] if regression else [f"{p:.6f}" for p in chance])])
 
 
 def _print_ranking(predictor: Predictor, rows: list[Row]) -> int:
@@ -262,6 +269,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--encoding", help="text encoding of --file")
     parser.add_argument("--revision", default="main", help="revision of a model on the Hub")
     parser.add_argument("--token", help="access token for the Hub")
+    parser.add_argument("--trust_remote_code", action="store_true", help="allow code of the model's own to run")
     return parser
 
 

@@ -20,8 +20,9 @@ from transformers import (
     enable_full_determinism,
     set_seed,
 )
+from transformers.trainer import TRAINING_ARGS_NAME
 
-from bertlab import evaluation, lora, optimization, precision, processes, streaming, summary
+from bertlab import evaluation, hub, lora, optimization, precision, processes, streaming, summary
 from bertlab.arguments import RunArguments
 from bertlab.cli import Arguments
 from bertlab.console import notice
@@ -151,19 +152,30 @@ class EncoderTrainer(Trainer):
             ) from error
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        # Of a model with an adapter Trainer saves the adapter alone, in checkpoints and at the end.
         super()._save(output_dir, state_dict)
-        if not lora.is_adapted(self.model) or not self.args.should_save:
+        if not self.args.should_save:
             return
         final = Path(str(self.args.output_dir))
         folder = final if output_dir is None else Path(output_dir)
-        if self.run.lora_merge and folder == final:
+        # Of a model with an adapter Trainer saves the adapter alone, in checkpoints and at the end.
+        if lora.is_adapted(self.model) and self.run.lora_merge and folder == final:
             lora.save_merged(self.model, folder)
-        else:
+        elif lora.is_adapted(self.model):
             lora.save_config(self.model, folder)
+        # A pickle that holds --hub_token, and that nothing of ours reads: run.json has what was set.
+        (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+        for weights in folder.glob("*.safetensors"):  # safetensors writes them for their owner alone, umask or not
+            weights.chmod((folder / "config.json").stat().st_mode)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return super()._get_train_sampler(train_dataset) if self.order is None else self.order
+
+    def init_hf_repo(self, *settings: Any, **named: Any) -> None:
+        """Make the repository of --push_to_hub, before anything is trained."""
+        try:
+            super().init_hf_repo(*settings, **named)
+        except Exception as error:  # the Hub's client raises many types
+            raise hub.upload_error(error) from error
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Leave README.md as report/card.py writes it, with intervals and baselines, when the run is pushed."""

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from bertlab import spreadsheet
 from bertlab.evaluation import SplitResult, probabilities
 from bertlab.labels import MULTI, REGRESSION, LabelSpace
 from bertlab.report.files import write_text
 from bertlab.report.predictions import label_name
 
 HEADER = ("idx", "label", "prediction", "confidence", "tokens", "truncated", "text", "text_pair")
-# A spreadsheet runs a cell that begins like this as a formula; an apostrophe in front makes it text.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # In regression the worst share of the rows counts as mistakes.
 WORST_SHARE = 0.1
 
@@ -74,6 +73,4 @@ def rank(result: SplitResult, space: LabelSpace, temperature: float) -> tuple[np
 
 def safe_cell(text: str) -> str:
     """Return text that a spreadsheet shows and does not run, on one line."""
-    flat = " ".join(str(text).split())
-    number = flat.lstrip("+-").replace(".", "", 1).isdigit()
-    return f"'{flat}" if flat.startswith(FORMULA) and not number else flat
+    return spreadsheet.guarded(" ".join(str(text).split()))

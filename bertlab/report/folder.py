@@ -14,8 +14,8 @@ import numpy as np
 from bertlab import lora
 from bertlab.errors import UserError
 from bertlab.labels import MULTI, REGRESSION
-from bertlab.report.errors import FORMULA
 from bertlab.report.predictions import LABEL_SEPARATOR
+from bertlab.spreadsheet import as_written
 
 PROBABILITY = "probability_"
 # What baselines are called in front of people; any other goes by its key.
@@ -183,7 +183,8 @@ class RunFolder:
         rows = list(_rows(path))
         try:
             chances = [[float(v) for k, v in row.items() if k.startswith(PROBABILITY)] for row in rows]
-            idx, labels, said = ([row[name] for row in rows] for name in ("idx", "label", "prediction"))
+            idx = [row["idx"] for row in rows]
+            labels, said = ([as_written(row[name]) for row in rows] for name in ("label", "prediction"))
         except (KeyError, ValueError, TypeError) as error:
             raise UserError(f"{path} cannot be read: {error}.", "The run is not whole; train it again.") from error
         width = len(chances[0]) if chances else 0
@@ -225,21 +226,16 @@ def _mistakes(path: Path, split: str) -> Iterator[Mistake]:
             yield Mistake(
                 split=split,
                 idx=row["idx"],
-                label=_as_written(row["label"]),
-                prediction=_as_written(row["prediction"]),
+                label=as_written(row["label"]),
+                prediction=as_written(row["prediction"]),
                 confidence=float(row["confidence"]),
                 tokens=int(row["tokens"]),
                 truncated=row["truncated"] == "yes",
-                text=_as_written(row["text"]),
-                text_pair=_as_written(row["text_pair"]),
+                text=as_written(row["text"]),
+                text_pair=as_written(row["text_pair"]),
             )
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path} cannot be read: {error}.", "The run is not whole; train it again.") from error
-
-
-def _as_written(cell: str) -> str:
-    """Return a cell without the apostrophe that keeps a spreadsheet from running it."""
-    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(FORMULA) else cell
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:

@@ -11,6 +11,7 @@ import numpy as np
 from bertlab.evaluation import SplitResult, probabilities
 from bertlab.labels import MULTI, NO_LABEL, REGRESSION, LabelSpace
 from bertlab.report.files import write_text
+from bertlab.spreadsheet import guarded
 
 # Several labels of one row in one cell.
 LABEL_SEPARATOR = "|"
@@ -50,4 +51,4 @@ def _rows(
     for row, index in enumerate(indices):
         truth = "" if result.labels is None else label_name(result.labels[row], space)
         said = label_name(result.predictions[row], space)
-        yield [index, truth, said, *(f"{p:.6f}" for p in chances[row])]
+        yield [index, guarded(truth), guarded(said), *(f"{p:.6f}" for p in chances[row])]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bertlab import cli, secret
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -19,7 +21,6 @@ PACKAGES = (
     "peft",  # where it is installed
 )
 FINGERPRINT_COLUMNS = ("text", "text_pair", "first_start", "first_stop", "second_start", "second_stop", "labels")
-SECRET_FLAGS = ("--token", "--hub_token", "--use_auth_token")
 
 
 def command(script: str, argv: list[str]) -> list[str]:
@@ -27,9 +28,12 @@ def command(script: str, argv: list[str]) -> list[str]:
     words, hide = [script], False
     for word in argv:
         name, equals, _ = word.replace("-", "_").partition("=")
-        secret = f"--{name.lstrip('_')}" in SECRET_FLAGS and word.startswith("--")
-        words.append("***" if hide else f"{word.split('=')[0]}=***" if secret and equals else word)
-        hide = secret and not equals
+        flag = name.lstrip("_") if word.startswith("--") else ""
+        is_secret = cli.RENAMED.get(flag, cli.ALIASES.get(flag, flag)) in secret.FLAGS
+        words.append(
+            secret.HIDDEN if hide else f"{word.split('=')[0]}={secret.HIDDEN}" if is_secret and equals else word
+        )
+        hide = is_secret and not equals
     return words
 
 

@@ -120,7 +120,9 @@ def test_a_folder_without_weights_is_refused(copy):
 
 def test_a_model_of_the_hub_that_is_not_cached_is_explained():
     said = refusal(modeling.load_config, ModelArguments(model_name_or_path="some/model"))
-    assert said.startswith("the model some/model is not in the cache and the Hub cannot be asked. Ways out:")
+    assert said.startswith(
+        "the model some/model is not in the cache and the Hub cannot be asked (HF_HUB_OFFLINE is set). Ways out:"
+    )
 
 
 def test_a_folder_without_tokenizer_is_refused(copy):

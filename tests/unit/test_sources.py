@@ -285,7 +285,7 @@ def test_the_hub_is_asked_by_name_and_its_absence_is_explained(monkeypatch):
     monkeypatch.setattr("datasets.load_dataset", fails)
     said = refusal(dataset_name="some/set")
     assert said.startswith(
-        "the data set some/set is not in the cache and the Hub cannot be asked. Ways out: --data_dir"
+        "the data set some/set is not in the cache and the Hub cannot be asked (HF_HUB_OFFLINE is set). Ways out: --data_dir"
     )
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     assert refusal(dataset_name="some/set").startswith(
