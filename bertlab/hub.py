@@ -6,7 +6,7 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bertlab.console import notice
@@ -146,13 +146,14 @@ def _failure_within(seconds: float, url: str) -> str | None:
     answer: list[str | None] = []
     thread = threading.Thread(target=lambda: answer.append(_failure(seconds, url)), daemon=True)
     thread.start()
-    thread.join(seconds + 1)
+    thread.join(1.2 * seconds)
     return answer[0] if answer else f"no answer within {seconds:g} s"
 
 
 def _failure(seconds: float, url: str) -> str | None:
     try:
-        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds).close()
+        # An opener of its own: urlopen keeps the proxies of its first call.
+        urllib.request.build_opener().open(urllib.request.Request(url, method="HEAD"), timeout=seconds).close()
     except urllib.error.HTTPError as error:
         if error.code == 407:
             return PROXY_PASSWORD
@@ -193,7 +194,9 @@ def _hub_error(what: str, name: str, error: Exception) -> UserError | None:
         )
     if "RevisionNotFoundError" in types:
         return UserError(f"the {what} {name} has no such revision.", "Check --model_revision, or leave it out.")
-    if types & {"RepositoryNotFoundError", "DatasetNotFoundError"}:
+    # To a stranger the Hub answers 401 for what is private and for what does not exist.
+    unknown = status == 401 and not any("credentials" in str(cause) for cause in _causes(error))
+    if unknown or types & {"RepositoryNotFoundError", "DatasetNotFoundError"}:
         return _unknown_name(what, name)
     if status in STATUSES:
         problem, hint = STATUSES[status]
@@ -220,18 +223,16 @@ def _hub_error(what: str, name: str, error: Exception) -> UserError | None:
 
 def _unknown_name(what: str, name: str) -> UserError:
     known = WELL_KNOWN_DATA if what == "data set" else (*WELL_KNOWN_MODELS, *_cached_models())
-    near = nearest(name, known) or _same_ending(name, known)
+    near = _moved(name, known) or nearest(name, known)
     hint = f"Did you mean {near!r}? " if near else f"Names are listed at {_endpoint()}/models. "
     return UserError(
         f"the {what} {name} is not on the Hub, or it is private.", hint + "A private one needs --token or HF_TOKEN."
     )
 
 
-def _same_ending(name: str, known: tuple[str, ...]) -> str | None:
-    """Return the known name whose part after the owner is nearest: the Hub gave old names an owner."""
-    endings = {full.rpartition("/")[2]: full for full in known}
-    near = nearest(name.rpartition("/")[2], endings)
-    return endings[near] if near else None
+def _moved(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name with the same part after the owner: names without an owner have been given one."""
+    return next((full for full in known if full.rpartition("/")[2] == name.rpartition("/")[2]), None)
 
 
 def _cached_models() -> list[str]:

@@ -284,9 +284,8 @@ def test_the_hub_is_asked_by_name_and_its_absence_is_explained(monkeypatch):
 
     monkeypatch.setattr("datasets.load_dataset", fails)
     said = refusal(dataset_name="some/set")
-    assert said.startswith(
-        "the data set some/set is not in the cache and the Hub cannot be asked (HF_HUB_OFFLINE is set). Ways out: --data_dir"
-    )
+    assert said.startswith("the data set some/set is not in the cache and the Hub cannot be asked (HF_HUB_OFFLINE is")
+    assert "Ways out: --data_dir" in said
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     assert refusal(dataset_name="some/set").startswith(
         "the data set some/set cannot be loaded from the Hub: no route."
