@@ -23,6 +23,8 @@ Value: TypeAlias = str | int | float | bool | list[Any] | None
 DELIMITED = (".csv", ".tsv", ".txt")
 JSON_LINES = (".jsonl", ".ndjson")
 SUFFIXES = (*DELIMITED, *JSON_LINES, ".json", ".parquet")
+# What other tools keep data in, and what runs when it is loaded.
+RUNS_CODE = (".py", ".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin", ".npy", ".npz", ".rds", ".rdata")
 DELIMITERS = ",;\t|"
 QUOTINGS = ("auto", "none", "standard")
 
@@ -127,6 +129,11 @@ def _suffix(path: Path) -> str:
         suffix = Path(path.stem).suffix.casefold()
         if outer == ".zip" and suffix not in SUFFIXES:
             suffix = PurePosixPath(zip_member(path)).suffix.casefold()
+    if suffix in RUNS_CODE:
+        raise UserError(
+            f"{path} is a script or a pickle; opening one can run any code, so none is opened.",
+            f"Save the rows as {', '.join(SUFFIXES)}.",
+        )
     if suffix not in SUFFIXES:
         known = f"Known are {', '.join(SUFFIXES)}, text also as {' and '.join(COMPRESSED_SUFFIXES)}."
         raise UserError(f"{path}: no reader for the suffix {suffix!r}.", known)

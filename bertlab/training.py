@@ -165,7 +165,7 @@ class EncoderTrainer(Trainer):
         # A pickle that holds --hub_token, and that nothing of ours reads: run.json has what was set.
         (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
         for weights in folder.glob("*.safetensors"):  # safetensors writes them for their owner alone, umask or not
-            weights.chmod((folder / "config.json").stat().st_mode)
+            weights.chmod((folder / "tokenizer_config.json").stat().st_mode)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return super()._get_train_sampler(train_dataset) if self.order is None else self.order

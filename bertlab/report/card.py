@@ -244,7 +244,7 @@ def environment(folder: RunFolder) -> str:
         lines.append(f"training took {seconds['training']:,.0f} s")
     if code.get("commit"):
         lines.append(f"bertlab at commit {code['commit'][:12]}{', changed since' if code.get('changed') else ''}")
-    return "\n".join(f"- {line}" for line in lines if line)
+    return "\n".join(f"- {_escape(line)}" for line in lines if line)
 
 
 def limits(folder: RunFolder) -> str:
@@ -335,9 +335,10 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _code(text: Any) -> str:
-    # A back-tick inside code needs a longer fence around it.
-    fence = "``" if "`" in str(text) else "`"
-    return f"{fence}{text}{fence}" if fence == "`" else f"{fence} {text} {fence}"
+    shown = " ".join(str(text).split())
+    # Back-ticks inside code need a longer fence around it.
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    return f"`{shown}`" if fence == "`" else f"{fence} {shown} {fence}"
 
 
 def _escape(text: str) -> str:
