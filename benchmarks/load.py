@@ -81,10 +81,13 @@ def main() -> int:
 
 
 def write_report(arguments: argparse.Namespace, measured: dict[str, Any], load: float) -> None:
-    """Write what has been measured so far, and on what."""
+    """Write what has been measured so far, and on what; with --only the other measurements in the file stay."""
+    earlier = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {}
+    kept = earlier.get("loads", {}) if arguments.only and earlier.get("scale") == arguments.scale else {}
+    loads = {**kept, **measured}
     report = {
         "scale": arguments.scale,
-        "loads": measured,
+        "loads": {item.name: loads[item.name] for item in LOADS if item.name in loads},
         "machine": {"system": platform.platform(), "cores": os.cpu_count(), "load_before": round(load, 2)},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "git_commit": git_commit(),

@@ -34,7 +34,7 @@ SAMPLE_ROWS = 2_000
 KEPT_WHOLE = 0.99
 UNKNOWN_SHOWN = 12
 # Rows held at once while texts are compared.
-READ_ROWS = 10_000
+READ_ROWS = 1_000
 NOT_A_WORD = re.compile(r"\W+")
 
 
