@@ -2,9 +2,12 @@
 
 import json
 import math
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
 from datasets.fingerprint import Hasher
 
 from bertlab import __version__, long_texts, processes
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 KEPT_COLUMNS = ("idx", "labels", "source")
 # Rows per call of the tokenizer: enough to keep every core busy, little enough to show progress.
 MAP_BATCH = 1000
+# Whole numbers as datasets itself would keep them: segments in a byte, token ids in four.
+TYPES = {"token_type_ids": np.int8}
 
 
 def check_max_length(max_length: int, tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig") -> None:
@@ -58,28 +63,30 @@ def encode(
     process of a machine fills it, the others wait and read; `started` is when the run began, and tells one that
     overwrites the cache what another of its processes has just written.
     """
-    removed = [name for name in split.column_names if name not in KEPT_COLUMNS]
+    kept = [name for name in split.column_names if name in KEPT_COLUMNS]
 
-    def tokenize(batch: dict[str, list[str]]) -> dict[str, list[Any]]:
-        return _tokenize(read(batch), tokenizer, max_length)
+    def tokenize(batch: pa.Table) -> pa.Table:
+        made = _tokenize(read(batch.drop_columns(kept).to_pydict()), tokenizer, max_length)
+        return pa.table({**{name: batch[name] for name in kept}, **made})
 
     key = Hasher.hash([split._fingerprint, tokenizer_digest(tokenizer), max_length, __version__])
     with processes.once_per_machine(split):
         written = (processes.cache_folder(split) or Path()) / f"written-{key}"
         fresh = processes.is_fresh(written, overwrite_cache, started)
-        encoded = split.map(
+        # Arrow in, Arrow out: a list of Python numbers for each row would cost as much again as the tokenizer.
+        encoded = split.with_format("arrow").map(
             tokenize,
             batched=True,
             batch_size=MAP_BATCH,
             num_proc=workers if workers and workers > 1 else None,
-            remove_columns=removed,
+            remove_columns=split.column_names,
             load_from_cache_file=fresh or not overwrite_cache,
             new_fingerprint=key,
             desc=description,
         )
         if overwrite_cache and not fresh and split.cache_files:
             written.touch()
-    return encoded
+    return encoded.with_format(None)
 
 
 def encode_all(
@@ -115,12 +122,16 @@ def tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
     return Hasher.hash([definition, tokenizer.truncation_side, tokenizer.padding_side, tokenizer.model_input_names])
 
 
-def _tokenize(texts: list[list[str]], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> dict[str, list[Any]]:
-    encoded = long_texts.tokenize(texts, tokenizer, max_length)
-    columns: dict[str, list[Any]] = {k: v for k, v in encoded.items() if k in tokenizer.model_input_names}
-    lengths = [len(ids) for ids in columns["input_ids"]]
-    columns["length"] = lengths
-    columns["full_length"] = _full_lengths(texts, lengths, tokenizer, max_length)
+def _tokenize(texts: list[list[str]], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> dict[str, pa.Array]:
+    rows = long_texts.tokenize(texts, tokenizer, max_length)
+    lengths = np.fromiter(map(len, rows["input_ids"]), dtype=np.int32, count=len(rows["input_ids"]))
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    columns = {
+        name: pa.ListArray.from_arrays(starts, np.fromiter(chain.from_iterable(ids), dtype=TYPES.get(name, np.int32)))
+        for name, ids in rows.items()
+    }
+    columns["length"] = pa.array(lengths.astype(np.int64))
+    columns["full_length"] = pa.array(_full_lengths(texts, lengths.tolist(), tokenizer, max_length))
     return columns
 
 

@@ -58,14 +58,30 @@ def _ids(
     columns: Sequence[Sequence[str]], tokenizer: "PreTrainedTokenizerBase", max_length: int
 ) -> dict[str, list[Any]]:
     """Call the tokenizer on so many rows at a time that its memory stays bounded."""
+    inputs = _fast_inputs if tokenizer.is_fast else _slow_inputs
     found: dict[str, list[Any]] = {}
     for start, stop in _calls([sum(map(len, row)) for row in zip(*columns, strict=True)]):
         part = [list(column[start:stop]) for column in columns]
-        for name, ids in tokenizer(
-            *part, truncation=True, max_length=max_length, return_attention_mask=False
-        ).items():
+        for name, ids in inputs(part, tokenizer, max_length).items():
             found.setdefault(name, []).extend(ids)
     return found
+
+
+def _fast_inputs(columns: Sequence[list[str]], tokenizer: Any, max_length: int) -> dict[str, list[list[int]]]:
+    """Return the model's inputs by name, straight from the tokenizer in Rust, without places in the text."""
+    # One call through transformers sets truncation, padding and special tokens as the tokenizer wants them.
+    tokenizer(*(["a"] for _ in columns), truncation=True, max_length=max_length)
+    rows = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+    encodings = tokenizer.backend_tokenizer.encode_batch_fast(rows)
+    found = {"input_ids": [encoding.ids for encoding in encodings]}
+    if "token_type_ids" in tokenizer.model_input_names:
+        found["token_type_ids"] = [encoding.type_ids for encoding in encodings]
+    return found
+
+
+def _slow_inputs(columns: Sequence[list[str]], tokenizer: Any, max_length: int) -> dict[str, list[list[int]]]:
+    encoded = tokenizer(*columns, truncation=True, max_length=max_length, return_attention_mask=False)
+    return {name: ids for name, ids in encoded.items() if name in tokenizer.model_input_names}
 
 
 def _calls(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:

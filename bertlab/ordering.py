@@ -45,6 +45,37 @@ class LengthGroupedOrder(Sampler[int]):
         yield from rows[full * self.global_batch :].tolist()
 
 
+class TokenBatches(Sampler[list[int]]):
+    """Consecutive rows in batches of about as many tokens, padding included, as `rows` of the longest row.
+
+    The memory of a batch is what `rows` promise, however short its rows; short ones come in larger batches. Takes
+    rows in the order of the split: sort them by length first. Depends on nothing else, so it is the same every time.
+    """
+
+    def __init__(self, lengths: np.ndarray, rows: int) -> None:
+        self.batches = list(token_batches(lengths, rows * int(np.max(lengths, initial=1))))
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+
+def token_batches(lengths: np.ndarray, budget: int) -> Iterator[list[int]]:
+    """Yield consecutive row numbers whose padded size stays within `budget` tokens; a longer row comes alone."""
+    batch: list[int] = []
+    longest = 0
+    for row, length in enumerate(np.asarray(lengths).tolist()):
+        longest = max(longest, length)
+        if batch and longest * (len(batch) + 1) > budget:
+            yield batch
+            batch, longest = [], length
+        batch.append(row)
+    if batch:
+        yield batch
+
+
 def padding_share(lengths: np.ndarray, order: np.ndarray, batch: int, pad_to: int | None = None) -> float:
     """Return the share of tokens that is padding when rows (lengths in tokens) are batched in an order."""
     cut = [lengths[order[start : start + batch]] for start in range(0, len(order), batch)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertlab import hub, long_texts, modeling, secret
+from bertlab import hub, long_texts, memory, modeling, secret
 from bertlab.arguments import ModelArguments
 from bertlab.console import table
 from bertlab.errors import UserError, exits_with_status_2
@@ -53,14 +53,18 @@ class Predictor:
         import torch
 
         from bertlab import calibration
+        from bertlab.ordering import token_batches
         from bertlab.padding import PaddingCollator
 
         encoded = self.encode(rows)
         collate = PaddingCollator(self.tokenizer)
         logits = np.zeros((len(rows), max(1, len(self.class_names))), dtype=np.float64)
         device = next(self.model.parameters()).device
+        lengths = np.array([len(row["input_ids"]) for row in encoded])
+        order = np.argsort(-lengths, kind="stable")
         with torch.inference_mode(), autocast(device, self.trained_in):
-            for batch in token_batches([len(row["input_ids"]) for row in encoded]):
+            for part in token_batches(lengths[order], TOKENS_PER_BATCH):
+                batch = order[part]
                 inputs = collate([encoded[row] for row in batch])
                 output = self.model(**{name: tensor.to(device) for name, tensor in inputs.items()})
                 logits[batch] = logits_of(output).float().cpu().numpy()
@@ -88,18 +92,6 @@ class Predictor:
         return [dict(zip(encoded.keys(), values, strict=True)) for values in zip(*encoded.values(), strict=True)]
 
 
-def token_batches(lengths: Sequence[int], budget: int = TOKENS_PER_BATCH) -> Iterator[list[int]]:
-    """Yield row numbers in batches of like length whose padded size stays within `budget` tokens."""
-    batch: list[int] = []
-    for row in np.argsort(-np.asarray(lengths), kind="stable").tolist():
-        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
-
-
 def load(name: str, options: argparse.Namespace) -> Predictor:
     """Return the predictor of a run's folder, of any model on disk, or of one on the Hub.
 
@@ -121,6 +113,8 @@ def load(name: str, options: argparse.Namespace) -> Predictor:
         encoding.check_max_length(options.max_seq_length, tokenizer, config)
     model, _ = modeling.load_weights(_auto_class(config, name), arguments, config)
     model.eval().to(_device())
+    if model.device.type == "cpu":
+        memory.keep_freed_memory()
     told = _told(Path(modeling.resolve(name)))
     names = tuple(str(label) for _, label in sorted((config.id2label or {}).items()))
     kind = getattr(config, "problem_type", None) or "single_label_classification"

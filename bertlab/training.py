@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch.nn import functional
-from torch.utils.data import IterableDataset
+from torch.utils.data import DataLoader, IterableDataset
 from transformers import (
     EarlyStoppingCallback,
     EvalPrediction,
@@ -22,13 +22,13 @@ from transformers import (
 )
 from transformers.trainer import TRAINING_ARGS_NAME
 
-from bertlab import evaluation, hub, lora, optimization, precision, processes, streaming, summary
+from bertlab import evaluation, hub, lora, memory, optimization, precision, processes, streaming, summary
 from bertlab.arguments import RunArguments
 from bertlab.cli import Arguments
 from bertlab.console import notice
 from bertlab.errors import UserError
 from bertlab.labels import MULTI, NO_LABEL, REGRESSION, LabelSpace
-from bertlab.ordering import LengthGroupedOrder
+from bertlab.ordering import LengthGroupedOrder, TokenBatches
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -225,6 +225,30 @@ class EncoderTrainer(Trainer):
         # With group_by_length the base class permutes evaluation too, and predictions come back in another order.
         return None
 
+    def _get_dataloader(self, dataset: Any, description: str, *rest: Any, **options: Any) -> DataLoader:
+        """Batch evaluation by tokens instead of rows: short rows, which fill no processor, come in large batches.
+
+        With several processes accelerate deals out batches of equal rows, and it stays at that.
+        """
+        lengths = dataset["length"] if "length" in getattr(dataset, "column_names", ()) else None
+        fixed = getattr(self.data_collator, "pad_to", None)
+        if options.get("is_training") or lengths is None or fixed or self.args.world_size > 1:
+            return super()._get_dataloader(dataset, description, *rest, **options)
+        loader = DataLoader(
+            self._remove_unused_columns(dataset, description=description),
+            batch_sampler=TokenBatches(np.asarray(lengths), self.args.eval_batch_size),
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        return self.accelerator.prepare(loader)
+
+    def evaluation_loop(self, *given: Any, **options: Any) -> Any:
+        """Evaluate as Trainer does, casting the weights to 16 bits once and not for every batch anew."""
+        # Autocast forgets its casts when the outermost context ends; accelerate opens one in each forward pass.
+        with self.accelerator.autocast():
+            return super().evaluation_loop(*given, **options)
+
 
 def logits_in_order(trainer: Trainer, split: "Dataset") -> np.ndarray:
     """Return the model's logits (rows, outputs), float32, in the order of an encoded split.
@@ -252,6 +276,8 @@ def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
     cpu = bool(values.get("use_cpu")) or processes.uses_cpu() or not precision.has_accelerator()
     values["use_cpu"] = cpu
     use_all_threads(cpu)
+    if cpu:
+        memory.keep_freed_memory()
     values.update(precision.choose(run.precision, values, cpu))
     # Every parameter of an encoder takes part in every step; to look for others costs a walk through each graph.
     values.setdefault("ddp_find_unused_parameters", False)

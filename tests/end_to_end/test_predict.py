@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from running import classify, labelled_sentences, predict, predictions, read_json, variant, write_lines
 
-from bertlab.predict import chunks, token_batches
+from bertlab.predict import chunks
 
 TEXTS = [text for text, _ in labelled_sentences(9, seed=8)]
 PAIRS = list(zip(TEXTS[:4], TEXTS[4:8], strict=True))
@@ -159,21 +159,11 @@ def test_the_table_shows_label_probability_and_text(run: Path, capsys):
 def test_batches_by_token_budget_predict_as_one_by_one_does(run: Path, monkeypatch, capsys):
     chances = []
     for budget in (1, 60, 10_000):
-        monkeypatch.setattr(
-            "bertlab.predict.token_batches", lambda lengths, size=budget: token_batches(lengths, size)
-        )
+        monkeypatch.setattr("bertlab.predict.TOKENS_PER_BATCH", budget)
         assert predict(run, "--format", "tsv", "--text", *TEXTS) == 0
         chances.append(_good(_tsv(capsys)))
     np.testing.assert_allclose(chances[1], chances[0], atol=1e-5)
     np.testing.assert_allclose(chances[2], chances[0], atol=1e-5)
-
-
-@pytest.mark.parametrize("budget", [1, 50, 64, 10_000])
-def test_a_batch_stays_within_its_budget_or_holds_one_row(budget: int):
-    lengths = np.random.default_rng(0).integers(3, 64, 200).tolist()
-    batches = list(token_batches(lengths, budget))
-    assert sorted(row for batch in batches for row in batch) == list(range(200))
-    assert all(len(batch) == 1 or max(lengths[r] for r in batch) * len(batch) <= budget for batch in batches)
 
 
 def test_long_input_is_predicted_in_pieces_in_one_order(run: Path, monkeypatch, capsys):

@@ -1,12 +1,15 @@
 """The order of training rows is a function of seed and epoch; the order of predictions is that of the input."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 from running import classify, predictions, write_lines
+from transformers import Trainer
 
-from bertlab.ordering import LengthGroupedOrder, padding_share
+from bertlab.ordering import LengthGroupedOrder, TokenBatches, padding_share, token_batches
+from bertlab.training import EncoderTrainer
 
 
 def _lengths(rows: int) -> np.ndarray:
@@ -104,3 +107,35 @@ def test_padding_to_the_maximum_changes_no_score(trained: Path, sentences, tmp_p
     settings = {"model_name_or_path": trained, "test_file": sentences["test_file"], "do_predict": True}
     assert classify(tmp_path / "run", pad_to_max_length=True, **settings) == 0
     np.testing.assert_allclose(_chances(tmp_path / "run"), _chances(trained), atol=1e-4)
+
+
+@pytest.mark.parametrize("budget", [1, 50, 64, 10_000])
+def test_a_batch_stays_within_its_budget_or_holds_one_row(budget: int):
+    lengths = _lengths(200)
+    batches = list(token_batches(lengths, budget))
+    assert [row for batch in batches for row in batch] == list(range(200))
+    assert all(len(batch) == 1 or lengths[batch].max() * len(batch) <= budget for batch in batches)
+    filled = [lengths[[*batch, after[0]]].max() * (len(batch) + 1) for batch, after in itertools.pairwise(batches)]
+    assert all(size > budget for size in filled), "no batch could have taken the next row"
+
+
+def test_evaluation_batches_hold_as_many_tokens_as_the_rows_asked_for_and_more_rows_where_these_are_short():
+    lengths = np.sort(_lengths(500))[::-1]
+    sizes = [len(batch) for batch in TokenBatches(lengths, 8)]
+    assert sizes[0] == 8
+    assert max(sizes) > 2 * sizes[0]
+    assert sum(sizes) == 500
+
+
+def test_the_casts_to_16_bits_are_made_once_for_a_whole_evaluation_and_change_nothing(
+    trained: Path, sentences, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """bf16 within autocast is the same number whether a weight is cast once or for every batch."""
+    settings = {"model_name_or_path": trained, "do_predict": True, "precision": "bf16"}
+    settings["test_file"] = sentences["test_file"]
+    assert classify(tmp_path / "once", per_device_eval_batch_size=2, **settings) == 0
+    monkeypatch.setattr(EncoderTrainer, "evaluation_loop", Trainer.evaluation_loop)
+    assert classify(tmp_path / "anew", per_device_eval_batch_size=2, **settings) == 0
+    assert _chances(tmp_path / "once") == _chances(tmp_path / "anew")
+    difference = np.abs(np.subtract(_chances(tmp_path / "once"), _chances(trained)))
+    assert 0 < difference.max() < 0.02, "16 bits, and close to 32"
