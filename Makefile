@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint tables test-browser test-onnx bench audit load clean
+.PHONY: demo test lint tables bench bench-export load test-browser test-onnx audit clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/accelerate launch run_classification.py --config configs/demo/cola.yaml --overwrite_output_dir
@@ -20,6 +20,14 @@ lint: $(VENV)/.dev
 tables: $(VENV)/.runtime
 	$(BIN)/python -m bertlab ledger tables
 
+# BERTLAB_DATA names the folder of the downloads. About 10 minutes on 2 idle cores.
+BENCHMARKS = training prediction startup tokenization growth
+bench: $(VENV)/.runtime
+	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name $(BENCH) || exit 1; done
+	$(BIN)/python benchmarks/nsp_pairs.py --text "$$BERTLAB_DATA/meditations/clean.txt" --document_unit line \
+		--gigabytes 0.1 --output benchmarks/results/nsp_pairs_small.json
+	$(BIN)/python -m bertlab ledger tables
+
 test-browser: $(VENV)/.dev
 	@command -v chromedriver >/dev/null || apt-get install -y chromium chromium-driver || \
 		(echo "install Chromium and chromedriver with your system's package manager, then call again"; exit 1)
@@ -30,7 +38,7 @@ test-onnx: $(VENV)/.dev
 	$(BIN)/python -m pip install -q -r requirements-onnx.txt
 	$(BIN)/python -m pytest tests/end_to_end/test_export.py
 
-bench: $(VENV)/.runtime
+bench-export: $(VENV)/.runtime
 	$(BIN)/python -m pip install -q -r requirements-onnx.txt
 	$(BIN)/python benchmarks/export.py --run runs/demo/cola
 

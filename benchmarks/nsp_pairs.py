@@ -10,7 +10,6 @@ process are written to the output. Tokenization is no part of it.
 import argparse
 import json
 import os
-import platform
 import resource
 import shutil
 import subprocess
@@ -24,13 +23,15 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("datasets", "numpy", "pandas", "pyarrow", "sentencex")
+PACKAGES = ("pandas", "pyarrow", "sentencex")
 POLICIES = ("all", "segments")
 BATCHES = 100
 
 
 def main() -> int:
     """Measure, print and write the report; return the exit status."""
+    from bertlab.report import provenance
+
     arguments = parse()
     if arguments.measure:
         print(json.dumps(measure(arguments)))
@@ -44,9 +45,9 @@ def main() -> int:
         "text": {"name": Path(arguments.text[0]).name, "files": copies, "bytes": size},
         "settings": {name: getattr(arguments, name) for name in SETTINGS},
         **with_rates(measured, size),
-        "machine": {**machine(), "load_before": round(load, 2)},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "git_commit": git_commit(),
+        "machine": {**provenance.machine(), "load_before": round(load, 2)},
+        "versions": {**provenance.versions(), **{name: version(name) for name in PACKAGES}},
+        "code": provenance.commit(),
     }
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -167,30 +168,12 @@ def with_rates(measured: dict[str, Any], size: int) -> dict[str, Any]:
 
 
 def add_rates(steps: Iterable[dict[str, float]], size: int) -> None:
-    """Add megabytes per second to each step, for a text of `size` bytes."""
+    """Add megabytes, and sentences or pairs, per second to each step, for a text of `size` bytes."""
     for step in steps:
         step["mb_per_second"] = round(size / 1e6 / step["seconds"], 1)
+        if "rows" in step:
+            step["rows_per_second"] = round(step["rows"] / step["seconds"])
         step["mb_per_cpu_second"] = round(size / 1e6 / step["cpu_seconds"], 1)
-
-
-def machine() -> dict[str, Any]:
-    """Return processor, cores and memory."""
-    model = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-        model = next(named, model)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"cpus": os.cpu_count(), "model": model, "memory_gb": round(memory / 1e9, 1)}
-
-
-def git_commit() -> str | None:
-    """Return the commit that is checked out, with `+` when files differ from it, or None without git."""
-    try:
-        command = ["git", "describe", "--always", "--abbrev=40", "--dirty=+"]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 if __name__ == "__main__":

@@ -119,7 +119,9 @@ def tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
         )
     definition = json.loads(tokenizer.backend_tokenizer.to_str())
     definition["truncation"] = definition["padding"] = None
-    return Hasher.hash([definition, tokenizer.truncation_side, tokenizer.padding_side, tokenizer.model_input_names])
+    return Hasher.hash(
+        [json.dumps(definition), tokenizer.truncation_side, tokenizer.padding_side, tokenizer.model_input_names]
+    )
 
 
 def _tokenize(texts: list[list[str]], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> dict[str, pa.Array]:

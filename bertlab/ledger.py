@@ -2,7 +2,8 @@
 
 A record is results/<recipe>/<model>/seed<k>.json. A table stands in a document between `<!-- ledger RECIPE -->` and
 `<!-- end -->`; `ledger tables` writes it anew from the records, so that no figure is typed by hand. Between
-`<!-- ledger all -->` and `<!-- end -->` stands one row for each recipe and model, with its leading score.
+`<!-- ledger all -->` and `<!-- end -->` stands one row for each recipe and model, with its leading score; after
+`<!-- bench NAME -->` what a benchmark wrote.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bertlab import statistics
+from bertlab import bench_tables, statistics
 from bertlab.errors import UserError, exits_with_status_2
 from bertlab.output import FINISHED
 from bertlab.planned import WHERE_AND_HOW
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
 DOCUMENTS = ("README.md", "docs/*.md")
 MARKED = re.compile(r"(<!-- ledger (?P<recipe>[\w./-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BENCHMARKED = re.compile(r"(<!-- bench (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 HEADER = ("model", "split", "metric", "mean", "sd", "min to max", "seeds", "rows", "baselines", "published")
 SUMMARY = (
     "recipe",
@@ -114,6 +116,7 @@ def with_tables(text: str) -> str:
         name = found["recipe"]
         return f"{found[1]}\n{summary() if name == ALL else table(name)}\n{found[3]}"
 
+    text = BENCHMARKED.sub(lambda found: f"{found[1]}\n{bench_tables.markdown(found['name'])}\n{found[3]}", text)
     return MARKED.sub(made, text)
 
 

@@ -1,0 +1,106 @@
+"""Trainers to compare: ours with its defaults, and the plain Trainer with the values of configs/benchmarks/*.yaml."""
+
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, disable_progress_bars
+from transformers import Trainer, TrainerCallback
+
+from benchmarks.measure import OURS, WEIGHTS
+from bertlab import cli, data, encoding, modeling, padding, training
+from bertlab.arguments import DataArguments, ModelArguments, RunArguments
+
+PRESETS = Path(__file__).resolve().parent.parent / "configs" / "benchmarks"
+# The names in tables, and the recipe of each.
+PEERS = {
+    "example scripts, defaults": PRESETS / "hf_defaults.yaml",
+    "example scripts, best flags": PRESETS / "hf_best.yaml",
+    "tutorials' loop": PRESETS / "tutorial_loop.yaml",
+}
+# Steps that are not timed: the first ones fill caches and start threads.
+WARM_UP = 2
+
+disable_progress_bars()
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@dataclass
+class Contender:
+    """Encoded splits, and a trainer on them."""
+
+    trainer: Trainer
+    train: Dataset
+    validation: Dataset
+    pad_to: int | None
+
+
+class _Clock(TrainerCallback):
+    """Notes when each step ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.ends.append(time.perf_counter())
+
+
+def contender(name: str, folder: Path, *words: str) -> Contender:
+    """Return ours, or a peer by its name in PEERS, on GLUE's CoLA in `folder`, with more flags in `words`."""
+    recipe = ["--task", "cola"] if name == OURS else ["--config", str(PEERS[name])]
+    given = [*recipe, "--data_dir", str(folder), "--model_name_or_path", WEIGHTS, *words]
+    given += ["--save_strategy", "no", "--disable_tqdm", "true", "--logging_steps", "1000000", "--report_to", "none"]
+    arguments = cli.parse(given, (DataArguments, ModelArguments, RunArguments), "")
+    arguments.training["output_dir"] = tempfile.gettempdir()
+    data_args, model_args, run_args = (arguments[group] for group in arguments.groups)
+    config, tokenizer = modeling.load_config(model_args), modeling.load_tokenizer(model_args)
+    loaded = data.load(data_args, [], training=True, cache_dir=None, token=None)
+    encoded = encoding.encode_all(loaded, tokenizer, data_args)
+    args = training.training_arguments(arguments, loaded)
+    training.set_seeds(args)
+    model = modeling.build_classifier(model_args, config, loaded.space, tokenizer)
+    pad_to = data_args.fixed_length
+    common: dict[str, Any] = {
+        "model": model,
+        "args": args,
+        "train_dataset": encoded["train"],
+        "data_collator": padding.PaddingCollator(tokenizer, pad_to),
+        "processing_class": tokenizer,
+    }
+    if name == OURS:
+        loss = training.loss_for(loaded.space, encoded["train"], "none", 0.0)
+        trainer = training.EncoderTrainer(compute_loss_func=loss, run=run_args, **common)
+    else:
+        trainer = Trainer(**common)
+    return Contender(trainer, encoded["train"], encoded["validation"], pad_to)
+
+
+def training_rate(one: Contender, steps: int) -> float:
+    """Return training examples a second over `steps` steps after WARM_UP."""
+    clock = _Clock()
+    one.trainer.add_callback(clock)
+    one.trainer.args.max_steps = WARM_UP + steps
+    one.trainer.train()
+    one.trainer.remove_callback(clock)
+    batch = one.trainer.args.train_batch_size
+    return batch * steps / (clock.ends[WARM_UP + steps - 1] - clock.ends[WARM_UP - 1])
+
+
+def evaluation_rate(one: Contender, rows: int) -> float:
+    """Return rows a second from encoded rows to logits in their order, over `rows` rows drawn at random."""
+    drawn = np.random.default_rng(0).permutation(len(one.validation))[:rows]
+    split = one.validation.select(np.sort(drawn))
+    began = time.perf_counter()
+    logits(one, split)
+    return len(split) / (time.perf_counter() - began)
+
+
+def logits(one: Contender, split: Dataset) -> np.ndarray:
+    """Return logits (rows, classes) in the order of a split, each trainer in its own way."""
+    if isinstance(one.trainer, training.EncoderTrainer):
+        return training.logits_in_order(one.trainer, split)
+    return np.asarray(one.trainer.predict(split).predictions)

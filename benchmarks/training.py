@@ -1,0 +1,121 @@
+"""Training and evaluation on CoLA: ours against the plain Trainer with others' values, memory, and the ceiling.
+
+python -m benchmarks.training --data FOLDER
+"""
+
+import json
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import measure, peers
+from bertlab import check
+from bertlab.report import provenance
+
+TRAINING_TARGETS = dict(zip(peers.PEERS, (10, 1.3, 6), strict=True))
+EVALUATION_TARGETS = dict(zip(peers.PEERS, (12, 2.5), strict=False))
+# Timed steps of a round, and rows evaluated: some ten seconds each on two cores.
+STEPS = {measure.OURS: 70, **dict(zip(peers.PEERS, (5, 50, 10), strict=True))}
+ROWS = {measure.OURS: 1043, **dict(zip(peers.PEERS, (240, 1043, 480), strict=True))}
+# (rows, inner, columns) of MiniLM's matrix products in a batch of 32 sentences of 12 tokens, and in one of 8,192 tokens.
+SHAPES = ((384, 384, 384), (384, 384, 1536), (384, 1536, 384), (8192, 384, 1536), (8192, 1536, 384))
+
+
+def main() -> int:
+    """Measure, print, write."""
+    if sys.argv[1:2] == ["--memory-of"]:
+        print(json.dumps(memory_of(sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))))
+        return 0
+    where = measure.options(__doc__ or "")
+    folder = where.data / "glue" / "CoLA"
+    names = (measure.OURS, *peers.PEERS)
+    contenders = {name: peers.contender(name, folder) for name in names}
+    evaluation = {
+        name: partial(peers.evaluation_rate, one, where.size(ROWS[name], 32)) for name, one in contenders.items()
+    }
+    training = {
+        name: partial(peers.training_rate, one, where.size(STEPS[name], 2)) for name, one in contenders.items()
+    }
+    evaluated = measure.in_turns(evaluation, where.rounds)
+    trained = measure.in_turns(training, where.rounds)
+    lengths = np.asarray(contenders[measure.OURS].train["length"])
+    peaks = matrix_products(where.size(20, 2))
+    found: dict[str, Any] = {
+        "training": measure.compared(trained, "examples/s", TRAINING_TARGETS),
+        "evaluation": measure.compared(evaluated, "rows/s", EVALUATION_TARGETS),
+        "real tokens/s in training": {n: float(np.median(v) * lengths.mean()) for n, v in trained.items()},
+        "share of tokens that is padding": check.padding_waste(lengths, 32, 128),
+        "matrix products, bf16, GFLOP/s": peaks,
+        "share of the best matrix product": ceiling(contenders[measure.OURS], trained, evaluated, lengths, peaks),
+        "agreement with fp32 at evaluation": agreement(contenders),
+        "peak memory in training, MB": {name: memory_in_own_process(name, folder, where) for name in names},
+    }
+    measure.write(where, "training", found)
+    return 0
+
+
+def agreement(contenders: dict[str, peers.Contender]) -> dict[str, float]:
+    """Return how far one model's probabilities in our default precision are from those in float32, on CoLA's dev."""
+    ours, plain = contenders[measure.OURS], contenders[next(iter(peers.PEERS))]
+    plain.trainer.model.load_state_dict(ours.trainer.model.state_dict())
+    chances = [torch.tensor(peers.logits(one, ours.validation)).float().softmax(1) for one in (ours, plain)]
+    changed = chances[0].argmax(1).ne(chances[1].argmax(1)).sum()
+    return {
+        "largest difference of a probability": float((chances[0] - chances[1]).abs().max()),
+        "rows": len(chances[0]),
+        "rows of another class": int(changed),
+    }
+
+
+def matrix_products(repeats: int) -> dict[str, float]:
+    """Return GFLOP/s of bf16 matrix products of MiniLM's shapes, the best of three runs each."""
+    rates = {}
+    for rows, inner, columns in SHAPES:
+        left, right = (torch.randn(shape).to(torch.bfloat16) for shape in ((rows, inner), (inner, columns)))
+        torch.mm(left, right)
+        seconds = []
+        for _ in range(3):
+            began = time.perf_counter()
+            for _ in range(repeats):
+                torch.mm(left, right)
+            seconds.append((time.perf_counter() - began) / repeats)
+        rates[f"{rows}×{inner}×{columns}"] = 2 * rows * inner * columns / min(seconds) / 1e9
+    return rates
+
+
+def ceiling(
+    ours: peers.Contender, trained: Any, evaluated: Any, lengths: np.ndarray, peaks: dict[str, float]
+) -> dict[str, float]:
+    """Return the share of the best matrix product that real tokens use: 2 operations a weight forward, 6 in training.
+
+    The encoder's matrices count, embeddings and attention scores do not (Kaplan et al. 2020, without attention).
+    """
+    weights = sum(p.numel() for name, p in ours.trainer.model.named_parameters() if "layer" in name and p.ndim == 2)
+    best = max(peaks.values()) * 1e9
+    dev = float(np.mean(ours.validation["length"]))
+    forward = float(np.median(evaluated[measure.OURS])) * dev * 2 * weights / best
+    training = float(np.median(trained[measure.OURS])) * float(lengths.mean()) * 6 * weights / best
+    return {"training": training, "evaluation": forward}
+
+
+def memory_in_own_process(name: str, folder: Path, where: measure.Options) -> float:
+    """Return the peak memory of a process that trains a few steps, in megabytes."""
+    command = [sys.executable, "-m", "benchmarks.training", "--memory-of", name, str(folder), str(where.size(4, 1))]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def memory_of(name: str, folder: Path, steps: int) -> float:
+    """Train and return this process's peak memory in megabytes."""
+    peers.training_rate(peers.contender(name, folder), steps)
+    return round(provenance.peak_memory_mb()["host"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""The tables of docs/numbers.md, made from what the benchmarks wrote."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
+
+
+def markdown(name: str, folder: Path = RESULTS) -> str:
+    """Return benchmarks/results/NAME.json as Markdown: a table for each comparison, the rest, and where it was made."""
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        return "Not measured yet: `make bench` writes it.\n"
+    result = json.loads(path.read_text(encoding="utf-8"))
+    about = {key: result.pop(key, {}) for key in ("machine", "versions", "code", "quick", "rounds")}
+    comparisons = {title: item for title, item in result.items() if isinstance(item, dict) and "rates" in item}
+    lines = [line for title, item in comparisons.items() for line in _comparison(title, item)]
+    for title, item in result.items():
+        if title not in comparisons:
+            lines += [f"- {title}: {_told(item)}"]
+    versions = ", ".join(
+        f"{key} {about['versions'][key]}" for key in ("torch", "transformers") if key in about["versions"]
+    )
+    machine = f"{about['machine'].get('processor')}, {about['machine'].get('cores')} cores"
+    lines += ["", f"{machine}; {versions}; commit {str(about['code'].get('commit'))[:8]}; {about['rounds']} rounds."]
+    return "\n".join(lines) + "\n"
+
+
+def _comparison(title: str, item: dict[str, Any]) -> list[str]:
+    heads = (title, item["unit"], "ours is × as fast", "to reach")
+    lines = ["| " + " | ".join(heads) + " |", "| --- | --- | --- | --- |"]
+    for name, rate in item["rates"].items():
+        ratio, target = item["ratios"].get(name), item["targets"].get(name)
+        cells = (name, _spread(rate), _spread(ratio) if ratio else "", f"{target:g}" if target else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def _spread(item: dict[str, float]) -> str:
+    return f"{_told(item['median'])} ({_told(item['min'])} to {_told(item['max'])})"
+
+
+def _told(value: Any) -> str:
+    """Return a number with three digits that mean something, or everything in a dictionary."""
+    if isinstance(value, dict):
+        if set(value) == {"median", "min", "max"}:
+            return _spread(value)
+        return "; ".join(f"{key} {_told(one)}" for key, one in value.items())
+    if isinstance(value, (int, float)):
+        return f"{value:,.0f}" if abs(value) >= 100 or isinstance(value, int) else f"{value:.3g}"
+    return str(value)
