@@ -23,7 +23,7 @@ EVALUATION_TARGETS = dict(zip(peers.PEERS, (12, 2.5), strict=False))
 # Timed steps of a round, and rows evaluated: some ten seconds each on two cores.
 STEPS = {measure.OURS: 70, **dict(zip(peers.PEERS, (5, 50, 10), strict=True))}
 ROWS = {measure.OURS: 1043, **dict(zip(peers.PEERS, (240, 1043, 480), strict=True))}
-# (rows, inner, columns) of MiniLM's matrix products in a batch of 32 sentences of 12 tokens, and in one of 8,192 tokens.
+# (rows, inner, columns) of MiniLM's matrix products, for 32 sentences of 12 tokens and for 8,192 tokens.
 SHAPES = ((384, 384, 384), (384, 384, 1536), (384, 1536, 384), (8192, 384, 1536), (8192, 1536, 384))
 
 

@@ -8,7 +8,7 @@ RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
 
 
 def markdown(name: str, folder: Path = RESULTS) -> str:
-    """Return benchmarks/results/NAME.json as Markdown: a table for each comparison, the rest, and where it was made."""
+    """Return benchmarks/results/NAME.json as Markdown: a table for each comparison, then the rest."""
     path = folder / f"{name}.json"
     if not path.is_file():
         return "Not measured yet: `make bench` writes it.\n"
