@@ -53,7 +53,7 @@ class TokenBatches(Sampler[list[int]]):
     """
 
     def __init__(self, lengths: np.ndarray, rows: int) -> None:
-        self.batches = list(token_batches(lengths, rows * int(np.max(lengths, initial=1))))
+        self.batches = list(consecutive_batches(lengths, rows * int(np.max(lengths, initial=1))))
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -62,7 +62,7 @@ class TokenBatches(Sampler[list[int]]):
         return iter(self.batches)
 
 
-def token_batches(lengths: np.ndarray, budget: int) -> Iterator[list[int]]:
+def consecutive_batches(lengths: np.ndarray, budget: int) -> Iterator[list[int]]:
     """Yield consecutive row numbers whose padded size stays within `budget` tokens; a longer row comes alone."""
     batch: list[int] = []
     longest = 0

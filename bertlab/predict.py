@@ -53,18 +53,14 @@ class Predictor:
         import torch
 
         from bertlab import calibration
-        from bertlab.ordering import token_batches
         from bertlab.padding import PaddingCollator
 
         encoded = self.encode(rows)
         collate = PaddingCollator(self.tokenizer)
         logits = np.zeros((len(rows), max(1, len(self.class_names))), dtype=np.float64)
         device = next(self.model.parameters()).device
-        lengths = np.array([len(row["input_ids"]) for row in encoded])
-        order = np.argsort(-lengths, kind="stable")
         with torch.inference_mode(), autocast(device, self.trained_in):
-            for part in token_batches(lengths[order], TOKENS_PER_BATCH):
-                batch = order[part]
+            for batch in token_batches([len(row["input_ids"]) for row in encoded]):
                 inputs = collate([encoded[row] for row in batch])
                 output = self.model(**{name: tensor.to(device) for name, tensor in inputs.items()})
                 logits[batch] = logits_of(output).float().cpu().numpy()
@@ -90,6 +86,15 @@ class Predictor:
         columns = [[clean_text(text, self.clean) or "" for text in column] for column in zip(*rows, strict=True)]
         encoded = long_texts.tokenize(columns, self.tokenizer, self.max_length)
         return [dict(zip(encoded.keys(), values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+
+
+def token_batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield row numbers in batches of like length whose padded size stays within TOKENS_PER_BATCH."""
+    from bertlab.ordering import consecutive_batches
+
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    for part in consecutive_batches(np.asarray(lengths)[order], TOKENS_PER_BATCH):
+        yield order[part].tolist()
 
 
 def load(name: str, options: argparse.Namespace) -> Predictor:

@@ -8,7 +8,7 @@ import pytest
 from running import classify, predictions, write_lines
 from transformers import Trainer
 
-from bertlab.ordering import LengthGroupedOrder, TokenBatches, padding_share, token_batches
+from bertlab.ordering import LengthGroupedOrder, TokenBatches, padding_share, consecutive_batches
 from bertlab.training import EncoderTrainer
 
 
@@ -112,7 +112,7 @@ def test_padding_to_the_maximum_changes_no_score(trained: Path, sentences, tmp_p
 @pytest.mark.parametrize("budget", [1, 50, 64, 10_000])
 def test_a_batch_stays_within_its_budget_or_holds_one_row(budget: int):
     lengths = _lengths(200)
-    batches = list(token_batches(lengths, budget))
+    batches = list(consecutive_batches(lengths, budget))
     assert [row for batch in batches for row in batch] == list(range(200))
     assert all(len(batch) == 1 or lengths[batch].max() * len(batch) <= budget for batch in batches)
     filled = [lengths[[*batch, after[0]]].max() * (len(batch) + 1) for batch, after in itertools.pairwise(batches)]
