@@ -8,7 +8,7 @@ import pytest
 from running import classify, predictions, write_lines
 from transformers import Trainer
 
-from bertlab.ordering import LengthGroupedOrder, TokenBatches, padding_share, consecutive_batches
+from bertlab.ordering import LengthGroupedOrder, TokenBatches, consecutive_batches, padding_share
 from bertlab.training import EncoderTrainer
 
 
