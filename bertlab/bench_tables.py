@@ -1,4 +1,4 @@
-"""The tables of docs/numbers.md, made from what the benchmarks wrote."""
+"""The tables of docs/numbers.md and docs/tutorials.md, made from what the benchmarks wrote."""
 
 import json
 from pathlib import Path
@@ -24,6 +24,16 @@ def markdown(name: str, folder: Path = RESULTS) -> str:
     )
     machine = f"{about['machine'].get('processor')}, {about['machine'].get('cores')} cores"
     lines += ["", f"{machine}; {versions}; commit {str(about['code'].get('commit'))[:8]}; {about['rounds']} rounds."]
+    return "\n".join(lines) + "\n"
+
+
+def facts(tutorial: str, folder: Path = RESULTS) -> str:
+    """Return what a tutorial says of its data beside what was found in it, as a Markdown table."""
+    told = json.loads((folder / "tutorials.json").read_text(encoding="utf-8"))["tutorials"][tutorial]
+    lines = ["| what | the tutorial | here |", "| --- | --- | --- |"]
+    for item in told:
+        said = "" if item["tutorial"] is None else item["tutorial"]
+        lines.append(f"| {item['what']} | {said} | {item['found']} |")
     return "\n".join(lines) + "\n"
 
 

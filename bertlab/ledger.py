@@ -3,7 +3,7 @@
 A record is results/<recipe>/<model>/seed<k>.json. A table stands in a document between `<!-- ledger RECIPE -->` and
 `<!-- end -->`; `ledger tables` writes it anew from the records, so that no figure is typed by hand. Between
 `<!-- ledger all -->` and `<!-- end -->` stands one row for each recipe and model, with its leading score; after
-`<!-- bench NAME -->` what a benchmark wrote.
+`<!-- bench NAME -->` what a benchmark wrote, after `<!-- facts NAME -->` what a tutorial says of its data.
 """
 
 import argparse
@@ -24,8 +24,8 @@ from bertlab.scores import METRICS
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
 DOCUMENTS = ("README.md", "docs/*.md")
-MARKED = re.compile(r"(<!-- ledger (?P<recipe>[\w./-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-BENCHMARKED = re.compile(r"(<!-- bench (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+# Which kind of table, and of what; all that stands before the end mark is made anew.
+MARKED = re.compile(r"(<!-- (?P<kind>ledger|bench|facts) (?P<name>[\w./-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 HEADER = ("model", "split", "metric", "mean", "sd", "min to max", "seeds", "rows", "baselines", "published")
 SUMMARY = (
     "recipe",
@@ -111,13 +111,12 @@ def runs_in(folder: Path) -> list[Path]:
 
 def with_tables(text: str) -> str:
     """Return a document with every table between its marks made anew."""
-
-    def made(found: re.Match[str]) -> str:
-        name = found["recipe"]
-        return f"{found[1]}\n{summary() if name == ALL else table(name)}\n{found[3]}"
-
-    text = BENCHMARKED.sub(lambda found: f"{found[1]}\n{bench_tables.markdown(found['name'])}\n{found[3]}", text)
-    return MARKED.sub(made, text)
+    makers = {
+        "ledger": lambda name: summary() if name == ALL else table(name),
+        "bench": bench_tables.markdown,
+        "facts": bench_tables.facts,
+    }
+    return MARKED.sub(lambda found: f"{found[1]}\n{makers[found['kind']](found['name'])}\n{found[4]}", text)
 
 
 def documents() -> list[Path]:
