@@ -81,9 +81,12 @@ def open_text(path: Path, encoding: str | None = None) -> Iterator[TextIO]:
 def open_binary(path: Path) -> IO[bytes]:
     """Open a file for reading bytes.
 
-    Raises UserError when it is missing (naming the nearest file in the folder), a folder or unreadable.
+    Raises UserError when it is missing (naming the nearest file in the folder), a folder, a pipe or unreadable.
     """
     try:
+        # A file is read more than once, and opening a pipe waits for who writes to it.
+        if path.is_fifo():
+            raise UserError(f"{path} is a pipe, not a plain file.", "Write the rows to a file and name that.")
         return path.open("rb")
     except FileNotFoundError:
         raise _missing(path) from None

@@ -1,0 +1,236 @@
+"""One case of bad input, the small world it happens in, and how it is run through the real `main`.
+
+A case is a command line typed in a folder of its own. The folder holds GOOD_FILES and whatever the case puts there
+or over them. `{model}` and the other names of `Models` stand for folders of models; `{here}` for the case's own folder.
+"""
+
+import contextlib
+import hashlib
+import importlib
+import io
+import json
+import logging
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Content = str | bytes | Callable[[Path], None]
+
+ROWS = "".join(f"{text},{label}\n" for text, label in [("a good film", "good"), ("a bad film", "bad")] * 4)
+GOOD_FILES: dict[str, Content] = {
+    "train.csv": f"text,label\n{ROWS}",
+    "dev.csv": "text,label\na good book,good\na bad book,bad\n",
+    "story.txt": "The dog ran. The cat sleeps. It was cold.\nThe sun is warm. We read a book. It was long.\n",
+    "notes.md": "nobody may touch this\n",
+}
+# What every command line begins with, unless the case says the same flag itself.
+USUAL: dict[str, dict[str, str]] = {
+    "classify": {"train_file": "train.csv"},
+    "check": {"train_file": "train.csv"},
+    "nsp": {"text": "story.txt"},
+}
+COMMON = {"model_name_or_path": "{model}", "output_dir": "out", "precision": "fp32", "use_cpu": "true"}
+COMMON |= {"max_seq_length": "32", "disable_tqdm": "true"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command line, the words its one error line must hold, and the files it meets.
+
+    `notes` are the beginnings of the remarks that may stand before the error. `rows` are given for input that is
+    odd and right to accept: the texts and labels read from `train.csv` or the file that `--train_file` names.
+    """
+
+    name: str
+    typed: str
+    says: tuple[str, ...]
+    command: str = "classify"
+    files: Mapping[str, Content] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    bare: bool = False
+    stdin: str = ""
+    rows: tuple[tuple[str, Any], ...] | None = None
+
+
+def refused(name: str, typed: str, *says: str, **more: Any) -> Case:
+    """Return a case that must end with status 2 and one line that holds every one of `says`."""
+    return Case(name, typed, says, **more)
+
+
+def accepted(name: str, typed: str, rows: tuple[tuple[str, Any], ...], *says: str, **more: Any) -> Case:
+    """Return a case that must be read, row for row; `says` stand in what `check` prints."""
+    return Case(name, typed, says, command="check", rows=rows, **more)
+
+
+def write_files(folder: Path, files: Mapping[str, Content]) -> None:
+    """Put files into a folder: text, bytes, or a function that makes what stands at the path."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if callable(content):
+            content(path)
+        else:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def words(case: Case, places: Mapping[str, str]) -> list[str]:
+    """Return the words of a case's command line: the usual flags, then its own."""
+    typed = shlex.split(case.typed)
+    said = {word[2:].split("=")[0].replace("-", "_") for word in typed if word.startswith("--")}
+    usual = {} if case.bare or case.command not in USUAL else {**USUAL[case.command], **COMMON}
+    before = [word for name, value in usual.items() if name not in said for word in (f"--{name}", value)]
+    return [_filled(word, places) for word in [*before, *typed]]
+
+
+def _filled(word: str, places: Mapping[str, str]) -> str:
+    for name, place in places.items():
+        word = word.replace(f"{{{name}}}", place)
+    return word
+
+
+def run(case: Case, argv: list[str]) -> int:
+    """Call the `main` of the script or subcommand in this process and return the exit status."""
+    if case.command in ("classify", "nsp"):
+        script = importlib.import_module({"classify": "run_classification", "nsp": "run_nsp"}[case.command])
+        return script.main(argv)
+    from bertlab.__main__ import main
+
+    return main(argv if case.command == "bertlab" else [case.command, *argv])
+
+
+def contents(*folders: Path) -> dict[str, str]:
+    """Return a digest of everything under the folders by path: bytes of files, targets of links, names of folders."""
+    found = {}
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            link = path.is_symlink()
+            data = str(path.readlink()).encode() if link else path.read_bytes() if path.is_file() else b"folder"
+            found[str(path)] = hashlib.sha256(data).hexdigest()
+    return found
+
+
+@contextlib.contextmanager
+def library_messages_on_stderr() -> Iterator[None]:
+    """Let what transformers and datasets log reach today's sys.stderr, as it does in a process of its own."""
+    import datasets.utils.logging  # noqa: F401  (sets up the handlers)
+    import transformers.utils.logging  # noqa: F401
+
+    handlers = [
+        handler
+        for name in ("transformers", "datasets")
+        for handler in logging.getLogger(name).handlers
+        if isinstance(handler, logging.StreamHandler)
+    ]
+    before = [handler.setStream(sys.stderr) for handler in handlers]
+    try:
+        yield
+    finally:
+        for handler, stream in zip(handlers, before, strict=True):
+            handler.setStream(stream or sys.__stderr__ or io.StringIO())
+
+
+class Models:
+    """Folders of models, each broken in one way, made when first asked for."""
+
+    def __init__(self, sound: Path, folder: Path) -> None:
+        self.sound, self.folder = sound, folder
+
+    def __getitem__(self, name: str) -> Path:
+        if name == "model":
+            return self.sound
+        path = self.folder / name
+        if not path.exists():
+            getattr(self, f"_{name}")(path)
+        return path
+
+    def _copy(self, path: Path, *left_out: str) -> Path:
+        shutil.copytree(self.sound, path, ignore=shutil.ignore_patterns(*left_out))
+        return path
+
+    def _change(self, path: Path, file: str, **values: Any) -> None:
+        changed = {**json.loads((path / file).read_text(encoding="utf-8")), **values}
+        (path / file).write_text(json.dumps(changed), encoding="utf-8")
+
+    def _classifier(self, path: Path, names: tuple[str, ...] = ("bad", "good")) -> None:
+        import torch
+        from transformers import AutoConfig, AutoModelForSequenceClassification
+
+        self._copy(path, "model.safetensors")
+        config = AutoConfig.from_pretrained(self.sound, id2label=dict(enumerate(names)))
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            AutoModelForSequenceClassification.from_config(config).save_pretrained(path)
+
+    def _three_classes(self, path: Path) -> None:
+        self._classifier(path, ("bad", "fair", "good"))
+
+    def _no_config(self, path: Path) -> None:
+        self._copy(path, "config.json")
+
+    def _broken_config(self, path: Path) -> None:
+        self._copy(path)
+        (path / "config.json").write_text('{"model_type": "bert",', encoding="utf-8")
+
+    def _unknown_type(self, path: Path) -> None:
+        self._change(self._copy(path), "config.json", model_type="bret")
+
+    def _impossible_config(self, path: Path) -> None:
+        self._change(self._copy(path), "config.json", num_attention_heads=5)
+
+    def _other_size(self, path: Path) -> None:
+        self._change(self._copy(path), "config.json", hidden_size=64, intermediate_size=128)
+
+    def _no_tokenizer(self, path: Path) -> None:
+        self._copy(path, "tokenizer*", "vocab.txt", "special_tokens_map.json")
+
+    def _broken_tokenizer(self, path: Path) -> None:
+        self._copy(path)
+        (path / "tokenizer.json").write_text("{}", encoding="utf-8")
+
+    def _large_vocabulary(self, path: Path) -> None:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(self.sound)
+        tokenizer.add_tokens(["besteak", "bebergine"])
+        tokenizer.save_pretrained(self._copy(path))
+
+    def _decoder(self, path: Path) -> None:
+        from tokenizers import Tokenizer, models, pre_tokenizers
+        from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+        known = {"<|endoftext|>": 0, "a": 1, "good": 2, "bad": 3, "film": 4}
+        tokenizer = Tokenizer(models.WordLevel(known, unk_token="<|endoftext|>"))
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        end = "<|endoftext|>"
+        PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=end, unk_token=end).save_pretrained(path)
+        GPT2LMHeadModel(GPT2Config(5, 64, 8, 1, 1)).save_pretrained(path)
+
+    def _pickled(self, path: Path) -> None:
+        self._copy(path, "model.safetensors")
+        (path / "pytorch_model.bin").write_bytes(b"cposix\nsystem\n(S'touch owned'\ntR.")
+
+    def _no_weights(self, path: Path) -> None:
+        self._copy(path, "model.safetensors")
+
+    def _cut_weights(self, path: Path) -> None:
+        self._copy(path)
+        whole = (path / "model.safetensors").read_bytes()
+        (path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+
+    def _pointer(self, path: Path) -> None:
+        self._copy(path)
+        pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 90868376\n"
+        (path / "model.safetensors").write_text(pointer, encoding="utf-8")
+
+    def _nan(self, path: Path) -> None:
+        import torch
+        from safetensors.torch import load_file, save_file
+
+        self._copy(path)
+        weights = load_file(path / "model.safetensors")
+        weights["encoder.layer.1.output.dense.weight"][3, 5] = torch.nan
+        save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
