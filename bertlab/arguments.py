@@ -31,6 +31,9 @@ class Flag:
     minimum: float | None = None
     maximum: float | None = None
     group: str = ""
+    above: float | None = None  # like minimum, itself excluded
+    unset: float | None = None  # stands for "not set", whatever the range
+    is_json: bool = False  # a JSON object, or a file that holds one
 
 
 def setting(
@@ -307,28 +310,40 @@ class SweepArguments(ManyRunsArguments):
     search_seed: int = setting(0, "seed of --search random and tpe", minimum=0, maximum=2**31 - 1)
 
 
-# The ranges TrainingArguments itself does not check, or checks only once training has begun.
+# The ranges TrainingArguments itself does not check, or checks only once training has begun: from and to, included.
 TRAINING_LIMITS: dict[str, tuple[float | None, float | None]] = {
     "per_device_train_batch_size": (1, None),
     "per_device_eval_batch_size": (1, None),
     "gradient_accumulation_steps": (1, None),
-    "num_train_epochs": (0, None),
-    "max_steps": (-1, None),
+    "max_steps": (1, None),
     "learning_rate": (0, None),
     "weight_decay": (0, None),
     "warmup_steps": (0, None),
-    "adam_beta1": (0, 1),
-    "adam_beta2": (0, 1),
+    "adam_beta1": (0, 0.999999),
+    "adam_beta2": (0, 0.999999),
     "adam_epsilon": (0, None),
     "max_grad_norm": (0, None),
     "label_smoothing_factor": (0, 1),
-    "logging_steps": (0, None),
-    "eval_steps": (0, None),
-    "save_steps": (0, None),
     "save_total_limit": (1, None),
+    "eval_accumulation_steps": (1, None),
+    "eval_delay": (0, None),
+    "torch_empty_cache_steps": (1, None),
+    "neftune_noise_alpha": (0, None),
     "dataloader_num_workers": (0, None),
+    "dataloader_prefetch_factor": (1, None),
+    "ddp_timeout": (1, None),
     "seed": (0, 2**32 - 1),
     "data_seed": (0, 2**32 - 1),
+}
+# Of nothing there can be none: a step below 1 is a share of all steps.
+TRAINING_ABOVE_ZERO = ("num_train_epochs", "logging_steps", "eval_steps", "save_steps")
+TRAINING_UNSET: dict[str, float] = {"max_steps": -1}
+# Choices that TrainingArguments keeps out of its enums; another word passes there and does something else.
+_LOG_LEVELS = ("passive", "debug", "info", "warning", "error", "critical", "detail")
+TRAINING_CHOICES = {
+    "log_level": _LOG_LEVELS,
+    "log_level_replica": _LOG_LEVELS,
+    "train_sampling_strategy": ("group_by_length", "random", "sequential", "batch_rebalance"),
 }
 
 
@@ -399,6 +414,7 @@ def _kind_of_type(hint: Any) -> tuple[Kind, bool]:
 def _training_flag(name: str, node: ast.AnnAssign, enums: dict[str, tuple[str, ...]]) -> Flag:
     parts = {part.strip() for part in ast.unparse(node.annotation).split("|")}
     choices: tuple[str, ...] = next((enums[part] for part in sorted(parts) if part in enums), ())
+    choices = TRAINING_CHOICES.get(name, choices)
     keywords = {k.arg: k.value for k in node.value.keywords} if isinstance(node.value, ast.Call) else {}
     minimum, maximum = TRAINING_LIMITS.get(name, (None, None))
     return Flag(
@@ -411,6 +427,9 @@ def _training_flag(name: str, node: ast.AnnAssign, enums: dict[str, tuple[str, .
         minimum=minimum,
         maximum=maximum,
         group="training",
+        above=0 if name in TRAINING_ABOVE_ZERO else None,
+        unset=TRAINING_UNSET.get(name),
+        is_json=any(part.startswith("dict") for part in parts),
     )
 
 

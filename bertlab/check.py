@@ -125,7 +125,7 @@ def main(argv: Sequence[str]) -> int:
     if data_args.on_missing == "error" and "on_missing" not in arguments.given:
         data_args.on_missing = "drop"
     hub.go_offline_if_unreachable(*model_args.names, dataset=sources.hub_name(data_args))
-    from bertlab import data, modeling
+    from bertlab import data, encoding, modeling
 
     config = modeling.load_config(model_args) if model_args.model_name_or_path else None
     names = modeling.class_names(config) if config else []
@@ -134,8 +134,10 @@ def main(argv: Sequence[str]) -> int:
     if config is None:
         raise UserError("no tokenizer is named.", "Pass --model_name_or_path (or --tokenizer_name).")
     tokenizer = modeling.load_tokenizer(model_args)
+    encoding.check_max_length(data_args.max_seq_length, tokenizer, config)
     batch = arguments.training["per_device_train_batch_size"]
-    _print_report(loaded, tokenizer, data_args.max_seq_length, batch)
+    longest = encoding.longest_input(tokenizer, config)
+    _print_report(loaded, tokenizer, data_args.max_seq_length, batch, longest)
     say()
     for finding in findings:
         say(f"{'WRONG' if finding.wrong else 'note '}  {finding.text}")
@@ -144,7 +146,9 @@ def main(argv: Sequence[str]) -> int:
     return 1 if strict and any(finding.wrong for finding in findings) else 0
 
 
-def _print_report(data: "Data", tokenizer: "PreTrainedTokenizerBase", max_length: int, batch: int) -> None:
+def _print_report(
+    data: "Data", tokenizer: "PreTrainedTokenizerBase", max_length: int, batch: int, longest: int
+) -> None:
     rows: list[tuple[Any, ...]] = []
     counted = {name: count_tokens(split, tokenizer) for name, split in data.splits.items()}
     for name, tokens in counted.items():
@@ -159,7 +163,6 @@ def _print_report(data: "Data", tokenizer: "PreTrainedTokenizerBase", max_length
             shown = " ".join(f"{char} ({count})" for char, count in tokens.unknown_characters)
             say(f"{name}: {tokens.unknown_rows} rows have characters the tokenizer cannot express: {shown or '?'}")
     first = counted[data.train or next(iter(counted))]
-    longest = min(tokenizer.model_max_length, 512)
     say(f"\nsuggested: --max_seq_length {suggested_length(first.lengths, longest)}")
     say(f"padding in batches of {batch}, as a share of all tokens:")
     for strategy, waste in padding_waste(first.lengths, batch, max_length).items():

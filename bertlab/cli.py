@@ -1,6 +1,7 @@
 """From argv to checked arguments: recipe first, flags win, nothing ignored."""
 
 import dataclasses
+import json
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -67,15 +68,22 @@ RETIRED = {
     "mp_parameters": "SageMaker model parallelism left transformers",
     "ray_scope": "see python -m bertlab suite for searches",
 }
+# Values of TrainingArguments that the reports cannot do with: every row's prediction is written and scored.
+UNSUPPORTED: tuple[tuple[str, bool, str], ...] = (
+    ("prediction_loss_only", True, "scores need the predictions"),
+    ("batch_eval_metrics", True, "scores are of whole splits, not of batches"),
+    ("eval_do_concat_batches", False, "scores are of whole splits, not of batches"),
+)
 
 
 @dataclass(frozen=True)
 class Occurrence:
-    """A flag or recipe key with its raw values and the words that say where it stands."""
+    """A flag or recipe key with its raw values, the words that say where it stands, and its recipe, if any."""
 
     name: str
     values: list[str]
     where: str
+    recipe: str = ""
 
 
 @dataclass
@@ -117,16 +125,18 @@ def parse(
     typed = [part for part in _split(argv) if part.name not in ("task", "config")]
     files = recipe_files(argv, default_recipe)
     from_recipes = [
-        Occurrence(key, values, f"{path}, key {key!r}") for path in files for key, values in recipes.read_recipe(path)
+        Occurrence(entry.key, entry.values, entry.where, str(path))
+        for path in files
+        for entry in recipes.read_recipe(path)
     ]
     _remember_secrets([*from_recipes, *typed])
     values: dict[str, Any] = {}
-    seen: dict[str, Occurrence] = {}
+    seen: dict[tuple[str, str], Occurrence] = {}
     for occurrence in [*from_recipes, *typed]:
         for current in _modernise(occurrence):
             flag, current = lookup(current, flags, also_known)
-            if occurrence.where.startswith("--"):
-                _refuse_repeated(seen, flag.name, occurrence)
+            _refuse_repeated(seen, flag.name, occurrence)
+            _refuse_single_dash(occurrence, flags)
             values[flag.name] = convert(flag, current)
     return _arguments(groups, values, files, argv)
 
@@ -149,7 +159,7 @@ def parse_part(argv: Sequence[str], group: type[T], usage: str) -> tuple[T, list
         print("\n".join([usage.strip(), "", *map(_flag_help, flags.values())]))
         raise SystemExit(0)
     values: dict[str, Any] = {}
-    seen: dict[str, Occurrence] = {}
+    seen: dict[tuple[str, str], Occurrence] = {}
     rest: list[str] = []
     for part in _split(argv):
         if part.name in flags:
@@ -176,12 +186,18 @@ def convert(flag: Flag, occurrence: Occurrence) -> Any:
     if len(values) > 1 and not flag.many:
         raise UserError(
             f"{where} takes one value, not {len(values)}: {' '.join(values)}.",
-            "Quote a text with spaces." if flag.kind == "str" else _sentence(flag.help),
+            _hint_for_several(flag, values),
         )
     if flag.kind == "dict":
         return _mapping(values, where)
     converted = [_convert_one(flag, value, where) for value in values]
     return converted if flag.many else converted[0]
+
+
+def _hint_for_several(flag: Flag, values: Sequence[str]) -> str:
+    if values[1].startswith("-"):
+        return "A flag begins with two dashes."
+    return "Quote a text with spaces." if flag.kind == "str" else _sentence(flag.help)
 
 
 def print_config(arguments: Arguments) -> str:
@@ -276,12 +292,20 @@ def _remember_secrets(occurrences: Iterable[Occurrence]) -> None:
                 secret.remember(value)
 
 
-def _refuse_repeated(seen: dict[str, Occurrence], flag: str, occurrence: Occurrence) -> None:
-    """Refuse a flag that was typed before, under its own name, its negation or the name it had once."""
-    before = seen.setdefault(flag, occurrence)
+def _refuse_single_dash(occurrence: Occurrence, flags: dict[str, Flag]) -> None:
+    """Refuse `-seed 1`: it would be two more values of the flag before it."""
+    for word in occurrence.values:
+        name = word[1:].partition("=")[0].replace("-", "_")
+        if word.startswith("-") and name in flags:
+            raise UserError(f"-{name}: a flag begins with two dashes.", f"Write --{name}.")
+
+
+def _refuse_repeated(seen: dict[tuple[str, str], Occurrence], flag: str, occurrence: Occurrence) -> None:
+    """Refuse a flag given before in one place, under its own name, its negation or the name it had once."""
+    before = seen.setdefault((occurrence.recipe, flag), occurrence)
     if before is not occurrence:
-        first, second = (" ".join([part.where, *part.values]) for part in (before, occurrence))
-        raise UserError(f"--{flag} is given twice: {first!r} and {second!r}.", "Keep one of them.")
+        first, second = (f"'{' '.join([part.where, *part.values])}'" for part in (before, occurrence))
+        raise UserError(f"--{flag} is given twice: {first} and {second}.", "Keep one of them.")
 
 
 def recipe_files(argv: Sequence[str], default: str | None = None) -> list[Path]:
@@ -358,7 +382,25 @@ def _convert_one(flag: Flag, text: str, where: str) -> Any:
         return _number(flag, text, where)
     if flag.choices and text not in flag.choices:
         raise UserError(f"{where}: {text!r} is not one of its values.", did_you_mean(text, flag.choices))
+    if flag.is_json:
+        _refuse_broken_json(text, where)
     return text
+
+
+def _refuse_broken_json(text: str, where: str) -> None:
+    """Refuse what is neither a JSON object nor a file; TrainingArguments reads both."""
+    if not text.lstrip().startswith("{"):
+        if Path(text).is_file():
+            return
+        raise UserError(
+            f"{where}: {text!r} is neither a JSON object nor a file.", """For example '{"num_cycles": 2}'."""
+        )
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{where}: not JSON: {error}.", "A shell takes quotes away: write '{\"key\": value}' in single quotes."
+        ) from None
 
 
 def _boolean(text: str, where: str) -> bool:
@@ -374,14 +416,34 @@ def _number(flag: Flag, text: str, where: str) -> int | float:
     try:
         value = int(text) if flag.kind == "int" else float(text)
     except ValueError:
-        raise UserError(f"{where}: {text!r} is not {wanted}.", _sentence(flag.help)) from None
-    low, high = flag.minimum, flag.maximum
+        hint = f"Write {text.replace(',', '.')}." if _is_number(text.replace(",", ".")) else _sentence(flag.help)
+        raise UserError(f"{where}: {text!r} is not {wanted}.", hint) from None
     if not (value == value and abs(value) != float("inf")):
         raise UserError(f"{where}: {text!r} is not a finite number.", _sentence(flag.help))
-    if (low is not None and value < low) or (high is not None and value > high):
-        bounds = f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
-        raise UserError(f"{where}: {text} is out of range.", f"It must be {bounds}.")
+    if value != flag.unset and not _in_range(flag, value):
+        raise UserError(f"{where}: {text} is out of range.", f"It must be {_bounds(flag)}.")
     return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _in_range(flag: Flag, value: float) -> bool:
+    low, high, above = flag.minimum, flag.maximum, flag.above
+    return (low is None or value >= low) and (high is None or value <= high) and (above is None or value > above)
+
+
+def _bounds(flag: Flag) -> str:
+    if flag.above is not None:
+        return f"above {flag.above:g}"
+    if flag.maximum is not None:
+        return f"from {flag.minimum:.10g} to {flag.maximum:.10g}"
+    return f"at least {flag.minimum:g}" + (f", or {flag.unset:g} for none" if flag.unset is not None else "")
 
 
 def _mapping(values: Iterable[str], where: str) -> dict[str, str]:
@@ -410,6 +472,19 @@ def _with_resume(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "resume": "must" if named.lower() in ("true", "yes", "1") else named}
 
 
+def _refuse_contradictions(training: dict[str, Any]) -> None:
+    """Refuse what the training flags say against one another or against what every run here does."""
+    if not any(training[stage] for stage in STAGES):
+        flags = ", ".join(f"--{stage}" for stage in STAGES)
+        raise UserError(f"{flags} are all off: there is nothing to do.", "Leave one of them out.")
+    for flag, refused, why in UNSUPPORTED:
+        if training.get(flag) is refused:
+            raise UserError(f"--{flag} {str(refused).lower()}: {why}.", "Leave the flag out.")
+    for flag in ("dataloader_prefetch_factor", "dataloader_persistent_workers"):
+        if training.get(flag) and not training.get("dataloader_num_workers"):
+            raise UserError(f"--{flag}: there are no workers.", "Add --dataloader_num_workers 2, or leave it out.")
+
+
 def _arguments(groups: Sequence[type], values: dict[str, Any], files: list[Path], argv: Sequence[str]) -> Arguments:
     values = _with_resume(values)
     built = {}
@@ -422,6 +497,7 @@ def _arguments(groups: Sequence[type], values: dict[str, Any], files: list[Path]
     if not any(training.get(stage) for stage in STAGES):
         training.update({stage: True for stage in STAGES if stage not in values})
     training = {**dict.fromkeys(STAGES, False), **training}
+    _refuse_contradictions(training)
     arguments = Arguments(built, training, frozenset(values), *recipes.run_name(files), list(argv))
     training["output_dir"] = str(output_dir(arguments))
     return arguments

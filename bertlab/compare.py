@@ -1,6 +1,5 @@
 """`python -m bertlab compare RUN_A RUN_B`: is one run better than the other, or is it noise?"""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from bertlab.console import say, table
 from bertlab.errors import UserError, did_you_mean, exits_with_status_2
 from bertlab.report.folder import Predictions, RunFolder, split_labels
 from bertlab.scores import METRICS
+from bertlab.subcommands import Parser
 
 
 class Paired(NamedTuple):
@@ -183,8 +183,8 @@ def _values(run: RunFolder, column: Sequence[str], ids: dict[str, int]) -> np.nd
         ) from error
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m bertlab compare", description=__doc__, allow_abbrev=False)
+def _parser() -> Parser:
+    parser = Parser("python -m bertlab compare", description=__doc__)
     parser.add_argument("run_a", type=Path, metavar="RUN_A", help="the --output_dir of a finished run")
     parser.add_argument("run_b", type=Path, metavar="RUN_B", help="another one, scored on the same rows")
     parser.add_argument("--split", metavar="NAME", help="compare on this split alone (default: all that both scored)")

@@ -111,7 +111,10 @@ def arrange(raw: sources.RawData, arguments: DataArguments, model_names: Sequenc
     for name in needed:
         found[name] = labels.assign(found[name], space, origin[name], labels_required=name not in unlabelled)
     metrics = tuple(arguments.metric_name) or space.default_metrics()
-    scores.check_metrics(metrics, space.kind, space.size)
+    try:
+        scores.check_metrics(metrics, space.kind, space.size)
+    except UserError as error:
+        raise UserError(f"--metric_name: {error.problem}", error.hint) from error
     data = Data(
         splits=found,
         train=train,
@@ -180,9 +183,9 @@ def _complete(split: "Dataset", origin: str, labelled: bool, on_missing: str) ->
         if not present.all() and on_missing == "error":
             first = split[int(np.flatnonzero(~present)[0])]
             place = labels.where(origin, first["line"]) if first["line"] else f"{origin}, row {first['idx']}"
-            what = "label" if name == "label" else "text"
+            what, count = "label" if name == "label" else "text", int((~present).sum())
             raise UserError(
-                f"{place}: the {what} is missing ({int((~present).sum())} such rows).",
+                f"{place}: the {what} is missing ({count} such row{'s' * (count != 1)}).",
                 "Pass --on_missing drop to leave such rows out.",
             )
         kept &= present

@@ -33,8 +33,7 @@ def check_max_length(max_length: int, tokenizer: "PreTrainedTokenizerBase", conf
     Raises:
         UserError: --max_seq_length is out of range.
     """
-    positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
-    longest = min(positions, tokenizer.model_max_length)
+    longest = longest_input(tokenizer, config)
     shortest = tokenizer.num_special_tokens_to_add(pair=True) + 2
     if max_length > longest:
         raise UserError(
@@ -42,6 +41,12 @@ def check_max_length(max_length: int, tokenizer: "PreTrainedTokenizerBase", conf
         )
     if max_length < shortest:
         raise UserError(f"--max_seq_length {max_length} leaves no room for text.", f"Use at least {shortest}.")
+
+
+def longest_input(tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig") -> int:
+    """Return the number of tokens that both tokenizer and model can take."""
+    positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
+    return min(positions, tokenizer.model_max_length)
 
 
 def encode(
@@ -92,8 +97,12 @@ def encode(
 def encode_all(
     data: Data, tokenizer: "PreTrainedTokenizerBase", arguments: EncodingArguments, started: float = math.inf
 ) -> dict[str, "Dataset"]:
-    """Return every split of a run, begun at `started`, encoded as the arguments say."""
-    return {
+    """Return every split of a run, begun at `started`, encoded as the arguments say.
+
+    Raises:
+        UserError: the tokenizer makes nothing of a whole split.
+    """
+    encoded = {
         name: encode(
             split,
             tokenizer,
@@ -106,6 +115,14 @@ def encode_all(
         )
         for name, split in data.splits.items()
     }
+    empty = tokenizer.num_special_tokens_to_add(pair=False)
+    for name, split in encoded.items():
+        if len(split) and max(split["length"][:]) <= empty:
+            raise UserError(
+                f"{data.origin[name]}: the tokenizer makes no tokens of any text.",
+                "Check --text_column_names and --tokenizer_name.",
+            )
+    return encoded
 
 
 def tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:

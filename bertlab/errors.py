@@ -57,4 +57,5 @@ def exits_with_status_2(main: Callable[P, int]) -> Callable[P, int]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    # Spaces stay as they are: a label may differ from another by one of them.
+    return " ".join(line.strip() for line in text.splitlines()).replace("\t", " ")

@@ -35,11 +35,15 @@ DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """What a label can be: its kind, the class names in the order of their ids, and what merges into what."""
+    """What a label can be: its kind, the class names in the order of their ids, and what merges into what.
+
+    `ids_are_known` says that somebody declared the order of the names: only then is the label 1 the second of them.
+    """
 
     kind: str
     class_names: tuple[str, ...]
     label_map: dict[str, str]
+    ids_are_known: bool = True
 
     @property
     def size(self) -> int:
@@ -71,12 +75,13 @@ def decide(
     written = [] if train is None or "label" not in train.column_names else train["label"][:]
     if train is not None and not any(label is not None for label in written):
         raise UserError(f"{origin} has no labels to train on.", "Name the column with --label_column_name.")
-    kind = _kind(written, arguments, model_names)
+    kind = _kind(written, arguments, origin)
     if kind == REGRESSION:
         if arguments.label_map or arguments.class_names:
             raise UserError("regression takes numbers as they are.", "Leave out --label_map and --class_names.")
         return LabelSpace(kind, (), {})
     label_map = dict(arguments.label_map)
+    _refuse_twice(arguments.class_names)
     wanted = tuple(arguments.class_names) or tuple(declared)
     labels = _distinct(written)
     found = _names_found(labels, label_map, wanted)
@@ -89,8 +94,9 @@ def decide(
     if train is None:
         _refuse_unknown(names, kind, origin)
     elif kind == SINGLE:
+        _refuse_not_a_number(written, train, origin)
         _refuse_unlikely(found, names, len(written), origin)
-    return LabelSpace(kind, names, label_map)
+    return LabelSpace(kind, names, label_map, bool(wanted) or set(names) == set(model_names))
 
 
 def assign(split: "Dataset", space: LabelSpace, origin: str, labels_required: bool) -> "Dataset":
@@ -138,12 +144,12 @@ def resolve(label: str, space: LabelSpace) -> str:
 
     `1.0` stands for 1 where 1 is known, and the other way round. Numbers are ids only among names that are words.
     """
-    return _resolve(label, space.label_map, space.class_names)
+    return _resolve(label, space.label_map, space.class_names, space.ids_are_known)
 
 
 def where(origin: str, line: int) -> str:
-    """Return the place of a row for messages; data sets of the Hub have no lines."""
-    return f"{origin}, line {line}" if line else origin
+    """Return the place of a row for messages: line 7, row 7 where `line` is -7; data sets of the Hub have neither."""
+    return f"{origin}, {'line' if line > 0 else 'row'} {abs(line)}" if line else origin
 
 
 def balance(labels: Iterable[int], class_names: Sequence[str]) -> dict[str, int]:
@@ -152,7 +158,7 @@ def balance(labels: Iterable[int], class_names: Sequence[str]) -> dict[str, int]
     return {name: counts.get(index, 0) for index, name in enumerate(class_names)}
 
 
-def _resolve(label: str, label_map: dict[str, str], names: Sequence[str]) -> str:
+def _resolve(label: str, label_map: dict[str, str], names: Sequence[str], ids_are_known: bool = True) -> str:
     if label in label_map:
         return label_map[label]
     if label in names or _as_number(label) is None:
@@ -161,19 +167,26 @@ def _resolve(label: str, label_map: dict[str, str], names: Sequence[str]) -> str
     for name in known:
         if _whole(name) == _whole(label):
             return label_map.get(name, name)
-    is_id = label.isdecimal() and int(label) < len(names) and all(_as_number(name) is None for name in known)
-    return names[int(label)] if is_id else label
+    if not ids_are_known or any(_as_number(name) is not None for name in known):
+        return label
+    return names[int(label)] if label.isdecimal() and int(label) < len(names) else label
 
 
 def _whole(label: str) -> str:
     return WHOLE.sub(r"\1", label)
 
 
-def _kind(written: Sequence[Any], arguments: DataArguments, model_names: Sequence[str]) -> str:
+def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
     asked = REGRESSION if arguments.do_regression else arguments.problem_type
+    if arguments.problem_type not in (asked, "auto"):
+        raise UserError(
+            f"--do_regression and --problem_type {arguments.problem_type} contradict each other.", "Keep one of them."
+        )
     lists = any(isinstance(label, list) for label in written)
     if asked in (SINGLE, REGRESSION) and lists:
-        raise UserError(f"--problem_type {asked}: the labels are lists.", "Use multi_label_classification.")
+        raise UserError(
+            f"--problem_type {asked}: the labels in {origin} are lists.", "Use multi_label_classification."
+        )
     if asked != "auto":
         return asked
     if lists:
@@ -203,7 +216,9 @@ def _distinct(written: Sequence[Any]) -> set[str]:
 
 def _names_found(labels: set[str], label_map: dict[str, str], names: Sequence[str]) -> set[str]:
     found = {_resolve(label, label_map, names) for label in labels}
-    return {_whole(name) if _whole(name) in found else name for name in found}
+    # 1.0 beside 1, or beside 2, is how a program wrote some of the whole numbers of one column.
+    mixed = len({_whole(name) == name for name in found}) > 1 and all(_as_number(name) is not None for name in found)
+    return {_whole(name) for name in found} if mixed else found
 
 
 def _ordered(found: set[str], wanted: Sequence[str], model_names: Sequence[str]) -> tuple[str, ...]:
@@ -244,16 +259,36 @@ def _refuse_unlikely(found: set[str], names: Sequence[str], rows: int, origin: s
         )
     folded: dict[str, str] = {}
     for name in names:
-        twin = folded.setdefault(name.casefold(), name)
+        twin = folded.setdefault(" ".join(name.casefold().split()), name)
         if twin != name:
+            how = "case" if twin.casefold() == name.casefold() else "spaces or case"
             raise UserError(
-                f"{origin}: the labels {twin!r} and {name!r} differ in case only.",
+                f"{origin}: the labels {twin!r} and {name!r} differ in {how} only.",
                 f"Merge them with --label_map {shlex.quote(f'{name}={twin}')}.",
             )
-    if len(names) > MANY_CLASSES and rows < ROWS_PER_CLASS * len(names):
+    decimals = _are_decimals(names)
+    if (decimals or len(names) > MANY_CLASSES) and rows < ROWS_PER_CLASS * len(names):
         raise UserError(
-            f"{origin}: {len(names)} different labels in {rows} rows; that is hardly a class column.",
+            f"{origin}: {len(names)} different {'decimal numbers' if decimals else 'labels'} in {rows} rows; "
+            "that is hardly a class column.",
             "Name the right one with --label_column_name, or pass --do_regression.",
+        )
+
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
+    if twice is not None:
+        raise UserError(f"--class_names has {twice!r} twice.", "Name every class once, in the order of the ids.")
+
+
+def _refuse_not_a_number(written: Sequence[str], train: "Dataset", origin: str) -> None:
+    """Refuse `nan` among numbers: it is what programs write for an empty cell, not a class."""
+    others = {label for label in set(written) if label.casefold() != "nan"}
+    if len(others) < len(set(written)) and all(_as_number(label) is not None for label in others):
+        row = next(index for index, label in enumerate(written) if label.casefold() == "nan")
+        raise UserError(
+            f"{where(origin, train[row]['line'])}: the label {written[row]!r} is not a number, as all others are.",
+            "Empty the cell and pass --on_missing drop, or name the class with --label_map nan=NAME.",
         )
 
 
@@ -281,6 +316,8 @@ def _id(label: Any, space: LabelSpace, ids: dict[str, int], where: str) -> int:
     name = resolve(label, space)
     if name not in ids:
         hint = did_you_mean(name, space.class_names) + " --label_map merges or renames labels."
+        if name.isdecimal() and int(name) < space.size:
+            hint = f"If it is an id, say in which order: --class_names {shlex.join(space.class_names[:12])}."
         raise UserError(f"{where}: the label {label!r} does not occur in training.", hint)
     return ids[name]
 

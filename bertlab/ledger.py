@@ -6,7 +6,6 @@ A record is results/<recipe>/<model>/seed<k>.json. A table stands in a document 
 `<!-- bench NAME -->` what a benchmark wrote, after `<!-- facts NAME -->` what a tutorial says of its data.
 """
 
-import argparse
 import json
 import math
 import re
@@ -20,6 +19,7 @@ from bertlab.output import FINISHED
 from bertlab.planned import WHERE_AND_HOW
 from bertlab.report.files import write_json, write_text
 from bertlab.scores import METRICS
+from bertlab.subcommands import Parser
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
@@ -48,6 +48,7 @@ def record(run: Path, label: str | None = None) -> tuple[Path, dict[str, Any]]:
         UserError: the folder is not a finished run.
     """
     told, results = (_read(run / name) for name in ("run.json", "results.json"))
+    _refuse_foreign(run, told, results)
     configuration = told["configuration"]
     model = label or model_name(configuration)
     entry = {
@@ -127,12 +128,12 @@ def documents() -> list[Path]:
 @exits_with_status_2
 def main(argv: Sequence[str]) -> int:
     """Record runs, or write the tables."""
-    parser = argparse.ArgumentParser("python -m bertlab ledger", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True)
-    recording = commands.add_parser("record", help="write the records of finished runs", allow_abbrev=False)
+    parser = Parser("python -m bertlab ledger", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="record|tables")
+    recording = commands.add_parser("record", help="write the records of finished runs")
     recording.add_argument("runs", nargs="+", type=Path, help="a run's folder, or a suite's with all its runs")
     recording.add_argument("--label", help="what to call the model instead of its own name")
-    commands.add_parser("tables", help="write the tables in README.md and docs/ anew", allow_abbrev=False)
+    commands.add_parser("tables", help="write the tables in README.md and docs/ anew")
     options = parser.parse_args(argv)
     if options.command == "tables":
         for document in documents():
@@ -276,4 +277,21 @@ def _without_folders(word: str) -> str:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such file; the folder is not a finished run.", "Name a run's output folder.")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}.", "The run is not whole; train it again.") from error
+    return told if isinstance(told, dict) else {}
+
+
+def _refuse_foreign(run: Path, told: dict[str, Any], results: dict[str, Any]) -> None:
+    """Refuse files of these names that no run of ours has written.
+
+    Raises:
+        UserError: one of the facts that a record keeps is missing.
+    """
+    kept = ("configuration", "recipe", "seed", "command", "plan", "data", "versions", "code", "machine", "finished")
+    for name, facts, needed in (("run.json", told, kept), ("results.json", results, ("splits", "published"))):
+        missing = [key for key in needed if key not in facts]
+        if missing:
+            raise UserError(f"{run / name}: {missing[0]!r} is missing.", "Name the output folder of a finished run.")

@@ -79,6 +79,8 @@ def load_tokenizer(arguments: ModelArguments) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     name = arguments.tokenizer_name or arguments.model_name_or_path or ""
+    if arguments.tokenizer_name:
+        _refuse_missing("--tokenizer_name", name, Path(resolve(name)))
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             resolve(name), use_fast=arguments.use_fast_tokenizer, **_hub_options(arguments)
@@ -140,6 +142,7 @@ def load_weights(
     """
     import torch
     import transformers
+    from safetensors import SafetensorError
 
     name = arguments.model_name_or_path or ""
     folder = resolve(name)
@@ -166,15 +169,24 @@ def load_weights(
         model.name_or_path = folder
     except UserError:
         raise
+    except SafetensorError as error:
+        raise UserError(
+            f"{name}: model.safetensors is damaged or not whole ({error}).",
+            "Fetch it again; where Git left a pointer in its place, `git lfs pull` does.",
+        ) from error
     except Exception as error:  # as above
         raise hub.model_error(name, error) from error
     finally:
         transformers.logging.set_verbosity(verbosity)
     mismatched = sorted(item[0] if isinstance(item, tuple) else item for item in loading["mismatched_keys"])
-    new_head_fits = arguments.new_head and not any(
-        key.startswith(f"{model.base_model_prefix}.") for key in mismatched
-    )
-    if mismatched and not new_head_fits and not arguments.ignore_mismatched_sizes:
+    inside = [key for key in mismatched if key.startswith(f"{model.base_model_prefix}.")]
+    if inside:
+        raise UserError(
+            f"{name}: config.json does not fit model.safetensors: {inside[0]} has another size, and so have "
+            f"{len(inside) - 1} more.",
+            "Fetch both files from one place.",
+        )
+    if mismatched and not arguments.new_head and not arguments.ignore_mismatched_sizes:
         wrong = ", ".join(mismatched[:3])
         raise UserError(
             f"{name}: {wrong} has another size than this task needs ({config.num_labels} outputs).",
@@ -237,12 +249,20 @@ def _set_head_dropout(config: "PretrainedConfig", dropout: float | None) -> None
     setattr(config, attribute, dropout)
 
 
+def _refuse_missing(flag: str, name: str, path: Path) -> None:
+    """Refuse a path that leads nowhere or to a file; a name without a path may be one on the Hub."""
+    if path.is_file():
+        raise UserError(f"{flag} {name} is a file, not a model's folder.", "Name the folder it lies in.")
+    is_path = os.sep in name and (name.startswith((".", "/", "~")) or name.count("/") > 1)
+    if is_path and not path.is_dir() and not name.startswith(PACKAGE_PREFIX):
+        raise UserError(f"{flag} {name}: no such folder.", "Check the path.")
+
+
 def _refuse_half_a_model(name: str, folder: str) -> None:
     """Refuse a folder that is no model, or that holds pickled weights only, before anything is loaded."""
     path = Path(folder)
+    _refuse_missing("--model_name_or_path", name, path)
     if not path.is_dir():
-        if os.sep in name and (name.startswith((".", "/", "~")) or name.count("/") > 1):
-            raise UserError(f"--model_name_or_path {name}: no such folder.", "Check the path.")
         return
     present = {entry.name for entry in path.iterdir()}
     if "config.json" not in present:

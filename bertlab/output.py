@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bertlab.arguments import RunArguments
 from bertlab.console import notice
-from bertlab.errors import UserError
+from bertlab.errors import UserError, nearest
 
 # What a run of ours leaves behind: all that --overwrite_output_dir deletes, whatever else lies in the folder.
 ARTEFACTS = (
@@ -36,7 +36,11 @@ def check(folder: Path, run: RunArguments, model: str | None = None) -> Path | N
         UserError: the folder has content and nobody said what to do with it, what would be deleted is no earlier
             run, or there is nothing to resume.
     """
-    if folder.exists() and not folder.is_dir():
+    try:
+        is_file = folder.exists() and not folder.is_dir()
+    except OSError as error:
+        raise UserError(f"--output_dir {folder}: {error.strerror}.", "Name another folder.") from error
+    if is_file:
         raise UserError(f"--output_dir {folder} is a file.", "Name a folder.")
     content = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if run.resume != "never":
@@ -89,6 +93,9 @@ def _checkpoint_to_resume(folder: Path, resume: str) -> Path | None:
     if resume not in ("auto", "must"):
         path = Path(resume)
         if not path.is_dir() or not _is_whole(path):
+            near = nearest(resume, ("never", "auto", "must"))
+            if near is not None and not path.exists():
+                raise UserError(f"--resume {resume}: no such choice, and no such folder.", f"Did you mean {near!r}?")
             found = ", ".join(str(p) for p in checkpoints(folder)) or "none in --output_dir"
             raise UserError(f"--resume {resume}: no whole checkpoint there.", f"Checkpoints: {found}.")
         return path

@@ -171,7 +171,7 @@ def script_of(words: Sequence[str]) -> Script:
         script: {flag.name for g in script.groups for flag in dataclass_flags(g)} for script in (CLASSIFICATION, NSP)
     }
     files = cli.recipe_files(words)
-    keys = {key for path in files for key, _ in recipes.read_recipe(path)} | set(typed(words))
+    keys = {key for path in files for key, *_ in recipes.read_recipe(path)} | set(typed(words))
     return NSP if keys & (flags[NSP] - flags[CLASSIFICATION]) else CLASSIFICATION
 
 

@@ -18,6 +18,7 @@ from bertlab.console import table
 from bertlab.errors import UserError, exits_with_status_2
 from bertlab.sources import clean_text
 from bertlab.spreadsheet import guarded
+from bertlab.subcommands import Parser
 
 if TYPE_CHECKING:
     import torch
@@ -251,8 +252,8 @@ PRINTERS: dict[str, Callable[[Predictor, Sequence[Row], np.ndarray, int], None]]
 }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m bertlab predict", description=__doc__, allow_abbrev=False)
+def _parser() -> Parser:
+    parser = Parser("python -m bertlab predict", description=__doc__)
     parser.add_argument("model", help="a run's folder, a model's folder, package:IMPORT_NAME/path, or a Hub name")
     parser.add_argument("--text", nargs="+", help="texts to label")
     parser.add_argument(
@@ -291,6 +292,8 @@ def _table_rows(path: Path, options: argparse.Namespace) -> Iterator[Row]:
     wanted = (
         options.text_column_names or [name for name in TEXT_COLUMNS if name in names][:1] or names[: len(names) == 1]
     )
+    if len(wanted) > 2:
+        raise UserError(f"--text_column_names names {len(wanted)} columns.", "Name one, or two for a pair.")
     for name in wanted or [""]:
         if name not in names:
             raise UserError(

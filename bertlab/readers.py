@@ -34,6 +34,11 @@ MAX_CELL = 1 << 26
 # How many records a delimiter, or the keys of JSON rows, are found from.
 HEAD_ROWS = 100
 _HEAD_CHARS = 1 << 18
+# What pandas calls the index column that it writes without a name.
+UNNAMED_INDEX = "Unnamed: 0"
+SPREADSHEETS = (".xlsx", ".xls", ".ods")
+# How messages call the values of JSON that are no object.
+_KINDS = {"str": "a text", "list": "a list", "int": "a number", "float": "a number", "bool": "true or false"}
 _PARQUET_BATCH = 1000
 
 
@@ -79,7 +84,8 @@ def read_rows(
       one character; without it `.tsv` has the tab, and the others the one of `, ; tab |` that the first
       records agree on. `quoting` "standard" reads double quotes as CSV does, "none" as letters (as in GLUE),
       "auto" is "none" for `.tsv` and "standard" for the others. `columns` names the columns of a file that
-      has no header line. Other formats pass over `delimiter` and `quoting`, and refuse `columns`.
+      has no header line; a first column without a name is called `Unnamed: 0`. Other formats pass over
+      `delimiter` and `quoting`, and refuse `columns`.
     - `.jsonl`, `.ndjson`: one object a line. `.json`: a list of objects, an object with exactly one list of
       objects among its values, or JSON lines; it is held in memory whole, while every other format streams.
       JSON's NaN and Infinity are read as floats.
@@ -135,6 +141,9 @@ def _suffix(path: Path) -> str:
             f"Save the rows as {', '.join(SUFFIXES)}.",
         )
     if suffix not in SUFFIXES:
+        open_binary(path).close()  # a folder or a file that is not there has no other error than that
+        if suffix in SPREADSHEETS:
+            raise UserError(f"{path}: no reader for spreadsheets ({suffix}).", "Save the sheet as CSV.")
         known = f"Known are {', '.join(SUFFIXES)}, text also as {' and '.join(COMPRESSED_SUFFIXES)}."
         raise UserError(f"{path}: no reader for the suffix {suffix!r}.", known)
     if suffix == ".parquet" != outer:
@@ -249,6 +258,10 @@ def _header(path: Path, line: int, record: list[str]) -> list[str]:
     place = f"{path}, line {line}"
     if all(len(name) > 1 and name[0] == name[-1] == '"' for name in names):
         raise UserError(f"{place}: the column names stand in quotes.", "Read quotes as such: --quoting standard.")
+    if names[0].casefold().startswith(("<!doctype", "<html", "<?xml")):
+        raise UserError(f"{place}: this is an HTML page, not a table.", "Fetch the file itself.")
+    if names[0] == "" and len(names) > 1:
+        names[0] = UNNAMED_INDEX
     _refuse_names(place, names, "Give every column of the header line a name of its own.")
     return names
 
@@ -268,8 +281,9 @@ def _misquoted(path: Path, start: int, end: int, reason: str) -> UserError:
 
 def _ragged(path: Path, line: int, record: list[str], names: list[str], quoting: str, delimiter: str) -> UserError:
     other = "none" if quoting == "standard" else "standard"
+    fields = f"{len(record)} field{'s' * (len(record) != 1)}"
     return UserError(
-        f"{path}, line {line}: {len(record)} fields, expected {len(names)} ({', '.join(names[:8])}).",
+        f"{path}, line {line}: {fields}, expected {len(names)} ({', '.join(names[:8])}).",
         f"It was read with --delimiter {delimiter!r} --quoting {quoting}; try another or --quoting {other}.",
     )
 
@@ -293,6 +307,7 @@ def _json_lines(path: Path, stream: Iterable[str]) -> Iterator[tuple[int, object
     for line, text in enumerate(stream, 1):
         if text.strip():
             found = True
+            # Without its line end: an object that is cut off ends on this line, not on the next.
             yield line, _parsed(path, text.rstrip(), line)
     if not found:
         raise _blank(path)
@@ -351,7 +366,7 @@ def _flat(path: Path, where: str, item: object) -> dict[str, Value]:
     """Return a JSON row as it is, or raise UserError when it is no object, or nested, or not text."""
     if not isinstance(item, dict):
         raise UserError(
-            f"{path}, {where}: {type(item).__name__} instead of an object.",
+            f"{path}, {where}: {_KINDS.get(type(item).__name__, 'null')} instead of an object.",
             'Write every row as an object: {"text": …, "label": …}.',
         )
     for key, value in item.items():

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -13,6 +13,14 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 RECIPE_FOLDERS = ("tasks", "nsp", "demo", "presets", "benchmarks")
 # What run_nsp.py takes where no recipe is named.
 NSP_DEFAULT = "nsp/meditations"
+
+
+class Entry(NamedTuple):
+    """One key of a recipe: its values as text, and the place for messages."""
+
+    key: str
+    values: list[str]
+    where: str
 
 
 class _TextLoader(yaml.BaseLoader):
@@ -90,15 +98,15 @@ def find_task(name: str) -> Path:
     return path
 
 
-def read_recipe(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield (key, values) of a recipe; a mapping becomes values of the form key=value.
+def read_recipe(path: Path) -> Iterator[Entry]:
+    """Yield the entries of a recipe in order; a mapping becomes values of the form key=value.
 
     Raises:
         UserError: the file is missing, is not YAML, is not one flat mapping, or has a key twice or without value.
     """
-    recipe = load_yaml(path)
+    recipe, lines = _load_with_lines(path)
     for key, value in recipe.items():
-        where = f"{path}, key {key!r}"
+        where = f"{path}, line {lines[key]}, key {key!r}"
         if isinstance(value, dict):
             values = [_pair(name, item, where) for name, item in value.items()]
         elif isinstance(value, list):
@@ -107,7 +115,7 @@ def read_recipe(path: Path) -> Iterator[tuple[str, list[str]]]:
             values = [_scalar(value, where)]
         if values == [""]:
             raise UserError(f"{where}: no value.", "Delete the line to use the default.")
-        yield str(key), values
+        yield Entry(str(key), values, where)
 
 
 def header(path: Path) -> str:
@@ -122,6 +130,13 @@ def load_yaml(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, is not YAML, is not a mapping, or has a key twice.
     """
+    return _load_with_lines(path)[0]
+
+
+def _load_with_lines(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return the content of a YAML file and the line of each of its keys."""
+    if path.is_dir():
+        raise UserError(f"--config {path} is a folder, not a file.", "Name a recipe in it.")
     if not path.is_file():
         beside = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         named = [name for name in recipe_names() if name.split("/")[-1] == path.stem]
@@ -132,16 +147,23 @@ def load_yaml(path: Path) -> dict[str, Any]:
         )
         raise UserError(f"--config {path}: no such file.", hint)
     try:
-        with path.open(encoding="utf-8") as stream:
-            recipe = yaml.load(stream, Loader=_TextLoader)
+        text = path.read_text(encoding="utf-8")
+        recipe = yaml.load(text, Loader=_TextLoader)
+        root = yaml.compose(text, Loader=_TextLoader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{path}{line}: {error.problem}.", "A recipe is flat YAML: flag: value.") from error
-    except (yaml.YAMLError, RecursionError, ValueError, OSError) as error:
+    except UnicodeDecodeError as error:
+        number = error.object.count(b"\n", 0, error.start) + 1
+        what = f"byte 0x{error.object[error.start]:02x} is not UTF-8 text"
+        raise UserError(f"{path}, line {number}: not readable as YAML: {what}.", "Save it as UTF-8.") from error
+    except RecursionError as error:
+        raise UserError(f"{path}: not readable as YAML: nested too deeply.", "A recipe is flat.") from error
+    except (yaml.YAMLError, ValueError, OSError) as error:
         raise UserError(f"{path}: not readable as YAML ({error}).", "A recipe is flat YAML: flag: value.") from error
-    if not isinstance(recipe, dict):
+    if not isinstance(root, yaml.MappingNode):
         raise UserError(f"{path}: not a mapping of flags to values.", "Write one 'flag: value' per line.")
-    return recipe
+    return recipe, {key.value: key.start_mark.line + 1 for key, _ in root.value}
 
 
 def _scalar(value: Any, where: str) -> str:

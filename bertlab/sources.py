@@ -3,7 +3,7 @@
 Whatever the source, every row of every split becomes:
 
     idx        int64           its number in the split, from 0: the order of predictions
-    line       int64           where it stands in its file, for messages (0 on the Hub)
+    line       int64           where it stands in its file, for messages: line 7 is 7, row 7 is -7 (0 on the Hub)
     text       string          the first segment, None where it is missing
     text_pair  string          the second segment, in pair tasks only
     label      string          the label as written, None where there is none; a list in multi-label data
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bertlab import __version__, hub, layouts, processes, readers
 from bertlab.arguments import DataArguments
+from bertlab.console import notice
 from bertlab.errors import UserError, did_you_mean
 from bertlab.files import file_digest
 
@@ -89,8 +90,10 @@ def read(arguments: DataArguments, cache_dir: str | None, token: str | None) -> 
     """Read every split of the run's source.
 
     Raises:
-        UserError: no source is named, or something in it cannot be read.
+        UserError: no source is named, something in it cannot be read, or the cache cannot be written.
     """
+    if cache_dir is not None:
+        _make_cache(Path(cache_dir))
     if _files_named(arguments) or arguments.data_dir:
         return read_files(*local_files(arguments), cache_dir)
     if arguments.dataset_name:
@@ -117,6 +120,8 @@ def local_files(arguments: DataArguments) -> tuple[dict[str, SplitFile], Columns
     files = kept(_named_files(arguments), arguments)
     first = next(iter(files.values()))
     names = readers.column_names(first.path, **first.reading())
+    if not names:
+        raise UserError(f"{first.path} has no rows.", "Give a file with data.")
     return files, choose_columns(names, arguments, str(first.path))
 
 
@@ -134,7 +139,12 @@ def canonical_rows(file: SplitFile, columns: Columns, multi_label: bool, digest:
         UserError: a row cannot be read, or its label is a list where others are not.
     """
     for index, row in enumerate(readers.read_rows(file.path, **file.reading())):
-        canonical = _canonical(row.values, columns, index, row.line)
+        for name in columns.text:
+            if isinstance(row.values.get(name), list):
+                raise UserError(
+                    f"{file.path}, {row.where}: {name!r} holds a list, not a text.", "Write one text in each row."
+                )
+        canonical = _canonical(row.values, columns, index, row.line if row.unit == "line" else -row.line)
         label = canonical.get("label")
         if label is not None and isinstance(label, list) != multi_label:
             written = row.values[columns.label or ""]
@@ -200,6 +210,17 @@ def _named_files(arguments: DataArguments) -> dict[str, SplitFile]:
     return files
 
 
+def _make_cache(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cache_error(str(folder), error) from error
+
+
+def _cache_error(folder: str, error: OSError) -> UserError:
+    return UserError(f"the cache {folder} cannot be written: {error.strerror}.", "Name another --cache_dir.")
+
+
 def kept(splits: dict[str, T], arguments: DataArguments) -> dict[str, T]:
     """Return the splits that --remove_splits leaves."""
     removed = _names(arguments.remove_splits, splits)
@@ -233,6 +254,7 @@ def read_files(files: dict[str, SplitFile], columns: Columns, cache_dir: str | N
 
 def _read_file(name: str, file: SplitFile, columns: Columns, cache_dir: str | None) -> "Dataset":
     from datasets import Dataset, NamedSplit
+    from datasets import config as datasets_config
     from datasets.exceptions import DatasetGenerationError
 
     columns, multi_label = columns_in(file, columns)
@@ -253,6 +275,8 @@ def _read_file(name: str, file: SplitFile, columns: Columns, cache_dir: str | No
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from None
+        if isinstance(cause, OSError):
+            raise _cache_error(cache_dir or str(datasets_config.HF_DATASETS_CACHE), cause) from error
         raise UserError(
             f"{file.path}: a value does not fit its column: {cause}.", "Write labels as text or numbers."
         ) from error
@@ -267,6 +291,8 @@ def columns_in(file: SplitFile, columns: Columns) -> tuple[Columns, bool]:
         UserError: a text column is missing, or the file has no rows.
     """
     names = readers.column_names(file.path, **file.reading())
+    if names[:1] == [readers.UNNAMED_INDEX] and names[0] not in (*columns.text, columns.label, columns.source):
+        notice(f"{file.path}: the first column has no name, as pandas writes its index; it is left out.")
     _require(names, columns, str(file.path))
     label = columns.label if columns.label in names else None
     source = columns.source if columns.source in names else None
@@ -305,7 +331,7 @@ def _guess_text(names: Sequence[str], label: str | None, arguments: DataArgument
     for pair in PAIR_COLUMNS:
         if set(pair) <= set(names):
             return pair
-    left = [n for n in names if n not in (label, arguments.source_column_name)]
+    left = [n for n in names if n not in (label, arguments.source_column_name, readers.UNNAMED_INDEX)]
     known = [name for name in TEXT_COLUMNS if name in left]
     if len(known) == 1 or len(left) == 1:
         return ((known or left)[0],)
@@ -329,9 +355,10 @@ def _require(names: Sequence[str], columns: Columns, where: str) -> None:
 
 
 def _columns_hint(column: str, names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"It has one, {names[0]!r}; if that is a whole line, the delimiter is another: --delimiter."
     near = did_you_mean(column, names)
-    other = " If that looks like a whole line, the delimiter is another: --delimiter." if len(names) == 1 else ""
-    return (near if near.startswith("Did") else f"It has {', '.join(names)}.") + other
+    return near if near.startswith("Did") else f"It has {', '.join(names)}."
 
 
 def _has_label_lists(file: SplitFile, label: str | None) -> bool:

@@ -1,10 +1,11 @@
 """One path from arguments to a trained Trainer: exact loss, precision, length-grouped order, selection, resuming."""
 
 import dataclasses
+import inspect
 import os
 from collections.abc import Callable, Iterator, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -20,13 +21,16 @@ from transformers import (
     enable_full_determinism,
     set_seed,
 )
+from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION
 from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer_utils import SchedulerType
+from transformers.training_args import OptimizerNames
 
 from bertlab import evaluation, hub, lora, memory, optimization, precision, processes, streaming, summary
 from bertlab.arguments import RunArguments
 from bertlab.cli import Arguments
 from bertlab.console import notice
-from bertlab.errors import UserError
+from bertlab.errors import UserError, did_you_mean
 from bertlab.labels import MULTI, NO_LABEL, REGRESSION, LabelSpace
 from bertlab.ordering import LengthGroupedOrder, TokenBatches
 
@@ -290,7 +294,9 @@ def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
     try:
         args = TrainingArguments(**values)
     except (ValueError, TypeError, RuntimeError, ImportError, OSError) as error:
-        raise UserError(f"the training flags do not go together: {error}", "See --help.") from error
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise UserError(f"the training flags do not go together: {reason}.", "See --help.") from error
+    _check_optimiser_and_schedule(args)
     if "do_eval" in arguments.given and not arguments.training["do_eval"]:
         # TrainingArguments turns it on for any --eval_strategy; a sweep's trials must not score the report splits.
         args.do_eval = False
@@ -304,6 +310,12 @@ def _with_selection(values: dict[str, Any], data: "Data", run: RunArguments) -> 
         raise UserError(
             f"--eval_strategy {values['eval_strategy']}: there is no split to evaluate.",
             "Name a --validation_file, or cut one off with --validation_fraction 0.1.",
+        )
+    best = values.get("metric_for_best_model", "").removeprefix("eval_")
+    known = ["", "loss", *data.metrics]
+    if best not in known and not best.startswith("masked_"):  # the measures of masked words, in run_nsp.py
+        raise UserError(
+            f"--metric_for_best_model {best}: this run has no such metric.", did_you_mean(best, known[1:])
         )
     if data.selection is None:
         if run.early_stopping_patience:
@@ -329,12 +341,34 @@ def _with_selection(values: dict[str, Any], data: "Data", run: RunArguments) -> 
 def _check_trackers(report_to: list[str] | None) -> None:
     """Refuse a tracker that is not installed before anything is loaded for it."""
     from transformers.integrations import get_available_reporting_integrations
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
     for name in report_to or []:
         if name not in ("none", "all", *get_available_reporting_integrations()):
+            # To install a name nobody knows would run whatever somebody has put under it.
+            known = name in INTEGRATION_TO_CALLBACK
             raise UserError(
-                f"--report_to {name}: it is not installed, or there is no such tracker.", f"pip install {name}"
+                f"--report_to {name}: " + ("it is not installed." if known else "there is no such tracker."),
+                f"pip install {name}" if known else did_you_mean(name, INTEGRATION_TO_CALLBACK),
             )
+
+
+def _check_optimiser_and_schedule(args: TrainingArguments) -> None:
+    """Refuse an optimizer that is not installed and settings the schedule has not, before training begins."""
+    try:
+        Trainer.get_optimizer_cls_and_kwargs(args)
+    except (ImportError, ValueError) as error:
+        reason = str(error).rstrip(".")
+        raise UserError(
+            f"--optim {OptimizerNames(args.optim).value}: {reason}.", "Install it, or leave --optim out."
+        ) from error
+    given = args.lr_scheduler_kwargs if isinstance(args.lr_scheduler_kwargs, dict) else {}
+    schedule = SchedulerType(args.lr_scheduler_type)
+    known = inspect.signature(cast(Callable, TYPE_TO_SCHEDULER_FUNCTION[schedule])).parameters
+    for name in given:
+        if name not in known:
+            problem = f"--lr_scheduler_kwargs: the schedule {schedule.value} has no setting {name!r}."
+            raise UserError(problem, did_you_mean(name, known))
 
 
 def set_seeds(args: TrainingArguments) -> None:

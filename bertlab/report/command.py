@@ -1,12 +1,12 @@
 """`python -m bertlab report RUN…`: draw the plots, page and card of finished runs again."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from bertlab.console import say
 from bertlab.errors import exits_with_status_2
 from bertlab.report.folder import RunFolder
+from bertlab.subcommands import Parser
 
 
 @exits_with_status_2
@@ -16,7 +16,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         UserError: a folder is not a finished run; none is drawn then.
     """
-    parser = argparse.ArgumentParser("python -m bertlab report", description=__doc__, allow_abbrev=False)
+    parser = Parser("python -m bertlab report", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the --output_dir of a finished run")
     folders = parser.parse_args(argv).runs
     for folder in folders:

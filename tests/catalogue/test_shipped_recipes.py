@@ -56,7 +56,7 @@ def test_every_file_under_configs_is_a_recipe_or_of_a_known_other_kind():
 
 
 def test_it_parses_and_each_key_is_a_flag(recipe):
-    seen = [key for key, _ in recipes.read_recipe(recipe)]
+    seen = [key for key, *_ in recipes.read_recipe(recipe)]
     flags = {flag.name for group in groups_of(recipe) for flag in dataclass_flags(group)}
     assert seen and set(seen) <= flags | {flag.name for flag in training_flags()}
     assert parsed(recipe).given == set(seen)

@@ -365,7 +365,7 @@ def test_the_recipe_without_config_is_the_meditations(text: Path, tiny_model: Pa
     recipe = recipes.CONFIGS / "nsp" / "meditations.yaml"
     assert run_nsp.main([*settings, "--config", str(recipe), "--print_config"]) == 0
     assert unnamed == capsys.readouterr().out
-    for key, _ in recipes.read_recipe(recipe):
+    for key, *_ in recipes.read_recipe(recipe):
         assert f"\n{key}: " in f"\n{unnamed}"
 
 

@@ -1,15 +1,18 @@
 """One case of bad input, the small world it happens in, and how it is run through the real `main`.
 
 A case is a command line typed in a folder of its own. The folder holds GOOD_FILES and whatever the case puts there
-or over them. `{model}` and the other names of `Models` stand for folders of models; `{here}` for the case's own folder.
+or over them. `{model}` and the other names of `Models` stand for folders of models, `{here}` for the case's own.
 """
 
 import contextlib
+import errno
 import hashlib
 import importlib
 import io
 import json
 import logging
+import os
+import re
 import shlex
 import shutil
 import sys
@@ -18,12 +21,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from bertlab.cli import ALIASES
+
 Content = str | bytes | Callable[[Path], None]
 
-ROWS = "".join(f"{text},{label}\n" for text, label in [("a good film", "good"), ("a bad film", "bad")] * 4)
+THINGS = ("film", "book", "story", "song")
+PAIRS = tuple((f"a {label} {thing}", label) for thing in THINGS for label in ("good", "bad"))
+ROWS = "".join(f"{text},{label}\n" for text, label in PAIRS)
 GOOD_FILES: dict[str, Content] = {
     "train.csv": f"text,label\n{ROWS}",
-    "dev.csv": "text,label\na good book,good\na bad book,bad\n",
+    "dev.csv": "text,label\na good dog,good\na bad dog,bad\n",
     "story.txt": "The dog ran. The cat sleeps. It was cold.\nThe sun is warm. We read a book. It was long.\n",
     "notes.md": "nobody may touch this\n",
 }
@@ -43,6 +52,7 @@ class Case:
 
     `notes` are the beginnings of the remarks that may stand before the error. `rows` are given for input that is
     odd and right to accept: the texts and labels read from `train.csv` or the file that `--train_file` names.
+    `unreadable` names a file that this user may not read.
     """
 
     name: str
@@ -52,7 +62,7 @@ class Case:
     files: Mapping[str, Content] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     bare: bool = False
-    stdin: str = ""
+    unreadable: str = ""
     rows: tuple[tuple[str, Any], ...] | None = None
 
 
@@ -77,19 +87,14 @@ def write_files(folder: Path, files: Mapping[str, Content]) -> None:
             path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def words(case: Case, places: Mapping[str, str]) -> list[str]:
+def words(case: Case) -> list[str]:
     """Return the words of a case's command line: the usual flags, then its own."""
     typed = shlex.split(case.typed)
-    said = {word[2:].split("=")[0].replace("-", "_") for word in typed if word.startswith("--")}
+    names = [word[2:].split("=")[0].replace("-", "_") for word in typed if word.startswith("--")]
+    said = {ALIASES.get(name, name) for name in names}
     usual = {} if case.bare or case.command not in USUAL else {**USUAL[case.command], **COMMON}
     before = [word for name, value in usual.items() if name not in said for word in (f"--{name}", value)]
-    return [_filled(word, places) for word in [*before, *typed]]
-
-
-def _filled(word: str, places: Mapping[str, str]) -> str:
-    for name, place in places.items():
-        word = word.replace(f"{{{name}}}", place)
-    return word
+    return [*before, *typed]
 
 
 def run(case: Case, argv: list[str]) -> int:
@@ -111,6 +116,22 @@ def contents(*folders: Path) -> dict[str, str]:
             data = str(path.readlink()).encode() if link else path.read_bytes() if path.is_file() else b"folder"
             found[str(path)] = hashlib.sha256(data).hexdigest()
     return found
+
+
+def close_to_reading(patch: pytest.MonkeyPatch, folder: Path, name: str) -> None:
+    """Let opening a file of the folder fail as it does for a user who may not read it.
+
+    Tests often run as root, whom no permission bits stop: the refusal of the operating system is put in its place,
+    at the one call with which files are opened for reading.
+    """
+    really_open = Path.open
+
+    def opened(path: Path, mode: str = "r", *more: Any, **options: Any) -> Any:
+        if name and path.resolve() == (folder / name).resolve():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return really_open(path, mode, *more, **options)
+
+    patch.setattr(Path, "open", opened)
 
 
 @contextlib.contextmanager
@@ -138,6 +159,11 @@ class Models:
 
     def __init__(self, sound: Path, folder: Path) -> None:
         self.sound, self.folder = sound, folder
+
+    def fill(self, word: str, here: Path) -> str:
+        """Return a word of a command line with folders in place of their names."""
+        named = re.sub(r"\{here\}", str(here), word)
+        return re.sub(r"\{([a-z][a-z_]+)\}", lambda found: str(self[found[1]]), named)
 
     def __getitem__(self, name: str) -> Path:
         if name == "model":
@@ -207,7 +233,7 @@ class Models:
         tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
         end = "<|endoftext|>"
         PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=end, unk_token=end).save_pretrained(path)
-        GPT2LMHeadModel(GPT2Config(5, 64, 8, 1, 1)).save_pretrained(path)
+        GPT2LMHeadModel(GPT2Config(vocab_size=5, n_positions=64, n_embd=8, n_layer=1, n_head=1)).save_pretrained(path)
 
     def _pickled(self, path: Path) -> None:
         self._copy(path, "model.safetensors")

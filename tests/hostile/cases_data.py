@@ -1,4 +1,4 @@
-"""Data: files that are missing, broken, of another kind or encoding; columns, texts and labels that cannot be right."""
+"""Data: files missing, broken, of another kind or encoding; columns, texts and labels that cannot be right."""
 
 import gzip
 import io
@@ -9,11 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bad_input import ROWS, Case, accepted, refused
+from bad_input import PAIRS, ROWS, Case, accepted, refused
 
 HEADER = "text,label\n"
 GOOD = HEADER + ROWS
-FOUR = (("a good film", "good"), ("a bad film", "bad")) * 4
 
 
 def train(name: str, content: str | bytes, *says: str, typed: str = "", **more: Any) -> Case:
@@ -61,24 +60,46 @@ def flipped(data: bytes) -> bytes:
     return data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :]
 
 
-OBJECTS = [{"text": text, "label": label} for text, label in FOUR]
+OBJECTS = [{"text": text, "label": label} for text, label in PAIRS]
 BROKEN_LINE_17 = lines(*OBJECTS, *OBJECTS) + '{"text": "a film", "label": "good"\n' + lines(*OBJECTS)
 
 FILES = [
+    refused("unreadable", "", "train.csv cannot be opened: Permission denied", unreadable="train.csv"),
+    refused(
+        "nsp unreadable", "", "story.txt cannot be opened: Permission denied", unreadable="story.txt", command="nsp"
+    ),
     refused("missing", "--train_file trian.csv", "trian.csv does not exist", "'train.csv'"),
     refused("missing folder", "--train_file data/train.csv", "data/train.csv does not exist", "no folder data"),
-    refused("a folder", "--train_file data", "data", "folder", "'a.csv'", files={"data/a.csv": GOOD}),
-    refused("a folder with a suffix", "--train_file data.csv", "data.csv is a folder", "a.csv",
-            files={"data.csv/a.csv": GOOD}),
+    refused("a folder", "--train_file data", "data", "folder", "a.csv", files={"data/a.csv": GOOD}),
+    refused(
+        "a folder with a suffix",
+        "--train_file data.csv",
+        "data.csv is a folder",
+        "a.csv",
+        files={"data.csv/a.csv": GOOD},
+    ),
     refused("another format", "--train_file notes.md", "notes.md: no reader for the suffix '.md'", ".csv"),
-    named("a spreadsheet", "train.xlsx", zipped({"xl/a.xml": "<a/>"}), "'.xlsx'", "CSV"),
+    named("a spreadsheet", "train.xlsx", zipped({"xl/a.xml": "<a/>"}), ".xlsx", "Save the sheet as CSV"),
     named("no suffix", "train", GOOD, "no reader", "suffix"),
-    refused("a loop of links", "--train_file loop.csv", "loop.csv cannot be opened",
-            files={"loop.csv": lambda path: path.symlink_to(path.name)}),
-    refused("a dangling link", "--train_file gone.csv", "gone.csv does not exist",
-            files={"gone.csv": lambda path: path.symlink_to("nowhere.csv")}),
-    refused("a pipe", "--train_file pipe.csv", "pipe.csv", "not a plain file",
-            files={"pipe.csv": lambda path: os.mkfifo(path)}),
+    refused(
+        "a loop of links",
+        "--train_file loop.csv",
+        "loop.csv cannot be opened",
+        files={"loop.csv": lambda path: path.symlink_to(path.name)},
+    ),
+    refused(
+        "a dangling link",
+        "--train_file gone.csv",
+        "gone.csv does not exist",
+        files={"gone.csv": lambda path: path.symlink_to("nowhere.csv")},
+    ),
+    refused(
+        "a pipe",
+        "--train_file pipe.csv",
+        "pipe.csv",
+        "not a plain file",
+        files={"pipe.csv": lambda path: os.mkfifo(path)},
+    ),
     train("empty", "", "is empty"),
     train("a mark and nothing else", b"\xef\xbb\xbf", "is empty"),
     train("blank lines", "\n\n\n", "only blank lines"),
@@ -100,48 +121,75 @@ FILES = [
     named("zip with a path out", "a.csv.zip", zipped({"../a.csv": GOOD}), "leads out of the archive"),
     named("text called Parquet", "a.parquet", GOOD, "damaged or not Parquet"),
     named("cut Parquet", "a.parquet", b"PAR1" + bytes(64) + b"PAR1", "damaged or not Parquet"),
-    named("nsp missing", "", "", "stroy.txt", "'story.txt'", typed="", command="nsp")
-    if False
-    else refused("nsp missing", "--text stroy.txt", "stroy.txt", "'story.txt'", command="nsp"),
+    refused("nsp missing", "--text stroy.txt", "stroy.txt", "'story.txt'", command="nsp"),
     refused("nsp empty", "--text empty.txt", "empty.txt", "empty", command="nsp", files={"empty.txt": ""}),
     refused("nsp one sentence", "--text one.txt", "sentence", command="nsp", files={"one.txt": "The dog ran.\n"}),
-    refused("nsp latin-1", "--text old.txt", "old.txt, line 2", "0xe9", "--encoding", command="nsp",
-            files={"old.txt": b"The dog ran.\nUn caf\xe9 noir.\n"}),
+    refused(
+        "nsp latin-1",
+        "--text old.txt",
+        "old.txt, line 2",
+        "0xe9",
+        "--encoding",
+        command="nsp",
+        files={"old.txt": b"The dog ran.\nUn caf\xe9 noir.\n"},
+    ),
     refused("nsp empty folder", "--text books", "books", command="nsp", files={"books": lambda path: path.mkdir()}),
 ]
 
 TABLES = [
-    train("wrong delimiter", GOOD.replace(",", ":"), "which holds the text", typed="") if False else
-    train("wrong delimiter", GOOD, "'text,label'", "--delimiter", typed="--delimiter ; --text_column_names text"),
-    train("delimiter of two characters", GOOD, "'||'", "not one character", typed="--delimiter '||'")
-    if False
-    else refused("delimiter of two characters", "--delimiter '||'", "'||'", "not one character"),
-    train("a delimiter nobody guesses", "text~label\na~x\nb~y\n", "'text~label'", "--delimiter",
-          typed="--text_column_names text"),
+    train("wrong delimiter", GOOD, "'text,label'", "--delimiter", typed="--delimiter ';' --text_column_names text"),
+    refused("delimiter of two characters", "--delimiter '||'", "'||'", "not one character"),
+    train(
+        "a delimiter nobody guesses",
+        "text~label\na~x\nb~y\n",
+        "'text~label'",
+        "--delimiter",
+        typed="--text_column_names text",
+    ),
     train("ragged", GOOD + "one,two,three\n", "line 10: 3 fields, expected 2 (text, label)", "--delimiter"),
     train("row too short", GOOD + "lonely\n", "line 10: 1 field, expected 2"),
     train("quote never closed", GOOD + '"a film,good\nb,bad\n', "line 10", "never closed", "--quoting none"),
     train("text after a quote", GOOD + '"a" film,good\n', "line 10", "closing double quote"),
     train("column twice", "text,label,text\na,x,b\n", "line 1", "'text'", "more than once"),
     train("column without name", "text,,label\na,b,x\n", "line 1", "column 2 has no name"),
-    train("column missing", "text,score\na,1\nb,2\n", "no column 'sentence'", "text, score",
-          typed="--text_column_names sentence"),
+    train(
+        "column missing",
+        "text,score\na,1\nb,2\n",
+        "no column 'sentence'",
+        "text, score",
+        typed="--text_column_names sentence",
+    ),
     train("column misspelt", GOOD, "no column 'txt'", "'text'", typed="--text_column_names txt"),
     train("label column misspelt", GOOD, "no column 'labels'", "'label'", typed="--label_column_name labels"),
-    train("label column absent", "text,score\na,1\nb,2\n", "no labels", "--label_column_name",
-          typed="--text_column_names text"),
-    train("text and label the same", GOOD, "'label' is named as text and as label",
-          typed="--text_column_names label --label_column_name label"),
+    train(
+        "label column absent",
+        "text,score\na,1\nb,2\n",
+        "no labels",
+        "--label_column_name",
+        typed="--text_column_names text",
+    ),
+    train(
+        "text and label the same",
+        GOOD,
+        "'label' is named as text and as label",
+        typed="--text_column_names label --label_column_name label",
+    ),
     train("which is the text", "title,body,label\na,b,x\n", "title, body", "--text_column_names"),
-    train("column read and removed", GOOD, "'text'", "read and to be removed",
-          typed="--text_column_names text --remove_columns text")
-    if False
-    else refused("column read and removed", "--text_column_names text --remove_columns text",
-                 "'text' is named to be read and to be removed"),
-    refused("evaluation column missing", "--validation_file dev.csv", "dev.csv has no column 'text'", "sentence",
-            files={"dev.csv": "sentence,label\na,good\n"}),
-    refused("evaluation label missing", "--validation_file dev.csv", "dev.csv", "label",
-            files={"dev.csv": "text\na\n"}),
+    refused(
+        "column read and removed",
+        "--text_column_names text --remove_columns text",
+        "'text' is named to be read and to be removed",
+    ),
+    refused(
+        "evaluation column missing",
+        "--validation_file dev.csv",
+        "dev.csv has no column 'text'",
+        "sentence",
+        files={"dev.csv": "sentence,label\na,good\n"},
+    ),
+    refused(
+        "evaluation label missing", "--validation_file dev.csv", "dev.csv", "label", files={"dev.csv": "text\na\n"}
+    ),
     train("text missing", GOOD + ",good\n", "line 10: the text is missing", "--on_missing drop"),
     train("text of spaces", GOOD + '"   ",good\n', "line 10: the text is missing"),
     train("every text missing", HEADER + ",good\n,bad\n", "no row has both", typed="--on_missing drop"),
@@ -150,96 +198,213 @@ TABLES = [
 
 JSON = [
     named("broken line 17", "a.jsonl", BROKEN_LINE_17, "a.jsonl, line 17: not JSON", "column"),
-    named("broken document", "a.json", '[{"text": "a", "label": 1},\n{"text": "b" "label": 2}]', "line 2", "not JSON"),
+    named(
+        "broken document", "a.json", '[{"text": "a", "label": 1},\n{"text": "b" "label": 2}]', "line 2", "not JSON"
+    ),
     named("empty list", "a.json", "[]", "no rows"),
     named("a word", "a.json", '"text"', "no list of objects"),
-    named("list of texts", "a.json", '["a", "b"]', "row 1: a text", '{"text"'),
+    named("list of texts", "a.json", '["a", "b"]', "row 1: a text instead of an object", '{"text"'),
     named("two lists", "a.json", json.dumps({"train": OBJECTS, "dev": OBJECTS}), "2 lists of objects (train, dev)"),
-    named("nested object", "a.jsonl", lines({"text": {"title": "a"}, "label": 1}), "line 1", "'text'", "nested object"),
-    named("list for a text", "a.jsonl", lines({"text": ["a", "b"], "label": "x"}, {"text": "b", "label": "y"}),
-          "line 1", "'text'", "list"),
+    named(
+        "nested object", "a.jsonl", lines({"text": {"title": "a"}, "label": 1}), "line 1", "'text'", "nested object"
+    ),
+    named(
+        "list for a text",
+        "a.jsonl",
+        lines({"text": ["a", "b"], "label": "x"}, {"text": "b", "label": "y"}),
+        "line 1",
+        "'text'",
+        "list",
+    ),
     named("key missing", "a.jsonl", lines(*OBJECTS, {"label": "good"}), "line 9: the text is missing"),
     named("key missing in a list", "a.json", json.dumps([*OBJECTS, {"label": "good"}]), "row 9: the text is missing"),
-    named("text missing in Parquet", "a.parquet", parquet({"text": ["a", None, "b"], "label": ["x", "y", "x"]}),
-          "row 2: the text is missing"),
-    named("label missing in Parquet", "a.parquet", parquet({"text": ["a", "b", "c"], "label": [1, 0, None]}),
-          "row 3: the label is missing"),
+    named(
+        "text missing in Parquet",
+        "a.parquet",
+        parquet({"text": ["a", None, "b"], "label": ["x", "y", "x"]}),
+        "row 2: the text is missing",
+    ),
+    named(
+        "label missing in Parquet",
+        "a.parquet",
+        parquet({"text": ["a", "b", "c"], "label": [1, 0, None]}),
+        "row 3: the label is missing",
+    ),
     named("bytes in Parquet", "a.parquet", parquet({"text": [b"a", b"b"], "label": [1, 0]}), "'text' holds bytes"),
     named("structures in Parquet", "a.parquet", parquet({"text": [{"a": 1}], "label": [1]}), "'text'", "nested"),
     named("half a surrogate pair", "a.jsonl", '{"text": "\\ud83d", "label": 1}\n', "line 1", "surrogate"),
     named("a number too long", "a.jsonl", '{"text": "a", "label": ' + "9" * 5000 + "}\n", "line 1", "digits"),
-    named("lists and scalars mixed", "a.jsonl", lines({"text": "a", "label": ["x"]}, {"text": "b", "label": "y"}),
-          "line 2", "'y'", "all lists or none"),
-    named("scalars and lists mixed", "a.json",
-          json.dumps([{"text": "a", "label": "x"}, {"text": "b", "label": ["y"]}]), "row 2", "['y']"),
-    named("label lists for one class", "a.jsonl", lines({"text": "a", "label": ["x"]}, {"text": "b", "label": ["y"]}),
-          "lists", "multi_label_classification", typed="--problem_type single_label_classification"),
-    named("the same label twice", "a.jsonl", lines({"text": "a", "label": ["x", "x"]}, {"text": "b", "label": ["y"]}),
-          "line 1", "'x' twice"),
+    named(
+        "lists and scalars mixed",
+        "a.jsonl",
+        lines({"text": "a", "label": ["x"]}, {"text": "b", "label": "y"}),
+        "line 2",
+        "'y'",
+        "all lists or none",
+    ),
+    named(
+        "scalars and lists mixed",
+        "a.json",
+        json.dumps([{"text": "a", "label": "x"}, {"text": "b", "label": ["y"]}]),
+        "row 2",
+        "['y']",
+    ),
+    named(
+        "label lists for one class",
+        "a.jsonl",
+        lines({"text": "a", "label": ["x"]}, {"text": "b", "label": ["y"]}),
+        "lists",
+        "multi_label_classification",
+        typed="--problem_type single_label_classification",
+    ),
+    named(
+        "the same label twice",
+        "a.jsonl",
+        lines({"text": "a", "label": ["x", "x"]}, {"text": "b", "label": ["y"]}),
+        "line 1",
+        "'x' twice",
+    ),
 ]
 
 LABELS = [
     train("one class", HEADER + "a,x\nb,x\nc,x\n", "every row has the label 'x'", "label column"),
     train("NaN label", HEADER + "a,1\nb,0\nc,nan\n", "line 4", "'nan'"),
-    train("NaN in regression", HEADER + "a,1.5\nb,0\nc,nan\n", "line 4", "'nan' is not a finite number",
-          typed="--do_regression"),
-    train("infinite in regression", HEADER + "a,1.5\nb,inf\n", "line 3", "'inf' is not a finite number",
-          typed="--do_regression"),
-    train("words in regression", HEADER + "a,1.5\nb,high\n", "line 3", "'high' is not a finite number",
-          typed="--do_regression"),
-    train("decimals for classes", HEADER + "".join(f"t {i},{i / 7:.3f}\n" for i in range(9)), "decimal",
-          "--do_regression", typed="--problem_type single_label_classification"),
+    train(
+        "NaN in regression",
+        HEADER + "a,1.5\nb,0\nc,nan\n",
+        "line 4",
+        "'nan' is not a finite number",
+        typed="--do_regression",
+    ),
+    train(
+        "infinite in regression",
+        HEADER + "a,1.5\nb,inf\n",
+        "line 3",
+        "'inf' is not a finite number",
+        typed="--do_regression",
+    ),
+    train(
+        "words in regression",
+        HEADER + "a,1.5\nb,high\n",
+        "line 3",
+        "'high' is not a finite number",
+        typed="--do_regression",
+    ),
+    train(
+        "decimals for classes",
+        HEADER + "".join(f"t {i},{i / 7:.3f}\n" for i in range(9)),
+        "decimal",
+        "--do_regression",
+        typed="--problem_type single_label_classification",
+    ),
     train("case differs", HEADER + "a,Good\nb,good\nc,bad\n", "'Good' and 'good' differ in case only", "--label_map"),
     train("spaces differ", HEADER + "a,very  good\nb,very good\nc,bad\n", "'very  good'", "space", "--label_map"),
-    train("10,000 classes", HEADER + "".join(f"text {i},class {i}\n" for i in range(10_000)),
-          "10000 different labels in 10000 rows", "--label_column_name"),
-    train("undeclared class", GOOD, "'bad'", "god, bda", typed="--class_names god bda"),
-    train("class names repeated", GOOD, "--class_names", "'good'", "twice", typed="--class_names bad good good")
-    if False
-    else refused("class names repeated", "--class_names bad good good", "--class_names", "'good'"),
-    evaluated("unknown in evaluation", ["good", "bad"], "a,godo\n", "line 2: the label 'godo'", "'good'", "--label_map"),
+    train(
+        "10,000 classes",
+        HEADER + "".join(f"text {i},class {i}\n" for i in range(10_000)),
+        "10000 different labels in 10000 rows",
+        "--label_column_name",
+    ),
+    refused("undeclared class", "--class_names god bda", "the training data", "'bad'", "god, bda", "--class_names"),
+    refused("class names repeated", "--class_names bad good good", "--class_names", "'good'"),
+    evaluated(
+        "unknown in evaluation", ["good", "bad"], "a,godo\n", "line 2: the label 'godo'", "'good'", "--label_map"
+    ),
     evaluated("case in evaluation", ["good", "bad"], "a,Good\n", "line 2: the label 'Good'", "'good'"),
-    evaluated("numbers in evaluation", ["neg", "pos"], "a,0\nb,1\n", "line 2: the label '0'", "neg, pos",
-              "--label_map"),
+    evaluated(
+        "numbers in evaluation", ["neg", "pos"], "a,0\nb,1\n", "line 2: the label '0'", "--class_names neg pos"
+    ),
     evaluated("numbers above in evaluation", ["neg", "pos"], "a,2\n", "line 2: the label '2'"),
     evaluated("words in evaluation", ["0", "1"], "a,pos\n", "line 2: the label 'pos'", "0, 1"),
     evaluated("missing in evaluation", ["good", "bad"], "a,\n", "line 2: the label is missing"),
-    evaluated("unknown of GLUE in evaluation", ["0", "1"], "a,-1\n", "line 2: the label is missing (-1)",
-              "--test_file"),
-    evaluated("words in evaluated regression", ["0.5", "1"], "a,high\n", "line 2", "not a finite number",
-              notes=("the labels are decimal",)),
-    refused("list in evaluation", "--validation_file dev.jsonl", "dev.jsonl", "line 1", "list",
-            files={"dev.jsonl": lines({"text": "a", "label": ["good"]})}),
-    refused("row in evaluation", "--validation_file dev.parquet", "dev.parquet, row 2: the label 'fair'",
-            files={"dev.parquet": parquet({"text": ["a", "b"], "label": ["good", "fair"]})}),
-    refused("label map of nothing", "--label_map godo=x dab=y", "--label_map", "'godo'", "good"),
+    evaluated(
+        "unknown of GLUE in evaluation", ["0", "1"], "a,-1\n", "line 2: the label is missing (-1)", "--test_file"
+    ),
+    evaluated(
+        "words in evaluated regression",
+        ["0.5", "1"],
+        "a,high\n",
+        "line 2",
+        "not a finite number",
+        notes=("the labels are decimal",),
+    ),
+    refused(
+        "list in evaluation",
+        "--validation_file dev.jsonl",
+        "dev.jsonl",
+        "line 1",
+        "list",
+        files={"dev.jsonl": lines({"text": "a", "label": ["good"]})},
+    ),
+    refused(
+        "row in evaluation",
+        "--validation_file dev.parquet",
+        "dev.parquet, row 2: the label 'fair'",
+        files={"dev.parquet": parquet({"text": ["a", "b"], "label": ["good", "fair"]})},
+    ),
 ]
 
-HUGE = "film " * 200_000
+HUGE = "film " * 30_000
 LONG = (("a good film", "good"), (HUGE.strip() + "!", "bad"))
 # Odd, and right to accept: each is read row for row.
 ACCEPTED = [
-    accepted("byte-order mark", "", FOUR, "bad 4 (50.00%), good 4", files={"train.csv": b"\xef\xbb\xbf" + GOOD.encode()}),
-    accepted("UTF-16 with mark", "", FOUR, files={"train.csv": GOOD.encode("utf-16")}),
-    accepted("UTF-16 named", "--encoding utf-16-le", FOUR, files={"train.csv": GOOD.encode("utf-16-le")}),
-    accepted("latin-1 named", "--encoding latin-1", (("un café", "x"), ("b", "y")),
-             files={"train.csv": "text,label\nun café,x\nb,y\n".encode("latin-1")}),
+    accepted(
+        "byte-order mark", "", PAIRS, "bad 4 (50.00%), good 4", files={"train.csv": b"\xef\xbb\xbf" + GOOD.encode()}
+    ),
+    accepted("UTF-16 with mark", "", PAIRS, files={"train.csv": GOOD.encode("utf-16")}),
+    accepted("UTF-16 named", "--encoding utf-16-le", PAIRS, files={"train.csv": GOOD.encode("utf-16-le")}),
+    accepted(
+        "latin-1 named",
+        "--encoding latin-1",
+        (("un café", "x"), ("b", "y")),
+        files={"train.csv": "text,label\nun café,x\nb,y\n".encode("latin-1")},
+    ),
     accepted("huge field", "", LONG, files={"train.csv": HEADER + "".join(f"{t},{n}\n" for t, n in LONG)}),
-    accepted("semicolons", "", FOUR, files={"train.csv": GOOD.replace(",", ";")}),
-    accepted("Windows line ends", "", FOUR, files={"train.csv": GOOD.replace("\n", "\r\n")}),
-    accepted("no newline at the end", "", FOUR, files={"train.csv": GOOD.rstrip("\n")}),
-    accepted("index of pandas", "", FOUR, "bad 4", notes=("train.csv: the first column has no name",),
-             files={"train.csv": ",text,label\n" + "".join(f"{i},{t},{n}\n" for i, (t, n) in enumerate(FOUR))}),
-    accepted("quotes over lines", "", (('one\ntwo "three"', "x"), ("b", "y")),
-             files={"train.csv": 'text,label\n"one\ntwo ""three""",x\nb,y\n'}),
-    accepted("whole decimals", "", (("a", "1"), ("b", "2"), ("c", "1")), "1 2 (66.67%), 2 1",
-             files={"train.csv": HEADER + "a,1.0\nb,2.0\nc,1\n"}),
-    accepted("numbers and texts", "--train_file a.jsonl", (("a", "1"), ("b", "0"), ("c", "1")), "0 1 (33.33%), 1 2",
-             files={"a.jsonl": lines(*[{"text": t, "label": n} for t, n in (("a", 1), ("b", 0), ("c", "1"))])}),
-    accepted("truth values", "--train_file a.jsonl", (("a", "True"), ("b", "False")), "False 1", 
-             files={"a.jsonl": lines({"text": "a", "label": True}, {"text": "b", "label": False})}),
-    accepted("declared ids", "--class_names neg pos", (("a", "0"), ("b", "1")), "neg 1 (50.00%), pos 1",
-             files={"train.csv": HEADER + "a,0\nb,1\n"}),
+    accepted("semicolons", "", PAIRS, files={"train.csv": GOOD.replace(",", ";")}),
+    accepted("Windows line ends", "", PAIRS, files={"train.csv": GOOD.replace("\n", "\r\n")}),
+    accepted("no newline at the end", "", PAIRS, files={"train.csv": GOOD.rstrip("\n")}),
+    accepted(
+        "index of pandas",
+        "",
+        PAIRS,
+        "bad 4",
+        notes=("train.csv: the first column has no name",),
+        files={"train.csv": ",text,label\n" + "".join(f"{i},{t},{n}\n" for i, (t, n) in enumerate(PAIRS))},
+    ),
+    accepted(
+        "quotes over lines",
+        "",
+        (('one\ntwo "three"', "x"), ("b", "y")),
+        files={"train.csv": 'text,label\n"one\ntwo ""three""",x\nb,y\n'},
+    ),
+    accepted(
+        "whole decimals",
+        "",
+        (("a", "1.0"), ("b", "2.0"), ("c", "1")),
+        "1 2 (66.67%), 2 1 (33.33%)",
+        files={"train.csv": HEADER + "a,1.0\nb,2.0\nc,1\n"},
+    ),
+    accepted(
+        "numbers and texts",
+        "--train_file a.jsonl",
+        (("a", 1), ("b", 0), ("c", "1")),
+        "0 1 (33.33%), 1 2",
+        files={"a.jsonl": lines(*[{"text": t, "label": n} for t, n in (("a", 1), ("b", 0), ("c", "1"))])},
+    ),
+    accepted(
+        "truth values",
+        "--train_file a.jsonl",
+        (("a", True), ("b", False)),
+        "False 1",
+        files={"a.jsonl": lines({"text": "a", "label": True}, {"text": "b", "label": False})},
+    ),
+    accepted(
+        "declared ids",
+        "--class_names neg pos",
+        (("a", "0"), ("b", "1")),
+        "neg 1 (50.00%), pos 1",
+        files={"train.csv": HEADER + "a,0\nb,1\n"},
+    ),
 ]
 
 CASES: list[Case] = [*FILES, *TABLES, *JSON, *LABELS, *ACCEPTED]

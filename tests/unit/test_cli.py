@@ -255,7 +255,7 @@ def test_retired_flags_are_passed_over_with_the_reason(name, reason, capsys):
 def test_a_notice_about_a_recipe_names_its_key(recipe, capsys):
     path = recipe("warmup_ratio: 0.1\n")
     assert value("warmup_steps", "--config", path) == 0.1
-    assert f"{path}, key 'warmup_ratio' is called --warmup_steps" in capsys.readouterr().err
+    assert f"{path}, line 1, key 'warmup_ratio' is called --warmup_steps" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -11,7 +11,7 @@ from bertlab.errors import UserError
 
 
 def read(path: Path) -> dict[str, list[str]]:
-    return dict(recipes.read_recipe(path))
+    return {entry.key: entry.values for entry in recipes.read_recipe(path)}
 
 
 def refusal(path: Path) -> str:
