@@ -62,13 +62,13 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
     if run_args.print_parameters:
         summary.print_parameters(model)
         return
-    output.make(Path(args.output_dir), run_args)
     train = encoded[loaded.train] if loaded.train and args.do_train else None
     collator = padding.PaddingCollator(tokenizer, data_args.fixed_length)
     if loaded.stream:
         train = streaming.training_set(loaded.stream, args)
         collator = streaming.TokenizingCollator(collator, tokenizer, data_args.max_seq_length)
     loss = training.loss_for(loaded.space, train, model_args.class_weights, args.label_smoothing_factor)
+    output.make(Path(args.output_dir), run_args)
     trainer = training.EncoderTrainer(
         model=model,
         args=args,

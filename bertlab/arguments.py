@@ -338,12 +338,11 @@ TRAINING_LIMITS: dict[str, tuple[float | None, float | None]] = {
 # Of nothing there can be none: a step below 1 is a share of all steps.
 TRAINING_ABOVE_ZERO = ("num_train_epochs", "logging_steps", "eval_steps", "save_steps")
 TRAINING_UNSET: dict[str, float] = {"max_steps": -1}
-# Choices that TrainingArguments keeps out of its enums; another word passes there and does something else.
+# Choices that cannot be read from the source text of TrainingArguments.
 _LOG_LEVELS = ("passive", "debug", "info", "warning", "error", "critical", "detail")
 TRAINING_CHOICES = {
     "log_level": _LOG_LEVELS,
     "log_level_replica": _LOG_LEVELS,
-    "train_sampling_strategy": ("group_by_length", "random", "sequential", "batch_rebalance"),
 }
 
 
@@ -414,8 +413,8 @@ def _kind_of_type(hint: Any) -> tuple[Kind, bool]:
 def _training_flag(name: str, node: ast.AnnAssign, enums: dict[str, tuple[str, ...]]) -> Flag:
     parts = {part.strip() for part in ast.unparse(node.annotation).split("|")}
     choices: tuple[str, ...] = next((enums[part] for part in sorted(parts) if part in enums), ())
-    choices = TRAINING_CHOICES.get(name, choices)
     keywords = {k.arg: k.value for k in node.value.keywords} if isinstance(node.value, ast.Call) else {}
+    choices = choices or TRAINING_CHOICES.get(name) or _choices(keywords.get("metadata"))
     minimum, maximum = TRAINING_LIMITS.get(name, (None, None))
     return Flag(
         name=name,
@@ -464,6 +463,12 @@ def _literal(node: ast.expr | None) -> Any:
         return ast.literal_eval(node) if node is not None else None
     except ValueError:
         return None
+
+
+def _choices(node: ast.expr | None) -> tuple[str, ...]:
+    """Return the choices in a field's metadata; TrainingArguments itself takes any other word, too."""
+    metadata = _literal(node)
+    return tuple(metadata.get("choices", ())) if isinstance(metadata, dict) else ()
 
 
 def _help_text(node: ast.expr | None) -> str:

@@ -316,10 +316,14 @@ def _id(label: Any, space: LabelSpace, ids: dict[str, int], where: str) -> int:
     name = resolve(label, space)
     if name not in ids:
         hint = did_you_mean(name, space.class_names) + " --label_map merges or renames labels."
-        if name.isdecimal() and int(name) < space.size:
+        if not space.ids_are_known and name.isdecimal() and int(name) < space.size and not _has_numbers(space):
             hint = f"If it is an id, say in which order: --class_names {shlex.join(space.class_names[:12])}."
         raise UserError(f"{where}: the label {label!r} does not occur in training.", hint)
     return ids[name]
+
+
+def _has_numbers(space: LabelSpace) -> bool:
+    return any(_as_number(name) is not None for name in (*space.label_map, *space.class_names))
 
 
 def _missing(space: LabelSpace) -> Any:

@@ -171,7 +171,7 @@ def load_weights(
         raise
     except SafetensorError as error:
         raise UserError(
-            f"{name}: model.safetensors is damaged or not whole ({error}).",
+            f"--model_name_or_path {name} cannot be loaded: model.safetensors is damaged or not whole ({error}).",
             "Fetch it again; where Git left a pointer in its place, `git lfs pull` does.",
         ) from error
     except Exception as error:  # as above

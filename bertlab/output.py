@@ -94,10 +94,9 @@ def _checkpoint_to_resume(folder: Path, resume: str) -> Path | None:
         path = Path(resume)
         if not path.is_dir() or not _is_whole(path):
             near = nearest(resume, ("never", "auto", "must"))
-            if near is not None and not path.exists():
-                raise UserError(f"--resume {resume}: no such choice, and no such folder.", f"Did you mean {near!r}?")
+            meant = f" Did you mean {near!r}?" if near is not None and not path.exists() else ""
             found = ", ".join(str(p) for p in checkpoints(folder)) or "none in --output_dir"
-            raise UserError(f"--resume {resume}: no whole checkpoint there.", f"Checkpoints: {found}.")
+            raise UserError(f"--resume {resume}: no whole checkpoint there.", f"Checkpoints: {found}.{meant}")
         return path
     if (folder / FINISHED).is_file():
         raise UserError(f"{folder} holds a finished run; there is nothing to resume.", "Use --overwrite_output_dir.")

@@ -138,6 +138,25 @@ def test_a_table_that_json_writes_reads_back_the_same(
         assert found == [(i, {**names, **record}) for i, record in enumerate(table, 1)]
 
 
+JSON_VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), LETTERS),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(LETTERS, inner, max_size=3)),
+    max_leaves=12,
+)
+
+
+@fuzz
+@given(value=JSON_VALUES, suffix=st.sampled_from([".json", ".jsonl"]), cut=st.integers(0, 200))
+def test_any_json_whole_or_cut_is_rows_or_a_refusal(tmp_path: Path, value: Any, suffix: str, cut: int) -> None:
+    path = tmp_path / f"a{suffix}"
+    text = json.dumps(value)
+    path.write_text(text, encoding="utf-8")
+    rows = rows_or_refusal(path)
+    assert all(not isinstance(cell, dict) for row in rows for cell in row.values.values())
+    path.write_text(text[:cut], encoding="utf-8")
+    rows_or_refusal(path)
+
+
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.csv.zip", "a.zip", "a.parquet", "a.csv", "a.jsonl"])
 def test_a_flipped_or_cut_file_is_rows_or_a_refusal(tmp_path: Path, name: str) -> None:
     path, good = tmp_path / name, sound(tmp_path, name)

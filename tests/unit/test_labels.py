@@ -48,12 +48,22 @@ def single(*names: str, **label_map: str) -> LabelSpace:
         (["b", "a", "b"], ("a", "b")),
         (["10", "9", "1"], ("1", "9", "10")),
         (["-1", "1", "0"], ("-1", "0", "1")),
-        (["1", "1.0", "2.0"], ("1", "2.0")),
+        (["1", "1.0", "2.0"], ("1", "2")),
+        (["1.0", "2.0"], ("1.0", "2.0")),
         (["x", "10", "9"], ("10", "9", "x")),
     ],
 )
 def test_classes_found_in_training_are_sorted(written, names):
-    assert decide(written * ROWS) == LabelSpace(SINGLE, names, {})
+    assert decide(written * ROWS) == LabelSpace(SINGLE, names, {}, ids_are_known=False)
+
+
+def test_numbers_are_ids_only_where_somebody_declared_the_order():
+    space = decide(["neg", "pos"] * ROWS)
+    with pytest.raises(UserError) as caught:
+        assigned(["neg", "0"], space)
+    assert "dev.csv, line 3: the label '0' does not occur in training. If it is an id" in str(caught.value)
+    assert "--class_names neg pos" in str(caught.value)
+    assert assigned(["neg", "1"], decide(["neg", "pos"] * ROWS, class_names=["neg", "pos"])) == [0, 1]
 
 
 def test_declared_names_keep_their_order_and_ids_stand_for_them():
@@ -173,7 +183,7 @@ def test_regression_needs_numbers(label):
 
 def test_label_lists_become_vectors():
     space = decide([["b"], ["a", "b"], []])
-    assert space == LabelSpace(MULTI, ("a", "b"), {})
+    assert space == LabelSpace(MULTI, ("a", "b"), {}, ids_are_known=False)
     assert assigned([["b"], ["b", "a"], []], space) == [[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]
     assert assigned([["b"], None], space) == [[0.0, 1.0], [NO_LABEL, NO_LABEL]]
 
@@ -196,8 +206,8 @@ def test_label_lists_become_vectors():
             {},
             "the training data has the label 'c', which is not among a, b. Choose from: a",
         ),
-        (([["a"]],), {"problem_type": SINGLE}, "the labels are lists. Use multi_label_classification."),
-        (([["a"]],), {"do_regression": True}, "--problem_type regression: the labels are lists."),
+        (([["a"]],), {"problem_type": SINGLE}, "the labels in train.csv are lists. Use multi_label_classification."),
+        (([["a"]],), {"do_regression": True}, "--problem_type regression: the labels in train.csv are lists."),
         ((["1", "2"],), {"do_regression": True, "label_map": {"1": "a"}}, "regression takes numbers as they are."),
         ((None,), {}, "train.csv: without training rows, nothing says which classes there are. Name a model"),
         (

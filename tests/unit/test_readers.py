@@ -179,7 +179,7 @@ def test_a_header_alone_yields_no_row(tmp_path: Path) -> None:
             "a.csv, line 3: 3 fields, expected 2 (text, label). "
             "It was read with --delimiter ',' --quoting standard; try another or --quoting none.",
         ),
-        ("text,label\n\ngood\n", "a.csv, line 3: 1 fields, expected 2"),
+        ("text,label\n\ngood\n", "a.csv, line 3: 1 field, expected 2"),
         (
             'text,label\ngood,1\n"bad,0\nmore,1\n',
             "a.csv, line 3: a double quote is opened here and never closed. "
@@ -190,7 +190,7 @@ def test_a_header_alone_yields_no_row(tmp_path: Path) -> None:
             "a.csv, line 2: in the record that starts here, text follows a closing double quote (line 3). Write",
         ),
         ("text,label,text\nx,1,y\n", "a.csv, line 1: the column name 'text' stands there more than once. Give every"),
-        ("\n,text\n1,x\n", "a.csv, line 2: column 1 has no name. Give every column of the header line a name"),
+        ("\ntext,\n1,x\n", "a.csv, line 2: column 2 has no name. Give every column of the header line a name"),
         ("\n \n\n", "a.csv holds only blank lines."),
         (
             '"""text""","""label"""\nx,1\n',
@@ -235,12 +235,14 @@ def test_a_setting_that_is_wrong_is_refused_at_once(tmp_path: Path, options: dic
 
 
 def test_a_suffix_without_reader_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.xlsx", "x")
+    path = written(tmp_path / "a.md", "x")
     assert refusal(path) == (
-        f"{path}: no reader for the suffix '.xlsx'. Known are .csv, .tsv, .txt, .jsonl, .ndjson, .json, .parquet, "
+        f"{path}: no reader for the suffix '.md'. Known are .csv, .tsv, .txt, .jsonl, .ndjson, .json, .parquet, "
         "text also as .gz and .zip."
     )
-    assert "no reader for the suffix ''" in refusal(tmp_path / "reviews.gz")
+    assert refusal(written(tmp_path / "a.xlsx", "x")).endswith("spreadsheets (.xlsx). Save the sheet as CSV.")
+    assert "no reader for the suffix ''" in refusal(written(tmp_path / "reviews.gz", "x"))
+    assert refusal(tmp_path / "nowhere.md").startswith(f"{tmp_path / 'nowhere.md'} does not exist.")
     assert "Parquet is compressed within. Unpack the .gz first." in refusal(tmp_path / "a.parquet.gz")
 
 
@@ -311,9 +313,9 @@ def test_nan_and_infinity_are_floats(tmp_path: Path) -> None:
         (
             "a.jsonl",
             '{"a": 1}\n"text"\n',
-            'a.jsonl, line 2: str instead of an object. Write every row as an object: {"text": …, "label": …}.',
+            'a.jsonl, line 2: a text instead of an object. Write every row as an object: {"text": …, "label": …}.',
         ),
-        ("a.json", '[{"a": 1}, [2]]', "a.json, row 2: list instead of an object."),
+        ("a.json", '[{"a": 1}, [2]]', "a.json, row 2: a list instead of an object."),
         (
             "a.jsonl",
             '{"a": {"b": 1}}',

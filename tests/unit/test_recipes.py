@@ -67,7 +67,7 @@ def test_what_is_no_recipe_is_refused_with_file_and_place(recipe, text, message)
 
 def test_a_file_in_another_encoding_is_refused(recipe):
     recipe.write_bytes("a: caf\xe9\n".encode("latin-1"))
-    assert refusal(recipe).startswith(f"{recipe}: not readable as YAML")
+    assert refusal(recipe).startswith(f"{recipe}, line 1: not readable as YAML: byte 0xe9")
 
 
 def test_a_missing_file_is_refused_with_its_neighbour(recipe):

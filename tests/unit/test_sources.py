@@ -86,7 +86,7 @@ def test_removed_columns_are_not_guessed():
         (
             ["text;label"],
             {"text_column_names": ["text"]},
-            "If that looks like a whole line, the delimiter is another:",
+            "It has one, 'text;label'; if that is a whole line, the delimiter is another:",
         ),
         (
             ["title", "body", "label"],
