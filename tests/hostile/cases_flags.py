@@ -146,6 +146,7 @@ CONTRADICTIONS = [
         "weights of scores",
         "--do_regression --class_weights balanced",
         "--class_weights balanced",
+        notes=("new, untrained weights",),
         files={"train.csv": "text,label\na,1\nb,2.5\nc,3\n"},
     ),
     refused(
