@@ -19,6 +19,7 @@ from bertlab.console import notice, say, table
 from bertlab.errors import UserError, exits_with_status_2
 from bertlab.report.files import write_json, write_text
 from bertlab.report.folder import RunFolder
+from bertlab.subcommands import Parser
 
 if TYPE_CHECKING:
     import torch
@@ -428,8 +429,8 @@ def _span(one: dict[str, Any]) -> str:
     return f"{one['ratio_low']:.2f} to {one['ratio_high']:.2f}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m bertlab export", description=__doc__, allow_abbrev=False)
+def _parser() -> Parser:
+    parser = Parser("python -m bertlab export", description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="the --output_dir of a finished run")
     parser.add_argument("--format", choices=("onnx",), required=True, help="what to write")
     parser.add_argument("--quantize", choices=("int8",), help="int8 weights; the score is measured before and after")

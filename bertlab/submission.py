@@ -1,6 +1,5 @@
 """`python -m bertlab submission RUN …`: the GLUE server's files from the predictions of finished runs."""
 
-import argparse
 import io
 import zipfile
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from bertlab.console import say, table
 from bertlab.errors import UserError, exits_with_status_2
 from bertlab.report.files import write_bytes
 from bertlab.report.folder import Predictions, RunFolder
+from bertlab.subcommands import Parser
 
 NLI = ("entailment", "neutral", "contradiction")
 TWO_WAY_NLI = ("entailment", "not_entailment")
@@ -210,8 +210,8 @@ def _print(contents: dict[str, str], runs: dict[str, RunFolder], output: Path) -
     say(f"\n{len(contents)} of {len(FILES)} files are in {output}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m bertlab submission", description=__doc__, allow_abbrev=False)
+def _parser() -> Parser:
+    parser = Parser("python -m bertlab submission", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the --output_dir of a finished GLUE run")
     parser.add_argument("--output", type=Path, default=Path("submission.zip"), help="the file to write [%(default)s]")
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there already")

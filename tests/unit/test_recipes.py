@@ -137,4 +137,4 @@ def test_any_file_is_read_or_refused(tmp_path_factory, content):
     except UserError as error:
         assert str(path) in str(error)
     else:
-        assert all(isinstance(word, str) for key, values in found for word in (key, *values))
+        assert all(isinstance(word, str) for key, values, _ in found for word in (key, *values))
