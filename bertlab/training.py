@@ -311,12 +311,8 @@ def _with_selection(values: dict[str, Any], data: "Data", run: RunArguments) -> 
             f"--eval_strategy {values['eval_strategy']}: there is no split to evaluate.",
             "Name a --validation_file, or cut one off with --validation_fraction 0.1.",
         )
-    best = values.get("metric_for_best_model", "").removeprefix("eval_")
-    known = ["", "loss", *data.metrics]
-    if best not in known and not best.startswith("masked_"):  # the measures of masked words, in run_nsp.py
-        raise UserError(
-            f"--metric_for_best_model {best}: this run has no such metric.", did_you_mean(best, known[1:])
-        )
+    if values.get("metric_for_best_model"):
+        _refuse_unknown_metric(values["metric_for_best_model"].removeprefix("eval_"), data)
     if data.selection is None:
         if run.early_stopping_patience:
             raise UserError(
@@ -336,6 +332,13 @@ def _with_selection(values: dict[str, Any], data: "Data", run: RunArguments) -> 
     if "metric_for_best_model" not in values:
         chosen["greater_is_better"] = lead not in ("mse", "loss")
     return {**chosen, **values}
+
+
+def _refuse_unknown_metric(name: str, data: "Data") -> None:
+    """Refuse a metric that Trainer would miss after the first evaluation; run_nsp.py also measures masked words."""
+    known = ["loss", *data.metrics]
+    if name not in known and not name.startswith("masked_"):
+        raise UserError(f"--metric_for_best_model {name}: this run has no such metric.", did_you_mean(name, known))
 
 
 def _check_trackers(report_to: list[str] | None) -> None:

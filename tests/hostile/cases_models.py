@@ -31,9 +31,7 @@ CLASSIFY = [
         "another size",
         "config.json does not fit",
     ),
-    refused(
-        "another head", "--model_name_or_path {three_classes}", "classifier", "2 outputs", "--ignore_mismatched_sizes"
-    ),
+    refused("another head", "--model_name_or_path {three_classes}", "classifier", "2 outputs", "--new_head"),
     refused(
         "no tokenizer", "--model_name_or_path {no_tokenizer}", "no_tokenizer", "no tokenizer", "--tokenizer_name"
     ),
