@@ -134,10 +134,11 @@ def main(argv: Sequence[str]) -> int:
     if config is None:
         raise UserError("no tokenizer is named.", "Pass --model_name_or_path (or --tokenizer_name).")
     tokenizer = modeling.load_tokenizer(model_args)
-    encoding.check_max_length(data_args.max_seq_length, tokenizer, config)
+    if "max_seq_length" in arguments.given:
+        encoding.check_max_length(data_args.max_seq_length, tokenizer, config)
     batch = arguments.training["per_device_train_batch_size"]
     longest = encoding.longest_input(tokenizer, config)
-    _print_report(loaded, tokenizer, data_args.max_seq_length, batch, longest)
+    _print_report(loaded, tokenizer, min(data_args.max_seq_length, longest), batch, longest)
     say()
     for finding in findings:
         say(f"{'WRONG' if finding.wrong else 'note '}  {finding.text}")

@@ -57,6 +57,7 @@ def test_bad_input_is_refused_in_one_line_and_odd_input_is_read(
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     write_files(tmp_path, {**GOOD_FILES, **case.files})
     argv = [models.fill(word, tmp_path) for word in words(case)]
+    capsys.readouterr()  # the progress bars of models that are made for this case
     before = contents(tmp_path, models.sound, models.folder)
     with library_messages_on_stderr(), pytest.MonkeyPatch.context() as patch:
         close_to_reading(patch, tmp_path, case.unreadable)
