@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint tables bench bench-export load test-browser test-onnx audit clean
+.PHONY: demo test torture lint tables bench bench-export load test-browser test-onnx audit clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/accelerate launch run_classification.py --config configs/demo/cola.yaml --overwrite_output_dir
@@ -11,6 +11,10 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+# Some fifty kills -9, on one and two processes: a quarter of an hour on two cores.
+torture: $(VENV)/.runtime
+	$(BIN)/python benchmarks/torture.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from bertlab import cli, hub, output, sources
+from bertlab import cli, endings, hub, output, sources
 from bertlab.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.errors import exits_with_status_2
 
@@ -28,14 +28,27 @@ def main(argv: list[str] | None = None) -> int:
     model = arguments[ModelArguments]
     checkpoint = output.check(cli.output_dir(arguments), arguments[RunArguments], model.model_name_or_path)
     hub.go_offline_if_unreachable(*model.names, dataset=sources.hub_name(arguments[DataArguments]))
-    run(arguments, checkpoint, started)
+    with endings.told_in_one_line(cli.output_dir(arguments), arguments.training):
+        run(arguments, checkpoint, started)
     return 0
 
 
 def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> None:
     """Load, encode, build, train, evaluate, report."""
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
-    from bertlab import adaptation, check, data, encoding, evaluation, modeling, padding, streaming, summary, training
+    from bertlab import (
+        adaptation,
+        check,
+        data,
+        encoding,
+        evaluation,
+        modeling,
+        padding,
+        resuming,
+        streaming,
+        summary,
+        training,
+    )
     from bertlab.report import record
 
     data_args, model_args, run_args = (arguments[group] for group in arguments.groups)
@@ -80,6 +93,7 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
         compute_metrics=training.metrics_during_training(loaded.space, loaded.metrics),
         run=run_args,
     )
+    resuming.begin(trainer, checkpoint, arguments, loaded, encoded)
     plan = summary.plan(trainer, train, data_args.fixed_length, run_args.precision)
 
     train_metrics = training.train(trainer, checkpoint) if train is not None else {}

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from bertlab import cli, hub, output, recipes
+from bertlab import cli, endings, hub, output, recipes
 from bertlab.arguments import ModelArguments, NspArguments, RunArguments
 from bertlab.errors import exits_with_status_2
 
@@ -29,14 +29,15 @@ def main(argv: list[str] | None = None) -> int:
     model = arguments[ModelArguments]
     checkpoint = output.check(cli.output_dir(arguments), arguments[RunArguments], model.model_name_or_path)
     hub.go_offline_if_unreachable(*([] if arguments[NspArguments].train_tokenizer else model.names))
-    run(arguments, checkpoint, started)
+    with endings.told_in_one_line(cli.output_dir(arguments), arguments.training):
+        run(arguments, checkpoint, started)
     return 0
 
 
 def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> None:
     """Read, pair, encode, build, train, evaluate, report."""
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
-    from bertlab import adaptation, encoding, nsp, nsp_model, nsp_training, summary, training
+    from bertlab import adaptation, encoding, nsp, nsp_model, nsp_training, resuming, summary, training
     from bertlab.report import record
 
     nsp_args, model_args, run_args = (arguments[group] for group in arguments.groups)
@@ -58,6 +59,7 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
     output.make(Path(args.output_dir), run_args)
     trainer = nsp_training.build_trainer(nsp_args, run_args, args, model, tokenizer, encoded, loaded)
     train = encoded[loaded.train] if loaded.train and args.do_train else None
+    resuming.begin(trainer, checkpoint, arguments, loaded, encoded)
     plan = summary.plan(trainer, train, nsp_args.fixed_length, run_args.precision)
 
     wanted = loaded.wanted(args)

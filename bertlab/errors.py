@@ -2,11 +2,13 @@
 
 import difflib
 import functools
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from typing import ParamSpec
 
 from bertlab import secret
+from bertlab.console import is_first_process
 
 P = ParamSpec("P")
 
@@ -22,6 +24,19 @@ class UserError(Exception):
         self.problem = problem
         self.hint = hint
         super().__init__(" ".join(_one_line(part) for part in (problem, hint) if part))
+
+
+class Interrupted(BaseException):
+    """A signal ended a run; no `except Exception` on the way out takes it for a failure."""
+
+    def __init__(self, number: int, told: str = "") -> None:
+        self.number = number
+        super().__init__(told)
+
+    @property
+    def status(self) -> int:
+        """The exit status that shells give to a process that the signal ended."""
+        return 128 + self.number
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
@@ -43,7 +58,10 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 
 
 def exits_with_status_2(main: Callable[P, int]) -> Callable[P, int]:
-    """Wrap a `main` so that a UserError is printed as one line on stderr and becomes exit status 2."""
+    """Wrap a `main` so that a UserError is printed as one line on stderr and becomes exit status 2.
+
+    So does the end by a signal, with the exit status that shells give it.
+    """
 
     @functools.wraps(main)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> int:
@@ -52,6 +70,13 @@ def exits_with_status_2(main: Callable[P, int]) -> Callable[P, int]:
         except UserError as error:
             print(f"error: {secret.hide(str(error))}", file=sys.stderr)
             return 2
+        except Interrupted as signalled:
+            if is_first_process():
+                print(signalled, file=sys.stderr)
+            return signalled.status
+        except KeyboardInterrupt:
+            print("stopped by Ctrl-C.", file=sys.stderr)
+            return 128 + signal.SIGINT
 
     return wrapper
 

@@ -1,13 +1,13 @@
 """The output folder of a run: whose it is, whether it may be written, where training goes on from."""
 
-import json
 import os
-import re
 import shutil
 import tempfile
 from pathlib import Path
 
+from bertlab import checkpoints, lock
 from bertlab.arguments import RunArguments
+from bertlab.checkpoints import CHECKPOINT
 from bertlab.console import notice
 from bertlab.errors import UserError, nearest
 
@@ -22,7 +22,6 @@ ARTEFACTS = (
 )
 # What only a run of ours or an earlier Trainer has written.
 MARKS = ("training_args.bin", "trainer_state.json", "run.json")
-CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 # The file that is written last.
 FINISHED = "run.json"
 
@@ -33,8 +32,8 @@ def check(folder: Path, run: RunArguments, model: str | None = None) -> Path | N
     `model` is --model_name_or_path: a run may not delete what it is to start from.
 
     Raises:
-        UserError: the folder has content and nobody said what to do with it, what would be deleted is no earlier
-            run, or there is nothing to resume.
+        UserError: another run has the folder, it has content and nobody said what to do with it, what would be
+            deleted is no earlier run, or there is nothing to resume.
     """
     try:
         is_file = folder.exists() and not folder.is_dir()
@@ -42,7 +41,10 @@ def check(folder: Path, run: RunArguments, model: str | None = None) -> Path | N
         raise UserError(f"--output_dir {folder}: {error.strerror}.", "Name another folder.") from error
     if is_file:
         raise UserError(f"--output_dir {folder} is a file.", "Name a folder.")
-    content = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    lock.refuse_if_taken(folder)
+    # The state is this run's own, made by a process that was quicker than this one, or left by one that was killed.
+    found = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
+    content = sorted(name for name in found if name != lock.STATE)
     if run.resume != "never":
         return _checkpoint_to_resume(folder, run.resume)
     if content and not run.overwrite_output_dir:
@@ -64,59 +66,47 @@ def check(folder: Path, run: RunArguments, model: str | None = None) -> Path | N
 
 
 def make(folder: Path, run: RunArguments) -> None:
-    """Make the output folder, and delete an earlier run in it if --overwrite_output_dir says so.
+    """Make and take the output folder, and delete an earlier run in it if --overwrite_output_dir says so.
 
-    Called once data and model are known to be good: nothing is lost to a misspelt file name.
+    Called once data and model are known to be good: nothing is lost to a misspelt file name. The folder is this
+    run's alone until `lock.release`.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder cannot be written, or another run has taken it meanwhile.
     """
-    # Every process of a run comes here at once: one of them deletes, and each tries a file of its own name.
-    if run.overwrite_output_dir and run.resume == "never" and folder.is_dir() and os.environ.get("RANK", "0") == "0":
-        _delete_earlier_run(folder)
+    # Every process of a run comes here at once: one of them takes and deletes, each tries a file of its own name.
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
+        lock.take(folder)
     except OSError as error:
         raise UserError(
             f"--output_dir {folder} cannot be written: {error.strerror}.", "Name another folder."
         ) from error
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """Return the whole checkpoints in a folder, oldest first; half-written ones are passed over."""
-    found = [path for path in folder.glob("checkpoint-*") if CHECKPOINT.fullmatch(path.name) and _is_whole(path)]
-    return sorted(found, key=lambda path: int(path.name.split("-")[1]))
+    if run.overwrite_output_dir and run.resume == "never" and os.environ.get("RANK", "0") == "0":
+        _delete_earlier_run(folder)
 
 
 def _checkpoint_to_resume(folder: Path, resume: str) -> Path | None:
     if resume not in ("auto", "must"):
         path = Path(resume)
-        if not path.is_dir() or not _is_whole(path):
+        wrong = checkpoints.flaw(path)
+        if wrong is not None:
             near = nearest(resume, ("never", "auto", "must"))
             meant = f" Did you mean {near!r}?" if near is not None and not path.exists() else ""
-            found = ", ".join(str(p) for p in checkpoints(folder)) or "none in --output_dir"
-            raise UserError(f"--resume {resume}: no whole checkpoint there.", f"Checkpoints: {found}.{meant}")
+            found = ", ".join(map(str, checkpoints.numbered(folder))) or "none in --output_dir"
+            raise UserError(f"--resume {resume}: {wrong}.", f"Checkpoints: {found}.{meant}")
         return path
     if (folder / FINISHED).is_file():
         raise UserError(f"{folder} holds a finished run; there is nothing to resume.", "Use --overwrite_output_dir.")
-    whole = checkpoints(folder)
-    if not whole and resume == "must":
+    newest = checkpoints.newest_whole(folder)
+    if newest is None and resume == "must":
         raise UserError(
             f"--resume must: no checkpoint in {folder}.", "--resume auto starts anew where there is none."
         )
-    if whole:
-        notice(f"going on from {whole[-1]}.")
-    return whole[-1] if whole else None
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    """Trainer writes trainer_state.json last: a checkpoint without a readable one was cut off."""
-    try:
-        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return "global_step" in state and any(checkpoint.glob("*.safetensors"))
+    if newest is not None:
+        notice(f"going on from {newest}.")
+    return newest
 
 
 def _is_run(folder: Path) -> bool:

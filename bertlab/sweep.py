@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bertlab import cli, console, jobs, output, planned, search, suite, suite_table
+from bertlab import checkpoints, cli, console, jobs, output, planned, search, suite, suite_table
 from bertlab.arguments import SweepArguments, dataclass_flags
 from bertlab.console import notice
 from bertlab.errors import UserError, exits_with_status_2
@@ -234,7 +234,7 @@ def _run_unfinished(runs: Sequence[Planned], places: Sequence[jobs.Slot]) -> dic
     failures = suite.carry_out(left, places) if left else {}
     for run in runs:
         if run.finished:  # 18 trials of BERT-base would keep 50 GB of checkpoints that nobody goes on from
-            for checkpoint in output.checkpoints(run.folder):
+            for checkpoint in checkpoints.numbered(run.folder):
                 shutil.rmtree(checkpoint)
     return failures
 

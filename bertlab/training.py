@@ -33,6 +33,7 @@ from bertlab.console import notice
 from bertlab.errors import UserError, did_you_mean
 from bertlab.labels import MULTI, NO_LABEL, REGRESSION, LabelSpace
 from bertlab.ordering import LengthGroupedOrder, TokenBatches
+from bertlab.saving import ResumableTrainer
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -113,7 +114,7 @@ class LossOnBar(ProgressCallback):
             self.training_bar.write(f"epoch {logs.get('epoch', 0):g}: {scores}")
 
 
-class EncoderTrainer(Trainer):
+class EncoderTrainer(ResumableTrainer):
     """Trainer with a length-grouped order that is exact under any cut, and evaluation in the order of the input."""
 
     def __init__(self, *, run: RunArguments, **options: Any) -> None:
@@ -159,10 +160,9 @@ class EncoderTrainer(Trainer):
         super()._save(output_dir, state_dict)
         if not self.args.should_save:
             return
-        final = Path(str(self.args.output_dir))
-        folder = final if output_dir is None else Path(output_dir)
+        folder = Path(str(self.args.output_dir) if output_dir is None else output_dir)
         # Of a model with an adapter Trainer saves the adapter alone, in checkpoints and at the end.
-        if lora.is_adapted(self.model) and self.run.lora_merge and folder == final:
+        if lora.is_adapted(self.model) and self.run.lora_merge and self.is_finished:
             lora.save_merged(self.model, folder)
         elif lora.is_adapted(self.model):
             lora.save_config(self.model, folder)
@@ -194,19 +194,29 @@ class EncoderTrainer(Trainer):
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> Any:
         """Return the micro-batches of one optimizer step and the number of labels in it, over all processes."""
-        return super().get_batch_samples(map(self._without_repeats, epoch_iterator), num_batches, device)
+        rows = self.train_dataset
+        # In an epoch that is resumed in its middle accelerate takes the remainder of one process's batch for it.
+        remainder = (
+            len(rows) % (self.args.train_batch_size * self.args.world_size) if isinstance(rows, Sized) else None
+        )
+        cut = (self._without_repeats(batch, remainder) for batch in epoch_iterator)
+        return super().get_batch_samples(cut, num_batches, device)
 
-    def _without_repeats(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def _without_repeats(
+        self, batch: dict[str, torch.Tensor], remainder: int | None = None
+    ) -> dict[str, torch.Tensor]:
         """Take the labels off the rows that accelerate repeats at an epoch's end to give every process as many.
 
         They would count twice in this epoch. The rows themselves stay: BERT's attention takes no batch of none.
+        `remainder` is the number of rows in the last batch of all processes; by default accelerate's own.
         """
         loader = self.accelerator.gradient_state
-        repeats = self.args.world_size > 1 and loader.end_of_dataloader and loader.remainder > 0
+        remainder = loader.remainder if remainder is None else remainder
+        repeats = self.args.world_size > 1 and loader.end_of_dataloader and remainder > 0
         if not repeats or "labels" not in batch:
             return batch
         labels = batch["labels"].clone()
-        own = max(loader.remainder - len(labels) * self.args.process_index, 0)
+        own = max(remainder - len(labels) * self.args.process_index, 0)
         labels[own:] = torch.nan if labels.is_floating_point() else NO_LABEL
         return {**batch, "labels": labels}
 
@@ -403,7 +413,7 @@ def metrics_during_training(
     return compute_metrics
 
 
-def train(trainer: Trainer, checkpoint: Path | None) -> dict[str, Any]:
+def train(trainer: ResumableTrainer, checkpoint: Path | None) -> dict[str, Any]:
     """Train, or go on from a checkpoint; save model, tokenizer and state; return train_* metrics.
 
     Raises:
@@ -421,8 +431,7 @@ def train(trainer: Trainer, checkpoint: Path | None) -> dict[str, Any]:
             "some parameters of this model take no part in a step, for which several processes do not look.",
             "Pass --ddp_find_unused_parameters true.",
         ) from error
-    trainer.save_model(_internal_call=True)  # without it --push_to_hub would upload before there is a report
-    trainer.save_state()
+    trainer.save_finished()
     data = trainer.train_dataset
     rows = len(data) if isinstance(data, Sized) else outcome.global_step * summary.global_batch(trainer.args)
     return {**outcome.metrics, "train_samples": rows}

@@ -1,19 +1,22 @@
 """All that is drawn from a finished run's facts: plots, the page and the model card."""
 
 from pathlib import Path
+from typing import Any
 
 from bertlab.report import card, page, plots
 from bertlab.report.files import write_bytes, write_text
 from bertlab.report.folder import RunFolder
 
 
-def draw(folder: Path) -> None:
-    """Write plots/*.png, report.html and README.md into a finished run's folder; the facts are not touched.
+def draw(folder: Path, facts: dict[str, Any] | None = None) -> None:
+    """Write plots/*.png, report.html and README.md into a run's folder; its facts are not touched.
+
+    `facts` is what run.json will say, for a run that is about to end.
 
     Raises:
         UserError: the folder is not a finished run.
     """
-    run = RunFolder.read(folder)
+    run = RunFolder.read(folder, facts)
     images = plots.draw_all(run)
     for name, image in images.items():
         write_bytes(run.path / "plots" / name, image)

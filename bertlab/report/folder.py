@@ -63,8 +63,8 @@ class RunFolder:
     mistakes: dict[str, list[Mistake]]
 
     @classmethod
-    def read(cls, path: Path | str) -> "RunFolder":
-        """Return the facts of the run in a folder.
+    def read(cls, path: Path | str, run: dict[str, Any] | None = None) -> "RunFolder":
+        """Return the facts of the run in a folder; `run` is what run.json will say where it is still to be written.
 
         Raises:
             UserError: the folder is not there, is not a finished run, or one of its files cannot be read.
@@ -72,13 +72,14 @@ class RunFolder:
         folder = Path(path)
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder.", "Name the --output_dir of a finished run.")
-        for name in ("results.json", "run.json"):
+        for name in ("results.json", "run.json") if run is None else ("results.json",):
             if not (folder / name).is_file():
                 raise UserError(
                     f"{folder} is not a finished run: {name} is missing.",
                     "A run writes it at its end; --resume auto finishes one that was stopped.",
                 )
-        results, run = _object(folder / "results.json"), _object(folder / "run.json")
+        results = _object(folder / "results.json")
+        run = _object(folder / "run.json") if run is None else run
         if not isinstance(results.get("splits"), dict) or "problem_type" not in results:
             raise UserError(f"{folder / 'results.json'} was not written by this program.", "Name a run's folder.")
         state = folder / "trainer_state.json"

@@ -56,19 +56,23 @@ class Run:
 
 
 def finish(run: Run) -> None:
-    """Write and print what a run found, on its first process; the others have nothing left to do."""
+    """Write and print what a run found, on its first process; the others have nothing left to do.
+
+    run.json is written last: where it stands, the run has finished.
+    """
     if is_first_process():
-        found = write(run)
+        found, about = write(run), files.plain(_provenance(run))
         print_scores(found, run.folder)
-        _draw(run.folder)
+        _draw(run.folder, about)
+        files.write_json(run.folder / "run.json", about)
 
 
-def _draw(folder: Path) -> None:
+def _draw(folder: Path, about: dict[str, Any]) -> None:
     """Draw plots, page and card; the numbers are safe by now, so a fault here costs pictures and not the run."""
     from bertlab.report.draw import draw
 
     try:
-        draw(folder)
+        draw(folder, about)
     except Exception as error:
         notice(f"the report could not be drawn ({error}); `python -m bertlab report {folder}` tries again.")
         return
@@ -76,10 +80,7 @@ def _draw(folder: Path) -> None:
 
 
 def write(run: Run) -> dict[str, Any]:
-    """Write everything a run leaves behind beside the model; return what results.json says.
-
-    run.json is written last: where it stands, the run has finished.
-    """
+    """Write scores, predictions and mistakes; return what results.json says."""
     fitted = facts.fit(next(iter(run.selection), None), run.data.space)
     results = [facts.with_thresholds(r, run.data.space, fitted, run.data.metrics) for r in run.results]
     controls = run.controls if run.controls is not None else _controls(run)
@@ -91,7 +92,6 @@ def write(run: Run) -> dict[str, Any]:
             errors.write(run.folder, result, run.data.space, rows, fitted.temperature)
     files.write_json(run.folder / "results.json", found)
     _write_metrics(run, results)
-    files.write_json(run.folder / "run.json", _provenance(run))
     return found
 
 

@@ -246,8 +246,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
     assert pretrain(tmp_path / "whole", **settings) == 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrainerCallback, "on_save", _interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            pretrain(tmp_path / "stopped", **settings)
+        assert pretrain(tmp_path / "stopped", **settings) == 130
     # On another machine the cache is empty: what is learnt from the text must come out the same.
     assert pretrain(tmp_path / "stopped", **settings, cache_dir=tmp_path / "cache", resume="auto") == 0
     assert history(tmp_path / "stopped", "loss") == history(tmp_path / "whole", "loss")

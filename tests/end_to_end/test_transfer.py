@@ -14,7 +14,7 @@ CLASSES = ("contradiction", "entailment", "neutral")
 def _nothing_drawn() -> Iterator[None]:
     """Plots and pages of these runs are not looked at, and take longer than the runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bertlab.report.record._draw", lambda folder: None)
+        patch.setattr("bertlab.report.record._draw", lambda *_: None)
         yield
 
 

@@ -17,7 +17,7 @@ TRAINING = {"num_train_epochs": 2, "learning_rate": 5e-3, "logging_steps": 1, "p
 def _nothing_drawn() -> Iterator[None]:
     """Plots and pages of these runs are not looked at, and take longer than the runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bertlab.report.record._draw", lambda folder: None)
+        patch.setattr("bertlab.report.record._draw", lambda *_: None)
         yield
 
 
@@ -113,11 +113,12 @@ def test_a_run_with_falling_rates_is_resumed_bit_for_bit(tiny_model, sentences, 
     assert classify(tmp_path / "whole", **settings) == 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrainerCallback, "on_save", _interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            classify(tmp_path / "run", **settings)
+        assert classify(tmp_path / "run", **settings) == 130
     shutil.copytree(tmp_path / "run", tmp_path / "other")
     assert classify(tmp_path / "run", **settings, resume="must") == 0
     _assert_same(tmp_path / "run", tmp_path / "whole")
+    for path in (tmp_path / "other").glob("checkpoint-*/identity.json"):
+        path.unlink()  # a checkpoint of another program: what it was trained with must be told by its optimizer
     capsys.readouterr()
     assert classify(tmp_path / "other", **{**settings, "layerwise_lr_decay": 1}, resume="must") == 2
     told = capsys.readouterr().err.splitlines()[-1]

@@ -39,8 +39,7 @@ def stopped(tiny_model: Path, sentences: dict[str, Path], tmp_path_factory: pyte
     folder = tmp_path_factory.mktemp("stopped") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrainerCallback, "on_save", _interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            classify(folder, model_name_or_path=tiny_model, **sentences, **SETTINGS)
+        assert classify(folder, model_name_or_path=tiny_model, **sentences, **SETTINGS) == 130
     return folder
 
 
@@ -61,7 +60,7 @@ def _assert_same(one: Path, other: Path) -> None:
     assert history(one, "loss") == history(other, "loss")
     assert history(one, "grad_norm") == history(other, "grad_norm")
     for key, value in results(other).items():
-        if not key.endswith(MEASURED) and "per_second" not in key and key != "train_loss":
+        if not key.endswith(MEASURED) and "per_second" not in key:
             assert results(one)[key] == value, key
     assert predictions(one, "test") == predictions(other, "test")
 
@@ -78,12 +77,11 @@ def test_the_resumed_run_equals_the_uninterrupted_one(whole, stopped, tiny_model
     assert len(history(folder, "loss")) == 15
 
 
-def test_train_loss_is_the_mean_over_the_steps_since_the_run_was_resumed(
-    stopped, tiny_model, sentences, tmp_path: Path
-):
+def test_train_loss_is_the_mean_over_all_steps(whole, stopped, tiny_model, sentences, tmp_path: Path):
     folder = _resume(stopped, tmp_path / "run", tiny_model, sentences)
-    since = history(folder, "loss")[STOPPED_AFTER:]
-    assert results(folder)["train_loss"] == pytest.approx(sum(since) / len(since), abs=1e-4)
+    losses = history(whole, "loss")
+    assert results(folder)["train_loss"] == results(whole)["train_loss"]
+    assert results(whole)["train_loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-9)
 
 
 def test_a_half_written_checkpoint_is_passed_over(whole, stopped, tiny_model, sentences, tmp_path: Path, capsys):
@@ -122,4 +120,4 @@ def test_auto_starts_anew_where_nothing_is_and_must_refuses(tiny_model, sentence
 def test_a_checkpoint_that_is_none_is_refused(stopped, tiny_model, sentences, tmp_path: Path, capsys):
     settings = {"model_name_or_path": tiny_model, "train_file": sentences["train_file"], "max_steps": 1}
     assert classify(tmp_path / "run", **settings, resume=tmp_path) == 2
-    assert f"--resume {tmp_path}: no whole checkpoint there" in capsys.readouterr().err
+    assert f"--resume {tmp_path}: trainer_state.json is missing" in capsys.readouterr().err

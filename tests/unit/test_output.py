@@ -1,11 +1,14 @@
 """Whose an output folder is, where a run goes on from, and that files which are not a run's stay untouched."""
 
+import struct
+import zipfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from bertlab import cli, output
+from bertlab import cli, lock, output
 from bertlab.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.errors import UserError
 
@@ -20,12 +23,20 @@ def refusal(folder: Path, **settings) -> str:
     return str(caught.value)
 
 
+@pytest.fixture(autouse=True)
+def _released() -> Iterator[None]:
+    yield
+    lock.release()
+
+
 def checkpoint(folder: Path, step: int, state: str = '{"global_step": 1}', weights: bool = True) -> Path:
     path = folder / f"checkpoint-{step}"
     path.mkdir(parents=True)
     (path / "trainer_state.json").write_text(state)
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        zipfile.ZipFile(path / name, "w").close()
     if weights:
-        (path / "model.safetensors").touch()
+        (path / "model.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
     return path
 
 
@@ -93,6 +104,7 @@ def test_overwriting_deletes_an_earlier_run_and_nothing_else(tmp_path):
     assert output.check(tmp_path, overwrite) is None
     assert contents(tmp_path) == before
     output.make(tmp_path, overwrite)
+    lock.release()
     assert contents(tmp_path) == foreign
 
 
@@ -107,14 +119,17 @@ def test_overwriting_refuses_files_of_the_same_name_that_no_run_wrote(tmp_path, 
 
 def test_making_a_folder_leaves_no_trace_and_keeps_a_run_that_is_resumed(tmp_path):
     output.make(tmp_path / "a" / "b", run())
+    lock.release()
     assert contents(tmp_path) == {"a", "a/b"}
     finished_run(tmp_path / "a" / "b")
     before = contents(tmp_path)
     output.make(tmp_path / "a" / "b", run(resume="auto", overwrite_output_dir=True))
+    lock.release()
     assert contents(tmp_path) == before
 
 
-def test_processes_that_make_the_same_folder_at_once_do_not_trip_over_each_other(tmp_path):
+def test_processes_that_make_the_same_folder_at_once_do_not_trip_over_each_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: output.make(tmp_path / "run", run()), range(400)))
     assert contents(tmp_path) == {"run"}
@@ -145,8 +160,11 @@ def test_resuming_takes_the_newest_whole_checkpoint(tmp_path, capsys):
     checkpoint(tmp_path, 300, weights=False)
     (tmp_path / "checkpoint-best").mkdir()
     assert output.check(tmp_path, run(resume="auto")) == newest
-    assert capsys.readouterr().err == f"note: going on from {newest}.\n"
-    assert [path.name for path in output.checkpoints(tmp_path)] == ["checkpoint-9", "checkpoint-100"]
+    assert capsys.readouterr().err == (
+        f"note: {tmp_path / 'checkpoint-300'} is not whole (it has no weights) and is passed over.\n"
+        f"note: {tmp_path / 'checkpoint-200'} is not whole (trainer_state.json is cut off) and is passed over.\n"
+        f"note: going on from {newest}.\n"
+    )
     named = tmp_path / "checkpoint-9"
     assert output.check(tmp_path, run(resume=str(named))) == named
 
@@ -159,7 +177,7 @@ def test_resuming_takes_the_newest_whole_checkpoint(tmp_path, capsys):
             lambda folder: None,
             "--resume must: no checkpoint in FOLDER. --resume auto starts anew where there",
         ),
-        ("atuo", lambda folder: None, "--resume atuo: no whole checkpoint there. Checkpoints: none in --output_dir."),
+        ("atuo", lambda folder: None, "--resume atuo: there is no such folder. Checkpoints: none in --output_dir."),
         ("atuo", lambda folder: checkpoint(folder, 5), "Checkpoints: FOLDER/checkpoint-5."),
         (
             "auto",

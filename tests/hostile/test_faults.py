@@ -1,0 +1,644 @@
+"""What ends a run before its end: signals, a full disk, too little memory, a loss that is no number, a second run."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from nsp_runs import pretrain, write_text
+from running import (
+    ROOT,
+    classify,
+    farthest,
+    history,
+    labelled_sentences,
+    read_json,
+    results,
+    subprocess_of,
+    variant,
+    weights_of,
+)
+
+from bertlab import callbacks, checkpoints, endings, interruption, lock
+from bertlab.errors import Interrupted, UserError
+
+SETTINGS: dict[str, Any] = {
+    "num_train_epochs": 2,
+    "learning_rate": 1e-3,
+    "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 2,
+    "logging_steps": 1,
+    "save_strategy": "steps",
+    "save_steps": 2,
+    "save_total_limit": 2,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _without_pictures() -> Any:
+    """Leave out plots and page: they take as long as the rest of so small a run, and nothing here looks at them."""
+    from bertlab.report import record
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record, "_draw", lambda *_: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def world(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory, write_csv) -> dict[str, Any]:
+    """Return model and files of a run of 10 steps, 5 an epoch."""
+    folder = tmp_path_factory.mktemp("world")
+    train = write_csv(folder / "train.csv", ("text", "label"), labelled_sentences(70, seed=1))
+    dev = write_csv(folder / "dev.csv", ("text", "label"), labelled_sentences(30, seed=2))
+    return {"model_name_or_path": tiny_model, "train_file": train, "validation_file": dev, **SETTINGS}
+
+
+@pytest.fixture(scope="module")
+def whole(world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the run that nothing ended early."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert classify(folder, **world) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stopped(world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run that ended after step 6, in the middle of the second epoch."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        _at_step(patch, 6, lambda: signal.raise_signal(signal.SIGINT), "on_save")
+        assert classify(folder, **world) == 130
+    return folder
+
+
+def _at_step(patch: pytest.MonkeyPatch, step: int, do: Any, event: str = "on_step_begin") -> None:
+    """Do something in a run once it comes to a step."""
+
+    def hook(self, args, state, control, **_):
+        if state.global_step == step:
+            do()
+
+    patch.setattr(callbacks.SaveWhatIsWhole, event, hook, raising=False)
+
+
+def _assert_same(one: Path, other: Path) -> None:
+    ours, theirs = weights_of(one), weights_of(other)
+    assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
+    for key, value in results(other).items():
+        if "runtime" not in key and "per_second" not in key:
+            assert results(one)[key] == pytest.approx(value, rel=1e-9), key
+
+
+def _copy(stopped: Path, folder: Path) -> Path:
+    shutil.copytree(stopped, folder)
+    return folder
+
+
+def _last_line(text: str) -> str:
+    return text.rstrip().rpartition("\n")[2]
+
+
+# ---------------------------------------------------------------------------------------------------------- signals
+
+
+def test_ctrl_c_ends_at_once_with_how_to_go_on(world, tmp_path: Path, capsys, monkeypatch):
+    _at_step(monkeypatch, 5, lambda: signal.raise_signal(signal.SIGINT))
+    folder = tmp_path / "run"
+    assert classify(folder, **world) == 130
+    assert _last_line(capsys.readouterr().err) == (
+        f"stopped by Ctrl-C; go on from {folder / 'checkpoint-4'} with the same command and --resume auto."
+    )
+    assert {path.name for path in folder.iterdir()} == {"checkpoint-2", "checkpoint-4"}
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "handlers are put back"
+
+
+def test_sigterm_saves_the_step_it_came_in_and_the_run_then_ends_as_any(whole, world, tmp_path: Path, capsys):
+    folder = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        _at_step(patch, 6, lambda: signal.raise_signal(signal.SIGTERM))
+        assert classify(folder, **world) == 143
+    said = _last_line(capsys.readouterr().err)
+    assert (
+        said == f"stopped by SIGTERM; go on from {folder / 'checkpoint-7'} with the same command and --resume auto."
+    )
+    assert classify(folder, **world, resume="auto") == 0
+    _assert_same(folder, whole)
+
+
+def test_sigterm_at_the_end_of_an_epoch_waits_for_its_evaluation(world, tmp_path: Path):
+    """Evaluation draws a random number: without it dropout would go another way in the second epoch."""
+    settings = {**world, "eval_strategy": "epoch", "save_strategy": "no"}
+    assert classify(tmp_path / "whole", **settings) == 0
+    folder = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        _at_step(patch, 4, lambda: signal.raise_signal(signal.SIGTERM))
+        assert classify(folder, **settings) == 143
+    state = read_json(folder / "checkpoint-5" / "trainer_state.json")
+    assert "eval_loss" in state["log_history"][-1]
+    assert classify(folder, **settings, resume="auto") == 0
+    _assert_same(folder, tmp_path / "whole")
+    assert history(folder, "eval_loss") == history(tmp_path / "whole", "eval_loss")
+
+
+def test_a_second_sigterm_does_not_wait():
+    with pytest.raises(Interrupted), interruption.watched():
+        interruption.wait_for_step(True)
+        signal.raise_signal(signal.SIGTERM)
+        assert interruption.received() == signal.SIGTERM
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail("it waited")
+
+
+def test_sigterm_outside_training_ends_at_once(tmp_path: Path):
+    with pytest.raises(Interrupted) as caught, endings.told_in_one_line(tmp_path, {}):
+        signal.raise_signal(signal.SIGTERM)
+    assert caught.value.status == 143
+    assert str(caught.value) == ("stopped by SIGTERM; no checkpoint was made yet, so the same command starts anew.")
+
+
+def test_a_worker_process_is_ended_by_the_signal_and_not_by_what_the_run_does_about_it():
+    with interruption.watched():
+        interruption.wait_for_step(True)
+        child = os.fork()
+        if child == 0:
+            signal.raise_signal(signal.SIGTERM)
+            os._exit(0)
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGTERM
+    assert interruption.received() is None
+
+
+# ------------------------------------------------------------------------------------------------------ checkpoints
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def _spoil(path: Path) -> None:
+    """Zero some bytes in the middle, as a power cut does."""
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + bytes(64) + content[middle + 64 :])
+
+
+FLAWS = {
+    "no state": (lambda c: (c / "trainer_state.json").unlink(), "trainer_state.json is missing"),
+    "half a state": (lambda c: _cut(c / "trainer_state.json"), "trainer_state.json is cut off"),
+    "half the weights": (lambda c: _cut(c / "model.safetensors"), "model.safetensors is cut off"),
+    "no weights": (lambda c: (c / "model.safetensors").unlink(), "it has no weights"),
+    "no optimizer": (lambda c: (c / "optimizer.pt").unlink(), "it has no optimizer state"),
+    "half an optimizer": (lambda c: _cut(c / "optimizer.pt"), "optimizer.pt is cut off"),
+    "holes in the optimizer": (lambda c: _spoil(c / "optimizer.pt"), "optimizer.pt is cut off"),
+    "no schedule": (lambda c: (c / "scheduler.pt").unlink(), "it has no schedule"),
+    "empty random numbers": (lambda c: (c / "rng_state.pth").write_bytes(b""), "rng_state.pth is cut off"),
+    "random numbers of one of two": (
+        lambda c: (c / "identity.json").write_text('{"cut": {"processes": 2}}'),
+        "rng_state_0.pth is missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FLAWS)
+def test_a_checkpoint_that_is_not_whole_is_named_and_the_one_before_is_used(kind, stopped, tmp_path, capsys):
+    folder = _copy(stopped, tmp_path / "run")
+    damage, flaw = FLAWS[kind]
+    assert checkpoints.newest_whole(folder) == folder / "checkpoint-6"
+    damage(folder / "checkpoint-6")
+    assert checkpoints.newest_whole(folder) == folder / "checkpoint-4"
+    assert capsys.readouterr().err == (f"note: {folder / 'checkpoint-6'} is not whole ({flaw}) and is passed over.\n")
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_broken_one(whole, stopped, world, tmp_path: Path):
+    folder = _copy(stopped, tmp_path / "run")
+    _cut(folder / "checkpoint-6" / "model.safetensors")
+    assert classify(folder, **world, resume="auto") == 0
+    _assert_same(folder, whole)
+    assert [checkpoints.flaw(path) for path in checkpoints.numbered(folder)] == [None, None]
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_the_last_whole_checkpoint_is_there_until_the_next_one_is(limit: int, world, tmp_path: Path, monkeypatch):
+    folder = tmp_path / "run"
+    during: list[list[str]] = []
+    original = checkpoints.commit
+
+    def commit(staging: Path, name: str, into: Path) -> Path:
+        during.append([path.name for path in checkpoints.numbered(into) if checkpoints.flaw(path) is None])
+        assert checkpoints.flaw(staging / name) is None
+        return original(staging, name, into)
+
+    monkeypatch.setattr(checkpoints, "commit", commit)
+    assert classify(folder, **{**world, "max_steps": 6, "save_total_limit": limit}) == 0
+    assert [len(names) for names in during] == [0, 1, limit]
+    assert len(checkpoints.numbered(folder)) == limit
+
+
+def test_a_broken_checkpoint_of_a_later_step_does_not_push_out_a_whole_one(tmp_path: Path):
+    (tmp_path / checkpoints.SAVING).mkdir(parents=True)
+    for step in (4, 6, 9):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    checkpoints.rotate(tmp_path, 2, tmp_path / "checkpoint-6", None)
+    assert [path.name for path in checkpoints.numbered(tmp_path)] == ["checkpoint-4", "checkpoint-6"]
+    (tmp_path / "checkpoint-8").mkdir()
+    checkpoints.rotate(tmp_path, 1, tmp_path / "checkpoint-8", tmp_path / "checkpoint-4")
+    assert [path.name for path in checkpoints.numbered(tmp_path)] == ["checkpoint-4", "checkpoint-8"]
+
+
+@pytest.mark.parametrize(
+    "moment", ["after max_steps in mid-epoch", "after early stopping", "between the model and its scores"]
+)
+def test_a_run_stopped_while_it_finished_finishes_as_it_would_have(moment: str, whole, world, tmp_path: Path):
+    """Trainer takes a step more from a checkpoint in mid-epoch at max_steps, or after it stopped early."""
+    settings = dict(world)
+    if moment == "after max_steps in mid-epoch":
+        settings |= {"max_steps": 7}
+    elif moment == "after early stopping":
+        early = {"selection_fraction": 0.3, "early_stopping_patience": 1, "early_stopping_threshold": 1.0}
+        settings |= {"num_train_epochs": 6, "save_strategy": "epoch", **early}
+    if settings != world:
+        whole = tmp_path / "whole"
+        assert classify(whole, **settings) == 0
+    folder = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        from bertlab.report import record
+
+        patch.setattr(record, "write", lambda run: signal.raise_signal(signal.SIGINT))
+        assert classify(folder, **settings) == 130
+    assert (folder / "model.safetensors").is_file()
+    assert not (folder / "run.json").exists()
+    assert classify(folder, **settings, resume="auto") == 0
+    _assert_same(folder, whole)
+    assert results(folder)["train_loss"] > 0.1, "the loss of the whole run, not of no step"
+    assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()}
+
+
+def test_the_best_checkpoint_is_found_where_the_run_was_moved_to(world, tmp_path: Path):
+    settings = {**world, "num_train_epochs": 4, "save_strategy": "epoch", "selection_fraction": 0.3}
+    settings |= {"metric_for_best_model": "loss", "greater_is_better": True}  # the first epoch is the best
+    assert classify(tmp_path / "whole", **settings) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        _at_step(patch, 9, lambda: signal.raise_signal(signal.SIGINT))
+        assert classify(tmp_path / "here", **settings) == 130
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert classify(tmp_path / "there", **settings, resume="auto") == 0
+    _assert_same(tmp_path / "there", tmp_path / "whole")
+
+
+# ------------------------------------------------------------------------------------------------------ another run
+
+
+def _refused(folder: Path, capsys: pytest.CaptureFixture[str], **settings: Any) -> str:
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert classify(folder, **settings, resume="auto") == 2
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
+    said = _last_line(capsys.readouterr().err)
+    assert said.startswith(f"error: {folder / 'checkpoint-6'} is from another run: "), said
+    assert said.endswith(
+        "Take the change back, name another --output_dir, or begin anew with --overwrite_output_dir."
+    )
+    return said.partition("from another run: ")[2].partition(". Take")[0]
+
+
+CHANGES = {
+    "rate": ({"learning_rate": 2e-5}, "learning_rate 0.001 → 2e-05"),
+    "epochs": ({"num_train_epochs": 3}, "num_train_epochs 2 → 3"),
+    "seed": ({"seed": 1}, "seed 42 → 1"),
+    "batch": ({"gradient_accumulation_steps": 4}, "global batch 16 → 32"),
+    "evaluation": ({"eval_strategy": "epoch"}, "eval_strategy no → epoch"),
+    "order": ({"train_sampling_strategy": "random"}, "train_sampling_strategy group_by_length → random"),
+    "loss": ({"class_weights": "balanced"}, "class_weights none → balanced"),
+    "two": ({"weight_decay": 0.1, "seed": 7}, "seed 42 → 7"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_run_with_another_value_does_not_go_on_from_its_checkpoint(change, stopped, world, tmp_path, capsys):
+    folder = _copy(stopped, tmp_path / "run")
+    changed, told = CHANGES[change]
+    assert told in _refused(folder, capsys, **{**world, **changed}).split("; ")
+
+
+def test_a_run_on_other_rows_does_not_go_on_from_its_checkpoint(stopped, world, tmp_path, write_csv, capsys):
+    folder = _copy(stopped, tmp_path / "run")
+    rows = labelled_sentences(70, seed=1)
+    rows[3] = (rows[3][0], rows[2][1])
+    other = write_csv(tmp_path / "train.csv", ("text", "label"), rows)
+    told = _refused(folder, capsys, **{**world, "train_file": other})
+    assert told.startswith("train 70 rows, ")
+    assert told.count("70 rows, ") == 2
+    assert ";" not in told, "nothing but the training rows is another"
+
+
+def test_a_run_with_other_labels_does_not_go_on_from_its_checkpoint(stopped, world, tmp_path, capsys):
+    folder = _copy(stopped, tmp_path / "run")
+    told = _refused(folder, capsys, **{**world, "class_names": ["good", "bad"]})
+    assert "labels' classes bad, good → good, bad" in told
+
+
+def test_a_run_of_another_model_does_not_go_on_from_its_checkpoint(stopped, world, tiny_model, tmp_path, capsys):
+    folder = _copy(stopped, tmp_path / "run")
+    heavier = variant(tiny_model, tmp_path / "other", initializer_range=0.3)
+    told = _refused(folder, capsys, **{**world, "model_name_or_path": heavier})
+    assert "model's weights " in told
+    assert "model's initializer_range 0.02 → 0.3" in told
+
+
+def test_what_changes_no_result_may_change(whole, stopped, world, tmp_path: Path, capsys):
+    """Where files lie, how often is logged and saved, the batch of evaluation, spelling a default out."""
+    folder = _copy(stopped, tmp_path / "elsewhere")
+    shutil.copy(world["train_file"], tmp_path / "moved.csv")
+    shutil.copytree(world["model_name_or_path"], tmp_path / "model")
+    changed = {**world, "train_file": tmp_path / "moved.csv", "model_name_or_path": tmp_path / "model"}
+    changed |= {"logging_steps": 5, "save_steps": 4, "per_device_eval_batch_size": 7, "weight_decay": 0.0}
+    assert classify(folder, **changed, resume="auto") == 0
+    ours, theirs = weights_of(folder), weights_of(whole)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_the_batch_may_be_cut_otherwise_and_says_so(world, tmp_path: Path, capsys, tiny_model):
+    still = variant(tiny_model, tmp_path / "still", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    settings = {**world, "model_name_or_path": still}
+    assert classify(tmp_path / "whole", **settings) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        _at_step(patch, 7, lambda: signal.raise_signal(signal.SIGTERM))
+        assert classify(tmp_path / "run", **settings) == 143
+    capsys.readouterr()
+    other = {**settings, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}
+    assert classify(tmp_path / "run", **other, resume="auto") == 0
+    assert "is cut otherwise than before (8 × 2 on 1 process, now 4 × 4 on 1 process)" in capsys.readouterr().err
+    assert farthest(tmp_path / "run", tmp_path / "whole") < 1e-5
+
+
+def test_a_checkpoint_that_says_nothing_of_its_run_is_taken_on_trust(stopped, world, tmp_path: Path, capsys):
+    folder = _copy(stopped, tmp_path / "run")
+    (folder / "checkpoint-6" / "identity.json").unlink()
+    assert classify(folder, **world, resume="auto") == 0
+    assert "does not say what run it is from; that it is this one is taken on trust" in capsys.readouterr().err
+
+
+def test_pairs_of_another_text_or_another_objective_are_another_run(tiny_model, tmp_path: Path, capsys):
+    text = write_text(tmp_path / "text.txt")
+    settings = {"text": text, "sentence_splitter": "period", "model_name_or_path": tiny_model, "max_steps": 3}
+    settings |= {
+        "save_strategy": "steps",
+        "save_steps": 1,
+        "per_device_train_batch_size": 8,
+    }
+    settings |= {"eval_strategy": "steps", "eval_steps": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        _at_step(patch, 2, lambda: signal.raise_signal(signal.SIGTERM))
+        assert pretrain(tmp_path / "run", **settings) == 143
+    # The same number of words in each sentence: the ranges of the pairs stay as they are.
+    text.write_text(text.read_text(encoding="utf-8").replace("cat", "dog"), encoding="utf-8")
+    capsys.readouterr()
+    assert pretrain(tmp_path / "run", **settings, resume="auto", objective="nsp+mlm") == 2
+    said = _last_line(capsys.readouterr().err)
+    assert "objective nsp → nsp+mlm" in said
+    assert "train " in said
+
+
+# ------------------------------------------------------------------------------------------------------------- lock
+
+
+def _other_run(folder: Path) -> subprocess.Popen[str]:
+    """Start a process that takes a folder and keeps it until it is killed."""
+    hold = "import sys, time; from pathlib import Path; from bertlab import lock; lock.take(Path(sys.argv[1]));"
+    command = [sys.executable, "-c", f"{hold} print('taken', flush=True); time.sleep(60)", str(folder)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "taken\n"
+    return process
+
+
+def test_the_second_run_in_a_folder_is_refused_and_a_killed_one_s_lock_is_void(whole, world, tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    other = _other_run(folder)
+    try:
+        for settings in ({}, {"resume": "auto"}, {"overwrite_output_dir": True}):
+            assert classify(folder, **world, **settings) == 2
+            said = _last_line(capsys.readouterr().err)
+            assert said.startswith(f"error: {folder} is being written by another run (process {other.pid} on ")
+            assert said.endswith("Wait for it, or name another --output_dir.")
+        assert {path.name for path in folder.iterdir()} == {lock.STATE}
+    finally:
+        other.kill()
+        other.wait()
+    assert classify(folder, **world, resume="auto") == 0
+    assert f"the run before in {folder} (process {other.pid}, since " in capsys.readouterr().err
+    assert not (folder / lock.STATE).exists()
+    _assert_same(folder, whole)
+
+
+def test_a_run_on_another_machine_is_believed_as_long_as_its_heart_beats(tmp_path: Path):
+    state = tmp_path / lock.STATE
+    state.mkdir()
+    (state / "lock").touch()
+    signature = state / "holder.json"
+    signature.write_text(json.dumps({"host": "elsewhere", "pid": 7, "started": "2020-01-01 00:00:00"}))
+    for step in (lock.refuse_if_taken, lock.take):
+        with pytest.raises(UserError) as caught:
+            step(tmp_path)
+        assert "another run (process 7 on elsewhere, since 2020-01-01 00:00:00)" in str(caught.value)
+        assert f"if it has ended, delete {signature}" in str(caught.value)
+    silent = (state / "lock").stat().st_mtime - 2 * lock.SILENT_SECONDS
+    os.utime(signature, (silent, silent))
+    lock.refuse_if_taken(tmp_path)
+    lock.take(tmp_path)
+    assert json.loads(signature.read_text())["pid"] == os.getpid()
+    lock.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_heart_beats_while_a_folder_is_taken(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(lock, "HEARTBEAT_SECONDS", 0.01)
+    beats: list[float] = []
+    beaten = threading.Event()
+    utime = os.utime
+
+    def count(path: Any, *rest: Any) -> None:
+        utime(path, *rest)
+        beats.append(1)
+        if len(beats) == 2:
+            beaten.set()
+
+    monkeypatch.setattr(os, "utime", count)
+    lock.take(tmp_path)
+    assert beaten.wait(10)
+    lock.release()
+    ended = len(beats)
+    assert not any(thread.name == "bertlab-heartbeat" for thread in threading.enumerate())
+    assert len(beats) == ended
+
+
+def test_the_processes_of_one_run_do_not_refuse_each_other(tmp_path: Path, monkeypatch):
+    from bertlab import output
+    from bertlab.arguments import RunArguments
+
+    output.make(tmp_path, RunArguments())
+    monkeypatch.setenv("RANK", "1")
+    assert output.check(tmp_path, RunArguments()) is None
+    output.make(tmp_path, RunArguments())
+    lock.release()
+
+
+# ------------------------------------------------------------------------------------------------- disk, memory, NaN
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Any:
+    """Return an empty disk of 1.5 MB: room for the checkpoints of a tiny model, not for what is put beside them."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1536k", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("needs the right to mount a small disk")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("moment", ["a checkpoint", "the report"])
+def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(moment, small_disk, whole, world, capsys):
+    folder = small_disk / "run"
+    ballast = small_disk / "ballast"
+
+    def fill() -> None:
+        with ballast.open("wb") as stream, pytest.raises(OSError, match="No space"):
+            while True:
+                stream.write(bytes(4096))
+                stream.flush()
+
+    with pytest.MonkeyPatch.context() as patch:
+        if moment == "a checkpoint":
+            _at_step(patch, 5, fill)
+        else:
+            from bertlab.report import record
+
+            write = record.write
+            patch.setattr(record, "write", lambda run: (fill(), write(run))[1])
+        assert classify(folder, **world) == 2
+    said = _last_line(capsys.readouterr().err)
+    last = folder / f"checkpoint-{4 if moment == 'a checkpoint' else 10}"
+    assert said.startswith("error: the disk is full: nothing more can be written in ")
+    assert "MB free; a checkpoint takes 0." in said
+    assert f"Make room; {last} is untouched: --resume auto goes on." in said
+    assert all(checkpoints.flaw(path) is None for path in checkpoints.numbered(folder))
+    assert not (folder / "run.json").exists()
+    ballast.unlink()
+    assert classify(folder, **world, resume="auto") == 0
+    _assert_same(folder, whole)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device", "x/model.safetensors"),
+        OSError(122, "Disk quota exceeded"),
+        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"),
+    ],
+)
+def test_whatever_library_met_the_full_disk(error: Exception, tmp_path: Path):
+    told = endings.explain(error, tmp_path, {})
+    assert told is not None
+    assert told.problem.startswith("the disk is full")
+
+
+def test_other_failures_are_not_dressed_up(tmp_path: Path):
+    with pytest.raises(ValueError, match="a fault"), endings.told_in_one_line(tmp_path, {}):
+        raise ValueError("a fault")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(value: float, world, tmp_path: Path, capsys):
+    from bertlab.training import ExactLoss
+
+    original, calls = ExactLoss.__call__, []
+
+    def broken(self, outputs, labels, num_items_in_batch=None):
+        calls.append(1)
+        loss = original(self, outputs, labels, num_items_in_batch)
+        return loss * value if len(calls) == 10 else loss  # the last part of step 5
+
+    folder = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ExactLoss, "__call__", broken)
+        assert classify(folder, **{**world, "logging_steps": 50}) == 2
+    said = _last_line(capsys.readouterr().err)
+    assert said.startswith(f"error: the loss is {'nan' if value != value else 'inf'} at step 6 of 10, learning rate ")
+    assert said.endswith(
+        f"Lower --learning_rate, add --warmup_steps 0.1, or pass --precision fp32; the last good checkpoint is "
+        f"{folder / 'checkpoint-4'}."
+    )
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint-2", "checkpoint-4"]
+
+
+def test_a_gradient_that_is_no_number_is_seen_before_the_weights_are_saved():
+    state = SimpleNamespace(global_step=3, max_steps=9)
+    args = SimpleNamespace(fp16=False, output_dir="nowhere")
+    logs = {"loss": 0.5, "grad_norm": float("inf"), "learning_rate": 1e-3}
+    with pytest.raises(UserError, match=r"the gradient is inf at step 3 of 9, learning rate 0\.001"):
+        callbacks.StopOnNan().on_log(args, state, None, logs=logs)
+    args.fp16 = True  # the loss is scaled down, and the step left out
+    callbacks.StopOnNan().on_log(args, state, None, logs=logs)
+
+
+def test_too_little_memory_names_the_flags_that_help(world, tmp_path: Path, capsys):
+    from bertlab.training import ExactLoss
+
+    def hungry(self, *_: Any, **__: Any) -> Any:
+        return torch.empty(2**58)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ExactLoss, "__call__", hungry)
+        assert classify(tmp_path / "run", **world) == 2
+    said = _last_line(capsys.readouterr().err)
+    assert said.startswith("error: training needs more memory than there is, at 8 rows at once (")
+    assert said.endswith(
+        "Pass --per_device_train_batch_size 4 --gradient_accumulation_steps 4: the result stays the same. "
+        "Or a smaller --max_seq_length, --activation_checkpointing, or --precision bf16."
+    )
+
+
+def test_too_little_memory_in_evaluation_names_its_own_flag(tmp_path: Path):
+    def prediction_step() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    with pytest.raises(UserError) as caught, endings.told_in_one_line(tmp_path, {"per_device_eval_batch_size": 64}):
+        prediction_step()
+    assert str(caught.value) == (
+        "evaluation needs more memory than there is (CUDA out of memory. Tried to allocate 20.00 MiB). "
+        "Pass --per_device_eval_batch_size 32 (now 64): the scores stay the same."
+    )
+
+
+def test_a_process_whose_peer_ended_says_no_more_than_that(tmp_path: Path, monkeypatch):
+    error = RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1234")
+    assert endings.explain(error, tmp_path, {}) is None
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    told = endings.explain(error, tmp_path, {})
+    assert str(told) == "another process of this run has ended. Its own line says why."
+
+
+# -------------------------------------------------------------------------------------------- two processes, kill -9
+
+
+def test_killed_runs_end_as_the_run_that_nobody_killed(tmp_path: Path):
+    """A short form of `make torture`."""
+    output = tmp_path / "torture.json"
+    options = ("--only", "classify-2", "--kills", 2, "--seed", 3, "--output", output)
+    done = subprocess_of([sys.executable, "benchmarks/torture.py", *options])
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    found = read_json(output)
+    assert found["kills"] == found["identical"] == 2
