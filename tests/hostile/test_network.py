@@ -9,7 +9,8 @@ from pathlib import Path
 
 import datasets
 import pytest
-from huggingface_hub import constants, hf_api
+import transformers.utils.hub
+from huggingface_hub import constants
 from local_hub import LocalHub, serving
 from running import ROOT, classify, labelled_sentences, predict, subprocess_of
 
@@ -29,7 +30,7 @@ def local_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Local
         monkeypatch.setattr(hub, "_given_up", [])
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "ENDPOINT", served.url)
-        monkeypatch.setattr(hf_api.api, "endpoint", served.url)  # the client's own copy, made when it was imported
+        monkeypatch.setattr(transformers.utils.hub, "_hf_api", None)  # made at the first call, with the Hub of then
         monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(datasets.config, "HF_ENDPOINT", served.url)
         template = served.url + "/{repo_id}/resolve/{revision}/{filename}"

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bertlab import cli
+from bertlab import cli, secret
 from bertlab.arguments import DataArguments, ModelArguments, RunArguments, dataclass_flags, training_flags
 from bertlab.errors import UserError
 
@@ -22,6 +23,14 @@ WORDS = st.one_of(
     st.sampled_from(["{a: 1}", "!!python/name:os.system", "'", "|", "- 1", "--seed", "-seed", "", "\x85", "\u2028"]),
     st.text(max_size=12),
 )
+
+
+@pytest.fixture(autouse=True)
+def secrets_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the tokens that are typed here: later messages of this process would hide every 1."""
+    monkeypatch.setattr(secret, "_told", set())
+
+
 fuzz = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
