@@ -52,7 +52,12 @@ CASES: list[Case] = [
         files={"old/run.json": "{}", "old/model.safetensors": "x"},
     ),
     refused("resume without checkpoint", "--resume must", "--resume must: no checkpoint in out", "--resume auto"),
-    refused("resume from nowhere", "--resume out/checkpoint-7", "out/checkpoint-7: no whole checkpoint"),
+    refused(
+        "resume from nowhere",
+        "--resume out/checkpoint-7",
+        "out/checkpoint-7: there is no such folder",
+        "Checkpoints: none",
+    ),
     refused("resume misspelt", "--resume atuo", "--resume atuo", "'auto'"),
     refused(
         "resume a finished run",
