@@ -12,7 +12,7 @@ demo: $(VENV)/.runtime
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-# Some fifty kills -9, on one and two processes: a quarter of an hour on two cores.
+# 48 kills -9, on one and two processes: about a quarter of an hour on two cores.
 torture: $(VENV)/.runtime
 	$(BIN)/python benchmarks/torture.py
 
