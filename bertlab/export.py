@@ -61,7 +61,8 @@ def main(argv: Sequence[str]) -> int:
     _check(run, output, options)
     from bertlab import predict
 
-    predictor = predict.load(str(options.run), argparse.Namespace(max_seq_length=None, revision="main", token=None))
+    loading = argparse.Namespace(max_seq_length=None, revision="main", token=None, trust_remote_code=False)
+    predictor = predict.load(str(options.run), loading)
     predictor.model.to("cpu")  # type: ignore[arg-type]  # transformers types `to` as taking no string
     scored = _scored_split(run, predictor, options.quantize)
     with _whole_folder(output) as folder:

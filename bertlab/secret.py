@@ -16,8 +16,8 @@ _told: set[str] = set()
 
 
 def remember(value: str | None) -> None:
-    """Keep a token that was passed by a flag, so that no message repeats it."""
-    if value:
+    """Keep a token that was passed by a flag, so that no message repeats it; one too short to be any is no secret."""
+    if value and len(value) >= _SHORTEST:
         _told.add(value)
 
 

@@ -139,8 +139,7 @@ def test_what_cannot_be_exported_is_refused(run, tmp_path, capsys, monkeypatch):
     assert "is not empty" in refused(run, tmp_path / "mine")
     assert "holds no earlier export" in refused(run, tmp_path / "mine", "--overwrite")
     assert (tmp_path / "mine" / "letter.txt").read_text(encoding="utf-8") == "keep"
-    with pytest.raises(SystemExit):
-        exported(run, tmp_path / "out", "--quantize", "int4")
+    assert "--quantize: there is no 'int4'. Did you mean 'int8'?" in refused(run, tmp_path / "out", "--quantize", "int4")
 
 
 def test_metadata_are_what_predictions_depend_on(run):
@@ -148,7 +147,7 @@ def test_metadata_are_what_predictions_depend_on(run):
 
     from bertlab import predict
 
-    loading = argparse.Namespace(max_seq_length=None, revision="main", token=None)
+    loading = argparse.Namespace(max_seq_length=None, revision="main", token=None, trust_remote_code=False)
     told = export.metadata(predict.load(str(run), loading))
     assert json.loads(told["class_names"]) == ["bad", "good"] and told["max_seq_length"] == "32"
     assert told["problem_type"] == "single_label_classification" and float(told["temperature"]) > 0

@@ -35,8 +35,8 @@ def test_tensorboard_gets_the_losses(argv, tmp_path):
 
 
 def test_a_tracker_that_is_not_installed_is_named(argv, tmp_path, capsys):
-    assert run_classification.main([*argv, "--report_to", "comet", "--output_dir", str(tmp_path / "run")]) == 2
-    assert "error: --report_to comet: it is not installed" in capsys.readouterr().err
+    assert run_classification.main([*argv, "--report_to", "comet_ml", "--output_dir", str(tmp_path / "run")]) == 2
+    assert "error: --report_to comet_ml: it is not installed" in capsys.readouterr().err
 
 
 def test_push_to_hub_uploads_the_finished_run_with_our_card(argv, tmp_path, monkeypatch):
