@@ -139,7 +139,8 @@ def test_what_cannot_be_exported_is_refused(run, tmp_path, capsys, monkeypatch):
     assert "is not empty" in refused(run, tmp_path / "mine")
     assert "holds no earlier export" in refused(run, tmp_path / "mine", "--overwrite")
     assert (tmp_path / "mine" / "letter.txt").read_text(encoding="utf-8") == "keep"
-    assert "--quantize: there is no 'int4'. Did you mean 'int8'?" in refused(run, tmp_path / "out", "--quantize", "int4")
+    said = refused(run, tmp_path / "out", "--quantize", "int4")
+    assert "--quantize: there is no 'int4'. Did you mean 'int8'?" in said
 
 
 def test_metadata_are_what_predictions_depend_on(run):
