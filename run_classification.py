@@ -39,11 +39,11 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
     from bertlab import (
         adaptation,
         check,
+        classification,
         data,
         encoding,
         evaluation,
         modeling,
-        padding,
         resuming,
         streaming,
         summary,
@@ -75,24 +75,9 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
     if run_args.print_parameters:
         summary.print_parameters(model)
         return
-    train = encoded[loaded.train] if loaded.train and args.do_train else None
-    collator = padding.PaddingCollator(tokenizer, data_args.fixed_length)
-    if loaded.stream:
-        train = streaming.training_set(loaded.stream, args)
-        collator = streaming.TokenizingCollator(collator, tokenizer, data_args.max_seq_length)
-    loss = training.loss_for(loaded.space, train, model_args.class_weights, args.label_smoothing_factor)
     output.make(Path(args.output_dir), run_args)
-    trainer = training.EncoderTrainer(
-        model=model,
-        args=args,
-        train_dataset=train,
-        eval_dataset=training.longest_first(encoded.get(loaded.watched or "")),
-        data_collator=collator,
-        processing_class=tokenizer,
-        compute_loss_func=loss,
-        compute_metrics=training.metrics_during_training(loaded.space, loaded.metrics),
-        run=run_args,
-    )
+    trainer = classification.build_trainer(arguments, args, model, tokenizer, encoded, loaded)
+    train, loss = trainer.train_dataset, trainer.compute_loss_func
     resuming.begin(trainer, checkpoint, arguments, loaded, encoded)
     plan = summary.plan(trainer, train, data_args.fixed_length, run_args.precision)
 

@@ -141,6 +141,27 @@ def load_weights(
         UserError: the weights are missing, pickled, of another size, or not numbers.
     """
     import torch
+
+    name = arguments.model_name_or_path or ""
+    model, loading = _read_weights(auto_class, arguments, config)
+    mismatched = sorted(item[0] if isinstance(item, tuple) else item for item in loading["mismatched_keys"])
+    _refuse_other_sizes(model, mismatched, arguments)
+    new = sorted({*loading["missing_keys"], *mismatched})
+    if new and not (arguments.new_head and new == mismatched):
+        notice(f"new, untrained weights: {', '.join(new)}.")
+    if arguments.lora_rank is not None:
+        lora.refuse_missing(model, new, name)
+    broken = next((key for key, value in model.named_parameters() if not torch.isfinite(value).all()), None)
+    if broken is not None:
+        raise UserError(f"{name}: the weights of {broken} are not all finite numbers.", "The checkpoint is damaged.")
+    return model, new
+
+
+def _read_weights(
+    auto_class: Any, arguments: ModelArguments, config: "PretrainedConfig"
+) -> tuple["PreTrainedModel", dict[str, Any]]:
+    """Return the model and what transformers says of the loading: keys that are missing or of another size."""
+    import torch
     import transformers
     from safetensors import SafetensorError
 
@@ -148,7 +169,7 @@ def load_weights(
     folder = resolve(name)
     source: str | None = folder
     options = _hub_options(arguments)
-    # What is new in the model is said below, in one line; transformers' own table says the same in ten.
+    # What is new in the model is said in one line; transformers' own table says the same in ten.
     transformers.logging.disable_progress_bar()
     verbosity = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
@@ -178,7 +199,12 @@ def load_weights(
         raise hub.model_error(name, error) from error
     finally:
         transformers.logging.set_verbosity(verbosity)
-    mismatched = sorted(item[0] if isinstance(item, tuple) else item for item in loading["mismatched_keys"])
+    return model, loading
+
+
+def _refuse_other_sizes(model: "PreTrainedModel", mismatched: list[str], arguments: ModelArguments) -> None:
+    """Refuse an encoder that does not fit its configuration, and a head of another size that nobody gave up."""
+    name = arguments.model_name_or_path
     inside = [key for key in mismatched if key.startswith(f"{model.base_model_prefix}.")]
     if inside:
         raise UserError(
@@ -189,18 +215,9 @@ def load_weights(
     if mismatched and not arguments.new_head and not arguments.ignore_mismatched_sizes:
         wrong = ", ".join(mismatched[:3])
         raise UserError(
-            f"{name}: {wrong} has another size than this task needs ({config.num_labels} outputs).",
+            f"{name}: {wrong} has another size than this task needs ({model.config.num_labels} outputs).",
             "Pass --new_head to keep the encoder and train a new head on it.",
         )
-    new = sorted({*loading["missing_keys"], *mismatched})
-    if new and not (arguments.new_head and new == mismatched):
-        notice(f"new, untrained weights: {', '.join(new)}.")
-    if arguments.lora_rank is not None:
-        lora.refuse_missing(model, new, name)
-    broken = next((key for key, value in model.named_parameters() if not torch.isfinite(value).all()), None)
-    if broken is not None:
-        raise UserError(f"{name}: the weights of {broken} are not all finite numbers.", "The checkpoint is damaged.")
-    return model, new
 
 
 def check_embeddings(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:

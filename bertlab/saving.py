@@ -64,7 +64,7 @@ class ResumableTrainer(Trainer):
         stored: Any = self.state.stateful_callbacks
         stopped = stored.get("TrainerControl", {}).get("args", {}).get("should_training_stop", False)
         over = self.state.global_step >= self.state.max_steps or stopped
-        if over and self.state.global_step == self._initial_global_step:
+        if over and self.state.global_step == self._initial_global_step > 0:
             self.control.should_training_stop = True
             return
         super()._run_epoch(**options)
