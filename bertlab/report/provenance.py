@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -78,11 +79,16 @@ def peak_memory_mb() -> dict[str, float]:
     import torch
 
     peak: dict[str, float] = {}
-    if sys.platform != "win32":
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # getrusage would begin with the peak of the process that started this one.
+        found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"), re.MULTILINE)
+        if found:
+            peak["host"] = int(found[1]) * 1024 / 1e6
+    elif sys.platform != "win32":
         import resource
 
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak["host"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+        peak["host"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     if torch.cuda.is_available():
         peak["gpu"] = torch.cuda.max_memory_allocated() / 1e6
     return peak
