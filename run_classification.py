@@ -75,9 +75,11 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
     if run_args.print_parameters:
         summary.print_parameters(model)
         return
-    output.make(Path(args.output_dir), run_args)
-    trainer = classification.build_trainer(arguments, args, model, tokenizer, encoded, loaded)
-    train, loss = trainer.train_dataset, trainer.compute_loss_func
+    train = classification.training_rows(args, encoded, loaded)
+    loss = training.loss_for(loaded.space, train, model_args.class_weights, args.label_smoothing_factor)
+    output.make(Path(args.output_dir), run_args)  # after all that may be refused, so that nothing is left of it
+    watched = encoded.get(loaded.watched or "")
+    trainer = classification.build_trainer(arguments, args, model, tokenizer, train, watched, loaded, loss)
     resuming.begin(trainer, checkpoint, arguments, loaded, encoded)
     plan = summary.plan(trainer, train, data_args.fixed_length, run_args.precision)
 

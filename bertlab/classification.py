@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from bertlab import padding, streaming, training
-from bertlab.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.arguments import DataArguments, RunArguments
 from bertlab.cli import Arguments
 from bertlab.data import Data
 
@@ -12,34 +12,36 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
 
+def training_rows(args: "TrainingArguments", encoded: "dict[str, Dataset]", loaded: Data) -> Any:
+    """Return the rows to train on, encoded or as a stream; None where the run does not train."""
+    if loaded.stream:
+        return streaming.training_set(loaded.stream, args)
+    return encoded[loaded.train] if loaded.train and args.do_train else None
+
+
 def build_trainer(
     arguments: Arguments,
     args: "TrainingArguments",
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
-    encoded: "dict[str, Dataset]",
+    train: Any,
+    watched: "Dataset | None",
     loaded: Data,
+    loss: training.ExactLoss,
 ) -> training.EncoderTrainer:
-    """Return the trainer of a run; it has no training rows where the run does not train.
-
-    Raises:
-        UserError: a loss is asked for that the labels do not have.
-    """
+    """Return the trainer of a run on the rows of `train`, which evaluates those of `watched` meanwhile."""
     data_args = arguments[DataArguments]
     collator: Any = padding.PaddingCollator(tokenizer, data_args.fixed_length)
-    train = encoded[loaded.train] if loaded.train and args.do_train else None
     if loaded.stream:
-        train = streaming.training_set(loaded.stream, args)
         collator = streaming.TokenizingCollator(collator, tokenizer, data_args.max_seq_length)
-    weights = arguments[ModelArguments].class_weights
     return training.EncoderTrainer(
         model=model,
         args=args,
         train_dataset=train,
-        eval_dataset=training.longest_first(encoded.get(loaded.watched or "")),
+        eval_dataset=training.longest_first(watched),
         data_collator=collator,
         processing_class=tokenizer,
-        compute_loss_func=training.loss_for(loaded.space, train, weights, args.label_smoothing_factor),
+        compute_loss_func=loss,
         compute_metrics=training.metrics_during_training(loaded.space, loaded.metrics),
         run=arguments[RunArguments],
     )
