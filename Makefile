@@ -47,9 +47,9 @@ bench-export: $(VENV)/.runtime
 	$(BIN)/python benchmarks/export.py --run runs/demo/cola
 
 audit: $(VENV)/.dev
-	$(BIN)/python -m pip install -q -r requirements-audit.txt
 	@$(BIN)/python -c "import urllib.request as u; u.urlopen('https://pypi.org/pypi/pip/json', timeout=10)" 2>/dev/null \
 		|| (echo "audit: pypi.org, which knows the vulnerabilities, cannot be reached; nothing was checked"; exit 1)
+	$(BIN)/python -m pip install -q -r requirements-audit.txt
 	$(BIN)/pip-audit --strict --progress-spinner off --local
 	$(BIN)/pip-audit --strict --progress-spinner off --disable-pip --no-deps $(patsubst %,-r %,$(wildcard requirements*.txt))
 
