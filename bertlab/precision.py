@@ -66,6 +66,16 @@ def automatic(cpu: bool) -> tuple[str, str]:
     )
 
 
+def attend_in(bf16: bool) -> None:
+    """Let attention with dropout compute in bf16 where the rest of a step on a CPU does, or in float32 again.
+
+    torch has no fused attention with dropout for a CPU; the plain one takes bf16 to float32 and back, which is up to
+    half of a step of long rows. Without that, gradients are as near to float32's as those of the fused attention.
+    Method: torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp, which in spite of its name holds for every device.
+    """
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(bf16)
+
+
 def reason(asked: str, chosen: str, cpu: bool) -> str:
     """Return why a precision was chosen, for the first lines of a run."""
     name, why = automatic(cpu)

@@ -293,6 +293,7 @@ def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
     if cpu:
         memory.keep_freed_memory()
     values.update(precision.choose(run.precision, values, cpu))
+    precision.attend_in(bf16=cpu and values["bf16"])
     # Every parameter of an encoder takes part in every step; to look for others costs a walk through each graph.
     values.setdefault("ddp_find_unused_parameters", False)
     values = _with_selection(values, data, run)
