@@ -142,26 +142,14 @@ def tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
 
 
 def _tokenize(texts: list[list[str]], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> dict[str, pa.Array]:
-    rows = long_texts.tokenize(texts, tokenizer, max_length)
-    lengths = np.fromiter(map(len, rows["input_ids"]), dtype=np.int32, count=len(rows["input_ids"]))
+    tokens = long_texts.tokenize(texts, tokenizer, max_length)
+    rows = tokens.inputs["input_ids"]
+    lengths = np.fromiter(map(len, rows), dtype=np.int32, count=len(rows))
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     columns = {
         name: pa.ListArray.from_arrays(starts, np.fromiter(chain.from_iterable(ids), dtype=TYPES.get(name, np.int32)))
-        for name, ids in rows.items()
+        for name, ids in tokens.inputs.items()
     }
     columns["length"] = pa.array(lengths.astype(np.int64))
-    columns["full_length"] = pa.array(_full_lengths(texts, lengths.tolist(), tokenizer, max_length))
+    columns["full_length"] = pa.array(long_texts.full_lengths(texts, tokens, tokenizer), pa.int64())
     return columns
-
-
-def _full_lengths(
-    texts: list[list[str]], lengths: list[int], tokenizer: "PreTrainedTokenizerBase", max_length: int
-) -> list[int]:
-    """Return the lengths before truncation; only rows that fill the maximum are tokenized a second time."""
-    full = list(lengths)
-    rows = [row for row, length in enumerate(lengths) if length >= max_length]
-    if rows:
-        counts = long_texts.count_tokens([[column[row] for row in rows] for column in texts], tokenizer)
-        for row, count in zip(rows, counts, strict=True):
-            full[row] = count
-    return full

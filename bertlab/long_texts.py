@@ -7,6 +7,7 @@ model reads. They cut between words, which the tokenizers of encoders treat one 
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,30 +23,63 @@ PIECE_CHARACTERS = 100_000
 _WORD_END = re.compile(r"(?<=\S)\s")
 
 
-def tokenize(
-    columns: Sequence[Sequence[str]], tokenizer: "PreTrainedTokenizerBase", max_length: int
-) -> dict[str, list[Any]]:
-    """Return the token columns (rows of ids) of texts, or of first and second segments, cut to `max_length` tokens.
+@dataclass
+class Tokens:
+    """What a tokenizer makes of rows of texts, or of first and second segments.
+
+    `inputs` holds the model's inputs by name, each a list of ids for every row; `read` how many characters of each
+    column were tokenized, `counts` how many tokens these are before truncation, or None where that is not known.
+    """
+
+    inputs: dict[str, list[list[int]]]
+    read: list[list[int]]
+    counts: list[int | None]
+
+
+def tokenize(columns: Sequence[Sequence[str]], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> Tokens:
+    """Return texts, or first and second segments, as tokens, cut to `max_length` of them.
 
     The same as calling the tokenizer with truncation; where it cuts from the left the texts are taken whole. Of two
     segments that are both too long, which one gets the odd place may differ.
     """
     limit = max_length * CHARACTERS_PER_TOKEN if tokenizer.truncation_side == "right" else None
-    found = _ids(_leads(columns, limit), tokenizer, max_length)
+    found = _tokens(_leads(columns, limit), tokenizer, max_length)
     rows: Sequence[int] = range(len(columns[0]))
     while limit is not None and (rows := _unfilled(columns, rows, found, limit, max_length)):
         limit *= 2
-        again = _ids(_leads([[column[row] for row in rows] for column in columns], limit), tokenizer, max_length)
-        for name, values in again.items():
-            for row, ids in zip(rows, values, strict=True):
-                found[name][row] = ids
+        again = _tokens(_leads([[column[row] for row in rows] for column in columns], limit), tokenizer, max_length)
+        for position, row in enumerate(rows):
+            found.counts[row] = again.counts[position]
+            for column, characters in zip(found.read, again.read, strict=True):
+                column[row] = characters[position]
+            for name, ids in again.inputs.items():
+                found.inputs[name][row] = ids[position]
     return found
 
 
+def full_lengths(columns: Sequence[Sequence[str]], tokens: Tokens, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Return how many tokens each row has untruncated; only what `tokenize` did not count is tokenized for it."""
+    counts = tokens.counts
+    rows = [
+        row
+        for row, count in enumerate(counts)
+        if count is None or any(len(c[row]) > read[row] for c, read in zip(columns, tokens.read, strict=True))
+    ]
+    rest = [
+        [column[row][0 if counts[row] is None else read[row] :] for row in rows]
+        for column, read in zip(columns, tokens.read, strict=True)
+    ]
+    full = [count or 0 for count in counts]
+    special = tokenizer.num_special_tokens_to_add(pair=len(columns) == 2)
+    for row, more in zip(rows, count_tokens(rest, tokenizer), strict=True):
+        full[row] += more + (special if counts[row] is None else 0)
+    return full
+
+
 def count_tokens(columns: Sequence[Sequence[str]], tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """Return how many tokens each text, or each pair of segments, has untruncated, special tokens included."""
+    """Return how many tokens each text, or each pair of segments, has untruncated, without special tokens."""
     pieces = [(row, piece) for column in columns for row, text in enumerate(column) for piece in _pieces(text)]
-    counts = [tokenizer.num_special_tokens_to_add(pair=len(columns) == 2)] * len(columns[0])
+    counts = [0] * len(columns[0])
     for start, stop in _calls([len(piece) for _, piece in pieces]):
         texts = [piece for _, piece in pieces[start:stop]]
         ids = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
@@ -54,21 +88,22 @@ def count_tokens(columns: Sequence[Sequence[str]], tokenizer: "PreTrainedTokeniz
     return counts
 
 
-def _ids(
-    columns: Sequence[Sequence[str]], tokenizer: "PreTrainedTokenizerBase", max_length: int
-) -> dict[str, list[Any]]:
+def _tokens(columns: Sequence[Sequence[str]], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> Tokens:
     """Call the tokenizer on so many rows at a time that its memory stays bounded."""
-    inputs = _fast_inputs if tokenizer.is_fast else _slow_inputs
-    found: dict[str, list[Any]] = {}
+    call = _call_fast if tokenizer.is_fast else _call_slow
+    found = Tokens({}, [[len(text) for text in column] for column in columns], [])
     for start, stop in _calls([sum(map(len, row)) for row in zip(*columns, strict=True)]):
-        part = [list(column[start:stop]) for column in columns]
-        for name, ids in inputs(part, tokenizer, max_length).items():
-            found.setdefault(name, []).extend(ids)
+        inputs, counts = call([list(column[start:stop]) for column in columns], tokenizer, max_length)
+        found.counts.extend(counts)
+        for name, ids in inputs.items():
+            found.inputs.setdefault(name, []).extend(ids)
     return found
 
 
-def _fast_inputs(columns: Sequence[list[str]], tokenizer: Any, max_length: int) -> dict[str, list[list[int]]]:
-    """Return the model's inputs by name, straight from the tokenizer in Rust, without places in the text."""
+def _call_fast(
+    columns: Sequence[list[str]], tokenizer: Any, max_length: int
+) -> tuple[dict[str, list[list[int]]], list[int | None]]:
+    """Return the model's inputs by name and the counts, straight from the tokenizer in Rust, without offsets."""
     # One call through transformers sets truncation, padding and special tokens as the tokenizer wants them.
     tokenizer(*(["a"] for _ in columns), truncation=True, max_length=max_length)
     rows = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
@@ -76,12 +111,27 @@ def _fast_inputs(columns: Sequence[list[str]], tokenizer: Any, max_length: int) 
     found = {"input_ids": [encoding.ids for encoding in encodings]}
     if "token_type_ids" in tokenizer.model_input_names:
         found["token_type_ids"] = [encoding.type_ids for encoding in encodings]
-    return found
+    counts = _unfilled_counts(found["input_ids"], max_length)
+    if len(columns) == 1:
+        # What was cut off is still there, in pieces with special tokens of their own; of a pair, in all combinations.
+        special = tokenizer.num_special_tokens_to_add(pair=False)
+        for row, count in enumerate(counts):
+            if count is None:
+                counts[row] = max_length + sum(len(piece) - special for piece in encodings[row].overflowing)
+    return found, counts
 
 
-def _slow_inputs(columns: Sequence[list[str]], tokenizer: Any, max_length: int) -> dict[str, list[list[int]]]:
+def _call_slow(
+    columns: Sequence[list[str]], tokenizer: Any, max_length: int
+) -> tuple[dict[str, list[list[int]]], list[int | None]]:
     encoded = tokenizer(*columns, truncation=True, max_length=max_length, return_attention_mask=False)
-    return {name: ids for name, ids in encoded.items() if name in tokenizer.model_input_names}
+    found = {name: ids for name, ids in encoded.items() if name in tokenizer.model_input_names}
+    return found, _unfilled_counts(found["input_ids"], max_length)
+
+
+def _unfilled_counts(ids: list[list[int]], max_length: int) -> list[int | None]:
+    """Return the length of each row, or None where something may have been cut off."""
+    return [len(row) if len(row) < max_length else None for row in ids]
 
 
 def _calls(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -97,13 +147,13 @@ def _calls(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _unfilled(
-    columns: Sequence[Sequence[str]], rows: Sequence[int], found: dict[str, list[Any]], limit: int, max_length: int
+    columns: Sequence[Sequence[str]], rows: Sequence[int], found: Tokens, limit: int, max_length: int
 ) -> list[int]:
     """Return those of the rows that were cut at `limit` characters and did not fill the model."""
     return [
         row
         for row in rows
-        if len(found["input_ids"][row]) < max_length and any(len(column[row]) > limit for column in columns)
+        if len(found.inputs["input_ids"][row]) < max_length and any(len(column[row]) > limit for column in columns)
     ]
 
 

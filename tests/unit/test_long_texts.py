@@ -31,28 +31,40 @@ def texts(rows: int = 60) -> list[str]:
 
 def test_the_tokens_are_those_of_the_whole_text(tokenizer, small):
     whole = tokenizer(texts(), truncation=True, max_length=16, return_attention_mask=False)
-    assert long_texts.tokenize([texts()], tokenizer, 16) == dict(whole)
+    assert long_texts.tokenize([texts()], tokenizer, 16).inputs == dict(whole)
 
 
 def test_a_long_segment_beside_a_short_one_is_cut_as_by_the_tokenizer(tokenizer, small):
     first, second = texts(), ["a dog"] * 60
     for columns in ([first, second], [second, first]):
         whole = tokenizer(*columns, truncation=True, max_length=16, return_attention_mask=False)
-        assert long_texts.tokenize(columns, tokenizer, 16) == dict(whole)
+        assert long_texts.tokenize(columns, tokenizer, 16).inputs == dict(whole)
 
 
 def test_the_count_is_that_of_the_whole_text(tokenizer, small):
     plain = [text for text in texts() if "x" * 90 not in text]  # such a word is one unknown token, cut or not
     for columns in ([plain], [plain, plain[::-1]]):
         whole = tokenizer(*columns, verbose=False)["input_ids"]
-        assert long_texts.count_tokens(columns, tokenizer) == [len(ids) for ids in whole]
+        tokens = long_texts.tokenize(columns, tokenizer, 16)
+        assert long_texts.full_lengths(columns, tokens, tokenizer) == [len(ids) for ids in whole]
+
+
+def test_no_text_is_tokenized_twice_to_be_counted(tokenizer, small, monkeypatch):
+    words = ["the boy walked on " * 30, "the sea"]
+    tokens = long_texts.tokenize([words], tokenizer, 16)
+    given, count = [], long_texts.count_tokens
+    monkeypatch.setattr(long_texts, "count_tokens", lambda rest, *_: given.extend(rest[0]) or count(rest, *_))
+    long_texts.full_lengths([words], tokens, tokenizer)
+    assert given == [words[0][tokens.read[0][0] :]]
 
 
 def test_little_of_a_huge_text_is_read(tokenizer, monkeypatch):
     given = []
-    ids = long_texts._ids
+    tokens = long_texts._tokens
     monkeypatch.setattr(
-        long_texts, "_ids", lambda columns, *rest: given.append(sum(map(len, columns[0]))) or ids(columns, *rest)
+        long_texts,
+        "_tokens",
+        lambda columns, *rest: given.append(sum(map(len, columns[0]))) or tokens(columns, *rest),
     )
     long_texts.tokenize([["the boy walked on the hill " * 100_000]], tokenizer, 64)
     assert given == [pytest.approx(64 * long_texts.CHARACTERS_PER_TOKEN, abs=10)]
@@ -61,4 +73,7 @@ def test_little_of_a_huge_text_is_read(tokenizer, monkeypatch):
 def test_a_tokenizer_that_cuts_from_the_left_keeps_the_end(tiny_model):
     tokenizer = AutoTokenizer.from_pretrained(tiny_model, truncation_side="left")
     text = "the boy walked " * 1000 + "the sea"
-    assert long_texts.tokenize([[text]], tokenizer, 8)["input_ids"][0][-3:-1] == tokenizer("the sea").input_ids[1:-1]
+    assert (
+        long_texts.tokenize([[text]], tokenizer, 8).inputs["input_ids"][0][-3:-1]
+        == tokenizer("the sea").input_ids[1:-1]
+    )
