@@ -27,6 +27,7 @@ tables: $(VENV)/.runtime
 # BERTLAB_DATA names the folder of the downloads. About 10 minutes on 2 idle cores.
 BENCHMARKS = training prediction startup tokenization growth
 bench: $(VENV)/.runtime
+	$(BIN)/python -m pip install -q -r requirements-onnx.txt
 	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name $(BENCH) || exit 1; done
 	$(BIN)/python benchmarks/nsp_pairs.py --text "$$BERTLAB_DATA/meditations/clean.txt" --document_unit line \
 		--gigabytes 0.1 --output benchmarks/results/nsp_pairs_small.json

@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks import measure
 from bertlab import modeling, predict
+from bertlab.predictor import Predictor, load
 
 TEXTS = 20_000
 SAMPLE = 1_000
@@ -79,15 +80,15 @@ def make_classifier(folder: Path) -> None:
     AutoTokenizer.from_pretrained(source).save_pretrained(folder)
 
 
-def load_both(folder: str) -> tuple[predict.Predictor, Any]:
+def load_both(folder: str) -> tuple[Predictor, Any]:
     """Return ours and the pipeline, for the same model."""
     from transformers import pipeline
 
     options = predict._parser().parse_args([folder, "--max_seq_length", str(LONGEST)])
-    return predict.load(folder, options), pipeline("text-classification", folder, top_k=None)
+    return load(folder, options), pipeline("text-classification", folder, top_k=None)
 
 
-def ours(predictor: predict.Predictor, texts: list[str]) -> float:
+def ours(predictor: Predictor, texts: list[str]) -> float:
     """Return rows a second of ours, in pieces as the command takes them."""
     began = time.perf_counter()
     for start in range(0, len(texts), predict.ROWS_AT_ONCE):
@@ -102,7 +103,7 @@ def piped(pipeline: Any, texts: list[str], size: int) -> float:
     return len(texts) / (time.perf_counter() - began)
 
 
-def agreement(predictor: predict.Predictor, pipeline: Any, texts: list[str]) -> dict[str, float]:
+def agreement(predictor: Predictor, pipeline: Any, texts: list[str]) -> dict[str, float]:
     """Return how far our probabilities are from the pipeline's."""
     mine = predictor.probabilities([(text,) for text in texts])
     told = pipeline(texts, truncation=True, max_length=LONGEST)

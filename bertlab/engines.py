@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from bertlab import precision, predict
+from bertlab import precision, torch_predictor
 from bertlab.padding import PaddingCollator
-from bertlab.predict import Predictor
+from bertlab.predictor import token_batches
+from bertlab.torch_predictor import TorchPredictor
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -30,21 +31,21 @@ class Engine:
     logits: Callable[[dict[str, torch.Tensor]], np.ndarray]
 
 
-def torch_engines(predictor: Predictor) -> list[Engine]:
+def torch_engines(predictor: TorchPredictor) -> list[Engine]:
     """Return PyTorch in float32, and as `predict` runs it where that is another precision."""
     model, device = predictor.model, torch.device("cpu")
 
     def engine(name: str, context: Callable[[], Any]) -> Engine:
         def logits(batch: dict[str, torch.Tensor]) -> np.ndarray:
             with torch.inference_mode(), context():
-                return predict.logits_of(model(**batch)).float().numpy()
+                return torch_predictor.logits_of(model(**batch)).float().numpy()
 
         return Engine(name, logits)
 
     found = [engine(REFERENCE, nullcontext)]
     lower, _ = precision.automatic(cpu=True)
     if lower != "fp32" and predictor.trained_in != "fp32":
-        found.append(engine(f"torch {lower}", lambda: predict.autocast(device, predictor.trained_in)))
+        found.append(engine(f"torch {lower}", lambda: torch_predictor.autocast(device, predictor.trained_in)))
     return found
 
 
@@ -68,10 +69,10 @@ def open_session(path: Path) -> "InferenceSession":
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def all_logits(engine: Engine, predictor: Predictor, encoded: Encoded) -> np.ndarray:
+def all_logits(engine: Engine, predictor: TorchPredictor, encoded: Encoded) -> np.ndarray:
     """Return an engine's logits (rows, outputs) of encoded rows, in their order."""
     lengths = [len(row["input_ids"]) for row in encoded]
-    batches = list(predict.token_batches(lengths))
+    batches = list(token_batches(lengths))
     parts = [engine.logits(batch) for batch in _padded(predictor, encoded, batches)]
     logits = np.concatenate(parts)
     found = np.empty_like(logits)
@@ -79,20 +80,20 @@ def all_logits(engine: Engine, predictor: Predictor, encoded: Encoded) -> np.nda
     return found
 
 
-def largest_difference(one: Engine, other: Engine, predictor: Predictor, encoded: Encoded) -> float:
+def largest_difference(one: Engine, other: Engine, predictor: TorchPredictor, encoded: Encoded) -> float:
     """Return the largest absolute difference of two engines' logits.
 
     Batches of one (the shortest and the longest row), one of very different lengths, and batches of like lengths.
     """
     order = np.argsort([len(row["input_ids"]) for row in encoded], kind="stable")
     ragged = order[np.linspace(0, len(order) - 1, min(8, len(order))).astype(int)].tolist()
-    like = list(predict.token_batches([len(row["input_ids"]) for row in encoded]))
+    like = list(token_batches([len(row["input_ids"]) for row in encoded]))
     batches = _padded(predictor, encoded, [[int(order[0])], [int(order[-1])], ragged, *like])
     return max(float(np.abs(one.logits(batch) - other.logits(batch)).max()) for batch in batches)
 
 
 def speeds(
-    engines: Sequence[Engine], predictor: Predictor, encoded: Encoded, rounds: int, *, one_by_one: bool = False
+    engines: Sequence[Engine], predictor: TorchPredictor, encoded: Encoded, rounds: int, *, one_by_one: bool = False
 ) -> dict[str, dict[str, Any]]:
     """Return rows a second of each engine, and its speed over the first one's with the spread over rounds.
 
@@ -100,7 +101,7 @@ def speeds(
     the machine does falls on all of them alike.
     """
     lengths = [len(row["input_ids"]) for row in encoded]
-    cut = [[row] for row in range(len(encoded))] if one_by_one else list(predict.token_batches(lengths))
+    cut = [[row] for row in range(len(encoded))] if one_by_one else list(token_batches(lengths))
     batches = _padded(predictor, encoded, cut)
     seconds = np.empty((rounds + 1, len(engines)))
     for turn in range(rounds + 1):
@@ -123,7 +124,7 @@ def speeds(
 
 
 def _padded(
-    predictor: Predictor, encoded: Encoded, batches: Sequence[Sequence[int]]
+    predictor: TorchPredictor, encoded: Encoded, batches: Sequence[Sequence[int]]
 ) -> list[dict[str, torch.Tensor]]:
     collate = PaddingCollator(predictor.tokenizer)
     return [collate([encoded[row] for row in batch]) for batch in batches]

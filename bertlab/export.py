@@ -17,6 +17,7 @@ import numpy as np
 
 from bertlab.console import notice, say, table
 from bertlab.errors import UserError, exits_with_status_2
+from bertlab.onnx_predictor import MODEL
 from bertlab.report.files import write_json, write_text
 from bertlab.report.folder import RunFolder
 from bertlab.subcommands import Parser
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
     import torch
 
     from bertlab.engines import Encoded, Engine
-    from bertlab.predict import Predictor, Row
+    from bertlab.predictor import Row
     from bertlab.run_data import ScoredSplit
+    from bertlab.torch_predictor import TorchPredictor
 
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
-MODEL = "model.onnx"
 # Written last, and what tells a folder of ours from anybody else's.
 REPORT = "export.json"
 # Two engines sum in another order: logits of MiniLM then differ by 1e-6, those of a wrong mask by 1e-2 and more.
@@ -59,10 +60,10 @@ def main(argv: Sequence[str]) -> int:
     run = RunFolder.read(options.run)
     output = options.output or options.run / ("onnx-int8" if options.quantize else "onnx")
     _check(run, output, options)
-    from bertlab import predict
+    from bertlab import torch_predictor
 
     loading = argparse.Namespace(max_seq_length=None, revision="main", token=None, trust_remote_code=False)
-    predictor = predict.load(str(options.run), loading)
+    predictor = torch_predictor.load(str(options.run), loading)
     predictor.model.to("cpu")  # type: ignore[arg-type]  # transformers types `to` as taking no string
     scored = _scored_split(run, predictor, options.quantize)
     with _whole_folder(output) as folder:
@@ -76,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def write_onnx(predictor: "Predictor", path: Path) -> None:
+def write_onnx(predictor: "TorchPredictor", path: Path) -> None:
     """Write a model as ONNX in float32: inputs (batch, sequence) int64 of any size, `logits` (batch, outputs).
 
     The file's metadata hold what its use depends on: see `metadata`.
@@ -125,7 +126,7 @@ def quantize_int8(source: Path, target: Path) -> None:
         quantize_dynamic(model, target, weight_type=QuantType.QInt8, per_channel=True)
 
 
-def metadata(predictor: "Predictor") -> dict[str, str]:
+def metadata(predictor: "TorchPredictor") -> dict[str, str]:
     """Return what goes into the model's file: all that its predictions depend on, as text."""
     return {
         "class_names": json.dumps(predictor.class_names, ensure_ascii=False),
@@ -137,7 +138,7 @@ def metadata(predictor: "Predictor") -> dict[str, str]:
     }
 
 
-def usage(predictor: "Predictor", output: Path) -> str:
+def usage(predictor: "TorchPredictor", output: Path) -> str:
     """Return a short program that labels two texts with the exported model."""
     kind = predictor.kind
     named = "[names[row.argmax()] for row in logits]"
@@ -165,7 +166,11 @@ print({named})
 
 
 def _export(
-    run: RunFolder, predictor: "Predictor", scored: "ScoredSplit | None", folder: Path, options: argparse.Namespace
+    run: RunFolder,
+    predictor: "TorchPredictor",
+    scored: "ScoredSplit | None",
+    folder: Path,
+    options: argparse.Namespace,
 ) -> dict[str, Any]:
     """Write the model into a folder and return what was measured of it."""
     from bertlab import engines
@@ -202,7 +207,7 @@ def _export(
 
 
 def _parity(
-    reference: "Engine", exported: "Engine", predictor: "Predictor", rows: "Sequence[Row]", tolerance: float
+    reference: "Engine", exported: "Engine", predictor: "TorchPredictor", rows: "Sequence[Row]", tolerance: float
 ) -> dict[str, Any]:
     """Compare logits on rows from the shortest to the longest; refuse what differs by more than the tolerance."""
     from bertlab import engines
@@ -221,7 +226,7 @@ def _parity(
 
 
 def _scores(
-    before: "Engine", after: "Engine", predictor: "Predictor", scored: "ScoredSplit | None"
+    before: "Engine", after: "Engine", predictor: "TorchPredictor", scored: "ScoredSplit | None"
 ) -> dict[str, Any]:
     """Return each metric before and after on the labelled rows, with the paired bootstrap of their difference."""
     from bertlab import engines, evaluation, statistics
@@ -250,7 +255,7 @@ def _scores(
 
 
 def _speed(
-    measured: "Sequence[Engine]", predictor: "Predictor", rows: "Sequence[Row]", rounds: int
+    measured: "Sequence[Engine]", predictor: "TorchPredictor", rows: "Sequence[Row]", rounds: int
 ) -> dict[str, Any]:
     """Time every engine on the same rows, in batches of like length and one by one."""
     import torch
@@ -277,7 +282,7 @@ def _within(encoded: "Encoded", tokens: int) -> "Encoded":
     return encoded[: max(1, int(np.searchsorted(total, tokens, side="right")))]
 
 
-def _scored_split(run: RunFolder, predictor: "Predictor", quantize: str | None) -> "ScoredSplit | None":
+def _scored_split(run: RunFolder, predictor: "TorchPredictor", quantize: str | None) -> "ScoredSplit | None":
     """Return the texts and labels of the run, or None, saying so, where sample texts are enough."""
     from bertlab import run_data
 
@@ -351,11 +356,11 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _logits_module(predictor: "Predictor") -> "torch.nn.Module":
+def _logits_module(predictor: "TorchPredictor") -> "torch.nn.Module":
     """Return a module whose only output is the class logits, whatever heads the model has."""
     import torch
 
-    from bertlab.predict import logits_of
+    from bertlab.torch_predictor import logits_of
 
     class Logits(torch.nn.Module):
         def __init__(self) -> None:
@@ -376,7 +381,7 @@ def _logits_module(predictor: "Predictor") -> "torch.nn.Module":
     return Logits().eval()
 
 
-def _positions(predictor: "Predictor") -> int:
+def _positions(predictor: "TorchPredictor") -> int:
     longest = min(
         predictor.tokenizer.model_max_length, getattr(predictor.model.config, "max_position_embeddings", 512)
     )
@@ -394,7 +399,7 @@ def _version(name: str) -> str:
     return version(name)
 
 
-def _readme(predictor: "Predictor", output: Path) -> str:
+def _readme(predictor: "TorchPredictor", output: Path) -> str:
     cleaning = (
         f"\nClean the text first as in training: `--clean {' '.join(predictor.clean)}`.\n" if predictor.clean else ""
     )

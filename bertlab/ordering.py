@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
+from bertlab.batching import consecutive_batches
+
 # Rows are sorted by length within stretches of this many global batches: long enough to leave 4 % of padding on
 # CoLA, short enough that the order stays random.
 BATCHES_PER_STRETCH = 50
@@ -60,20 +62,6 @@ class TokenBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         return iter(self.batches)
-
-
-def consecutive_batches(lengths: np.ndarray, budget: int) -> Iterator[list[int]]:
-    """Yield consecutive row numbers whose padded size stays within `budget` tokens; a longer row comes alone."""
-    batch: list[int] = []
-    longest = 0
-    for row, length in enumerate(np.asarray(lengths).tolist()):
-        longest = max(longest, length)
-        if batch and longest * (len(batch) + 1) > budget:
-            yield batch
-            batch, longest = [], length
-        batch.append(row)
-    if batch:
-        yield batch
 
 
 def padding_share(lengths: np.ndarray, order: np.ndarray, batch: int, pad_to: int | None = None) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from bertlab.arguments import DataArguments, NspArguments
 from bertlab.errors import UserError
-from bertlab.predict import Row
+from bertlab.predictor import Row
 from bertlab.report import provenance
 from bertlab.report.folder import RunFolder
 

@@ -3,14 +3,16 @@
 import ast
 import importlib.util
 import json
+import shutil
 
 import numpy as np
 import pytest
 from nsp_runs import pretrain, write_text
-from running import classify, labelled_sentences, read_json
+from running import classify, labelled_sentences, predict, read_json, subprocess_of
 
 from bertlab import export
 from bertlab.__main__ import main
+from bertlab.calibration import softmax
 
 ABSENT = [name for name in export.NEEDED if importlib.util.find_spec(name) is None]
 needs_onnx = pytest.mark.skipif(bool(ABSENT), reason=f"needs {', '.join(ABSENT)}: make test-onnx")
@@ -73,6 +75,40 @@ def test_the_exported_model_is_usable_alone_and_says_the_same(run, tmp_path, cap
     assert set(ast.literal_eval(capsys.readouterr().out)) <= {"bad", "good"}
     assert exported(run, output) == 2
     assert "is not empty" in capsys.readouterr().err
+    assert_predict_labels_alike(run, output, capsys)
+
+
+def assert_predict_labels_alike(run, output, capsys):
+    """`predict` takes the folder as it takes a run, and does without torch."""
+    assert predict(output, "--text", *TEXTS, "--format", "jsonl") == 0
+    found = [json.loads(line)["probabilities"] for line in capsys.readouterr().out.splitlines()]
+    wanted = softmax(torch_logits(run, TEXTS))
+    np.testing.assert_allclose([[row["bad"], row["good"]] for row in found], wanted, atol=2e-6)
+    words = ["predict", str(output), "--text", "a boy reads"]
+    program = f"import sys; from bertlab.__main__ import main; main({words!r}); print('torch' in sys.modules)"
+    assert subprocess_of(["python", "-c", program]).stdout.splitlines()[-1] == "False"
+    assert predict(output, "--text", "a boy", "--max_seq_length", "100000") == 2
+    assert "--max_seq_length 100000: the model has 64 positions" in capsys.readouterr().err
+    unnamed = output.parent / "unnamed"
+    shutil.copytree(output, unnamed)
+    import onnx
+
+    model = onnx.load(unnamed / export.MODEL)
+    del model.metadata_props[:]
+    onnx.save(model, unnamed / export.MODEL)
+    assert predict(unnamed, "--text", "a boy") == 2
+    assert "does not say what its outputs mean. Make it with" in capsys.readouterr().err
+    (unnamed / export.MODEL).write_bytes(b"no model")
+    assert predict(unnamed, "--text", "a boy") == 2
+    said = capsys.readouterr().err
+    assert "model.onnx cannot be read" in said and said.count("\n") == 1
+
+
+def test_an_exported_model_names_what_it_needs(tmp_path, capsys, monkeypatch):
+    (tmp_path / export.MODEL).write_bytes(b"")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert predict(tmp_path, "--text", "a boy") == 2
+    assert "needs ONNX Runtime, which is not installed. pip install onnxruntime" in capsys.readouterr().err
 
 
 @needs_onnx
@@ -146,9 +182,9 @@ def test_what_cannot_be_exported_is_refused(run, tmp_path, capsys, monkeypatch):
 def test_metadata_are_what_predictions_depend_on(run):
     import argparse
 
-    from bertlab import predict
+    from bertlab import torch_predictor
 
     loading = argparse.Namespace(max_seq_length=None, revision="main", token=None, trust_remote_code=False)
-    told = export.metadata(predict.load(str(run), loading))
+    told = export.metadata(torch_predictor.load(str(run), loading))
     assert json.loads(told["class_names"]) == ["bad", "good"] and told["max_seq_length"] == "32"
     assert told["problem_type"] == "single_label_classification" and float(told["temperature"]) > 0

@@ -159,7 +159,7 @@ def test_the_table_shows_label_probability_and_text(run: Path, capsys):
 def test_batches_by_token_budget_predict_as_one_by_one_does(run: Path, monkeypatch, capsys):
     chances = []
     for budget in (1, 60, 10_000):
-        monkeypatch.setattr("bertlab.predict.TOKENS_PER_BATCH", budget)
+        monkeypatch.setattr("bertlab.predictor.TOKENS_PER_BATCH", budget)
         assert predict(run, "--format", "tsv", "--text", *TEXTS) == 0
         chances.append(_good(_tsv(capsys)))
     np.testing.assert_allclose(chances[1], chances[0], atol=1e-5)

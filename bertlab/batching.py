@@ -1,0 +1,52 @@
+"""Which rows go through a model together, and how they are padded, without torch."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def consecutive_batches(lengths: np.ndarray, budget: int) -> Iterator[list[int]]:
+    """Yield consecutive row numbers whose padded size stays within `budget` tokens; a longer row comes alone."""
+    batch: list[int] = []
+    longest = 0
+    for row, length in enumerate(np.asarray(lengths).tolist()):
+        longest = max(longest, length)
+        if batch and longest * (len(batch) + 1) > budget:
+            yield batch
+            batch, longest = [], length
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+class Padding:
+    """Stacks encoded rows into int64 arrays (rows, tokens), padded to the longest row, or to `pad_to` tokens."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", pad_to: int | None = None) -> None:
+        self.pad_to = pad_to
+        self.on_the_left = tokenizer.padding_side == "left"
+        self.fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+        self.inputs = [name for name in tokenizer.model_input_names if name != "attention_mask"]
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+        """Return the model's inputs and `attention_mask`."""
+        lengths = [len(row["input_ids"]) for row in rows]
+        width = self.pad_to or max(lengths)
+        batch = {
+            name: self._stack([row[name] for row in rows], width, self.fill.get(name, 0))
+            for name in self.inputs
+            if name in rows[0]
+        }
+        batch["attention_mask"] = self._stack([[1] * length for length in lengths], width, 0)
+        return batch
+
+    def _stack(self, rows: list[list[int]], width: int, fill: int) -> np.ndarray:
+        stacked = np.full((len(rows), width), fill, dtype=np.int64)
+        for index, row in enumerate(rows):
+            start = width - len(row) if self.on_the_left else 0
+            stacked[index, start : start + len(row)] = row
+        return stacked
