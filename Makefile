@@ -25,7 +25,7 @@ tables: $(VENV)/.runtime
 	$(BIN)/python -m bertlab ledger tables
 
 # BERTLAB_DATA names the folder of the downloads. About 10 minutes on 2 idle cores.
-BENCHMARKS = training prediction startup tokenization growth
+BENCHMARKS = training prediction startup tokenization growth tried
 bench: $(VENV)/.runtime
 	$(BIN)/python -m pip install -q -r requirements-onnx.txt
 	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name $(BENCH) || exit 1; done

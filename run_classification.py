@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from bertlab import cli, endings, hub, output, sources
+from bertlab import cli, endings, hub, memory, output, sources
 from bertlab.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.errors import exits_with_status_2
 
@@ -35,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> None:
     """Load, encode, build, train, evaluate, report."""
+    memory.ask_for_large_pages()
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
     from bertlab import (
         adaptation,

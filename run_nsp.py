@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from bertlab import cli, endings, hub, output, recipes
+from bertlab import cli, endings, hub, memory, output, recipes
 from bertlab.arguments import ModelArguments, NspArguments, RunArguments
 from bertlab.errors import exits_with_status_2
 
@@ -36,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> None:
     """Read, pair, encode, build, train, evaluate, report."""
+    memory.ask_for_large_pages()
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
     from bertlab import adaptation, encoding, nsp, nsp_model, nsp_training, resuming, summary, training
     from bertlab.report import record

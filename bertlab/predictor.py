@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertlab import batching, calibration, long_texts
+from bertlab import batching, calibration, long_texts, memory
 from bertlab.sources import clean_text
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def load(name: str, options: argparse.Namespace) -> Predictor:
 
     if onnx_predictor.is_exported(name):
         return onnx_predictor.load(name, options.max_seq_length)
+    memory.ask_for_large_pages()
     from bertlab import torch_predictor  # imports torch, which takes seconds
 
     return torch_predictor.load(name, options)

@@ -49,8 +49,12 @@ def test_without_data_a_benchmark_says_what_to_name(monkeypatch: pytest.MonkeyPa
 def test_the_gpu_benchmark_runs_on_the_cpu_with_a_small_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     words = ["gpu", "--tiny", "--cpu", "--rounds", "1", "--results", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setattr(gpu, "SCRIPT", {"one step": ("--max_steps", "1", "--save_strategy", "no")})
     assert gpu.main() == 0
+    recipe = read_json(tmp_path / "gpu.json")["tiny, the whole CoLA recipe, seconds"]["one step"]
+    assert 0 < recipe["training"] < recipe["from command to end"]
     result = read_json(tmp_path / "gpu.json")["tiny, CoLA-like"]
+    assert set(result["evaluation, examples/s by batch"]) == {"8", "32"}
     assert result["failed"] == {}
     assert {measure.OURS, *gpu.PEERS} <= set(result["rates"])
     assert all(rate["median"] > 0 for rate in result["rates"].values())

@@ -1,6 +1,7 @@
-"""What malloc is told, where it is glibc's."""
+"""What torch's allocator is told, and malloc, where it is glibc's."""
 
 import ctypes
+import os
 import sys
 
 import pytest
@@ -19,3 +20,12 @@ def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(ctypes, "CDLL", None)
     assert not memory.keep_freed_memory()
+
+
+def test_large_pages_are_asked_for_unless_the_user_says_no(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    memory.ask_for_large_pages()
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
+    memory.ask_for_large_pages()
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"
