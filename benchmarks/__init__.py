@@ -1,4 +1,4 @@
-"""What is measured: see docs/numbers.md."""
+"""Commands that measure, and the results they wrote."""
 
 from bertlab import memory
 

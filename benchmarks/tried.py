@@ -9,6 +9,7 @@ takes to compile. A choice that changes the model or its gradients is here to sh
 import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -145,13 +146,17 @@ def compiled(folder: Path, steps: int) -> dict[str, float | str]:
     It runs in a process of its own, which is ended after COMPILE_SECONDS.
     """
     command = [sys.executable, "-m", "benchmarks.tried", "--compiled", str(folder), str(steps)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        return {"failed": f"not compiled after {COMPILE_SECONDS} s"}
-    if done.returncode:
-        return {"failed": done.stderr.strip().splitlines()[-1][:200]}
-    return json.loads(done.stdout.splitlines()[-1])
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, start_new_session=True, **pipes) as process:
+        try:
+            out, err = process.communicate(timeout=COMPILE_SECONDS)
+        except subprocess.TimeoutExpired:
+            # Its compilers too, which would go on beside whatever is measured next.
+            os.killpg(process.pid, signal.SIGKILL)
+            return {"failed": f"not compiled after {COMPILE_SECONDS} s"}
+    if process.returncode:
+        return {"failed": err.strip().splitlines()[-1][:200]}
+    return json.loads(out.splitlines()[-1])
 
 
 def compiled_here(folder: Path, steps: int) -> dict[str, float]:
