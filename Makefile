@@ -25,7 +25,7 @@ tables: $(VENV)/.runtime
 	$(BIN)/python -m bertlab ledger tables
 
 # BERTLAB_DATA names the folder of the downloads. Half an hour on 2 idle cores.
-BENCHMARKS = training prediction startup tokenization growth memory tried
+BENCHMARKS = training prediction startup tokenization growth memory step tried
 bench: $(VENV)/.runtime
 	$(BIN)/python -m pip install -q -r requirements-onnx.txt
 	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name $(BENCH) || exit 1; done
