@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -54,14 +55,16 @@ def with_eager_attention(model: Any) -> None:
     model.set_attn_implementation("eager")
 
 
+def attend_in_float32(bf16: bool) -> None:
+    """Stand in for precision.attend_in, whatever the run's format."""
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(False)
+
+
 @contextmanager
 def attention_in_float32() -> Iterator[None]:
     """Let attention with dropout go to float32 and back, as torch does by itself."""
-    precision.attend_in(bf16=False)
-    try:
+    with mock.patch.object(precision, "attend_in", attend_in_float32):
         yield
-    finally:
-        precision.attend_in(bf16=True)
 
 
 @contextmanager
