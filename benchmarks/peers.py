@@ -12,7 +12,7 @@ from datasets import Dataset, disable_progress_bars
 from transformers import Trainer, TrainerCallback
 
 from benchmarks.measure import OURS, WEIGHTS
-from bertlab import cli, data, encoding, modeling, padding, precision, training
+from bertlab import cli, data, encoding, modeling, padding, training
 from bertlab.arguments import DataArguments, ModelArguments, RunArguments
 
 PRESETS = Path(__file__).resolve().parent.parent / "configs" / "benchmarks"
@@ -81,8 +81,6 @@ def contender(name: str, folder: Path, *words: str) -> Contender:
 
 def training_rate(one: Contender, steps: int) -> float:
     """Return training examples a second over `steps` steps after WARM_UP."""
-    # A setting of the whole process, which the contender built last has made: ours has it, a plain Trainer has not.
-    precision.attend_in(bf16=isinstance(one.trainer, training.EncoderTrainer) and one.trainer.args.bf16)
     clock = _Clock()
     one.trainer.add_callback(clock)
     one.trainer.args.max_steps = WARM_UP + steps

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,16 +55,9 @@ def with_eager_attention(model: Any) -> None:
     model.set_attn_implementation("eager")
 
 
-def attend_in_float32(bf16: bool) -> None:
-    """Stand in for precision.attend_in, whatever the run's format."""
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(False)
-
-
-@contextmanager
-def attention_in_float32() -> Iterator[None]:
+def attention_in_float32() -> Any:
     """Let attention with dropout go to float32 and back, as torch does by itself."""
-    with mock.patch.object(precision, "attend_in", attend_in_float32):
-        yield
+    return mock.patch.object(precision, "attention_in_bf16", lambda wanted: nullcontext())
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Which number format the forward and backward pass use, and why."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +68,20 @@ def automatic(cpu: bool) -> tuple[str, str]:
     )
 
 
-def attend_in(bf16: bool) -> None:
-    """Let attention with dropout compute in bf16 where the rest of a step on a CPU does, or in float32 again.
+@contextmanager
+def attention_in_bf16(wanted: bool) -> Iterator[None]:
+    """While it holds, attention with dropout on a CPU computes in bf16, if wanted, and else as the process is set.
 
     torch has no fused attention with dropout for a CPU; the plain one takes bf16 to float32 and back, which is up to
     half of a step of long rows. Without that, gradients are as near to float32's as those of the fused attention.
     Method: torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp, which in spite of its name holds for every device.
     """
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(bf16)
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(wanted or before)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
 
 
 def reason(asked: str, chosen: str, cpu: bool) -> str:

@@ -131,6 +131,11 @@ class EncoderTrainer(ResumableTrainer):
         if run.early_stopping_patience:
             self.add_callback(EarlyStoppingCallback(run.early_stopping_patience, run.early_stopping_threshold))
 
+    def train(self, *settings: Any, **named: Any) -> Any:
+        """Train as Trainer does, attention included in --precision bf16."""
+        with precision.attention_in_bf16(self.args.bf16 and self.args.device.type == "cpu"):
+            return super().train(*settings, **named)
+
     def _refuse_what_the_model_cannot(self) -> None:
         if self.args.activation_checkpointing and not self.model.supports_gradient_checkpointing:  # type: ignore[union-attr]
             kind = self.model.config.model_type  # type: ignore[union-attr]
@@ -293,7 +298,6 @@ def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
     if cpu:
         memory.keep_freed_memory()
     values.update(precision.choose(run.precision, values, cpu))
-    precision.attend_in(bf16=cpu and values["bf16"])
     # Every parameter of an encoder takes part in every step; to look for others costs a walk through each graph.
     values.setdefault("ddp_find_unused_parameters", False)
     values = _with_selection(values, data, run)

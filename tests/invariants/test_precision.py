@@ -1,0 +1,55 @@
+"""The number format of attention with dropout on a CPU follows that of the run, and stays near float32."""
+
+import pytest
+import torch
+from running import classify
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from bertlab import precision
+from bertlab.training import EncoderTrainer
+
+
+def gradient(dtype: torch.dtype) -> torch.Tensor:
+    """Return the gradient of attention's output with respect to its queries, by the attention that dropout needs."""
+    torch.manual_seed(0)
+    query, key, value, weight = torch.randn(4, 2, 12, 64, 32)
+    query.requires_grad_()
+    with sdpa_kernel(SDPBackend.MATH):
+        out = torch.nn.functional.scaled_dot_product_attention(query.to(dtype), key.to(dtype), value.to(dtype))
+    (out.float() * weight).sum().backward()
+    assert query.grad is not None
+    return query.grad
+
+
+def test_in_bf16_the_gradients_stay_near_those_of_float32():
+    exact = gradient(torch.float32)
+    upcast = (gradient(torch.bfloat16) - exact).norm() / exact.norm()
+    with precision.attention_in_bf16(True):
+        kept = (gradient(torch.bfloat16) - exact).norm() / exact.norm()
+    assert upcast != kept, "the setting does nothing in this torch"
+    assert kept < 0.01
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_setting_holds_within_and_is_put_back_also_after_an_error(wanted):
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+    with pytest.raises(ZeroDivisionError), precision.attention_in_bf16(wanted):
+        assert torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed() is (wanted or before)
+        raise ZeroDivisionError
+    assert torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed() is before
+
+
+@pytest.mark.parametrize("chosen", ["bf16", "fp32"])
+def test_a_run_trains_with_the_attention_of_its_precision(chosen, tiny_model, sentences, tmp_path, monkeypatch):
+    seen = []
+    step = EncoderTrainer.training_step
+
+    def noted(trainer, *given):
+        seen.append(torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed())
+        return step(trainer, *given)
+
+    monkeypatch.setattr(EncoderTrainer, "training_step", noted)
+    run = {"precision": chosen, "max_steps": 2, "save_strategy": "no"}
+    assert classify(tmp_path / "run", model_name_or_path=tiny_model, **sentences, **run) == 0
+    assert seen == [chosen == "bf16"] * 2
+    assert not torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
