@@ -66,7 +66,7 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
         cache_dir=model_args.cache_dir,
         token=model_args.token,
     )
-    check.print_findings(check.inspect(loaded))
+    check.print_findings(loaded)
     encoded = encoding.encode_all(loaded, tokenizer, data_args, started)
     summaries = summary.describe(encoded, loaded.space, data_args.max_seq_length)
 

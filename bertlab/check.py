@@ -11,7 +11,7 @@ import numpy as np
 
 from bertlab import cli, hub, sources
 from bertlab.arguments import DataArguments, ModelArguments, RunArguments
-from bertlab.console import notice, say, table
+from bertlab.console import is_first_process, notice, say, table
 from bertlab.errors import UserError, exits_with_status_2
 from bertlab.labels import REGRESSION
 
@@ -64,9 +64,11 @@ def inspect(data: "Data") -> list[Finding]:
     return findings
 
 
-def print_findings(findings: Sequence[Finding]) -> None:
-    """Print the findings before training, as notices."""
-    for finding in findings:
+def print_findings(data: "Data") -> None:
+    """Print what there is to say of the data before training, as notices; only the first process looks for it."""
+    if not is_first_process():
+        return
+    for finding in inspect(data):
         notice(finding.text)
 
 

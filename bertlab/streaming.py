@@ -250,10 +250,19 @@ def _from_hub(arguments: DataArguments, token: str | None) -> tuple[Rows, str, s
     names = sources.class_names(train.features or {}, columns)
 
     def rows() -> Iterator[dict[str, Any]]:
-        return (sources.canonical_values(row, columns, names, index) for index, row in enumerate(train))
+        fetched = enumerate(_fetched(name, train))
+        return (sources.canonical_values(row, columns, names, index) for index, row in fetched)
 
     held_out = {split: sources.canonical_split(part, columns, names) for split, part in whole.items()}
     return rows, name, sources.RawData(held_out, dict.fromkeys(held_out, name), names, columns)
+
+
+def _fetched(name: str, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield rows of the Hub; a connection that breaks in their midst is the user's to know."""
+    try:
+        yield from rows
+    except Exception as error:  # the Hub's libraries raise a dozen types
+        raise hub.dataset_error(name, error) from error
 
 
 def _reported(splits: Iterable[str], arguments: DataArguments) -> list[str]:

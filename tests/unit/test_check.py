@@ -66,6 +66,15 @@ def test_every_finding_is_said_and_strict_stops_on_what_makes_a_score_wrong(
         assert checked(train, validation)[0] == 0
 
 
+@pytest.mark.parametrize(("rank", "said"), [("0", "note: bad\n"), ("1", "")])
+def test_before_training_the_first_process_alone_looks(rank, said, monkeypatch, capsys):
+    monkeypatch.setenv("RANK", rank)
+    looked = []
+    monkeypatch.setattr(check, "inspect", lambda data: looked.append(data) or [check.Finding("bad", False)])
+    check.print_findings("the data")
+    assert (capsys.readouterr().err, len(looked)) == (said, len(said[:1]))
+
+
 def test_characters_the_tokenizer_cannot_express_are_named(checked):
     _, said = checked([["the 猫 cat", "x"], ["the dog", "y"], ["a 猫", "y"]])
     assert "2 rows have characters the tokenizer cannot express: 猫 (2)" in said

@@ -136,6 +136,16 @@ def test_a_data_set_is_streamed_by_its_name(tmp_path: Path, write_csv):
     assert found.splits["test"]["labels"][:] == [0, 1, 0, 1, 0]
 
 
+def test_a_data_set_that_goes_away_while_it_is_read_is_told_in_one_line(tmp_path: Path, write_csv):
+    train = tmp_path / "set" / "train.csv"
+    write_csv(train, ("text", "label"), labelled_sentences(9, seed=9))
+    arguments = DataArguments(dataset_name=str(tmp_path / "set"), class_names=["bad", "good"], streaming=True)
+    found = streaming.load(arguments, (), training=True, cache_dir=None, token=None)
+    train.unlink()
+    with pytest.raises(UserError, match=r"--dataset_name .*set cannot be loaded: "):
+        next(found.stream.pass_over())
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
