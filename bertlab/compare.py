@@ -1,4 +1,4 @@
-"""`python -m bertlab compare RUN_A RUN_B`: is one run better than the other, or is it noise?"""
+"""`python -m bertlab compare A B`: is one run better than the other, or one folder of seeds, or is it noise?"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bertlab import statistics
+from bertlab import compare_seeds, statistics
 from bertlab.console import say, table
 from bertlab.errors import UserError, did_you_mean, exits_with_status_2
 from bertlab.report.folder import Predictions, RunFolder, split_labels
@@ -25,12 +25,15 @@ class Paired(NamedTuple):
 
 @exits_with_status_2
 def main(argv: Sequence[str]) -> int:
-    """Compare two finished runs, print a table and a verdict per split, and return the exit status.
+    """Compare two finished runs or folders of runs, print a table and verdicts, and return the exit status.
 
     Raises:
         UserError: a folder is no finished run, or the two were not scored on the same rows with the same labels.
     """
     options = _parser().parse_args(argv)
+    if compare_seeds.holds_runs(options.run_a) or compare_seeds.holds_runs(options.run_b):
+        compare_seeds.compare(options.run_a, options.run_b, options.split, options.metric)
+        return 0
     first, second = RunFolder.read(options.run_a), RunFolder.read(options.run_b)
     names = run_names(first, second)
     say(f"A is {names[0]}, B is {names[1]}.")
@@ -185,8 +188,10 @@ def _values(run: RunFolder, column: Sequence[str], ids: dict[str, int]) -> np.nd
 
 def _parser() -> Parser:
     parser = Parser("python -m bertlab compare", description=__doc__)
-    parser.add_argument("run_a", type=Path, metavar="RUN_A", help="the --output_dir of a finished run")
-    parser.add_argument("run_b", type=Path, metavar="RUN_B", help="another one, scored on the same rows")
+    parser.add_argument(
+        "run_a", type=Path, metavar="A", help="the --output_dir of a finished run, or a folder of runs"
+    )
+    parser.add_argument("run_b", type=Path, metavar="B", help="another one, scored on the same rows")
     parser.add_argument("--split", metavar="NAME", help="compare on this split alone (default: all that both scored)")
     parser.add_argument(
         "--metric", metavar="NAME", help="compare by this metric alone (default: all that both report)"

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bertlab import bench_tables, statistics
+from bertlab import bench_tables, paired_seeds, statistics
 from bertlab.errors import UserError, exits_with_status_2
 from bertlab.output import FINISHED
 from bertlab.planned import WHERE_AND_HOW
@@ -25,7 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
 DOCUMENTS = ("README.md", "docs/*.md")
 # Which kind of table, and of what; all that stands before the end mark is made anew.
-MARKED = re.compile(r"(<!-- (?P<kind>ledger|bench|facts) (?P<name>[\w./-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MARKED = re.compile(
+    r"(<!-- (?P<kind>ledger|paired|bench|facts) (?P<name>[\w./-]+(?: [\w./-]+)?) -->\n).*?(<!-- end -->)", re.DOTALL
+)
 HEADER = ("model", "split", "metric", "mean", "sd", "min to max", "seeds", "rows", "baselines", "published")
 SUMMARY = (
     "recipe",
@@ -104,6 +106,21 @@ def summary() -> str:
     return _markdown(SUMMARY, [_leading(_entries(model)) for model in models])
 
 
+def paired(a: str, b: str) -> str:
+    """Return the Markdown table of two settings, each named RECIPE/MODEL, over the seeds that both have records of.
+
+    Raises:
+        UserError: they share fewer than two seeds.
+    """
+    seeds = ({entry["seed"]: entry["splits"] for entry in _entries(RESULTS / name)} for name in (a, b))
+    scores = paired_seeds.scores(*seeds)
+    if not scores:
+        raise UserError(
+            f"results/{a} and results/{b} share fewer than two seeds.", "Write them with `ledger record`."
+        )
+    return _markdown(paired_seeds.HEADER, [score.cells for score in scores])
+
+
 def runs_in(folder: Path) -> list[Path]:
     """Return a finished run's folder itself, or those of all finished runs of a suite."""
     found = [] if (folder / FINISHED).is_file() else sorted(path.parent for path in folder.rglob(f"seed*/{FINISHED}"))
@@ -114,6 +131,7 @@ def with_tables(text: str) -> str:
     """Return a document with every table between its marks made anew."""
     makers = {
         "ledger": lambda name: summary() if name == ALL else table(name),
+        "paired": lambda names: paired(*names.split()),
         "bench": bench_tables.markdown,
         "facts": bench_tables.facts,
     }

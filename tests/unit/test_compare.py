@@ -109,3 +109,76 @@ def test_rows_without_a_label_are_left_out(tmp_path):
         (folder / "results.json").write_text(json.dumps(results))
     rows = compare.paired(*(RunFolder.read(folder) for folder in folders), "validation")
     assert len(rows.truth) == len(rows.said_a) == 119
+
+
+def edit_run(folder, **facts):
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**run, **facts}))
+    return run
+
+
+def suites(tmp_path, kind="binary", skills=(2.0, 0.05), seeds=((1, 2, 3), (1, 2, 3))):
+    folders = [tmp_path / name for name in ("good", "bad")]
+    for folder, skill, own in zip(folders, skills, seeds, strict=True):
+        for seed in own:
+            folder_of_seed = finished_run(folder / f"seed{seed}", kind, rows=200, skill=skill, seed=seed)
+            edit_run(folder_of_seed, seed=seed)
+    return folders
+
+
+def test_two_folders_of_runs_are_compared_seed_by_seed(tmp_path, capsys):
+    good, bad = suites(tmp_path, seeds=((1, 2, 3, 4), (2, 3, 4, 5)))
+    for folder in good.iterdir():
+        learned = {"log_history": [{"epoch": 1.0, "loss": 0.1}]}
+        (folder / "trainer_state.json").write_text(json.dumps(learned))
+    status, out, _ = run(capsys, good, bad)
+    assert status == 0 and f"A is {good}, B is {bad}; seeds 2, 3, 4." in out
+    assert out.count(f"{good} is better than {bad}: ") == 2 and "over 3 seeds." in out
+    assert "3 of 3" in out and "runs that learned nothing: 0 of A, 3 of B" in out
+    means = [
+        np.mean(
+            [
+                RunFolder.read(side / f"seed{seed}").scored["validation"]["metrics"]["accuracy"]["value"]
+                for seed in (2, 3, 4)
+            ]
+        )
+        for side in (good, bad)
+    ]
+    assert f"{means[0] - means[1]:+.4f}" in out
+
+
+def test_two_folders_of_like_runs_cannot_be_told_apart(tmp_path, capsys):
+    first, second = suites(tmp_path, skills=(1.0, 1.0))
+    out = run(capsys, first, second, "--metric", "accuracy")[1]
+    assert "cannot be told apart: accuracy on validation differs by +0.0000" in out and "matthews" not in out
+
+
+def test_where_less_is_better_the_smaller_mean_wins(tmp_path, capsys):
+    good, bad = suites(tmp_path, "regression")
+    out = run(capsys, good, bad, "--metric", "mse")[1]
+    assert f"{good} is better than {bad}: mse on validation differs by -" in out and "3 of 3" in out
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda good, bad: (good, bad / "seed1"), "seed1 holds no finished runs of several seeds"),
+        (lambda good, bad: (good.parent, bad), "holds several runs of one seed. Name one of its folders: bad, good."),
+        (lambda good, bad: (good, bad, "--metric", "acuracy"), "--metric acuracy: not scored by all of these runs. "),
+        (lambda good, bad: (good, bad, "--split", "dev"), "--split dev: not scored by all of these runs."),
+    ],
+)
+def test_folders_that_cannot_be_compared_are_refused(tmp_path, capsys, change, told):
+    status, _, err = run(capsys, *change(*suites(tmp_path)))
+    assert status == 2 and told in " ".join(err.split())
+
+
+def test_folders_without_two_seeds_in_common_or_with_other_rows_are_refused(tmp_path, capsys):
+    good, bad = suites(tmp_path, seeds=((1, 2), (2, 3)))
+    status, _, err = run(capsys, good, bad)
+    assert status == 2 and "has the seeds 1, 2 and" in err and "fewer than two are in both" in err
+    data = edit_run(finished_run(bad / "seed1", "binary"), seed=1)["data"]
+    data["validation"]["fingerprint"] = "of other rows"
+    edit_run(bad / "seed1", seed=1, data=data)
+    status, _, err = run(capsys, good, bad)
+    assert status == 2 and "were scored on different rows (split validation)" in err

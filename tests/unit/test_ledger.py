@@ -34,6 +34,21 @@ def test_a_table_has_mean_sd_and_range_over_seeds(tmp_path, monkeypatch):
     assert made.endswith("after\n")
 
 
+def test_two_settings_are_set_beside_each_other_by_the_seeds_both_have(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path)
+    for setting, values in {"a": (0.6, 0.7, 0.8), "b": (0.5, 0.7, 0.7)}.items():
+        for seed, value in enumerate(values):
+            ledger.write_json(tmp_path / "task" / setting / f"seed{seed}.json", _entry(seed, value))
+    ledger.write_json(tmp_path / "task" / "b" / "seed9.json", _entry(9, 0.0))
+    made = ledger.with_tables("<!-- paired task/a task/b -->\n<!-- end -->\n")
+    assert (
+        "| validation | accuracy | 0.7000 ± 0.1000 | 0.6333 ± 0.1155 | +0.0667 | -0.0768 to +0.2101 | 2 of 3 |"
+        in made
+    )
+    with pytest.raises(UserError, match="share fewer than two seeds"):
+        ledger.paired("task/a", "task/nothing")
+
+
 def test_a_recipe_without_records_and_a_folder_that_is_no_run_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(ledger, "RESULTS", tmp_path)
     with pytest.raises(UserError, match="no record of 'nothing'"):
