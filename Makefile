@@ -45,7 +45,7 @@ test-onnx: $(VENV)/.dev
 
 bench-export: $(VENV)/.runtime
 	$(BIN)/python -m pip install -q -r requirements-onnx.txt
-	$(BIN)/python benchmarks/export.py --run runs/demo/cola
+	$(BIN)/python benchmarks/export.py --run runs/demo/cola --output runs/demo/cola/export-bench.json
 
 audit: $(VENV)/.dev
 	@$(BIN)/python -c "import urllib.request as u; u.urlopen('https://pypi.org/pypi/pip/json', timeout=10)" 2>/dev/null \

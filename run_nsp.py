@@ -42,7 +42,7 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
     from bertlab.report import record
 
     nsp_args, model_args, run_args = (arguments[group] for group in arguments.groups)
-    nsp_model.check(nsp_args, model_args)
+    nsp_model.check(nsp_args, model_args, arguments.training)
     adaptation.check(model_args, run_args)
     text = nsp.read(nsp_args, model_args.cache_dir, started)
     tokenizer, config = nsp_model.tokenizer_and_config(nsp_args, model_args, text)
@@ -65,6 +65,7 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
 
     wanted = loaded.wanted(args)
     controls = nsp_training.controls(nsp_args, trainer, encoded, loaded, wanted, has_pretrained_head)
+    training.set_seeds(args)  # with or without controls before it, the same training
     train_metrics = training.train(trainer, checkpoint) if train is not None else {}
     results = nsp_training.evaluate(nsp_args, trainer, encoded, loaded, wanted)
     selection = nsp_training.evaluate(nsp_args, trainer, encoded, loaded, loaded.kept_for_choices)

@@ -11,7 +11,7 @@ def markdown(name: str, folder: Path = RESULTS) -> str:
     """Return benchmarks/results/NAME.json as Markdown: a table for each comparison, then the rest."""
     path = folder / f"{name}.json"
     if not path.is_file():
-        return "Not measured yet: `make bench` writes it.\n"
+        return f"Not measured yet: `python -m benchmarks.{name}` writes it.\n"
     result = json.loads(path.read_text(encoding="utf-8"))
     about = {key: result.pop(key, {}) for key in ("machine", "versions", "code", "quick", "rounds")}
     comparisons = {title: item for title, item in result.items() if isinstance(item, dict) and "rates" in item}
@@ -23,7 +23,8 @@ def markdown(name: str, folder: Path = RESULTS) -> str:
         f"{key} {about['versions'][key]}" for key in ("torch", "transformers") if key in about["versions"]
     )
     machine = f"{about['machine'].get('processor')}, {about['machine'].get('cores')} cores"
-    lines += ["", f"{machine}; {versions}; commit {str(about['code'].get('commit'))[:8]}; {about['rounds']} rounds."]
+    rounds = f"{about['rounds']} round{'' if about['rounds'] == 1 else 's'}"
+    lines += ["", f"{machine}; {versions}; commit {str(about['code'].get('commit'))[:8]}; {rounds}."]
     return "\n".join(lines) + "\n"
 
 

@@ -13,7 +13,7 @@ from bertlab import cli, hub, sources
 from bertlab.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.console import is_first_process, notice, say, table
 from bertlab.errors import UserError, exits_with_status_2
-from bertlab.labels import REGRESSION
+from bertlab.labels import REGRESSION, is_missing
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -201,8 +201,9 @@ def _keys(split: "Dataset") -> _Keys:
     exact, loose = array("q"), array("q")
     for batch in split.select_columns(columns).iter(batch_size=READ_ROWS):
         for row in zip(*(batch[name] for name in columns), strict=True):
+            words = NOT_A_WORD.sub(" ", " | ".join(row).casefold()).strip()
             exact.append(hash(row))
-            loose.append(hash(NOT_A_WORD.sub(" ", " | ".join(row).casefold()).strip()))
+            loose.append(hash(words) if words else exact[-1])  # "!!!" and "???" are not one text
     return _Keys(np.array(exact), np.array(loose))
 
 
@@ -215,8 +216,9 @@ def _within(name: str, keys: _Keys, split: "Dataset", *, reported: bool, regress
     labels = split["labels"][:]
     told: dict[int, tuple[int, set[Any]]] = {}  # for each repeated text its first row and its labels
     for row in np.flatnonzero(counts[inverse] > 1).tolist():
-        label = tuple(labels[row]) if isinstance(labels[row], list) else labels[row]
-        told.setdefault(int(inverse[row]), (row, set()))[1].add(label)
+        if not is_missing(labels[row]):
+            label = tuple(labels[row]) if isinstance(labels[row], list) else labels[row]
+            told.setdefault(int(inverse[row]), (row, set()))[1].add(label)
     torn = [row for row, found in told.values() if len(found) > 1]
     if torn and not regression:
         text = f"{name}: {len(torn)} texts have different labels, for example {_shown(split, torn[0])}."

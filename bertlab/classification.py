@@ -42,6 +42,6 @@ def build_trainer(
         data_collator=collator,
         processing_class=tokenizer,
         compute_loss_func=loss,
-        compute_metrics=training.metrics_during_training(loaded.space, loaded.metrics),
+        compute_metrics=training.metrics_during_training(loaded.space, loaded.metrics, loss),
         run=arguments[RunArguments],
     )

@@ -267,7 +267,8 @@ def _flag_help(flag: Flag) -> str:
     if flag.choices:
         value = f" {{{','.join(flag.choices)}}}"
     shown = f" [{default}]" if default not in (None, [], {}, False, "") else ""
-    return _help_line(f"--{flag.name}{value}", flag.help + shown)
+    # The texts of TrainingArguments' fields are escaped for argparse.
+    return _help_line(f"--{flag.name}{value}", flag.help.replace("%%", "%") + shown)
 
 
 def _help_line(name: str, text: str) -> str:
@@ -370,6 +371,8 @@ def lookup(occurrence: Occurrence, flags: dict[str, Flag], also_known: Sequence[
                 f"{occurrence.where} takes no value.", f"Write {negated.name} with true or false instead."
             )
         return negated, dataclasses.replace(occurrence, values=["false"])
+    if occurrence.name in ("task", "config"):  # both name a recipe, and this one is in a recipe
+        raise UserError(f"{occurrence.where}: a recipe names no other.", f"Pass --{occurrence.name} beside --config.")
     known = [*also_known, *flags, "task", "config"]
     beginnings = [name for name in known if name.startswith(occurrence.name)]
     hint = (

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bertlab import compare_seeds, statistics
-from bertlab.console import say, table
+from bertlab.console import notice, say, table
 from bertlab.errors import UserError, did_you_mean, exits_with_status_2
 from bertlab.report.folder import Predictions, RunFolder, split_labels
 from bertlab.scores import METRICS
@@ -39,6 +39,7 @@ def main(argv: Sequence[str]) -> int:
     say(f"A is {names[0]}, B is {names[1]}.")
     metrics = shared_metrics(first, second, options.metric)
     for split in shared_splits(first, second, options.split):
+        _note_other_texts(first, second, split)
         _print_split(paired(first, second, split), metrics, names, exact=not first.is_regression)
     return 0
 
@@ -121,6 +122,12 @@ def _print_split(rows: Paired, metrics: Sequence[str], names: tuple[str, str], *
         )
     for line in verdicts:
         say(line)
+
+
+def _note_other_texts(first: RunFolder, second: RunFolder, split: str) -> None:
+    prints = [((run.run.get("data") or {}).get(split) or {}).get("fingerprint") for run in (first, second)]
+    if prints[0] != prints[1]:
+        notice(f"split {split}: the labels are the same, but the runs did not read the same texts for them.")
 
 
 def _right(said: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from bertlab import calibration
-from bertlab.labels import MULTI, NO_LABEL, REGRESSION, LabelSpace
+from bertlab.labels import MULTI, REGRESSION, LabelSpace, labelled_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -101,14 +101,6 @@ def metric_prefix(name: str, data: "Data") -> str:
         return name
     role, splits = ("eval", data.validation) if name in data.validation else ("test", data.test)
     return role if name == splits[0] else f"{role}_{name}"
-
-
-def labelled_rows(labels: np.ndarray | None, rows: int) -> np.ndarray:
-    """Return a mask (rows,) of the rows whose label is known."""
-    if labels is None:
-        return np.zeros(rows, dtype=bool)
-    first = labels[:, 0] if labels.ndim == 2 else labels
-    return ~np.isnan(first) if first.dtype.kind == "f" and labels.ndim == 1 else first != NO_LABEL
 
 
 def _loss(loss: "ExactLoss", logits: np.ndarray, labels: np.ndarray) -> float:

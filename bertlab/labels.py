@@ -116,8 +116,7 @@ def assign(split: "Dataset", space: LabelSpace, origin: str, labels_required: bo
     ids = {name: index for index, name in enumerate(space.class_names)}
     values = []
     for label, line in zip(written, lines, strict=True):
-        # -1 means "not known" in GLUE's test splits, unless the training data knows a class of that name.
-        unknown = label is None or (label == "-1" and space.kind != REGRESSION and resolve(label, space) not in ids)
+        unknown = is_unknown(label, space)
         if unknown and labels_required:
             raise UserError(
                 f"{where(origin, line)}: the label is missing{' (-1)' if label else ''}.",
@@ -125,7 +124,7 @@ def assign(split: "Dataset", space: LabelSpace, origin: str, labels_required: bo
             )
         values.append(_missing(space) if unknown else _value(label, space, ids, where(origin, line)))
     split = split.remove_columns("label")
-    if all(_is_missing(value) for value in values):
+    if all(is_missing(value) for value in values):
         return split
     return split.add_column("labels", _column(values, space))
 
@@ -137,6 +136,21 @@ def to_number(label: Any, space: LabelSpace, place: str) -> Any:
         UserError: it is not in the label space.
     """
     return _value(label, space, {name: index for index, name in enumerate(space.class_names)}, place)
+
+
+def is_unknown(label: Any, space: LabelSpace) -> bool:
+    """Return True for a label as written that says nothing; -1 means so in GLUE, unless a class has that name."""
+    return label is None or (
+        label == "-1" and space.kind != REGRESSION and resolve(label, space) not in space.class_names
+    )
+
+
+def labelled_rows(labels: np.ndarray | None, rows: int) -> np.ndarray:
+    """Return a mask (rows,) of the rows whose label, as `assign` makes them, is known."""
+    if labels is None:
+        return np.zeros(rows, dtype=bool)
+    first = labels[:, 0] if labels.ndim == 2 else labels
+    return ~np.isnan(first) if first.dtype.kind == "f" and labels.ndim == 1 else first != NO_LABEL
 
 
 def resolve(label: str, space: LabelSpace) -> str:
@@ -332,7 +346,8 @@ def _missing(space: LabelSpace) -> Any:
     return NO_LABEL if space.kind == SINGLE else [float(NO_LABEL)] * space.size
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Return True for a label that `assign` made of none."""
     first = value[0] if isinstance(value, list) else value
     return first == NO_LABEL or first != first
 

@@ -13,9 +13,7 @@ import numpy.typing as npt
 from datasets import Features, Value
 from datasets import Sequence as ListOf
 
-from bertlab.scores import GREATER_IS_BETTER, METRICS, REGRESSION, MetricFunction, check_metrics, metric_function
-
-__all__ = ["GREATER_IS_BETTER", "METRICS", "TableMetric", "check_metrics", "compute", "load"]
+from bertlab.scores import REGRESSION, MetricFunction, metric_function
 
 MULTILABEL_CONFIG = "multilabel"
 

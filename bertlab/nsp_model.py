@@ -1,6 +1,6 @@
 """The model and tokenizer of a next-sentence or masked-word run: a checkpoint's, or new ones from the text itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertlab import adaptation, anatomy, modeling
@@ -27,13 +27,24 @@ SETTINGS = (
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
-def check(nsp: NspArguments, model: ModelArguments) -> None:
-    """Refuse settings that contradict each other, before any text is read.
+def check(nsp: NspArguments, model: ModelArguments, training: Mapping[str, Any]) -> None:
+    """Refuse settings that contradict each other or have no effect here, before any text is read.
 
     Raises:
         UserError: scratch-only settings without --from_scratch, no model and no --from_scratch, nothing to freeze or
-            adapt, or whole words to mask where none is masked.
+            adapt, whole words to mask where none is masked, or flags that only a classifier's training knows.
     """
+    if model.class_weights != "none" or model.classifier_dropout is not None:
+        flag = "classifier_dropout" if model.class_weights == "none" else "class_weights"
+        raise UserError(f"--{flag} has no effect on next sentences.", "Leave it out.")
+    if training.get("label_smoothing_factor") and "mlm" in nsp.objective:
+        raise UserError(f"--label_smoothing_factor: --objective {nsp.objective} has none.", "Leave it out.")
+    for flag in ("bf16_full_eval", "fp16_full_eval"):
+        if training.get(flag):
+            raise UserError(
+                f"--{flag}: the score before training would leave 16-bit weights to train.",
+                "Leave it out; evaluation follows --precision.",
+            )
     for flag in ("model_config", "train_tokenizer"):
         if getattr(nsp, flag) and not nsp.from_scratch:
             raise UserError(f"--{flag} is for a model that begins with random weights.", "Add --from_scratch.")

@@ -34,7 +34,7 @@ def build_trainer(
     data: "Data",
 ) -> training.EncoderTrainer:
     """Return the trainer of an objective: the classifier's own for next sentences, one with masking for words."""
-    pad = PaddingCollator(tokenizer, nsp.max_seq_length if nsp.pad_to_max_length else None)
+    pad = PaddingCollator(tokenizer, nsp.fixed_length)
     common: dict[str, Any] = {
         "model": model,
         "args": args,
@@ -44,11 +44,12 @@ def build_trainer(
     }
     watched = training.longest_first(encoded.get(data.watched or ""))
     if nsp.objective == "nsp":
+        loss = training.ExactLoss(SINGLE, label_smoothing=args.label_smoothing_factor)
         return training.EncoderTrainer(
             eval_dataset=watched,
             data_collator=pad,
-            compute_loss_func=training.ExactLoss(SINGLE, label_smoothing=args.label_smoothing_factor),
-            compute_metrics=training.metrics_during_training(data.space, data.metrics),
+            compute_loss_func=loss,
+            compute_metrics=training.metrics_during_training(data.space, data.metrics, loss),
             **common,
         )
     if common["train_dataset"] is not None:
@@ -70,7 +71,7 @@ def evaluate(
     """Return what the model says about the named splits, in the order of their pairs."""
     wanted = tuple(name for name in names if name)
     if nsp.objective == "nsp":
-        loss = training.ExactLoss(SINGLE)
+        loss = training.ExactLoss(SINGLE, label_smoothing=trainer.args.label_smoothing_factor)
         return evaluation.evaluate(trainer, encoded, data, wanted, loss)
     return [_evaluate_pretraining(nsp, trainer, encoded[name], data, name) for name in wanted]
 
@@ -124,9 +125,12 @@ def _pretraining_metrics(nsp: NspArguments, data: "Data") -> Callable[[EvalPredi
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         statistics = np.asarray(prediction.predictions)
         scores = pretraining.masked_scores(statistics)
+        scores["loss"] = float(np.log(scores["perplexity"]))
         if "nsp" in nsp.objective:
             labels = np.asarray(prediction.label_ids)[:, 0]
-            scores.update(evaluation.score(data.space, data.metrics, statistics[:, NSP_LOGITS], labels))
+            sentences = training.ExactLoss(SINGLE)
+            found = evaluation.score(data.space, data.metrics, statistics[:, NSP_LOGITS], labels, sentences)
+            scores = {**scores, **found, "loss": scores["loss"] + found["loss"]}
         return scores
 
     return compute_metrics

@@ -57,8 +57,13 @@ def check(args: "TrainingArguments") -> None:
     With several GPUs and one process, Trainer would use DataParallel; here it uses one GPU.
 
     Raises:
-        UserError: the launcher asks for FSDP, which accelerate does not do on a CPU.
+        UserError: the launcher asks for FSDP, which accelerate does not do on a CPU, or batches are to be split.
     """
+    if getattr(args.accelerator_config, "split_batches", False):
+        raise UserError(
+            "--accelerator_config split_batches: a batch would not be what --per_device_train_batch_size says.",
+            "Leave it out and divide --per_device_train_batch_size by the number of processes.",
+        )
     if _launcher("USE_FSDP") and _distributed_type(args) in ("NO", "MULTI_CPU"):
         raise UserError(
             f"the launcher asks for FSDP, which accelerate does not do on {args.world_size} × {args.device.type}: "

@@ -184,6 +184,9 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         UserError: there is no such recipe or sub-command.
     """
+    if argv in (["--help"], ["-h"]):
+        print("python -m bertlab recipes            list the recipes\npython -m bertlab recipes show NAME  print one")
+        return 0
     if not argv:
         for name in recipe_names():
             print(f"{name:<32} {header(CONFIGS / f'{name}.yaml')}")

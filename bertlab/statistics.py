@@ -153,7 +153,6 @@ def verdict(
     metric_name: str,
     name_a: str = "A",
     name_b: str = "B",
-    mcnemar: McNemar | None = None,
 ) -> str:
     """Say in one plain sentence whether a or b scores better, or that these examples cannot tell."""
     if math.isnan(comparison.low):
@@ -162,8 +161,6 @@ def verdict(
         f"{metric_name} differs by {comparison.difference:+.4f}, {comparison.confidence:.0%} interval "
         f"{comparison.low:+.4f} to {comparison.high:+.4f} over {comparison.n} examples"
     )
-    if mcnemar is not None:
-        evidence += f", exact McNemar p = {mcnemar.p_value:.3g}"
     if comparison.low <= 0.0 <= comparison.high:
         return f"{name_a} and {name_b} cannot be told apart: {evidence}."
     a_wins = (comparison.low > 0.0) == comparison.greater_is_better

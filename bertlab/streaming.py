@@ -50,7 +50,13 @@ class Stream:
         for row in itertools.islice(self.rows(), self.arguments.max_train_samples):
             place = labels.where(self.origin, row["line"]) if row["line"] else f"{self.origin}, row {row['idx'] + 1}"
             texts: dict[str, Any] = {name: row[name] for name in ("text", "text_pair") if name in row}
-            missing = "text" if None in texts.values() else "label" if self._unlabelled(row.get("label")) else None
+            missing = (
+                "text"
+                if None in texts.values()
+                else "label"
+                if labels.is_unknown(row.get("label"), self.space)
+                else None
+            )
             if missing is None:
                 found += 1
                 yield {**texts, "labels": self._number(row["label"], place)}
@@ -60,12 +66,6 @@ class Stream:
                 )
         if not found:
             raise UserError(f"{self.origin}: no row has both text and label.", "Check the column names.")
-
-    def _unlabelled(self, label: Any) -> bool:
-        # -1 means "not known" in GLUE, unless a class is called that.
-        return label is None or (
-            label == "-1" and self.space.kind != REGRESSION and label not in self.space.class_names
-        )
 
     def _number(self, label: Any, place: str) -> Any:
         if self.space.kind != REGRESSION:

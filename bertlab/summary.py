@@ -60,10 +60,7 @@ def summarise(name: str, encoded: "Dataset", space: labels.LabelSpace, max_lengt
     balance: dict[str, int] = {}
     labelled, variance = 0, None
     if len(known):
-        rows = known[:, 0] if known.ndim == 2 else known
-        labelled = int(
-            np.sum(~np.isnan(rows) if rows.dtype.kind == "f" and known.ndim == 1 else rows != labels.NO_LABEL)
-        )
+        labelled = int(labels.labelled_rows(known, len(known)).sum())
         if space.kind == labels.SINGLE:
             balance = labels.balance((int(label) for label in known), space.class_names)
         elif space.kind == labels.MULTI:
@@ -169,9 +166,11 @@ def plan(trainer: "EncoderTrainer", train: Any, pad_to: int | None, asked_precis
     `train` is an encoded split, a stream of rows, whose length and padding nobody knows, or None.
     """
     args = trainer.args
-    per_epoch = math.ceil(len(train) / global_batch(args)) if isinstance(train, Sized) else 0
+    batches = len(train) / global_batch(args) if isinstance(train, Sized) else 0
+    per_epoch = math.floor(batches) if args.dataloader_drop_last else math.ceil(batches)
     steps = args.max_steps if args.max_steps > 0 else math.ceil(per_epoch * args.num_train_epochs)
-    chosen = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
+    mixed = trainer.accelerator.mixed_precision
+    chosen = "fp32" if mixed == "no" else mixed
     parameters = list(trainer.model.parameters())  # type: ignore[union-attr]
     made = Plan(
         global_batch=global_batch(args),

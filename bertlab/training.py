@@ -26,7 +26,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 
-from bertlab import evaluation, hub, lora, memory, optimization, precision, processes, streaming, summary
+from bertlab import evaluation, hub, lora, memory, optimization, precision, processes, scores, streaming, summary
 from bertlab.arguments import RunArguments
 from bertlab.cli import Arguments
 from bertlab.console import notice
@@ -199,38 +199,41 @@ class EncoderTrainer(ResumableTrainer):
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> Any:
         """Return the micro-batches of one optimizer step and the number of labels in it, over all processes."""
-        rows = self.train_dataset
-        # In an epoch that is resumed in its middle accelerate takes the remainder of one process's batch for it.
-        remainder = (
-            len(rows) % (self.args.train_batch_size * self.args.world_size) if isinstance(rows, Sized) else None
-        )
-        cut = (self._without_repeats(batch, remainder) for batch in epoch_iterator)
+        cut = (self._without_repeats(batch) for batch in epoch_iterator)
         return super().get_batch_samples(cut, num_batches, device)
 
-    def _without_repeats(
-        self, batch: dict[str, torch.Tensor], remainder: int | None = None
-    ) -> dict[str, torch.Tensor]:
+    def _without_repeats(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Take the labels off the rows that accelerate repeats at an epoch's end to give every process as many.
 
         They would count twice in this epoch. The rows themselves stay: BERT's attention takes no batch of none.
-        `remainder` is the number of rows in the last batch of all processes; by default accelerate's own.
         """
-        loader = self.accelerator.gradient_state
-        remainder = loader.remainder if remainder is None else remainder
-        repeats = self.args.world_size > 1 and loader.end_of_dataloader and remainder > 0
-        if not repeats or "labels" not in batch:
+        ends = self.args.world_size > 1 and self.accelerator.gradient_state.end_of_dataloader
+        remainder = self._rows_of_last_batch() if ends else 0
+        if not remainder or "labels" not in batch:
             return batch
         labels = batch["labels"].clone()
         own = max(remainder - len(labels) * self.args.process_index, 0)
         labels[own:] = torch.nan if labels.is_floating_point() else NO_LABEL
         return {**batch, "labels": labels}
 
-    def prediction_step(self, model: Any, inputs: dict[str, torch.Tensor], *rest: Any, **options: Any) -> Any:
-        """Evaluate one batch as Trainer does, with a loss that is the mean over all processes' rows, each once."""
-        loss, logits, _ = super().prediction_step(model, self._without_repeats(inputs), *rest, **options)
-        if loss is not None:
-            loss = self.accelerator.reduce(loss, reduction="mean")
-        return loss, logits, inputs.get("labels")
+    def _rows_of_last_batch(self) -> int:
+        """Return how many rows all processes' last batch of an epoch has; 0 if it is full, so that none repeats."""
+        args, rows = self.args, self.train_dataset
+        # The one leaves the last batch out, the other deals out rows of its own, each once.
+        if args.dataloader_drop_last or args.train_sampling_strategy == "batch_rebalance":
+            return 0
+        if not isinstance(rows, Sized):
+            return max(0, self.accelerator.gradient_state.remainder)
+        # Not accelerate's: in an epoch resumed in its middle that is the remainder of one process's batch.
+        return len(rows) % (args.train_batch_size * args.world_size)
+
+    def prediction_step(self, *given: Any, **options: Any) -> Any:
+        """Evaluate one batch as Trainer does, and leave its loss to compute_metrics.
+
+        Trainer would take the mean of the batches' means, in which a batch of few rows weighs as much as one of many.
+        """
+        loss, logits, labels = super().prediction_step(*given, **options)
+        return (loss if logits is None else None), logits, labels
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | None:
         # The base class takes -100 for a missing label in regression too, where it is a number like any other.
@@ -311,6 +314,9 @@ def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
     except (ValueError, TypeError, RuntimeError, ImportError, OSError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise UserError(f"the training flags do not go together: {reason}.", "See --help.") from error
+    if not (args.bf16 or args.fp16):
+        # A flag wins over the launcher, whose word TrainingArguments takes where both formats are off.
+        args.mixed_precision = "no"
     _check_optimiser_and_schedule(args)
     if "do_eval" in arguments.given and not arguments.training["do_eval"]:
         # TrainingArguments turns it on for any --eval_strategy; a sweep's trials must not score the report splits.
@@ -327,7 +333,10 @@ def _with_selection(values: dict[str, Any], data: "Data", run: RunArguments) -> 
             "Name a --validation_file, or cut one off with --validation_fraction 0.1.",
         )
     if values.get("metric_for_best_model"):
-        _refuse_unknown_metric(values["metric_for_best_model"].removeprefix("eval_"), data)
+        best = values["metric_for_best_model"].removeprefix("eval_")
+        _refuse_unknown_metric(best, data)
+        # Trainer takes the highest value of anything that is not called a loss.
+        values.setdefault("greater_is_better", scores.GREATER_IS_BETTER.get(best, True))
     if data.selection is None:
         if run.early_stopping_patience:
             raise UserError(
@@ -345,7 +354,7 @@ def _with_selection(values: dict[str, Any], data: "Data", run: RunArguments) -> 
     lead = data.metrics[0]
     chosen = {"eval_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": lead}
     if "metric_for_best_model" not in values:
-        chosen["greater_is_better"] = lead not in ("mse", "loss")
+        chosen["greater_is_better"] = scores.GREATER_IS_BETTER.get(lead, True)
     return {**chosen, **values}
 
 
@@ -408,12 +417,13 @@ def use_all_threads(cpu: bool) -> None:
 
 
 def metrics_during_training(
-    space: LabelSpace, names: tuple[str, ...]
+    space: LabelSpace, names: tuple[str, ...], loss: ExactLoss
 ) -> Callable[[EvalPrediction], dict[str, float]]:
-    """Return the function Trainer calls after each evaluation; the loss it adds by itself."""
+    """Return the function Trainer calls after each evaluation: the metrics, and the mean loss of all rows."""
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        return evaluation.score(space, names, np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
+        logits, labels = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+        return evaluation.score(space, names, logits, labels, loss)
 
     return compute_metrics
 

@@ -61,7 +61,7 @@ def metadata(folder: RunFolder) -> ModelCardData:
     return ModelCardData(
         model_name=folder.name,
         library_name="peft" if folder.is_adapter else "transformers",
-        pipeline_tag="text-classification",
+        pipeline_tag="fill-mask" if folder.fills_masks else "text-classification",
         base_model=base,
         datasets=[dataset] if dataset else None,
         metrics=list(dict.fromkeys(HUB_METRICS.get(name, name) for name in folder.metrics)) or None,
@@ -114,7 +114,9 @@ def what(folder: RunFolder) -> str:
     source = folder.configuration.get("model_name_or_path")
     begun = f", fine-tuned from {_code(_basename(source))}," if source and _trains(folder) else ""
     reads = "two texts" if folder.is_pair else "a text"
-    if folder.is_regression:
+    if folder.fills_masks:
+        does = "fills in the masked words of a text"
+    elif folder.is_regression:
         does = f"reads {reads} and gives a score"
     elif folder.is_multi_label:
         does = f"reads {reads} and says which of these apply: {_listed(folder.class_names)}"
@@ -130,6 +132,10 @@ def what(folder: RunFolder) -> str:
 
 def usage(folder: RunFolder) -> str:
     """Return the code that loads the model and labels a text, and the command that does the same."""
+    if folder.fills_masks:
+        load = f'fill = pipeline("fill-mask", model="{folder.name}")  # this folder'
+        use = 'print(fill(f"A {fill.tokenizer.mask_token} text."))'
+        return f"```python\nfrom transformers import pipeline\n\n{load}\n{use}\n```"
     longest = folder.configuration.get("max_seq_length")
     cut = f", truncation=True, max_length={longest}" if longest else ", truncation=True"
     given = '{"text": "A first text.", "text_pair": "A second text."}' if folder.is_pair else '"A text."'
@@ -151,6 +157,8 @@ def usage(folder: RunFolder) -> str:
 
 def results(folder: RunFolder) -> str:
     """Return the table of scores with intervals, baselines and published values, and the words that go with it."""
+    if folder.fills_masks:
+        return _masked_words(folder)
     if not folder.scored:
         return "No split had labels, so nothing was scored."
     controls = list(dict.fromkeys(name for told in folder.scored.values() for name in told["baselines"]))
@@ -170,6 +178,15 @@ def results(folder: RunFolder) -> str:
     if values and published.get("source"):
         words += f" Published: {_escape(published['source'])}."
     return f"{table(header, rows, right=range(2, len(header)))}\n\n{words}"
+
+
+def _masked_words(folder: RunFolder) -> str:
+    found = {name: told["other"] for name, told in folder.results["splits"].items() if told.get("other")}
+    names = list(dict.fromkeys(name for told in found.values() for name in told))
+    rows = [[split, *(_score(told.get(name)) for name in names)] for split, told in found.items()]
+    return (
+        table(["split", *map(plain, names)], rows, right=range(1, len(names) + 1)) if rows else "Nothing was scored."
+    )
 
 
 def training(folder: RunFolder) -> str:
@@ -253,13 +270,18 @@ def limits(folder: RunFolder) -> str:
     longest = folder.configuration.get("max_seq_length")
     if longest:
         lines.append(f"Inputs longer than {longest} tokens are cut off; what follows is not read.")
-    if not folder.is_regression and folder.class_names:
+    if not (folder.is_regression or folder.fills_masks) and folder.class_names:
         lines.append("The model knows these classes only, and picks among them for any text in any language.")
     small = [name for name, told in folder.scored.items() if told["labelled"] < 1000]
     if small:
         lines.append(f"Few labelled rows in {_listed(small)}: read the interval, not the score alone.")
-    if folder.results.get("temperature") in (None, 1.0) and not folder.is_regression:
-        lines.append("Probabilities are not calibrated: no selection split was set aside for that.")
+    if folder.results.get("temperature") in (None, 1.0) and not (folder.is_regression or folder.fills_masks):
+        few = (
+            "the selection split has too few rows"
+            if folder.results.get("selection")
+            else "there is no selection split"
+        )
+        lines.append(f"Probabilities are not calibrated: {few} for that.")
     lines.append("Texts unlike the training data were not tested, nor was fairness between groups of people.")
     return "\n".join(f"- {line}" for line in lines)
 

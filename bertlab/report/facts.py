@@ -42,7 +42,9 @@ def fit(selection: SplitResult | None, space: LabelSpace) -> Fitted:
     temperature = calibration.fit_temperature(selection.logits, selection.labels)
     thresholds = None
     if space.kind == MULTI:
-        thresholds = calibration.fit_thresholds(probabilities(space, selection.logits), selection.labels)
+        # Of the probabilities that are written and that `predict` decides by.
+        chances = probabilities(space, selection.logits, temperature)
+        thresholds = calibration.fit_thresholds(chances, selection.labels)
     return Fitted(temperature, thresholds, len(selection.logits))
 
 
@@ -50,7 +52,7 @@ def with_thresholds(result: SplitResult, space: LabelSpace, fitted: Fitted, name
     """Return a multi-label result decided by fitted thresholds; any other result unchanged."""
     if fitted.thresholds is None:
         return result
-    predictions = predict(space, result.logits, fitted.thresholds)
+    predictions = predict(space, result.logits / fitted.temperature, fitted.thresholds)
     rows = result.labelled()
     scores = dict(result.metrics)
     if result.labels is not None:
@@ -101,7 +103,7 @@ def split_facts(
     facts["metrics"] = {name: _with_interval(name, said, truth) for name in metrics}
     facts["loss"] = result.metrics.get("loss")
     facts["baselines"] = {
-        name: {"how": how, "metrics": {m: METRICS[m](column[result.name][rows], truth) for m in metrics}}
+        name: {"how": how, **_beside(said, column[result.name][rows], truth, metrics)}
         for name, (column, how) in controls.items()
     }
     if space.kind != REGRESSION:
@@ -128,6 +130,15 @@ def confusion(predictions: np.ndarray, labels: np.ndarray, classes: int) -> list
 def _with_interval(name: str, said: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     interval = statistics.bootstrap_interval(METRICS[name], said, truth)
     return {"value": METRICS[name](said, truth), "low": interval.low, "high": interval.high, "n": interval.n}
+
+
+def _beside(said: np.ndarray, control: np.ndarray, truth: np.ndarray, metrics: Sequence[str]) -> dict[str, Any]:
+    """Return a control's scores, and between what the model's scores less these lie, on the same rows resampled."""
+    gaps = {m: statistics.paired_bootstrap(METRICS[m], said, control, truth) for m in metrics}
+    return {
+        "metrics": {m: METRICS[m](control, truth) for m in metrics},
+        "difference": {m: {"low": gap.low, "high": gap.high} for m, gap in gaps.items()},
+    }
 
 
 def _calibration(space: LabelSpace, logits: np.ndarray, truth: np.ndarray, fitted: Fitted) -> dict[str, Any]:

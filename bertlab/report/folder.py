@@ -172,6 +172,11 @@ class RunFolder:
         names = _object(path).get("architectures") if path.is_file() else None
         return str(names[0]) if names else ""
 
+    @property
+    def fills_masks(self) -> bool:
+        """True for a model of masked words alone, which says nothing of a whole text."""
+        return self.architecture.endswith("ForMaskedLM")
+
     def predictions(self, split: str) -> Predictions:
         """Return the predictions for one split, read anew at each call.
 

@@ -118,7 +118,7 @@ def sentences(folder: RunFolder) -> list[str]:
         return [f"{ours['n']} rows are too few for an interval, so nothing is said about noise."]
     upward = GREATER_IS_BETTER.get(lead, True)
     said = [
-        _beside(ours, control["metrics"][lead], f"the baseline “{BASELINE_NAMES.get(name, plain(name))}”", upward)
+        _beside(ours, control, lead, f"the baseline “{BASELINE_NAMES.get(name, plain(name))}”", upward)
         for name, control in told["baselines"].items()
         if _known(control["metrics"][lead])
     ]
@@ -175,15 +175,16 @@ def setting(value: Any) -> str:
     return {True: "yes", False: "no", None: "–"}[value] if value is None or isinstance(value, bool) else str(value)
 
 
-def _beside(ours: Mapping[str, Any], value: float, name: str, upward: bool) -> str:
-    interval = f"95\u00a0% interval ({score(ours['low'])} to {score(ours['high'])})"
-    if ours["low"] <= value <= ours["high"]:
-        rows = f"On these {count(ours['n'])} rows"
-        return f"{rows} it cannot be told from {name} at {score(value)}: the {interval} includes it."
-    better = (ours["low"] > value) == upward
-    return (
-        f"It is {'better' if better else 'worse'} than {name} at {score(value)}, which lies outside the {interval}."
-    )
+def _beside(ours: Mapping[str, Any], control: Mapping[str, Any], lead: str, name: str, upward: bool) -> str:
+    """Say whether a run is better than a baseline on the same rows, which were resampled for both."""
+    value, gap = score(control["metrics"][lead]), control.get("difference", {}).get(lead, {})
+    low, high = gap.get("low"), gap.get("high")
+    if not (_known(low) and _known(high)):
+        return f"{name[0].upper()}{name[1:]} has {value}."
+    interval = f"{low:+.3f} to {high:+.3f} (95\u00a0% interval of the difference)"
+    if low <= 0 <= high:
+        return f"On these {count(ours['n'])} rows it cannot be told from {name} at {value}: {interval}."
+    return f"It is {'better' if (low > 0) == upward else 'worse'} than {name} at {value}: {interval}."
 
 
 def _against_published(ours: Mapping[str, Any], value: float, source: str | None, upward: bool) -> str:

@@ -35,7 +35,7 @@ def write(folder: Path, result: SplitResult, space: LabelSpace, indices: Sequenc
 def label_name(label: Any, space: LabelSpace) -> str:
     """Return a label or prediction as text: a class name, names joined by |, a number, or nothing if unknown."""
     if space.kind == REGRESSION:
-        return "" if label != label else f"{float(label):.4f}"
+        return "" if label != label else f"{float(label):.9g}"
     if space.kind == MULTI:
         if label[0] == NO_LABEL:
             return ""

@@ -20,6 +20,7 @@ from running import (
     ROOT,
     accelerate,
     classify,
+    farthest,
     history,
     labelled_sentences,
     predict,
@@ -133,6 +134,14 @@ def test_the_notice_says_that_the_head_is_new_only_where_it_is(
     assert zero_shot["metrics"]["accuracy"] == pytest.approx(results(run)["eval_accuracy"])
 
 
+def test_the_controls_before_training_change_nothing_of_it(run: Path, text, plain, tiny_model, tmp_path: Path):
+    """As in a sweep, whose trials do not score what is reported."""
+    settings = {**PLAIN, "max_steps": 12, "learning_rate": 3e-3, "do_eval": False}
+    folder = tmp_path / "run"
+    assert pretrain(folder, config=plain, text=text, model_name_or_path=tiny_model, **settings) == 0
+    assert farthest(run, folder) == 0
+
+
 @pytest.mark.parametrize("objective", ["mlm", "nsp+mlm"])
 def test_masked_words_are_scored_from_a_checkpoint(objective: str, text, plain, tiny_model, tmp_path: Path):
     folder = tmp_path / "run"
@@ -148,6 +157,9 @@ def test_masked_words_are_scored_from_a_checkpoint(objective: str, text, plain, 
     assert ("eval_accuracy" in told) == (objective == "nsp+mlm")
     split = read_json(folder / "results.json")["splits"]["validation"]
     assert ("baselines" in split) == (objective == "nsp+mlm")
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert ("pipeline_tag: fill-mask" in card) == ("bertlab predict" not in card) == (objective == "mlm")
+    assert ("| validation |" in card) and ("perplexity" in card or objective != "mlm")
     assert split["other"]["masked_accuracy"] == told["eval_masked_accuracy"]
     assert "cls.predictions.bias" in weights_of(folder)
     assert ("cls.seq_relationship.weight" in weights_of(folder)) == (objective == "nsp+mlm")

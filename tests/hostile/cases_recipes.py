@@ -24,6 +24,7 @@ CASES: list[Case] = [
     ),
     recipe("wrong type", "seed: 1\nlearning_rate: fast\n", "line 2", "'fast' is not a number"),
     recipe("out of range", "per_device_train_batch_size: 0\n", "line 1", "out of range", "at least 1"),
+    recipe("a recipe in a recipe", "task: cola\n", "a recipe names no other", "Pass --task beside --config."),
     recipe("wrong choice", "class_weights: balance\n", "'balance'", "'balanced'"),
     recipe("list for one value", "seed: [1, 2]\n", "takes one value, not 2"),
     recipe("mapping for one value", "learning_rate: {a: 1}\n", "learning_rate", "'a=1'"),

@@ -33,6 +33,7 @@ SETTINGS = {
     "learning_rate": 5e-3,
     "logging_steps": 1,
     "eval_strategy": "epoch",
+    "per_device_eval_batch_size": 3,  # batches of unequal size
     "save_strategy": "no",
 }
 CUTS = {"8x2": (8, 2), "4x4": (4, 4)}
@@ -55,6 +56,7 @@ def _assert_same_run(one: Path, other: Path) -> None:
     assert history(one, "loss")[0] == pytest.approx(history(other, "loss")[0], abs=1e-6)
     assert history(one, "grad_norm") == pytest.approx(history(other, "grad_norm"), abs=1e-5)
     assert history(one, "eval_loss") == pytest.approx(history(other, "eval_loss"), abs=1e-6)
+    assert history(one, "eval_loss")[-1] == pytest.approx(results(one)["eval_loss"], abs=1e-6)
     assert farthest(one, other) < 1e-5
     assert results(one)["eval_loss"] == pytest.approx(results(other)["eval_loss"], abs=1e-6)
     for split, rows in (("validation", 30), ("test", 21)):
@@ -225,28 +227,46 @@ def test_a_16_bit_checkpoint_is_trained_in_32_bits(still_model, sentences, tmp_p
     assert {value.dtype for value in weights_of(folder).values()} == {torch.float32}
 
 
+class _StandIn(EncoderTrainer):
+    """A trainer of which only the numbers are there."""
+
+    def __init__(self, rows: range, **args: object) -> None:
+        self.train_dataset = rows
+        self.args = SimpleNamespace(**args)
+
+
+def _at_the_end_of(rows: range, *, process: int = 0, ends: bool = True, **args: object) -> EncoderTrainer:
+    """Return the trainer of one of two processes with batches of 8; for accelerate the remainder is 0."""
+    told = {"dataloader_drop_last": False, "train_sampling_strategy": "group_by_length", **args}
+    trainer = _StandIn(rows, world_size=2, process_index=process, train_batch_size=8, **told)
+    trainer.accelerator = SimpleNamespace(gradient_state=SimpleNamespace(end_of_dataloader=ends, remainder=0))
+    return trainer
+
+
 LABELS = {SINGLE: torch.zeros(8, dtype=torch.int64), REGRESSION: torch.zeros(8), MULTI: torch.zeros(8, 3)}
 
 
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
 @pytest.mark.parametrize(
-    ("process", "remainder", "at_the_end", "counted"),
-    [(0, 9, True, 8), (1, 9, True, 1), (0, 6, True, 6), (1, 6, True, 0), (1, 0, True, 8), (1, 6, False, 8)],
+    ("process", "rows", "at_the_end", "counted"),
+    [(0, 25, True, 8), (1, 25, True, 1), (0, 22, True, 6), (1, 22, True, 0), (1, 32, True, 8), (1, 22, False, 8)],
 )
 def test_rows_that_accelerate_repeats_to_fill_a_last_batch_do_not_count(
-    labels: torch.Tensor, process: int, remainder: int, at_the_end: bool, counted: int
+    labels: torch.Tensor, process: int, rows: int, at_the_end: bool, counted: int
 ):
-    loader = SimpleNamespace(end_of_dataloader=at_the_end, remainder=remainder)
-    trainer = SimpleNamespace(
-        accelerator=SimpleNamespace(gradient_state=loader),
-        args=SimpleNamespace(world_size=2, process_index=process),
-    )
+    trainer = _at_the_end_of(range(rows), process=process, ends=at_the_end)
     batch = {"input_ids": torch.ones(8, 5), "labels": labels}
-    cut = EncoderTrainer._without_repeats(trainer, batch)
+    cut = trainer._without_repeats(batch)
     assert known(cut["labels"]).flatten().sum() == counted * labels[0].numel()
     assert known(cut["labels"][:counted]).all()
     assert cut["input_ids"].shape == (8, 5)
     assert known(labels).all(), "the batch itself is left as it was"
+
+
+@pytest.mark.parametrize("setting", [{"dataloader_drop_last": True}, {"train_sampling_strategy": "batch_rebalance"}])
+def test_nothing_repeats_where_the_last_batch_is_left_out_or_dealt_out_whole(setting: dict):
+    trainer = _at_the_end_of(range(22), **setting)
+    assert known(trainer._without_repeats({"labels": LABELS[SINGLE]})["labels"]).all()
 
 
 @pytest.mark.parametrize(("balanced", "smoothing"), [(False, 0.0), (False, 0.1), (True, 0.1)])
@@ -274,15 +294,8 @@ def test_the_loss_of_the_best_constant_is_what_failed_runs_are_measured_by(balan
 def test_an_epoch_resumed_in_its_middle_has_the_remainder_of_all_processes():
     """accelerate reports that of one process then, 0 here: 70 rows in batches of 2 × 8 leave 6."""
     taken: list[dict[str, torch.Tensor]] = []
-
-    class Trainer(EncoderTrainer):
-        def __init__(self) -> None:
-            self.train_dataset = range(70)
-            loader = SimpleNamespace(end_of_dataloader=True, remainder=0)
-            self.accelerator = SimpleNamespace(gradient_state=loader)
-            self.args = SimpleNamespace(world_size=2, process_index=0, train_batch_size=8)
-
+    trainer = _at_the_end_of(range(70))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HfTrainer, "get_batch_samples", lambda self, batches, *_: taken.extend(batches))
-        Trainer().get_batch_samples(iter([{"labels": torch.zeros(8, dtype=torch.int64)}]), 1, torch.device("cpu"))
+        trainer.get_batch_samples(iter([{"labels": torch.zeros(8, dtype=torch.int64)}]), 1, torch.device("cpu"))
     assert known(taken[0]["labels"]).tolist() == [True] * 6 + [False] * 2

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from running import classify
+from running import classify, read_json
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bertlab import precision
@@ -39,17 +39,23 @@ def test_the_setting_holds_within_and_is_put_back_also_after_an_error(wanted):
     assert torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed() is before
 
 
-@pytest.mark.parametrize("chosen", ["bf16", "fp32"])
-def test_a_run_trains_with_the_attention_of_its_precision(chosen, tiny_model, sentences, tmp_path, monkeypatch):
-    seen = []
+@pytest.mark.parametrize(("chosen", "launcher"), [("bf16", "no"), ("fp32", "no"), ("fp32", "bf16")])
+def test_a_run_trains_in_its_precision_whatever_the_launcher_says(
+    chosen, launcher, tiny_model, sentences, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launcher)
+    seen, used = [], set()
     step = EncoderTrainer.training_step
 
     def noted(trainer, *given):
         seen.append(torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed())
+        used.add(trainer.accelerator.mixed_precision)
         return step(trainer, *given)
 
     monkeypatch.setattr(EncoderTrainer, "training_step", noted)
     run = {"precision": chosen, "max_steps": 2, "save_strategy": "no"}
     assert classify(tmp_path / "run", model_name_or_path=tiny_model, **sentences, **run) == 0
     assert seen == [chosen == "bf16"] * 2
+    assert used == {"no" if chosen == "fp32" else chosen}
+    assert read_json(tmp_path / "run" / "run.json")["plan"]["precision"] == chosen
     assert not torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()

@@ -18,6 +18,9 @@ from bertlab.calibration import (
     sigmoid,
     softmax,
 )
+from bertlab.evaluation import SplitResult, predict, probabilities
+from bertlab.labels import MULTI, LabelSpace
+from bertlab.report import facts
 
 
 def calibrated(n=20_000, classes=3, seed=0):
@@ -165,3 +168,16 @@ def test_equally_good_thresholds_take_the_nearest_to_a_half():
     # Cut above 0.6: one of one right, one missed, F1 2/3; cut at the bottom: two of four, F1 2/3.
     probabilities, references = [[0.8], [0.6], [0.58], [0.3]], [[1], [0], [0], [1]]
     assert fit_thresholds(probabilities, references)[0] == pytest.approx(0.7)
+
+
+def test_thresholds_are_those_of_the_probabilities_that_are_written():
+    """Logits three times too large: a threshold of raw chances would say something else of calibrated ones."""
+    dice = np.random.default_rng(0)
+    labels = dice.integers(0, 2, (300, 2))
+    logits = 3 * (dice.normal(0, 2, labels.shape) + 2 * labels - 1)
+    space = LabelSpace(MULTI, ("a", "b"), {})
+    result = SplitResult("selection", "selection", logits, predict(space, logits), labels, {})
+    fitted = facts.fit(result, space)
+    assert fitted.temperature > 1.5 and not np.allclose(fitted.thresholds, 0.5)
+    said = facts.with_thresholds(result, space, fitted, ("f1_micro",)).predictions
+    assert (said == (probabilities(space, logits, fitted.temperature) >= fitted.thresholds)).all()

@@ -292,8 +292,28 @@ SCRATCH = {"from_scratch": True, "train_tokenizer": 300}
 )
 def test_settings_that_contradict_each_other_are_refused(settings: dict, model: dict, message: str):
     with pytest.raises(UserError) as caught:
-        nsp_model.check(NspArguments(**settings), ModelArguments(**model))
+        nsp_model.check(NspArguments(**settings), ModelArguments(**model), {})
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("settings", "model", "training", "message"),
+    [
+        ({}, {"class_weights": "balanced"}, {}, "--class_weights has no effect on next sentences."),
+        ({}, {"classifier_dropout": 0.0}, {}, "--classifier_dropout has no effect on next sentences."),
+        (
+            {"objective": "mlm"},
+            {},
+            {"label_smoothing_factor": 0.1},
+            "--label_smoothing_factor: --objective mlm has none.",
+        ),
+        ({}, {}, {"bf16_full_eval": True}, "--bf16_full_eval: the score before training would leave 16-bit weights"),
+    ],
+)
+def test_flags_without_effect_or_with_a_wrong_one_are_refused(settings, model, training, message):
+    with pytest.raises(UserError) as caught:
+        nsp_model.check(NspArguments(**settings), ModelArguments(**BASE, **model), training)
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +326,7 @@ def test_settings_that_contradict_each_other_are_refused(settings: dict, model: 
     ],
 )
 def test_settings_that_go_together_pass(settings: dict, model: dict):
-    nsp_model.check(NspArguments(**settings), ModelArguments(**model))
+    nsp_model.check(NspArguments(**settings), ModelArguments(**model), {})
 
 
 @pytest.mark.parametrize(

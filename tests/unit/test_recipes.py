@@ -138,3 +138,9 @@ def test_any_file_is_read_or_refused(tmp_path_factory, content):
         assert str(path) in str(error)
     else:
         assert all(isinstance(word, str) for key, values, _ in found for word in (key, *values))
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help_is_no_error(word, capsys):
+    assert recipes.main([word]) == 0
+    assert "recipes show NAME" in capsys.readouterr().out

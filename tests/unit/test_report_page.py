@@ -138,13 +138,14 @@ def test_only_so_many_mistakes_are_shown(tmp_path):
     assert "(the first 500 are shown; all are in <code>errors/validation.tsv</code>)" in source
 
 
-def told(folder, value, low, high, baseline, published=None, metric="accuracy"):
-    """Return the sentences of a run whose leading score, interval, baseline and published value are these."""
+def told(folder, value, low, high, gap=(0.1, 0.2), published=None, metric="accuracy"):
+    """Return the sentences of a run with this score, interval, difference to its baseline and published value."""
     results = json.loads((folder / "results.json").read_text())
     results["metrics"] = [metric]
     split = results["splits"]["validation"]
     split["metrics"] = {metric: {"value": value, "low": low, "high": high, "n": 50}}
-    split["baselines"] = {"bag_of_words": {"how": "words", "metrics": {metric: baseline}}}
+    difference = {} if gap is None else {"difference": {metric: dict(zip(("low", "high"), gap, strict=True))}}
+    split["baselines"] = {"bag_of_words": {"how": "words", "metrics": {metric: 0.6}, **difference}}
     results["published"]["values"] = {} if published is None else {metric: published}
     (folder / "results.json").write_text(json.dumps(results))
     return page.sentences(RunFolder.read(folder))
@@ -152,27 +153,34 @@ def told(folder, value, low, high, baseline, published=None, metric="accuracy"):
 
 def test_nothing_is_claimed_inside_the_noise(tmp_path):
     folder = finished_run(tmp_path, "binary")
-    above = told(folder, 0.8, 0.7, 0.9, 0.6)
-    assert above[0].startswith("It is better than the baseline “bag of words” at 0.600")
-    assert told(folder, 0.8, 0.7, 0.9, 0.95)[0].startswith("It is worse than the baseline")
-    assert told(folder, 0.8, 0.7, 0.9, 0.7)[0].startswith("On these 50 rows it cannot be told from the baseline")
-    assert told(folder, 0.8, None, None, 0.7) == [
-        "50 rows are too few for an interval, so nothing is said about noise."
-    ]
+    above = told(folder, 0.8, 0.7, 0.9, (0.1, 0.3))
+    assert above[0].startswith("It is better than the baseline “bag of words” at 0.600: +0.100 to +0.300 (95")
+    assert told(folder, 0.8, 0.7, 0.9, (-0.2, -0.1))[0].startswith("It is worse than the baseline")
+    assert told(folder, 0.8, 0.7, 0.9, (-0.1, 0.3))[0].startswith("On these 50 rows it cannot be told from the base")
+    assert told(folder, 0.8, None, None) == ["50 rows are too few for an interval, so nothing is said about noise."]
     assert "not of the seed" in above[-1]
+
+
+def test_of_a_baseline_without_a_difference_only_the_score_is_told(tmp_path):
+    """As in the folders of earlier versions."""
+    folder = finished_run(tmp_path, "binary")
+    assert told(folder, 0.8, 0.7, 0.9, None)[0] == "The baseline “bag of words” has 0.600."
 
 
 def test_of_errors_less_is_better(tmp_path):
     folder = finished_run(tmp_path, "regression")
-    assert told(folder, 0.5, 0.4, 0.6, 2.0, metric="mse")[0].startswith("It is better")
-    assert "below the interval: this run does not reach it" in told(folder, 0.5, 0.4, 0.6, 2.0, 0.1, "mse")[1]
+    assert told(folder, 0.5, 0.4, 0.6, (-2.0, -1.0), metric="mse")[0].startswith("It is better")
+    assert (
+        "below the interval: this run does not reach it"
+        in told(folder, 0.5, 0.4, 0.6, published=0.1, metric="mse")[1]
+    )
 
 
 def test_the_published_value_is_placed(tmp_path):
     folder = finished_run(tmp_path, "binary")
-    assert "above the interval: this run does not reach it" in told(folder, 0.8, 0.7, 0.85, 0.6, 0.9)[1]
-    assert "within the interval" in told(folder, 0.8, 0.7, 0.9, 0.6, 0.75)[1]
-    worse = told(folder, 0.8, 0.7, 0.9, 0.6, 0.5)[1]
+    assert "above the interval: this run does not reach it" in told(folder, 0.8, 0.7, 0.85, published=0.9)[1]
+    assert "within the interval" in told(folder, 0.8, 0.7, 0.9, published=0.75)[1]
+    worse = told(folder, 0.8, 0.7, 0.9, published=0.5)[1]
     assert (
         "this run scores better. Model, data and number of seeds may differ" in worse and "a paper, table 2" in worse
     )
@@ -180,6 +188,6 @@ def test_the_published_value_is_placed(tmp_path):
 
 def test_the_headline_stays_on_its_scale(tmp_path):
     folder = finished_run(tmp_path, "binary")
-    told(folder, -0.2, -0.4, 0.1, 0.0, 0.9)
+    told(folder, -0.2, -0.4, 0.1, published=0.9)
     for bar in page.headline(RunFolder.read(folder)):
         assert 0 <= bar.left <= 100 and all(end is None or 0 <= end <= 100 for end in (bar.low, bar.high))

@@ -1,0 +1,32 @@
+"""Which epoch is the best, and by what."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from bertlab import training
+from bertlab.arguments import RunArguments
+
+DATA = SimpleNamespace(watched="selection", selection="selection", metrics=("pearson", "mse"))
+
+
+@pytest.mark.parametrize(
+    ("given", "greater"),
+    [
+        ({"metric_for_best_model": "mse"}, False),
+        ({"metric_for_best_model": "eval_mse"}, False),
+        ({"metric_for_best_model": "loss"}, False),
+        ({"metric_for_best_model": "pearson"}, True),
+        ({"metric_for_best_model": "masked_accuracy"}, True),
+        ({"metric_for_best_model": "mse", "greater_is_better": True}, True),
+    ],
+)
+@pytest.mark.parametrize("selection", ["selection", None])
+def test_the_best_epoch_has_the_least_of_an_error_and_the_most_of_a_score(given, greater, selection):
+    data = SimpleNamespace(**{**vars(DATA), "selection": selection})
+    assert training._with_selection(given, data, RunArguments())["greater_is_better"] is greater
+
+
+def test_without_a_word_the_leading_metric_decides():
+    values = training._with_selection({}, DATA, RunArguments())
+    assert (values["metric_for_best_model"], values["greater_is_better"]) == ("pearson", True)
