@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import json
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -135,6 +136,7 @@ def metadata(predictor: "TorchPredictor") -> dict[str, str]:
         "clean": json.dumps(predictor.clean),
         "temperature": repr(predictor.temperature),
         "thresholds": json.dumps([float(value) for value in predictor.thresholds]),
+        "reading": predictor.reading.as_json(),
     }
 
 
@@ -318,6 +320,9 @@ def _check(run: RunFolder, output: Path, options: argparse.Namespace) -> None:
         raise UserError(
             f"--output {output} must be a folder.", "The tokenizer and the label names go beside the model."
         )
+    for parent in output.parents:
+        if parent.exists() and not parent.is_dir():
+            raise UserError(f"--output {output}: {parent} is a file, not a folder.", "Name another folder.")
     if output.resolve() == run.path.resolve():
         raise UserError(f"--output {output} is the run itself.", f"Leave it out for {run.path / 'onnx'}.")
     if output.is_dir() and any(output.iterdir()):
@@ -330,8 +335,11 @@ def _check(run: RunFolder, output: Path, options: argparse.Namespace) -> None:
 @contextmanager
 def _whole_folder(output: Path) -> Iterator[Path]:
     """Yield a folder that becomes `output` if the block ends well, and is gone if it does not."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
+    except OSError as error:
+        raise UserError(f"--output {output} cannot be made: {error.strerror}.", "Name another folder.") from error
     try:
         yield folder
         folder.chmod(0o755)
@@ -443,10 +451,20 @@ def _parser() -> Parser:
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to [RUN/onnx, RUN/onnx-int8]")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export there")
     parser.add_argument(
-        "--tolerance", type=float, default=TOLERANCE, help="largest difference of a float32 logit [%(default)s]"
+        "--tolerance", type=_tolerance, default=TOLERANCE, help="largest difference of a float32 logit [%(default)s]"
     )
     parser.add_argument("--rounds", type=_positive, default=5, help="how often speed is measured [%(default)s]")
     return parser
+
+
+def _tolerance(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
+    return value
 
 
 def _positive(text: str) -> int:

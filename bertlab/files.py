@@ -8,6 +8,7 @@ import itertools
 import os
 import stat
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -67,15 +68,37 @@ def open_text(path: Path, encoding: str | None = None) -> Iterator[TextIO]:
     when the encoding is unknown, and, while reading, at the first byte that is not text in the encoding or
     is NUL.
     """
-    with open_binary(path) as file, _unpacked(path, file) as (source, limit):
-        chunks = _chunks(path, source, limit)
-        head = next(chunks, b"")
-        codec, mark = _codec_and_mark(head, encoding)
-        if len(head) == mark:
-            raise UserError(f"{path} is empty.", "Give a file with text in it.")
-        checked = _checked(path, itertools.chain([head[mark:]], chunks), codec, mark)
-        with io.TextIOWrapper(io.BufferedReader(_Stream(checked)), encoding=codec, newline="") as text:
-            yield text
+    with (
+        open_binary(path) as file,
+        _unpacked(path, file) as (source, limit),
+        _as_text(path, source, limit, encoding, "Give a file with text in it.") as text,
+    ):
+        yield text
+
+
+@contextmanager
+def standard_input(encoding: str | None = None) -> Iterator[TextIO]:
+    """Open the bytes of standard input as `open_text` opens a plain file.
+
+    Raises UserError for what `open_text` refuses in a file that can be opened.
+    """
+    hint = "Pass --text, --pair, --file, or lines on standard input."
+    with _as_text(Path("standard input"), sys.stdin.buffer, float("inf"), encoding, hint) as text:
+        yield text
+
+
+@contextmanager
+def _as_text(
+    path: Path, source: IO[bytes], limit: float, encoding: str | None, hint_if_empty: str
+) -> Iterator[TextIO]:
+    chunks = _chunks(path, source, limit)
+    head = next(chunks, b"")
+    codec, mark = _codec_and_mark(head, encoding)
+    if len(head) == mark:
+        raise UserError(f"{path} is empty.", hint_if_empty)
+    checked = _checked(path, itertools.chain([head[mark:]], chunks), codec, mark)
+    with io.TextIOWrapper(io.BufferedReader(_Stream(checked)), encoding=codec, newline="") as text:
+        yield text
 
 
 def open_binary(path: Path) -> IO[bytes]:

@@ -12,6 +12,7 @@ from bertlab import modeling
 from bertlab.arguments import ModelArguments
 from bertlab.errors import UserError
 from bertlab.predictor import Predictor
+from bertlab.remembered import Reading
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -55,8 +56,10 @@ def load(name: str, max_length: int | None) -> OnnxPredictor:
             "clean": tuple(json.loads(told["clean"])),
             "temperature": float(told["temperature"]),
             "thresholds": tuple(json.loads(told["thresholds"])),
+            # Files of earlier versions say nothing of it.
+            "reading": Reading.of(json.loads(told.get("reading", "{}"))),
         }
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"{folder / MODEL} does not say what its outputs mean.", "Make it with `python -m bertlab export RUN`."
         ) from error
@@ -67,7 +70,7 @@ def load(name: str, max_length: int | None) -> OnnxPredictor:
 
         config = modeling.load_config(ModelArguments(model_name_or_path=str(folder)))
         encoding.check_max_length(max_length, tokenizer, config)
-    return OnnxPredictor(tokenizer=tokenizer, session=session, **settings)
+    return OnnxPredictor(tokenizer=tokenizer, session=session, joiner=None, **settings)
 
 
 def _open(path: Path) -> "InferenceSession":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertlab import batching, calibration, long_texts, memory
+from bertlab.remembered import Reading
 from bertlab.sources import clean_text
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Predictor(ABC):
     clean: tuple[str, ...]
     temperature: float
     thresholds: tuple[float, ...]
+    reading: Reading
+    joiner: str | None
 
     @abstractmethod
     def logits(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
@@ -48,21 +51,27 @@ class Predictor(ABC):
         scaled = logits / self.temperature
         return calibration.sigmoid(scaled) if self.kind.startswith("multi") else calibration.softmax(scaled)
 
-    def labels(self, probabilities: np.ndarray) -> list[str]:
-        """Return what each row of probabilities says, as text."""
-        if self.kind == "regression":
-            return [f"{score:.4f}" for score in probabilities[:, 0]]
+    def names(self, probabilities: np.ndarray) -> list[list[str]]:
+        """Return the classes that each row of probabilities says: one, or any number where a row can have several."""
         if self.kind.startswith("multi"):
             limits = np.asarray(self.thresholds or [0.5] * len(self.class_names))
-            return [
-                "|".join(n for n, on in zip(self.class_names, row >= limits, strict=True) if on)
-                for row in probabilities
-            ]
-        return [self.class_names[index] for index in probabilities.argmax(axis=1)]
+            return [[n for n, on in zip(self.class_names, row >= limits, strict=True) if on] for row in probabilities]
+        return [[self.class_names[index]] for index in probabilities.argmax(axis=1)]
+
+    def labels(self, probabilities: np.ndarray) -> list[str]:
+        """Return what each row of probabilities says as text: its classes, or its number."""
+        if self.kind == "regression":
+            return [f"{score:.9g}" for score in probabilities[:, 0]]
+        return ["|".join(names) for names in self.names(probabilities)]
+
+    def joined(self, row: Row) -> Row:
+        """Return a text or pair as it is, and the texts of several columns joined, where the model reads them so."""
+        return row if self.joiner is None else (self.joiner.join(row),)
 
     def encode(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
-        """Return the model's inputs for texts or pairs, cleaned and cut as in training, without padding."""
-        columns = [[clean_text(text, self.clean) or "" for text in column] for column in zip(*rows, strict=True)]
+        """Return the model's inputs for texts or pairs, cleaned, joined and cut as in training, without padding."""
+        cleaned = [tuple(clean_text(text, self.clean) or "" for text in row) for row in rows]
+        columns = list(zip(*map(self.joined, cleaned), strict=True))
         encoded = long_texts.tokenize(columns, self.tokenizer, self.max_length).inputs
         return [dict(zip(encoded.keys(), values, strict=True)) for values in zip(*encoded.values(), strict=True)]
 

@@ -95,7 +95,7 @@ def read_rows(
     refuses, too few or too many fields, a quote out of place, a missing or doubled column name, broken JSON
     or Parquet, and a nested object as a value.
     """
-    suffix = _suffix(path)
+    suffix = format_suffix(path)
     style = _style(path, suffix, delimiter, quoting, columns)
     if suffix in DELIMITED:
         return _delimited_rows(path, style, encoding)
@@ -116,7 +116,7 @@ def column_names(
 
     Raises UserError for what `read_rows` refuses and the head shows.
     """
-    suffix = _suffix(path)
+    suffix = format_suffix(path)
     style = _style(path, suffix, delimiter, quoting, columns)
     if suffix in DELIMITED:
         with open_text(path, encoding) as stream:
@@ -128,8 +128,11 @@ def column_names(
         return list(next(rows, Row(1, {})).values)
 
 
-def _suffix(path: Path) -> str:
-    """Return the suffix that names the format; for `archive.zip` it is that of the file inside."""
+def format_suffix(path: Path) -> str:
+    """Return the suffix that names the format, in small letters; for `archive.zip` it is that of the file inside.
+
+    Raises UserError when no reader has it, or the archive holds not exactly one plain file.
+    """
     suffix = outer = path.suffix.casefold()
     if outer in COMPRESSED_SUFFIXES:
         suffix = Path(path.stem).suffix.casefold()

@@ -1,17 +1,16 @@
 """A model in PyTorch that labels texts."""
 
 import argparse
-import json
 from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from bertlab import hub, memory, modeling, precision
+from bertlab import hub, memory, modeling, precision, remembered
 from bertlab.arguments import ModelArguments
 from bertlab.errors import UserError
 from bertlab.predictor import Predictor
@@ -19,10 +18,15 @@ from bertlab.predictor import Predictor
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+CLASSIFIER = "AutoModelForSequenceClassification"
+
 
 @dataclass(frozen=True)
 class TorchPredictor(Predictor):
-    """A model in PyTorch, on the device it lies on, in the precision it was trained in."""
+    """A model in PyTorch, on the device it lies on.
+
+    It computes in this machine's 16-bit format, where there is one, unless `trained_in` says fp32.
+    """
 
     model: "PreTrainedModel"
     trained_in: str | None
@@ -58,37 +62,25 @@ def load(name: str, options: argparse.Namespace) -> TorchPredictor:
     model.eval().to(_device())
     if model.device.type == "cpu":
         memory.keep_freed_memory()
-    told = _told(Path(modeling.resolve(name)))
+    told = remembered.of_folder(Path(modeling.resolve(name)))
     names = tuple(str(label) for _, label in sorted((config.id2label or {}).items()))
-    kind = getattr(config, "problem_type", None) or "single_label_classification"
-    if config.num_labels == 1:
-        kind = "regression"
+    # transformers takes one output without a problem type for a number; one label of several kinds has a type.
+    usual = "regression" if config.num_labels == 1 else "single_label_classification"
     longest = min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", 512))
+    follows = told.reading.next_sentence or _auto_class(config, name).__name__ != CLASSIFIER
     return TorchPredictor(
         model=model,
         tokenizer=tokenizer,
         class_names=names,
-        kind=kind,
-        max_length=options.max_seq_length or told["max_seq_length"] or longest,
-        clean=tuple(told["clean"] or ()),
-        temperature=told["temperature"] or 1.0,
-        thresholds=tuple(told["thresholds"] or ()),
-        trained_in=told["precision"],
+        kind=getattr(config, "problem_type", None) or usual,
+        max_length=options.max_seq_length or told.max_seq_length or longest,
+        clean=told.clean,
+        temperature=told.temperature,
+        thresholds=told.thresholds,
+        reading=replace(told.reading, next_sentence=follows),
+        joiner=None,
+        trained_in=told.precision,
     )
-
-
-def _told(folder: Path) -> dict[str, Any]:
-    """Return what a run's folder says beyond the model: longest input, cleaning, precision, what was fitted."""
-    run, results = (_read_json(folder / name) for name in ("run.json", "results.json"))
-    configuration = run.get("configuration", {})
-    told = {name: configuration.get(name) for name in ("max_seq_length", "clean")}
-    told["precision"] = run.get("plan", {}).get("precision")
-    told.update({name: results.get(name) for name in ("temperature", "thresholds")})
-    return told
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _auto_class(config: Any, name: str) -> Any:
@@ -96,7 +88,7 @@ def _auto_class(config: Any, name: str) -> Any:
 
     architectures: Iterable[str] = config.architectures or []
     for ending, auto in (
-        ("ForSequenceClassification", "AutoModelForSequenceClassification"),
+        ("ForSequenceClassification", CLASSIFIER),
         ("ForNextSentencePrediction", "AutoModelForNextSentencePrediction"),
         ("ForPreTraining", "AutoModelForPreTraining"),
     ):

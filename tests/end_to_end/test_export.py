@@ -175,6 +175,10 @@ def test_what_cannot_be_exported_is_refused(run, tmp_path, capsys, monkeypatch):
     assert "is not empty" in refused(run, tmp_path / "mine")
     assert "holds no earlier export" in refused(run, tmp_path / "mine", "--overwrite")
     assert (tmp_path / "mine" / "letter.txt").read_text(encoding="utf-8") == "keep"
+    assert "letter.txt is a file, not a folder" in refused(run, tmp_path / "mine" / "letter.txt" / "onnx")
+    for tolerance in ("nan", "-1", "inf", "small"):
+        said = refused(run, tmp_path / "out", f"--tolerance={tolerance}")
+        assert f"--tolerance: '{tolerance}' is no number from 0 on" in said
     said = refused(run, tmp_path / "out", "--quantize", "int4")
     assert "--quantize: there is no 'int4'. Did you mean 'int8'?" in said
 
@@ -188,3 +192,4 @@ def test_metadata_are_what_predictions_depend_on(run):
     told = export.metadata(torch_predictor.load(str(run), loading))
     assert json.loads(told["class_names"]) == ["bad", "good"] and told["max_seq_length"] == "32"
     assert told["problem_type"] == "single_label_classification" and float(told["temperature"]) > 0
+    assert json.loads(told["reading"])["pairs"] is False

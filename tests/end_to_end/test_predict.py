@@ -4,6 +4,8 @@ import csv
 import gzip
 import io
 import json
+import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -112,9 +114,13 @@ def test_every_kind_of_file_says_the_same(kind: str, run: Path, tmp_path: Path, 
     _assert_as_in_the_run(_tsv(capsys), run)
 
 
+def _type(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+
+
 @pytest.mark.parametrize("words", [(), ("--file", "-")], ids=["nothing", "dash"])
 def test_lines_come_from_standard_input(words: tuple[str, ...], run: Path, monkeypatch, capsys):
-    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{text}\n" for text in TEXTS)))
+    _type(monkeypatch, "".join(f"{text}\n" for text in TEXTS).encode())
     assert predict(run, "--format", "tsv", *words) == 0
     _assert_as_in_the_run(_tsv(capsys), run)
 
@@ -212,7 +218,7 @@ def test_a_missing_column_is_named_with_the_nearest(run: Path, tmp_path: Path, c
     rows = _write(tmp_path / "rows.csv", "csv")
     assert "no column 'txet'" in _refused(capsys, run, "--file", rows, "--text_column_names", "txet")
     other = write_lines(tmp_path / "rows.jsonl", [{"a": "x", "b": "y"}])
-    assert "which column is the text? Name it with --text_column_names: a, b" in _refused(
+    assert "has the columns a, b: which holds the text? Say so with --text_column_names" in _refused(
         capsys, run, "--file", other
     )
 
@@ -225,7 +231,9 @@ def test_an_empty_file_is_refused(name: str, run: Path, tmp_path: Path, capsys):
 
 
 def test_empty_standard_input_is_refused(run: Path, monkeypatch, capsys):
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n \n"))
+    _type(monkeypatch, b"")
+    assert "standard input is empty" in _refused(capsys, run)
+    _type(monkeypatch, b"\n \n")
     assert "there is nothing to predict" in _refused(capsys, run)
 
 
@@ -246,3 +254,160 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path, capsys):
 @pytest.mark.parametrize("length", [65, 2])
 def test_an_impossible_length_is_refused(length: int, run: Path, capsys):
     assert f"--max_seq_length {length}" in _refused(capsys, run, "--text", "x", "--max_seq_length", length)
+
+
+def _headed(tiny_model: Path, folder: Path, names: list[str], problem_type: str | None) -> Path:
+    """Save a classifier with a head of these classes, as from_pretrained's users do, without a run around it."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    labels = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+    made = AutoModelForSequenceClassification.from_pretrained(tiny_model, problem_type=problem_type, **labels)
+    made.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(folder)
+    return folder
+
+
+def test_a_single_label_of_a_model_of_several_is_no_number(tiny_model: Path, tmp_path: Path, capsys):
+    folder = _headed(tiny_model, tmp_path / "one", ["toxic"], "multi_label_classification")
+    assert predict(folder, "--format", "jsonl", "--text", "a cat") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["label"] in ([], ["toxic"]) and 0 < told["probabilities"]["toxic"] < 1
+    folder = _headed(tiny_model, tmp_path / "number", ["LABEL_0"], None)
+    assert predict(folder, "--format", "jsonl", "--text", "a cat") == 0
+    assert "score" in json.loads(capsys.readouterr().out)
+
+
+def test_a_class_name_with_a_bar_stays_whole(tiny_model: Path, tmp_path: Path, monkeypatch, capsys):
+    folder = _headed(tiny_model, tmp_path / "bars", ["a|b", "c"], "multi_label_classification")
+    monkeypatch.setattr("bertlab.calibration.sigmoid", lambda scores: scores * 0 + 0.9)
+    assert predict(folder, "--format", "jsonl", "--text", "a cat") == 0
+    assert json.loads(capsys.readouterr().out)["label"] == ["a|b", "c"]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "tsv", "table"])
+def test_a_small_score_keeps_its_digits(form: str, tiny_model: Path, tmp_path: Path, monkeypatch, capsys):
+    folder = _headed(tiny_model, tmp_path / "number", ["LABEL_0"], None)
+    monkeypatch.setattr("bertlab.torch_predictor.TorchPredictor.logits", lambda *_: np.array([[1.23456789e-5]]))
+    assert predict(folder, "--format", form, "--text", "a cat") == 0
+    assert "1.23456789e-05" in capsys.readouterr().out
+
+
+def _changed(run: Path, copy: Path, name: str, **values: object) -> Path:
+    """Copy a run and change values of one of its JSON files."""
+    shutil.copytree(run, copy)
+    (copy / name).write_text(json.dumps({**read_json(copy / name), **values}), encoding="utf-8")
+    return copy
+
+
+def test_a_checkpoint_is_read_as_its_run_is(run: Path, tmp_path: Path, capsys):
+    home = _changed(run, tmp_path / "run", "results.json", temperature=5.0)
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+        (home / "checkpoint-2").mkdir(exist_ok=True)
+        shutil.copy(home / name, home / "checkpoint-2" / name)
+    configuration = {**read_json(home / "run.json")["configuration"], "max_seq_length": 8}
+    (home / "run.json").write_text(json.dumps({**read_json(home / "run.json"), "configuration": configuration}))
+    assert predict(home / "checkpoint-2", "--format", "tsv", "--text", *TEXTS) == 0
+    told = capsys.readouterr()
+    assert "temperature and thresholds were fitted to its last model, so they are not used" in told.err
+    assert predict(run, "--format", "tsv", "--max_seq_length", "8", "--text", *TEXTS) == 0
+    assert told.out == capsys.readouterr().out
+    (home / "run.json").unlink()
+    assert predict(home / "checkpoint-2", "--text", TEXTS[0]) == 0
+    assert "its run has not ended" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("run.json", '{"seed"'), ("run.json", '{"configuration": [1]}'), ("results.json", "[]")],
+)
+def test_a_run_that_is_not_whole_is_refused(name: str, content: str, run: Path, tmp_path: Path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / name).write_text(content, encoding="utf-8")
+    told = _refused(capsys, tmp_path / "run", "--text", "x")
+    assert name in told and "The run is not whole" in told
+
+
+def test_the_columns_of_a_file_are_those_of_the_training(pair_run: Path, tmp_path: Path, write_csv, capsys):
+    rows = write_csv(tmp_path / "usual.csv", ("question", "sentence", "label"), [(a, b, "good") for a, b in PAIRS])
+    assert predict(pair_run, "--format", "tsv", "--file", rows) == 0
+    _assert_as_in_the_run(_tsv(capsys), pair_run)
+    home = _changed(pair_run, tmp_path / "run", "run.json", configuration={"text_column_names": ["b", "a"]})
+    rows = write_csv(tmp_path / "named.csv", ("a", "b", "text"), [(b, a, "no") for a, b in PAIRS])
+    assert predict(home, "--format", "tsv", "--file", rows, "--max_seq_length", 32) == 0
+    _assert_as_in_the_run(_tsv(capsys), pair_run)
+
+
+def test_columns_that_were_joined_are_joined(run: Path, tmp_path: Path, write_csv, capsys):
+    joining = {"text_column_names": ["first", "second", "third"], "text_column_delimiter": " "}
+    configuration = {**read_json(run / "run.json")["configuration"], **joining}
+    home = _changed(run, tmp_path / "run", "run.json", configuration=configuration)
+    rows = write_csv(tmp_path / "rows.csv", ("first", "second", "third"), [text.split(" ", 2) for text in TEXTS])
+    assert predict(home, "--format", "tsv", "--file", rows) == 0
+    _assert_as_in_the_run(_tsv(capsys), run)
+    two = write_csv(tmp_path / "two.csv", ("a", "b"), [text.split(" ", 1) for text in TEXTS])
+    words = ("--file", two, "--text_column_names", "a", "b")
+    assert predict(run, "--format", "jsonl", *words, "--text_column_delimiter", " ") == 0
+    assert [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()] == TEXTS
+    assert "was trained on single texts, and these are pairs" in _refused(capsys, run, *words)
+
+
+def test_pairs_and_single_texts_are_told_apart(run: Path, pair_run: Path, tmp_path: Path, capsys):
+    assert "was trained on pairs, and this is one text a row" in _refused(capsys, pair_run, "--text", "only one")
+    assert "was trained on single texts" in _refused(capsys, run, "--pair", "a", "b")
+    lines = _write(tmp_path / "rows.txt", "txt")
+    assert "is no next-sentence model" in _refused(capsys, pair_run, "--rank", "a", "--file", lines)
+
+
+def test_only_one_way_in_is_taken(run: Path, tmp_path: Path, capsys):
+    lines, rows = (_write(tmp_path / f"rows.{kind}", kind) for kind in ("txt", "csv"))
+    text = ("--text", "hello")
+    assert "--text and --pair are both given" in _refused(capsys, run, *text, "--pair", "a", "b")
+    assert "--text and --file are both given" in _refused(capsys, run, *text, "--file", rows)
+    assert "--text and --rank are both given" in _refused(capsys, run, *text, "--rank", "a", "--file", lines)
+    assert "--pairs is about the lines of a file" in _refused(capsys, run, *text, "--pairs")
+    assert "--pairs reads lines of text, and" in _refused(capsys, run, "--pairs", "--file", rows)
+    assert "--rank reads lines of text, and" in _refused(capsys, run, "--rank", "a", "--file", rows)
+
+
+@pytest.mark.parametrize("name", ["rows.TXT", "rows", "rows.gz", "packed.zip"])
+def test_lines_are_known_by_the_suffix_inside(name: str, run: Path, tmp_path: Path, capsys):
+    lines = _write(tmp_path / "lines.txt", "txt").read_bytes()
+    if name.endswith("zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("lines.txt", lines)
+    else:
+        (tmp_path / name).write_bytes(gzip.compress(lines) if name.endswith("gz") else lines)
+    assert predict(run, "--format", "tsv", "--file", tmp_path / name) == 0
+    _assert_as_in_the_run(_tsv(capsys), run)
+
+
+def test_rows_without_text_are_told(run: Path, tmp_path: Path, capsys):
+    (tmp_path / "rows.txt").write_text("a cat\n\n  \na dog\n", encoding="utf-8")
+    assert predict(run, "--file", tmp_path / "rows.txt") == 0
+    assert "2 blank lines left out; idx counts the other lines" in capsys.readouterr().err
+    for value, told in (["a"], "'text' holds a list"), (None, "the text in 'text' is missing"), (" ", "is missing"):
+        rows = write_lines(tmp_path / "rows.jsonl", [{"text": "a cat"}, {"text": value}])
+        assert f"rows.jsonl, line 2: {told}"[:-20] in (said := _refused(capsys, run, "--file", rows)) and told in said
+
+
+def test_what_is_no_text_is_refused(run: Path, monkeypatch, capsys):
+    _type(monkeypatch, b"good\n\xff\xfe bad\n")
+    assert "standard input, line 2: not utf-8 text: byte 0xff" in _refused(capsys, run)
+    _type(monkeypatch, b"good\nb\0d\n")
+    assert "standard input, line 2: a NUL character" in _refused(capsys, run)
+    for words in ("--text", "a cat", "\udcff bad"), ("--pair", "a", "\udcff"), ("--rank", "\udcff"):
+        assert f"{words[0]}: '\\udcff" in _refused(capsys, run, *words)
+
+
+def test_the_encoding_and_the_quoting_of_a_file_are_used(run: Path, tmp_path: Path, capsys):
+    (tmp_path / "latin.txt").write_bytes("café\n".encode("latin-1"))
+    assert "--encoding latin-1" in _refused(capsys, run, "--file", tmp_path / "latin.txt")
+    assert predict(run, "--file", tmp_path / "latin.txt", "--encoding", "latin-1") == 0
+    assert "café" in capsys.readouterr().out
+    (tmp_path / "rows.csv").write_text('text\n"a" cat\n', encoding="utf-8")
+    assert "--quoting none" in _refused(capsys, run, "--file", tmp_path / "rows.csv")
+    assert predict(run, "--file", tmp_path / "rows.csv", "--quoting", "none") == 0
+    assert '"a" cat' in capsys.readouterr().out
+    configuration = {**read_json(run / "run.json")["configuration"], "quoting": "none"}
+    home = _changed(run, tmp_path / "run", "run.json", configuration=configuration)
+    assert predict(home, "--file", tmp_path / "rows.csv") == 0

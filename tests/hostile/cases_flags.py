@@ -202,7 +202,7 @@ SUBCOMMANDS = [
         command="predict",
     ),
     refused("predict half a pair", "{classifier} --pair a", "--pair", "2", command="predict"),
-    refused("predict nothing", "{classifier} --file -", "nothing to predict", "--text", command="predict"),
+    refused("predict nothing", "{classifier} --file -", "standard input is empty", "--text", command="predict"),
     refused(
         "predict a missing file",
         "{classifier} --file dve.csv",
@@ -213,15 +213,15 @@ SUBCOMMANDS = [
     refused(
         "predict a missing column",
         "{classifier} --file dev.csv --text_column_names txt",
-        "dev.csv: no column 'txt'",
+        "dev.csv has no column 'txt'",
         "'text'",
         command="predict",
     ),
     refused(
-        "predict three columns",
-        "{classifier} --file dev.csv --text_column_names text label text",
-        "--text_column_names",
-        "two",
+        "predict the label",
+        "{classifier} --file dev.csv --text_column_names text label",
+        "'label' is named as text and as label",
+        "dev.csv has",
         command="predict",
     ),
     refused(

@@ -54,7 +54,7 @@ def test_bad_input_is_refused_in_one_line_and_odd_input_is_read(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
     write_files(tmp_path, {**GOOD_FILES, **case.files})
     argv = [models.fill(word, tmp_path) for word in words(case)]
     capsys.readouterr()  # the progress bars of models that are made for this case

@@ -28,8 +28,8 @@ def test_no_more_rows_are_read_than_are_about_to_be_printed(model, tmp_path, mon
     waiting, most = [0], [0]
     read_rows, print_tsv = bertlab.predict.read_rows, bertlab.predict.PRINTERS["tsv"]
 
-    def reading(options: object) -> Iterator[tuple[str, ...]]:
-        for row in read_rows(options):
+    def reading(*given: object) -> Iterator[tuple[str, ...]]:
+        for row in read_rows(*given):
             waiting[0] += 1
             most[0] = max(most[0], waiting[0])
             yield row
