@@ -611,6 +611,16 @@ def test_too_little_memory_names_the_flags_that_help(world, tmp_path: Path, caps
     )
 
 
+@pytest.mark.parametrize(("rows", "steps", "smaller"), [(8, 2, (4, 4)), (33, 1, (11, 3)), (7, 2, (1, 14))])
+def test_the_smaller_batch_that_is_advised_makes_the_same_global_batch(rows, steps, smaller, tmp_path: Path):
+    training = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": steps}
+    said = str(endings.explain(MemoryError(), tmp_path, training))
+    flags = "--per_device_train_batch_size {} --gradient_accumulation_steps {}".format(*smaller)
+    assert f"Pass {flags}: the result stays the same." in said
+    training["per_device_train_batch_size"] = 1
+    assert "Pass a smaller --max_seq_length" in str(endings.explain(MemoryError(), tmp_path, training))
+
+
 def test_too_little_memory_in_evaluation_names_its_own_flag(tmp_path: Path):
     def prediction_step() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
