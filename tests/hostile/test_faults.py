@@ -148,6 +148,20 @@ def test_sigterm_at_the_end_of_an_epoch_waits_for_its_evaluation(world, tmp_path
     assert history(folder, "eval_loss") == history(tmp_path / "whole", "eval_loss")
 
 
+def test_sigterm_after_the_last_step_ends_before_the_report(whole, world, tmp_path: Path, capsys):
+    folder = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        _at_step(patch, 10, lambda: signal.raise_signal(signal.SIGTERM), "on_save")
+        assert classify(folder, **world) == 143
+    said = _last_line(capsys.readouterr().err)
+    assert (
+        said == f"stopped by SIGTERM; go on from {folder / 'checkpoint-10'} with the same command and --resume auto."
+    )
+    assert {path.name for path in folder.iterdir()} == {"checkpoint-8", "checkpoint-10"}
+    assert classify(folder, **world, resume="auto") == 0
+    _assert_same(folder, whole)
+
+
 def test_a_second_sigterm_does_not_wait():
     with pytest.raises(Interrupted), interruption.watched():
         interruption.wait_for_step(True)
