@@ -38,7 +38,10 @@ def told_in_one_line(folder: Path, training: Mapping[str, Any]) -> Iterator[None
     except (Interrupted, KeyboardInterrupt) as stopped:
         number = stopped.number if isinstance(stopped, Interrupted) else signal.SIGINT
         raise Interrupted(number, _how_to_go_on(number, folder)) from None
-    except UserError:
+    except UserError as error:
+        # Of a file that could not be written for want of room more can be told: how much there is, and how to go on.
+        if any(isinstance(link, OSError) and link.errno in FULL and link.filename for link in _chain(error)):
+            raise _disk_full(folder, list(_chain(error))) from error
         raise
     except Exception as error:
         received = interruption.received()

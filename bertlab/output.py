@@ -82,16 +82,30 @@ def make(folder: Path, run: RunArguments) -> None:
         UserError: the folder cannot be written, or another run has taken it meanwhile.
     """
     # Every process of a run comes here at once: one of them takes and deletes, each tries a file of its own name.
+    make_writable(folder)
+    try:
+        lock.take(folder)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    if run.overwrite_output_dir and os.environ.get("RANK", "0") == "0":
+        _delete_earlier_run(folder)
+
+
+def make_writable(folder: Path) -> None:
+    """Make a folder, and see that files can be written in it.
+
+    Raises:
+        UserError: it cannot be made or written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-        lock.take(folder)
     except OSError as error:
-        raise UserError(
-            f"--output_dir {folder} cannot be written: {error.strerror}.", "Name another folder."
-        ) from error
-    if run.overwrite_output_dir and os.environ.get("RANK", "0") == "0":
-        _delete_earlier_run(folder)
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    return UserError(f"--output_dir {folder} cannot be written: {error.strerror}.", "Name another folder.")
 
 
 def _checkpoint_to_resume(folder: Path, resume: str, content: list[str]) -> Path | None:
