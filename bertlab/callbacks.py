@@ -53,8 +53,10 @@ class StopOnSignal(TrainerCallback):
             self.group = distributed.new_group(backend="gloo")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Let SIGTERM end the run at once again."""
+        """Let SIGTERM end the run at once again, also one that came after the last step."""
         interruption.wait_for_step(False)
+        if self._any(interruption.received() is not None, args.world_size):
+            raise Interrupted(signal.SIGTERM)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Ask for a checkpoint if any process got the signal."""

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import yaml
 
 from bertlab import recipes, secret
-from bertlab.arguments import Flag, dataclass_flags, training_flags
+from bertlab.arguments import DataArguments, Flag, dataclass_flags, training_flags
 from bertlab.console import notice
 from bertlab.errors import UserError, did_you_mean
 
@@ -79,6 +79,18 @@ UNSUPPORTED: tuple[tuple[str, bool, str], ...] = (
     ("batch_eval_metrics", True, "scores are of whole splits, not of batches"),
     ("eval_do_concat_batches", False, "scores are of whole splits, not of batches"),
 )
+
+
+# What says where the data comes from, and what says how that is read, which another source does not ask for.
+FILES = ("train_file", "validation_file", "test_file")
+FOLDER = ("data_dir", "data_layout")
+DATASET = ("dataset_name", "dataset_config_name")
+COLUMNS = ("text_column_names", "text_column_delimiter", "label_column_name", "source_column_name", "remove_columns")
+NOT_READ_WITH = {
+    FILES: (*FOLDER, *DATASET),
+    FOLDER[:1]: (*DATASET, *COLUMNS, "delimiter", "quoting"),
+    DATASET[:1]: ("data_layout", "delimiter", "quoting", "encoding"),
+}
 
 
 @dataclass(frozen=True)
@@ -493,6 +505,19 @@ def _refuse_contradictions(training: dict[str, Any]) -> None:
             raise UserError(f"--{flag}: there are no workers.", "Add --dataloader_num_workers 2, or leave it out.")
 
 
+def _refuse_what_is_not_read(data: DataArguments, argv: Sequence[str]) -> None:
+    """Refuse a typed flag that the source of the run's data makes no use of; a recipe may know several sources."""
+    source, unread = next(
+        ((name, flags) for names, flags in NOT_READ_WITH.items() for name in names if getattr(data, name)), ("", ())
+    )
+    ignored = next((part for part in _split(argv) if part.name in unread), None)
+    if ignored is not None:
+        raise UserError(
+            f"{ignored.where} would be ignored: the data is that of --{source} {getattr(data, source)}.",
+            "Leave one of the two out.",
+        )
+
+
 def _arguments(groups: Sequence[type], values: dict[str, Any], files: list[Path], argv: Sequence[str]) -> Arguments:
     values = _with_resume(values)
     built = {}
@@ -506,6 +531,8 @@ def _arguments(groups: Sequence[type], values: dict[str, Any], files: list[Path]
         training.update({stage: True for stage in STAGES if stage not in values})
     training = {**dict.fromkeys(STAGES, False), **training}
     _refuse_contradictions(training)
+    if DataArguments in built:
+        _refuse_what_is_not_read(built[DataArguments], argv)
     arguments = Arguments(built, training, frozenset(values), *recipes.run_name(files), list(argv))
     training["output_dir"] = str(output_dir(arguments))
     return arguments

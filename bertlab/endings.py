@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bertlab import checkpoints, interruption, lock
+from bertlab import checkpoints, interruption, lock, output
 from bertlab.errors import Interrupted, UserError
 
 # What says that a disk (or a quota, or a limit on a file's size) is full: as error numbers, and in the words of
@@ -38,7 +38,10 @@ def told_in_one_line(folder: Path, training: Mapping[str, Any]) -> Iterator[None
     except (Interrupted, KeyboardInterrupt) as stopped:
         number = stopped.number if isinstance(stopped, Interrupted) else signal.SIGINT
         raise Interrupted(number, _how_to_go_on(number, folder)) from None
-    except UserError:
+    except UserError as error:
+        # Of a file that could not be written for want of room more can be told: how much there is, and how to go on.
+        if any(isinstance(link, OSError) and link.errno in FULL and link.filename for link in _chain(error)):
+            raise _disk_full(folder, list(_chain(error))) from error
         raise
     except Exception as error:
         received = interruption.received()
@@ -49,7 +52,7 @@ def told_in_one_line(folder: Path, training: Mapping[str, Any]) -> Iterator[None
             raise
         raise told from error
     finally:
-        lock.release()
+        lock.release(mark=output.needs_mark(folder))
 
 
 def explain(error: Exception, folder: Path, training: Mapping[str, Any]) -> UserError | None:
@@ -97,10 +100,12 @@ def _out_of_memory(error: Exception, training: Mapping[str, Any]) -> UserError:
         )
     size = int(training.get("per_device_train_batch_size") or 8)
     steps = int(training.get("gradient_accumulation_steps") or 1)
+    # A part that does not divide the batch would make it another one: 33 rows are not 2 × 16.
+    parts = next((number for number in range(2, size + 1) if size % number == 0), 1)
     smaller = (
-        f"Pass --per_device_train_batch_size {size // 2} --gradient_accumulation_steps {steps * 2}: the result stays "
-        f"the same. Or "
-        if size > 1
+        f"Pass --per_device_train_batch_size {size // parts} --gradient_accumulation_steps {steps * parts}: the "
+        f"result stays the same. Or "
+        if parts > 1
         else "Pass "
     )
     return UserError(

@@ -131,6 +131,14 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def weights_digest(folder: Path) -> str:
+    """Return the digests of all weights in a model's folder, in the order of their files' names.
+
+    Raises UserError when one is unreadable.
+    """
+    return ", ".join(file_digest(path)[:16] for path in sorted(folder.glob("*.safetensors")))
+
+
 def zip_member(path: Path) -> str:
     """Return the name of the only file in a zip archive.
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bertlab import bench_tables, paired_seeds, statistics
+from bertlab import bench_tables, paired_seeds, planned, statistics
 from bertlab.errors import UserError, exits_with_status_2
 from bertlab.output import FINISHED
 from bertlab.planned import WHERE_AND_HOW
@@ -160,6 +160,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     for run in (run for folder in options.runs for run in runs_in(folder)):
         path, entry = record(run, options.label)
+        _refuse_another(path, entry)
         write_json(path, entry)
         print(path.relative_to(ROOT))
     return 0
@@ -179,19 +180,43 @@ def _entries(model: Path) -> list[dict[str, Any]]:
     paths = sorted(model.glob("seed*.json"))
     entries = [_read(path) for path in paths]
     for path, entry in zip(paths, entries, strict=True):
-        for part in ("settings", "plan", "data"):
-            first, own = entries[0].get(part, {}), entry.get(part, {})
-            unlike = [
-                name
-                for name in first.keys() & own.keys() & (PLAN if part == "plan" else first.keys())
-                if first[name] != own[name]
-            ]
-            if unlike:
-                raise UserError(
-                    f"{paths[0]} and {path.name} are of unlike runs ({part}: {', '.join(sorted(unlike))}).",
-                    "Record one kind under a name of its own with --label.",
-                )
+        unlike = _unlike(entries[0], entry)
+        if unlike:
+            raise UserError(
+                f"{paths[0]} and {path.name} are of unlike runs ({unlike}).",
+                "Record one kind under a name of its own with --label.",
+            )
     return entries
+
+
+def _unlike(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """Return the part of two records by which their runs are unlike, and what in it; nothing where they are alike.
+
+    The first records have no settings.
+    """
+    settings, data, plan = ((one.get(part) or {}, other.get(part) or {}) for part in ("settings", "data", "plan"))
+    script = planned.NSP if "negatives" in {**settings[0], **settings[1]} else planned.CLASSIFICATION
+    found = {
+        "settings": [name for name, *_ in planned.differences(*settings, script.groups)] if all(settings) else [],
+        "plan": [name for name in PLAN & plan[0].keys() & plan[1].keys() if plan[0][name] != plan[1][name]],
+        "data": [name for name in {**data[0], **data[1]} if data[0].get(name) != data[1].get(name)]
+        if all(data)
+        else [],
+    }
+    return next((f"{part}: {', '.join(sorted(names))}" for part, names in found.items() if names), "")
+
+
+def _refuse_another(path: Path, entry: dict[str, Any]) -> None:
+    """Refuse to write over the record of a run with other values or data.
+
+    Raises:
+        UserError: there is one.
+    """
+    unlike = _unlike(_read(path), entry) if path.is_file() else ""
+    if unlike:
+        raise UserError(
+            f"{path} is the record of another run ({unlike}).", "Name this one with --label, or delete that record."
+        )
 
 
 def _leading(entries: list[dict[str, Any]]) -> tuple[str, ...]:
@@ -202,9 +227,11 @@ def _leading(entries: list[dict[str, Any]]) -> tuple[str, ...]:
     split = published["split"] if published.get("split") in scored else scored[0]
     told = first["splits"][split]
     metric = next(iter([*told["metrics"], *told["other"]]))
-    spread = statistics.mean_sd_interval([_value(entry, split, metric) for entry in entries])
+    spread = statistics.mean_sd_interval(_values(entries, split, metric))
     controls = {
-        name: _mean_control(entries, split, name, metric) for name, c in told["baselines"].items() if metric in c
+        name: _mean_control(entries, split, name, metric)
+        for name, control in told["baselines"].items()
+        if control.get(metric) is not None
     }
     upward = METRICS[metric].greater_is_better if metric in METRICS else True
     best = (max if upward else min)(controls, key=lambda name: controls[name], default=None)
@@ -214,7 +241,7 @@ def _leading(entries: list[dict[str, Any]]) -> tuple[str, ...]:
         first["model"],
         f"{split} ({told['rows']:,})",
         metric.replace("_", " "),
-        f"{spread.mean:.3f}{sd} ({spread.n})",
+        f"{_figure(spread.mean)}{sd} ({spread.n})",
         "-" if best is None else f"{best.replace('_', ' ')} {controls[best]:.3f}",
         _published(first, split, metric),
     )
@@ -232,21 +259,21 @@ def _rows(entries: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for split, scores in (entries[0]["splits"] if entries else {}).items():
         for metric in (*scores["metrics"], *scores["other"]):
-            values = [_value(entry, split, metric) for entry in entries]
+            values = _values(entries, split, metric)
             spread = statistics.mean_sd_interval(values)
             beside = ", ".join(
                 f"{name.replace('_', ' ')} {_mean_control(entries, split, name, metric):.3f}"
                 for name, control in scores["baselines"].items()
-                if metric in control
+                if control.get(metric) is not None
             )
             rows.append(
                 (
                     entries[0]["model"],
                     split,
                     metric.replace("_", " "),
-                    f"{spread.mean:.3f}",
-                    "-" if math.isnan(spread.sd) else f"{spread.sd:.3f}",
-                    f"{min(values):.3f} to {max(values):.3f}",
+                    _figure(spread.mean),
+                    _figure(spread.sd),
+                    f"{min(values):.3f} to {max(values):.3f}" if values else "-",
                     str(spread.n),
                     str(scores["rows"]),
                     beside or "-",
@@ -256,13 +283,24 @@ def _rows(entries: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _value(entry: dict[str, Any], split: str, metric: str) -> float:
-    scores = entry["splits"][split]
-    return scores["metrics"][metric]["value"] if metric in scores["metrics"] else scores["other"][metric]
+def _values(entries: list[dict[str, Any]], split: str, metric: str) -> list[float]:
+    """Return a score of every record that has it; one that is undefined is kept as null."""
+    found = (_value(entry["splits"].get(split) or {}, metric) for entry in entries)
+    return [value for value in found if value is not None]
+
+
+def _value(scores: dict[str, Any], metric: str) -> float | None:
+    measured = scores.get("metrics", {})
+    return measured[metric]["value"] if metric in measured else scores.get("other", {}).get(metric)
 
 
 def _mean_control(entries: list[dict[str, Any]], split: str, name: str, metric: str) -> float:
-    return statistics.mean_sd_interval([entry["splits"][split]["baselines"][name][metric] for entry in entries]).mean
+    controls = (entry["splits"][split]["baselines"].get(name, {}).get(metric) for entry in entries)
+    return statistics.mean_sd_interval([value for value in controls if value is not None]).mean
+
+
+def _figure(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def _scores(split: dict[str, Any]) -> dict[str, Any]:

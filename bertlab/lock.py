@@ -45,20 +45,23 @@ class _Lock:
         self.heart = threading.Thread(target=self._beat, daemon=True, name="bertlab-heartbeat")
 
     def sign(self) -> None:
+        """Write down who has the folder, and keep that fresh."""
         holder = Holder(platform.node(), os.getpid(), time.strftime("%Y-%m-%d %H:%M:%S"))
         _signature(self.folder).write_text(json.dumps(asdict(holder)), encoding="utf-8")
         self.heart.start()
 
-    def release(self) -> None:
+    def release(self, mark: bool) -> None:
+        """Give the folder back; `mark` leaves the empty folder of its state behind."""
         self.ended.set()
         self.heart.join()
         with contextlib.suppress(OSError):
             _signature(self.folder).unlink()
         self.kernel.release()
-        # Nothing is left of a run that has ended; where another one just took the folder, its lock stays.
+        # Nothing else is left of a run that has ended; where another one just took the folder, its lock stays.
         with contextlib.suppress(OSError, Timeout), self.kernel.acquire(timeout=0):
             _file(self.folder).unlink()
-            (self.folder / STATE).rmdir()
+            if not mark:
+                (self.folder / STATE).rmdir()
 
     def _beat(self) -> None:
         while not self.ended.wait(HEARTBEAT_SECONDS):
@@ -94,10 +97,13 @@ def take(folder: Path) -> None:
     _taken.append(lock)
 
 
-def release() -> None:
-    """Give back what this process took; a run that is killed need not: its lock goes with it."""
+def release(mark: bool = False) -> None:
+    """Give back what this process took; a run that is killed need not: its lock goes with it.
+
+    `mark` leaves the empty folder of the state behind, as a sign that what lies beside it is a run's.
+    """
     while _taken:
-        _taken.pop().release()
+        _taken.pop().release(mark)
 
 
 def refuse_if_taken(folder: Path) -> None:

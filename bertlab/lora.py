@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bertlab import anatomy
 from bertlab.arguments import ModelArguments, package_folder
 from bertlab.errors import UserError, did_you_mean
+from bertlab.files import weights_digest
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,8 @@ ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors")
 BASE_CONFIG = "base_config"
 # Where the configuration in base_config/ keeps the base model's name as the user wrote it.
 BASE_NAME = "base_model_name"
+# And the digest of its weights, where it is a folder: another model may lie there later.
+BASE_WEIGHTS = "base_model_weights"
 
 
 def require() -> Any:
@@ -88,7 +91,10 @@ def attach(model: "PreTrainedModel", arguments: ModelArguments) -> Any:
     wrapped = peft.get_peft_model(model, config)
     source = model.name_or_path or ""
     source = "" if is_adapter(source) else source
-    config.base_model_name_or_path = str(Path(source).resolve()) if source and Path(source).is_dir() else source
+    if source and Path(source).is_dir():
+        setattr(model.config, BASE_WEIGHTS, weights_digest(Path(source)))
+        source = str(Path(source).resolve())
+    config.base_model_name_or_path = source
     return wrapped
 
 
@@ -181,7 +187,7 @@ def load_weights(folder: Path, find: Callable[[str], str], options: dict[str, An
     `find` makes a folder of a name like package:IMPORT_NAME/path; `options` are the Hub's.
 
     Raises:
-        UserError: peft is missing, or the model that the adapter belongs to.
+        UserError: peft is missing, or the model that the adapter belongs to, or its weights are others by now.
     """
     import torch
     import transformers
@@ -189,8 +195,10 @@ def load_weights(folder: Path, find: Callable[[str], str], options: dict[str, An
     peft = require()
     config = load_config(folder)
     adapter = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    base = _base_of(folder, adapter, find)
+    _refuse_other_weights(folder, Path(base))
     model = getattr(transformers, config.architectures[0]).from_pretrained(
-        _base_of(folder, adapter, find),
+        base,
         config=config,
         dtype=torch.float32,
         use_safetensors=True,
@@ -205,7 +213,7 @@ def _base_of(folder: Path, adapter: dict[str, Any], find: Callable[[str], str]) 
     recorded = adapter.get("base_model_name_or_path") or ""
     if Path(recorded).is_dir():
         return recorded
-    told = json.loads((folder / BASE_CONFIG / "config.json").read_text(encoding="utf-8")).get(BASE_NAME) or recorded
+    told = _recorded(folder).get(BASE_NAME) or recorded
     found = find(told)
     if Path(found).is_absolute() and not Path(found).is_dir():
         raise UserError(
@@ -215,9 +223,30 @@ def _base_of(folder: Path, adapter: dict[str, Any], find: Callable[[str], str]) 
     return found
 
 
+def _recorded(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / BASE_CONFIG / "config.json").read_text(encoding="utf-8"))
+
+
+def _refuse_other_weights(folder: Path, base: Path) -> None:
+    """Refuse a base model's folder in which other weights lie than when the adapter was trained.
+
+    The first adapters do not say which these were.
+
+    Raises:
+        UserError: so it is.
+    """
+    before = _recorded(folder).get(BASE_WEIGHTS)
+    if before is not None and base.is_dir() and weights_digest(base) != before:
+        raise UserError(
+            f"{folder} is an adapter on {base}, where other weights lie than when it was trained.",
+            "Put those back, or train anew, with --lora_merge for a run that needs no other model.",
+        )
+
+
 def _forget_base(config: Any) -> None:
-    if hasattr(config, BASE_NAME):
-        delattr(config, BASE_NAME)
+    for name in (BASE_NAME, BASE_WEIGHTS):
+        if hasattr(config, name):
+            delattr(config, name)
 
 
 def check_checkpoint(model: Any, checkpoint: Path) -> None:

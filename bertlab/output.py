@@ -20,8 +20,10 @@ ARTEFACTS = (
     *("results.json", "run.json", "README.md", "report.html", "predictions", "errors", "plots"),
     *("onnx", "onnx-int8"),
 )
+# What another program's Trainer leaves beside its model, and no run of ours.
+OF_ANOTHER_TRAINER = "training_args.bin"
 # What only a run of ours or an earlier Trainer has written.
-MARKS = ("training_args.bin", "trainer_state.json", "run.json")
+MARKS = (OF_ANOTHER_TRAINER, "trainer_state.json", "run.json")
 # The file that is written last.
 FINISHED = "run.json"
 
@@ -33,8 +35,12 @@ def check(folder: Path, run: RunArguments, model: str | None = None) -> Path | N
 
     Raises:
         UserError: another run has the folder, it has content and nobody said what to do with it, what would be
-            deleted is no earlier run, or there is nothing to resume.
+            deleted or written over is no earlier run, or there is nothing to resume.
     """
+    if run.resume != "never" and run.overwrite_output_dir:
+        raise UserError(
+            f"--resume {run.resume} goes on with what --overwrite_output_dir deletes.", "Leave one of them out."
+        )
     try:
         is_file = folder.exists() and not folder.is_dir()
     except OSError as error:
@@ -46,7 +52,7 @@ def check(folder: Path, run: RunArguments, model: str | None = None) -> Path | N
     found = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
     content = sorted(name for name in found if name != lock.STATE)
     if run.resume != "never":
-        return _checkpoint_to_resume(folder, run.resume)
+        return _checkpoint_to_resume(folder, run.resume, content)
     if content and not run.overwrite_output_dir:
         raise UserError(
             f"--output_dir {folder} is not empty ({', '.join(content[:4])}{' …' if len(content) > 4 else ''}).",
@@ -56,13 +62,14 @@ def check(folder: Path, run: RunArguments, model: str | None = None) -> Path | N
         raise UserError(
             f"--overwrite_output_dir would delete the model of this run, {model}.", "Name another folder."
         )
-    foreign = [] if _is_run(folder) else [name for name in content if name in ARTEFACTS]
-    if foreign:
-        raise UserError(
-            f"--overwrite_output_dir: {folder} holds no earlier run, and {', '.join(foreign[:4])} would be lost.",
-            "Name another folder.",
-        )
+    if not _is_run(folder):
+        _refuse_foreign("--overwrite_output_dir", folder, content)
     return None
+
+
+def needs_mark(folder: Path) -> bool:
+    """Return True where a run that did not finish left files that do not show by themselves whose they are."""
+    return any(any(folder.glob(name)) for name in ARTEFACTS) and not _shows_a_run(folder)
 
 
 def make(folder: Path, run: RunArguments) -> None:
@@ -75,41 +82,81 @@ def make(folder: Path, run: RunArguments) -> None:
         UserError: the folder cannot be written, or another run has taken it meanwhile.
     """
     # Every process of a run comes here at once: one of them takes and deletes, each tries a file of its own name.
+    make_writable(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
         lock.take(folder)
     except OSError as error:
-        raise UserError(
-            f"--output_dir {folder} cannot be written: {error.strerror}.", "Name another folder."
-        ) from error
-    if run.overwrite_output_dir and run.resume == "never" and os.environ.get("RANK", "0") == "0":
+        raise _unwritable(folder, error) from error
+    if run.overwrite_output_dir and os.environ.get("RANK", "0") == "0":
         _delete_earlier_run(folder)
 
 
-def _checkpoint_to_resume(folder: Path, resume: str) -> Path | None:
-    if resume not in ("auto", "must"):
-        path = Path(resume)
-        wrong = checkpoints.flaw(path)
-        if wrong is not None:
-            near = nearest(resume, ("never", "auto", "must"))
-            meant = f" Did you mean {near!r}?" if near is not None and not path.exists() else ""
-            found = ", ".join(map(str, checkpoints.numbered(folder))) or "none in --output_dir"
-            raise UserError(f"--resume {resume}: {wrong}.", f"Checkpoints: {found}.{meant}")
-        return path
+def make_writable(folder: Path) -> None:
+    """Make a folder, and see that files can be written in it.
+
+    Raises:
+        UserError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    return UserError(f"--output_dir {folder} cannot be written: {error.strerror}.", "Name another folder.")
+
+
+def _checkpoint_to_resume(folder: Path, resume: str, content: list[str]) -> Path | None:
     if (folder / FINISHED).is_file():
         raise UserError(f"{folder} holds a finished run; there is nothing to resume.", "Use --overwrite_output_dir.")
+    if resume not in ("auto", "must"):
+        return _named_checkpoint(folder, resume, content)
     newest = checkpoints.newest_whole(folder)
     if newest is None and resume == "must":
         raise UserError(
             f"--resume must: no checkpoint in {folder}.", "--resume auto starts anew where there is none."
         )
+    # A run that starts anew would write over a model that another program trained.
+    if newest is None and (not _is_run(folder) or (folder / OF_ANOTHER_TRAINER).is_file()):
+        _refuse_foreign(f"--resume {resume}", folder, content)
     if newest is not None:
         notice(f"going on from {newest}.")
     return newest
 
 
+def _named_checkpoint(folder: Path, resume: str, content: list[str]) -> Path:
+    path = Path(resume)
+    wrong = checkpoints.flaw(path)
+    if wrong is not None:
+        near = nearest(resume, ("never", "auto", "must"))
+        meant = f" Did you mean {near!r}?" if near is not None and not path.exists() else ""
+        found = ", ".join(map(str, checkpoints.numbered(folder))) or "none in --output_dir"
+        raise UserError(f"--resume {resume}: {wrong}.", f"Checkpoints: {found}.{meant}")
+    held = [name for name in content if name in ARTEFACTS or CHECKPOINT.fullmatch(name)]
+    if held and path.resolve().parent != folder.resolve():
+        raise UserError(
+            f"--resume {resume}: {folder} holds something else ({', '.join(held[:4])}), which would be lost.",
+            "Go on with that by --resume auto, or name another --output_dir.",
+        )
+    return path
+
+
+def _refuse_foreign(flag: str, folder: Path, content: list[str]) -> None:
+    foreign = [name for name in content if name in ARTEFACTS]
+    if foreign:
+        raise UserError(
+            f"{flag}: {folder} holds no earlier run, and {', '.join(foreign[:4])} would be lost.",
+            "Name another folder.",
+        )
+
+
 def _is_run(folder: Path) -> bool:
+    return (folder / lock.STATE).is_dir() or _shows_a_run(folder)
+
+
+def _shows_a_run(folder: Path) -> bool:
     return any((folder / name).is_file() for name in MARKS) or any(folder.glob("checkpoint-*"))
 
 

@@ -70,7 +70,7 @@ def scores(a: Seeds, b: Seeds) -> list[PairedScore]:
         )
         for split, told in runs[0].items()
         for metric in told.get("metrics", {})
-        if all(metric in run.get(split, {}).get("metrics", {}) for run in runs)
+        if all(run.get(split, {}).get("metrics", {}).get(metric, {}).get("value") is not None for run in runs)
     ]
 
 

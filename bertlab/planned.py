@@ -177,13 +177,21 @@ def script_of(words: Sequence[str]) -> Script:
 
 def _differences(run: Planned, told: dict[str, Any]) -> list[str]:
     """Return how a finished run's values differ from a planned one's, each as `flag then, now now`."""
-    defaults = {name: cli.default_of(flag) for name, flag in cli.flags_of(run.script.groups).items()}
     ours = json.loads(json.dumps(cli.resolved(run.arguments), default=str))
+    return [f"{name} {before}, now {now}" for name, before, now in differences(told, ours, run.script.groups)]
+
+
+def differences(before: dict[str, Any], now: dict[str, Any], groups: Sequence[type]) -> list[tuple[str, Any, Any]]:
+    """Return flag and both values wherever two runs' settings differ; WHERE_AND_HOW is left out.
+
+    A flag that one of them does not name is at its default there: it was not set, or did not exist yet.
+    """
+    defaults = {name: cli.default_of(flag) for name, flag in cli.flags_of(groups).items()}
     found = []
-    for name in sorted((ours.keys() | told.keys()) - WHERE_AND_HOW):
-        before, now = (values.get(name, defaults.get(name)) for values in (told, ours))
-        if not _same(before, now):
-            found.append(f"{name} {before}, now {now}")
+    for name in sorted((before.keys() | now.keys()) - WHERE_AND_HOW):
+        one, other = (values.get(name, defaults.get(name)) for values in (before, now))
+        if not _same(one, other):
+            found.append((name, one, other))
     return found
 
 

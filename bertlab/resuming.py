@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertlab import encoding, files, modeling, summary
+from bertlab import encoding, files, lora, modeling, summary
 from bertlab.arguments import DataArguments, ModelArguments, NspArguments, RunArguments
 from bertlab.checkpoints import IDENTITY_FILE
 from bertlab.cli import Arguments
@@ -60,7 +60,10 @@ OF_ROWS = {
 # A stream may have no end: so many of its rows stand for all.
 STREAMED_ROWS = 1_000
 # What a configuration says of where it comes from, or what `labels` says better.
-CONFIG_NOT_COMPARED = ("_name_or_path", "transformers_version", "architectures", "dtype", "base_model_name")
+CONFIG_NOT_COMPARED = (
+    *("_name_or_path", "transformers_version", "architectures", "dtype"),
+    *(lora.BASE_NAME, lora.BASE_WEIGHTS),
+)
 SHOWN = 6
 BATCH = 10_000
 
@@ -177,7 +180,7 @@ def _weights(arguments: Arguments, config: "PretrainedConfig") -> str | None:
     folder = Path(modeling.resolve(name))
     if not folder.is_dir():
         return getattr(config, "_commit_hash", None)
-    return ", ".join(files.file_digest(path)[:16] for path in sorted(folder.glob("*.safetensors")))
+    return files.weights_digest(folder)
 
 
 def _configuration(config: "PretrainedConfig") -> dict[str, Any]:

@@ -39,6 +39,8 @@ PAIR_COLUMNS = (
 )
 TEXT_COLUMNS = ("sentence", "text", "review", "content")
 LABEL_COLUMNS = ("label", "labels")
+# A file's name may have 255 bytes; the split's is part of it, also while the file is written under another one.
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Columns:
 
     @property
     def is_pair(self) -> bool:
+        """True where a row has two texts, which stay two segments."""
         return len(self.text) == 2 and self.joiner is None
 
 
@@ -85,6 +88,14 @@ class RawData:
     class_names: tuple[str, ...]
     columns: Columns
 
+    def __post_init__(self) -> None:
+        """Refuse a split that predictions cannot be filed under.
+
+        Raises:
+            UserError: its name leads out of the folder, or cannot be a file's.
+        """
+        _refuse_no_file_name(self.splits, "Leave it out with --remove_splits.")
+
 
 def read(arguments: DataArguments, cache_dir: str | None, token: str | None) -> RawData:
     """Read every split of the run's source.
@@ -113,8 +124,10 @@ def local_files(arguments: DataArguments) -> tuple[dict[str, SplitFile], Columns
     """Return the local files of a run's splits, by name, and which of their columns are read.
 
     Raises:
-        UserError: a file or column is not there, or the layout is not known.
+        UserError: a file or column is not there, the layout is not known, or a split's name cannot be a file's.
     """
+    named = (arguments.train_split_name, *arguments.validation_split_name, *arguments.test_split_name)
+    _refuse_no_file_name(named, "Write a name such as validation_2.")
     if not _files_named(arguments):
         return _of_layout(arguments)
     files = kept(_named_files(arguments), arguments)
@@ -208,6 +221,14 @@ def _named_files(arguments: DataArguments) -> dict[str, SplitFile]:
         if path:
             files[split] = SplitFile(Path(path), arguments.delimiter, arguments.quoting, None, arguments.encoding)
     return files
+
+
+def _refuse_no_file_name(names: Iterable[str], hint: str) -> None:
+    """Refuse names of splits that would not be plain files of that name: predictions/<split>.tsv."""
+    for name in names:
+        plain = name.strip() and name.isprintable() and not name.startswith(".") and not set(name) & set("/\\")
+        if not plain or len(name.encode()) > LONGEST_NAME:
+            raise UserError(f"the split name {name!r} cannot be the name of a file.", hint)
 
 
 def _make_cache(folder: Path) -> None:
@@ -429,6 +450,7 @@ def canonical_values(values: dict[str, Any], columns: Columns, names: Sequence[s
 
 
 def canonical_split(data: "Dataset", columns: Columns, names: tuple[str, ...]) -> "Dataset":
+    """Return a split of a data set in the form described at the top of this module; ids become `names`."""
     from datasets import List
 
     label = columns.label if columns.label in data.column_names else None

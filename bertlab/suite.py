@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bertlab import cli, jobs, planned, recipes, suite_table
+from bertlab import cli, jobs, output, planned, recipes, suite_table
 from bertlab.arguments import SuiteArguments, dataclass_flags
 from bertlab.errors import UserError, exits_with_status_2
 from bertlab.planned import Planned
@@ -32,18 +32,20 @@ INSTEAD = {"task": "--tasks", "task_name": "--tasks", "seed": "--seeds or --seed
 def main(argv: Sequence[str]) -> int:
     """Run what is not finished, gather all, and return 1 if a run did not finish, 130 if stopped."""
     options, words = cli.parse_part(argv, SuiteArguments, __doc__ or "")
+    folder = Path(options.output_dir or OUTPUT)
     runs = plan(options, words)
     left = [run for some in runs.values() for run in some if not run.finished]
     if options.print_commands:
         print("".join(shlex.join(run.job.command) + "\n" for run in left), end="")
         return 0
+    places = jobs.slots(options.devices, options.jobs) if left else []
+    output.make_writable(folder)
     try:
-        failures = carry_out(left, jobs.slots(options.devices, options.jobs)) if left else {}
+        failures = carry_out(left, places) if left else {}
     except KeyboardInterrupt:
         return stopped()
     table = [row for recipe, some in runs.items() for row in suite_table.rows(recipe, _finished(some))]
     if table:
-        folder = Path(options.output_dir or OUTPUT)
         for form, ending in suite_table.FILES.items():
             write_text(folder / f"suite.{ending}", suite_table.FORMATS[form](table))
         print(suite_table.FORMATS[options.format](table), end="")

@@ -134,6 +134,7 @@ def carry_out(sweep: Sweep) -> tuple[list[Trial], dict[str, str]]:
     if opened:
         return _trials(sweep, known), {}
     places = jobs.slots(sweep.options.devices, sweep.options.jobs)
+    output.make_writable(sweep.folder)
     failures = _run_unfinished(_runs(sweep, known), places)
     while len(known) < total:
         before = len(known)
@@ -202,13 +203,24 @@ def _kept(sweep: Sweep) -> list[Values]:
     """Return the trials that an earlier call planned.
 
     Raises:
-        UserError: they are those of another sweep.
+        UserError: they are those of another sweep, or the file cannot be read.
     """
-    path = sweep.folder / "trials.json"
-    known: list[Values] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    known = _read_trials(sweep.folder / "trials.json")
     same = all(list(values) == list(sweep.space) for values in known)
     if not same or (known and sweep.options.search == "grid" and known != search.grid(sweep.space)):
         raise UserError(f"{sweep.folder} holds the trials of another sweep.", "Name another --output_dir.")
+    return known
+
+
+def _read_trials(path: Path) -> list[Values]:
+    if not path.exists():
+        return []
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}).", "Name another --output_dir.") from error
+    if not isinstance(known, list) or not all(isinstance(values, dict) for values in known):
+        raise UserError(f"{path} was not written by a sweep.", "Name another --output_dir.")
     return known
 
 

@@ -1,5 +1,6 @@
 """Files of a run are written under a temporary name and renamed: a reader never meets half of one."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -7,27 +8,52 @@ from typing import Any
 
 import numpy as np
 
+from bertlab.errors import UserError
+
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, making its folder; who may read it follows the umask."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file whole or not at all, making its folder; who may read it follows the umask.
+
+    Raises:
+        UserError: its folder cannot be made, or it cannot be written there.
+    """
     # Not tempfile, whose files are for their owner alone, umask or not.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)
         temporary.replace(path)
+    except OSError as error:
+        _forget(temporary)
+        error.filename = error.filename or str(temporary)  # a disk that fills up while writing is named by nobody
+        raise UserError(
+            f"{path} cannot be written: {error.strerror}.", f"See to {path.parent}, or name another place."
+        ) from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _forget(temporary)
         raise
 
 
+def _forget(temporary: Path) -> None:
+    with contextlib.suppress(OSError):  # a folder that is a file, or may not be written, has no such file
+        temporary.unlink()
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file whole or not at all, making its folder."""
+    """Write a UTF-8 text file whole or not at all, making its folder.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all; numbers that are not finite become null."""
+    """Write a JSON file whole or not at all; numbers that are not finite become null.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     write_text(path, json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
 
 

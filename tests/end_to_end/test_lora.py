@@ -145,7 +145,7 @@ def test_a_merged_run_is_an_ordinary_one(merged: Path, sharp_model: Path):
     assert keys == {*(f"bert.{name}" for name in ordinary), "classifier.weight", "classifier.bias"}
     config = AutoConfig.from_pretrained(merged)
     assert list(config.id2label.values()) == list(CLASSES)
-    assert "base_model_name" not in config.to_dict()
+    assert not {lora.BASE_NAME, lora.BASE_WEIGHTS} & config.to_dict().keys()
 
 
 def test_every_way_back_gives_the_logits_of_the_run(whole: Path, merged: Path):
@@ -208,6 +208,21 @@ def test_the_base_is_found_again_by_its_name(whole: Path, sharp_model: Path, tmp
         UserError, match=f"{folder} is an adapter on {tmp_path / 'gone'}, which is not there. Put that"
     ):
         _ours(folder)
+
+
+def test_a_base_with_other_weights_by_now_is_refused(whole: Path, sharp_model: Path, tmp_path: Path):
+    folder, base = (Path(shutil.copytree(path, tmp_path / path.name)) for path in (whole, sharp_model))
+    _change(folder / "adapter_config.json", base_model_name_or_path=str(base))
+    lora.load_weights(folder, modeling.resolve, {})
+    weights = load_file(base / "model.safetensors")
+    name = next(iter(weights))
+    save_file({**weights, name: weights[name] + 1}, base / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=f"{folder} is an adapter on {base}, where other weights lie than when"):
+        lora.load_weights(folder, modeling.resolve, {})
+    kept = read_json(folder / "base_config" / "config.json")
+    del kept[lora.BASE_WEIGHTS]  # as in the first adapters
+    (folder / "base_config" / "config.json").write_text(json.dumps(kept), encoding="utf-8")
+    lora.load_weights(folder, modeling.resolve, {})
 
 
 def test_an_adapter_of_another_maker_is_explained(whole: Path, tmp_path: Path):

@@ -168,6 +168,22 @@ CONTRADICTIONS = [
         "--validation_file dev.csv --validation_split_name train",
         "train.csv and dev.csv are both the split 'train'",
     ),
+    refused(
+        "split name that leads out",
+        "--validation_file dev.csv --validation_split_name ../../precious --do_eval",
+        "the split name '../../precious' cannot be the name of a file",
+        files={"precious.tsv": "mine\n"},
+    ),
+    refused("split name of a folder", "--train_split_name a\\\\b", "the split name 'a\\\\b'"),
+    refused("split name hidden", "--test_file dev.csv --test_split_name .tests", "the split name '.tests'"),
+    refused("split name of nothing", "--validation_file dev.csv --validation_split_name ''", "the split name ''"),
+    refused("split name too long", f"--train_split_name {'x' * 300}", "cannot be the name of a file"),
+    refused(
+        "split name of a recipe",
+        "--config mine.yaml --validation_file dev.csv",
+        "the split name '/tmp/precious'",
+        files={"mine.yaml": "validation_split_name: /tmp/precious\n"},
+    ),
     refused("all splits removed", "--remove_splits train", "--remove_splits leaves no split"),
     refused(
         "no such split",

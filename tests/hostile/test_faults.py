@@ -148,6 +148,20 @@ def test_sigterm_at_the_end_of_an_epoch_waits_for_its_evaluation(world, tmp_path
     assert history(folder, "eval_loss") == history(tmp_path / "whole", "eval_loss")
 
 
+def test_sigterm_after_the_last_step_ends_before_the_report(whole, world, tmp_path: Path, capsys):
+    folder = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        _at_step(patch, 10, lambda: signal.raise_signal(signal.SIGTERM), "on_save")
+        assert classify(folder, **world) == 143
+    said = _last_line(capsys.readouterr().err)
+    assert (
+        said == f"stopped by SIGTERM; go on from {folder / 'checkpoint-10'} with the same command and --resume auto."
+    )
+    assert {path.name for path in folder.iterdir()} == {"checkpoint-8", "checkpoint-10"}
+    assert classify(folder, **world, resume="auto") == 0
+    _assert_same(folder, whole)
+
+
 def test_a_second_sigterm_does_not_wait():
     with pytest.raises(Interrupted), interruption.watched():
         interruption.wait_for_step(True)
@@ -609,6 +623,16 @@ def test_too_little_memory_names_the_flags_that_help(world, tmp_path: Path, caps
         "Pass --per_device_train_batch_size 4 --gradient_accumulation_steps 4: the result stays the same. "
         "Or a smaller --max_seq_length, --activation_checkpointing, or --precision bf16."
     )
+
+
+@pytest.mark.parametrize(("rows", "steps", "smaller"), [(8, 2, (4, 4)), (33, 1, (11, 3)), (7, 2, (1, 14))])
+def test_the_smaller_batch_that_is_advised_makes_the_same_global_batch(rows, steps, smaller, tmp_path: Path):
+    training = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": steps}
+    said = str(endings.explain(MemoryError(), tmp_path, training))
+    flags = "--per_device_train_batch_size {} --gradient_accumulation_steps {}".format(*smaller)
+    assert f"Pass {flags}: the result stays the same." in said
+    training["per_device_train_batch_size"] = 1
+    assert "Pass a smaller --max_seq_length" in str(endings.explain(MemoryError(), tmp_path, training))
 
 
 def test_too_little_memory_in_evaluation_names_its_own_flag(tmp_path: Path):

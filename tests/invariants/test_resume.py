@@ -94,8 +94,14 @@ def test_a_half_written_checkpoint_is_passed_over(whole, stopped, tiny_model, se
 
 
 def test_a_named_checkpoint_is_resumed_from(whole, stopped, tiny_model, sentences, tmp_path: Path):
-    how = stopped / "checkpoint-6"
+    how = tmp_path / "run" / "checkpoint-6"
     _assert_same(_resume(stopped, tmp_path / "run", tiny_model, sentences, how), whole)
+
+
+def test_a_checkpoint_of_elsewhere_goes_on_in_a_new_folder(whole, stopped, tiny_model, sentences, tmp_path: Path):
+    settings = {"model_name_or_path": tiny_model, **sentences, **SETTINGS}
+    assert classify(tmp_path / "run", **settings, resume=stopped / "checkpoint-6") == 0
+    _assert_same(tmp_path / "run", whole)
 
 
 def test_a_finished_run_is_not_resumed(whole: Path, tiny_model, sentences, tmp_path: Path, capsys):

@@ -351,3 +351,38 @@ def test_resume_from_checkpoint_is_resume(given, resume):
 def test_resume_said_twice_is_refused():
     with pytest.raises(UserError, match="say the same"):
         parsed("--resume_from_checkpoint", "true", "--resume", "auto")
+
+
+@pytest.mark.parametrize(
+    ("typed", "ignored", "source"),
+    [
+        ("--task rte --data_dir RTE --label_column_name y", "--label_column_name", "--data_dir RTE"),
+        ("--task rte --data_dir RTE --text-column-names x", "--text_column_names", "--data_dir RTE"),
+        ("--task rte --data_dir RTE --delimiter ;", "--delimiter", "--data_dir RTE"),
+        ("--task rte --data_dir RTE --dataset_name a/b", "--dataset_name", "--data_dir RTE"),
+        ("--train_file a.csv --data_dir D", "--data_dir", "--train_file a.csv"),
+        ("--train_file a.csv --data_layout glue/cola", "--data_layout", "--train_file a.csv"),
+        ("--task rte --test_file a.csv --dataset_name a/b", "--dataset_name", "--test_file a.csv"),
+        ("--task rte --data_layout glue/cola", "--data_layout", "--dataset_name nyu-mll/glue"),
+        ("--dataset_name a/b --encoding cp1252", "--encoding", "--dataset_name a/b"),
+    ],
+)
+def test_a_typed_flag_that_the_source_of_the_data_does_not_read_is_refused(typed, ignored, source):
+    with pytest.raises(UserError) as caught:
+        parsed(*typed.split())
+    assert str(caught.value) == (
+        f"{ignored} would be ignored: the data is that of {source}. Leave one of the two out."
+    )
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "--task rte --train_file a.csv --text_column_names x y --delimiter ;",
+        "--task rte --data_dir RTE --encoding cp1252",
+        "--task rte --label_column_name label",
+        "--task cola_public --data_dir raw",
+    ],
+)
+def test_what_a_recipe_knows_of_another_source_is_no_fault(typed):
+    assert parsed(*typed.split()).training["do_train"]

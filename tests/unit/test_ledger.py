@@ -120,6 +120,52 @@ def test_no_mean_is_taken_over_unlike_runs(tmp_path, monkeypatch):
         ledger.table("task")
 
 
+def test_a_flag_that_only_one_record_names_is_at_its_default_in_the_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path)
+    plain = {"learning_rate": 1e-4, "streaming": False, "weight_decay": 0.0}
+    for seed, settings in ((1, {"learning_rate": 1e-4}), (2, plain)):
+        ledger.write_json(
+            tmp_path / "task" / "small" / f"seed{seed}.json", {**_entry(seed, 0.5), "settings": settings}
+        )
+    assert "0.500" in ledger.table("task")
+    other = {**plain, "weight_decay": 0.3, "lora_rank": 8}
+    ledger.write_json(tmp_path / "task" / "small" / "seed3.json", {**_entry(3, 0.5), "settings": other})
+    with pytest.raises(UserError, match=r"unlike runs \(settings: lora_rank, weight_decay\)"):
+        ledger.table("task")
+
+
+def test_a_score_that_is_undefined_in_a_run_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path)
+    for model, values in {"some": (0.6, None, 0.8), "none": (None, None, None)}.items():
+        for seed, value in enumerate(values):
+            entry = _entry(seed, value)
+            entry["splits"]["validation"]["baselines"] = {"majority": {"accuracy": None}}
+            ledger.write_json(tmp_path / "task" / model / f"seed{seed}.json", entry)
+    made = ledger.table("task")
+    assert "| accuracy | 0.700 | 0.141 | 0.600 to 0.800 | 2 | 50 | - |" in made
+    assert "| accuracy | - | - | - | 0 | 50 | - |" in made
+    assert "| 0.700 ± 0.141 (2) | - |" in ledger.summary()
+    assert "perplexity" not in ledger.summary()
+    with pytest.raises(UserError, match="fewer than two"):
+        ledger.paired("task/some", "task/none")
+
+
+def test_the_record_of_another_run_is_not_written_over(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ledger, "ROOT", tmp_path)
+    path = tmp_path / "results" / "seed1.json"
+    data = {"train": {"rows": 9, "fingerprint": "ab"}}
+    ledger.write_json(path, {**_entry(1, 0.5), "data": data})
+    again = {**_entry(1, 0.7), "data": data}
+    monkeypatch.setattr(ledger, "record", lambda run, label: (path, again))
+    assert ledger.main(["record", str(tmp_path)]) == 0
+    again = {**again, "data": {"train": {"rows": 9, "fingerprint": "cd"}}}
+    assert ledger.main(["record", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {path} is the record of another run (data: train). "
+        "Name this one with --label, or delete that record.\n"
+    )
+
+
 def test_a_suites_folder_stands_for_its_finished_runs(tmp_path):
     for name in ("rte/seed1", "rte/seed2", "demo/cola/seed1", "rte/seed3/checkpoint-5"):
         (tmp_path / name).mkdir(parents=True)

@@ -123,7 +123,7 @@ def test_making_a_folder_leaves_no_trace_and_keeps_a_run_that_is_resumed(tmp_pat
     assert contents(tmp_path) == {"a", "a/b"}
     finished_run(tmp_path / "a" / "b")
     before = contents(tmp_path)
-    output.make(tmp_path / "a" / "b", run(resume="auto", overwrite_output_dir=True))
+    output.make(tmp_path / "a" / "b", run(resume="auto"))
     lock.release()
     assert contents(tmp_path) == before
 
@@ -189,3 +189,68 @@ def test_resuming_takes_the_newest_whole_checkpoint(tmp_path, capsys):
 def test_what_cannot_be_resumed_is_refused(tmp_path, resume, prepare, message):
     prepare(tmp_path)
     assert message.replace("FOLDER", str(tmp_path)) in refusal(tmp_path, resume=resume)
+
+
+@pytest.mark.parametrize("how", ["auto", "must", "PATH", "its own"])
+def test_a_finished_run_is_never_resumed(tmp_path, how):
+    (tmp_path / "old").mkdir()
+    finished_run(tmp_path / "old")
+    elsewhere = checkpoint(tmp_path / "other", 3)
+    resume = {"PATH": str(elsewhere), "its own": str(tmp_path / "old" / "checkpoint-10")}.get(how, how)
+    said = refusal(tmp_path / "old", resume=resume)
+    assert said == f"{tmp_path / 'old'} holds a finished run; there is nothing to resume. Use --overwrite_output_dir."
+
+
+@pytest.mark.parametrize("name", ["README.md", "predictions", "checkpoint-7"])
+def test_a_checkpoint_of_elsewhere_is_not_resumed_over_what_the_folder_holds(tmp_path, name):
+    elsewhere = str(checkpoint(tmp_path / "other", 3))
+    folder = tmp_path / "run"
+    (folder / name).mkdir(parents=True)
+    assert refusal(folder, resume=elsewhere) == (
+        f"--resume {elsewhere}: {folder} holds something else ({name}), which would be lost. "
+        "Go on with that by --resume auto, or name another --output_dir."
+    )
+    (folder / name).rename(folder / "notes")
+    assert output.check(folder, run(resume=elsewhere)) == Path(elsewhere)
+
+
+@pytest.mark.parametrize("names", [["README.md"], ["results.json"], ["predictions", "src"]])
+def test_resuming_refuses_files_of_the_same_name_that_no_run_wrote(tmp_path, names):
+    for name in names:
+        (tmp_path / name).touch()
+    said = refusal(tmp_path, resume="auto")
+    assert said == (
+        f"--resume auto: {tmp_path} holds no earlier run, and {names[0]} would be lost. Name another folder."
+    )
+
+
+def test_a_model_of_another_program_is_no_run_to_begin_again(tmp_path):
+    for name in ("model.safetensors", "trainer_state.json", "training_args.bin"):
+        (tmp_path / name).touch()
+    assert "model.safetensors, trainer_state.json, training_args.bin would be lost" in refusal(
+        tmp_path, resume="auto"
+    )
+
+
+@pytest.mark.parametrize("left", [[], ["notes.txt"], ["trainer_state.json", "model.safetensors"], ["checkpoint-5"]])
+def test_a_run_that_was_stopped_before_a_whole_checkpoint_begins_again(tmp_path, left):
+    for name in left:
+        (tmp_path / name).mkdir() if name.startswith("checkpoint") else (tmp_path / name).touch()
+    assert output.check(tmp_path, run(resume="auto")) is None
+
+
+def test_a_run_that_only_evaluates_begins_again_where_it_was_stopped(tmp_path):
+    output.make(tmp_path, run())
+    (tmp_path / "predictions").mkdir()
+    lock.release(mark=output.needs_mark(tmp_path))
+    assert contents(tmp_path) == {"predictions", lock.STATE}
+    assert output.check(tmp_path, run(resume="auto")) is None
+    output.make(tmp_path, run(resume="auto"))
+    (tmp_path / "run.json").touch()
+    lock.release(mark=output.needs_mark(tmp_path))
+    assert contents(tmp_path) == {"predictions", "run.json"}
+
+
+def test_resuming_and_overwriting_contradict_each_other(tmp_path):
+    said = refusal(tmp_path, resume="auto", overwrite_output_dir=True)
+    assert said == "--resume auto goes on with what --overwrite_output_dir deletes. Leave one of them out."

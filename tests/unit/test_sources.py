@@ -297,3 +297,9 @@ def test_only_a_data_set_that_is_not_local_needs_the_hub():
     assert sources.hub_name(DataArguments(dataset_name="a/b", data_dir="x")) is None
     assert sources.hub_name(DataArguments(dataset_name="a/b", test_file="x")) is None
     assert hub.is_local(None) and hub.is_local("package:x/y") and hub.is_local(".") and not hub.is_local("a/b")
+
+
+@pytest.mark.parametrize("name", ["../out", "a/b", "a\\b", "a\0b", ".hidden", "", " ", "x" * 201])
+def test_a_split_of_any_source_that_no_file_can_be_named_after_is_refused(name):
+    with pytest.raises(UserError, match="cannot be the name of a file"):
+        sources.RawData({name: None}, {}, (), sources.Columns(("text",), None, None, None, ()))

@@ -126,6 +126,7 @@ def test_an_output_that_is_there_is_kept_unless_told(tmp_path, capsys):
     assert submit(capsys, run, "--output", output, "--overwrite")[0] == 0
     assert zipfile.is_zipfile(output)
     assert "is a folder" in refused(capsys, tmp_path, run)
+    assert f"{output / 's.zip'} cannot be written: File exists." in refused(capsys, output / "s.zip", run)
 
 
 def test_runs_that_do_not_belong_are_refused(tmp_path, capsys):

@@ -180,6 +180,16 @@ def test_what_is_wrong_is_one_line_before_anything_starts(stub, capsys, words, m
     assert started(stub) == []
 
 
+def test_an_output_folder_that_cannot_be_made_is_one_line_before_anything_starts(stub, capsys):
+    (stub / "a.csv").write_text("mine", encoding="utf-8")
+    said = refusal(capsys, "--tasks", "cola", "--devices", "cpu", "--output_dir", "a.csv")
+    assert said == "error: --output_dir a.csv cannot be written: File exists. Name another folder."
+    assert "--output_dir a.csv/b cannot be written" in refusal(
+        capsys, "--tasks", "cola", "--devices", "cpu", "--output_dir", "a.csv/b"
+    )
+    assert started(stub) == []
+
+
 def test_recipes_for_next_sentences_run_their_own_script(stub):
     options, words = suite.cli.parse_part(
         ["--configs", "nsp/meditations", "demo/cola", "--seeds", "1"], suite.SuiteArguments, ""

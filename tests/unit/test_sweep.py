@@ -118,6 +118,19 @@ def test_what_is_wrong_is_one_line_before_anything_starts(grid, capsys, typed, m
     assert started(grid) == []
 
 
+@pytest.mark.parametrize(("written", "message"), [('[{"seed": "1"', "cannot be read"), ("[7]", "not written by a")])
+def test_damaged_trials_and_a_file_for_a_folder_are_one_line(grid, capsys, written, message):
+    (grid / "out").mkdir()
+    (grid / "out" / "trials.json").write_text(written, encoding="utf-8")
+    for folder, said in (("out", f"out/trials.json {message}"), ("mine.yaml", "--output_dir mine.yaml cannot be w")):
+        assert sweep("mine.yaml", "--task", "rte", "--devices", "cpu", "--output_dir", folder) == 2
+        told = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("note:")]
+        assert len(told) == 1
+        assert said.replace("not written", "was not written") in told[0]
+    assert (grid / "out" / "trials.json").read_text(encoding="utf-8") == written
+    assert started(grid) == []
+
+
 def test_without_optuna_a_search_is_refused_in_one_line(grid, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     assert sweep("mine.yaml", "--task", "rte", "--search", "random", "--trials", "2") == 2
