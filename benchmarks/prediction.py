@@ -2,8 +2,8 @@
 
     python -m benchmarks.prediction --data FOLDER
 
-The texts are 20,000 reviews of mixed length: all those of app_reviews, the rest from IMDb, in random order. The two take
-turns on pieces of them until all are labelled, which is half an hour for the pipeline on two cores.
+The texts are 20,000 reviews of mixed length: all those of app_reviews, the rest from IMDb, in random order. The two
+take turns on pieces of them until all are labelled, which is half an hour for the pipeline on two cores.
 """
 
 import csv
