@@ -1,4 +1,4 @@
-"""`python -m bertlab compare A B`: is one run better than the other, or one folder of seeds, or is it noise?"""
+"""`python -m bertlab compare RUN_A RUN_B`: is one run better than the other, or one folder of seeds, or is it noise?"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -196,9 +196,9 @@ def _values(run: RunFolder, column: Sequence[str], ids: dict[str, int]) -> np.nd
 def _parser() -> Parser:
     parser = Parser("python -m bertlab compare", description=__doc__)
     parser.add_argument(
-        "run_a", type=Path, metavar="A", help="the --output_dir of a finished run, or a folder of runs"
+        "run_a", type=Path, metavar="RUN_A", help="the --output_dir of a finished run, or a folder of runs"
     )
-    parser.add_argument("run_b", type=Path, metavar="B", help="another one, scored on the same rows")
+    parser.add_argument("run_b", type=Path, metavar="RUN_B", help="another one, scored on the same rows")
     parser.add_argument("--split", metavar="NAME", help="compare on this split alone (default: all that both scored)")
     parser.add_argument(
         "--metric", metavar="NAME", help="compare by this metric alone (default: all that both report)"
