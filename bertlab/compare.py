@@ -1,4 +1,4 @@
-"""`python -m bertlab compare RUN_A RUN_B`: is one run better than the other, or one folder of seeds, or is it noise?"""
+"""`python -m bertlab compare RUN_A RUN_B`: is one run, or folder of seeds, better than the other, or is it noise?"""
 
 from collections.abc import Sequence
 from pathlib import Path
