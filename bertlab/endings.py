@@ -124,10 +124,12 @@ def _says(error: BaseException, words: tuple[str, ...]) -> bool:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those that led to it."""
+    """Yield an error and those that led to it, each once: cause and context together may lead in a circle."""
     link: BaseException | None = error
-    while link is not None:
+    seen: list[BaseException] = []
+    while link is not None and not any(link is one for one in seen):
         yield link
+        seen.append(link)
         link = link.__cause__ or link.__context__
 
 
