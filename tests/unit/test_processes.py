@@ -21,6 +21,7 @@ def _args(world: int = 1, kind: DistributedType = DistributedType.NO, device: st
     """Return what of TrainingArguments is looked at."""
     state = SimpleNamespace(distributed_type=kind)
     settings = {"average_tokens_across_devices": True, "_n_gpu": gpus, **more}
+    settings.setdefault("accelerator_config", SimpleNamespace(split_batches=False))
     return SimpleNamespace(
         world_size=world, distributed_state=state, device=torch.device(device), n_gpu=gpus, **settings
     )
@@ -146,3 +147,8 @@ def test_a_second_process_waits_for_the_first(tmp_path: Path):
 def test_a_split_in_memory_needs_no_lock():
     with processes.once_per_machine(Dataset.from_dict({"text": ["a"]})) as lock:
         assert lock is None
+
+
+def test_batches_that_accelerate_would_split_are_refused():
+    with pytest.raises(UserError, match="split_batches: a batch would not be what"):
+        processes.check(_args(accelerator_config=SimpleNamespace(split_batches=True)))
