@@ -46,6 +46,7 @@ class _Clock(TrainerCallback):
         self.ends: list[float] = []
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Note when a step ended."""
         self.ends.append(time.perf_counter())
 
 

@@ -29,6 +29,7 @@ class _Windows(TrainerCallback):
         self.profiled = profiled
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Tell the profiler."""
         self.profiled.step()
 
 

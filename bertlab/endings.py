@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bertlab import checkpoints, interruption, lock, output
-from bertlab.errors import Interrupted, UserError
+from bertlab.errors import Interrupted, UserError, causes
 
 # What says that a disk (or a quota, or a limit on a file's size) is full: as error numbers, and in the words of
 # libraries that pass on no number.
@@ -40,8 +40,8 @@ def told_in_one_line(folder: Path, training: Mapping[str, Any]) -> Iterator[None
         raise Interrupted(number, _how_to_go_on(number, folder)) from None
     except UserError as error:
         # Of a file that could not be written for want of room more can be told: how much there is, and how to go on.
-        if any(isinstance(link, OSError) and link.errno in FULL and link.filename for link in _chain(error)):
-            raise _disk_full(folder, list(_chain(error))) from error
+        if any(isinstance(link, OSError) and link.errno in FULL and link.filename for link in causes(error)):
+            raise _disk_full(folder, list(causes(error))) from error
         raise
     except Exception as error:
         received = interruption.received()
@@ -57,7 +57,7 @@ def told_in_one_line(folder: Path, training: Mapping[str, Any]) -> Iterator[None
 
 def explain(error: Exception, folder: Path, training: Mapping[str, Any]) -> UserError | None:
     """Return what a user is to know of a failure of the machine; None for any other failure."""
-    chain = list(_chain(error))
+    chain = list(causes(error))
     if any(_is_full(link) for link in chain):
         return _disk_full(folder, chain)
     if any(isinstance(link, MemoryError) or _says(link, NO_MEMORY_WORDS) for link in chain):
@@ -121,16 +121,6 @@ def _is_full(error: BaseException) -> bool:
 def _says(error: BaseException, words: tuple[str, ...]) -> bool:
     text = str(error)
     return any(word in text for word in words)
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those that led to it, each once: cause and context together may lead in a circle."""
-    link: BaseException | None = error
-    seen: list[BaseException] = []
-    while link is not None and not any(link is one for one in seen):
-        yield link
-        seen.append(link)
-        link = link.__cause__ or link.__context__
 
 
 def _functions(error: BaseException) -> Iterator[str]:

@@ -4,7 +4,7 @@ import difflib
 import functools
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import ParamSpec
 
 from bertlab import secret
@@ -84,3 +84,13 @@ def exits_with_status_2(main: Callable[P, int]) -> Callable[P, int]:
 def _one_line(text: str) -> str:
     # Spaces stay as they are: a label may differ from another by one of them.
     return " ".join(line.strip() for line in text.splitlines()).replace("\t", " ")
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those that led to it, each once: cause and context together may lead in a circle."""
+    link: BaseException | None = error
+    seen: list[BaseException] = []
+    while link is not None and not any(link is one for one in seen):
+        yield link
+        seen.append(link)
+        link = link.__cause__ or link.__context__

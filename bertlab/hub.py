@@ -6,11 +6,11 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from bertlab.console import notice
-from bertlab.errors import UserError, nearest
+from bertlab.errors import UserError, causes, nearest
 
 # huggingface_hub retries five times with growing pauses: 23 s per file before it gives up.
 PROBE_SECONDS = 5.0
@@ -184,8 +184,8 @@ def _hub_error(what: str, name: str, error: Exception) -> UserError | None:
 
     Types go by their names: huggingface_hub has changed the library that defines them.
     """
-    types = {base.__name__ for cause in _causes(error) for base in type(cause).__mro__}
-    status = next((found for found in map(_status, _causes(error)) if found), 0)
+    types = {base.__name__ for cause in causes(error) for base in type(cause).__mro__}
+    status = next((found for found in map(_status, causes(error)) if found), 0)
     if "GatedRepoError" in types:
         page = f"{_endpoint()}/{'datasets/' if what == 'data set' else ''}{name}"
         return UserError(
@@ -195,7 +195,7 @@ def _hub_error(what: str, name: str, error: Exception) -> UserError | None:
     if "RevisionNotFoundError" in types:
         return UserError(f"the {what} {name} has no such revision.", "Check --model_revision, or leave it out.")
     # To a stranger the Hub answers 401 for what is private and for what does not exist.
-    unknown = status == 401 and not any("credentials" in str(cause) for cause in _causes(error))
+    unknown = status == 401 and not any("credentials" in str(cause) for cause in causes(error))
     if unknown or types & {"RepositoryNotFoundError", "DatasetNotFoundError"}:
         return _unknown_name(what, name)
     if status in STATUSES:
@@ -208,7 +208,8 @@ def _hub_error(what: str, name: str, error: Exception) -> UserError | None:
         )
     if "ProxyError" in types:
         return UserError(
-            f"the {what} {name}: the proxy refuses ({_reason(_causes(error)[-1])})", "Check HTTPS_PROXY and NO_PROXY."
+            f"the {what} {name}: the proxy refuses ({_reason(list(causes(error))[-1])})",
+            "Check HTTPS_PROXY and NO_PROXY.",
         )
     broken = "Consistency check failed" in str(error)
     if broken or types & {"RemoteProtocolError", "ReadError", "ReadTimeout"}:
@@ -241,17 +242,6 @@ def _cached_models() -> list[str]:
 
     folders = sorted(Path(constants.HF_HUB_CACHE).glob("models--*"))
     return [folder.name.removeprefix("models--").replace("--", "/") for folder in folders]
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """Return an error and what it came from, the last one first."""
-
-    def walk(current: BaseException | None) -> Iterator[BaseException]:
-        while current is not None:
-            yield current
-            current = current.__cause__ or current.__context__
-
-    return list(walk(error))
 
 
 def _status(error: BaseException) -> int:

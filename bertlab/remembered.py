@@ -85,9 +85,9 @@ def _of_run(folder: Path) -> Remembered:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from bertlab.report.folder import _object  # imports torch, which an exported model does without
+    from bertlab.report.folder import read_object  # imports torch, which an exported model does without
 
-    return _object(path) if path.is_file() else {}
+    return read_object(path) if path.is_file() else {}
 
 
 def _section(path: Path, told: dict[str, Any], name: str) -> dict[str, Any]:

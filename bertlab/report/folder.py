@@ -78,13 +78,13 @@ class RunFolder:
                     f"{folder} is not a finished run: {name} is missing.",
                     "A run writes it at its end; --resume auto finishes one that was stopped.",
                 )
-        results = _object(folder / "results.json")
-        run = _object(folder / "run.json") if run is None else run
+        results = read_object(folder / "results.json")
+        run = read_object(folder / "run.json") if run is None else run
         if not isinstance(results.get("splits"), dict) or "problem_type" not in results:
             raise UserError(f"{folder / 'results.json'} was not written by this program.", "Name a run's folder.")
         state = folder / "trainer_state.json"
         # Without training there is no such file, or one that the model brought with it from an earlier run.
-        log = _object(state).get("log_history", []) if state.is_file() and _trained(run) else []
+        log = read_object(state).get("log_history", []) if state.is_file() and _trained(run) else []
         mistakes = {name: list(_mistakes(folder / "errors" / f"{name}.tsv", name)) for name in results["splits"]}
         return cls(folder, results, run, log, mistakes)
 
@@ -169,7 +169,7 @@ class RunFolder:
     def architecture(self) -> str:
         """The model class that config.json names (of an adapter: base_config/config.json), or nothing."""
         path = self.path / ("base_config" if self.is_adapter else ".") / "config.json"
-        names = _object(path).get("architectures") if path.is_file() else None
+        names = read_object(path).get("architectures") if path.is_file() else None
         return str(names[0]) if names else ""
 
     @property
@@ -214,7 +214,12 @@ def _trained(run: dict[str, Any]) -> bool:
     return (run.get("configuration") or {}).get("do_train", True) is not False
 
 
-def _object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file of a run.
+
+    Raises:
+        UserError: the file cannot be read or holds something else.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
