@@ -2,12 +2,13 @@
 
     python -m benchmarks.startup --data FOLDER
 
-Each is a process of its own. The shares of the first step are those of a run in one more process. Needs what
-requirements-onnx.txt names.
+Each is a process of its own. What the parts of an answer and of a first step take, benchmarks/stages.py tells, in
+processes of its own as well. Needs what requirements-onnx.txt names.
 """
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,9 +33,6 @@ LIMIT = 2.0
 
 def main() -> int:
     """Measure, print, write."""
-    if sys.argv[1:2] == ["--first-step"]:
-        print(json.dumps(first_step(Path(sys.argv[2]))))
-        return 0
     where = measure.options(__doc__ or "")
     python = sys.executable
     with tempfile.TemporaryDirectory() as folder:
@@ -45,12 +43,14 @@ def main() -> int:
             PEER: partial(seconds, python, "-c", PIPELINE, folder),
         }
         answers = measure.in_turns(cases, where.rounds)
+        parts = {
+            measure.OURS: stages("our_first_answer", folder, where.rounds),
+            PEER: stages("first_answer_of_the_pipeline", folder, where.rounds),
+        }
     quick = {
         "--help": partial(seconds, python, "run_classification.py", "--help"),
         "a misspelt flag": partial(seconds, python, "run_classification.py", "--lerning_rate", "1", status=2),
     }
-    command = [python, "-m", "benchmarks.startup", "--first-step", str(where.data)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     rates = {name: [1 / value for value in values] for name, values in answers.items()}
     plain = {name: rates[name] for name in (measure.OURS, PEER)}
     exports = {measure.OURS: rates[EXPORTED], PEER: rates[PEER]}
@@ -58,9 +58,10 @@ def main() -> int:
         "first answer": measure.compared(plain, "answers/s", TARGET),
         "first answer, model exported as ONNX": measure.compared(exports, "answers/s", TARGET),
         "first answer, seconds": {name: measure.spread(values) for name, values in answers.items()},
+        "first answer, seconds by part": parts,
         "seconds": {name: measure.spread(v) for name, v in measure.in_turns(quick, where.rounds).items()},
         "limit, seconds": LIMIT,
-        "seconds to the end of the first step, by part": json.loads(done.stdout.splitlines()[-1]),
+        "first step, seconds by part": stages("first_step", str(where.data / "glue" / "CoLA"), where.rounds),
     }
     measure.write(where, "startup", found)
     return 0
@@ -87,17 +88,14 @@ def seconds(*command: str, status: int = 0) -> float:
     return time.perf_counter() - began
 
 
-def first_step(data: Path) -> dict[str, float]:
-    """Return the seconds that imports, and then data, model and one step together, take in a fresh process."""
-    began = time.perf_counter()
-    from benchmarks import peers
-
-    imported = time.perf_counter()
-    one = peers.contender(measure.OURS, data / "glue" / "CoLA", "--max_steps", "1")
-    ready = time.perf_counter()
-    one.trainer.train()
-    ended = time.perf_counter()
-    return {"imports": imported - began, "data and model": ready - imported, "first step": ended - ready}
+def stages(what: str, argument: str, rounds: int) -> dict[str, float]:
+    """Return the median seconds of each part of what benchmarks/stages.py can do."""
+    command = [sys.executable, "-m", "benchmarks.stages", what, argument]
+    found = []
+    for _ in range(rounds):
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+    return {part: statistics.median(one[part] for one in found) for part in found[0]}
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ PACKAGES = (
     *("transformers", "datasets", "evaluate", "accelerate", "torch", "tokenizers", "scikit-learn", "numpy"),
     "peft",  # where it is installed
 )
+ROOT = Path(__file__).resolve().parent.parent.parent
 # Folders that commands of this repository write: a benchmark's result does not change the code of the next one.
 WRITTEN = tuple(f":(exclude){name}" for name in ("docs", "results", "benchmarks/results"))
 FINGERPRINT_COLUMNS = ("text", "text_pair", "first_start", "first_stop", "second_start", "second_stop", "labels")
@@ -53,7 +54,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def commit(root: Path = Path(__file__).resolve().parent.parent.parent) -> dict[str, Any]:
+def commit(root: Path = ROOT) -> dict[str, Any]:
     """Return the git commit of this code and whether it was changed since, or nulls outside a checkout."""
     head = _git(root, "rev-parse", "HEAD")
     status = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN) if head else None
