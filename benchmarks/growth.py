@@ -21,22 +21,7 @@ from benchmarks import measure
 from bertlab import encoding, metrics, modeling
 from bertlab.ordering import LengthGroupedOrder
 
-WORDS = (
-    "the",
-    "a",
-    "boy",
-    "girl",
-    "cat",
-    "reads",
-    "sleeps",
-    "walks",
-    "often",
-    "never",
-    "film",
-    "story",
-    "street",
-    "red",
-)
+WORDS = ("the", "a", "boy", "girl", "cat", "reads", "sleeps", "walks", "often", "never", "film", "story", "street")
 ROWS = (1_000, 10_000, 100_000)
 LENGTHS = (5, 50, 500)
 CLASSES = (2, 20, 200)

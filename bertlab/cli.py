@@ -280,7 +280,10 @@ def _flag_help(flag: Flag) -> str:
         value = f" {{{','.join(flag.choices)}}}"
     shown = f" [{default}]" if default not in (None, [], {}, False, "") else ""
     # The texts of TrainingArguments' fields are escaped for argparse.
-    return _help_line(f"--{flag.name}{value}", flag.help.replace("%%", "%") + shown)
+    text = flag.help.replace("%%", "%")
+    if flag.name in TRAINING_DEFAULTS:
+        text = text.replace(" (default)", "")  # theirs, not ours
+    return _help_line(f"--{flag.name}{value}", text + shown)
 
 
 def _help_line(name: str, text: str) -> str:

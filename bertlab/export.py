@@ -408,14 +408,24 @@ def _version(name: str) -> str:
 
 
 def _readme(predictor: "TorchPredictor", output: Path) -> str:
-    cleaning = (
-        f"\nClean the text first as in training: `--clean {' '.join(predictor.clean)}`.\n" if predictor.clean else ""
-    )
     return (
         f"# {output.parent.name}, as ONNX\n\n"
         f"`{MODEL}` takes token ids and gives logits. Class names, longest input and temperature are in its "
-        f"metadata, and what was measured is in `{REPORT}`.\n{cleaning}\n```python\n{usage(predictor, Path())}```\n"
+        f"metadata, and what was measured is in `{REPORT}`.\n{_preparation(predictor)}"
+        f"\n```python\n{usage(predictor, Path())}```\n"
     )
+
+
+def _preparation(predictor: "TorchPredictor") -> str:
+    """Say what was done to the texts before they met the tokenizer, which `predict` does and a program must do."""
+    reading, told = predictor.reading, []
+    if predictor.clean:
+        told.append(f"Clean the text first as in training: `--clean {' '.join(predictor.clean)}`.")
+    if len(reading.text_column_names) > 1 and not reading.pairs:
+        columns = ", ".join(f"`{name}`" for name in reading.text_column_names)
+        joiner = " " if reading.text_column_delimiter is None else reading.text_column_delimiter
+        told.append(f"A text is the columns {columns}, in this order, joined with {json.dumps(joiner)}.")
+    return "".join(f"\n{sentence}\n" for sentence in told)
 
 
 def _print(report: dict[str, Any], output: Path) -> None:

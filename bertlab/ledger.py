@@ -6,7 +6,6 @@ A record is results/<recipe>/<model>/seed<k>.json. A table stands in a document 
 `<!-- bench NAME -->` what a benchmark wrote, after `<!-- facts NAME -->` what a tutorial says of its data.
 """
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from bertlab import bench_tables, paired_seeds, planned, statistics
 from bertlab.errors import UserError, exits_with_status_2
 from bertlab.output import FINISHED
 from bertlab.planned import WHERE_AND_HOW
-from bertlab.report.files import write_json, write_text
+from bertlab.report.files import read_json, write_json, write_text
 from bertlab.scores import METRICS
 from bertlab.subcommands import Parser
 
@@ -333,11 +332,7 @@ def _without_folders(word: str) -> str:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such file; the folder is not a finished run.", "Name a run's output folder.")
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}.", "The run is not whole; train it again.") from error
-    return told if isinstance(told, dict) else {}
+    return read_json(path)
 
 
 def _refuse_foreign(run: Path, told: dict[str, Any], results: dict[str, Any]) -> None:

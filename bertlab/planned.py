@@ -20,10 +20,12 @@ from bertlab.arguments import (
 from bertlab.errors import UserError
 from bertlab.jobs import Job
 from bertlab.output import FINISHED
-from bertlab.report.files import write_json
+from bertlab.report.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# The way out where a run's file is damaged: a second call makes what is not there.
+DO_AGAIN = "Delete that run's folder to do it again."
 # Flags that change neither data, model nor training: runs that differ in them alone are of one kind.
 WHERE_AND_HOW = frozenset(
     (
@@ -133,7 +135,7 @@ def refuse_if_other(run: Planned) -> None:
     """
     if not run.finished and not (run.note.is_file() and run.folder.is_dir()):
         return
-    told = read_json(run.folder / FINISHED if run.finished else run.note)
+    told = read_json(run.folder / FINISHED if run.finished else run.note, DO_AGAIN)
     changed = _differences(run, told.get("configuration", {}))
     if told.get("seed") != run.seed:
         changed.insert(0, f"seed {told.get('seed')}, now {run.seed}")
@@ -148,21 +150,6 @@ def refuse_if_other(run: Planned) -> None:
 def keep_note(run: Planned) -> None:
     """Write down which values a run is begun with, for a later call to compare before it goes on."""
     write_json(run.note, {"seed": run.seed, "configuration": cli.resolved(run.arguments)})
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file of a run.
-
-    Raises:
-        UserError: the file is missing or holds something else.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}).", "Delete that run's folder to do it again.") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path} was not written by a run.", "Delete that run's folder to do it again.")
-    return found
 
 
 def script_of(words: Sequence[str]) -> Script:

@@ -10,6 +10,7 @@ from bertlab import layouts
 from bertlab.checkpoints import CHECKPOINT
 from bertlab.console import notice
 from bertlab.errors import UserError
+from bertlab.report.files import read_json
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,7 @@ def _of_run(folder: Path) -> Remembered:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from bertlab.report.folder import read_object  # imports torch, which an exported model does without
-
-    return read_object(path) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def _section(path: Path, told: dict[str, Any], name: str) -> dict[str, Any]:

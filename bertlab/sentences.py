@@ -116,8 +116,8 @@ def read_documents(path: Path, unit: str, encoding: str | None = None) -> Iterat
         yield Piece(rest, opens)
 
 
-def split_sentences(text: str, splitter: str, language: str = "en") -> list[str]:
-    """Return the sentences of a text in order, none of them blank.
+def sentence_splitter(splitter: str, language: str = "en") -> Callable[[str], list[str]]:
+    """Return the function from a text to its sentences in order, none of them blank.
 
     `sentencex` follows the rules of the language, or those of a related one or of English where it has none.
     `period` parts at every full stop, which is dropped with the pieces that are blank. `line` takes each line
@@ -126,14 +126,6 @@ def split_sentences(text: str, splitter: str, language: str = "en") -> list[str]
 
     Raises UserError for an unknown splitter or language.
     Source: https://github.com/wikimedia/sentencex for `sentencex`.
-    """
-    return sentence_splitter(splitter, language)(text)
-
-
-def sentence_splitter(splitter: str, language: str = "en") -> Callable[[str], list[str]]:
-    """Return the function from a text to its sentences that `split_sentences` describes.
-
-    Raises UserError for an unknown splitter or language.
     """
     _check_choice("sentence splitter", splitter, SENTENCE_SPLITTERS)
     if splitter == "line":

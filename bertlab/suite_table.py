@@ -12,6 +12,7 @@ from typing import Any
 
 from bertlab import collapse, console, ledger, planned, statistics
 from bertlab.errors import UserError
+from bertlab.report.files import read_json
 from bertlab.scores import METRICS
 
 WORDS = (
@@ -38,10 +39,10 @@ class FinishedRun:
         Raises:
             UserError: one of its files is missing or damaged.
         """
-        results, told = (planned.read_json(folder / name) for name in ("results.json", "run.json"))
+        results, told = (read_json(folder / name, planned.DO_AGAIN) for name in ("results.json", "run.json"))
         trained = told.get("configuration", {}).get("do_train") and (folder / "trainer_state.json").is_file()
-        log = planned.read_json(folder / "trainer_state.json").get("log_history", []) if trained else []
-        failed = collapse.did_not_learn(told, results["problem_type"], log)
+        state = read_json(folder / "trainer_state.json", planned.DO_AGAIN) if trained else {}
+        failed = collapse.did_not_learn(told, results["problem_type"], state.get("log_history", []))
         return cls(folder, told["seed"], results, told, failed)
 
     def failed(self, split: str) -> bool:

@@ -22,7 +22,7 @@ from bertlab.arguments import SweepArguments, dataclass_flags
 from bertlab.console import notice
 from bertlab.errors import UserError, exits_with_status_2
 from bertlab.planned import Planned
-from bertlab.report.files import write_json, write_text
+from bertlab.report.files import read_json, write_json, write_text
 from bertlab.scores import METRICS
 from bertlab.search import Space, Values
 from bertlab.suite_table import FinishedRun, Row
@@ -270,7 +270,7 @@ def _trials(sweep: Sweep, known: Sequence[Values]) -> list[Trial]:
         if not run.finished:
             found.append(Trial(values, run))
             continue
-        results, told = (planned.read_json(run.folder / name) for name in ("results.json", output.FINISHED))
+        results, told = (read_json(run.folder / name, planned.DO_AGAIN) for name in ("results.json", output.FINISHED))
         metric = results["metrics"][0]
         score = ((results.get("selection") or {}).get("metrics") or {}).get(metric)
         found.append(Trial(values, run, metric, score, told["seconds"]["whole_run"]))

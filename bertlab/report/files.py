@@ -1,4 +1,4 @@
-"""Files of a run are written under a temporary name and renamed: a reader never meets half of one."""
+"""Files of a run are read here, and written under a temporary name and renamed: a reader never meets half of one."""
 
 import contextlib
 import json
@@ -55,6 +55,21 @@ def write_json(path: Path, value: Any) -> None:
         UserError: it cannot be written.
     """
     write_text(path, json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path, hint: str = "The run is not whole; train it again.") -> dict[str, Any]:
+    """Return the object in a JSON file; `hint` is the way out where there is none.
+
+    Raises:
+        UserError: the file is missing, cannot be read or holds something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}).", hint) from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} holds no JSON object.", hint)
+    return found
 
 
 def plain(value: Any) -> Any:

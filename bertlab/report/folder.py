@@ -1,7 +1,6 @@
 """A finished run, read back from its folder: the facts that everything drawn is drawn from."""
 
 import csv
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from bertlab import lora
 from bertlab.errors import UserError
 from bertlab.labels import MULTI, REGRESSION
+from bertlab.report.files import read_json
 from bertlab.report.predictions import LABEL_SEPARATOR
 from bertlab.spreadsheet import as_written
 
@@ -78,13 +78,13 @@ class RunFolder:
                     f"{folder} is not a finished run: {name} is missing.",
                     "A run writes it at its end; --resume auto finishes one that was stopped.",
                 )
-        results = read_object(folder / "results.json")
-        run = read_object(folder / "run.json") if run is None else run
+        results = read_json(folder / "results.json")
+        run = read_json(folder / "run.json") if run is None else run
         if not isinstance(results.get("splits"), dict) or "problem_type" not in results:
             raise UserError(f"{folder / 'results.json'} was not written by this program.", "Name a run's folder.")
         state = folder / "trainer_state.json"
         # Without training there is no such file, or one that the model brought with it from an earlier run.
-        log = read_object(state).get("log_history", []) if state.is_file() and _trained(run) else []
+        log = read_json(state).get("log_history", []) if state.is_file() and _trained(run) else []
         mistakes = {name: list(_mistakes(folder / "errors" / f"{name}.tsv", name)) for name in results["splits"]}
         return cls(folder, results, run, log, mistakes)
 
@@ -169,7 +169,7 @@ class RunFolder:
     def architecture(self) -> str:
         """The model class that config.json names (of an adapter: base_config/config.json), or nothing."""
         path = self.path / ("base_config" if self.is_adapter else ".") / "config.json"
-        names = read_object(path).get("architectures") if path.is_file() else None
+        names = read_json(path).get("architectures") if path.is_file() else None
         return str(names[0]) if names else ""
 
     @property
@@ -212,21 +212,6 @@ def split_labels(text: str, class_names: Sequence[str]) -> list[str]:
 
 def _trained(run: dict[str, Any]) -> bool:
     return (run.get("configuration") or {}).get("do_train", True) is not False
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file of a run.
-
-    Raises:
-        UserError: the file cannot be read or holds something else.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}.", "The run is not whole; train it again.") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path} holds no object.", "The run is not whole; train it again.")
-    return value
 
 
 def _mistakes(path: Path, split: str) -> Iterator[Mistake]:

@@ -1,12 +1,15 @@
-"""The benchmarks' shared parts do what they say, and the one for GPUs runs where there is none."""
+"""The benchmarks' shared parts do what they say, and each runs with little work and a small model."""
 
+import gzip
+import importlib
+import json
 import sys
 from pathlib import Path
 
 import pytest
-from running import read_json
+from running import labelled_sentences, read_json, subprocess_of
 
-from benchmarks import gpu, measure
+from benchmarks import gpu, measure, peers
 from bertlab import bench_tables
 
 RATES = {measure.OURS: [10.0, 30.0, 20.0], "other": [5.0, 10.0, 20.0]}
@@ -58,3 +61,74 @@ def test_the_gpu_benchmark_runs_on_the_cpu_with_a_small_model(tmp_path: Path, mo
     assert result["failed"] == {}
     assert {measure.OURS, *gpu.PEERS} <= set(result["rates"])
     assert all(rate["median"] > 0 for rate in result["rates"].values())
+
+
+@pytest.fixture(scope="module")
+def long_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a tiny BERT that reads 512 tokens, as the peers' values ask for."""
+    from transformers import AutoConfig, AutoTokenizer, BertModel
+
+    folder = tmp_path_factory.mktemp("long-bert")
+    BertModel(AutoConfig.from_pretrained(tiny_model, max_position_embeddings=512)).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny_model, model_max_length=512).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def downloads(write_csv, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that is laid out as the downloads are, with a few sentences of our own."""
+    folder = tmp_path_factory.mktemp("downloads")
+    cola = folder / "glue" / "CoLA"
+    cola.mkdir(parents=True)
+    for name, rows in (("train", 96), ("dev", 40)):
+        lines = [f"ab12\t{int(label == 'good')}\t\t{text}\n" for text, label in labelled_sentences(rows, seed=rows)]
+        (cola / f"{name}.tsv").write_text("".join(lines), encoding="utf-8")
+    (cola / "test.tsv").write_text("index\tsentence\n0\tA dog ran.\n", encoding="utf-8")
+    texts = [[text] for text, _ in labelled_sentences(40, seed=3)]
+    write_csv(folder / "app_reviews" / "reviews.csv", ("content",), texts)
+    plain = write_csv(folder / "imdb" / "plain.csv", ("review",), texts)
+    (folder / "imdb" / "IMDB Dataset.csv.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    return folder
+
+
+# What is measured in processes of its own would take longer than all the rest.
+@pytest.mark.parametrize(
+    ("name", "elsewhere", "told"),
+    [
+        ("training", {"memory_in_own_process": lambda *_: 1.0, "SHAPES": ((8, 8, 8),)}, ("training", "evaluation")),
+        ("tried", {"in_own_process": lambda *_: 1.0, "compiled": lambda *_: {}}, ("one choice, short rows",)),
+        ("prediction", {}, ("prediction",)),
+        ("tokenization", {}, ("tokenization, CoLA", "tokenization, reviews")),
+        ("growth", {}, ()),
+        ("step", {}, ()),
+    ],
+)
+def test_a_benchmark_runs(
+    name: str, elsewhere, told, long_model: Path, downloads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")  # which one of them sets: this puts it back
+    module = importlib.import_module(f"benchmarks.{name}")
+    for attribute, value in elsewhere.items():
+        monkeypatch.setattr(module, attribute, value)
+    for one in (measure, peers):
+        monkeypatch.setattr(one, "WEIGHTS", str(long_model))
+    monkeypatch.setattr(sys, "argv", [name, "--quick", "--data", str(downloads), "--results", str(tmp_path)])
+    assert module.main() == 0
+    result = read_json(tmp_path / f"{name}.json")
+    assert result["quick"] is True
+    for title in told:
+        assert all(rate["min"] > 0 for rate in result[title]["rates"].values())
+    assert bench_tables.markdown(name, tmp_path)
+
+
+def test_the_stages_of_an_answer_begin_with_nothing_imported(tmp_path: Path, tiny_model: Path):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    AutoModelForSequenceClassification.from_pretrained(tiny_model).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path)
+    done = subprocess_of([sys.executable, "-m", "benchmarks.stages", "our_first_answer", tmp_path])
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert list(found) == ["import of torch", "import of transformers' BERT", "other imports", "model", "answer"]
+    assert found["import of torch"] > 0.1  # it was not in yet
+    assert all(seconds > 0 for seconds in found.values())

@@ -104,6 +104,28 @@ def assert_predict_labels_alike(run, output, capsys):
     assert "model.onnx cannot be read" in said and said.count("\n") == 1
 
 
+@needs_onnx
+def test_joined_columns_are_joined_for_an_exported_model_too(tmp_path, tiny_model, write_csv, capsys):
+    rows = [(*text.split(" ", 1), label) for text, label in labelled_sentences(32, seed=1)]
+    table = write_csv(tmp_path / "rows.csv", ("title", "body", "label"), rows)
+    joining = {"text_column_names": ["title", "body"], "text_column_delimiter": " - "}
+    settings = {"model_name_or_path": tiny_model, "num_train_epochs": 1, "save_strategy": "no"}
+    assert classify(tmp_path / "run", train_file=table, validation_file=table, **joining, **settings) == 0
+    assert exported(tmp_path / "run", tmp_path / "onnx") == 0
+    capsys.readouterr()
+    told = []
+    for model in (tmp_path / "run", tmp_path / "onnx"):
+        assert predict(model, "--file", table, "--format", "jsonl", "--max_seq_length", "32") == 0
+        told.append([json.loads(line) for line in capsys.readouterr().out.splitlines()])
+    ours, exports = told
+    assert exports[0]["text"] == " - ".join(rows[0][:2])
+    assert [row["text"] for row in exports] == [row["text"] for row in ours]
+    chances = [[list(row["probabilities"].values()) for row in rows] for rows in told]
+    np.testing.assert_allclose(chances[1], chances[0], atol=0.02)  # PyTorch computes in 16 bits where it can
+    readme = (tmp_path / "onnx" / "README.md").read_text(encoding="utf-8")
+    assert 'A text is the columns `title`, `body`, in this order, joined with " - ".' in readme
+
+
 def test_an_exported_model_names_what_it_needs(tmp_path, capsys, monkeypatch):
     (tmp_path / export.MODEL).write_bytes(b"")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

@@ -18,7 +18,7 @@ from bertlab.sentences import (
     Piece,
     find_text_files,
     read_documents,
-    split_sentences,
+    sentence_splitter,
     write_sentences,
 )
 
@@ -181,13 +181,13 @@ class TestSplitSentences:
         ],
     )
     def test_splitters(self, splitter: str, expected: list[str]) -> None:
-        assert split_sentences(" Dr. Smith  came\n\tat 3.5 p.m. Why? He left\n", splitter) == expected
+        assert sentence_splitter(splitter)(" Dr. Smith  came\n\tat 3.5 p.m. Why? He left\n") == expected
 
     @pytest.mark.parametrize("splitter", SENTENCE_SPLITTERS)
     @settings(deadline=None)
     @given(text=texts)
     def test_no_sentence_is_blank_and_no_text_is_lost(self, splitter: str, text: str) -> None:
-        found = split_sentences(text, splitter)
+        found = sentence_splitter(splitter)(text)
         assert all(sentence.strip() == sentence and sentence for sentence in found)
         kept = without_space("".join(found))
         assert kept == without_space(text.replace(".", "") if splitter == "period" else text)
@@ -197,14 +197,14 @@ class TestSplitSentences:
         self, splitter: str
     ) -> None:
         line = "It was late. The man, who had come by train, was tired"
-        assert split_sentences(line.replace(" ", "\n  "), splitter) == split_sentences(line, splitter)
-        assert split_sentences("a title\n \nThe text", splitter) == ["a title", "The text"]
+        assert sentence_splitter(splitter)(line.replace(" ", "\n  ")) == sentence_splitter(splitter)(line)
+        assert sentence_splitter(splitter)("a title\n \nThe text") == ["a title", "The text"]
 
     def test_the_language_decides(self) -> None:
         text = "Das ist z.B. Hans. Er kam."
-        assert split_sentences(text, "sentencex", "de") == ["Das ist z.B. Hans.", "Er kam."]
-        assert split_sentences("今天很好。我们去吧！", "sentencex", "zh") == ["今天很好。", "我们去吧！"]
-        assert split_sentences(text, "sentencex", "de_AT") == split_sentences(text, "sentencex", "DE")
+        assert sentence_splitter("sentencex", "de")(text) == ["Das ist z.B. Hans.", "Er kam."]
+        assert sentence_splitter("sentencex", "zh")("今天很好。我们去吧！") == ["今天很好。", "我们去吧！"]
+        assert sentence_splitter("sentencex", "de_AT")(text) == sentence_splitter("sentencex", "DE")(text)
 
     def test_every_language_that_is_let_in_works(self) -> None:
         assert len(LANGUAGES) > 180
@@ -213,12 +213,12 @@ class TestSplitSentences:
 
     @pytest.mark.parametrize("language", ["xx", "english", "", "e n"])
     def test_an_unknown_language_is_not_taken_for_english(self, language: str) -> None:
-        message = refusal(split_sentences, "A b.", "sentencex", language)
+        message = refusal(sentence_splitter, "sentencex", language)
         expected = f"The language {language!r} is unknown. Give a two-letter code, such as en, de, fr or zh."
         assert message == expected
 
     def test_unknown_splitter(self) -> None:
-        message = refusal(split_sentences, "A b.", "sentence")
+        message = refusal(sentence_splitter, "sentence")
         assert message == "The sentence splitter 'sentence' is unknown. Did you mean 'sentencex'?"
 
     @settings(max_examples=30, deadline=None)
@@ -227,15 +227,15 @@ class TestSplitSentences:
         paragraph = " ".join(words)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sentences, "_WINDOW_CHARS", 64)
-            windowed = split_sentences(paragraph, "sentencex")
-        assert windowed == split_sentences(paragraph, "sentencex")
+            windowed = sentence_splitter("sentencex")(paragraph)
+        assert windowed == sentence_splitter("sentencex")(paragraph)
 
     def test_a_long_paragraph_is_given_in_windows(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # The time sentencex takes grows with the square of the length when quotes stay open: 64 s for 1.2 MB.
         given: list[int] = []
         segment = sentencex.segment
         monkeypatch.setattr(sentencex, "segment", lambda code, text: given.append(len(text)) or segment(code, text))
-        assert len(split_sentences("“a. b " * 20_000, "sentencex")) == 20_001
+        assert len(sentence_splitter("sentencex")("“a. b " * 20_000)) == 20_001
         assert max(given) == sentences._WINDOW_CHARS
 
 
