@@ -26,7 +26,7 @@ tables: $(VENV)/.runtime
 
 # BERTLAB_DATA names the folder of the downloads. About an hour on 2 idle cores.
 BENCHMARKS = training prediction startup tokenization growth memory step tried
-bench: $(VENV)/.runtime
+bench: $(VENV)/.dev
 	$(BIN)/python -m pip install -q -r requirements-onnx.txt
 	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name $(BENCH) || exit 1; done
 	$(BIN)/python benchmarks/nsp_pairs.py --text "$$BERTLAB_DATA/meditations/clean.txt" --document_unit line \
@@ -68,4 +68,4 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

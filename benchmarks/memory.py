@@ -69,9 +69,8 @@ def run(flags: list[str], texts: Path, length: int, output: Path) -> dict[str, f
         "output_dir": output,
     }
     words = [str(part) for name, value in settings.items() for part in (f"--{name}", value)]
-    subprocess.run(
-        [sys.executable, "run_classification.py", *words, *flags], check=True, capture_output=True, cwd=ROOT
-    )
+    command = [sys.executable, "run_classification.py", *words, *flags]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
     told = json.loads((output / "run.json").read_text(encoding="utf-8"))
     return {"peak MB": told["peak_memory_mb"]["host"], "seconds a step": told["seconds"]["training"] / STEPS}
 
