@@ -3,11 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from bertlab import callbacks, checkpoints
 from bertlab.checkpoints import IDENTITY_FILE, STATE_FILE
 from bertlab.report.files import write_json
+
+
+class SavedArguments(TrainingArguments):
+    """TrainingArguments whose pickle, which Trainer writes and uploads beside the weights, holds no token."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "hub_token": None}
 
 
 class ResumableTrainer(Trainer):

@@ -33,7 +33,7 @@ from bertlab.console import notice
 from bertlab.errors import UserError, did_you_mean
 from bertlab.labels import MULTI, NO_LABEL, REGRESSION, LabelSpace
 from bertlab.ordering import LengthGroupedOrder, TokenBatches
-from bertlab.saving import ResumableTrainer
+from bertlab.saving import ResumableTrainer, SavedArguments
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -171,7 +171,7 @@ class EncoderTrainer(ResumableTrainer):
             lora.save_merged(self.model, folder)
         elif lora.is_adapted(self.model):
             lora.save_config(self.model, folder)
-        # A pickle that holds --hub_token, and that nothing of ours reads: run.json has what was set.
+        # A pickle that nothing of ours reads: run.json has what was set.
         (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
         for weights in folder.glob("*.safetensors"):  # safetensors writes them for their owner alone, umask or not
             weights.chmod((folder / "tokenizer_config.json").stat().st_mode)
@@ -310,7 +310,7 @@ def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
         values |= {} if "save_strategy" in arguments.given else {"save_strategy": "steps"}
     _check_trackers(values.get("report_to"))
     try:
-        args = TrainingArguments(**values)
+        args = SavedArguments(**values)
     except (ValueError, TypeError, RuntimeError, ImportError, OSError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise UserError(f"the training flags do not go together: {reason}.", "See --help.") from error

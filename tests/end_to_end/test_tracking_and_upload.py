@@ -1,6 +1,7 @@
 """Trackers, upload and --print_parameters: what surrounds a run."""
 
 import importlib.util
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,30 @@ def test_push_to_hub_uploads_the_finished_run_with_our_card(argv, tmp_path, monk
     assert repository == "somebody/mine"
     assert "model-index" in card
     assert not more
+
+
+@pytest.mark.parametrize("strategy", [None, "every_save", "all_checkpoints"])
+def test_no_upload_holds_the_token(argv, tmp_path, monkeypatch, strategy):
+    folder, uploads = tmp_path / "run", []
+
+    class Hub:
+        def create_repo(self, repo_id: str, **_: object) -> object:
+            return type("Repo", (), {"repo_id": repo_id})()
+
+        def upload_folder(self, **told: object) -> Future[None]:
+            assert told["token"] == "hf_of_nobody"
+            files = [path for path in Path(str(told["folder_path"])).rglob("*") if path.is_file()]
+            uploads.append(files)
+            assert not any(b"hf_of_nobody" in path.read_bytes() for path in files)
+            done: Future[None] = Future()
+            done.set_result(None)
+            return done
+
+    monkeypatch.setattr(transformers.trainer, "hf_api", Hub)
+    settings = {"hub_strategy": strategy, "hub_token": "hf_of_nobody", "save_strategy": "epoch", "output_dir": folder}
+    assert run_classification.main([*argv, "--push_to_hub", *words(settings)]) == 0
+    assert len(uploads) == {None: 1, "every_save": 3, "all_checkpoints": 5}[strategy]
+    assert not list(folder.rglob("training_args.bin"))
 
 
 def test_a_failed_upload_leaves_the_run_whole(argv, tmp_path, monkeypatch, capsys):
