@@ -123,7 +123,9 @@ class DataArguments(EncodingArguments):
     )
     stratify: bool = setting(True, "keep the label balance in splits cut from train (--no_stratify)")
     split_shuffle: bool = setting(True, "shuffle before cutting (--no_split_shuffle cuts the end of the file)")
-    split_seed: int = setting(42, "seed of the cuts, apart from --seed so that seeds share their splits", minimum=0)
+    split_seed: int = setting(
+        42, "seed of the cuts, apart from --seed so that seeds share their splits", minimum=0, maximum=2**32 - 1
+    )
     keep_duplicates_together: bool = setting(False, "never let the same text fall on both sides of a cut")
     max_train_samples: int | None = setting(None, "use at most this many training rows", minimum=1)
     max_eval_samples: int | None = setting(None, "use at most this many rows of each validation split", minimum=1)
@@ -181,7 +183,9 @@ class NspArguments(EncodingArguments):
         0.0, "share of documents to choose the best epoch by; never reported", minimum=0, maximum=0.9
     )
     test_fraction: float = setting(0.0, "share of documents kept as a second report split", minimum=0, maximum=0.9)
-    split_seed: int = setting(42, "seed of the document split and of the pairs, apart from --seed", minimum=0)
+    split_seed: int = setting(
+        42, "seed of the document split and of the pairs, apart from --seed", minimum=0, maximum=2**32 - 1
+    )
     max_train_samples: int | None = setting(None, "use at most this many training pairs", minimum=1)
     max_eval_samples: int | None = setting(None, "use at most this many pairs of each other split", minimum=1)
 
@@ -192,7 +196,7 @@ class NspArguments(EncodingArguments):
     whole_word_masking: bool = setting(False, "mask all pieces of a word together")
     from_scratch: bool = setting(False, "begin with random weights")
     model_config: dict[str, str] = setting(
-        {}, "with --from_scratch: hidden_size=256 num_hidden_layers=4… (BERT's configuration)"
+        {}, "with --from_scratch: hidden_size=256 num_attention_heads=4… (BERT's configuration)"
     )
     train_tokenizer: int | None = setting(
         None, "with --from_scratch: learn a WordPiece vocabulary of this size from the text", minimum=100
@@ -260,7 +264,7 @@ class RunArguments:
     )
     early_stopping_threshold: float = setting(0.0, "what counts as better", minimum=0)
     resume: str = setting("never", "continue a stopped run: never, auto (if there is one), must, or a checkpoint")
-    overwrite_output_dir: bool = setting(False, "delete what is in --output_dir before the run")
+    overwrite_output_dir: bool = setting(False, "replace an earlier run in --output_dir; other files there stay")
     metric_batch_size: int | None = setting(
         None, "also list the metric of each consecutive batch of this many test rows", minimum=1
     )

@@ -147,23 +147,29 @@ def _roles(
             f"the split {both[0]!r} is named for validation and for test.",
             "Leave it out of --validation_split_name or of --test_split_name.",
         )
-    for fraction, names in (("validation", validation), ("test", test)):
+    for role, names in (("validation", validation), ("test", test)):
         if train in names:
-            notice(f"the split {train!r} is also named for {fraction}: such scores say nothing of new text.")
-        if getattr(arguments, f"{fraction}_fraction") and fraction in names:
+            notice(f"the split {train!r} is also named for {role}: such scores say nothing of new text.")
+    for name in _to_cut(arguments):
+        if name in (train, *validation, *test):
             raise UserError(
-                f"--{fraction}_fraction: the data already has a split {fraction!r}.",
-                f"Leave the flag out, or leave the split out with --remove_splits {fraction}.",
+                f"--{name}_fraction: the data already has a split {name!r}.",
+                f"Leave the flag out, or leave the split out with --remove_splits {name}.",
             )
     if train is None and not validation and not test:
         raise UserError("there is no split to work on.", f"The data has {', '.join(raw.splits)}.")
     return train, validation, test
 
 
+def _to_cut(arguments: DataArguments) -> list[str]:
+    """Return the names of the splits that are to be cut off the training split."""
+    return [name for name in ("test", "validation", SELECTION) if getattr(arguments, f"{name}_fraction")]
+
+
 def _named_or_usual(
     found: dict[str, "Dataset"], named: Sequence[str], usual: str, arguments: DataArguments
 ) -> tuple[str, ...]:
-    will_be_cut = {name for name in ("validation", "test") if getattr(arguments, f"{name}_fraction")}
+    will_be_cut = _to_cut(arguments)
     for name in named:
         if name not in found and name not in will_be_cut:
             raise UserError(f"--{usual}_split_name: there is no split {name!r}.", did_you_mean(name, found))
@@ -199,8 +205,8 @@ def _complete(split: "Dataset", origin: str, labelled: bool, on_missing: str) ->
 
 def _cut(data: Data, arguments: DataArguments) -> Data:
     """Cut test, validation and selection splits off the training split, as asked."""
-    fractions = {name: getattr(arguments, f"{name}_fraction") for name in ("test", "validation", SELECTION)}
-    if data.train is None or not any(fractions.values()):
+    fractions = {name: getattr(arguments, f"{name}_fraction") for name in _to_cut(arguments)}
+    if data.train is None or not fractions:
         return data
     train = data.splits[data.train]
     stratify = arguments.stratify and data.space.kind == labels.SINGLE
@@ -239,8 +245,12 @@ def _groups(split: "Dataset", by_text: bool) -> Sequence[int]:
 
 
 def _limit(data: Data, arguments: DataArguments) -> Data:
-    """Apply --max_train_samples, --max_eval_samples and --max_predict_samples."""
-    found = dict(data.splits)
+    """Apply --max_train_samples, --max_eval_samples and --max_predict_samples.
+
+    The first rows are taken, as Hugging Face's scripts do, but of a split that was cut here a random part: its rows
+    are in the order of the file, and the first of them may be of one class.
+    """
+    found, cut = dict(data.splits), _to_cut(arguments)
     if data.train and arguments.shuffle_train_dataset:
         found[data.train] = found[data.train].shuffle(seed=arguments.shuffle_seed)
     limits = {
@@ -250,5 +260,14 @@ def _limit(data: Data, arguments: DataArguments) -> Data:
     }
     for name, most in limits.items():
         if most is not None and most < len(found[name]):
-            found[name] = found[name].select(range(most))
+            drawn = np.random.default_rng(arguments.split_seed).permutation(len(found[name]))[:most]
+            found[name] = found[name].select(np.sort(drawn) if name in cut else range(most))
+    if data.train and arguments.max_train_samples and data.space.kind == labels.SINGLE:
+        lost = set(data.splits[data.train]["labels"][:]) - set(found[data.train]["labels"][:])
+        if lost:
+            names = ", ".join(repr(data.space.class_names[index]) for index in sorted(lost)[:3])
+            notice(
+                f"--max_train_samples {arguments.max_train_samples}: the first rows have none of {names}; "
+                "--shuffle_train_dataset takes random ones."
+            )
     return replace(data, splits=found)

@@ -128,7 +128,6 @@ def test_cuts_are_disjoint_and_labelled(file, settings, sizes):
     assert sorted(everything) == sorted(text for text, _ in rows(100))
     assert all("labels" in split.column_names for split in loaded.splits.values())
     assert loaded.selection == ("selection" if "selection" in sizes else None)
-    assert loaded.watched == loaded.selection or loaded.watched in (*loaded.validation, None)
 
 
 def test_cuts_depend_on_the_split_seed_alone(file):
@@ -186,12 +185,51 @@ def test_limits_take_the_first_rows_of_each_role(file):
     assert len(load(**flags, max_train_samples=500).splits["train"]) == 30
 
 
+def test_of_a_split_that_was_cut_a_limit_takes_random_rows(file):
+    """A file that is sorted by label would else leave one class to choose the epoch by."""
+    path = file("train.csv", [[f"text {i}", "ab"[i >= 100]] for i in range(200)])
+    flags = {"train_file": path, "selection_fraction": 0.2, "validation_fraction": 0.2, "max_eval_samples": 20}
+    first, again = load(**flags), load(**flags)
+    for name in ("selection", "validation"):
+        assert len(first.splits[name]) == 20 and set(first.splits[name]["labels"][:]) == {0, 1}
+        assert texts(first, name) == texts(again, name)
+
+
+def test_a_limit_that_loses_a_class_says_so(file, capsys):
+    path = file("train.csv", [[f"text {i}", "ab"[i >= 10]] for i in range(20)])
+    load(train_file=path, max_train_samples=10)
+    said = capsys.readouterr().err
+    assert "--max_train_samples 10: the first rows have none of 'b'; --shuffle_train_dataset" in said
+    load(train_file=path, max_train_samples=10, shuffle_train_dataset=True)
+    assert "have none of" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         (
             {"train_file": "T", "validation_file": "D", "validation_fraction": 0.1},
             "the data already has a split 'valida",
+        ),
+        (
+            {
+                "train_file": "T",
+                "validation_file": "D",
+                "validation_split_name": ["selection"],
+                "selection_fraction": 0.1,
+            },
+            "--selection_fraction: the data already has a split 'selection'. Leave the flag out",
+        ),
+        (
+            {
+                "train_file": "T",
+                "validation_file": "D",
+                "validation_split_name": ["test"],
+                "test_file": "D",
+                "test_split_name": ["other"],
+                "test_fraction": 0.1,
+            },
+            "--test_fraction: the data already has a split 'test'. Leave the flag out",
         ),
         (
             {"train_file": "T", "train_split_name": "tr", "validation_split_name": ["dev"]},

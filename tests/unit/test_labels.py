@@ -158,6 +158,14 @@ def test_decimals_are_a_regression_and_said_so(capsys):
     assert math.isnan(assigned(["1", None], space)[1])
 
 
+def test_a_regression_test_split_of_minus_ones_is_unlabelled():
+    """STS-B's on the Hub says -1.0 in every row: a score against it would mean nothing."""
+    space = decide(["5.000", "0.2", "3"])
+    unlabelled = labels.assign(split(["-1", "-1", None]), space, "some/set", labels_required=False)
+    assert not {"label", "labels"} & set(unlabelled.column_names)
+    assert assigned(["-1", "-1"], space, required=True) == [-1.0, -1.0]
+
+
 @pytest.mark.parametrize(
     "settings",
     [
