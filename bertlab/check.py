@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 USAGE = """python -m bertlab check: look at the data with the flags of a training run.
 
     python -m bertlab check --task cola --data_dir glue_data/CoLA
-    python -m bertlab check --train_file reviews.csv --label_column_name score --strict
+    python -m bertlab check --train_file reviews.csv --text_column_names content --label_column_name score \\
+        --model_name_or_path google-bert/bert-base-uncased --strict
 
 --strict ends with exit status 1 when something would make a score wrong."""
 
@@ -129,13 +130,11 @@ def main(argv: Sequence[str]) -> int:
     hub.go_offline_if_unreachable(*model_args.names, dataset=sources.hub_name(data_args))
     from bertlab import data, encoding, modeling
 
-    config = modeling.load_config(model_args) if model_args.model_name_or_path else None
-    names = modeling.class_names(config) if config else []
+    config = modeling.load_config(model_args)
+    tokenizer = modeling.load_tokenizer(model_args)
+    names = modeling.class_names(config)
     loaded = data.load(data_args, names, training=False, cache_dir=model_args.cache_dir, token=model_args.token)
     findings = inspect(loaded)
-    if config is None:
-        raise UserError("no tokenizer is named.", "Pass --model_name_or_path (or --tokenizer_name).")
-    tokenizer = modeling.load_tokenizer(model_args)
     if "max_seq_length" in arguments.given:
         encoding.check_max_length(data_args.max_seq_length, tokenizer, config)
     batch = arguments.training["per_device_train_batch_size"]
