@@ -12,7 +12,7 @@ import numpy as np
 from bertlab import cli, hub, sources
 from bertlab.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.console import is_first_process, notice, say, table
-from bertlab.errors import UserError, exits_with_status_2
+from bertlab.errors import exits_with_status_2
 from bertlab.labels import REGRESSION, is_missing
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def main(argv: Sequence[str]) -> int:
     if "max_seq_length" in arguments.given:
         encoding.check_max_length(data_args.max_seq_length, tokenizer, config)
     batch = arguments.training["per_device_train_batch_size"]
-    longest = encoding.longest_input(tokenizer, config)
+    longest = modeling.longest_input(tokenizer, config)
     _print_report(loaded, tokenizer, min(data_args.max_seq_length, longest), batch, longest)
     say()
     for finding in findings:

@@ -75,11 +75,13 @@ RETIRED = {
     "mp_parameters": "SageMaker model parallelism left transformers",
     "ray_scope": "see python -m bertlab suite for searches",
 }
-# Values of TrainingArguments that the reports cannot do with: every row's prediction is written and scored.
+# Values of TrainingArguments that no run can do with: every row's prediction is written and scored, and the batch is
+# what the flags say.
 UNSUPPORTED: tuple[tuple[str, bool, str], ...] = (
     ("prediction_loss_only", True, "scores need the predictions"),
     ("batch_eval_metrics", True, "scores are of whole splits, not of batches"),
     ("eval_do_concat_batches", False, "scores are of whole splits, not of batches"),
+    ("auto_find_batch_size", True, "a run that begins again in its middle is another run; pass a smaller batch"),
 )
 
 

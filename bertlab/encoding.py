@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from datasets.fingerprint import Hasher
 
-from bertlab import __version__, long_texts, processes
+from bertlab import __version__, long_texts, modeling, processes
 from bertlab.arguments import EncodingArguments
 from bertlab.data import Data, TextReader, text_columns
 from bertlab.errors import UserError
@@ -33,7 +33,7 @@ def check_max_length(max_length: int, tokenizer: "PreTrainedTokenizerBase", conf
     Raises:
         UserError: --max_seq_length is out of range.
     """
-    longest = longest_input(tokenizer, config)
+    longest = modeling.longest_input(tokenizer, config)
     shortest = tokenizer.num_special_tokens_to_add(pair=True) + 2
     if max_length > longest:
         raise UserError(
@@ -41,12 +41,6 @@ def check_max_length(max_length: int, tokenizer: "PreTrainedTokenizerBase", conf
         )
     if max_length < shortest:
         raise UserError(f"--max_seq_length {max_length} leaves no room for text.", f"Use at least {shortest}.")
-
-
-def longest_input(tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig") -> int:
-    """Return the number of tokens that both tokenizer and model can take."""
-    positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
-    return min(positions, tokenizer.model_max_length)
 
 
 def encode(

@@ -390,9 +390,9 @@ def _logits_module(predictor: "TorchPredictor") -> "torch.nn.Module":
 
 
 def _positions(predictor: "TorchPredictor") -> int:
-    longest = min(
-        predictor.tokenizer.model_max_length, getattr(predictor.model.config, "max_position_embeddings", 512)
-    )
+    from bertlab import modeling
+
+    longest = modeling.longest_input(predictor.tokenizer, predictor.model.config, unstated=modeling.USUAL_POSITIONS)
     return max(longest, predictor.max_length)
 
 

@@ -1,6 +1,7 @@
 """Tokenizer, configuration and model: where they are found, what is changed about them, what is new in them."""
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,6 +19,15 @@ PACKAGE_PREFIX = "package:"
 # What the attribute is called in the configurations that have it.
 HEAD_DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "summary_last_dropout", "classifier_dropout_prob")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+# Families whose positions begin behind that of padding: of RoBERTa's 514 a text can take 512.
+COUNTS_FROM_PADDING = frozenset(
+    (
+        *("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "xmod", "luke", "mluke"),
+        *("data2vec-text", "roberta-prelayernorm", "ibert", "esm", "markuplm", "lilt", "layoutlmv3"),
+    )
+)
+# What a model can take that says nothing of it.
+USUAL_POSITIONS = 512
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
 
 
@@ -103,6 +113,16 @@ def load_tokenizer(arguments: ModelArguments) -> "PreTrainedTokenizerBase":
             "Choose an encoder (BERT, RoBERTa, DeBERTa, ModernBERT…).",
         )
     return tokenizer
+
+
+def longest_input(
+    tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig", unstated: int = sys.maxsize
+) -> int:
+    """Return the number of tokens that both tokenizer and model can take; `unstated` if the model names no limit."""
+    positions = getattr(config, "max_position_embeddings", None) or unstated
+    if config.model_type in COUNTS_FROM_PADDING:
+        positions -= (config.pad_token_id or 0) + 1
+    return min(positions, tokenizer.model_max_length)
 
 
 def class_names(config: "PretrainedConfig") -> list[str]:

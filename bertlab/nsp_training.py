@@ -9,6 +9,7 @@ from transformers import EvalPrediction
 
 from bertlab import baselines, evaluation, nsp_controls, pretraining, training
 from bertlab.arguments import NspArguments, RunArguments
+from bertlab.console import notice
 from bertlab.evaluation import SplitResult
 from bertlab.labels import NO_LABEL, SINGLE
 from bertlab.padding import PaddingCollator
@@ -94,20 +95,24 @@ def controls(
     overlap, how = nsp_controls.overlap_baseline(
         data.read(sample[:]), np.asarray(sample["labels"]), {name: data.texts(name) for name in names}
     )
+    found: Controls = {
+        "majority": (majority, "always the most frequent training class"),
+        "word_overlap": (overlap, how),
+    }
+    if trainer.is_fsdp_enabled:
+        notice("under FSDP the model is not scored before training: it is sharded only together with an optimizer.")
+        return found
     untrained = {result.name: result for result in evaluate(nsp, trainer, encoded, data, names)}
     _forget_evaluation(trainer)
     kind = "pretrained" if has_pretrained_head else "new, untrained"
     if has_pretrained_head:
         for result in untrained.values():
             nsp_controls.say_if_flipped(result.predictions, np.asarray(result.labels))
-    return {
-        "majority": (majority, "always the most frequent training class"),
-        "word_overlap": (overlap, how),
-        "zero_shot": (
-            {name: result.predictions for name, result in untrained.items()},
-            f"this model before training, with a {kind} next-sentence head",
-        ),
-    }
+    found["zero_shot"] = (
+        {name: result.predictions for name, result in untrained.items()},
+        f"this model before training, with a {kind} next-sentence head",
+    )
+    return found
 
 
 def _forget_evaluation(trainer: training.EncoderTrainer) -> None:

@@ -3,6 +3,7 @@
 import argparse
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,10 @@ class Predictor(ABC):
     reading: Reading
     joiner: str | None
 
+    def computing(self) -> AbstractContextManager[Any]:
+        """Return what holds while batches are computed."""
+        return nullcontext()
+
     @abstractmethod
     def logits(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """Return the logits (rows, outputs) of a padded batch, int64 (rows, tokens) under each input's name."""
@@ -44,8 +49,9 @@ class Predictor(ABC):
         encoded = self.encode(rows)
         pad = batching.Padding(self.tokenizer)
         logits = np.zeros((len(rows), max(1, len(self.class_names))), dtype=np.float64)
-        for batch in token_batches([len(row["input_ids"]) for row in encoded]):
-            logits[batch] = self.logits(pad([encoded[row] for row in batch]))
+        with self.computing():
+            for batch in token_batches([len(row["input_ids"]) for row in encoded]):
+                logits[batch] = self.logits(pad([encoded[row] for row in batch]))
         if self.kind == "regression":
             return logits
         scaled = logits / self.temperature

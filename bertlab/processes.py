@@ -57,12 +57,24 @@ def check(args: "TrainingArguments") -> None:
     With several GPUs and one process, Trainer would use DataParallel; here it uses one GPU.
 
     Raises:
-        UserError: the launcher asks for FSDP, which accelerate does not do on a CPU, or batches are to be split.
+        UserError: the launcher asks for FSDP, which accelerate does not do on a CPU, or batches are to be dealt out
+            so that steps would not be those of one process.
     """
     if getattr(args.accelerator_config, "split_batches", False):
         raise UserError(
             "--accelerator_config split_batches: a batch would not be what --per_device_train_batch_size says.",
             "Leave it out and divide --per_device_train_batch_size by the number of processes.",
+        )
+    if not getattr(args.accelerator_config, "even_batches", True):
+        raise UserError(
+            "--accelerator_config even_batches false: a process without a batch would leave the others waiting.",
+            "Leave it out: rows that are repeated to fill a batch are not counted.",
+        )
+    if args.dataloader_drop_last and args.gradient_accumulation_steps > 1:
+        raise UserError(
+            "--dataloader_drop_last leaves out what does not fill a part of a batch, so with "
+            "--gradient_accumulation_steps the steps of an epoch would depend on how a batch is cut.",
+            "Leave one of them out.",
         )
     if _launcher("USE_FSDP") and _distributed_type(args) in ("NO", "MULTI_CPU"):
         raise UserError(

@@ -1,8 +1,8 @@
 """A model in PyTorch that labels texts."""
 
 import argparse
-from collections.abc import Iterable
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,9 +34,14 @@ class TorchPredictor(Predictor):
     def logits(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """Return the logits (rows, outputs), float32, of a padded batch."""
         device = self.model.device
-        with torch.inference_mode(), autocast(device, self.trained_in):
-            output = self.model(**{name: torch.from_numpy(values).to(device) for name, values in inputs.items()})
-            return logits_of(output).float().cpu().numpy()
+        output = self.model(**{name: torch.from_numpy(values).to(device) for name, values in inputs.items()})
+        return logits_of(output).float().cpu().numpy()
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Compute without gradients, in 16 bits where that is wanted; weights are cast once for all batches."""
+        with torch.inference_mode(), autocast(self.model.device, self.trained_in):
+            yield
 
 
 def load(name: str, options: argparse.Namespace) -> TorchPredictor:
@@ -66,7 +71,7 @@ def load(name: str, options: argparse.Namespace) -> TorchPredictor:
     names = tuple(str(label) for _, label in sorted((config.id2label or {}).items()))
     # transformers takes one output without a problem type for a number; one label of several kinds has a type.
     usual = "regression" if config.num_labels == 1 else "single_label_classification"
-    longest = min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", 512))
+    longest = modeling.longest_input(tokenizer, config, unstated=modeling.USUAL_POSITIONS)
     follows = told.reading.next_sentence or _auto_class(config, name).__name__ != CLASSIFIER
     return TorchPredictor(
         model=model,

@@ -19,6 +19,7 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
     enable_full_determinism,
+    get_scheduler,
     set_seed,
 )
 from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION
@@ -83,9 +84,13 @@ def known(labels: torch.Tensor) -> torch.Tensor:
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> torch.Tensor:
-    """Return weights (classes,) proportional to 1/frequency whose mean over the training rows is 1."""
+    """Return weights (classes,) proportional to 1/frequency whose mean over the training rows is 1.
+
+    A class without a row counts as if it had one.
+    """
     counts = np.bincount(labels, minlength=classes)
-    return torch.tensor(len(labels) / (classes * np.maximum(counts, 1)), dtype=torch.float32)
+    present = np.count_nonzero(counts)
+    return torch.tensor(len(labels) / (present * np.maximum(counts, 1)), dtype=torch.float32)
 
 
 class _EpochOrder(TrainerCallback):
@@ -250,24 +255,37 @@ class EncoderTrainer(ResumableTrainer):
     def _get_dataloader(self, dataset: Any, description: str, *rest: Any, **options: Any) -> DataLoader:
         """Batch evaluation by tokens instead of rows: short rows, which fill no processor, come in large batches.
 
-        With several processes accelerate deals out batches of equal rows, and it stays at that.
+        With several processes accelerate deals out batches of equal rows, and it stays at that. What Trainer offers
+        for training batches alone would lose rows here (drop_last) or their order (in_order).
         """
-        lengths = dataset["length"] if "length" in getattr(dataset, "column_names", ()) else None
-        fixed = getattr(self.data_collator, "pad_to", None)
-        if options.get("is_training") or lengths is None or fixed or self.args.world_size > 1:
+        if options.get("is_training"):
             return super()._get_dataloader(dataset, description, *rest, **options)
+        fixed = getattr(self.data_collator, "pad_to", None)
+        cut: dict[str, Any] = {"batch_size": self.args.eval_batch_size}
+        if not fixed and self.args.world_size == 1:
+            cut = {"batch_sampler": TokenBatches(np.asarray(dataset["length"]), self.args.eval_batch_size)}
         loader = DataLoader(
             self._remove_unused_columns(dataset, description=description),
-            batch_sampler=TokenBatches(np.asarray(lengths), self.args.eval_batch_size),
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
+            **cut,
         )
-        return self.accelerator.prepare(loader)
+        prepared = self.accelerator.prepare(loader)
+        # accelerate keeps every loader for good, and with it the list of its batches, at each evaluation anew.
+        self.accelerator._dataloaders.remove(prepared)
+        return prepared
 
     def evaluation_loop(self, *given: Any, **options: Any) -> Any:
-        """Evaluate as Trainer does, casting the weights to 16 bits once and not for every batch anew."""
-        # Autocast forgets its casts when the outermost context ends; accelerate opens one in each forward pass.
+        """Evaluate as Trainer does, casting the weights to 16 bits once and not for every batch anew.
+
+        Raises:
+            UserError: FSDP, which shards a model only together with an optimizer, and nothing was trained.
+        """
+        if self.is_fsdp_enabled and self.optimizer is None:
+            raise UserError("FSDP evaluates only what it has trained.", "Evaluate in one process, without FSDP.")
+        # Autocast forgets its casts when the outermost context ends; accelerate opens one in each forward pass. It
+        # remembers those of weights that train; frozen ones it casts each time.
         with self.accelerator.autocast():
             return super().evaluation_loop(*given, **options)
 
@@ -322,6 +340,12 @@ def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
         # TrainingArguments turns it on for any --eval_strategy; a sweep's trials must not score the report splits.
         args.do_eval = False
     processes.check(args)
+    rows, whole = len(data.splits[data.train]) if data.train else None, args.train_batch_size * args.world_size
+    if args.do_train and args.dataloader_drop_last and rows is not None and rows < whole:
+        raise UserError(
+            f"--dataloader_drop_last leaves none of the {rows} training rows: a batch takes {whole}.",
+            "Leave it out, or pass a smaller --per_device_train_batch_size.",
+        )
     return args
 
 
@@ -396,6 +420,14 @@ def _check_optimiser_and_schedule(args: TrainingArguments) -> None:
         if name not in known:
             problem = f"--lr_scheduler_kwargs: the schedule {schedule.value} has no setting {name!r}."
             raise UserError(problem, did_you_mean(name, known))
+    nothing = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+    try:
+        get_scheduler(schedule, nothing, num_warmup_steps=1, num_training_steps=10, scheduler_specific_kwargs=given)
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"--lr_scheduler_type {schedule.value}: {str(error).rstrip('.')}.",
+            "Its settings go into --lr_scheduler_kwargs '{\"name\": value}'.",
+        ) from error
 
 
 def set_seeds(args: TrainingArguments) -> None:
@@ -404,12 +436,13 @@ def set_seeds(args: TrainingArguments) -> None:
 
 
 def use_all_threads(cpu: bool) -> None:
-    """Undo accelerate launch's one thread per process, where the machine has more cores than that.
+    """Undo a launcher's one thread per process, where the machine has more cores than that.
 
-    `accelerate launch` sets OMP_NUM_THREADS=1 unless told --num_cpu_threads_per_process, which halves the speed of
-    two cores. A number above 1 is somebody's choice and is left alone.
+    `accelerate launch` sets OMP_NUM_THREADS=1 unless told --num_cpu_threads_per_process, and torchrun unless it is
+    set, which halves the speed of two cores. A number above 1 is somebody's choice and is left alone.
     """
-    if not cpu or "ACCELERATE_MIXED_PRECISION" not in os.environ or os.environ.get("OMP_NUM_THREADS") != "1":
+    launched = any(name in os.environ for name in ("ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID"))
+    if not cpu or not launched or os.environ.get("OMP_NUM_THREADS") != "1":
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     threads = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
@@ -437,6 +470,8 @@ def train(trainer: ResumableTrainer, checkpoint: Path | None) -> dict[str, Any]:
     """
     if checkpoint is not None:
         lora.check_checkpoint(trainer.model, checkpoint)
+        # That evaluation is in the checkpoint; once more, and early stopping would count it as one without progress.
+        trainer.args.eval_on_start = False
     try:
         outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     except RuntimeError as error:

@@ -201,6 +201,8 @@ def test_balanced_weights_are_inverse_frequencies_with_mean_1_over_the_rows():
     weights = balanced_weights(labels.numpy(), 2)
     torch.testing.assert_close(weights, torch.tensor([12 / 18, 12 / 6]))
     torch.testing.assert_close(weights[labels].mean(), torch.tensor(1.0))
+    of_three = balanced_weights(labels.numpy(), 3)  # one of them has no row
+    torch.testing.assert_close(of_three[:2], weights)
 
 
 def test_class_weights_weigh_each_row_by_its_class():

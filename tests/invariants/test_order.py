@@ -109,6 +109,17 @@ def test_padding_to_the_maximum_changes_no_score(trained: Path, sentences, tmp_p
     np.testing.assert_allclose(_chances(tmp_path / "run"), _chances(trained), atol=1e-4)
 
 
+@pytest.mark.parametrize("fixed", [True, False])
+def test_what_training_leaves_out_or_mixes_up_evaluation_does_not(
+    fixed: bool, trained: Path, sentences, tmp_path: Path
+):
+    """21 rows in batches of 8: the last is not full, and workers may hand in theirs in any order."""
+    settings = {"model_name_or_path": trained, "test_file": sentences["test_file"], "pad_to_max_length": fixed}
+    settings |= {"dataloader_drop_last": True, "dataloader_in_order": False, "dataloader_num_workers": 2}
+    assert classify(tmp_path / "run", do_predict=True, per_device_eval_batch_size=8, **settings) == 0
+    np.testing.assert_allclose(_chances(tmp_path / "run"), _chances(trained), atol=1e-4)
+
+
 @pytest.mark.parametrize("budget", [1, 50, 64, 10_000])
 def test_a_batch_stays_within_its_budget_or_holds_one_row(budget: int):
     lengths = _lengths(200)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
+from transformers import AutoConfig, AutoTokenizer, BertConfig, PretrainedConfig, RobertaConfig
 
 from bertlab import modeling
 from bertlab.arguments import ModelArguments
@@ -272,3 +272,14 @@ def test_another_tokenizer_or_configuration_can_be_named(tiny_model, copy):
     (copy / "tokenizer_config.json").unlink()
     (copy / "vocab.txt").unlink()
     assert build(copy, tokenizer_name=str(tiny_model)).config.hidden_size == 32
+
+
+@pytest.mark.parametrize(
+    ("config", "longest"), [(BertConfig(), 512), (RobertaConfig(max_position_embeddings=514), 512)]
+)
+def test_a_text_is_no_longer_than_the_positions_that_are_its_own(copy, config, longest):
+    """RoBERTa's positions begin behind that of padding, so two of its 514 are no text's."""
+    tokenizer = AutoTokenizer.from_pretrained(copy, model_max_length=10_000)
+    assert modeling.longest_input(tokenizer, config) == longest
+    tokenizer.model_max_length = 100
+    assert modeling.longest_input(tokenizer, config) == 100

@@ -21,7 +21,9 @@ def _args(world: int = 1, kind: DistributedType = DistributedType.NO, device: st
     """Return what of TrainingArguments is looked at."""
     state = SimpleNamespace(distributed_type=kind)
     settings = {"average_tokens_across_devices": True, "_n_gpu": gpus, **more}
-    settings.setdefault("accelerator_config", SimpleNamespace(split_batches=False))
+    settings.setdefault("accelerator_config", SimpleNamespace(split_batches=False, even_batches=True))
+    settings.setdefault("dataloader_drop_last", False)
+    settings.setdefault("gradient_accumulation_steps", 1)
     return SimpleNamespace(
         world_size=world, distributed_state=state, device=torch.device(device), n_gpu=gpus, **settings
     )
@@ -152,3 +154,28 @@ def test_a_split_in_memory_needs_no_lock():
 def test_batches_that_accelerate_would_split_are_refused():
     with pytest.raises(UserError, match="split_batches: a batch would not be what"):
         processes.check(_args(accelerator_config=SimpleNamespace(split_batches=True)))
+
+
+def test_processes_that_would_wait_for_one_without_a_batch_are_refused():
+    with pytest.raises(UserError, match="even_batches false: a process without a batch would leave the others"):
+        processes.check(_args(accelerator_config=SimpleNamespace(split_batches=False, even_batches=False)))
+
+
+def test_dropping_the_last_part_of_a_batch_is_refused():
+    processes.check(_args(dataloader_drop_last=True))
+    with pytest.raises(UserError, match="--dataloader_drop_last leaves out what does not fill a part of a batch"):
+        processes.check(_args(dataloader_drop_last=True, gradient_accumulation_steps=2))
+
+
+def test_torchruns_one_thread_is_undone_as_accelerates_is(monkeypatch: pytest.MonkeyPatch):
+    given: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", given.append)
+    monkeypatch.setattr(training.os, "sched_getaffinity", lambda _: range(16), raising=False)
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    training.use_all_threads(True)
+    assert given == []  # somebody's own choice
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    training.use_all_threads(True)
+    assert given == [8]
