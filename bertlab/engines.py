@@ -11,12 +11,13 @@ import numpy as np
 import torch
 
 from bertlab import precision, torch_predictor
+from bertlab.onnx_predictor import open_session
 from bertlab.padding import PaddingCollator
 from bertlab.predictor import token_batches
 from bertlab.torch_predictor import TorchPredictor
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+    pass
 
 Encoded = Sequence[dict[str, Any]]
 # What every ratio is taken against.
@@ -51,22 +52,13 @@ def torch_engines(predictor: TorchPredictor) -> list[Engine]:
 
 def onnx_engine(path: Path, name: str) -> Engine:
     """Return ONNX Runtime with a model's file, on the processor with as many threads as PyTorch has."""
-    session = open_session(path)
+    session = open_session(path, threads=torch.get_num_threads())
     inputs = [value.name for value in session.get_inputs()]
 
     def logits(batch: dict[str, torch.Tensor]) -> np.ndarray:
         return np.asarray(session.run(None, {name: batch[name].numpy() for name in inputs})[0])
 
     return Engine(name, logits)
-
-
-def open_session(path: Path) -> "InferenceSession":
-    """Return ONNX Runtime's session of a model's file, on the processor with as many threads as PyTorch has."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def all_logits(engine: Engine, predictor: TorchPredictor, encoded: Encoded) -> np.ndarray:

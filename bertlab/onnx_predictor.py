@@ -46,7 +46,7 @@ def load(name: str, max_length: int | None) -> OnnxPredictor:
             has too few positions.
     """
     folder = Path(modeling.resolve(name))
-    session = _open(folder / MODEL)
+    session = open_session(folder / MODEL)
     told = session.get_modelmeta().custom_metadata_map
     try:
         settings: dict[str, Any] = {
@@ -73,13 +73,20 @@ def load(name: str, max_length: int | None) -> OnnxPredictor:
     return OnnxPredictor(tokenizer=tokenizer, session=session, joiner=None, **settings)
 
 
-def _open(path: Path) -> "InferenceSession":
+def open_session(path: Path, threads: int = 0) -> "InferenceSession":
+    """Return ONNX Runtime's session of a model's file, on the processor; 0 threads are as many as it has cores.
+
+    Raises:
+        UserError: ONNX Runtime is not installed, or cannot read the file.
+    """
     if importlib.util.find_spec("onnxruntime") is None:
         raise UserError(f"{path} needs ONNX Runtime, which is not installed.", "pip install onnxruntime")
     import onnxruntime
 
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
     try:
-        return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own types, which share no base but this
         reason = str(error).strip().splitlines()[0][:200]
         raise UserError(f"{path} cannot be read: {reason}", "Export the run again.") from error
