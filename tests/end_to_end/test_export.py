@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def assert_predict_labels_alike(run, output, capsys):
     np.testing.assert_allclose([[row["bad"], row["good"]] for row in found], wanted, atol=2e-6)
     words = ["predict", str(output), "--text", "a boy reads"]
     program = f"import sys; from bertlab.__main__ import main; main({words!r}); print('torch' in sys.modules)"
-    assert subprocess_of(["python", "-c", program]).stdout.splitlines()[-1] == "False"
+    assert subprocess_of([sys.executable, "-c", program]).stdout.splitlines()[-1] == "False"
     assert predict(output, "--text", "a boy", "--max_seq_length", "100000") == 2
     assert "--max_seq_length 100000: the model has 64 positions" in capsys.readouterr().err
     unnamed = output.parent / "unnamed"
