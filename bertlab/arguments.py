@@ -106,7 +106,7 @@ class DataArguments(EncodingArguments):
     label_map: dict[str, str] = setting(
         {}, "rename or merge labels: 1=negative 2=negative 3=neutral 4=positive 5=positive"
     )
-    metric_name: list[str] = setting([], "metrics to report instead of the task's own; the first one leads")
+    metric_name: list[str] = setting([], "metrics instead of the task's own: f1_macro accuracy…; the first leads")
 
     train_split_name: str = setting("train", "split to train on")
     validation_split_name: list[str] = setting([], "split or splits to evaluate on (default: validation)")

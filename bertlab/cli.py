@@ -164,8 +164,8 @@ def parse(
 
 def flags_of(groups: Sequence[type]) -> dict[str, Flag]:
     """Return every flag of a script by its name: its own groups' and TrainingArguments'."""
-    flags = {flag.name: flag for group in groups for flag in dataclass_flags(group)}
-    return {**{flag.name: flag for flag in training_flags()}, **flags}
+    ours = {flag.name: flag for group in groups for flag in dataclass_flags(group)}
+    return {**ours, **{flag.name: flag for flag in training_flags() if flag.name not in ours}}
 
 
 def parse_part(argv: Sequence[str], group: type[T], usage: str) -> tuple[T, list[str]]:

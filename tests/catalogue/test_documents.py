@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import run_classification
+import run_nsp
 from bertlab import check, cli, export, ledger, predict, recipes, search, submission, suite, sweep
 from bertlab.__main__ import COMMANDS
 from bertlab.arguments import (
@@ -17,9 +19,12 @@ from bertlab.arguments import (
     SuiteArguments,
     SweepArguments,
 )
+from bertlab.scores import METRICS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "data").glob("*/README.md"))]
+# Usages that the scripts and commands print themselves.
+USAGES = {"run_classification.py": run_classification.__doc__, "run_nsp.py": run_nsp.__doc__, "check": check.USAGE}
 BLOCKS = re.compile(r"```(?:bash|sh)\n(.*?)```", re.DOTALL)
 GROUPS = {
     "run_classification.py": (DataArguments, ModelArguments, RunArguments),
@@ -41,7 +46,14 @@ def commands(text: str) -> list[list[str]]:
     return found
 
 
+def indented(usage: str) -> str:
+    """Return the indented lines of a usage as a shell block."""
+    lines = [line for line in usage.splitlines() if line.startswith("    ")]
+    return "\n".join(["```bash", *lines, "```"])
+
+
 SHOWN = [(path, words) for path in DOCUMENTS for words in commands(path.read_text(encoding="utf-8"))]
+SHOWN += [(Path(name), words) for name, usage in USAGES.items() for words in commands(indented(usage or ""))]
 
 
 def test_there_are_commands_to_look_at():
@@ -74,7 +86,11 @@ def _parses_as_run(argv: list[str], script: str, tmp_path: Path, monkeypatch) ->
         (tmp_path / own).write_text("learning_rate: 2e-5\n", encoding="utf-8")
         monkeypatch.chdir(tmp_path)
     default = "nsp/meditations" if script == "run_nsp.py" else None
-    assert cli.parse(argv, GROUPS[script], "usage", default).training["do_train"] is not None
+    arguments = cli.parse(argv, GROUPS[script], "usage", default)
+    assert arguments.training["do_train"] is not None
+    scratch = script == "run_nsp.py" and arguments[NspArguments].from_scratch
+    own_recipe = any(word.endswith(".yaml") and not word.startswith("configs/") for word in argv)
+    assert arguments[ModelArguments].model_name_or_path or scratch or own_recipe, "no model is named"
 
 
 def _is_a_subcommand(name: str, argv: list[str], tmp_path: Path, monkeypatch) -> None:
@@ -86,7 +102,8 @@ def _is_a_subcommand(name: str, argv: list[str], tmp_path: Path, monkeypatch) ->
     elif name == "check":
         words = [word for word in argv if word != "--strict"]
         if not any(word.endswith(".yaml") for word in words):
-            assert cli.parse(words, GROUPS["run_classification.py"], check.USAGE)
+            arguments = cli.parse(words, GROUPS["run_classification.py"], check.USAGE)
+            assert arguments[ModelArguments].model_name_or_path
     elif name == "recipes":
         assert recipes.main(argv) == 0
     elif name in ("suite", "sweep"):
@@ -129,3 +146,9 @@ def test_the_demo_corpora_are_as_their_readmes_say():
     lines = (ROOT / "data" / "nsp_demo" / "notebook.txt").read_text(encoding="utf-8").splitlines()
     assert len(lines) >= 120
     assert all(line.strip() for line in lines)
+
+
+def test_the_metrics_that_are_named_are_those_there_are():
+    text = (ROOT / "docs" / "adding-a-task.md").read_text(encoding="utf-8")
+    named = text.split("`metric_name` takes")[1].split("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", named)) == set(METRICS)
