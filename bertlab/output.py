@@ -1,6 +1,5 @@
 """The output folder of a run: whose it is, whether it may be written, where training goes on from."""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from bertlab import checkpoints, lock
 from bertlab.arguments import RunArguments
 from bertlab.checkpoints import CHECKPOINT
-from bertlab.console import notice
+from bertlab.console import is_first_process, notice
 from bertlab.errors import UserError, nearest
 
 # What a run of ours leaves behind: all that --overwrite_output_dir deletes, whatever else lies in the folder.
@@ -87,7 +86,7 @@ def make(folder: Path, run: RunArguments) -> None:
         lock.take(folder)
     except OSError as error:
         raise _unwritable(folder, error) from error
-    if run.overwrite_output_dir and os.environ.get("RANK", "0") == "0":
+    if run.overwrite_output_dir and is_first_process():
         _delete_earlier_run(folder)
 
 
