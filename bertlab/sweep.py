@@ -206,7 +206,8 @@ def _kept(sweep: Sweep) -> list[Values]:
         UserError: they are those of another sweep, or the file cannot be read.
     """
     known = _read_trials(sweep.folder / "trials.json")
-    same = all(list(values) == list(sweep.space) for values in known)
+    # A search that learns is told of them, and optuna takes no trial from outside its space.
+    same = all(search.holds(sweep.space, values) for values in known)
     if not same or (known and sweep.options.search == "grid" and known != search.grid(sweep.space)):
         raise UserError(f"{sweep.folder} holds the trials of another sweep.", "Name another --output_dir.")
     return known

@@ -211,6 +211,35 @@ def test_a_search_makes_as_many_trials_as_told_and_goes_on(grid, kind):
     assert started(grid) == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "learning_rate: {low: 9e-5, high: 1e-4}\nseed: [1, 2]\n",
+        "learning_rate: {low: 1e-5, high: 2e-5}\nseed: [1, 2]\n",
+        "learning_rate: {low: 1e-5, high: 1e-4}\nseed: [2]\n",
+        "seed: [1, 2]\n",
+    ],
+)
+def test_trials_from_outside_the_space_are_those_of_another_sweep(grid, capsys, text):
+    out = grid / "out"
+    out.mkdir()
+    (out / "trials.json").write_text('[{"learning_rate": "5e-05", "seed": "1"}]', encoding="utf-8")
+    (grid / "mine.yaml").write_text(text, encoding="utf-8")
+    pytest.importorskip("optuna", reason="needs the extra `sweep`: pip install optuna")
+    typed = ("--devices", "cpu", "--search", "tpe", "--trials", "2", "--output_dir", "out")
+    assert sweep("mine.yaml", "--task", "rte", *typed) == 2
+    assert "error: out holds the trials of another sweep. Name another --output_dir." in capsys.readouterr().err
+    assert started(grid) == []
+
+
+def test_a_value_that_is_no_number_lies_in_no_range():
+    space = {"learning_rate": search.Range(1e-5, 1e-4, True, False)}
+    assert search.holds(space, {"learning_rate": "1e-05"})
+    assert search.holds(space, {"learning_rate": "0.0001"})
+    assert not search.holds(space, {"learning_rate": "fast"})
+    assert not search.holds(space, {"learning_rate": None})
+
+
 def test_no_trial_is_added_once_the_report_splits_were_opened(grid, capsys):
     folder = grid / "runs/sweep/mine/rte"
     (folder / "winner").mkdir(parents=True)
