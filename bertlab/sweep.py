@@ -139,8 +139,9 @@ def carry_out(sweep: Sweep) -> tuple[list[Trial], dict[str, str]]:
     while len(known) < total:
         before = len(known)
         known += _next(sweep, known, total, len(places))
+        runs = _runs(sweep, known)[before:]  # may refuse one, and what was refused is not to be gone on with
         write_json(sweep.folder / "trials.json", known)
-        failures |= _run_unfinished(_runs(sweep, known)[before:], places)
+        failures |= _run_unfinished(runs, places)
     return _trials(sweep, known), failures
 
 

@@ -156,6 +156,7 @@ def test_runs_made_or_begun_with_other_values_are_refused_before_anything_starts
         (["--tasks", "cola", "--learning_rate", "fast"], "--learning_rate: 'fast' is not a number."),
         (["--tasks", "cola", "--seed", "3"], "--seed: the suite takes several. Write --seeds or --seed_list."),
         (["--task", "cola"], "--task: the suite takes several. Write --tasks."),
+        (["--task_name", "cola"], "--task: the suite takes several. Write --tasks."),
         (["--tasks", "cola", "--seeds", "3", "7"], "--seeds takes one value, not 2: 3 7. How many seeds"),
         (["--tasks", "cola", "--seeds", "0"], "--seeds: 0 is out of range. It must be at least 1."),
         (["--tasks", "cola", "--seeds", "2", "--seed_list", "3"], "--seeds and --seed_list both say which seeds."),
