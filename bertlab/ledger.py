@@ -17,7 +17,7 @@ from bertlab.errors import UserError, exits_with_status_2
 from bertlab.output import FINISHED
 from bertlab.planned import WHERE_AND_HOW
 from bertlab.report.files import read_json, write_json, write_text
-from bertlab.scores import METRICS
+from bertlab.scores import GREATER_IS_BETTER
 from bertlab.subcommands import Parser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -232,8 +232,9 @@ def _leading(entries: list[dict[str, Any]]) -> tuple[str, ...]:
         for name, control in told["baselines"].items()
         if control.get(metric) is not None
     }
-    upward = METRICS[metric].greater_is_better if metric in METRICS else True
-    best = (max if upward else min)(controls, key=lambda name: controls[name], default=None)
+    best = (max if GREATER_IS_BETTER.get(metric, True) else min)(
+        controls, key=lambda name: controls[name], default=None
+    )
     sd = "" if math.isnan(spread.sd) else f" ± {spread.sd:.3f}"
     return (
         first["recipe"],

@@ -13,7 +13,7 @@ from typing import Any
 from bertlab import collapse, console, ledger, planned, statistics
 from bertlab.errors import UserError
 from bertlab.report.files import read_json
-from bertlab.scores import METRICS
+from bertlab.scores import GREATER_IS_BETTER
 
 WORDS = (
     "95 % interval: Student's t over seeds, for the mean. Failed: one class is all a run predicts, or its training "
@@ -196,7 +196,7 @@ def _row(recipe: str, runs: Sequence[FinishedRun], split: str, metric: str) -> R
             published=value,
             same_model=model in (source or ""),
             baselines=controls,
-            upward=METRICS[metric].greater_is_better if metric in METRICS else True,
+            upward=GREATER_IS_BETTER.get(metric, True),
         ),
     )
 

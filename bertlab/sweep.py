@@ -23,7 +23,7 @@ from bertlab.console import notice
 from bertlab.errors import UserError, exits_with_status_2
 from bertlab.planned import Planned
 from bertlab.report.files import read_json, write_json, write_text
-from bertlab.scores import METRICS
+from bertlab.scores import GREATER_IS_BETTER
 from bertlab.search import Space, Values
 from bertlab.suite_table import FinishedRun, Row
 
@@ -32,7 +32,6 @@ SELECTION_FRACTION = "0.1"
 STAGES = ("do_train", "do_eval", "do_predict")
 TRIAL = ("--do_train", "true", "--do_eval", "false", "--do_predict", "false")
 WINNER = ("--do_train", "true", "--do_eval", "true", "--do_predict", "true")
-LOWER_IS_BETTER = ("loss", "perplexity")
 
 
 @dataclass(frozen=True)
@@ -281,7 +280,7 @@ def _trials(sweep: Sweep, known: Sequence[Values]) -> list[Trial]:
 
 def _upward(trials: Sequence[Trial]) -> bool:
     metric = next((trial.metric for trial in trials if trial.metric), "accuracy")
-    return METRICS[metric].greater_is_better if metric in METRICS else metric not in LOWER_IS_BETTER
+    return GREATER_IS_BETTER.get(metric, True)
 
 
 def _ranked(trials: Sequence[Trial]) -> list[Trial]:
