@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -91,10 +92,47 @@ def test_ctrl_c_ends_the_runs_and_says_how_to_go_on(stub, capsys):
     assert run("--tasks", "cola", "--seeds", "2", "--devices", "cpu") == 130
     thread.join()
     assert time.monotonic() - began < 30
-    assert "stopped; the same command goes on." in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.count("note: waiting up to 60 s for 1 run to save; Ctrl-C again does not wait.") == 1
+    assert "stopped; the same command goes on." in said
     assert [line[0] for line in started(stub)] == ["runs/suite/cola/seed1"]
     order(stub)
     assert run("--tasks", "cola", "--seeds", "2", "--devices", "cpu") == 0
+
+
+def deaf_jobs(folder: Path, count: int) -> list[jobs.Job]:
+    """Return commands that do not leave when they are asked to."""
+    ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    code = f"import signal, time; {ignore}; print('deaf', flush=True); time.sleep(60)"
+    return [jobs.Job(str(n), (sys.executable, "-c", code), folder / f"{n}.log") for n in range(count)]
+
+
+def started_deaf(folder: Path, count: int) -> Generator[jobs.Started | jobs.Ended, None, None]:
+    todo = deaf_jobs(folder, count)
+    events = jobs.run_all(todo, [jobs.Slot("cpu", {})] * count)
+    for _ in todo:
+        next(events)
+    while not all("deaf" in job.log.read_text() for job in todo):
+        time.sleep(0.02)
+    return events
+
+
+def test_a_run_that_does_not_leave_is_killed_after_a_while(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(jobs, "GRACE", 0.5)
+    events = started_deaf(tmp_path, 2)
+    began = time.monotonic()
+    events.close()
+    assert 0.5 <= time.monotonic() - began < 30
+    assert "note: waiting up to 0 s for 2 runs to save;" in capsys.readouterr().err
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path):
+    events = started_deaf(tmp_path, 1)
+    began = time.monotonic()
+    threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        events.close()
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks of flock")
