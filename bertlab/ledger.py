@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bertlab import bench_tables, paired_seeds, planned, statistics
+from bertlab import bench_tables, console, paired_seeds, planned, statistics
 from bertlab.errors import UserError, exits_with_status_2
 from bertlab.output import FINISHED
 from bertlab.planned import WHERE_AND_HOW
@@ -90,7 +90,7 @@ def table(recipe: str) -> str:
     rows = [row for model in models for row in _rows(_entries(model))]
     if not rows:
         raise UserError(f"there is no record of {recipe!r} under results/.", "Write one with `ledger record RUN`.")
-    return _markdown(HEADER, rows)
+    return console.markdown(HEADER, rows) + "\n"
 
 
 def summary() -> str:
@@ -102,7 +102,7 @@ def summary() -> str:
     models = sorted({path.parent for path in RESULTS.rglob("seed*.json")})
     if not models:
         raise UserError("there is no record under results/.", "Write one with `ledger record RUN`.")
-    return _markdown(SUMMARY, [_leading(_entries(model)) for model in models])
+    return console.markdown(SUMMARY, [_leading(_entries(model)) for model in models]) + "\n"
 
 
 def paired(a: str, b: str) -> str:
@@ -117,7 +117,7 @@ def paired(a: str, b: str) -> str:
         raise UserError(
             f"results/{a} and results/{b} share fewer than two seeds.", "Write them with `ledger record`."
         )
-    return _markdown(paired_seeds.HEADER, [score.cells for score in scores])
+    return console.markdown(paired_seeds.HEADER, [score.cells for score in scores]) + "\n"
 
 
 def runs_in(folder: Path) -> list[Path]:
@@ -163,11 +163,6 @@ def main(argv: Sequence[str]) -> int:
         write_json(path, entry)
         print(path.relative_to(ROOT))
     return 0
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def _entries(model: Path) -> list[dict[str, Any]]:

@@ -137,11 +137,7 @@ def as_markdown(table: Sequence[Row]) -> str:
     """Return the table as Markdown, with model, published value, its source and the verdict in it."""
     header = ("recipe", "split", "metric", "mean ± sd (n)", "95 % interval", "min", "max", "failed", "baselines")
     body = [(*_cells(row)[:1], row.model, *_cells(row)[1:], _published(row), row.verdict) for row in table]
-    lines = [(header[0], "model", *header[1:], "published", "verdict"), ("---",) * (len(header) + 3), *body]
-    return (
-        "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-        + f"\n\n{WORDS}\n"
-    )
+    return f"{console.markdown((header[0], 'model', *header[1:], 'published', 'verdict'), body)}\n\n{WORDS}\n"
 
 
 def as_csv(table: Sequence[Row]) -> str:

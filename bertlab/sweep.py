@@ -152,9 +152,7 @@ def as_text(trials: Sequence[Trial], rows: Sequence[Row]) -> str:
 
 def as_markdown(trials: Sequence[Trial], rows: Sequence[Row]) -> str:
     """Return the same as Markdown."""
-    header = _header(trials)
-    lines = [header, ("---",) * len(header), *(tuple(map(str, _cells(trial))) for trial in _ranked(trials))]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    table = console.markdown(_header(trials), [_cells(trial) for trial in _ranked(trials)])
     return f"{table}\n\n" + (f"The best, on the report splits:\n\n{suite_table.as_markdown(rows)}" if rows else "")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from finished_runs import finished_run
 
-from bertlab import collapse, statistics, suite_table
+from bertlab import collapse, console, statistics, suite_table
 from bertlab.errors import UserError
 from bertlab.report.files import write_json
 from bertlab.suite_table import FinishedRun
@@ -131,6 +131,11 @@ def test_a_published_value_is_of_the_model_that_its_source_names_as_a_word(sourc
     ]
     (row,) = suite_table.rows("x", runs)
     assert ("of another model" not in row.verdict) == same
+
+
+def test_bars_and_line_ends_in_a_cell_do_not_break_a_table():
+    made = console.markdown(("a|b", "c"), [("1\n2", 3), ("", "|")], right=[1])
+    assert made.splitlines() == ["| a\\|b | c |", "| --- | ---: |", "| 1 2 | 3 |", "|  | \\| |"]
 
 
 def test_a_run_that_predicts_one_class_has_failed():
