@@ -26,7 +26,9 @@ def markdown(name: str, folder: Path = RESULTS) -> str:
     )
     machine = f"{about['machine'].get('processor')}, {about['machine'].get('cores')} cores"
     rounds = f"{about['rounds']} round{'' if about['rounds'] == 1 else 's'}"
-    lines += ["", f"{machine}; {versions}; commit {str(about['code'].get('commit'))[:8]}; {rounds}."]
+    changed = ", with changes" if about["code"].get("changed") else ""
+    commit = f"commit {str(about['code'].get('commit'))[:8]}{changed}"
+    lines += ["", f"{machine}; {versions}; {commit}; {rounds}."]
     return "\n".join(lines) + "\n"
 
 
