@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bertlab import console
+
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
 
 
@@ -15,7 +17,7 @@ def markdown(name: str, folder: Path = RESULTS) -> str:
     result = json.loads(path.read_text(encoding="utf-8"))
     about = {key: result.pop(key, {}) for key in ("machine", "versions", "code", "quick", "rounds")}
     comparisons = {title: item for title, item in result.items() if isinstance(item, dict) and "rates" in item}
-    lines = [line for title, item in comparisons.items() for line in _comparison(title, item)]
+    lines = [_comparison(title, item) for title, item in comparisons.items()]
     for title, item in result.items():
         if title not in comparisons:
             lines += [f"- {title}: {_told(item)}"]
@@ -24,28 +26,25 @@ def markdown(name: str, folder: Path = RESULTS) -> str:
     )
     machine = f"{about['machine'].get('processor')}, {about['machine'].get('cores')} cores"
     rounds = f"{about['rounds']} round{'' if about['rounds'] == 1 else 's'}"
-    lines += ["", f"{machine}; {versions}; commit {str(about['code'].get('commit'))[:8]}; {rounds}."]
+    changed = ", with changes" if about["code"].get("changed") else ""
+    commit = f"commit {str(about['code'].get('commit'))[:8]}{changed}"
+    lines += ["", f"{machine}; {versions}; {commit}; {rounds}."]
     return "\n".join(lines) + "\n"
 
 
 def facts(tutorial: str, folder: Path = RESULTS) -> str:
     """Return what a tutorial says of its data beside what was found in it, as a Markdown table."""
     told = json.loads((folder / "tutorials.json").read_text(encoding="utf-8"))["tutorials"][tutorial]
-    lines = ["| what | the tutorial | here |", "| --- | --- | --- |"]
-    for item in told:
-        said = "" if item["tutorial"] is None else item["tutorial"]
-        lines.append(f"| {item['what']} | {said} | {item['found']} |")
-    return "\n".join(lines) + "\n"
+    rows = [(item["what"], "" if item["tutorial"] is None else item["tutorial"], item["found"]) for item in told]
+    return console.markdown(("what", "the tutorial", "here"), rows) + "\n"
 
 
-def _comparison(title: str, item: dict[str, Any]) -> list[str]:
-    heads = (title, item["unit"], "ours is × as fast", "to reach")
-    lines = ["| " + " | ".join(heads) + " |", "| --- | --- | --- | --- |"]
+def _comparison(title: str, item: dict[str, Any]) -> str:
+    rows = []
     for name, rate in item["rates"].items():
         ratio, target = item["ratios"].get(name), item["targets"].get(name)
-        cells = (name, _spread(rate), _spread(ratio) if ratio else "", f"{target:g}" if target else "")
-        lines.append("| " + " | ".join(cells) + " |")
-    return [*lines, ""]
+        rows.append((name, _spread(rate), _spread(ratio) if ratio else "", f"{target:g}" if target else ""))
+    return console.markdown((title, item["unit"], "ours is × as fast", "to reach"), rows) + "\n"
 
 
 def _spread(item: dict[str, float]) -> str:

@@ -168,6 +168,13 @@ def flags_of(groups: Sequence[type]) -> dict[str, Flag]:
     return {**ours, **{flag.name: flag for flag in training_flags() if flag.name not in ours}}
 
 
+def name_today(name: str) -> str:
+    """Return what a flag is called that was typed by another name, one it had once, or as --no_NAME."""
+    name = ALIASES.get(name, name)
+    name = SWITCHES[name][0] if name in SWITCHES else RENAMED.get(name, name)
+    return name.removeprefix("no_")
+
+
 def parse_part(argv: Sequence[str], group: type[T], usage: str) -> tuple[T, list[str]]:
     """Return the values of one group's flags, and the words of all the others for whoever takes them.
 

@@ -21,7 +21,7 @@ def compare(folder_a: Path, folder_b: Path, split: str | None, metric: str | Non
 
     Raises:
         UserError: a folder holds no runs or those of several recipes, they were not scored on the same rows, they
-            share fewer than two seeds, or no score of that name.
+            share fewer than two seeds, no score, or none of that name.
     """
     a, b = _by_seed(folder_a), _by_seed(folder_b)
     shared = sorted(a.keys() & b.keys())
@@ -30,8 +30,14 @@ def compare(folder_a: Path, folder_b: Path, split: str | None, metric: str | Non
             f"{folder_a} has the seeds {_listed(a)} and {folder_b} has {_listed(b)}: fewer than two are in both.",
             "Train both with the same --seeds, or name two runs.",
         )
-    _refuse_other_rows(a[shared[0]], b[shared[0]])
+    for seed in shared:
+        _refuse_other_rows(a[seed], b[seed])
     found = paired_seeds.scores(*({seed: run.results["splits"] for seed, run in side.items()} for side in (a, b)))
+    if not found:
+        raise UserError(
+            f"{folder_a} and {folder_b} share no score: no metric of one split is in all their runs.",
+            "Name two folders of runs of one task.",
+        )
     for flag, name, known in (
         ("--split", split, {score.split for score in found}),
         ("--metric", metric, {score.metric for score in found}),
@@ -39,6 +45,8 @@ def compare(folder_a: Path, folder_b: Path, split: str | None, metric: str | Non
         if name is not None and name not in known:
             raise UserError(f"{flag} {name}: not scored by all of these runs.", did_you_mean(name, sorted(known)))
     chosen = [score for score in found if split in (None, score.split) and metric in (None, score.metric)]
+    if not chosen:
+        raise UserError(f"--split {split} --metric {metric}: not scored by all of these runs.", "Leave one out.")
     say(f"A is {folder_a}, B is {folder_b}; seeds {_listed(shared)}.\n")
     say(table([score.cells for score in chosen], paired_seeds.HEADER))
     for name in dict.fromkeys(score.split for score in chosen):

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bertlab import secret
 
@@ -35,6 +35,15 @@ def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
         lines.append("  ".join(parts).rstrip())
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = ()) -> str:
+    """Return rows as a Markdown table under a header; `right` are the columns whose cells stand to the right."""
+    to_right = set(right)
+    rule = ["---:" if column in to_right else "---" for column in range(len(header))]
+    # A bar would begin another cell, and the end of a line another row.
+    cells = [[" ".join(str(cell).split()).replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (cells[0], rule, *cells[1:]))
 
 
 def _cell(value: object) -> str:

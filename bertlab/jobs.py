@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from bertlab.console import notice
 from bertlab.errors import UserError
 
-# What a stopped process may take to leave, in seconds, before it is killed.
-GRACE = 10.0
+# What a stopped process may take to leave, in seconds, before it is killed: a run finishes its step and saves first,
+# which takes a large model on a CPU longer than the 10 s this was once.
+GRACE = 60.0
 
 
 @dataclass(frozen=True)
@@ -151,12 +153,18 @@ class _Runner:
             children = list(self.children)
         for child in children:
             _signal(child, signal.SIGTERM)
+        if children:
+            runs = "1 run" if len(children) == 1 else f"{len(children)} runs"
+            notice(f"waiting up to {GRACE:.0f} s for {runs} to save; Ctrl-C again does not wait.")
         deadline = time.monotonic() + GRACE
-        for child in children:
-            try:
-                child.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                _signal(child, getattr(signal, "SIGKILL", signal.SIGTERM))
+        try:
+            for child in children:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(max(0.1, deadline - time.monotonic()))
+        finally:
+            for child in children:
+                if child.poll() is None:
+                    _signal(child, getattr(signal, "SIGKILL", signal.SIGTERM))
 
     def _start(self, job: Job, slot: Slot) -> "subprocess.Popen[bytes] | None":
         job.log.parent.mkdir(parents=True, exist_ok=True)

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bertlab import bench_tables, paired_seeds, planned, statistics
+from bertlab import bench_tables, cli, console, paired_seeds, planned, statistics
+from bertlab.console import notice
 from bertlab.errors import UserError, exits_with_status_2
 from bertlab.output import FINISHED
 from bertlab.planned import WHERE_AND_HOW
 from bertlab.report.files import read_json, write_json, write_text
-from bertlab.scores import METRICS
+from bertlab.scores import GREATER_IS_BETTER
 from bertlab.subcommands import Parser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,10 +41,17 @@ SUMMARY = (
 ALL = "all"
 # What a plan says of the training, and not of the machine.
 PLAN = {"global_batch", "steps", "warmup_steps"}
+# Where the data lay, which may differ from machine to machine; what was in it is told by its fingerprint.
+PLACES = (*cli.FILES, "data_dir", "text")
+# A path of one machine alone: absolute or from somebody's home, by itself or after --flag= or key=.
+FOREIGN = re.compile(r"(?P<before>(?:[^/=]*=)*)(?P<path>(?:~[\w.-]*)?/.*[^/].*)", re.DOTALL)
 
 
 def record(run: Path, label: str | None = None) -> tuple[Path, dict[str, Any]]:
-    """Return where the record of a finished run belongs, and what it says; paths are cut to their last part.
+    """Return where the record of a finished run belongs, and what it says.
+
+    It names no folder of the machine: a path in this repository is told from there, any other absolute one is cut to
+    its last part. Names on the Hub and relative paths stay whole, or two models of one last part would look alike.
 
     Raises:
         UserError: the folder is not a finished run.
@@ -56,11 +64,9 @@ def record(run: Path, label: str | None = None) -> tuple[Path, dict[str, Any]]:
         "recipe": told["recipe"] or "none",
         "model": model,
         "seed": told["seed"],
-        "command": [_without_folders(word) for word in told["command"]],
+        "command": _without_folders(told["command"]),
         "settings": {
-            name: _without_folders(value) if isinstance(value, str) else value
-            for name, value in configuration.items()
-            if name not in WHERE_AND_HOW
+            name: _without_folders(value) for name, value in configuration.items() if name not in WHERE_AND_HOW
         },
         "plan": told["plan"],
         "data": {
@@ -90,7 +96,7 @@ def table(recipe: str) -> str:
     rows = [row for model in models for row in _rows(_entries(model))]
     if not rows:
         raise UserError(f"there is no record of {recipe!r} under results/.", "Write one with `ledger record RUN`.")
-    return _markdown(HEADER, rows)
+    return console.markdown(HEADER, rows) + "\n"
 
 
 def summary() -> str:
@@ -102,7 +108,7 @@ def summary() -> str:
     models = sorted({path.parent for path in RESULTS.rglob("seed*.json")})
     if not models:
         raise UserError("there is no record under results/.", "Write one with `ledger record RUN`.")
-    return _markdown(SUMMARY, [_leading(_entries(model)) for model in models])
+    return console.markdown(SUMMARY, [_leading(_entries(model)) for model in models]) + "\n"
 
 
 def paired(a: str, b: str) -> str:
@@ -117,7 +123,7 @@ def paired(a: str, b: str) -> str:
         raise UserError(
             f"results/{a} and results/{b} share fewer than two seeds.", "Write them with `ledger record`."
         )
-    return _markdown(paired_seeds.HEADER, [score.cells for score in scores])
+    return console.markdown(paired_seeds.HEADER, [score.cells for score in scores]) + "\n"
 
 
 def runs_in(folder: Path) -> list[Path]:
@@ -160,14 +166,10 @@ def main(argv: Sequence[str]) -> int:
     for run in (run for folder in options.runs for run in runs_in(folder)):
         path, entry = record(run, options.label)
         _refuse_another(path, entry)
+        _tell_replaced(path, entry)
         write_json(path, entry)
         print(path.relative_to(ROOT))
     return 0
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def _entries(model: Path) -> list[dict[str, Any]]:
@@ -193,7 +195,8 @@ def _unlike(one: dict[str, Any], other: dict[str, Any]) -> str:
 
     The first records have no settings.
     """
-    settings, data, plan = ((one.get(part) or {}, other.get(part) or {}) for part in ("settings", "data", "plan"))
+    data, plan = ((one.get(part) or {}, other.get(part) or {}) for part in ("data", "plan"))
+    settings = _comparable(one), _comparable(other)
     script = planned.NSP if "negatives" in {**settings[0], **settings[1]} else planned.CLASSIFICATION
     found = {
         "settings": [name for name, *_ in planned.differences(*settings, script.groups)] if all(settings) else [],
@@ -205,17 +208,32 @@ def _unlike(one: dict[str, Any], other: dict[str, Any]) -> str:
     return next((f"{part}: {', '.join(sorted(names))}" for part, names in found.items() if names), "")
 
 
+def _comparable(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a record's settings with the last part alone of where its data lay."""
+    settings = entry.get("settings") or {}
+    return {name: _last(value) if name in PLACES else value for name, value in settings.items()}
+
+
 def _refuse_another(path: Path, entry: dict[str, Any]) -> None:
-    """Refuse to write over the record of a run with other values or data.
+    """Refuse to write over the record of a run with other values, model or data, or beside one of another seed.
 
     Raises:
         UserError: there is one.
     """
-    unlike = _unlike(_read(path), entry) if path.is_file() else ""
-    if unlike:
-        raise UserError(
-            f"{path} is the record of another run ({unlike}).", "Name this one with --label, or delete that record."
-        )
+    for known in sorted(path.parent.glob("seed*.json"), key=lambda other: (other != path, other.name)):
+        unlike = _unlike(_read(known), entry)
+        if unlike:
+            raise UserError(
+                f"{known} is the record of another run ({unlike}).",
+                "Name this one with --label, or delete that record.",
+            )
+
+
+def _tell_replaced(path: Path, entry: dict[str, Any]) -> None:
+    """Say that a record is written over by that of a later run: nothing in them tells the two models apart."""
+    before = _read(path).get("finished") if path.is_file() else None
+    if before not in (None, entry.get("finished")):
+        notice(f"{path} replaced: it was of a run that finished {before}. --label keeps another model's apart.")
 
 
 def _leading(entries: list[dict[str, Any]]) -> tuple[str, ...]:
@@ -232,8 +250,9 @@ def _leading(entries: list[dict[str, Any]]) -> tuple[str, ...]:
         for name, control in told["baselines"].items()
         if control.get(metric) is not None
     }
-    upward = METRICS[metric].greater_is_better if metric in METRICS else True
-    best = (max if upward else min)(controls, key=lambda name: controls[name], default=None)
+    best = (max if GREATER_IS_BETTER.get(metric, True) else min)(
+        controls, key=lambda name: controls[name], default=None
+    )
     sd = "" if math.isnan(spread.sd) else f" ± {spread.sd:.3f}"
     return (
         first["recipe"],
@@ -325,8 +344,24 @@ def model_name(configuration: dict[str, Any]) -> str:
     )
 
 
-def _without_folders(word: str) -> str:
-    return word if word.startswith("package:") or "/" not in word else word.rstrip("/").split("/")[-1]
+def _without_folders(value: Any) -> Any:
+    """Return a word or setting, or a list or mapping of such, without the folders of this machine."""
+    if isinstance(value, list):
+        return [_without_folders(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _without_folders(item) for key, item in value.items()}
+    found = FOREIGN.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        return value
+    path = Path(found["path"])
+    return found["before"] + (path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name)
+
+
+def _last(value: Any) -> Any:
+    """Return the last part of a path, or of each of several."""
+    if isinstance(value, list):
+        return [_last(item) for item in value]
+    return Path(value).name if isinstance(value, str) else value
 
 
 def _read(path: Path) -> dict[str, Any]:

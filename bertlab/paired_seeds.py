@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertlab import statistics
-from bertlab.scores import METRICS
+from bertlab.scores import GREATER_IS_BETTER
 from bertlab.statistics import SeedSummary
 
 # The splits of results.json, or of a record in the ledger, by seed.
@@ -46,7 +46,7 @@ class PairedScore:
         )
         if low <= 0 <= high:
             return f"{name_a} and {name_b} cannot be told apart: {evidence}."
-        a_wins = (low > 0) == _upward(self.metric)
+        a_wins = (low > 0) == GREATER_IS_BETTER.get(self.metric, True)
         winner, loser = (name_a, name_b) if a_wins else (name_b, name_a)
         return f"{winner} is better than {loser}: {evidence}."
 
@@ -77,9 +77,6 @@ def scores(a: Seeds, b: Seeds) -> list[PairedScore]:
 def _paired(split: str, metric: str, sides: Sequence[Sequence[float]]) -> PairedScore:
     gaps = [one - other for one, other in zip(*sides, strict=True)]
     a, b, difference = (statistics.mean_sd_interval(values) for values in (*sides, gaps))
-    better = sum(gap > 0 if _upward(metric) else gap < 0 for gap in gaps)
+    upward = GREATER_IS_BETTER.get(metric, True)
+    better = sum(gap > 0 if upward else gap < 0 for gap in gaps)
     return PairedScore(split, metric, a, b, difference, better)
-
-
-def _upward(metric: str) -> bool:
-    return METRICS[metric].greater_is_better if metric in METRICS else True

@@ -121,10 +121,11 @@ def plan(
 
 
 def typed(words: Iterable[str]) -> list[str]:
-    """Return the names of the flags among words, as they are written in Python."""
-    return [
+    """Return the names of the flags among words, as they are written in Python and called today."""
+    names = (
         word[2:].partition("=")[0].replace("-", "_") for word in words if word[:2] == "--" and word[2:3].isalpha()
-    ]
+    )
+    return [cli.name_today(name) for name in names]
 
 
 def refuse_if_other(run: Planned) -> None:

@@ -84,6 +84,11 @@ def grid(space: Space) -> list[Values]:
     return [dict(zip(space, values, strict=True)) for values in combinations]
 
 
+def holds(space: Space, values: Values) -> bool:
+    """Return True where a trial has a value for every swept flag and no other, each among its choices or in range."""
+    return list(values) == list(space) and all(_is_in(space[name], text) for name, text in values.items())
+
+
 def propose(
     space: Space, search: str, seed: int, tried: Sequence[tuple[Values, float | None]], count: int, *, upward: bool
 ) -> list[Values]:
@@ -168,6 +173,15 @@ def _typed(values: tuple[str, ...] | Range, text: str) -> Any:
     if not isinstance(values, Range):
         return text
     return int(text) if values.whole else float(text)
+
+
+def _is_in(values: tuple[str, ...] | Range, text: str) -> bool:
+    if not isinstance(values, Range):
+        return text in values
+    try:
+        return values.low <= _typed(values, text) <= values.high
+    except (TypeError, ValueError):  # a list or a word, where a number is wanted
+        return False
 
 
 def _text(values: tuple[str, ...] | Range, value: Any) -> str:

@@ -25,7 +25,7 @@ from bertlab.suite_table import FinishedRun
 OUTPUT = "runs/suite"
 SEEDS = 5
 # What the suite sets itself, and the flag of its own to use instead.
-INSTEAD = {"task": "--tasks", "task_name": "--tasks", "seed": "--seeds or --seed_list"}
+INSTEAD = {"task": "--tasks", "seed": "--seeds or --seed_list"}
 
 
 @exits_with_status_2

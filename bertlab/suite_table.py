@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from bertlab import collapse, console, ledger, planned, statistics
 from bertlab.errors import UserError
 from bertlab.report.files import read_json
-from bertlab.scores import METRICS
+from bertlab.scores import GREATER_IS_BETTER
 
 WORDS = (
     "95 % interval: Student's t over seeds, for the mean. Failed: one class is all a run predicts, or its training "
@@ -95,13 +96,14 @@ def verdict(
     *,
     published: float | None,
     same_model: bool,
-    baselines: Mapping[str, float],
+    leads: Mapping[str, statistics.SeedSummary],
     upward: bool = True,
 ) -> str:
-    """Say what the seeds allow to be said of a mean against a published value and the best baseline.
+    """Say what the seeds allow to be said of a mean against a published value and the baselines.
 
     A published value is mostly that of one run. It lies within the noise where one more run of ours would fall: the
-    t prediction interval, which is sqrt(n + 1) times as wide as that of the mean.
+    t prediction interval, which is sqrt(n + 1) times as wide as that of the mean. `leads` are the runs' scores less
+    those of each baseline, seed by seed: a baseline may change with the seed, as an untrained head does.
     """
     if spread.n < 2:
         return "one seed: no verdict" if spread.n else "no score"
@@ -114,10 +116,11 @@ def verdict(
         else:
             side = "above" if spread.mean > published else "below"
             parts.append(f"{side} the published {published:.4g}{other}, beyond the noise of {spread.n} seeds")
-    if baselines:
-        best = (max if upward else min)(baselines, key=lambda name: baselines[name])
-        beaten = spread.low > baselines[best] if upward else spread.high < baselines[best]
-        parts.append("better than its baselines" if beaten else f"no better than {best.replace('_', ' ')}")
+    leads = {name: lead for name, lead in leads.items() if lead.n > 1}
+    if leads:
+        level = [name for name, lead in leads.items() if not (lead.low > 0 if upward else lead.high < 0)]
+        best = (min if upward else max)(level, key=lambda name: leads[name].mean, default="")
+        parts.append(f"no better than {best.replace('_', ' ')}" if best else "better than its baselines")
     return "; ".join(parts) or f"{spread.n} seeds, nothing to compare with"
 
 
@@ -134,11 +137,7 @@ def as_markdown(table: Sequence[Row]) -> str:
     """Return the table as Markdown, with model, published value, its source and the verdict in it."""
     header = ("recipe", "split", "metric", "mean ± sd (n)", "95 % interval", "min", "max", "failed", "baselines")
     body = [(*_cells(row)[:1], row.model, *_cells(row)[1:], _published(row), row.verdict) for row in table]
-    lines = [(header[0], "model", *header[1:], "published", "verdict"), ("---",) * (len(header) + 3), *body]
-    return (
-        "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-        + f"\n\n{WORDS}\n"
-    )
+    return f"{console.markdown((header[0], 'model', *header[1:], 'published', 'verdict'), body)}\n\n{WORDS}\n"
 
 
 def as_csv(table: Sequence[Row]) -> str:
@@ -165,13 +164,11 @@ FILES = {"markdown": "md", "csv": "csv", "json": "json"}
 
 
 def _row(recipe: str, runs: Sequence[FinishedRun], split: str, metric: str) -> Row:
-    scores = [value for run in runs if (value := _score(run, split, metric)) is not None]
-    spread = statistics.mean_sd_interval(scores)
+    found = [_score(run, split, metric) for run in runs]
+    scores, spread = [value for value in found if value is not None], _known(found)
     told = runs[0].results
     controls = {
-        name: statistics.mean_sd_interval(
-            [run.results["splits"][split]["baselines"][name]["metrics"][metric] for run in runs]
-        ).mean
+        name: [_control(run, split, name, metric) for run in runs]
         for name, control in told["splits"][split].get("baselines", {}).items()
         if control["metrics"].get(metric) is not None
     }
@@ -188,15 +185,15 @@ def _row(recipe: str, runs: Sequence[FinishedRun], split: str, metric: str) -> R
         maximum=max(scores, default=math.nan),
         failed=sum(run.failed(split) for run in runs),
         examples=told["splits"][split]["rows"],
-        baselines=controls,
+        baselines={name: _known(values).mean for name, values in controls.items()},
         published=value,
         source=source,
         verdict=verdict(
             spread,
             published=value,
-            same_model=model in (source or ""),
-            baselines=controls,
-            upward=METRICS[metric].greater_is_better if metric in METRICS else True,
+            same_model=_names(source or "", model),
+            leads={name: _lead(found, values) for name, values in controls.items()},
+            upward=GREATER_IS_BETTER.get(metric, True),
         ),
     )
 
@@ -206,6 +203,26 @@ def _score(run: FinishedRun, split: str, metric: str) -> float | None:
     if metric in told.get("metrics", {}):
         return told["metrics"][metric]["value"]
     return told.get("other", {}).get(metric)
+
+
+def _control(run: FinishedRun, split: str, name: str, metric: str) -> float | None:
+    return run.results["splits"].get(split, {}).get("baselines", {}).get(name, {}).get("metrics", {}).get(metric)
+
+
+def _known(values: Sequence[float | None]) -> statistics.SeedSummary:
+    """Return mean and spread of the values that are defined."""
+    return statistics.mean_sd_interval([value for value in values if value is not None])
+
+
+def _lead(scores: Sequence[float | None], control: Sequence[float | None]) -> statistics.SeedSummary:
+    """Return mean and spread of scores less a baseline's, run by run, where both are defined."""
+    pairs = zip(scores, control, strict=True)
+    return _known([None if one is None or other is None else one - other for one, other in pairs])
+
+
+def _names(source: str, model: str) -> bool:
+    """Return True where a source names a model as a word: distilbert-base-uncased is not bert-base-uncased."""
+    return re.search(rf"(?<![\w-]){re.escape(model)}(?![\w-])", source) is not None
 
 
 def _refuse_other_data(runs: Sequence[FinishedRun]) -> None:

@@ -23,7 +23,7 @@ from bertlab.console import notice
 from bertlab.errors import UserError, exits_with_status_2
 from bertlab.planned import Planned
 from bertlab.report.files import read_json, write_json, write_text
-from bertlab.scores import METRICS
+from bertlab.scores import GREATER_IS_BETTER
 from bertlab.search import Space, Values
 from bertlab.suite_table import FinishedRun, Row
 
@@ -32,7 +32,6 @@ SELECTION_FRACTION = "0.1"
 STAGES = ("do_train", "do_eval", "do_predict")
 TRIAL = ("--do_train", "true", "--do_eval", "false", "--do_predict", "false")
 WINNER = ("--do_train", "true", "--do_eval", "true", "--do_predict", "true")
-LOWER_IS_BETTER = ("loss", "perplexity")
 
 
 @dataclass(frozen=True)
@@ -139,8 +138,9 @@ def carry_out(sweep: Sweep) -> tuple[list[Trial], dict[str, str]]:
     while len(known) < total:
         before = len(known)
         known += _next(sweep, known, total, len(places))
+        runs = _runs(sweep, known)[before:]  # may refuse one, and what was refused is not to be gone on with
         write_json(sweep.folder / "trials.json", known)
-        failures |= _run_unfinished(_runs(sweep, known)[before:], places)
+        failures |= _run_unfinished(runs, places)
     return _trials(sweep, known), failures
 
 
@@ -152,9 +152,7 @@ def as_text(trials: Sequence[Trial], rows: Sequence[Row]) -> str:
 
 def as_markdown(trials: Sequence[Trial], rows: Sequence[Row]) -> str:
     """Return the same as Markdown."""
-    header = _header(trials)
-    lines = [header, ("---",) * len(header), *(tuple(map(str, _cells(trial))) for trial in _ranked(trials))]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    table = console.markdown(_header(trials), [_cells(trial) for trial in _ranked(trials)])
     return f"{table}\n\n" + (f"The best, on the report splits:\n\n{suite_table.as_markdown(rows)}" if rows else "")
 
 
@@ -206,7 +204,8 @@ def _kept(sweep: Sweep) -> list[Values]:
         UserError: they are those of another sweep, or the file cannot be read.
     """
     known = _read_trials(sweep.folder / "trials.json")
-    same = all(list(values) == list(sweep.space) for values in known)
+    # A search that learns is told of them, and optuna takes no trial from outside its space.
+    same = all(search.holds(sweep.space, values) for values in known)
     if not same or (known and sweep.options.search == "grid" and known != search.grid(sweep.space)):
         raise UserError(f"{sweep.folder} holds the trials of another sweep.", "Name another --output_dir.")
     return known
@@ -279,7 +278,7 @@ def _trials(sweep: Sweep, known: Sequence[Values]) -> list[Trial]:
 
 def _upward(trials: Sequence[Trial]) -> bool:
     metric = next((trial.metric for trial in trials if trial.metric), "accuracy")
-    return METRICS[metric].greater_is_better if metric in METRICS else metric not in LOWER_IS_BETTER
+    return GREATER_IS_BETTER.get(metric, True)
 
 
 def _ranked(trials: Sequence[Trial]) -> list[Trial]:

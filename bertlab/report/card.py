@@ -8,7 +8,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from bertlab import hub, lora
+from bertlab import console, hub, lora
 from bertlab.arguments import training_flags
 from bertlab.report.folder import BASELINE_NAMES, RunFolder
 from bertlab.report.plots import plain, training_log
@@ -287,11 +287,8 @@ def limits(folder: RunFolder) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
-    """Return a Markdown table; `right` are the columns whose cells stand to the right."""
-    to_right = set(right)
-    rule = ["---:" if column in to_right else "---" for column in range(len(header))]
-    lines = [[_escape(cell) for cell in header], rule, *([_escape(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    """Return a Markdown table without HTML in it; `right` are the columns whose cells stand to the right."""
+    return console.markdown(header, rows, right).replace("<", "&lt;")
 
 
 def _balance(folder: RunFolder) -> str:

@@ -37,6 +37,13 @@ def test_a_table_is_made_from_the_file(tmp_path: Path, capsys):
     assert "- padding: random 0.5" in text
 
 
+@pytest.mark.parametrize(("changed", "said"), [(True, ", with changes"), (False, ""), (None, "")])
+def test_a_table_says_of_code_that_was_not_committed(tmp_path: Path, changed: bool | None, said: str):
+    about = {"code": {"commit": "0123456789", "changed": changed}, "rounds": 1, "machine": {}, "versions": {}}
+    (tmp_path / "made.json").write_text(json.dumps(about), encoding="utf-8")
+    assert f"; commit 01234567{said}; 1 round." in bench_tables.markdown("made", tmp_path)
+
+
 def test_a_benchmark_that_was_not_run_says_so(tmp_path: Path):
     assert "python -m benchmarks.none" in bench_tables.markdown("none", tmp_path)
 

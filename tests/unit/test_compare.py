@@ -177,8 +177,36 @@ def test_folders_without_two_seeds_in_common_or_with_other_rows_are_refused(tmp_
     good, bad = suites(tmp_path, seeds=((1, 2), (2, 3)))
     status, _, err = run(capsys, good, bad)
     assert status == 2 and "has the seeds 1, 2 and" in err and "fewer than two are in both" in err
-    data = edit_run(finished_run(bad / "seed1", "binary"), seed=1)["data"]
-    data["validation"]["fingerprint"] = "of other rows"
-    edit_run(bad / "seed1", seed=1, data=data)
-    status, _, err = run(capsys, good, bad)
-    assert status == 2 and "were scored on different rows (split validation)" in err
+    edit_run(finished_run(bad / "seed1", "binary", rows=200), seed=1)
+    for seed in (2, 1):  # the last and then the first of those in both
+        data = edit_run(bad / f"seed{seed}", seed=seed)["data"]
+        data["validation"]["fingerprint"] = "of other rows"
+        edit_run(bad / f"seed{seed}", seed=seed, data=data)
+        status, _, err = run(capsys, good, bad)
+        assert status == 2 and "were scored on different rows (split validation)" in err
+        assert f"{good}/seed{seed} and" in err
+
+
+def test_folders_that_share_no_score_are_refused(tmp_path, capsys):
+    good, bad = suites(tmp_path)
+    for seed in (1, 2, 3):
+        results = json.loads((bad / f"seed{seed}" / "results.json").read_text())
+        results["splits"] = {"test": results["splits"]["validation"]}
+        (bad / f"seed{seed}" / "results.json").write_text(json.dumps(results))
+    for flags in ((), ("--metric", "accuracy")):
+        status, out, err = run(capsys, good, bad, *flags)
+        assert status == 2 and out == ""
+        assert f"{good} and {bad} share no score: no metric of one split is in all their runs. Name two" in err
+
+
+def test_a_split_that_was_scored_by_another_metric_is_refused(tmp_path, capsys):
+    folders = suites(tmp_path)
+    for folder in folders:
+        for seed in (1, 2, 3):
+            results = json.loads((folder / f"seed{seed}" / "results.json").read_text())
+            validation = results["splits"]["validation"]
+            test = {**validation, "metrics": {"f1": validation["metrics"]["accuracy"]}}
+            results["splits"] = {"validation": validation, "test": test}
+            (folder / f"seed{seed}" / "results.json").write_text(json.dumps(results))
+    status, out, err = run(capsys, *folders, "--split", "test", "--metric", "accuracy")
+    assert status == 2 and out == "" and "--split test --metric accuracy: not scored by all of these runs." in err

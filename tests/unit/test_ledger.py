@@ -59,10 +59,73 @@ def test_a_recipe_without_records_and_a_folder_that_is_no_run_are_refused(tmp_pa
 
 @pytest.mark.parametrize(
     ("word", "kept"),
-    [("--seed", "--seed"), ("/a/b/data", "data"), ("runs/x/", "x"), ("package:name/model", "package:name/model")],
+    [
+        ("--seed", "--seed"),
+        ("/a/b/data", "data"),
+        ("/a/b/data/", "data"),
+        ("~/data/CoLA", "CoLA"),
+        ("~me/data/CoLA", "CoLA"),
+        ("--train_file=/a/b.csv", "--train_file=b.csv"),
+        ("train=~/b.csv", "train=b.csv"),
+        (["/home/me/books/", "more/*.txt"], ["books", "more/*.txt"]),
+        ({"1": "/home/me", "2": 3}, {"1": "me", "2": 3}),
+        (str(ledger.ROOT / "runs/a/winner"), "runs/a/winner"),
+        (f"--config={ledger.ROOT}/configs/tasks/cola.yaml", "--config=configs/tasks/cola.yaml"),
+        *((same, same) for same in ("runs/x/", "me/bert-base", "package:name/model", "1=n/a", "/", "a/b=/", 0.5)),
+    ],
 )
 def test_a_record_names_no_folder_of_the_machine(word, kept):
     assert ledger._without_folders(word) == kept
+
+
+def _run(folder, model, seed=1, finished="now", text="books"):
+    """Write what a finished run leaves behind, as far as a record needs it."""
+    split = {"rows": 9, "labelled": 9, "from": "books", "fingerprint": "ab"}
+    settings = {"model_name_or_path": model, "text": [text]}
+    told = {"recipe": "task", "seed": seed, "command": ["run_nsp.py"], "configuration": settings, "plan": {}}
+    told |= {"data": {"validation": split}, "finished": finished}
+    told |= {part: {} for part in ("versions", "code", "machine", "seconds", "peak_memory_mb")}
+    scores = {"role": "validation", "rows": 9, "metrics": {"accuracy": {"value": 0.5}}}
+    ledger.write_json(folder / "run.json", told)
+    ledger.write_json(folder / "results.json", {"splits": {"validation": scores}, "published": {}})
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("runs/a/winner", "runs/b/winner"), ("me/bert-base-uncased", "google-bert/bert-base-uncased")],
+)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_two_models_of_one_last_part_are_told_apart(tmp_path, monkeypatch, capsys, first, second, seed):
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(ledger, "ROOT", tmp_path)
+    runs = [_run(tmp_path / "one", first), _run(tmp_path / "other", second, seed)]
+    assert ledger.main(["record", runs[0]]) == 0
+    assert ledger.main(["record", runs[0]]) == 0
+    capsys.readouterr()
+    assert ledger.main(["record", runs[1]]) == 2
+    name = first.split("/")[-1]
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path}/results/task/{name}/seed1.json is the record of another run (settings: "
+        "model_name_or_path). Name this one with --label, or delete that record.\n"
+    )
+    assert ledger.main(["record", runs[1], "--label", "other"]) == 0
+    assert (tmp_path / f"results/task/other/seed{seed}.json").exists()
+
+
+def test_records_of_two_machines_are_alike_and_a_replaced_one_is_told_of(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(ledger, "ROOT", tmp_path)
+    here = _run(tmp_path / "one", "/home/me/models/small", text="/home/me/books/")
+    there = _run(tmp_path / "other", "/data/small", 2, text="data/books")
+    again = _run(tmp_path / "again", "/home/me/others/small", finished="later", text="~/books")
+    assert ledger.main(["record", here, there]) == 0
+    assert capsys.readouterr().err == ""
+    assert "0.500" in ledger.table("task")
+    path = tmp_path / "results/task/small/seed1.json"
+    assert "home" not in path.read_text(encoding="utf-8")
+    assert ledger.main(["record", again]) == 0
+    assert f"note: {path} replaced: it was of a run that finished now. --label keeps" in capsys.readouterr().err
 
 
 def test_a_finished_run_becomes_a_record(tmp_path, monkeypatch, capsys):

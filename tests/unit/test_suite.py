@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -91,10 +92,51 @@ def test_ctrl_c_ends_the_runs_and_says_how_to_go_on(stub, capsys):
     assert run("--tasks", "cola", "--seeds", "2", "--devices", "cpu") == 130
     thread.join()
     assert time.monotonic() - began < 30
-    assert "stopped; the same command goes on." in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.count("note: waiting up to 60 s for 1 run to save; Ctrl-C again does not wait.") == 1
+    assert "stopped; the same command goes on." in said
     assert [line[0] for line in started(stub)] == ["runs/suite/cola/seed1"]
     order(stub)
     assert run("--tasks", "cola", "--seeds", "2", "--devices", "cpu") == 0
+
+
+def deaf_jobs(folder: Path, count: int) -> list[jobs.Job]:
+    """Return commands that do not leave when they are asked to."""
+    ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    code = f"import signal, time; {ignore}; print('deaf', flush=True); time.sleep(60)"
+    return [jobs.Job(str(n), (sys.executable, "-c", code), folder / f"{n}.log") for n in range(count)]
+
+
+def started_deaf(folder: Path, count: int) -> Generator[jobs.Started | jobs.Ended, None, None]:
+    todo = deaf_jobs(folder, count)
+    events = jobs.run_all(todo, [jobs.Slot("cpu", {})] * count)
+    for _ in todo:
+        next(events)
+    while not all("deaf" in job.log.read_text() for job in todo):
+        time.sleep(0.02)
+    return events
+
+
+def test_a_run_that_does_not_leave_is_killed_after_a_while(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(jobs, "GRACE", 0.5)
+    events = started_deaf(tmp_path, 2)
+    began = time.monotonic()
+    events.close()
+    assert 0.5 <= time.monotonic() - began < 30
+    assert "note: waiting up to 0 s for 2 runs to save;" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks of flock")
+def test_a_second_ctrl_c_kills_what_has_not_left(tmp_path):
+    events = started_deaf(tmp_path, 1)
+    began = time.monotonic()
+    threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        events.close()
+    with (tmp_path / "0.log").open("ab") as log:
+        while not jobs._claim(log):  # held for as long as the process lives
+            assert time.monotonic() - began < 30
+            time.sleep(0.02)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks of flock")
@@ -156,6 +198,7 @@ def test_runs_made_or_begun_with_other_values_are_refused_before_anything_starts
         (["--tasks", "cola", "--learning_rate", "fast"], "--learning_rate: 'fast' is not a number."),
         (["--tasks", "cola", "--seed", "3"], "--seed: the suite takes several. Write --seeds or --seed_list."),
         (["--task", "cola"], "--task: the suite takes several. Write --tasks."),
+        (["--task_name", "cola"], "--task: the suite takes several. Write --tasks."),
         (["--tasks", "cola", "--seeds", "3", "7"], "--seeds takes one value, not 2: 3 7. How many seeds"),
         (["--tasks", "cola", "--seeds", "0"], "--seeds: 0 is out of range. It must be at least 1."),
         (["--tasks", "cola", "--seeds", "2", "--seed_list", "3"], "--seeds and --seed_list both say which seeds."),

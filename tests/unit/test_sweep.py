@@ -102,6 +102,20 @@ def grid(stub: Path) -> Path:
         ([], "which sweep? Write python -m bertlab sweep configs/sweeps/bert_paper.yaml"),
         (["bert_papre", "--task", "rte"], "there is no sweep 'bert_papre'. Did you mean 'bert_paper'?"),
         (["mine.yaml", "--task", "rte", "--seed", "3"], "--seed is swept in mine.yaml and given as a flag."),
+        (
+            ["old.yaml", "--task", "rte", "--warmup_ratio", "0.1"],
+            "--warmup_steps is swept in old.yaml and given as a",
+        ),
+        (
+            ["old.yaml", "--task", "rte", "--max-length=64"],
+            "--max_seq_length is swept in old.yaml and given as a flag.",
+        ),
+        (["old.yaml", "--task", "rte", "--adafactor"], "--optim is swept in old.yaml and given as a flag."),
+        (["old.yaml", "--task", "rte", "--no_tf32"], "--tf32 is swept in old.yaml and given as a flag."),
+        (
+            ["mine.yaml", "--task", "rte", "--no_do_eval"],
+            "--do_eval: a sweep's trials train, and its winner is scored.",
+        ),
         (["mine.yaml", "--task", "rte", "--do_eval"], "--do_eval: a sweep's trials train, and its winner is scored."),
         (["mine.yaml", "--task", "rte", "--selection_fraction", "0"], "--selection_fraction 0 leaves nothing"),
         (["mine.yaml", "--task", "rte", "--trials", "3"], "--trials: a grid has as many trials as combinations."),
@@ -112,10 +126,22 @@ def grid(stub: Path) -> Path:
 )
 def test_what_is_wrong_is_one_line_before_anything_starts(grid, capsys, typed, message):
     (grid / "range.yaml").write_text("seed: {low: 1, high: 3}\n", encoding="utf-8")
+    swept = "warmup_steps: [0, 10]\nmax_length: [64, 128]\noptim: [adamw_torch, adafactor]\ntf32: [no, yes]\n"
+    (grid / "old.yaml").write_text(swept, encoding="utf-8")
     assert sweep(*typed) == 2
     (said,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("note:")]
     assert message in said
     assert started(grid) == []
+
+
+def test_a_trial_that_is_refused_leaves_nothing_to_go_on_with(grid, capsys):
+    good = (grid / "mine.yaml").read_text(encoding="utf-8")
+    (grid / "mine.yaml").write_text(f"{good}dataloader_prefetch_factor: [2]\n", encoding="utf-8")
+    assert sweep("mine.yaml", "--task", "rte", "--devices", "cpu") == 2
+    assert "--dataloader_prefetch_factor: there are no workers." in capsys.readouterr().err
+    (grid / "mine.yaml").write_text(good, encoding="utf-8")
+    assert sweep("mine.yaml", "--task", "rte", "--devices", "cpu") == 0
+    assert len(started(grid)) == 4
 
 
 @pytest.mark.parametrize(("written", "message"), [('[{"seed": "1"', "cannot be read"), ("[7]", "not written by a")])
@@ -209,6 +235,35 @@ def test_a_search_makes_as_many_trials_as_told_and_goes_on(grid, kind):
     assert [line[0] for line in started(grid)] == folders
     assert sweep(*typed) == 0
     assert started(grid) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "learning_rate: {low: 9e-5, high: 1e-4}\nseed: [1, 2]\n",
+        "learning_rate: {low: 1e-5, high: 2e-5}\nseed: [1, 2]\n",
+        "learning_rate: {low: 1e-5, high: 1e-4}\nseed: [2]\n",
+        "seed: [1, 2]\n",
+    ],
+)
+def test_trials_from_outside_the_space_are_those_of_another_sweep(grid, capsys, text):
+    out = grid / "out"
+    out.mkdir()
+    (out / "trials.json").write_text('[{"learning_rate": "5e-05", "seed": "1"}]', encoding="utf-8")
+    (grid / "mine.yaml").write_text(text, encoding="utf-8")
+    pytest.importorskip("optuna", reason="needs the extra `sweep`: pip install optuna")
+    typed = ("--devices", "cpu", "--search", "tpe", "--trials", "2", "--output_dir", "out")
+    assert sweep("mine.yaml", "--task", "rte", *typed) == 2
+    assert "error: out holds the trials of another sweep. Name another --output_dir." in capsys.readouterr().err
+    assert started(grid) == []
+
+
+def test_a_value_that_is_no_number_lies_in_no_range():
+    space = {"learning_rate": search.Range(1e-5, 1e-4, True, False)}
+    assert search.holds(space, {"learning_rate": "1e-05"})
+    assert search.holds(space, {"learning_rate": "0.0001"})
+    assert not search.holds(space, {"learning_rate": "fast"})
+    assert not search.holds(space, {"learning_rate": None})
 
 
 def test_no_trial_is_added_once_the_report_splits_were_opened(grid, capsys):
