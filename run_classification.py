@@ -45,6 +45,7 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
         data,
         encoding,
         evaluation,
+        losses,
         modeling,
         resuming,
         streaming,
@@ -78,7 +79,7 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
         summary.print_parameters(model)
         return
     train = classification.training_rows(args, encoded, loaded)
-    loss = training.loss_for(loaded.space, train, model_args.class_weights, args.label_smoothing_factor)
+    loss = losses.loss_for(loaded.space, train, model_args.class_weights, args.label_smoothing_factor)
     output.make(Path(args.output_dir), run_args)  # after all that may be refused, so that nothing is left of it
     watched = encoded.get(loaded.watched or "")
     trainer = classification.build_trainer(arguments, args, model, tokenizer, train, watched, loaded, loss)

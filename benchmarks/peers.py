@@ -12,7 +12,7 @@ from datasets import Dataset, disable_progress_bars
 from transformers import Trainer, TrainerCallback
 
 from benchmarks.measure import OURS, WEIGHTS
-from bertlab import cli, data, encoding, modeling, padding, training
+from bertlab import cli, data, encoding, evaluation, losses, modeling, padding, training
 from bertlab.arguments import DataArguments, ModelArguments, RunArguments
 
 PRESETS = Path(__file__).resolve().parent.parent / "configs" / "benchmarks"
@@ -73,7 +73,7 @@ def contender(name: str, folder: Path, *words: str) -> Contender:
         "processing_class": tokenizer,
     }
     if name == OURS:
-        loss = training.loss_for(loaded.space, encoded["train"], "none", 0.0)
+        loss = losses.loss_for(loaded.space, encoded["train"], "none", 0.0)
         trainer = training.EncoderTrainer(compute_loss_func=loss, run=run_args, **common)
     else:
         trainer = Trainer(**common)
@@ -103,5 +103,5 @@ def evaluation_rate(one: Contender, rows: int) -> float:
 def logits(one: Contender, split: Dataset) -> np.ndarray:
     """Return logits (rows, classes) in the order of a split, each trainer in its own way."""
     if isinstance(one.trainer, training.EncoderTrainer):
-        return training.logits_in_order(one.trainer, split)
+        return evaluation.logits_in_order(one.trainer, split)
     return np.asarray(one.trainer.predict(split).predictions)

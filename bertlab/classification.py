@@ -6,6 +6,7 @@ from bertlab import padding, streaming, training
 from bertlab.arguments import DataArguments, RunArguments
 from bertlab.cli import Arguments
 from bertlab.data import Data
+from bertlab.losses import ExactLoss
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -27,7 +28,7 @@ def build_trainer(
     train: Any,
     watched: "Dataset | None",
     loaded: Data,
-    loss: training.ExactLoss,
+    loss: ExactLoss,
 ) -> training.EncoderTrainer:
     """Return the trainer of a run on the rows of `train`, which evaluates those of `watched` meanwhile."""
     data_args = arguments[DataArguments]

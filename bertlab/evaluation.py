@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
     from bertlab.data import Data
-    from bertlab.training import ExactLoss
+    from bertlab.losses import ExactLoss
 
 # A label of several is predicted from this probability on, unless thresholds were fitted.
 DEFAULT_THRESHOLD = 0.5
@@ -47,8 +47,6 @@ def evaluate(
     trainer: "Trainer", encoded: dict[str, "Dataset"], data: "Data", names: tuple[str, ...], loss: "ExactLoss"
 ) -> list[SplitResult]:
     """Predict the named splits and score those that have labels."""
-    from bertlab.training import logits_in_order
-
     results = []
     for name in names:
         split = encoded[name]
@@ -61,6 +59,20 @@ def evaluate(
         prefix = metric_prefix(name, data)
         results.append(SplitResult(name, prefix, logits, predict(data.space, logits), labels, metrics))
     return results
+
+
+def logits_in_order(trainer: "Trainer", split: "Dataset") -> np.ndarray:
+    """Return the model's logits (rows, outputs), float32, in the order of an encoded split.
+
+    Rows are fed from long to short, so that batches carry little padding and a batch that does not fit in memory
+    fails first, and put back in place.
+    """
+    order = np.argsort(-np.asarray(split["length"]), kind="stable")
+    unlabelled = split.remove_columns([name for name in ("labels",) if name in split.column_names])
+    sorted_logits = trainer.predict(unlabelled.select(order)).predictions
+    logits = np.empty_like(sorted_logits, dtype=np.float32)
+    logits[order] = sorted_logits
+    return logits
 
 
 def score(

@@ -138,7 +138,7 @@ def build_classifier(
 ) -> "PreTrainedModel":
     """Return a sequence classifier with float32 weights whose configuration knows the label names, as flags adapt it.
 
-    The loss of its own forward is never used: training.ExactLoss replaces it.
+    The loss of its own forward is never used: losses.ExactLoss replaces it.
 
     Raises:
         UserError: the weights cannot be loaded, do not fit, or a setting does not exist in this model.

@@ -12,6 +12,7 @@ from bertlab.arguments import NspArguments, RunArguments
 from bertlab.console import notice
 from bertlab.evaluation import SplitResult
 from bertlab.labels import NO_LABEL, SINGLE
+from bertlab.losses import ExactLoss
 from bertlab.padding import PaddingCollator
 from bertlab.pretraining import NSP_LOGITS
 
@@ -45,7 +46,7 @@ def build_trainer(
     }
     watched = training.longest_first(encoded.get(data.watched or ""))
     if nsp.objective == "nsp":
-        loss = training.ExactLoss(SINGLE, label_smoothing=args.label_smoothing_factor)
+        loss = ExactLoss(SINGLE, label_smoothing=args.label_smoothing_factor)
         return training.EncoderTrainer(
             eval_dataset=watched,
             data_collator=pad,
@@ -72,7 +73,7 @@ def evaluate(
     """Return what the model says about the named splits, in the order of their pairs."""
     wanted = tuple(name for name in names if name)
     if nsp.objective == "nsp":
-        loss = training.ExactLoss(SINGLE, label_smoothing=trainer.args.label_smoothing_factor)
+        loss = ExactLoss(SINGLE, label_smoothing=trainer.args.label_smoothing_factor)
         return evaluation.evaluate(trainer, encoded, data, wanted, loss)
     return [_evaluate_pretraining(nsp, trainer, encoded[name], data, name) for name in wanted]
 
@@ -133,7 +134,7 @@ def _pretraining_metrics(nsp: NspArguments, data: "Data") -> Callable[[EvalPredi
         scores["loss"] = float(np.log(scores["perplexity"]))
         if "nsp" in nsp.objective:
             labels = np.asarray(prediction.label_ids)[:, 0]
-            sentences = training.ExactLoss(SINGLE)
+            sentences = ExactLoss(SINGLE)
             found = evaluation.score(data.space, data.metrics, statistics[:, NSP_LOGITS], labels, sentences)
             scores = {**scores, **found, "loss": scores["loss"] + found["loss"]}
         return scores

@@ -1,6 +1,5 @@
-"""One path from arguments to a trained Trainer: exact loss, precision, length-grouped order, selection, resuming."""
+"""One path from arguments to a trained Trainer: precision, length-grouped order, selection, evaluation, upload."""
 
-import dataclasses
 import inspect
 import os
 from collections.abc import Callable, Iterator, Sized
@@ -9,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import (
     EarlyStoppingCallback,
@@ -32,7 +30,8 @@ from bertlab.arguments import RunArguments
 from bertlab.cli import Arguments
 from bertlab.console import notice
 from bertlab.errors import UserError, did_you_mean
-from bertlab.labels import MULTI, NO_LABEL, REGRESSION, LabelSpace
+from bertlab.labels import NO_LABEL, LabelSpace
+from bertlab.losses import ExactLoss, known
 from bertlab.ordering import LengthGroupedOrder, TokenBatches
 from bertlab.saving import ResumableTrainer, SavedArguments
 
@@ -40,57 +39,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from bertlab.data import Data
-
-
-@dataclasses.dataclass(frozen=True)
-class ExactLoss:
-    """The loss of a batch as the mean over all examples of the optimizer step it belongs to.
-
-    BERT's own forward averages over the micro-batch it sees, and Trainer then sums these means: four micro-batches
-    of 4 give four times the loss and gradient of one batch of 16 (transformers issue 47688). Here every term is
-    divided by the number of labels in the whole step, so how a batch is cut changes nothing, ragged ends included.
-    """
-
-    kind: str
-    class_weights: torch.Tensor | None = None
-    label_smoothing: float = 0.0
-
-    def __call__(
-        self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
-    ) -> torch.Tensor:
-        """Return the scalar loss of `outputs.logits` (rows, classes) against `labels` as the collator makes them."""
-        logits = outputs.logits.float()
-        mask = known(labels)
-        items = mask.sum() if num_items_in_batch is None else num_items_in_batch
-        if self.kind == REGRESSION:
-            return functional.mse_loss(logits.squeeze(-1)[mask], labels[mask].float(), reduction="sum") / items
-        if self.kind == MULTI:
-            return functional.binary_cross_entropy_with_logits(logits[mask], labels[mask], reduction="sum") / items
-        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
-        total = functional.cross_entropy(
-            logits,
-            labels,
-            weight=weights,
-            ignore_index=NO_LABEL,
-            label_smoothing=self.label_smoothing,
-            reduction="sum",
-        )
-        return total / items
-
-
-def known(labels: torch.Tensor) -> torch.Tensor:
-    """Return a mask, shaped like `labels`, of those that are known: class ids but NO_LABEL, numbers but NaN."""
-    return ~labels.isnan() if labels.is_floating_point() else labels.ne(NO_LABEL)
-
-
-def balanced_weights(labels: np.ndarray, classes: int) -> torch.Tensor:
-    """Return weights (classes,) proportional to 1/frequency whose mean over the training rows is 1.
-
-    A class without a row counts as if it had one.
-    """
-    counts = np.bincount(labels, minlength=classes)
-    present = np.count_nonzero(counts)
-    return torch.tensor(len(labels) / (present * np.maximum(counts, 1)), dtype=torch.float32)
 
 
 class _EpochOrder(TrainerCallback):
@@ -288,20 +236,6 @@ class EncoderTrainer(ResumableTrainer):
         # remembers those of weights that train; frozen ones it casts each time.
         with self.accelerator.autocast():
             return super().evaluation_loop(*given, **options)
-
-
-def logits_in_order(trainer: Trainer, split: "Dataset") -> np.ndarray:
-    """Return the model's logits (rows, outputs), float32, in the order of an encoded split.
-
-    Rows are fed from long to short, so that batches carry little padding and a batch that does not fit in memory
-    fails first, and put back in place.
-    """
-    order = np.argsort(-np.asarray(split["length"]), kind="stable")
-    unlabelled = split.remove_columns([name for name in ("labels",) if name in split.column_names])
-    sorted_logits = trainer.predict(unlabelled.select(order)).predictions
-    logits = np.empty_like(sorted_logits, dtype=np.float32)
-    logits[order] = sorted_logits
-    return logits
 
 
 def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
@@ -503,23 +437,6 @@ def publish(trainer: Trainer) -> None:
             f"--push_to_hub: the upload failed ({reason}); the run is whole in {folder}.",
             f"Try `hf upload {trainer.args.hub_model_id or 'NAME'} {folder}`.",
         ) from error
-
-
-def loss_for(space: LabelSpace, train: "Dataset | None", class_weights: str, smoothing: float) -> ExactLoss:
-    """Return the loss of a label space; balanced class weights come from the training rows.
-
-    Raises:
-        UserError: class weights or label smoothing are asked for where labels are not single classes.
-    """
-    single = space.kind not in (MULTI, REGRESSION)
-    if class_weights == "balanced" and not single:
-        raise UserError(f"--class_weights balanced is for single classes, not {space.kind}.", "Leave it out.")
-    if smoothing and not single:
-        raise UserError(f"--label_smoothing_factor is for single classes, not {space.kind}.", "Leave it out.")
-    weights = None
-    if class_weights == "balanced" and train is not None:
-        weights = balanced_weights(np.asarray(train["labels"]), space.size)
-    return ExactLoss(space.kind, weights, smoothing)
 
 
 def longest_first(split: "Dataset | None") -> "Dataset | None":

@@ -576,7 +576,7 @@ def test_other_failures_are_not_dressed_up(tmp_path: Path):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(value: float, world, tmp_path: Path, capsys):
-    from bertlab.training import ExactLoss
+    from bertlab.losses import ExactLoss
 
     original, calls = ExactLoss.__call__, []
 
@@ -609,7 +609,7 @@ def test_a_gradient_that_is_no_number_is_seen_before_the_weights_are_saved():
 
 
 def test_too_little_memory_names_the_flags_that_help(world, tmp_path: Path, capsys):
-    from bertlab.training import ExactLoss
+    from bertlab.losses import ExactLoss
 
     def hungry(self, *_: Any, **__: Any) -> Any:
         return torch.empty(2**58)

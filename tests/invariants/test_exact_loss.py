@@ -26,7 +26,8 @@ from transformers import Trainer as HfTrainer
 
 from bertlab import collapse
 from bertlab.labels import MULTI, NO_LABEL, REGRESSION, SINGLE
-from bertlab.training import EncoderTrainer, ExactLoss, balanced_weights, known
+from bertlab.losses import ExactLoss, balanced_weights, known
+from bertlab.training import EncoderTrainer
 
 SETTINGS = {
     "num_train_epochs": 2,
