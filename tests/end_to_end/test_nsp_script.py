@@ -402,7 +402,9 @@ def test_a_folder_and_a_glob_are_read_whole(text: Path, plain: Path, tiny_model:
     }
     for index, pattern in enumerate((books, f"{books}/t*.txt")):
         assert pretrain(tmp_path / f"run{index}", text=pattern, **settings) == 0
-        assert capsys.readouterr().out.startswith("3 files, 3 doc" if index == 0 else "2 files, 2 doc")
+        told = capsys.readouterr()
+        assert told.out.startswith("3 files, 3 doc" if index == 0 else "2 files, 2 doc")
+        assert "IsNext pairs also follow each other in train, for example '" in told.err, "they are one text"
 
 
 def test_the_demo_trains_on_the_weights_of_a_package(weights: str, tmp_path: Path, monkeypatch, capsys):

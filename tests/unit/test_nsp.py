@@ -188,6 +188,61 @@ def test_segments_are_packed_by_the_length_of_the_tokenizers_own_tokens(read: ns
     assert lengths[30] + 4 < lengths[60] <= 66
 
 
+def _said_of_repeats(folder: Path, tokenizer: Any, capsys: Any, documents: list[str], **settings: Any) -> tuple:
+    """Return the notices on what a text of these documents repeats, its splits and its sentences."""
+    folder.mkdir()
+    (folder / "text.txt").write_text("\n".join(documents) + "\n", encoding="utf-8")
+    arguments = _arguments(folder / "text.txt", max_seq_length=60, **settings)
+    text = nsp.read(arguments, str(folder / "cache"))
+    data = nsp.make_splits(text, arguments, tokenizer)
+    capsys.readouterr()
+    nsp.say_what_is_repeated(text, data)
+    return capsys.readouterr().err.splitlines(), data.splits, text.sentences["sentence"][:]
+
+
+def _repeated(split: Dataset, train: Dataset, sentences: list[str]) -> tuple[list[tuple[str, str]], int]:
+    """Return, looked for one by one, the sentences where A and B meet that train has too, and the IsNext pairs."""
+    trained = set()
+    for (start, _, _, stop), label in zip(ranges(train), train["labels"], strict=True):
+        trained |= {(sentences[k], sentences[k + 1]) for k in range(start, stop - 1) if label == 0}
+    met = [
+        (sentences[a - 1], sentences[b])
+        for (_, a, b, _), label in zip(ranges(split), split["labels"], strict=True)
+        if label == 0
+    ]
+    return [two for two in met if two in trained], len(met)
+
+
+@pytest.mark.parametrize("pairs", ["all", "one_per_document", "segments"])
+def test_pairs_that_are_trained_on_too_are_told(pairs: str, tokenizer, tmp_path: Path, capsys):
+    """As where a folder holds a book twice: each document stands in a split of its own, and its copy in train."""
+    told, splits, sentences = _said_of_repeats(
+        tmp_path / "text", tokenizer, capsys, paragraphs(60) * 2, pairs=pairs, selection_fraction=0
+    )
+    assert len(told) == 2, "validation and test"
+    for line, name in zip(told, ("validation", "test"), strict=True):
+        found, follow = _repeated(splits[name], splits["train"], sentences)
+        assert 0 < len(found) < follow, "or a wrong count could be right"
+        beginning = (
+            f"note: {name}: {len(found)} of {follow} IsNext pairs also follow each other in train, for example "
+        )
+        assert line.startswith(f"{beginning}'{' | '.join(found[0])[:59]}")
+        assert line.endswith("'. Leave out what the text repeats.")
+
+
+def test_nothing_is_told_where_no_pair_is_trained_on_too(tokenizer, tmp_path: Path, capsys, monkeypatch):
+    documents = [f"This is {index}. That was {index}. Both are {index}." for index in range(30)]
+    assert _said_of_repeats(tmp_path / "unlike", tokenizer, capsys, documents)[0] == []
+    half = {"validation_fraction": 0.5, "selection_fraction": 0, "test_fraction": 0, "negative_fraction": 0}
+    turned = ["One dog. Two cats.", "Two cats. One dog."]
+    assert _said_of_repeats(tmp_path / "turned", tokenizer, capsys, turned, **half)[0] == []
+    nothing = {"validation_fraction": 0, "selection_fraction": 0, "test_fraction": 0}
+    assert _said_of_repeats(tmp_path / "all", tokenizer, capsys, documents * 2, **nothing)[0] == []
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(nsp, "_follow", None)  # another process does not even look
+    assert _said_of_repeats(tmp_path / "other", tokenizer, capsys, documents * 2)[0] == []
+
+
 def _overlapping_pairs(rows: int, seed: int) -> tuple[list[list[str]], np.ndarray]:
     """Return pairs that share a word exactly where they follow."""
     dice = random.Random(seed)
