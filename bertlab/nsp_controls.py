@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bertlab import baselines
 from bertlab.console import notice
 from bertlab.labels import NO_LABEL
 
@@ -27,9 +28,9 @@ def overlap_baseline(
     """Fit logistic regression on the TF-IDF likeness of two segments and their lengths; predict every split.
 
     `train` and each split are [first segments, second segments]. Returns class ids per split and a sentence on how
-    they were made. The likeness is the cosine of TF-IDF vectors of words, whose weights come from the training text.
+    they were made. The likeness is the cosine of TF-IDF vectors of words, whose weights come from the training text;
+    without a word in it there are lengths alone.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -38,11 +39,12 @@ def overlap_baseline(
     if len(np.unique(train_labels)) < 2:
         return {name: np.full(len(pairs[0]), train_labels[0]) for name, pairs in splits.items()}, "one class only"
     first, second = train
-    vectorizer = TfidfVectorizer(sublinear_tf=True).fit([*first, *second])
+    vectorizer = _vectorizer([*first, *second])
     model = make_pipeline(StandardScaler(), LogisticRegression())
     model.fit(_features(vectorizer, first, second), train_labels)
     said = {name: model.predict(_features(vectorizer, *columns)) for name, columns in splits.items()}
-    note = f"TF-IDF likeness and lengths, logistic regression on {len(train_labels):,} training pairs"
+    features = "TF-IDF likeness and lengths" if vectorizer else "no words in the texts, so lengths alone"
+    note = f"{features}, logistic regression on {len(train_labels):,} training pairs"
     return said, f"{note}, {time.perf_counter() - started:.1f} s"
 
 
@@ -60,8 +62,22 @@ def say_if_flipped(predictions: np.ndarray, labels: np.ndarray) -> float:
     return hits / rows if rows else float("nan")
 
 
+def _vectorizer(texts: Sequence[str]) -> Any:
+    """Return a TF-IDF vectorizer fitted on texts, or None when there is no word in them."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    try:
+        return TfidfVectorizer(sublinear_tf=True, token_pattern=baselines.TOKEN).fit(texts)
+    except ValueError as error:
+        if "empty vocabulary" not in str(error):
+            raise
+        return None
+
+
 def _features(vectorizer: Any, first: Sequence[str], second: Sequence[str]) -> np.ndarray:
-    one, two = vectorizer.transform(first), vectorizer.transform(second)
-    likeness = np.asarray(one.multiply(two).sum(axis=1)).reshape(-1)
+    """Return likeness, if there is a vectorizer, and the two lengths of pairs: (n, 2 or 3)."""
     lengths = [np.log1p([len(text.split()) for text in column]) for column in (first, second)]
-    return np.column_stack([likeness, *lengths])
+    if vectorizer is None:
+        return np.column_stack(lengths)
+    one, two = vectorizer.transform(first), vectorizer.transform(second)
+    return np.column_stack([np.asarray(one.multiply(two).sum(axis=1)).reshape(-1), *lengths])

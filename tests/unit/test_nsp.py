@@ -264,6 +264,29 @@ def test_word_overlap_learns_an_obvious_case():
     assert how.startswith("TF-IDF likeness and lengths, logistic regression on 400 training pairs, ")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "names"),
+    [("x {}", "y {}", "abcdefghij"), ("我们今天看见{}了。", "后来{}走远。", "猫狗山海书火雨花鸟鱼")],
+    ids=["letters", "Chinese"],
+)
+def test_words_of_one_character_overlap(before: str, after: str, names: str):
+    dice = random.Random(0)
+    chosen = [dice.sample(names, 2) for _ in range(300)]
+    labels = np.arange(300) % 2
+    first = [before.format(one) for one, _ in chosen]
+    second = [after.format(other if label else one) for (one, other), label in zip(chosen, labels, strict=True)]
+    said, _ = nsp_controls.overlap_baseline([first, second], labels, {"validation": [first, second]})
+    assert np.mean(said["validation"] == labels) > 0.98
+
+
+def test_without_words_lengths_alone_are_used():
+    labels = np.arange(40) % 2
+    pairs = [["!" for _ in labels], ["? ?" if label else "?" for label in labels]]
+    said, how = nsp_controls.overlap_baseline(pairs, labels, {"validation": pairs})
+    assert said["validation"].tolist() == labels.tolist()
+    assert how.startswith("no words in the texts, so lengths alone, logistic regression on 40 training pairs, ")
+
+
 def test_word_overlap_is_no_better_than_chance_on_shuffled_labels():
     train, labels = _overlapping_pairs(400, 1)
     test, wanted = _overlapping_pairs(400, 2)
