@@ -311,17 +311,36 @@ def test_training_pairs_for_the_baseline_are_a_seeded_part():
 
 
 @pytest.mark.parametrize(
-    ("hits", "rows", "said"),
-    [(0, 100, True), (25, 100, True), (40, 100, False), (0, 10, False), (50, 100, False), (100, 100, False)],
+    ("table", "said"),
+    [
+        (((0, 50), (50, 0)), True),
+        (((12, 38), (37, 13)), True),
+        (((20, 30), (30, 20)), False),
+        (((0, 5), (5, 0)), False),
+        (((25, 25), (25, 25)), False),
+        (((50, 0), (0, 50)), False),
+        (((38, 12), (13, 37)), False),
+        # NotNext is more than half, as with segments, and the head says IsNext of nearly all: often wrong, no more.
+        (((350, 0), (650, 0)), False),
+        (((348, 2), (640, 10)), False),
+        (((0, 650), (0, 350)), False),
+        (((0, 0), (50, 0)), False),
+        # Right in most pairs, as nearly all are NotNext and it says so, and yet against the labels.
+        (((0, 60), (140, 800)), True),
+    ],
 )
-def test_labels_are_called_flipped_only_when_chance_cannot_explain_it(hits: int, rows: int, said: bool, capsys):
-    labels = np.arange(rows + 5) % 2
-    predictions = np.where(np.arange(rows + 5) < hits, labels, 1 - labels)
-    labels[rows:] = -100  # rows without a label count for nothing
-    assert nsp_controls.say_if_flipped(predictions, labels) == hits / rows
+def test_labels_are_called_flipped_only_when_chance_cannot_explain_it(table: Any, said: bool, capsys):
+    """`table` counts the IsNext pairs, then the NotNext pairs, that the head calls IsNext and NotNext."""
+    counts = np.ravel(table)
+    labels, predictions = np.repeat([0, 0, 1, 1], counts), np.repeat([0, 1, 0, 1], counts)
+    # Rows without a label count for nothing.
+    accuracy = nsp_controls.say_if_flipped(np.append(predictions, [0, 1] * 200), np.append(labels, [-100] * 400))
+    assert accuracy == pytest.approx((counts[0] + counts[3]) / counts.sum())
     told = capsys.readouterr().err
     assert ("the labels look flipped (0 must be IsNext, 1 NotNext)" in told) == said
-    assert (f"is right in {hits / rows:.1%} of {rows} pairs" in told) == said
+    follow, others = (row[0] / max(sum(row), 1) for row in table)
+    shares = f"says IsNext of {follow:.1%} of the IsNext pairs and of {others:.1%} of the NotNext pairs"
+    assert (shares in told) == said
 
 
 def test_without_labels_nothing_is_flipped(capsys):
