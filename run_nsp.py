@@ -48,6 +48,7 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
     tokenizer, config = nsp_model.tokenizer_and_config(nsp_args, model_args, text)
     encoding.check_max_length(nsp_args.max_seq_length, tokenizer, config)
     loaded = nsp.make_splits(text, nsp_args, tokenizer)
+    nsp.say_what_is_repeated(text, loaded)
     encoded = encoding.encode_all(loaded, tokenizer, nsp_args, started)
     summaries = summary.describe(encoded, loaded.space, nsp_args.max_seq_length)
 

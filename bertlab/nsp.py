@@ -11,7 +11,7 @@ from datasets.fingerprint import Hasher
 
 from bertlab import __version__, pairs, processes, sentences
 from bertlab.arguments import NspArguments
-from bertlab.console import say
+from bertlab.console import is_first_process, notice, say
 from bertlab.data import SELECTION, Data
 from bertlab.files import file_digest
 from bertlab.labels import SINGLE, LabelSpace
@@ -29,6 +29,8 @@ WORD_METRICS = ("masked_accuracy",)
 SPECIAL_TOKENS = 3
 # Enough to know the mean length of a token within one per cent.
 SAMPLED_SENTENCES = 2_000
+# Makes one number of the hashes of two sentences, another for the other order; odd, so that no bit of one is lost.
+ORDER = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,44 @@ def make_splits(text: Text, arguments: NspArguments, tokenizer: "PreTrainedToken
         dropped={},
         read=texts,
     )
+
+
+def say_what_is_repeated(text: Text, data: Data) -> None:
+    """Say how many pairs of each held-out split are trained on too, where documents repeat one another.
+
+    Counted are IsNext pairs whose last sentence of A and first of B, by their texts, also follow each other inside
+    an IsNext pair of train. Only the first process looks for it.
+    """
+    if data.train is None or not is_first_process():
+        return
+    hashes = text.sentences.data.column("text_hash").to_numpy()
+    start, _, _, stop = _follow(data.splits[data.train])
+    # Sentence k and the next stand in one pair where more pairs have begun up to k than have come to their last one.
+    begun = np.bincount(start, minlength=len(hashes)) - np.bincount(stop - 1, minlength=len(hashes))
+    trained = _two_texts(hashes, np.flatnonzero(np.cumsum(begun) > 0))
+    for name, split in data.splits.items():
+        if name == data.train:
+            continue
+        last = _follow(split)[1] - 1
+        repeated = last[np.isin(_two_texts(hashes, last), trained)]
+        if len(repeated):
+            example = " | ".join(text.sentences[int(repeated[0]) : int(repeated[0]) + 2]["sentence"])
+            notice(
+                f"{name}: {len(repeated)} of {len(last)} IsNext pairs also follow each other in {data.train}, for "
+                f"example {example if len(example) <= 60 else example[:59] + '…'!r}. Leave out what the text repeats."
+            )
+
+
+def _follow(split: "Dataset") -> list[np.ndarray]:
+    """Return the four RANGES of the IsNext pairs of a split."""
+    rows = split.with_format("arrow")[:]
+    follow = rows["labels"].to_numpy() == pairs.IS_NEXT
+    return [rows[name].to_numpy()[follow] for name in pairs.RANGES]
+
+
+def _two_texts(hashes: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Return a hash of each of the sentences `first` (n,) with the one after it."""
+    return hashes[first] * ORDER + hashes[first + 1]
 
 
 def _target_tokens(text: Text, arguments: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> int:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MASK_SHARE, RANDOM_SHARE = 0.8, 0.1
 # Seeds of different rows differ up to this many rows.
 SEED_STRIDE = 1_000_003
+# torch takes seeds of 64 bits; a seed of 32 and two strides need 72. Those that fit stay as they are.
+MASK_SEEDS = 2**63
 # Columns of what row_statistics returns.
 NSP_LOGITS, MASKED, RESTORED, NEGATIVE_LOG_LIKELIHOOD = slice(0, 2), 2, 3, 4
 
@@ -108,7 +110,8 @@ class MaskingCollator:
     def _seed(self, row: dict[str, Any]) -> int:
         if "mask_seed" in row:
             return int(row["mask_seed"])
-        return (self.seed * SEED_STRIDE + self.epoch.value) * SEED_STRIDE + int(row["mask_row"])
+        first = (self.seed * SEED_STRIDE + self.epoch.value) * SEED_STRIDE
+        return (first + int(row["mask_row"])) % MASK_SEEDS
 
 
 class PretrainingLoss:

@@ -44,7 +44,7 @@ def scored_split(run: RunFolder, tokenizer: "PreTrainedTokenizerBase") -> Scored
         raise UserError(f"{run.path}: the data has no split {name!r} any more.", "Restore the data.")
     split = data.splits[name]
     recorded = ((run.run.get("data") or {}).get(name) or {}).get("fingerprint")
-    if provenance.fingerprint(split) != recorded:
+    if provenance.fingerprint(split, data.read) != recorded:
         raise UserError(
             f"{run.path}: the split {name!r} is no longer the one that the run was scored on.", "Restore it."
         )

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertlab import cli, secret
+from bertlab.data import TextReader, text_columns
+from bertlab.pairs import RANGES
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -24,7 +26,8 @@ PACKAGES = (
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Folders that commands of this repository write: a benchmark's result does not change the code of the next one.
 WRITTEN = tuple(f":(exclude){name}" for name in ("docs", "results", "benchmarks/results"))
-FINGERPRINT_COLUMNS = ("text", "text_pair", "first_start", "first_stop", "second_start", "second_stop", "labels")
+# Texts, or the sentences of a pair, and labels.
+FINGERPRINT_COLUMNS = ("text", "text_pair", *RANGES, "labels")
 
 
 def command(script: str, argv: list[str]) -> list[str]:
@@ -96,13 +99,15 @@ def peak_memory_mb() -> dict[str, float]:
     return peak
 
 
-def fingerprint(split: "Dataset") -> str:
-    """Return a hash of the texts and labels of a split, in order, whatever file they came from."""
+def fingerprint(split: "Dataset", read: TextReader = text_columns) -> str:
+    """Return a hash of the texts and labels of a split, in order, whatever file they came from.
+
+    `read` makes texts, or first and second segments, of a batch of rows.
+    """
     digest = hashlib.blake2b(digest_size=16)
     columns = [name for name in FINGERPRINT_COLUMNS if name in split.column_names]
     for batch in split.select_columns(columns).iter(batch_size=10_000):
-        for name in columns:
-            values = batch[name]
+        for values in (*read(batch), *([batch["labels"]] if "labels" in columns else [])):
             if values and isinstance(values[0], int):
                 digest.update(np.asarray(values, dtype=np.int64).tobytes())
             else:

@@ -249,7 +249,7 @@ def _provenance(run: Run) -> dict[str, Any]:
             item.name: {
                 **item.as_dict(),
                 "from": Path(run.data.origin[item.name]).name,
-                "fingerprint": provenance.fingerprint(run.data.splits[item.name]),
+                "fingerprint": provenance.fingerprint(run.data.splits[item.name], run.data.read),
                 "dropped": run.data.dropped.get(item.name, 0),
             }
             for item in run.summaries

@@ -105,7 +105,6 @@ def test_a_score_stands_beside_its_controls(run: Path):
     rows = len(_pairs(run))
     follow = sum(row["label"] == "IsNext" for row in _pairs(run))
     assert told["baselines"]["majority"]["metrics"]["accuracy"] == pytest.approx(max(follow, rows - follow) / rows)
-    assert 0 <= told["baselines"]["zero_shot"]["metrics"]["accuracy"] <= 1
     assert told["baselines"]["word_overlap"]["metrics"]["accuracy"] > 0.5, "sentences of a document share words"
 
 
@@ -148,7 +147,6 @@ def test_masked_words_are_scored_from_a_checkpoint(objective: str, text, plain, 
     settings = {**PLAIN, "objective": objective, "eval_strategy": "steps", "eval_steps": 3}
     assert pretrain(folder, config=plain, text=text, model_name_or_path=tiny_model, **settings) == 0
     told = read_json(folder / "eval_results.json")
-    assert 0 <= told["eval_masked_accuracy"] <= 1
     assert 1 < told["eval_perplexity"] < 1000
     assert told["eval_masked_tokens"] > 50
     # The same tokens are hidden while training goes on and at its end.
@@ -402,7 +400,9 @@ def test_a_folder_and_a_glob_are_read_whole(text: Path, plain: Path, tiny_model:
     }
     for index, pattern in enumerate((books, f"{books}/t*.txt")):
         assert pretrain(tmp_path / f"run{index}", text=pattern, **settings) == 0
-        assert capsys.readouterr().out.startswith("3 files, 3 doc" if index == 0 else "2 files, 2 doc")
+        told = capsys.readouterr()
+        assert told.out.startswith("3 files, 3 doc" if index == 0 else "2 files, 2 doc")
+        assert "IsNext pairs also follow each other in train, for example '" in told.err, "they are one text"
 
 
 def test_the_demo_trains_on_the_weights_of_a_package(weights: str, tmp_path: Path, monkeypatch, capsys):

@@ -188,6 +188,61 @@ def test_segments_are_packed_by_the_length_of_the_tokenizers_own_tokens(read: ns
     assert lengths[30] + 4 < lengths[60] <= 66
 
 
+def _said_of_repeats(folder: Path, tokenizer: Any, capsys: Any, documents: list[str], **settings: Any) -> tuple:
+    """Return the notices on what a text of these documents repeats, its splits and its sentences."""
+    folder.mkdir()
+    (folder / "text.txt").write_text("\n".join(documents) + "\n", encoding="utf-8")
+    arguments = _arguments(folder / "text.txt", max_seq_length=60, **settings)
+    text = nsp.read(arguments, str(folder / "cache"))
+    data = nsp.make_splits(text, arguments, tokenizer)
+    capsys.readouterr()
+    nsp.say_what_is_repeated(text, data)
+    return capsys.readouterr().err.splitlines(), data.splits, text.sentences["sentence"][:]
+
+
+def _repeated(split: Dataset, train: Dataset, sentences: list[str]) -> tuple[list[tuple[str, str]], int]:
+    """Return, looked for one by one, the sentences where A and B meet that train has too, and the IsNext pairs."""
+    trained = set()
+    for (start, _, _, stop), label in zip(ranges(train), train["labels"], strict=True):
+        trained |= {(sentences[k], sentences[k + 1]) for k in range(start, stop - 1) if label == 0}
+    met = [
+        (sentences[a - 1], sentences[b])
+        for (_, a, b, _), label in zip(ranges(split), split["labels"], strict=True)
+        if label == 0
+    ]
+    return [two for two in met if two in trained], len(met)
+
+
+@pytest.mark.parametrize("pairs", ["all", "one_per_document", "segments"])
+def test_pairs_that_are_trained_on_too_are_told(pairs: str, tokenizer, tmp_path: Path, capsys):
+    """As where a folder holds a book twice: each document stands in a split of its own, and its copy in train."""
+    told, splits, sentences = _said_of_repeats(
+        tmp_path / "text", tokenizer, capsys, paragraphs(60) * 2, pairs=pairs, selection_fraction=0
+    )
+    assert len(told) == 2, "validation and test"
+    for line, name in zip(told, ("validation", "test"), strict=True):
+        found, follow = _repeated(splits[name], splits["train"], sentences)
+        assert 0 < len(found) < follow, "or a wrong count could be right"
+        beginning = (
+            f"note: {name}: {len(found)} of {follow} IsNext pairs also follow each other in train, for example "
+        )
+        assert line.startswith(f"{beginning}'{' | '.join(found[0])[:59]}")
+        assert line.endswith("'. Leave out what the text repeats.")
+
+
+def test_nothing_is_told_where_no_pair_is_trained_on_too(tokenizer, tmp_path: Path, capsys, monkeypatch):
+    documents = [f"This is {index}. That was {index}. Both are {index}." for index in range(30)]
+    assert _said_of_repeats(tmp_path / "unlike", tokenizer, capsys, documents)[0] == []
+    half = {"validation_fraction": 0.5, "selection_fraction": 0, "test_fraction": 0, "negative_fraction": 0}
+    turned = ["One dog. Two cats.", "Two cats. One dog."]
+    assert _said_of_repeats(tmp_path / "turned", tokenizer, capsys, turned, **half)[0] == []
+    nothing = {"validation_fraction": 0, "selection_fraction": 0, "test_fraction": 0}
+    assert _said_of_repeats(tmp_path / "all", tokenizer, capsys, documents * 2, **nothing)[0] == []
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(nsp, "_follow", None)  # another process does not even look
+    assert _said_of_repeats(tmp_path / "other", tokenizer, capsys, documents * 2)[0] == []
+
+
 def _overlapping_pairs(rows: int, seed: int) -> tuple[list[list[str]], np.ndarray]:
     """Return pairs that share a word exactly where they follow."""
     dice = random.Random(seed)
@@ -209,13 +264,27 @@ def test_word_overlap_learns_an_obvious_case():
     assert how.startswith("TF-IDF likeness and lengths, logistic regression on 400 training pairs, ")
 
 
-def test_word_overlap_is_no_better_than_chance_on_shuffled_labels():
-    train, labels = _overlapping_pairs(400, 1)
-    test, wanted = _overlapping_pairs(400, 2)
-    rng = np.random.default_rng(0)
-    said, _ = nsp_controls.overlap_baseline(train, rng.permutation(labels), {"validation": test})
-    right = np.mean(said["validation"] == rng.permutation(wanted))
-    assert right == pytest.approx(0.5, abs=0.1)  # four standard deviations
+@pytest.mark.parametrize(
+    ("before", "after", "names"),
+    [("x {}", "y {}", "abcdefghij"), ("我们今天看见{}了。", "后来{}走远。", "猫狗山海书火雨花鸟鱼")],
+    ids=["letters", "Chinese"],
+)
+def test_words_of_one_character_overlap(before: str, after: str, names: str):
+    dice = random.Random(0)
+    chosen = [dice.sample(names, 2) for _ in range(300)]
+    labels = np.arange(300) % 2
+    first = [before.format(one) for one, _ in chosen]
+    second = [after.format(other if label else one) for (one, other), label in zip(chosen, labels, strict=True)]
+    said, _ = nsp_controls.overlap_baseline([first, second], labels, {"validation": [first, second]})
+    assert np.mean(said["validation"] == labels) > 0.98
+
+
+def test_without_words_lengths_alone_are_used():
+    labels = np.arange(40) % 2
+    pairs = [["!" for _ in labels], ["? ?" if label else "?" for label in labels]]
+    said, how = nsp_controls.overlap_baseline(pairs, labels, {"validation": pairs})
+    assert said["validation"].tolist() == labels.tolist()
+    assert how.startswith("no words in the texts, so lengths alone, logistic regression on 40 training pairs, ")
 
 
 def test_word_overlap_of_one_class_says_that_class():
@@ -233,17 +302,36 @@ def test_training_pairs_for_the_baseline_are_a_seeded_part():
 
 
 @pytest.mark.parametrize(
-    ("hits", "rows", "said"),
-    [(0, 100, True), (25, 100, True), (40, 100, False), (0, 10, False), (50, 100, False), (100, 100, False)],
+    ("table", "said"),
+    [
+        (((0, 50), (50, 0)), True),
+        (((12, 38), (37, 13)), True),
+        (((20, 30), (30, 20)), False),
+        (((0, 5), (5, 0)), False),
+        (((25, 25), (25, 25)), False),
+        (((50, 0), (0, 50)), False),
+        (((38, 12), (13, 37)), False),
+        # NotNext is more than half, as with segments, and the head says IsNext of nearly all: often wrong, no more.
+        (((350, 0), (650, 0)), False),
+        (((348, 2), (640, 10)), False),
+        (((0, 650), (0, 350)), False),
+        (((0, 0), (50, 0)), False),
+        # Right in most pairs, as nearly all are NotNext and it says so, and yet against the labels.
+        (((0, 60), (140, 800)), True),
+    ],
 )
-def test_labels_are_called_flipped_only_when_chance_cannot_explain_it(hits: int, rows: int, said: bool, capsys):
-    labels = np.arange(rows + 5) % 2
-    predictions = np.where(np.arange(rows + 5) < hits, labels, 1 - labels)
-    labels[rows:] = -100  # rows without a label count for nothing
-    assert nsp_controls.say_if_flipped(predictions, labels) == hits / rows
+def test_labels_are_called_flipped_only_when_chance_cannot_explain_it(table: Any, said: bool, capsys):
+    """`table` counts the IsNext pairs, then the NotNext pairs, that the head calls IsNext and NotNext."""
+    counts = np.ravel(table)
+    labels, predictions = np.repeat([0, 0, 1, 1], counts), np.repeat([0, 1, 0, 1], counts)
+    # Rows without a label count for nothing.
+    accuracy = nsp_controls.say_if_flipped(np.append(predictions, [0, 1] * 200), np.append(labels, [-100] * 400))
+    assert accuracy == pytest.approx((counts[0] + counts[3]) / counts.sum())
     told = capsys.readouterr().err
     assert ("the labels look flipped (0 must be IsNext, 1 NotNext)" in told) == said
-    assert (f"is right in {hits / rows:.1%} of {rows} pairs" in told) == said
+    follow, others = (row[0] / max(sum(row), 1) for row in table)
+    shares = f"says IsNext of {follow:.1%} of the IsNext pairs and of {others:.1%} of the NotNext pairs"
+    assert (shares in told) == said
 
 
 def test_without_labels_nothing_is_flipped(capsys):

@@ -246,6 +246,7 @@ class TestSegmentPairs:
     def test_a_document_of_one_sentence_has_nothing_of_its_own_to_follow(self) -> None:
         corpus = corpus_of([[1], [2, 3, 4]])
         found = rows(self.pairs(corpus, "same_document", 1.0))
+        assert found
         assert all(row[0] > 0 for row in found)
 
 

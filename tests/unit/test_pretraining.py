@@ -168,11 +168,13 @@ def test_labels_are_the_sentence_label_and_then_the_tokens(next_sentences, token
     assert pretraining.label_counts(batch["labels"]).tolist() == [rows * next_sentences, int((seen != -100).sum())]
 
 
-def test_training_rows_are_masked_anew_in_every_epoch_by_their_number(tokenizer, encoded):
+@pytest.mark.parametrize("seed", [5, 18_446_634, 2**32 - 1])
+def test_training_rows_are_masked_anew_in_every_epoch_by_their_number(seed, tokenizer, encoded):
+    """With the largest seed that --seed takes too, whose rows would begin above 64 bits."""
     rows = [{**row, "mask_row": index} for index, row in enumerate(encoded)]
     for row in rows:
         del row["mask_seed"]
-    collate = _collator(tokenizer, seed=5)
+    collate = _collator(tokenizer, seed=seed)
     first = collate(rows)["labels"]
     assert torch.equal(collate(rows)["labels"], first)
     collate.set_epoch(1)
@@ -180,7 +182,7 @@ def test_training_rows_are_masked_anew_in_every_epoch_by_their_number(tokenizer,
     assert not torch.equal(second, first)
     collate.set_epoch(0)
     assert torch.equal(collate(rows)["labels"], first)
-    assert not torch.equal(_collator(tokenizer, seed=6)(rows)["labels"], first)
+    assert not torch.equal(_collator(tokenizer, seed=seed - 1)(rows)["labels"], first)
 
 
 def test_neighbouring_seeds_choose_every_place_at_the_stated_rate(tokenizer):

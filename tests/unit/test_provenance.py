@@ -1,10 +1,17 @@
-"""What run.json says of the code that made the run."""
+"""What run.json says of the code and of the data that made the run."""
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from datasets import Dataset
+from nsp_runs import ranges, write_text
+from transformers import AutoTokenizer
 
+from bertlab import nsp
+from bertlab.arguments import NspArguments
+from bertlab.data import Data
 from bertlab.report import provenance
 
 
@@ -41,3 +48,40 @@ def test_what_a_benchmark_wrote_is_no_change_of_the_code(checkout: Path, name: s
 
 def test_outside_a_checkout_nothing_is_claimed(tmp_path: Path) -> None:
     assert provenance.commit(tmp_path) == {"commit": None, "changed": None}
+
+
+@pytest.mark.parametrize(
+    ("columns", "wanted"),
+    [
+        (
+            {"text": ["a story", "an app"], "text_pair": ["b", "c"], "labels": [1, 0], "source": ["x", "y"]},
+            "7221b5014dea2dddce500289ff1d4f27",
+        ),
+        ({"idx": [4, 5], "text": ["a story", "an app"], "labels": [0.5, 2.0]}, "f627776ddc61172a1bcb7f21d3bceee7"),
+    ],
+)
+def test_a_fingerprint_is_what_committed_records_hold(columns: dict[str, list[Any]], wanted: str) -> None:
+    assert provenance.fingerprint(Dataset.from_dict(columns)) == wanted
+
+
+def _next_sentences(text: Path, cache: Path, tiny_model: Path) -> Data:
+    arguments = NspArguments(text=[str(text)], document_unit="line", validation_fraction=0.2)
+    return nsp.make_splits(nsp.read(arguments, str(cache)), arguments, AutoTokenizer.from_pretrained(tiny_model))
+
+
+def _fingerprints(data: Data) -> dict[str, str]:
+    return {name: provenance.fingerprint(split, data.read) for name, split in data.splits.items()}
+
+
+def test_a_fingerprint_of_pairs_follows_their_texts(tiny_model: Path, tmp_path: Path) -> None:
+    text = write_text(tmp_path / "text.txt")
+    before = _next_sentences(text, tmp_path / "one", tiny_model)
+    elsewhere = _next_sentences(write_text(tmp_path / "other.txt"), tmp_path / "two", tiny_model)
+    assert _fingerprints(elsewhere) == _fingerprints(before)
+    sentence = before.texts("validation")[0][0]
+    assert text.read_text(encoding="utf-8").count(sentence) == 1
+    text.write_text(text.read_text(encoding="utf-8").replace(sentence, "Zebra."), encoding="utf-8")
+    edited = _next_sentences(text, tmp_path / "one", tiny_model)
+    assert all(ranges(edited.splits[name]) == ranges(split) for name, split in before.splits.items())
+    assert _fingerprints(edited)["validation"] != _fingerprints(before)["validation"]
+    assert _fingerprints(edited)["train"] == _fingerprints(before)["train"]
