@@ -76,6 +76,17 @@ class ResumableTrainer(Trainer):
             return
         super()._run_epoch(**options)
 
+    def _finalize_training(self, *settings: Any) -> Any:
+        """Finish as Trainer does, but keep the newest checkpoint: a run stopped while it is scored goes on from it.
+
+        With a limit of one Trainer would delete all but the best here, and not in one stroke.
+        """
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            return super()._finalize_training(*settings)
+        finally:
+            self.args.save_total_limit = limit
+
     def log(self, logs: dict[str, float], *rest: Any) -> None:
         """Log; at the end, with the loss of the whole run, also where this process did only the end of it."""
         if "train_loss" in logs:

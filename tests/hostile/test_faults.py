@@ -294,6 +294,24 @@ def test_a_run_stopped_while_it_finished_finishes_as_it_would_have(moment: str, 
     assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()}
 
 
+def test_a_run_stopped_while_it_is_scored_keeps_the_newest_checkpoint_beside_the_best(world, tmp_path: Path):
+    """Trainer deletes all but the best after the last step, and the rest would be trained again."""
+    from bertlab.report import record
+
+    settings = {**world, "save_strategy": "epoch", "save_total_limit": 1, "selection_fraction": 0.3}
+    settings |= {"metric_for_best_model": "loss", "greater_is_better": True}  # the first epoch is the best
+    folder, kept = tmp_path / "run", ["checkpoint-4", "checkpoint-8"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record, "write", lambda run: signal.raise_signal(signal.SIGINT))
+        assert classify(folder, **settings) == 130
+    assert [path.name for path in checkpoints.numbered(folder)] == kept
+    trained = (folder / "checkpoint-8" / "trainer_state.json").stat().st_mtime_ns
+    assert classify(folder, **settings, resume="auto") == 0
+    assert [path.name for path in checkpoints.numbered(folder)] == kept
+    assert (folder / "checkpoint-8" / "trainer_state.json").stat().st_mtime_ns == trained, "no step was made again"
+    assert farthest(folder, folder / "checkpoint-4") == 0
+
+
 def test_the_best_checkpoint_is_found_where_the_run_was_moved_to(world, tmp_path: Path):
     settings = {**world, "num_train_epochs": 4, "save_strategy": "epoch", "selection_fraction": 0.3}
     settings |= {"metric_for_best_model": "loss", "greater_is_better": True}  # the first epoch is the best
