@@ -125,9 +125,7 @@ class _Resumed(TrainerCallback):
     """Finds the best checkpoint of a resumed run where its folder is today."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        best = state.best_model_checkpoint
-        if best is not None or not state.best_global_step:
-            return
-        moved = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
-        if moved.is_dir():
-            state.best_model_checkpoint = str(moved)
+        # Before where it was: the folder that this one is a copy of may still be there, and hold another run by now.
+        here = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+        if here.is_dir():
+            state.best_model_checkpoint = str(here)

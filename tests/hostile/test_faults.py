@@ -324,6 +324,35 @@ def test_the_best_checkpoint_is_found_where_the_run_was_moved_to(world, tmp_path
     _assert_same(tmp_path / "there", tmp_path / "whole")
 
 
+def test_a_copied_run_takes_its_own_best_checkpoint_though_the_first_is_still_there(world, tmp_path: Path):
+    settings = {**world, "save_strategy": "epoch", "selection_fraction": 0.3}
+    settings |= {"metric_for_best_model": "loss", "greater_is_better": True}  # the first epoch is the best
+    with pytest.MonkeyPatch.context() as patch:
+        _at_step(patch, 6, lambda: signal.raise_signal(signal.SIGINT))
+        assert classify(tmp_path / "first", **settings) == 130
+    copy = _copy(tmp_path / "first", tmp_path / "copy")
+    # Something else has been written there since.
+    shutil.copy(world["model_name_or_path"] / "model.safetensors", tmp_path / "first" / "checkpoint-4")
+    assert classify(copy, **settings, resume="auto") == 0
+    assert farthest(copy, copy / "checkpoint-4") == 0
+    assert read_json(copy / "trainer_state.json")["best_model_checkpoint"] == str(copy / "checkpoint-4")
+
+
+def test_a_run_that_saves_its_best_steps_alone_logs_the_same_when_it_is_resumed(world, tmp_path: Path):
+    """Whether such a step is saved is decided after what came before it is logged."""
+    settings = {**world, "save_strategy": "best", "metric_for_best_model": "loss", "logging_steps": 4}
+    for every in ({"eval_strategy": "steps", "eval_steps": 3}, {"eval_strategy": "epoch"}):
+        whole, folder = (tmp_path / f"{every['eval_strategy']}-{name}" for name in ("whole", "run"))
+        assert classify(whole, **settings, **every) == 0
+        with pytest.MonkeyPatch.context() as patch:
+            _at_step(patch, 7, lambda: signal.raise_signal(signal.SIGINT))
+            assert classify(folder, **settings, **every) == 130
+        assert checkpoints.numbered(folder)
+        assert classify(folder, **settings, **every, resume="auto") == 0
+        _assert_same(folder, whole)
+        assert history(folder, "loss") == history(whole, "loss")
+
+
 # ------------------------------------------------------------------------------------------------------ another run
 
 
