@@ -230,6 +230,17 @@ def test_a_checkpoint_that_is_not_whole_is_named_and_the_one_before_is_used(kind
     assert capsys.readouterr().err == (f"note: {folder / 'checkpoint-6'} is not whole ({flaw}) and is passed over.\n")
 
 
+@pytest.mark.parametrize("name", ["pytorch_model_fsdp.bin", "optimizer.bin"])
+def test_the_archives_of_fsdp_are_looked_into(name: str, stopped: Path, tmp_path: Path):
+    checkpoint = _copy(stopped, tmp_path / "run") / "checkpoint-6"
+    torch.save(weights_of(checkpoint), checkpoint / "pytorch_model_fsdp.bin")
+    (checkpoint / "optimizer.pt").rename(checkpoint / "optimizer.bin")
+    (checkpoint / "model.safetensors").unlink()
+    assert checkpoints.flaw(checkpoint) is None
+    _cut(checkpoint / name)
+    assert checkpoints.flaw(checkpoint) == f"{name} is cut off"
+
+
 def test_a_run_goes_on_from_the_checkpoint_before_a_broken_one(whole, stopped, world, tmp_path: Path):
     folder = _copy(stopped, tmp_path / "run")
     _cut(folder / "checkpoint-6" / "model.safetensors")
