@@ -49,15 +49,29 @@ def test_without_a_buffer_rows_come_as_in_the_file_and_again_from_the_start(trai
 @pytest.mark.parametrize("grouped", [True, False])
 def test_each_buffer_is_shuffled_by_seed_and_number(train: Path, grouped: bool):
     def data(seed: int) -> list[str]:
-        return _first(streaming.StreamedRows(_load(train), 30, 16, seed, grouped), 140)
+        return _first(streaming.StreamedRows(_load(train), 30, 16, seed, grouped), 112)
 
     wanted = [text for text, _ in labelled_sentences(70, seed=1)] * 2
     seen = data(1)
     assert seen == data(1) != data(2)
     assert sorted(seen[:32]) == sorted(wanted[:32]), "30 is rounded up to whole global batches"
-    assert sorted(seen[:128]) == sorted(wanted[:128])
+    # 70 rows end a third buffer of 6; 10 rows of the next pass make a global batch of it, and a buffer begins.
+    assert sorted(seen[64:70]) == sorted(wanted[64:70])
+    assert seen[70:80] == wanted[:10]
+    assert sorted(seen[80:112]) == sorted(wanted[10:42])
     assert seen[:32] != wanted[:32]
-    assert seen[:32] != seen[64:96]
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize(("count", "global_batch"), [(500, 32), (500, 20), (37, 8), (3, 16)])
+def test_every_row_comes_once_before_any_comes_twice(count: int, global_batch: int, grouped: bool, tmp_path: Path):
+    """A buffer of 10,000 rows would hold 20 passes over 500."""
+    rows = [{"text": "a dog " * (row % 7 + 1) + str(row), "label": "good"} for row in range(count)]
+    stream = _load(write_lines(tmp_path / "train.jsonl", rows))
+    seen = _first(streaming.StreamedRows(stream, 10_000, global_batch, 1, grouped), 6 * count)
+    for start in range(0, 6 * count, count):
+        assert len(set(seen[start : start + count])) == count
+    assert count < global_batch or seen[:count] != seen[count : 2 * count]
 
 
 def test_grouped_rows_have_neighbours_of_like_length(train: Path):
