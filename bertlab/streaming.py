@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch.utils.data import IterableDataset
 
-from bertlab import data, hub, labels, sources
+from bertlab import data, hub, labels, long_texts, sources
 from bertlab.arguments import DataArguments, ModelArguments
 from bertlab.cli import Arguments
 from bertlab.console import notice, say
@@ -125,6 +125,8 @@ class TokenizingCollator:
 
     def __init__(self, pad: PaddingCollator, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> None:
         self.pad = pad
+        # Evaluation batches are made by rows, not by tokens, where every row is padded to one length.
+        self.pad_to = pad.pad_to
         self.tokenizer = tokenizer
         self.max_length = max_length
 
@@ -133,7 +135,7 @@ class TokenizingCollator:
 
     def _encoded(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         texts = data.text_columns({name: [row[name] for row in rows] for name in rows[0]})
-        columns = self.tokenizer(*texts, truncation=True, max_length=self.max_length, return_attention_mask=False)
+        columns = long_texts.tokenize(texts, self.tokenizer, self.max_length).inputs
         return [
             {**{name: values[index] for name, values in columns.items()}, "labels": row["labels"]}
             for index, row in enumerate(rows)

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 from running import classify, labelled_sentences, words, write_lines
+from transformers import AutoTokenizer
 
-from bertlab import cli, streaming
+from bertlab import cli, long_texts, streaming
 from bertlab.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.errors import UserError
+from bertlab.padding import PaddingCollator
 
 GROUPS = (DataArguments, ModelArguments, RunArguments)
 STEPS = {"streaming": True, "max_steps": 6, "class_names": ["bad", "good"], "learning_rate": 5e-3}
@@ -81,6 +83,41 @@ def test_grouped_rows_have_neighbours_of_like_length(train: Path):
         return sum(max(lengths[i : i + 16]) - min(lengths[i : i + 16]) for i in range(0, 64, 16))
 
     assert spread(grouped=True) < spread(grouped=False) / 2
+
+
+@pytest.mark.parametrize("pair", [False, True])
+def test_only_the_beginning_of_a_streamed_text_is_tokenized(pair: bool, tiny_model, monkeypatch):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    given = []
+    tokens = long_texts._tokens
+    monkeypatch.setattr(
+        long_texts, "_tokens", lambda columns, *rest: given.append(len(columns[0][0])) or tokens(columns, *rest)
+    )
+    texts = [["the boy walked on the hill " * 10_000, "a dog"], *([["good", "the sea " * 40]] if pair else [])]
+    rows = [
+        {**dict(zip(("text", "text_pair"), row, strict=False)), "labels": index}
+        for index, row in enumerate(zip(*texts, strict=True))
+    ]
+    batch = streaming.TokenizingCollator(PaddingCollator(tokenizer), tokenizer, 32)(rows)
+    whole = tokenizer(*texts, truncation=True, max_length=32, padding=True, return_tensors="pt")
+    assert batch["labels"].tolist() == [0, 1]
+    assert {name: batch[name].tolist() for name in whole} == {name: ids.tolist() for name, ids in whole.items()}
+    assert given == [pytest.approx(32 * long_texts.CHARACTERS_PER_TOKEN, abs=10)]
+
+
+def test_rows_of_one_fixed_length_are_known_as_such(tiny_model, train: Path, tmp_path: Path, monkeypatch):
+    """Or evaluation batches would hold as many short rows as if they were not padded."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    assert streaming.TokenizingCollator(PaddingCollator(tokenizer, 32), tokenizer, 32).pad_to == 32
+    shapes = set()
+    call = PaddingCollator.__call__
+    monkeypatch.setattr(
+        PaddingCollator, "__call__", lambda self, rows: shapes.add((len(rows), self.pad_to)) or call(self, rows)
+    )
+    settings = {**STEPS, "model_name_or_path": tiny_model, "train_file": train, "validation_file": train}
+    settings |= {"max_steps": 1, "per_device_eval_batch_size": 8, "pad_to_max_length": True}
+    assert classify(tmp_path / "run", **settings) == 0
+    assert shapes == {(16, 32), (8, 32), (70 % 8, 32)}
 
 
 BROKEN = {
