@@ -28,14 +28,19 @@ class SaveWhatIsWhole(TrainerCallback):
         """Put off a save at an epoch's end; log with every other save and at the last step."""
         if control.should_save and (float(state.epoch).is_integer() or control.should_training_stop):
             control.should_save, self.due = False, True
-        if control.should_save or control.should_training_stop:
+        if control.should_save or control.should_training_stop or _may_save(args, control):
             control.should_log = True
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Save what was put off."""
         control.should_save = control.should_save or self.due
-        control.should_log = control.should_log or control.should_save
+        control.should_log = control.should_log or control.should_save or _may_save(args, control)
         self.due = False
+
+
+def _may_save(args: Any, control: Any) -> bool:
+    """Return True where an evaluation is due that decides, after the log is written, whether its step is saved."""
+    return control.should_evaluate and args.save_strategy == "best"
 
 
 class StopOnSignal(TrainerCallback):

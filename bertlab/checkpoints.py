@@ -47,7 +47,7 @@ def flaw(checkpoint: Path) -> str | None:
     """Return what keeps a checkpoint from being resumed from, or None where it is whole.
 
     The weights' length must be what their header says, and every archive of torch (optimizer, schedule, random
-    numbers) must pass the checksums in it.
+    numbers, and the weights that FSDP saves) must pass the checksums in it.
     """
     if not checkpoint.is_dir():
         return "there is no such folder"
@@ -67,7 +67,8 @@ def flaw(checkpoint: Path) -> str | None:
     if missing:
         return f"{missing[0]} is missing"
     broken = [path.name for path in weights if not _is_whole_safetensors(path)]
-    broken += [path.name for path in sorted(checkpoint.glob("*.pt*")) if not _is_whole_archive(path)]
+    archives = sorted([*checkpoint.glob("*.pt*"), *checkpoint.glob("*.bin")])
+    broken += [path.name for path in archives if not _is_whole_archive(path)]
     return f"{broken[0]} is cut off" if broken else None
 
 

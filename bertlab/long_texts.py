@@ -29,11 +29,13 @@ class Tokens:
 
     `inputs` holds the model's inputs by name, each a list of ids for every row; `read` how many characters of each
     column were tokenized, `counts` how many tokens these are before truncation, or None where that is not known.
+    `segments` holds, for a pair that fills the model, how many tokens each segment has in it, or before truncation.
     """
 
     inputs: dict[str, list[list[int]]]
     read: list[list[int]]
     counts: list[int | None]
+    segments: list[list[int]]
 
 
 def tokenize(columns: Sequence[Sequence[str]], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> Tokens:
@@ -43,13 +45,15 @@ def tokenize(columns: Sequence[Sequence[str]], tokenizer: "PreTrainedTokenizerBa
     segments that are both too long, which one gets the odd place may differ.
     """
     limit = max_length * CHARACTERS_PER_TOKEN if tokenizer.truncation_side == "right" else None
+    half = (max_length - tokenizer.num_special_tokens_to_add(pair=True)) // 2
     found = _tokens(_leads(columns, limit), tokenizer, max_length)
     rows: Sequence[int] = range(len(columns[0]))
-    while limit is not None and (rows := _unfilled(columns, rows, found, limit, max_length)):
+    while limit is not None and (rows := _unfilled(columns, rows, found, limit, max_length, half)):
         limit *= 2
         again = _tokens(_leads([[column[row] for row in rows] for column in columns], limit), tokenizer, max_length)
         for position, row in enumerate(rows):
             found.counts[row] = again.counts[position]
+            found.segments[row] = again.segments[position]
             for column, characters in zip(found.read, again.read, strict=True):
                 column[row] = characters[position]
             for name, ids in again.inputs.items():
@@ -91,10 +95,11 @@ def count_tokens(columns: Sequence[Sequence[str]], tokenizer: "PreTrainedTokeniz
 def _tokens(columns: Sequence[Sequence[str]], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> Tokens:
     """Call the tokenizer on so many rows at a time that its memory stays bounded."""
     call = _call_fast if tokenizer.is_fast else _call_slow
-    found = Tokens({}, [[len(text) for text in column] for column in columns], [])
+    found = Tokens({}, [[len(text) for text in column] for column in columns], [], [])
     for start, stop in _calls([sum(map(len, row)) for row in zip(*columns, strict=True)]):
-        inputs, counts = call([list(column[start:stop]) for column in columns], tokenizer, max_length)
+        inputs, counts, segments = call([list(column[start:stop]) for column in columns], tokenizer, max_length)
         found.counts.extend(counts)
+        found.segments.extend(segments)
         for name, ids in inputs.items():
             found.inputs.setdefault(name, []).extend(ids)
     return found
@@ -102,8 +107,8 @@ def _tokens(columns: Sequence[Sequence[str]], tokenizer: "PreTrainedTokenizerBas
 
 def _call_fast(
     columns: Sequence[list[str]], tokenizer: Any, max_length: int
-) -> tuple[dict[str, list[list[int]]], list[int | None]]:
-    """Return the model's inputs by name and the counts, straight from the tokenizer in Rust, without offsets."""
+) -> tuple[dict[str, list[list[int]]], list[int | None], list[list[int]]]:
+    """Return what Tokens holds but `read`, straight from the tokenizer in Rust, without offsets."""
     # One call through transformers sets truncation, padding and special tokens as the tokenizer wants them.
     tokenizer(*(["a"] for _ in columns), truncation=True, max_length=max_length)
     rows = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
@@ -112,21 +117,33 @@ def _call_fast(
     if "token_type_ids" in tokenizer.model_input_names:
         found["token_type_ids"] = [encoding.type_ids for encoding in encodings]
     counts = _unfilled_counts(found["input_ids"], max_length)
+    segments: list[list[int]] = [[] for _ in rows]
     if len(columns) == 1:
         # What was cut off is still there, in pieces with special tokens of their own; of a pair, in all combinations.
         special = tokenizer.num_special_tokens_to_add(pair=False)
         for row, count in enumerate(counts):
             if count is None:
                 counts[row] = max_length + sum(len(piece) - special for piece in encodings[row].overflowing)
-    return found, counts
+    else:
+        for row, count in enumerate(counts):
+            if count is None:
+                segments[row] = [encodings[row].sequence_ids.count(number) for number in (0, 1)]
+    return found, counts, segments
 
 
 def _call_slow(
     columns: Sequence[list[str]], tokenizer: Any, max_length: int
-) -> tuple[dict[str, list[list[int]]], list[int | None]]:
+) -> tuple[dict[str, list[list[int]]], list[int | None], list[list[int]]]:
     encoded = tokenizer(*columns, truncation=True, max_length=max_length, return_attention_mask=False)
     found = {name: ids for name, ids in encoded.items() if name in tokenizer.model_input_names}
-    return found, _unfilled_counts(found["input_ids"], max_length)
+    counts = _unfilled_counts(found["input_ids"], max_length)
+    segments: list[list[int]] = [[] for _ in counts]
+    filled = [row for row, count in enumerate(counts) if count is None and len(columns) == 2]
+    # Such a tokenizer does not say which token is of which segment.
+    for column in columns:
+        for row, size in zip(filled, count_tokens([[column[row] for row in filled]], tokenizer), strict=True):
+            segments[row].append(size)
+    return found, counts, segments
 
 
 def _unfilled_counts(ids: list[list[int]], max_length: int) -> list[int | None]:
@@ -147,14 +164,19 @@ def _calls(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _unfilled(
-    columns: Sequence[Sequence[str]], rows: Sequence[int], found: Tokens, limit: int, max_length: int
+    columns: Sequence[Sequence[str]], rows: Sequence[int], found: Tokens, limit: int, max_length: int, half: int
 ) -> list[int]:
-    """Return those of the rows that were cut at `limit` characters and did not fill the model."""
-    return [
-        row
-        for row in rows
-        if len(found.inputs["input_ids"][row]) < max_length and any(len(column[row]) > limit for column in columns)
-    ]
+    """Return those of the rows of which the model would read on if it were given more than `limit` characters.
+
+    They did not fill the model, or a segment that was cut did not fill its `half` and the other took the rest.
+    """
+
+    def is_unfilled(row: int) -> bool:
+        cut = [len(column[row]) > limit for column in columns]
+        short = any(is_cut and size < half for is_cut, size in zip(cut, found.segments[row], strict=False))
+        return any(cut) and (len(found.inputs["input_ids"][row]) < max_length or short)
+
+    return [row for row in rows if is_unfilled(row)]
 
 
 def _leads(columns: Sequence[Sequence[str]], limit: int | None) -> Sequence[Sequence[str]]:

@@ -57,8 +57,9 @@ OF_ROWS = {
     NspArguments: ("objective", "mlm_probability", "whole_word_masking"),
     DataArguments: ("streaming", "shuffle_buffer"),
 }
-# A stream may have no end: so many of its rows stand for all.
+# A stream may have no end: so many of its rows stand for all. What becomes of later ones is told by these flags.
 STREAMED_ROWS = 1_000
+OF_STREAM = ("max_train_samples", "on_missing", "clean", "label_map")
 # What a configuration says of where it comes from, or what `labels` says better.
 CONFIG_NOT_COMPARED = (
     *("_name_or_path", "transformers_version", "architectures", "dtype"),
@@ -199,6 +200,8 @@ def _own_values(arguments: Arguments) -> dict[str, Any]:
     for group, names in OF_ROWS.items():
         if group in arguments.groups:
             values.update({name: getattr(arguments[group], name) for name in names})
+    if DataArguments in arguments.groups and arguments[DataArguments].streaming:
+        values.update({name: getattr(arguments[DataArguments], name) for name in OF_STREAM})
     return values
 
 
@@ -214,7 +217,7 @@ def _flat(found: Identity) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    if value is None:
+    if value in (None, [], {}):
         return "(none)"
     text = f"{value:g}" if isinstance(value, float) else ", ".join(value) if isinstance(value, list) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}…"

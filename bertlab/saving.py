@@ -76,6 +76,17 @@ class ResumableTrainer(Trainer):
             return
         super()._run_epoch(**options)
 
+    def _finalize_training(self, *settings: Any) -> Any:
+        """Finish as Trainer does, but keep the newest checkpoint: a run stopped while it is scored goes on from it.
+
+        With a limit of one Trainer would delete all but the best here, and not in one stroke.
+        """
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            return super()._finalize_training(*settings)
+        finally:
+            self.args.save_total_limit = limit
+
     def log(self, logs: dict[str, float], *rest: Any) -> None:
         """Log; at the end, with the loss of the whole run, also where this process did only the end of it."""
         if "train_loss" in logs:
@@ -114,9 +125,7 @@ class _Resumed(TrainerCallback):
     """Finds the best checkpoint of a resumed run where its folder is today."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        best = state.best_model_checkpoint
-        if best is not None or not state.best_global_step:
-            return
-        moved = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
-        if moved.is_dir():
-            state.best_model_checkpoint = str(moved)
+        # Before where it was: the folder that this one is a copy of may still be there, and hold another run by now.
+        here = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+        if here.is_dir():
+            state.best_model_checkpoint = str(here)

@@ -1,8 +1,9 @@
 """Training rows read as they are needed: for data that has no length, or more of it than the disk should hold twice.
 
 The rows come in the order of their file, a buffer at a time, and again from the start when it ends; --max_steps says
-when to stop. A buffer is shuffled and grouped by length as a whole split is. Every process reads all rows and takes
-its own of each global batch; the collator tokenizes those alone. Evaluation splits are read whole, as without it.
+when to stop. A buffer is shuffled and grouped by length as a whole split is, and ends where the file does. Every
+process reads all rows and takes its own of each global batch; the collator tokenizes those alone. Evaluation splits
+are read whole, as without it.
 """
 
 import itertools
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch.utils.data import IterableDataset
 
-from bertlab import data, hub, labels, sources
+from bertlab import data, hub, labels, long_texts, sources
 from bertlab.arguments import DataArguments, ModelArguments
 from bertlab.cli import Arguments
 from bertlab.console import notice, say
@@ -94,12 +95,20 @@ class StreamedRows(IterableDataset):
         self.grouped = grouped
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        endless = itertools.chain.from_iterable(self.stream.pass_over() for _ in itertools.count())
-        if not self.buffer:
-            yield from endless
-        for number in itertools.count():
-            rows = list(itertools.islice(endless, self.buffer))
-            yield from (rows[index] for index in self._order(rows, number))
+        seen, numbers = 0, itertools.count()
+        while True:
+            rows = self.stream.pass_over()
+            if not self.buffer:
+                yield from rows
+                continue
+            # Buffers begin with a global batch: the one that the pass before left unfinished is filled up first.
+            first = list(itertools.islice(rows, -seen % self.global_batch))
+            yield from first
+            seen += len(first)
+            # And end with a pass: a copy of a row could come before other rows have come at all.
+            while buffer := list(itertools.islice(rows, self.buffer)):
+                yield from (buffer[index] for index in self._order(buffer, next(numbers)))
+                seen += len(buffer)
 
     def _order(self, rows: list[dict[str, Any]], number: int) -> Sequence[int]:
         if not self.grouped:
@@ -116,6 +125,8 @@ class TokenizingCollator:
 
     def __init__(self, pad: PaddingCollator, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> None:
         self.pad = pad
+        # Evaluation batches are made by rows, not by tokens, where every row is padded to one length.
+        self.pad_to = pad.pad_to
         self.tokenizer = tokenizer
         self.max_length = max_length
 
@@ -124,7 +135,7 @@ class TokenizingCollator:
 
     def _encoded(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         texts = data.text_columns({name: [row[name] for row in rows] for name in rows[0]})
-        columns = self.tokenizer(*texts, truncation=True, max_length=self.max_length, return_attention_mask=False)
+        columns = long_texts.tokenize(texts, self.tokenizer, self.max_length).inputs
         return [
             {**{name: values[index] for name, values in columns.items()}, "labels": row["labels"]}
             for index, row in enumerate(rows)

@@ -230,6 +230,17 @@ def test_a_checkpoint_that_is_not_whole_is_named_and_the_one_before_is_used(kind
     assert capsys.readouterr().err == (f"note: {folder / 'checkpoint-6'} is not whole ({flaw}) and is passed over.\n")
 
 
+@pytest.mark.parametrize("name", ["pytorch_model_fsdp.bin", "optimizer.bin"])
+def test_the_archives_of_fsdp_are_looked_into(name: str, stopped: Path, tmp_path: Path):
+    checkpoint = _copy(stopped, tmp_path / "run") / "checkpoint-6"
+    torch.save(weights_of(checkpoint), checkpoint / "pytorch_model_fsdp.bin")
+    (checkpoint / "optimizer.pt").rename(checkpoint / "optimizer.bin")
+    (checkpoint / "model.safetensors").unlink()
+    assert checkpoints.flaw(checkpoint) is None
+    _cut(checkpoint / name)
+    assert checkpoints.flaw(checkpoint) == f"{name} is cut off"
+
+
 def test_a_run_goes_on_from_the_checkpoint_before_a_broken_one(whole, stopped, world, tmp_path: Path):
     folder = _copy(stopped, tmp_path / "run")
     _cut(folder / "checkpoint-6" / "model.safetensors")
@@ -294,6 +305,24 @@ def test_a_run_stopped_while_it_finished_finishes_as_it_would_have(moment: str, 
     assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()}
 
 
+def test_a_run_stopped_while_it_is_scored_keeps_the_newest_checkpoint_beside_the_best(world, tmp_path: Path):
+    """Trainer deletes all but the best after the last step, and the rest would be trained again."""
+    from bertlab.report import record
+
+    settings = {**world, "save_strategy": "epoch", "save_total_limit": 1, "selection_fraction": 0.3}
+    settings |= {"metric_for_best_model": "loss", "greater_is_better": True}  # the first epoch is the best
+    folder, kept = tmp_path / "run", ["checkpoint-4", "checkpoint-8"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record, "write", lambda run: signal.raise_signal(signal.SIGINT))
+        assert classify(folder, **settings) == 130
+    assert [path.name for path in checkpoints.numbered(folder)] == kept
+    trained = (folder / "checkpoint-8" / "trainer_state.json").stat().st_mtime_ns
+    assert classify(folder, **settings, resume="auto") == 0
+    assert [path.name for path in checkpoints.numbered(folder)] == kept
+    assert (folder / "checkpoint-8" / "trainer_state.json").stat().st_mtime_ns == trained, "no step was made again"
+    assert farthest(folder, folder / "checkpoint-4") == 0
+
+
 def test_the_best_checkpoint_is_found_where_the_run_was_moved_to(world, tmp_path: Path):
     settings = {**world, "num_train_epochs": 4, "save_strategy": "epoch", "selection_fraction": 0.3}
     settings |= {"metric_for_best_model": "loss", "greater_is_better": True}  # the first epoch is the best
@@ -304,6 +333,35 @@ def test_the_best_checkpoint_is_found_where_the_run_was_moved_to(world, tmp_path
     (tmp_path / "here").rename(tmp_path / "there")
     assert classify(tmp_path / "there", **settings, resume="auto") == 0
     _assert_same(tmp_path / "there", tmp_path / "whole")
+
+
+def test_a_copied_run_takes_its_own_best_checkpoint_though_the_first_is_still_there(world, tmp_path: Path):
+    settings = {**world, "save_strategy": "epoch", "selection_fraction": 0.3}
+    settings |= {"metric_for_best_model": "loss", "greater_is_better": True}  # the first epoch is the best
+    with pytest.MonkeyPatch.context() as patch:
+        _at_step(patch, 6, lambda: signal.raise_signal(signal.SIGINT))
+        assert classify(tmp_path / "first", **settings) == 130
+    copy = _copy(tmp_path / "first", tmp_path / "copy")
+    # Something else has been written there since.
+    shutil.copy(world["model_name_or_path"] / "model.safetensors", tmp_path / "first" / "checkpoint-4")
+    assert classify(copy, **settings, resume="auto") == 0
+    assert farthest(copy, copy / "checkpoint-4") == 0
+    assert read_json(copy / "trainer_state.json")["best_model_checkpoint"] == str(copy / "checkpoint-4")
+
+
+def test_a_run_that_saves_its_best_steps_alone_logs_the_same_when_it_is_resumed(world, tmp_path: Path):
+    """Whether such a step is saved is decided after what came before it is logged."""
+    settings = {**world, "save_strategy": "best", "metric_for_best_model": "loss", "logging_steps": 4}
+    for every in ({"eval_strategy": "steps", "eval_steps": 3}, {"eval_strategy": "epoch"}):
+        whole, folder = (tmp_path / f"{every['eval_strategy']}-{name}" for name in ("whole", "run"))
+        assert classify(whole, **settings, **every) == 0
+        with pytest.MonkeyPatch.context() as patch:
+            _at_step(patch, 7, lambda: signal.raise_signal(signal.SIGINT))
+            assert classify(folder, **settings, **every) == 130
+        assert checkpoints.numbered(folder)
+        assert classify(folder, **settings, **every, resume="auto") == 0
+        _assert_same(folder, whole)
+        assert history(folder, "loss") == history(whole, "loss")
 
 
 # ------------------------------------------------------------------------------------------------------ another run

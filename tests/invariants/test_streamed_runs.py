@@ -102,3 +102,24 @@ def test_a_resumed_stream_goes_on_where_it_stopped(tiny_model, train: Path, tmp_
     assert classify(tmp_path / "stopped", **settings, resume="auto") == 0
     assert history(tmp_path / "stopped", "loss") == history(tmp_path / "whole", "loss")
     assert farthest(tmp_path / "stopped", tmp_path / "whole") == 0
+
+
+# What the first 1,000 rows do not show; 70 rows are not told from 70 of them.
+CHANGES = {
+    "rows": ({"max_train_samples": 70}, "max_train_samples (none) → 70"),
+    "missing": ({"on_missing": "drop"}, "on_missing error → drop"),
+    "cleaned": ({"clean": ["html"]}, "clean (none) → html"),
+    "labels": ({"label_map": ["bad=bad", "good=good"]}, "label_map (none) → {'bad': 'bad', 'good': 'good'}"),
+}
+
+
+def test_a_stream_read_by_other_rules_is_another_run(tiny_model, train: Path, tmp_path: Path, capsys):
+    settings = {**STEPS, "model_name_or_path": tiny_model, "train_file": train, "save_steps": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainerCallback, "on_save", _interrupt)
+        assert classify(tmp_path / "run", **settings) == 130
+    for change, told in CHANGES.values():
+        capsys.readouterr()
+        assert classify(tmp_path / "run", **{**settings, **change}, resume="auto") == 2
+        said = capsys.readouterr().err.rstrip().rpartition("\n")[2]
+        assert f"checkpoint-3 is from another run: {told}. Take the change back" in said

@@ -41,6 +41,16 @@ def test_a_long_segment_beside_a_short_one_is_cut_as_by_the_tokenizer(tokenizer,
         assert long_texts.tokenize(columns, tokenizer, 16).inputs == dict(whole)
 
 
+@pytest.mark.parametrize("call", [long_texts._call_fast, long_texts._call_slow])
+def test_a_segment_that_begins_with_few_tokens_gets_its_half_beside_a_long_one(tokenizer, small, monkeypatch, call):
+    """With 14 places each of two long segments gets 7, whichever is the longer one."""
+    monkeypatch.setattr(long_texts, "_call_fast", call)
+    slow, long = ["the" + " " * 200 + "boy walked " * 30, *texts()], ["a dog " * 30, *texts()[::-1]]
+    for columns in ([slow, long], [long, slow]):
+        whole = tokenizer(*columns, truncation=True, max_length=17, return_attention_mask=False)
+        assert long_texts.tokenize(columns, tokenizer, 17).inputs == dict(whole)
+
+
 def test_the_count_is_that_of_the_whole_text(tokenizer, small):
     plain = [text for text in texts() if "x" * 90 not in text]  # such a word is one unknown token, cut or not
     for columns in ([plain], [plain, plain[::-1]]):

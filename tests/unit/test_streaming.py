@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 from running import classify, labelled_sentences, words, write_lines
+from transformers import AutoTokenizer
 
-from bertlab import cli, streaming
+from bertlab import cli, long_texts, streaming
 from bertlab.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.errors import UserError
+from bertlab.padding import PaddingCollator
 
 GROUPS = (DataArguments, ModelArguments, RunArguments)
 STEPS = {"streaming": True, "max_steps": 6, "class_names": ["bad", "good"], "learning_rate": 5e-3}
@@ -49,15 +51,29 @@ def test_without_a_buffer_rows_come_as_in_the_file_and_again_from_the_start(trai
 @pytest.mark.parametrize("grouped", [True, False])
 def test_each_buffer_is_shuffled_by_seed_and_number(train: Path, grouped: bool):
     def data(seed: int) -> list[str]:
-        return _first(streaming.StreamedRows(_load(train), 30, 16, seed, grouped), 140)
+        return _first(streaming.StreamedRows(_load(train), 30, 16, seed, grouped), 112)
 
     wanted = [text for text, _ in labelled_sentences(70, seed=1)] * 2
     seen = data(1)
     assert seen == data(1) != data(2)
     assert sorted(seen[:32]) == sorted(wanted[:32]), "30 is rounded up to whole global batches"
-    assert sorted(seen[:128]) == sorted(wanted[:128])
+    # 70 rows end a third buffer of 6; 10 rows of the next pass make a global batch of it, and a buffer begins.
+    assert sorted(seen[64:70]) == sorted(wanted[64:70])
+    assert seen[70:80] == wanted[:10]
+    assert sorted(seen[80:112]) == sorted(wanted[10:42])
     assert seen[:32] != wanted[:32]
-    assert seen[:32] != seen[64:96]
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize(("count", "global_batch"), [(500, 32), (500, 20), (37, 8), (3, 16)])
+def test_every_row_comes_once_before_any_comes_twice(count: int, global_batch: int, grouped: bool, tmp_path: Path):
+    """A buffer of 10,000 rows would hold 20 passes over 500."""
+    rows = [{"text": "a dog " * (row % 7 + 1) + str(row), "label": "good"} for row in range(count)]
+    stream = _load(write_lines(tmp_path / "train.jsonl", rows))
+    seen = _first(streaming.StreamedRows(stream, 10_000, global_batch, 1, grouped), 6 * count)
+    for start in range(0, 6 * count, count):
+        assert len(set(seen[start : start + count])) == count
+    assert count < global_batch or seen[:count] != seen[count : 2 * count]
 
 
 def test_grouped_rows_have_neighbours_of_like_length(train: Path):
@@ -67,6 +83,41 @@ def test_grouped_rows_have_neighbours_of_like_length(train: Path):
         return sum(max(lengths[i : i + 16]) - min(lengths[i : i + 16]) for i in range(0, 64, 16))
 
     assert spread(grouped=True) < spread(grouped=False) / 2
+
+
+@pytest.mark.parametrize("pair", [False, True])
+def test_only_the_beginning_of_a_streamed_text_is_tokenized(pair: bool, tiny_model, monkeypatch):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    given = []
+    tokens = long_texts._tokens
+    monkeypatch.setattr(
+        long_texts, "_tokens", lambda columns, *rest: given.append(len(columns[0][0])) or tokens(columns, *rest)
+    )
+    texts = [["the boy walked on the hill " * 10_000, "a dog"], *([["good", "the sea " * 40]] if pair else [])]
+    rows = [
+        {**dict(zip(("text", "text_pair"), row, strict=False)), "labels": index}
+        for index, row in enumerate(zip(*texts, strict=True))
+    ]
+    batch = streaming.TokenizingCollator(PaddingCollator(tokenizer), tokenizer, 32)(rows)
+    whole = tokenizer(*texts, truncation=True, max_length=32, padding=True, return_tensors="pt")
+    assert batch["labels"].tolist() == [0, 1]
+    assert {name: batch[name].tolist() for name in whole} == {name: ids.tolist() for name, ids in whole.items()}
+    assert given == [pytest.approx(32 * long_texts.CHARACTERS_PER_TOKEN, abs=10)]
+
+
+def test_rows_of_one_fixed_length_are_known_as_such(tiny_model, train: Path, tmp_path: Path, monkeypatch):
+    """Or evaluation batches would hold as many short rows as if they were not padded."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    assert streaming.TokenizingCollator(PaddingCollator(tokenizer, 32), tokenizer, 32).pad_to == 32
+    shapes = set()
+    call = PaddingCollator.__call__
+    monkeypatch.setattr(
+        PaddingCollator, "__call__", lambda self, rows: shapes.add((len(rows), self.pad_to)) or call(self, rows)
+    )
+    settings = {**STEPS, "model_name_or_path": tiny_model, "train_file": train, "validation_file": train}
+    settings |= {"max_steps": 1, "per_device_eval_batch_size": 8, "pad_to_max_length": True}
+    assert classify(tmp_path / "run", **settings) == 0
+    assert shapes == {(16, 32), (8, 32), (70 % 8, 32)}
 
 
 BROKEN = {
