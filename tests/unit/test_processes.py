@@ -71,7 +71,7 @@ def test_trainer_does_not_come_to_use_data_parallel(launched, tmp_path: Path, mo
     monkeypatch.setattr("bertlab.precision.has_accelerator", lambda: True)
     typed = ["--train_file", "train.csv", "--precision", "fp32", "--output_dir", str(tmp_path)]
     arguments = cli.parse(typed, (DataArguments, ModelArguments, RunArguments), "usage")
-    data = SimpleNamespace(watched=None, selection=None, stream=None)
+    data = SimpleNamespace(train=None, watched=None, selection=None, stream=None)
     try:
         assert TrainingArguments(output_dir=str(tmp_path)).n_gpu == 4, "or there is nothing to guard against"
         args = training.training_arguments(arguments, data)
