@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from running import labelled_sentences, read_json, subprocess_of
 
-from benchmarks import gpu, measure, peers
+from benchmarks import gpu, measure, peers, tried
 from bertlab import bench_tables
 
 RATES = {measure.OURS: [10.0, 30.0, 20.0], "other": [5.0, 10.0, 20.0]}
@@ -98,12 +98,19 @@ def downloads(write_csv, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+ONE = {"freed memory given back": tried.CHOICES["freed memory given back"]}
+
+
 # What is measured in processes of its own would take longer than all the rest.
 @pytest.mark.parametrize(
     ("name", "elsewhere", "told"),
     [
         ("training", {"memory_in_own_process": lambda *_: 1.0, "SHAPES": ((8, 8, 8),)}, ("training", "evaluation")),
-        ("tried", {"in_own_process": lambda *_: 1.0, "compiled": lambda *_: {}}, ("one choice, short rows",)),
+        (
+            "tried",
+            {"in_own_process": lambda *_: 1.0, "compiled": lambda *_: {}, "CHOICES": ONE},
+            ("one choice, short rows",),
+        ),
         ("prediction", {}, ("prediction",)),
         ("tokenization", {}, ("tokenization, CoLA", "tokenization, reviews")),
         ("growth", {}, ()),
