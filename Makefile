@@ -24,7 +24,7 @@ lint: $(VENV)/.dev
 tables: $(VENV)/.runtime
 	$(BIN)/python -m bertlab ledger tables
 
-# BERTLAB_DATA names the folder of the downloads. About an hour on 2 idle cores.
+# BERTLAB_DATA names the folder of the downloads. About 40 minutes on 2 idle cores.
 BENCHMARKS = training prediction startup tokenization growth memory step tried
 bench: $(VENV)/.dev
 	$(BIN)/python -m pip install -q -r requirements-onnx.txt
