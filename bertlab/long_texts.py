@@ -64,11 +64,13 @@ def tokenize(columns: Sequence[Sequence[str]], tokenizer: "PreTrainedTokenizerBa
 def full_lengths(columns: Sequence[Sequence[str]], tokens: Tokens, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     """Return how many tokens each row has untruncated; only what `tokenize` did not count is tokenized for it."""
     counts = tokens.counts
-    rows = [
+    unread = {
         row
-        for row, count in enumerate(counts)
-        if count is None or any(len(c[row]) > read[row] for c, read in zip(columns, tokens.read, strict=True))
-    ]
+        for column, read in zip(columns, tokens.read, strict=True)
+        for row, (text, characters) in enumerate(zip(column, read, strict=True))
+        if len(text) > characters
+    }
+    rows = [row for row, count in enumerate(counts) if count is None or row in unread]
     rest = [
         [column[row][0 if counts[row] is None else read[row] :] for row in rows]
         for column, read in zip(columns, tokens.read, strict=True)
@@ -170,6 +172,8 @@ def _unfilled(
 
     They did not fill the model, or a segment that was cut did not fill its `half` and the other took the rest.
     """
+    if all(max(map(len, column), default=0) <= limit for column in columns):  # nearly always, so it is asked first
+        return []
 
     def is_unfilled(row: int) -> bool:
         cut = [len(column[row]) > limit for column in columns]
