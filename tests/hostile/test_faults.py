@@ -719,8 +719,8 @@ def test_a_process_whose_peer_ended_says_no_more_than_that(tmp_path: Path, monke
 def test_killed_runs_end_as_the_run_that_nobody_killed(tmp_path: Path):
     """A short form of `make torture`."""
     output = tmp_path / "torture.json"
-    options = ("--only", "classify-2", "--kills", 2, "--seed", 3, "--output", output)
+    options = ("--only", "classify-2", "--kills", 1, "--seed", 3, "--output", output)
     done = subprocess_of([sys.executable, "benchmarks/torture.py", *options])
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     found = read_json(output)
-    assert found["kills"] == found["identical"] == 2
+    assert found["kills"] == found["identical"] == 1
