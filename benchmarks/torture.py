@@ -72,6 +72,7 @@ class Start:
     statuses: dict[int, int] = field(default_factory=dict)
 
     def text(self) -> str:
+        """Return what was printed so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def alive(self) -> bool:

@@ -260,8 +260,11 @@ def _limit(data: Data, arguments: DataArguments) -> Data:
     }
     for name, most in limits.items():
         if most is not None and most < len(found[name]):
-            drawn = np.random.default_rng(arguments.split_seed).permutation(len(found[name]))[:most]
-            found[name] = found[name].select(np.sort(drawn) if name in cut else range(most))
+            rows: Sequence[int] = range(most)
+            if name in cut:
+                drawn = np.random.default_rng(arguments.split_seed).permutation(len(found[name]))[:most]
+                rows = np.sort(drawn).tolist()
+            found[name] = found[name].select(rows)
     if data.train and arguments.max_train_samples and data.space.kind == labels.SINGLE:
         lost = set(data.splits[data.train]["labels"][:]) - set(found[data.train]["labels"][:])
         if lost:

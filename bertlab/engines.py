@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +15,6 @@ from bertlab.onnx_predictor import open_session
 from bertlab.padding import PaddingCollator
 from bertlab.predictor import token_batches
 from bertlab.torch_predictor import TorchPredictor
-
-if TYPE_CHECKING:
-    pass
 
 Encoded = Sequence[dict[str, Any]]
 # What every ratio is taken against.

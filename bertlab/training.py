@@ -274,13 +274,19 @@ def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
         # TrainingArguments turns it on for any --eval_strategy; a sweep's trials must not score the report splits.
         args.do_eval = False
     processes.check(args)
-    rows, whole = len(data.splits[data.train]) if data.train else None, args.train_batch_size * args.world_size
-    if args.do_train and args.dataloader_drop_last and rows is not None and rows < whole:
+    _refuse_to_drop_all(args, data)
+    return args
+
+
+def _refuse_to_drop_all(args: TrainingArguments, data: "Data") -> None:
+    if not (args.do_train and args.dataloader_drop_last and data.train):
+        return
+    rows, batch = len(data.splits[data.train]), args.train_batch_size * args.world_size
+    if rows < batch:
         raise UserError(
-            f"--dataloader_drop_last leaves none of the {rows} training rows: a batch takes {whole}.",
+            f"--dataloader_drop_last leaves none of the {rows} training rows: a batch takes {batch}.",
             "Leave it out, or pass a smaller --per_device_train_batch_size.",
         )
-    return args
 
 
 def _with_selection(values: dict[str, Any], data: "Data", run: RunArguments) -> dict[str, Any]:
