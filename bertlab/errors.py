@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +12,8 @@ from bertlab import secret
 from bertlab.console import is_first_process
 
 P = ParamSpec("P")
+# What shells give a process that SIGPIPE ended; Windows has no such signal.
+READER_HAS_GONE = 128 + 13
 
 
 class UserError(Exception):
@@ -60,15 +63,24 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 def exits_with_status_2(main: Callable[P, int]) -> Callable[P, int]:
     """Wrap a `main` so that a UserError is printed as one line on stderr and becomes exit status 2.
 
-    So does the end by a signal, with the exit status that shells give it.
+    So does a requirement that is not installed; and the end by a signal, or of a pipe that is read no more, with the
+    exit status that shells give it.
     """
 
     @functools.wraps(main)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> int:
         try:
-            return main(*args, **kwargs)
+            try:
+                return main(*args, **kwargs)
+            finally:
+                sys.stdout.flush()  # at the interpreter's end a reader that has gone would be one more error
         except UserError as error:
             print(f"error: {secret.hide(str(error))}", file=sys.stderr)
+            return 2
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] == __package__:
+                raise
+            print(f"error: {not_installed(error.name.partition('.')[0])}", file=sys.stderr)
             return 2
         except Interrupted as signalled:
             if is_first_process():
@@ -77,8 +89,21 @@ def exits_with_status_2(main: Callable[P, int]) -> Callable[P, int]:
         except KeyboardInterrupt:
             print("stopped by Ctrl-C.", file=sys.stderr)
             return 128 + signal.SIGINT
+        except BrokenPipeError:
+            # Whoever read the output, `head` say, wants no more of it: neither does the interpreter's last flush.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return READER_HAS_GONE
 
     return wrapper
+
+
+def not_installed(package: str) -> UserError:
+    """Return what is said of a requirement that this Python does not have."""
+    return UserError(
+        f"the package {package!r} is not installed for {sys.executable}.",
+        "Install the requirements (pip install -r requirements.txt), or activate the environment that has them "
+        "(. .venv/bin/activate).",
+    )
 
 
 def _one_line(text: str) -> str:

@@ -1,9 +1,49 @@
-"""What led to an error is walked once."""
+"""What the command line does at its edges: errors that led to others, what is not installed, a pipe nobody reads."""
 
-from bertlab.errors import causes
+import subprocess
+import sys
+
+import pytest
+from running import ROOT
+
+from bertlab.errors import READER_HAS_GONE, causes, exits_with_status_2
+
+COMMANDS = (["run_classification.py", "--task", "cola"], ["run_nsp.py", "--help"], ["-m", "bertlab", "recipes"])
 
 
 def test_causes_that_lead_in_a_circle_come_once_each():
     first, second = ValueError("first"), OSError("second")
     first.__cause__, second.__context__ = second, first
     assert list(causes(first)) == [first, second]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[-1])
+def test_a_python_without_the_requirements_is_told_how_to_get_them(words):
+    # -S leaves out the folder that packages are installed in.
+    done = subprocess.run([sys.executable, "-S", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: the package 'yaml' is not installed for {sys.executable}.")
+    assert "pip install -r requirements.txt" in done.stderr
+
+
+def test_a_package_that_is_missed_later_is_told_of_and_a_module_of_ours_is_a_fault(capsys):
+    @exits_with_status_2
+    def main(name: str) -> int:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    assert main("evaluate.metric") == 2
+    assert capsys.readouterr().err.startswith("error: the package 'evaluate' is not installed")
+    with pytest.raises(ModuleNotFoundError):
+        main("bertlab.nothing")
+
+
+@pytest.mark.parametrize("words", [["run_classification.py", "--help"], ["-m", "bertlab", "recipes"]])
+def test_a_reader_that_has_gone_ends_the_output_without_a_word(words):
+    process = subprocess.Popen(
+        [sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.close()
+    with process:
+        assert process.stderr.read() == ""
+        assert process.wait() == READER_HAS_GONE
