@@ -29,6 +29,10 @@ WORD_METRICS = ("masked_accuracy",)
 SPECIAL_TOKENS = 3
 # Enough to know the mean length of a token within one per cent.
 SAMPLED_SENTENCES = 2_000
+# So few lines may end inside a sentence by chance.
+FEW_LINES = 10
+# In the prose of 27 wrapped books 28 to 88 % of the lines end inside a sentence, where a line is a paragraph 0.2 %.
+WRAPPED_SHARE = 0.25
 # Makes one number of the hashes of two sentences, another for the other order; odd, so that no bit of one is lost.
 ORDER = np.uint64(0x9E3779B97F4A7C15)
 
@@ -65,7 +69,30 @@ def read(arguments: NspArguments, cache_dir: str | None, started: float = math.i
             found = sentences.write_sentences(files, unit, splitter, language, encoding, path)
     documents = pairs.count_documents(found)
     say(f"{_count(len(files), 'file')}, {_count(documents, 'document')}, {len(found):,} sentences")
+    if arguments.document_unit == "line":
+        _say_if_wrapped(found)
     return Text(found, files, key, folder, started)
+
+
+def _say_if_wrapped(found: "Dataset") -> None:
+    """Say so where many lines end inside a sentence, as documents would then be pieces of sentences.
+
+    A line does that if its last character is a letter, digit or comma and the next line begins with a small letter.
+    """
+    begins = np.flatnonzero(np.diff(found.data.column("document").to_numpy()))
+    if len(begins) < FEW_LINES:
+        return
+    begins = begins[:: math.ceil(len(begins) / SAMPLED_SENTENCES)]
+    lasts, firsts = (found.select(begins + step)["sentence"][:] for step in (0, 1))
+    inside = sum(
+        (last[-1].isalnum() or last[-1] in ",;") and first[0].islower()
+        for last, first in zip(lasts, firsts, strict=True)
+    )
+    if inside > WRAPPED_SHARE * len(begins):
+        notice(
+            f"{inside / len(begins):.0%} of the lines end inside a sentence: with --document_unit line each is a "
+            "document. For text that is wrapped choose --document_unit block (paragraphs) or file."
+        )
 
 
 def make_splits(text: Text, arguments: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> Data:
