@@ -1,6 +1,7 @@
 """From --text to the splits of a next-sentence run: documents, sentences, pairs, each document in one split only."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,6 +110,8 @@ def make_splits(text: Text, arguments: NspArguments, tokenizer: "PreTrainedToken
     splits = {name: _split(text, arguments, name, chosen, target) for name, chosen in members.items() if len(chosen)}
     counts = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
     say(f"{sum(map(len, splits.values())):,} pairs ({counts}), {arguments.negatives.replace('_', ' ')} negatives")
+    if arguments.objective != "mlm":
+        _say_if_one_class(splits, arguments.pairs)
 
     def texts(rows: pairs.Batch) -> list[list[str]]:
         return list(pairs.pair_texts(text.sentences, rows))
@@ -125,6 +128,16 @@ def make_splits(text: Text, arguments: NspArguments, tokenizer: "PreTrainedToken
         dropped={},
         read=texts,
     )
+
+
+def _say_if_one_class(splits: Mapping[str, "Dataset"], policy: str) -> None:
+    """Say which splits have pairs of one class alone, of which nothing is learnt and every answer is right."""
+    for name, split in splits.items():
+        labels = np.unique(split.with_format("arrow")[:]["labels"])
+        if len(labels) == 1:
+            packed = ": --max_seq_length holds no two sentences" if policy == "segments" else ""
+            hint = "Raise it, or choose --pairs all." if packed else "Give more text, or allow more pairs."
+            notice(f"{name}: all pairs are {CLASS_NAMES[labels[0]]}{packed}. {hint}")
 
 
 def say_what_is_repeated(text: Text, data: Data) -> None:

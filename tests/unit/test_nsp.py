@@ -188,6 +188,19 @@ def test_a_part_of_the_pairs_keeps_their_balance(pairs: str, read: nsp.Text, tok
     assert np.mean(part) == pytest.approx(np.mean(whole), abs=0.14)  # four standard deviations
 
 
+def test_a_split_of_one_class_is_told(read: nsp.Text, tokenizer, capsys):
+    packed = {"pairs": "segments", "max_seq_length": 6}
+    nsp.make_splits(read, _arguments(Path(), objective="mlm", **packed), tokenizer)
+    nsp.make_splits(read, _arguments(Path()), tokenizer)
+    assert "all pairs are" not in capsys.readouterr().err
+    nsp.make_splits(read, _arguments(Path(), **packed), tokenizer)
+    told = capsys.readouterr().err.splitlines()
+    hint = "all pairs are NotNext: --max_seq_length holds no two sentences. Raise it, or choose --pairs all."
+    assert told == [f"note: {name}: {hint}" for name in ("train", "validation", "selection", "test")]
+    nsp.make_splits(read, _arguments(Path(), max_train_samples=1), tokenizer)
+    assert "note: train: all pairs are " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("objective", "lead"), [("nsp", "accuracy"), ("nsp+mlm", "accuracy"), ("mlm", "masked_accuracy")]
 )
