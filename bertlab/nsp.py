@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 # BERT's own order: id 0 says that the second segment follows the first.
 CLASS_NAMES = ("IsNext", "NotNext")
 METRICS = ("accuracy", "matthews_correlation", "f1_macro")
-# What masked words alone are judged by; next-sentence labels are not looked at.
-WORD_METRICS = ("masked_accuracy",)
+# What masked words are judged by. The first leads where they are trained alone and nobody looks at labels.
+WORD_METRICS = ("masked_accuracy", "perplexity")
 # [CLS] A [SEP] B [SEP]
 SPECIAL_TOKENS = 3
 # Enough to know the mean length of a token within one per cent.
@@ -123,7 +123,8 @@ def make_splits(text: Text, arguments: NspArguments, tokenizer: "PreTrainedToken
         validation=("validation",) if "validation" in splits else (),
         test=("test",) if "test" in splits else (),
         space=LabelSpace(SINGLE, CLASS_NAMES, {}),
-        metrics=WORD_METRICS if arguments.objective == "mlm" else METRICS,
+        metrics=WORD_METRICS[:1] if arguments.objective == "mlm" else METRICS,
+        word_metrics=() if arguments.objective == "nsp" else WORD_METRICS,
         origin=dict.fromkeys(splits, text.files[0].name if len(text.files) == 1 else f"{len(text.files)} files"),
         dropped={},
         read=texts,
