@@ -251,7 +251,7 @@ class RunArguments:
 
     precision: str = setting(
         "auto",
-        "auto: bf16 on GPUs that have it and on CPUs with AMX, else fp32",
+        "auto: bf16 on GPUs that have it and on CPUs with AMX or AVX-512 BF16, else fp32",
         choices=("auto", "fp32", "bf16", "fp16"),
     )
     layerwise_lr_decay: float = setting(

@@ -69,7 +69,7 @@ RETIRED = {
     "fp16_opt_level": "mixed precision is chosen with --precision",
     "use_mps_device": "an Apple GPU is used where there is one",
     "jit_mode_eval": "TorchScript evaluation left transformers; see --torch_compile",
-    "use_ipex": "the Intel extension left transformers; AMX is used by --precision auto",
+    "use_ipex": "the Intel extension left transformers; --precision auto uses what the CPU has",
     "tpu_num_cores": "accelerate launch decides the number of processes",
     "past_index": "encoders keep no past state",
     "mp_parameters": "SageMaker model parallelism left transformers",

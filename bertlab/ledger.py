@@ -102,13 +102,16 @@ def table(recipe: str) -> str:
 def summary() -> str:
     """Return the Markdown table of all recipes: for each model its leading score, beside the published value.
 
+    Runs recorded under a --label are experiments; the documents that discuss them have their tables.
+
     Raises:
         UserError: there is no record.
     """
     models = sorted({path.parent for path in RESULTS.rglob("seed*.json")})
     if not models:
         raise UserError("there is no record under results/.", "Write one with `ledger record RUN`.")
-    return console.markdown(SUMMARY, [_leading(_entries(model)) for model in models]) + "\n"
+    found = (_entries(model) for model in models)
+    return console.markdown(SUMMARY, [_leading(entries) for entries in found if not _is_labelled(entries[0])]) + "\n"
 
 
 def paired(a: str, b: str) -> str:
@@ -273,32 +276,49 @@ def _published(entry: dict[str, Any], split: str, metric: str) -> str:
 
 
 def _rows(entries: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Return a row per split and metric of one model's records."""
+    """Return a row per split and metric of one model's records, and one per group of rows with the leading metric."""
     rows: list[tuple[str, ...]] = []
     for split, scores in (entries[0]["splits"] if entries else {}).items():
         for metric in (*scores["metrics"], *scores["other"]):
-            values = _values(entries, split, metric)
-            spread = statistics.mean_sd_interval(values)
             beside = ", ".join(
                 f"{name.replace('_', ' ')} {_mean_control(entries, split, name, metric):.3f}"
                 for name, control in scores["baselines"].items()
                 if control.get(metric) is not None
             )
+            values = _values(entries, split, metric)
             rows.append(
-                (
-                    entries[0]["model"],
-                    split,
-                    metric.replace("_", " "),
-                    _figure(spread.mean),
-                    _figure(spread.sd),
-                    f"{min(values):.3f} to {max(values):.3f}" if values else "-",
-                    str(spread.n),
-                    str(scores["rows"]),
-                    beside or "-",
-                    _published(entries[0], split, metric),
-                )
+                _row(entries[0], split, metric, values, scores["rows"], beside, _published(entries[0], split, metric))
             )
+        leading = next(iter([*scores["metrics"], *scores["other"]]), "")
+        for group, found in scores.get("by_source", {}).items():
+            told = (entry["splits"].get(split, {}).get("by_source", {}).get(group, {}) for entry in entries)
+            values = [value for value in (group_scores.get(leading) for group_scores in told) if value is not None]
+            rows.append(_row(entries[0], split, f"{leading} of {group}", values, found["n"], "", "-"))
     return rows
+
+
+def _row(
+    entry: dict[str, Any], split: str, score: str, values: list[float], n: int, beside: str, published: str
+) -> tuple[str, ...]:
+    """Return the cells under HEADER of one score over the seeds."""
+    spread = statistics.mean_sd_interval(values)
+    return (
+        entry["model"],
+        split,
+        score.replace("_", " "),
+        _figure(spread.mean),
+        _figure(spread.sd),
+        f"{min(values):.3f} to {max(values):.3f}" if values else "-",
+        str(spread.n),
+        str(n),
+        beside or "-",
+        published,
+    )
+
+
+def _is_labelled(entry: dict[str, Any]) -> bool:
+    """Return True for a record under another name than its model's; the first records do not say."""
+    return bool(entry.get("settings")) and entry["model"] != model_name(entry["settings"])
 
 
 def _values(entries: list[dict[str, Any]], split: str, metric: str) -> list[float]:

@@ -15,11 +15,14 @@ REASONS = {
     "asked": "asked for",
     "launcher": "asked for by accelerate launch --mixed_precision",
     "gpu": "this GPU has it",
-    "amx": "this CPU has AMX",
-    "cpu": "this CPU has no AMX",
+    "amx_bf16": "this CPU has AMX",
+    "avx512_bf16": "this CPU has AVX-512 BF16",
+    "cpu": "this CPU has neither AMX nor AVX-512 BF16",
     "old_gpu": "this GPU has no bf16",
     "mps": "an Apple GPU",
 }
+# What Linux calls the instructions that multiply matrices in bf16, the fastest first.
+CPU_FLAGS = ("amx_bf16", "avx512_bf16")
 
 
 def has_accelerator() -> bool:
@@ -55,17 +58,12 @@ def automatic(cpu: bool) -> tuple[str, str]:
     if launcher in ("bf16", "fp16"):
         return launcher, REASONS["launcher"]
     if cpu:
-        return ("bf16", REASONS["amx"]) if _has_amx() else ("fp32", REASONS["cpu"])
+        found = _cpu_flag()
+        return ("bf16", REASONS[found]) if found else ("fp32", REASONS["cpu"])
     if not torch.cuda.is_available():
         return "fp32", REASONS["mps"]
-    return (
-        ("bf16", REASONS["gpu"])
-        if torch.cuda.is_bf16_supported(including_emulation=False)
-        else (
-            "fp32",
-            REASONS["old_gpu"],
-        )
-    )
+    supported = torch.cuda.is_bf16_supported(including_emulation=False)
+    return ("bf16", REASONS["gpu"]) if supported else ("fp32", REASONS["old_gpu"])
 
 
 @contextmanager
@@ -90,6 +88,7 @@ def reason(asked: str, chosen: str, cpu: bool) -> str:
     return why if asked == "auto" and name == chosen else REASONS["asked"]
 
 
-def _has_amx() -> bool:
-    flags = Path("/proc/cpuinfo")
-    return flags.is_file() and " amx_bf16" in flags.read_text(encoding="utf-8", errors="replace")
+def _cpu_flag(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
+    """Return the first of CPU_FLAGS that this processor has, or None; other systems than Linux do not tell."""
+    flags = cpuinfo.read_text(encoding="utf-8", errors="replace").split() if cpuinfo.is_file() else []
+    return next((flag for flag in CPU_FLAGS if flag in flags), None)

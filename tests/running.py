@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parent.parent
-# Small, quiet and the same on every machine: no bf16 where the processor happens to have AMX.
+# Small, quiet and the same on every machine: no bf16 where the processor happens to have it.
 QUIET: dict[str, Any] = {"precision": "fp32", "use_cpu": True, "disable_tqdm": True, "max_seq_length": 32}
 _WORDS = "the a boy girl cat dog reads sleeps walks sang often never film story in on street night red small"
 WORDS = _WORDS.split(" ")

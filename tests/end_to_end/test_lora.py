@@ -172,7 +172,7 @@ def test_every_way_back_gives_the_logits_of_the_run(whole: Path, merged: Path):
 
 @pytest.mark.parametrize("kind", ["whole", "merged"])
 def test_predict_reads_the_folder(kind: str, request, monkeypatch, capsys):
-    monkeypatch.setattr("bertlab.precision._has_amx", lambda: False)
+    monkeypatch.setattr("bertlab.precision._cpu_flag", lambda: None)
     folder = request.getfixturevalue(kind)
     capsys.readouterr()
     assert predict(folder, "--format", "jsonl", "--text", *TEXTS) == 0

@@ -314,8 +314,8 @@ def test_the_model_is_a_starting_point_for_classification(run: Path, write_csv, 
 
 @pytest.fixture
 def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The runs here are in float32; predict would take bf16 where the processor has AMX."""
-    monkeypatch.setattr("bertlab.precision._has_amx", lambda: False)
+    """The runs here are in float32; predict would take bf16 where the processor has it."""
+    monkeypatch.setattr("bertlab.precision._cpu_flag", lambda: None)
 
 
 def _sentences_of(run: Path, text: Path, plain: Path) -> list[tuple[str, str]]:

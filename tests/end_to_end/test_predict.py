@@ -20,8 +20,8 @@ PAIRS = list(zip(TEXTS[:4], TEXTS[4:8], strict=True))
 
 @pytest.fixture(autouse=True)
 def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The runs here are in float32; predict would take bf16 where the processor has AMX."""
-    monkeypatch.setattr("bertlab.precision._has_amx", lambda: False)
+    """The runs here are in float32; predict would take bf16 where the processor has it."""
+    monkeypatch.setattr("bertlab.precision._cpu_flag", lambda: None)
 
 
 def _train(folder: Path, model: Path, files: dict[str, Path], **settings: object) -> Path:

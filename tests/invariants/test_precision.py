@@ -59,3 +59,22 @@ def test_a_run_trains_in_its_precision_whatever_the_launcher_says(
     assert used == {"no" if chosen == "fp32" else chosen}
     assert read_json(tmp_path / "run" / "run.json")["plan"]["precision"] == chosen
     assert not torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+
+
+@pytest.mark.parametrize(
+    ("flags", "format", "why"),
+    [
+        ("flags : fpu avx512f amx_bf16 avx512_bf16", "bf16", "AMX"),
+        ("flags : fpu avx512f avx512_bf16 fsrm", "bf16", "AVX-512 BF16"),
+        ("flags : fpu avx512f avx512_bf16_not", "fp32", "neither AMX nor AVX-512 BF16"),
+        (None, "fp32", "neither AMX nor AVX-512 BF16"),
+    ],
+)
+def test_auto_is_bf16_where_the_processor_multiplies_in_it(flags, format, why, tmp_path, monkeypatch):
+    cpuinfo = tmp_path / "cpuinfo"
+    if flags is not None:
+        cpuinfo.write_text(f"processor : 0\n{flags}\n", encoding="utf-8")
+    found = precision._cpu_flag(cpuinfo)
+    monkeypatch.setattr(precision, "_cpu_flag", lambda: found)
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    assert precision.automatic(cpu=True) == (format, f"this CPU has {why}")

@@ -14,7 +14,7 @@ def _entry(seed, value):
         "seed": seed,
         "splits": {"validation": {**split, "baselines": {"majority": {"accuracy": 0.5}}}},
         "recipe": "task",
-        "settings": {"learning_rate": 1e-4},
+        "settings": {"learning_rate": 1e-4, "model_name_or_path": "org/small"},
         "published": {"split": "validation", "values": {"accuracy": 0.9}, "source": "a paper, dev"},
     }
 
@@ -32,6 +32,17 @@ def test_a_table_has_mean_sd_and_range_over_seeds(tmp_path, monkeypatch):
     assert ledger.with_tables(made) == made
     assert made.startswith("before\n")
     assert made.endswith("after\n")
+
+
+def test_a_table_has_a_row_for_each_group_of_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path)
+    for seed, value in ((1, 0.6), (2, 0.8)):
+        entry = _entry(seed, 0.7)
+        entry["splits"]["validation"]["by_source"] = {"other_document": {"n": 20, "accuracy": value, "f1": 0.0}}
+        ledger.write_json(tmp_path / "task" / "small" / f"seed{seed}.json", entry)
+    row = "| small | validation | accuracy of other document | 0.700 | 0.141 | 0.600 to 0.800 | 2 | 20 | - | - |"
+    assert ledger.table("task").count(row) == 1
+    assert "f1 of" not in ledger.table("task")
 
 
 def test_two_settings_are_set_beside_each_other_by_the_seeds_both_have(tmp_path, monkeypatch):
@@ -172,6 +183,15 @@ def test_the_summary_has_a_row_for_each_model_beside_the_published_value(tmp_pat
     row = "| task | small | validation (50) | accuracy | 0.700 ± 0.141 (2) | majority 0.500 | 0.9 (a paper, dev) |"
     assert row in made
     assert ledger.with_tables(made) == made
+
+
+def test_an_experiment_under_a_label_is_left_to_its_own_document(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path)
+    for model in ("small", "with_a_high_rate"):
+        ledger.write_json(tmp_path / "task" / model / "seed1.json", {**_entry(1, 0.6), "model": model})
+    assert "| small |" in ledger.summary()
+    assert "with_a_high_rate" not in ledger.summary()
+    assert "| with_a_high_rate |" in ledger.table("task")
 
 
 def test_no_mean_is_taken_over_unlike_runs(tmp_path, monkeypatch):
