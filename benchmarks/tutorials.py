@@ -160,7 +160,7 @@ def classified(task: str, *words: str, clean: bool = True) -> tuple[Any, dict[st
     loaded = data.load(arguments[DataArguments], [], training=True, cache_dir=None, token=None)
     tokenizer = modeling.load_tokenizer(arguments[ModelArguments])
     encoded = encoding.encode_all(loaded, tokenizer, arguments[DataArguments])
-    return loaded, {name: np.asarray(split["full_length"]) for name, split in encoded.items()}
+    return loaded, {name: np.asarray(split["full_length"][:]) for name, split in encoded.items()}
 
 
 def texts_in_order(file: Path) -> list[str]:

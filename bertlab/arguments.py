@@ -177,7 +177,9 @@ class NspArguments(EncodingArguments):
         "where the sentence that does not follow comes from; any is a bag of all sentences, true next ones included",
         choices=("other_document", "same_document", "any"),
     )
-    negative_fraction: float = setting(0.5, "share of pairs that do not follow", minimum=0.01, maximum=0.99)
+    negative_fraction: float = setting(
+        0.5, "share of pairs that do not follow (of segments: at least)", minimum=0.01, maximum=0.99
+    )
     validation_fraction: float = setting(0.1, "share of documents to report on", minimum=0, maximum=0.9)
     selection_fraction: float = setting(
         0.0, "share of documents to choose the best epoch by; never reported", minimum=0, maximum=0.9

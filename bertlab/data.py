@@ -36,7 +36,8 @@ class Data:
 
     Every split has `idx`, perhaps `source`, `labels` where they are known, and whatever `read` makes texts from: by
     default `text` and, in pair tasks, `text_pair`. `train` and `selection` name splits or are None; `validation` and
-    `test` are reported on. `stream` gives the training rows where they are not a split.
+    `test` are reported on. `stream` gives the training rows where they are not a split. `word_metrics` are measured
+    of masked words, beside `metrics`.
     """
 
     splits: dict[str, "Dataset"]
@@ -50,6 +51,7 @@ class Data:
     dropped: dict[str, int]
     read: TextReader = text_columns
     stream: "Stream | None" = None
+    word_metrics: tuple[str, ...] = ()
 
     @property
     def watched(self) -> str | None:

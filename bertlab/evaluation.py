@@ -53,7 +53,7 @@ def evaluate(
         started = time.perf_counter()
         logits = logits_in_order(trainer, split)
         seconds = time.perf_counter() - started
-        labels = np.asarray(split["labels"]) if "labels" in split.column_names else None
+        labels = np.asarray(split["labels"][:]) if "labels" in split.column_names else None
         metrics = {} if labels is None else score(data.space, data.metrics, logits, labels, loss)
         metrics.update(runtime=seconds, samples_per_second=len(logits) / seconds)
         prefix = metric_prefix(name, data)
@@ -67,7 +67,7 @@ def logits_in_order(trainer: "Trainer", split: "Dataset") -> np.ndarray:
     Rows are fed from long to short, so that batches carry little padding and a batch that does not fit in memory
     fails first, and put back in place.
     """
-    order = np.argsort(-np.asarray(split["length"]), kind="stable")
+    order = np.argsort(-np.asarray(split["length"][:]), kind="stable")
     unlabelled = split.remove_columns([name for name in ("labels",) if name in split.column_names])
     sorted_logits = trainer.predict(unlabelled.select(order)).predictions
     logits = np.empty_like(sorted_logits, dtype=np.float32)

@@ -78,5 +78,5 @@ def loss_for(space: LabelSpace, train: "Dataset | None", class_weights: str, smo
         raise UserError(f"--label_smoothing_factor is for single classes, not {space.kind}.", "Leave it out.")
     weights = None
     if class_weights == "balanced" and train is not None:
-        weights = balanced_weights(np.asarray(train["labels"]), space.size)
+        weights = balanced_weights(np.asarray(train["labels"][:]), space.size)
     return ExactLoss(space.kind, weights, smoothing)

@@ -1,5 +1,6 @@
 """The model and tokenizer of a next-sentence or masked-word run: a checkpoint's, or new ones from the text itself."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ SETTINGS = (
     *("hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range", "layer_norm_eps"),
 )
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+# Sentences given to the trainer of a tokenizer at once, a step of its progress bar.
+LEARN_BATCH = 1000
 
 
 def check(nsp: NspArguments, model: ModelArguments, training: Mapping[str, Any]) -> None:
@@ -32,7 +35,7 @@ def check(nsp: NspArguments, model: ModelArguments, training: Mapping[str, Any])
 
     Raises:
         UserError: scratch-only settings without --from_scratch, no model and no --from_scratch, nothing to freeze or
-            adapt, whole words to mask where none is masked, or flags that only a classifier's training knows.
+            adapt, a setting of something that this run does not do, or flags that only a classifier's training knows.
     """
     if model.class_weights != "none" or model.classifier_dropout is not None:
         flag = "classifier_dropout" if model.class_weights == "none" else "class_weights"
@@ -57,8 +60,35 @@ def check(nsp: NspArguments, model: ModelArguments, training: Mapping[str, Any])
     given = [name for name in adaptation.NEEDS_A_CHECKPOINT if getattr(model, name) not in (None, False)]
     if nsp.from_scratch and given:
         raise UserError(f"--{given[0]}: with --from_scratch the encoder knows nothing yet.", "Leave one out.")
-    if nsp.whole_word_masking and nsp.objective == "nsp":
-        raise UserError("--whole_word_masking: --objective nsp masks no words.", "Add --objective nsp+mlm or mlm.")
+    if nsp.from_scratch and model.config_name:
+        raise UserError("--config_name: with --from_scratch it is not read.", "Pass its values with --model_config.")
+    if nsp.train_tokenizer and model.tokenizer_name:
+        raise UserError("--tokenizer_name and --train_tokenizer are both given.", "Leave one out.")
+    for name, used, why, hint in _conditions(nsp):
+        if not used and getattr(nsp, name) != getattr(NspArguments(), name):
+            raise UserError(f"--{name}: {why}.", hint)
+
+
+def _conditions(nsp: NspArguments) -> tuple[tuple[str, bool, str, str], ...]:
+    """Return the flags that only some runs read: name, whether this run does, why it does not, and what to do."""
+    masked = "mlm" in nsp.objective
+    no_masks, mask = "--objective nsp masks no words", "Add --objective nsp+mlm or mlm."
+    return (
+        ("whole_word_masking", masked, no_masks, mask),
+        ("mlm_probability", masked, no_masks, mask),
+        (
+            "short_seq_probability",
+            nsp.pairs == "segments",
+            f"--pairs {nsp.pairs} packs nothing",
+            "Add --pairs segments.",
+        ),
+        (
+            "language",
+            nsp.sentence_splitter == "sentencex",
+            f"--sentence_splitter {nsp.sentence_splitter} knows no languages",
+            "Leave one of them out.",
+        ),
+    )
 
 
 def train_tokenizer(sentences: "Dataset", vocabulary: int) -> "PreTrainedTokenizerBase":
@@ -70,8 +100,8 @@ def train_tokenizer(sentences: "Dataset", vocabulary: int) -> "PreTrainedTokeniz
     from tokenizers import models, processors
     from transformers import PreTrainedTokenizerFast
 
-    letters = (token for token in _learn(sentences, 0, SPECIAL_TOKENS) if token.startswith("##"))
-    vocab = _learn(sentences, vocabulary, (*SPECIAL_TOKENS, *sorted(letters)))
+    letters = (token for token in _learn(sentences, 0, SPECIAL_TOKENS, "Letters") if token.startswith("##"))
+    vocab = _learn(sentences, vocabulary, (*SPECIAL_TOKENS, *sorted(letters)), "Words")
     tokenizer = _untrained(models.WordPiece(vocab, unk_token="[UNK]"))
     ends = [(token, vocab[token]) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -85,14 +115,20 @@ def train_tokenizer(sentences: "Dataset", vocabulary: int) -> "PreTrainedTokeniz
     )
 
 
-def _learn(sentences: "Dataset", vocabulary: int, given: Sequence[str]) -> dict[str, int]:
+def _learn(sentences: "Dataset", vocabulary: int, given: Sequence[str], description: str) -> dict[str, int]:
     """Return the ids of tokens: those given, every character of the text, and pieces until there are enough."""
+    from datasets.utils import tqdm
     from tokenizers import models, trainers
 
     tokenizer = _untrained(models.WordPiece(unk_token="[UNK]"))
     trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=list(given), show_progress=False)
-    batches = (batch["sentence"] for batch in sentences.iter(batch_size=1000))
-    tokenizer.train_from_iterator(batches, trainer, length=len(sentences))
+    batches = tqdm(
+        sentences.iter(batch_size=LEARN_BATCH),
+        total=math.ceil(len(sentences) / LEARN_BATCH),
+        desc=description,
+        unit="k sentences",
+    )
+    tokenizer.train_from_iterator((batch["sentence"] for batch in batches), trainer, length=len(sentences))
     return tokenizer.get_vocab()
 
 

@@ -89,12 +89,12 @@ def controls(
     """Return the predictions of majority, word overlap and the model before training, for the splits to report on."""
     if "nsp" not in nsp.objective or not names or data.train is None:
         return {}
-    labels = np.asarray(encoded[data.train]["labels"])
+    labels = np.asarray(encoded[data.train]["labels"][:])
     rows = {name: len(encoded[name]) for name in names}
     majority = {name: baselines.majority_baseline(labels, n) for name, n in rows.items()}
     sample = data.splits[data.train].select(nsp_controls.sample_rows(len(labels)))
     overlap, how = nsp_controls.overlap_baseline(
-        data.read(sample[:]), np.asarray(sample["labels"]), {name: data.texts(name) for name in names}
+        data.read(sample[:]), np.asarray(sample["labels"][:]), {name: data.texts(name) for name in names}
     )
     found: Controls = {
         "majority": (majority, "always the most frequent training class"),
@@ -146,13 +146,13 @@ def _evaluate_pretraining(
     nsp: NspArguments, trainer: training.EncoderTrainer, split: "Dataset", data: "Data", name: str
 ) -> SplitResult:
     started = time.perf_counter()
-    order = np.argsort(-np.asarray(split["length"]), kind="stable")
+    order = np.argsort(-np.asarray(split["length"][:]), kind="stable")
     seeded = pretraining.with_mask_seeds(split, nsp.split_seed)
     statistics = np.zeros((len(split), 5), dtype=np.float32)
     statistics[order] = trainer.predict(seeded.select(order)).predictions
     seconds = time.perf_counter() - started
     logits = statistics[:, NSP_LOGITS]
-    labels = np.asarray(split["labels"]) if "nsp" in nsp.objective else None
+    labels = np.asarray(split["labels"][:]) if "nsp" in nsp.objective else None
     metrics: dict[str, float] = {} if labels is None else evaluation.score(data.space, data.metrics, logits, labels)
     metrics.update(pretraining.masked_scores(statistics))
     metrics.update(runtime=seconds, samples_per_second=len(split) / seconds)

@@ -188,9 +188,7 @@ def sentence_pairs(
     label[chosen] = NOT_NEXT
     second = first + 1
     second[chosen] = _draw_seconds(corpus, first[chosen], negatives, rng, name)
-    kind = np.where(label == NOT_NEXT, NEGATIVE_KINDS.index(negatives), 0).astype(np.int8)
-    ranges = dict(zip(RANGES, (first, first + 1, second, second + 1), strict=True))
-    return {**ranges, "label": label, "negative_kind": kind}
+    return _columns((first, first + 1, second, second + 1), label, negatives)
 
 
 def segment_pairs(
@@ -208,26 +206,25 @@ def segment_pairs(
     reach the target or, with `short_probability`, a shorter one drawn evenly. A chunk is parted at random: A,
     and the rest. With the chance `negative_fraction`, and always for a chunk of one sentence, B is a run from
     elsewhere, the pair is NotNext and the rest goes back to be used next; otherwise B is the rest, and the
-    pair is IsNext. So the share of NotNext is above the fraction where documents are short. Nothing is
-    truncated.
+    pair is IsNext. So the share of NotNext is above the fraction where documents or targets are short. Nothing is
+    truncated: tokenization cuts the end of the longer side.
 
     A run from elsewhere begins with neither the text nor the number of the true next sentence and stays in
     one document: with `other_document` a random other one; with `same_document` the same, clear of A; with
     `any` wherever a random sentence stands, with no condition at all. Where 100 draws find none, the chunk is
     IsNext, or left out if it has one sentence; with the fraction 0 every chunk of one sentence is left out.
 
-    Source: `create_instances_from_document` in google-research/bert, create_pretraining_data.py, which counts
-    tokens and, after ten draws, takes B from the same document.
+    Source: `create_instances_from_document` in google-research/bert, create_pretraining_data.py. It counts tokens,
+    draws the target once for a whole document, takes B from the same document where ten draws find no other, and
+    cuts the longer side at its beginning or its end, by chance.
     """
     packer = _Packer(corpus, lengths, negatives, random.Random(int(rng.integers(2**62))))
     rows = array("i" if corpus.document.dtype == np.int32 else "q")
     for document in _progress(range(len(corpus.offsets) - 1)):
         for row in packer.pairs(document, target, negative_fraction, short_probability):
             rows.extend(row)
-    table = np.frombuffer(rows, corpus.document.dtype).reshape(-1, 5)
-    label = table[:, 4].astype(np.int8)
-    kind = np.where(label == NOT_NEXT, NEGATIVE_KINDS.index(negatives), 0).astype(np.int8)
-    return {**{column: table[:, i] for i, column in enumerate(RANGES)}, "label": label, "negative_kind": kind}
+    *ranges, label = np.frombuffer(rows, corpus.document.dtype).reshape(-1, 5).T
+    return _columns(ranges, label.astype(np.int8), negatives)
 
 
 def pair_texts(sentences: "Dataset", batch: Batch) -> tuple[list[str], list[str]]:
@@ -239,6 +236,12 @@ def pair_texts(sentences: "Dataset", batch: Batch) -> tuple[list[str], list[str]
     first = _range_texts(column, np.asarray(batch["first_start"]), np.asarray(batch["first_stop"]))
     second = _range_texts(column, np.asarray(batch["second_start"]), np.asarray(batch["second_stop"]))
     return first, second
+
+
+def _columns(ranges: Sequence[np.ndarray], label: np.ndarray, negatives: str) -> Columns:
+    """Return the columns of pairs with these RANGES and labels, all (n,)."""
+    kind = np.where(label == NOT_NEXT, NEGATIVE_KINDS.index(negatives), 0).astype(np.int8)
+    return {**dict(zip(RANGES, ranges, strict=True)), "label": label, "negative_kind": kind}
 
 
 class _Packer:
@@ -474,5 +477,5 @@ def _check_corpus(corpus: Corpus, pairs: str, negatives: str, fraction: float, n
 
 def _other_way(negatives: str) -> str:
     if negatives == "other_document":
-        return "Choose --negatives same_document, or a smaller --document_unit (line or block)."
+        return "Choose --negatives same_document, a smaller --document_unit (line or block), or other fractions."
     return "Choose --negatives other_document, a larger --document_unit or a lower --negative_fraction."

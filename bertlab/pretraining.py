@@ -124,15 +124,10 @@ class PretrainingLoss:
         items = label_counts(labels) if num_items_in_batch is None else num_items_in_batch
         words, sentences = _both_logits(outputs)
         restore = labels[:, 1:]
+        # The word logits of what was not hidden are most of them, and need no float32 copy.
         hidden = restore != NO_LABEL
-        loss = functional.cross_entropy(words[hidden].float(), restore[hidden], reduction="sum") / items[1].clamp(
-            min=1
-        )
-        if sentences is None:
-            return loss
-        return loss + functional.cross_entropy(
-            sentences.float(), labels[:, 0], ignore_index=NO_LABEL, reduction="sum"
-        ) / items[0].clamp(min=1)
+        loss = _mean_loss(words[hidden], restore[hidden], items[1])
+        return loss if sentences is None else loss + _mean_loss(sentences, labels[:, 0], items[0])
 
 
 class _EpochMasks(TrainerCallback):
@@ -179,14 +174,11 @@ def row_statistics(logits: Any, labels: torch.Tensor) -> torch.Tensor:
     rows = torch.zeros((len(labels), 5), device=words.device)
     if sentences is not None:
         rows[:, NSP_LOGITS] = sentences.float()
-    losses = functional.cross_entropy(words[hidden].float(), restore[hidden], reduction="none")
-    row_of_token = hidden.nonzero()[:, 0]
-    rows[:, MASKED] = hidden.sum(dim=1).float()
-    right = (words[hidden].argmax(dim=-1) == restore[hidden]).float()
-    rows[:, RESTORED] = torch.zeros(len(labels), device=words.device).index_add(0, row_of_token, right)
-    rows[:, NEGATIVE_LOG_LIKELIHOOD] = torch.zeros(len(labels), device=words.device).index_add(
-        0, row_of_token, losses
-    )
+    said, wanted = words[hidden].float(), restore[hidden]
+    right = (said.argmax(dim=-1) == wanted).float()
+    losses = functional.cross_entropy(said, wanted, reduction="none")
+    for column, values in ((MASKED, torch.ones_like(losses)), (RESTORED, right), (NEGATIVE_LOG_LIKELIHOOD, losses)):
+        rows[:, column].index_add_(0, hidden.nonzero()[:, 0], values)
     return rows
 
 
@@ -210,6 +202,12 @@ def with_mask_seeds(split: "Dataset", seed: int) -> "Dataset":
 def with_mask_rows(split: "Dataset") -> "Dataset":
     """Return a split whose rows are masked anew in every epoch, by their number."""
     return split.add_column("mask_row", np.arange(len(split)))
+
+
+def _mean_loss(logits: torch.Tensor, labels: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+    """Return the summed loss of logits (n, classes) over the number of labels in the whole step."""
+    total = functional.cross_entropy(logits.float(), labels, ignore_index=NO_LABEL, reduction="sum")
+    return total / items.clamp(min=1)
 
 
 def _both_logits(outputs: Any) -> tuple[torch.Tensor, torch.Tensor | None]:

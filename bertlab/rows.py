@@ -31,13 +31,19 @@ def check(options: argparse.Namespace) -> None:
         raise UserError(f"{given[0]} and {given[1]} are both given, and only one can be read.", "Drop one of them.")
     if options.pairs and given not in ([], ["--file"]):
         raise UserError(f"--pairs is about the lines of a file, and {given[0]} is given.", "Drop --pairs.")
+    if options.rank is not None and options.format != "table":
+        raise UserError(
+            f"--rank prints a ranking, not --format {options.format}.", "Leave --format out, or name the pairs."
+        )
     words: dict[str, Iterable[str]] = {
         "text": options.text or [],
         "pair": itertools.chain(*(options.pair or [])),
-        "rank": [options.rank or ""],
+        "rank": [] if options.rank is None else [options.rank],
     }
     for name, texts in words.items():
         for text in texts:
+            if not text.strip():
+                raise UserError(f"--{name}: {text!r} is no text.", "Give one with words in it.")
             if any("\ud800" <= letter <= "\udfff" for letter in text):
                 raise UserError(f"--{name}: {text[:60]!a} holds bytes that are no text.", "Write it in UTF-8.")
 

@@ -48,7 +48,7 @@ def scored_split(run: RunFolder, tokenizer: "PreTrainedTokenizerBase") -> Scored
         raise UserError(
             f"{run.path}: the split {name!r} is no longer the one that the run was scored on.", "Restore it."
         )
-    labels = np.asarray(split["labels"]) if "labels" in split.column_names else None
+    labels = np.asarray(split["labels"][:]) if "labels" in split.column_names else None
     return ScoredSplit(name, list(zip(*data.texts(name), strict=True)), labels, data.space, data.metrics)
 
 

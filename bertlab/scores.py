@@ -259,4 +259,5 @@ _ROWS = (
     MetricFunction("mse", _mse, (REGRESSION,), greater_is_better=False),
 )
 METRICS: dict[str, MetricFunction] = {row.name: row for row in _ROWS}
-GREATER_IS_BETTER: dict[str, bool] = {"loss": False} | {row.name: row.greater_is_better for row in _ROWS}
+GREATER_IS_BETTER: dict[str, bool] = {row.name: row.greater_is_better for row in _ROWS}
+GREATER_IS_BETTER |= {"loss": False, "perplexity": False}

@@ -44,6 +44,9 @@ ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
 """
 LANGUAGES = frozenset(_ISO_639_1.split())
 
+# Endings of what `open_text` would take for one file, plain or packed.
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
 _READ_CHARS = 1 << 20
 # A document without a boundary in this many characters is cut at the best place before it.
 _PIECE_CHARS = 1 << 22
@@ -74,14 +77,19 @@ def find_text_files(patterns: Sequence[str | Path]) -> list[Path]:
 
     The files of a folder or glob are sorted by path, hidden ones left out; a file named twice is read once.
 
-    Raises UserError when nothing is named, a file is missing (with the nearest name) or unreadable, a folder
-    holds no text file or a glob matches nothing.
+    Raises UserError when nothing is named, a file is missing (with the nearest name), unreadable or an archive of
+    files, a folder holds no text file or cannot be listed, or a glob matches nothing.
     """
     found: dict[Path, Path] = {}
     for pattern in patterns:
+        if not os.fspath(pattern).strip():
+            # Path("") is the folder one is in, and all that lies below it: an unset variable in a script.
+            raise UserError("--text names an empty path.", "Name files, folders or globs; . is this folder.")
         # Path.expanduser would raise for a user that does not exist.
         for path in _matching(Path(os.path.expanduser(pattern))):  # noqa: PTH111
             open_binary(path).close()
+            if path.name.casefold().endswith(ARCHIVES):
+                raise UserError(f"{path} is an archive of files.", "Unpack it and name the folder.")
             found.setdefault(path.resolve(), path)
     if not found:
         raise UserError("No text is given.", "Name files, folders or globs with --text.")
@@ -205,9 +213,14 @@ def _matching(path: Path) -> list[Path]:
 
 def _text_files_in(folder: Path) -> list[Path]:
     """Return the .txt and .txt.gz files under a folder, sorted, without hidden ones such as macOS's ._a."""
+
+    def refuse(error: OSError) -> None:
+        # os.walk would leave out a folder that it may not list.
+        raise UserError(f"{error.filename} cannot be listed: {error.strerror}.", "Name its files, or another folder.")
+
     found: list[Path] = []
     others: set[str] = set()
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             if name.casefold().endswith((".txt", ".txt.gz")) and not name.startswith("."):
@@ -215,8 +228,8 @@ def _text_files_in(folder: Path) -> list[Path]:
             else:
                 others.add(Path(name).suffix)
     if not found:
-        suffix = min(others - {""}, default=".md")
-        hint = f"Name others by a glob: '{folder}/*{suffix}'."
+        suffixes = sorted(others - {""})
+        hint = f"Name others by a glob: '{folder}/*{suffixes[0]}'." if suffixes else "Name another folder, or files."
         raise UserError(f"{folder} holds no .txt or .txt.gz file.", hint)
     return sorted(found)
 

@@ -55,8 +55,8 @@ class SplitSummary:
 
 def summarise(name: str, encoded: "Dataset", space: labels.LabelSpace, max_length: int) -> SplitSummary:
     """Return the summary of one encoded split."""
-    full = np.asarray(encoded["full_length"])
-    known = np.asarray(encoded["labels"]) if "labels" in encoded.column_names else np.zeros(0)
+    full = np.asarray(encoded["full_length"][:])
+    known = np.asarray(encoded["labels"][:]) if "labels" in encoded.column_names else np.zeros(0)
     balance: dict[str, int] = {}
     labelled, variance = 0, None
     if len(known):
@@ -207,7 +207,7 @@ def _learning_rates(trainer: "EncoderTrainer") -> dict[str, float]:
 
 def _padding_waste(trainer: "EncoderTrainer", train: Any, pad_to: int | None) -> float:
     """Return the share of tokens in the first epoch's batches that are padding."""
-    lengths = np.asarray(train["length"])
+    lengths = np.asarray(train["length"][:])
     order = np.random.default_rng(0).permutation(len(lengths))
     if trainer.order is not None:
         order = np.fromiter(trainer.order, dtype=np.int64)

@@ -148,7 +148,7 @@ class EncoderTrainer(ResumableTrainer):
         if rows is None or isinstance(rows, IterableDataset) or args.train_sampling_strategy != "group_by_length":
             return None
         seed = args.seed if args.data_seed is None else args.data_seed
-        return LengthGroupedOrder(np.asarray(rows["length"]), summary.global_batch(args), seed)
+        return LengthGroupedOrder(np.asarray(rows["length"][:]), summary.global_batch(args), seed)
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> Any:
         """Return the micro-batches of one optimizer step and the number of labels in it, over all processes."""
@@ -211,7 +211,7 @@ class EncoderTrainer(ResumableTrainer):
         fixed = getattr(self.data_collator, "pad_to", None)
         cut: dict[str, Any] = {"batch_size": self.args.eval_batch_size}
         if not fixed and self.args.world_size == 1:
-            cut = {"batch_sampler": TokenBatches(np.asarray(dataset["length"]), self.args.eval_batch_size)}
+            cut = {"batch_sampler": TokenBatches(np.asarray(dataset["length"][:]), self.args.eval_batch_size)}
         loader = DataLoader(
             self._remove_unused_columns(dataset, description=description),
             collate_fn=self.data_collator,
@@ -323,9 +323,9 @@ def _with_selection(values: dict[str, Any], data: "Data", run: RunArguments) -> 
 
 
 def _refuse_unknown_metric(name: str, data: "Data") -> None:
-    """Refuse a metric that Trainer would miss after the first evaluation; run_nsp.py also measures masked words."""
-    known = ["loss", *data.metrics]
-    if name not in known and not name.startswith("masked_"):
+    """Refuse a metric that Trainer would miss after the first evaluation."""
+    known = ["loss", *dict.fromkeys((*data.metrics, *data.word_metrics))]
+    if name not in known:
         raise UserError(f"--metric_for_best_model {name}: this run has no such metric.", did_you_mean(name, known))
 
 
@@ -449,4 +449,4 @@ def longest_first(split: "Dataset | None") -> "Dataset | None":
     """Return a split from its longest row to its shortest, so that evaluation batches carry little padding."""
     if split is None:
         return None
-    return split.select(np.argsort(-np.asarray(split["length"]), kind="stable"))
+    return split.select(np.argsort(-np.asarray(split["length"][:]), kind="stable"))

@@ -147,9 +147,9 @@ def headlines(found: dict[str, Any]) -> list[str]:
     for split, told in found["splits"].items():
         if lead in told.get("metrics", {}):
             score = told["metrics"][lead]
-            line = (
-                f"{split}: {lead} {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f}, n = {score['n']})"
-            )
+            known = score["low"] is not None and score["low"] == score["low"]
+            interval = f"{score['low']:.3f} to {score['high']:.3f}, " if known else ""
+            line = f"{split}: {lead} {score['value']:.3f} ({interval}n = {score['n']})"
             for name, control in told["baselines"].items():
                 line += f"; {BASELINE_NAMES.get(name, name)} scores {control['metrics'][lead]:.3f}"
             lines.append(line + ".")
@@ -165,7 +165,7 @@ def _controls(run: Run) -> dict[str, Any]:
     rows = run.data.splits[train]
     return facts.baseline_predictions(
         lambda chosen: _joinable(run.data.read(rows.select(chosen)[:])),
-        np.asarray(run.encoded[train]["labels"]),
+        np.asarray(run.encoded[train]["labels"][:]),
         {name: _joinable(run.data.texts(name)) for name in labelled},
         run.data.space,
     )

@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ TEXTS: dict[str, tuple[str | bytes, str, str]] = {
     "no document but one": (
         "...\n..\n",
         "The train split is one document, so no sentence can come from another.",
-        "Choose --negatives same_document, or a smaller --document_unit (line or block).",
+        "Choose --negatives same_document, a smaller --document_unit (line or block), or other fractions.",
     ),
     "one sentence": (
         "The cat sleeps.\n",
@@ -103,10 +104,26 @@ def test_nothing_named_is_refused(refused):
 def test_a_folder_without_text_says_what_it_holds(refused, tmp_path: Path):
     folder = tmp_path / "books"
     folder.mkdir()
-    assert f"{folder} holds no .txt or .txt.gz file." in refused(text=folder)
+    assert f"{folder} holds no .txt or .txt.gz file. Name another folder, or files." in refused(text=folder)
     (folder / "notes.md").write_text("A text. Of two sentences.\n", encoding="utf-8")
     assert f"Name others by a glob: '{folder}/*.md'." in refused(text=folder)
     assert f"No file matches {folder}/*.rst." in refused(text=f"{folder}/*.rst")
+
+
+def test_an_empty_name_is_not_the_folder_one_is_in(refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As where a script says --text "$BOOKS" and the variable is not set."""
+    (tmp_path / "here").mkdir()
+    write_text(tmp_path / "here" / "notes.txt")
+    monkeypatch.chdir(tmp_path / "here")
+    assert refused(text="") == "--text names an empty path. Name files, folders or globs; . is this folder."
+
+
+def test_an_archive_is_to_be_unpacked(refused, tmp_path: Path):
+    with tarfile.open(tmp_path / "books.tar.gz", "w:gz") as archive:
+        archive.add(write_text(tmp_path / "notes.txt"), "notes.txt")
+    told = refused(text=tmp_path / "books.tar.gz")
+    assert told == f"{tmp_path / 'books.tar.gz'} is an archive of files. Unpack it and name the folder."
+    assert "does not exist" in refused(text=tmp_path / "nowhere.tar.gz")
 
 
 @pytest.fixture
@@ -147,6 +164,26 @@ FLAGS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "a length too long": ({"max_seq_length": 65}, ("--max_seq_length 65", "Use at most 64.")),
     "a length too short": ({"max_seq_length": 4}, ("--max_seq_length 4 leaves no room", "Use at least 5.")),
     "whole words without words": ({"whole_word_masking": True}, ("--whole_word_masking", "--objective nsp+mlm")),
+    "a configuration that is not read": (
+        {"from_scratch": True, "train_tokenizer": 150, "config_name": "somewhere"},
+        ("--config_name: with --from_scratch it is not read.", "--model_config"),
+    ),
+    "two tokenizers": (
+        {"from_scratch": True, "train_tokenizer": 150, "tokenizer_name": "somewhere"},
+        ("--tokenizer_name and --train_tokenizer are both given.", "Leave one out."),
+    ),
+    "masks without words": (
+        {"mlm_probability": 0.3},
+        ("--mlm_probability: --objective nsp masks no words.", "Add --objective nsp+mlm or mlm."),
+    ),
+    "short segments without segments": (
+        {"short_seq_probability": 0.5},
+        ("--short_seq_probability: --pairs all packs nothing.", "Add --pairs segments."),
+    ),
+    "a language that nobody asks for": (
+        {"sentence_splitter": "period", "language": "de"},
+        ("--language: --sentence_splitter period knows no languages.", "Leave one of them out."),
+    ),
     "a frozen encoder that knows nothing": (
         {"from_scratch": True, "freeze_encoder": True},
         ("--freeze_encoder", "Leave one out."),

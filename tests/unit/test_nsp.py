@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 from nsp_runs import paragraphs, ranges, write_text
+from tqdm import tqdm
 from transformers import AlbertConfig, AutoTokenizer, BertConfig, ElectraConfig, GPT2Config, RobertaConfig
 
 from bertlab import nsp, nsp_controls, nsp_model
@@ -45,6 +46,33 @@ def test_sentences_are_written_once(tmp_path: Path, capsys):
     assert _cached(cache) == before
     assert again.sentences[:] == first.sentences[:]
     assert capsys.readouterr().out.splitlines()[0] == f"1 file, 40 documents, {len(first.sentences)} sentences"
+
+
+WRAPPED = "It was late when the old man came\nto the house, and nobody\nheard him knock. He waited.\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "unit", "said"),
+    [
+        (WRAPPED * 20, "line", True),
+        (WRAPPED * 20, "block", False),
+        (WRAPPED * 3, "line", False),  # too few lines to tell
+        ("\n".join(paragraphs(40)), "line", False),
+        # One paragraph a line in small letters; verse; a script that has no small letters.
+        ("\n".join(paragraphs(40)).lower(), "line", False),
+        ("The sun goes down upon the sea\nAnd all the birds are still,\n" * 20, "line", False),
+        ("今天很好，我们去公园\n散步。明天也去\n" * 20, "line", False),
+    ],
+    ids=["wrapped", "as blocks", "short", "paragraphs", "small letters", "verse", "Chinese"],
+)
+def test_wrapped_text_that_is_read_line_by_line_is_told(content: str, unit: str, said: bool, tmp_path: Path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_text(content, encoding="utf-8")
+    nsp.read(_arguments(text, document_unit=unit), str(tmp_path / "cache"))
+    told = capsys.readouterr().err
+    assert ("of the lines end inside a sentence: with --document_unit line each is a document." in told) == said
+    if said:
+        assert "note: 68% of" in told, "40 of the 59 lines that another one follows"
 
 
 def test_another_text_or_setting_is_read_anew(tmp_path: Path):
@@ -158,6 +186,19 @@ def test_a_part_of_the_pairs_keeps_their_balance(pairs: str, read: nsp.Text, tok
             follow += [label == 0 for label in split["labels"][:]]
     assert len(part) == 200
     assert np.mean(part) == pytest.approx(np.mean(whole), abs=0.14)  # four standard deviations
+
+
+def test_a_split_of_one_class_is_told(read: nsp.Text, tokenizer, capsys):
+    packed = {"pairs": "segments", "max_seq_length": 6}
+    nsp.make_splits(read, _arguments(Path(), objective="mlm", **packed), tokenizer)
+    nsp.make_splits(read, _arguments(Path()), tokenizer)
+    assert "all pairs are" not in capsys.readouterr().err
+    nsp.make_splits(read, _arguments(Path(), **packed), tokenizer)
+    told = capsys.readouterr().err.splitlines()
+    hint = "all pairs are NotNext: --max_seq_length holds no two sentences. Raise it, or choose --pairs all."
+    assert told == [f"note: {name}: {hint}" for name in ("train", "validation", "selection", "test")]
+    nsp.make_splits(read, _arguments(Path(), max_train_samples=1), tokenizer)
+    assert "note: train: all pairs are " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -486,6 +527,14 @@ def test_the_same_sentences_give_the_same_tokenizer_in_any_order():
     """The library alone numbers the inner letters of words anew each time: a resumed run would read other ids."""
     first = nsp_model.train_tokenizer(_sentences(), 150).get_vocab()
     assert all(nsp_model.train_tokenizer(_sentences(seed), 150).get_vocab() == first for seed in range(5))
+
+
+def test_learning_a_tokenizer_shows_how_far_it_is(capsys, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("datasets.utils.tqdm", tqdm)
+    nsp_model.train_tokenizer(_sentences(), 150)
+    told = capsys.readouterr().err
+    assert "Letters: 100%" in told
+    assert "Words: 100%" in told
 
 
 def test_a_learnt_tokenizer_knows_how_many_positions_its_model_has(read: nsp.Text):

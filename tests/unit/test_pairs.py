@@ -384,7 +384,7 @@ class TestMakePairs:
             )
             assert message == (
                 "The test split is one document, so no sentence can come from another. "
-                "Choose --negatives same_document, or a smaller --document_unit (line or block)."
+                "Choose --negatives same_document, a smaller --document_unit (line or block), or other fractions."
             )
         table = make_pairs(sentences, tmp_path / "a", documents=np.array([3]), negatives="same_document")
         assert len(table) == 4

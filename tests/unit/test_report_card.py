@@ -7,7 +7,7 @@ import pytest
 from finished_runs import finished_run
 from huggingface_hub import ModelCard
 
-from bertlab.report import card
+from bertlab.report import card, record
 from bertlab.report.folder import RunFolder
 
 CASES = [
@@ -112,3 +112,12 @@ def test_the_temperature_is_mentioned_only_where_one_was_fitted(tmp_path):
 
 def test_bars_and_marks_in_names_do_not_break_a_table():
     assert card.table(["a|b", "c"], [["<x>", "1\n2"]], right=[1]) == "| a\\|b | c |\n| --- | ---: |\n| &lt;x> | 1 2 |"
+
+
+@pytest.mark.parametrize(
+    ("bound", "said"), [(0.25, "0.250 to 0.250, n = 1"), (float("nan"), "n = 1"), (None, "n = 1")]
+)
+def test_a_score_without_an_interval_is_said_without_one(bound, said):
+    score = {"value": 1.0, "low": bound, "high": bound, "n": 1}
+    found = {"metrics": ["accuracy"], "splits": {"test": {"metrics": {"accuracy": score}, "baselines": {}}}}
+    assert record.headlines(found) == [f"test: accuracy 1.000 ({said})."]

@@ -6,8 +6,9 @@ import pytest
 
 from bertlab import training
 from bertlab.arguments import RunArguments
+from bertlab.errors import UserError
 
-DATA = SimpleNamespace(watched="selection", selection="selection", metrics=("pearson", "mse"))
+DATA = SimpleNamespace(watched="selection", selection="selection", metrics=("pearson", "mse"), word_metrics=())
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,6 @@ DATA = SimpleNamespace(watched="selection", selection="selection", metrics=("pea
         ({"metric_for_best_model": "eval_mse"}, False),
         ({"metric_for_best_model": "loss"}, False),
         ({"metric_for_best_model": "pearson"}, True),
-        ({"metric_for_best_model": "masked_accuracy"}, True),
         ({"metric_for_best_model": "mse", "greater_is_better": True}, True),
     ],
 )
@@ -25,6 +25,15 @@ DATA = SimpleNamespace(watched="selection", selection="selection", metrics=("pea
 def test_the_best_epoch_has_the_least_of_an_error_and_the_most_of_a_score(given, greater, selection):
     data = SimpleNamespace(**{**vars(DATA), "selection": selection})
     assert training._with_selection(given, data, RunArguments())["greater_is_better"] is greater
+
+
+@pytest.mark.parametrize(("name", "greater"), [("masked_accuracy", True), ("perplexity", False)])
+def test_what_masked_words_are_measured_by_decides_where_words_are_masked(name: str, greater: bool):
+    data = SimpleNamespace(**{**vars(DATA), "word_metrics": ("masked_accuracy", "perplexity")})
+    given = {"metric_for_best_model": name}
+    assert training._with_selection(given, data, RunArguments())["greater_is_better"] is greater
+    with pytest.raises(UserError, match=f"--metric_for_best_model {name}: this run has no such metric"):
+        training._with_selection(given, DATA, RunArguments())
 
 
 def test_without_a_word_the_leading_metric_decides():

@@ -1,6 +1,7 @@
 """Text files become documents, and documents sentences, whatever the size, the packing and the line ends."""
 
 import gzip
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -92,6 +93,23 @@ class TestFindTextFiles:
         written(tmp_path, "x", "a.md")
         message = refusal(find_text_files, [tmp_path])
         assert message == f"{tmp_path} holds no .txt or .txt.gz file. Name others by a glob: '{tmp_path}/*.md'."
+
+    def test_a_folder_that_cannot_be_listed_is_not_left_out(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        written(tmp_path, "x", "a.txt")
+        locked = tmp_path / "locked"
+        locked.mkdir()
+        scandir = os.scandir
+
+        def refusing(path: str) -> object:
+            if Path(path) == locked:
+                raise PermissionError(13, "Permission denied", str(path))
+            return scandir(path)
+
+        monkeypatch.setattr("os.scandir", refusing)
+        message = refusal(find_text_files, [tmp_path])
+        assert message == f"{locked} cannot be listed: Permission denied. Name its files, or another folder."
 
     def test_a_glob_without_a_match_and_no_text_at_all(self, tmp_path: Path) -> None:
         (tmp_path / "a.txt").mkdir()
