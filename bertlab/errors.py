@@ -90,11 +90,21 @@ def exits_with_status_2(main: Callable[P, int]) -> Callable[P, int]:
             print("stopped by Ctrl-C.", file=sys.stderr)
             return 128 + signal.SIGINT
         except BrokenPipeError:
-            # Whoever read the output, `head` say, wants no more of it: neither does the interpreter's last flush.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not _reader_has_gone():  # some other pipe, of a worker process say
+                raise
             return READER_HAS_GONE
 
     return wrapper
+
+
+def _reader_has_gone() -> bool:
+    """Return True where nobody reads standard output any more, and lead nowhere what the interpreter still flushes."""
+    try:
+        os.write(sys.stdout.fileno(), b"\n")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def not_installed(package: str) -> UserError:

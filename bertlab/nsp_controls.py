@@ -48,6 +48,27 @@ def overlap_baseline(
     return said, f"{note}, {time.perf_counter() - started:.1f} s"
 
 
+def frequency_baseline(
+    train: Sequence[Sequence[int]], split: Sequence[Sequence[int]], special: Sequence[int], vocabulary: int
+) -> dict[str, float]:
+    """Return what a guess by token frequency alone scores on masked words: accuracy and perplexity.
+
+    `train` and `split` are rows of token ids below `vocabulary`. The accuracy is that of always guessing the most
+    frequent training token; the perplexity that of the training frequencies, of which a token that is not there counts
+    as one. Both are over all tokens of the split but the `special` ones, any of which may be masked.
+    """
+    seen, asked = (np.bincount(np.concatenate(rows), minlength=vocabulary) for rows in (train, split))
+    seen[list(special)] = asked[list(special)] = 0
+    if not seen.any() or not asked.any():
+        return {"most_frequent_token_accuracy": float("nan"), "token_frequency_perplexity": float("nan")}
+    chances = np.maximum(seen, 1) / np.maximum(seen, 1).sum()
+    shares = asked / asked.sum()
+    return {
+        "most_frequent_token_accuracy": float(shares[seen.argmax()]),
+        "token_frequency_perplexity": float(np.exp(-(shares * np.log(chances)).sum())),
+    }
+
+
 def say_if_flipped(predictions: np.ndarray, labels: np.ndarray) -> float:
     """Return the accuracy of a pretrained head before training, and say so if its answers go against the labels.
 

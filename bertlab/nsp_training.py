@@ -75,7 +75,17 @@ def evaluate(
     if nsp.objective == "nsp":
         loss = ExactLoss(SINGLE, label_smoothing=trainer.args.label_smoothing_factor)
         return evaluation.evaluate(trainer, encoded, data, wanted, loss)
-    return [_evaluate_pretraining(nsp, trainer, encoded[name], data, name) for name in wanted]
+    results = [_evaluate_pretraining(nsp, trainer, encoded[name], data, name) for name in wanted]
+    for result in results:
+        result.metrics.update(_frequency_baseline(trainer, encoded[data.train or ""], encoded[result.name]))
+    return results
+
+
+def _frequency_baseline(trainer: training.EncoderTrainer, train: "Dataset", split: "Dataset") -> dict[str, float]:
+    """Return what token frequencies alone score on masked words, from samples of both splits."""
+    tokenizer: Any = trainer.processing_class
+    samples = (rows.select(nsp_controls.sample_rows(len(rows)))["input_ids"][:] for rows in (train, split))
+    return nsp_controls.frequency_baseline(*samples, tokenizer.all_special_ids, len(tokenizer))
 
 
 def controls(

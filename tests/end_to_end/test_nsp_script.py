@@ -149,6 +149,7 @@ def test_masked_words_are_scored_from_a_checkpoint(objective: str, text, plain, 
     told = read_json(folder / "eval_results.json")
     assert 1 < told["eval_perplexity"] < 1000
     assert told["eval_masked_tokens"] > 50
+    assert 0 < told["eval_most_frequent_token_accuracy"] < 1 < told["eval_token_frequency_perplexity"]
     # The same tokens are hidden while training goes on and at its end.
     assert history(folder, "eval_masked_accuracy")[-1] == pytest.approx(told["eval_masked_accuracy"])
     assert history(folder, "eval_perplexity")[-1] == pytest.approx(told["eval_perplexity"], rel=1e-4)

@@ -47,3 +47,12 @@ def test_a_reader_that_has_gone_ends_the_output_without_a_word(words):
     with process:
         assert process.stderr.read() == ""
         assert process.wait() == READER_HAS_GONE
+
+
+def test_the_broken_pipe_of_something_else_is_no_silent_end():
+    @exits_with_status_2
+    def main() -> int:
+        raise BrokenPipeError("of a worker")
+
+    with pytest.raises(BrokenPipeError):
+        main()

@@ -334,6 +334,20 @@ def test_word_overlap_of_one_class_says_that_class():
     assert said["validation"].tolist() == [1] * 20
 
 
+def test_token_frequencies_alone_score_on_masked_words():
+    """Of 5, 6 and 6 the most frequent training token is one; each of the 8 ids counts at least once."""
+    scores = nsp_controls.frequency_baseline(
+        [[1, 5, 5, 6, 2]], [[1, 5, 6, 2], [1, 6, 2]], special=[1, 2], vocabulary=8
+    )
+    surprise = -(np.log(2 / 9) + 2 * np.log(1 / 9)) / 3
+    assert scores == {
+        "most_frequent_token_accuracy": pytest.approx(1 / 3),
+        "token_frequency_perplexity": pytest.approx(np.exp(surprise)),
+    }
+    nothing = nsp_controls.frequency_baseline([[1, 2]], [[1, 5, 2]], special=[1, 2], vocabulary=8)
+    assert all(np.isnan(value) for value in nothing.values())
+
+
 def test_training_pairs_for_the_baseline_are_a_seeded_part():
     assert nsp_controls.sample_rows(7).tolist() == list(range(7))
     many = nsp_controls.sample_rows(50_000)
