@@ -139,7 +139,9 @@ class DataArguments(EncodingArguments):
     shuffle_buffer: int = setting(
         10_000, "rows of a stream that are shuffled and grouped by length together; 0 keeps their order", minimum=0
     )
-    on_missing: str = setting("error", "what to do with rows without text or label", choices=("error", "drop"))
+    on_missing: str = setting(
+        "error", "what to do with rows without text or label, or torn by a line break", choices=("error", "drop")
+    )
     clean: list[str] = setting(
         [],
         "html: tags become a space, entities characters; whitespace: runs become one space",

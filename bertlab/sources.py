@@ -68,6 +68,7 @@ class SplitFile:
     quoting: str = "auto"
     headerless: tuple[str, ...] | None = None
     encoding: str | None = None
+    torn: bool = False
 
     def reading(self) -> dict[str, Any]:
         """Return the keyword arguments of the readers."""
@@ -76,6 +77,7 @@ class SplitFile:
             "quoting": self.quoting,
             "columns": self.headerless,
             "encoding": self.encoding,
+            "torn": self.torn,
         }
 
 
@@ -219,8 +221,15 @@ def _named_files(arguments: DataArguments) -> dict[str, SplitFile]:
         if path and split in files:
             raise UserError(f"{files[split].path} and {path} are both the split {split!r}.", "Name splits apart.")
         if path:
-            files[split] = SplitFile(Path(path), arguments.delimiter, arguments.quoting, None, arguments.encoding)
+            files[split] = SplitFile(
+                Path(path), arguments.delimiter, arguments.quoting, None, arguments.encoding, _keeps_torn(arguments)
+            )
     return files
+
+
+def _keeps_torn(arguments: DataArguments) -> bool:
+    """Return True where torn rows are read as rows of empty cells, to be counted and left out like others."""
+    return arguments.on_missing == "drop"
 
 
 def _refuse_no_file_name(names: Iterable[str], hint: str) -> None:
@@ -261,7 +270,7 @@ def _of_layout(arguments: DataArguments) -> tuple[dict[str, SplitFile], Columns]
         )
     layout = layouts.find_layout(arguments.data_layout)
     files = {
-        split: SplitFile(path, "\t", "none", layout.headerless.get(split), arguments.encoding)
+        split: SplitFile(path, "\t", "none", layout.headerless.get(split), arguments.encoding, _keeps_torn(arguments))
         for split, path in kept(layouts.find_files(layout, Path(arguments.data_dir or "")), arguments).items()
     }
     return files, Columns(layout.text, None, layout.label, layout.source, tuple(arguments.clean))
