@@ -34,6 +34,7 @@ class Flag:
     above: float | None = None  # like minimum, itself excluded
     unset: float | None = None  # stands for "not set", whatever the range
     is_json: bool = False  # a JSON object, or a file that holds one
+    may_be_empty: bool = False  # an empty text is a value
 
 
 def setting(
@@ -43,9 +44,16 @@ def setting(
     choices: tuple[str, ...] = (),
     minimum: float | None = None,
     maximum: float | None = None,
+    may_be_empty: bool = False,
 ) -> Any:
     """Return a dataclass field that carries what the command line needs to know of it."""
-    metadata = {"help": help, "choices": choices, "minimum": minimum, "maximum": maximum}
+    metadata = {
+        "help": help,
+        "choices": choices,
+        "minimum": minimum,
+        "maximum": maximum,
+        "may_be_empty": may_be_empty,
+    }
     if isinstance(default, (list, dict)):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -92,7 +100,9 @@ class DataArguments(EncodingArguments):
         "one text column; two for a pair of segments; more, or any number with --text_column_delimiter, joined",
     )
     text_column_delimiter: str | None = setting(
-        None, "join the text columns with this into one segment (default for three or more: a space)"
+        None,
+        "join the text columns with this into one segment (default for three or more: a space)",
+        may_be_empty=True,
     )
     label_column_name: str | None = setting(None, "column of the label (default: label, then labels)")
     source_column_name: str | None = setting(None, "column that groups rows in the report, for example source")

@@ -209,7 +209,7 @@ def convert(flag: Flag, occurrence: Occurrence) -> Any:
     where, values = occurrence.where, occurrence.values
     if flag.kind == "bool" and not values:
         return True
-    if not values:
+    if not values or ("" in values and flag.kind == "str" and not flag.may_be_empty):
         raise UserError(f"{where} needs a value.", _sentence(flag.help))
     if len(values) > 1 and not flag.many:
         raise UserError(
@@ -257,7 +257,7 @@ def resolved(arguments: Arguments) -> dict[str, Any]:
         chosen.update(dataclasses.asdict(group))
     chosen.update(arguments.training)
     hidden = (*secret.FLAGS, "print_config")
-    return {k: v for k, v in chosen.items() if k not in hidden and v is not None and v not in ([], {}, "")}
+    return {k: v for k, v in chosen.items() if k not in hidden and v is not None and v not in ([], {})}
 
 
 def help_text(flags: Iterable[Flag], usage: str) -> str:

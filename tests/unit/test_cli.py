@@ -142,6 +142,9 @@ def test_words_of_the_command_line_become_values(argv, flag, expected):
         (["--no_stratify", "true"], "--no_stratify takes no value. Write stratify with true or false instead."),
         (["cola"], "'cola' stands before any flag. Write --flag value; --help lists the flags."),
         (["--learning_rate"], "--learning_rate needs a value. The initial learning rate for the optimizer."),
+        (["--train_file", ""], "--train_file needs a value. Training rows: CSV, TSV,"),
+        (["--class_names", "a", ""], "--class_names needs a value."),
+        (["--output_dir="], "--output_dir needs a value."),
         (["--seed", "1", "2"], "--seed takes one value, not 2: 1 2. Random seed"),
         (["--learning_rate", "fast"], "--learning_rate: 'fast' is not a number. The initial learning rate"),
         (["--seed", "1.5"], "--seed: '1.5' is not a whole number."),
@@ -178,6 +181,7 @@ def test_what_is_wrong_is_refused_with_a_way_out(argv, message):
         ("learning_rate: fast\n", "key 'learning_rate': 'fast' is not a number."),
         ("seed: [1, 2]\n", "key 'seed' takes one value, not 2: 1 2."),
         ("eval_strategy: epochs\n", "key 'eval_strategy': 'epochs' is not one of its values."),
+        ("train_file: ''\n", "key 'train_file' needs a value. Training rows"),
         ("max_seq_length: 0\n", "key 'max_seq_length': 0 is out of range."),
         ("no_stratify: true\n", "key 'no_stratify' takes no value. Write stratify with true or false instead."),
     ],
@@ -284,6 +288,12 @@ def test_print_config_keeps_texts_that_yaml_would_take_for_something_else(recipe
     assert second[RunArguments] == first[RunArguments]
     assert second.training == first.training
     assert all(isinstance(key, str) for key in yaml.safe_load(cli.print_config(first)))
+
+
+def test_print_config_keeps_a_delimiter_that_joins_with_nothing(recipe):
+    first = parsed("--text_column_delimiter", "")
+    assert first[DataArguments].text_column_delimiter == ""
+    assert parsed("--config", recipe(cli.print_config(first)))[DataArguments] == first[DataArguments]
 
 
 @pytest.mark.parametrize(
