@@ -65,8 +65,9 @@ def decide(
 ) -> LabelSpace:
     """Return the label space of a run.
 
-    `declared` are class names the data set itself brings; `model_names` those of an already fine-tuned model,
-    whose order wins when they are the same names. Without training rows the model's names are the space.
+    `declared` are class names the data set itself brings, renamed as --label_map says; `model_names` those of an
+    already fine-tuned model, whose order wins when they are the same names. Without training rows the model's names
+    are the space.
 
     Raises:
         UserError: the training labels are missing, are one class only, or cannot be classes; or there are neither
@@ -82,7 +83,7 @@ def decide(
         return LabelSpace(kind, (), {})
     label_map = dict(arguments.label_map)
     _refuse_twice(arguments.class_names)
-    wanted = tuple(arguments.class_names) or tuple(declared)
+    wanted = tuple(arguments.class_names) or tuple(dict.fromkeys(label_map.get(name, name) for name in declared))
     labels = _distinct(written)
     found = _names_found(labels, label_map, wanted)
     unused = [key for key in label_map if _whole(key) not in map(_whole, labels)] if labels else []
@@ -204,6 +205,8 @@ def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
         raise UserError(
             f"--problem_type {asked}: the labels in {origin} are lists.", "Use multi_label_classification."
         )
+    if asked == MULTI and written and not lists:
+        notice(f"{origin} has no lists of labels: each row has the one label that is written there, whole.")
     if asked != "auto":
         return asked
     if lists:

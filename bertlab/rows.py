@@ -13,7 +13,7 @@ from bertlab.errors import UserError
 from bertlab.files import open_text, standard_input
 from bertlab.predictor import Row
 from bertlab.remembered import Reading
-from bertlab.sources import Columns, choose_columns, clean_text
+from bertlab.sources import TEXT_COLUMNS, Columns, choose_columns, clean_text
 
 ONE_OF_THESE = ("text", "pair", "rank")
 
@@ -81,6 +81,11 @@ def columns(options: argparse.Namespace, reading: Reading) -> Columns:
         arguments.text_column_delimiter = reading.text_column_delimiter
     if not options.text_column_names and not _all_among(names, reading.text_column_names):
         arguments.text_column_names = []
+    if len(names) == 1 and not arguments.text_column_names and names[0] not in TEXT_COLUMNS:
+        notice(
+            f"{options.file}: its first line, {names[0][:60]!r}, is taken for the name of the one column. A file of "
+            "texts without names has the suffix .txt."
+        )
     return choose_columns(names, arguments, options.file)
 
 

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A tag starts with a letter, so that "x < 3" and "<3" stay; it becomes a space, or two words would run together.
-TAG = re.compile(r"</?[A-Za-z][^<>]*>")
+# A tag starts with a letter, so that "x < 3" and "<3" stay; it becomes a space, or two words would run together. So
+# does a comment; one that is never closed ends the search at the next, or many of them would take quadratic time.
+TAG = re.compile(r"</?[A-Za-z][^<>]*>|<!--(?:(?!<!--).)*?-->", re.DOTALL)
 PAIR_COLUMNS = (
     ("sentence1", "sentence2"),
     ("question1", "question2"),
@@ -434,9 +435,28 @@ def from_dataset_dict(loaded: dict[str, "Dataset"], arguments: DataArguments, na
     """Return the raw splits of data sets that are already in memory or on disk, labels as their names."""
     reference = loaded.get(arguments.train_split_name) or next(iter(loaded.values()))
     columns = choose_columns(reference.column_names, arguments, f"the data set {name}")
+    refuse_no_text(reference.features, columns, name)
     names = class_names(reference.features, columns)
     splits = {split: canonical_split(data, columns, names) for split, data in loaded.items()}
     return RawData(splits, dict.fromkeys(splits, name), names, columns)
+
+
+def refuse_no_text(features: "Features", columns: Columns, name: str) -> None:
+    """Refuse a data set whose text column is known to hold lists, bytes, images or the like.
+
+    Raises:
+        UserError: so it is.
+    """
+    from datasets import Value as Type
+
+    for column in columns.text:
+        kind = features.get(column)
+        if kind is not None and (not isinstance(kind, Type) or "binary" in kind.dtype):
+            what = "bytes" if isinstance(kind, Type) else f"{type(kind).__name__} values"
+            raise UserError(
+                f"the data set {name}: {column!r} holds {what}, not text.",
+                "Name another column with --text_column_names.",
+            )
 
 
 def class_names(features: "Features", columns: Columns) -> tuple[str, ...]:

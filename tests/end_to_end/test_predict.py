@@ -351,6 +351,13 @@ def test_columns_that_were_joined_are_joined(run: Path, tmp_path: Path, write_cs
     assert "was trained on single texts, and these are pairs" in _refused(capsys, run, *words)
 
 
+def test_a_first_line_taken_for_a_column_name_is_told(run: Path, tmp_path: Path, write_csv, capsys):
+    assert predict(run, "--file", write_csv(tmp_path / "plain.csv", (TEXTS[0],), [[TEXTS[1]]])) == 0
+    assert f"its first line, {TEXTS[0]!r}, is taken for the name of the one column." in capsys.readouterr().err
+    assert predict(run, "--file", write_csv(tmp_path / "named.csv", ("text",), [[TEXTS[1]]])) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_pairs_and_single_texts_are_told_apart(run: Path, pair_run: Path, tmp_path: Path, capsys):
     assert "was trained on pairs, and this is one text a row" in _refused(capsys, pair_run, "--text", "only one")
     assert "was trained on single texts" in _refused(capsys, run, "--pair", "a", "b")
