@@ -100,6 +100,12 @@ def decide(
     return LabelSpace(kind, names, label_map, bool(wanted) or set(names) == set(model_names))
 
 
+def declared(arguments: DataArguments, names: Sequence[str]) -> LabelSpace | None:
+    """Return what is known of the label space before any label is read: the classes that user or data set name."""
+    named = tuple(arguments.class_names) or tuple(names)
+    return LabelSpace(SINGLE, named, dict(arguments.label_map)) if named else None
+
+
 def assign(split: "Dataset", space: LabelSpace, origin: str, labels_required: bool) -> "Dataset":
     """Return a split with `labels` in place of `label`: ids, 0/1 vectors, or numbers.
 
@@ -107,7 +113,7 @@ def assign(split: "Dataset", space: LabelSpace, origin: str, labels_required: bo
     has no `labels` column.
 
     Raises:
-        UserError: a label is missing where it is required, or is not in the label space.
+        UserError: there is no label column where labels are required, or a label is not in the label space.
     """
     if "label" not in split.column_names:
         if labels_required:
@@ -121,11 +127,6 @@ def assign(split: "Dataset", space: LabelSpace, origin: str, labels_required: bo
     values = []
     for label, line in zip(written, lines, strict=True):
         unknown = is_unknown(label, space)
-        if unknown and labels_required:
-            raise UserError(
-                f"{where(origin, line)}: the label is missing{' (-1)' if label else ''}.",
-                "Rows without a label belong in a test split: --test_file or --test_split_name.",
-            )
         values.append(_missing(space) if unknown else _value(label, space, ids, where(origin, line)))
     split = split.remove_columns("label")
     if all(is_missing(value) for value in values):

@@ -152,13 +152,6 @@ def test_minus_one_is_a_class_where_training_has_it():
     assert assigned(["-1", "1"], single("-1", "1"), required=True) == [0, 1]
 
 
-@pytest.mark.parametrize(("label", "said"), [("-1", "the label is missing (-1)."), (None, "the label is missing.")])
-def test_a_label_may_not_be_missing_where_it_is_needed(label, said):
-    with pytest.raises(UserError) as caught:
-        assigned(["a", label], single("a", "b"), required=True)
-    assert str(caught.value).startswith(f"dev.csv, line 3: {said} Rows without a label belong in a test split")
-
-
 def test_a_split_without_label_column_is_refused_or_passed():
     bare = split(["a"]).remove_columns("label")
     assert labels.assign(bare, single("a", "b"), "dev.csv", False) is bare
