@@ -5,12 +5,31 @@ from typing import TYPE_CHECKING, Any
 from bertlab import padding, streaming, training
 from bertlab.arguments import DataArguments, RunArguments
 from bertlab.cli import Arguments
+from bertlab.console import notice
 from bertlab.data import Data
+from bertlab.errors import UserError
 from bertlab.losses import ExactLoss
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+
+
+def check_stages(args: "TrainingArguments", loaded: Data) -> None:
+    """Say that a run trains without a split to report on.
+
+    Raises:
+        UserError: nothing is trained, and there is no split for what else was asked for.
+    """
+    if loaded.wanted(args):
+        return
+    if not args.do_train:
+        raise UserError(
+            f"there is no split to evaluate or predict, only {', '.join(loaded.splits)}.",
+            "Name a --validation_file or a --test_file, or say which splits they are with --validation_split_name.",
+        )
+    if args.do_eval or args.do_predict:
+        notice("no split is there to report on, so there will be no score; --validation_fraction 0.1 cuts one off.")
 
 
 def training_rows(args: "TrainingArguments", encoded: "dict[str, Dataset]", loaded: Data) -> Any:
