@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from running import classify, labelled_sentences, predict, predictions, read_json, variant, write_lines
+from transformers import AutoTokenizer, BertForNextSentencePrediction
 
 from bertlab.predict import chunks
 
@@ -244,6 +245,20 @@ def test_a_missing_file_is_refused(name: str, run: Path, tmp_path: Path, capsys)
 
 def test_a_model_that_is_no_classifier_is_refused(tiny_model: Path, capsys):
     assert "is not a classifier (BertModel). Train it first" in _refused(capsys, tiny_model, "--text", "x")
+
+
+def test_a_model_without_a_trained_head_is_refused(tiny_model: Path, tmp_path: Path, capsys):
+    bare = _changed(tiny_model, tmp_path / "bare", "config.json", architectures=["BertForSequenceClassification"])
+    said = _refused(capsys, bare, "--text", "one")
+    assert f"{bare} holds no classifier.bias, classifier.weight, so its predictions would be random." in said
+
+
+def test_a_next_sentence_model_of_another_program_reads_pairs(tiny_model: Path, tmp_path: Path, capsys):
+    model = BertForNextSentencePrediction.from_pretrained(tiny_model)
+    model.save_pretrained(tmp_path / "nsp")
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path / "nsp")
+    assert "was trained on pairs, and this is one text a row" in _refused(capsys, tmp_path / "nsp", "--text", "one")
+    assert predict(tmp_path / "nsp", "--pair", "one", "two") == 0
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Path, capsys):
