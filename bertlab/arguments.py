@@ -8,6 +8,7 @@ import ast
 import dataclasses
 import functools
 import importlib.util
+import os
 import types
 import typing
 from collections.abc import Iterable
@@ -57,6 +58,13 @@ def setting(
     if isinstance(default, (list, dict)):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def _expand(arguments: Any, *names: str) -> None:
+    for name in names:
+        path = getattr(arguments, name)
+        if path is not None:
+            setattr(arguments, name, os.path.expanduser(path))  # noqa: PTH111 (a Path takes one slash of https://)
 
 
 @dataclass
@@ -158,6 +166,10 @@ class DataArguments(EncodingArguments):
         choices=("html", "whitespace"),
     )
 
+    def __post_init__(self) -> None:
+        """Expand a leading ~ in paths, which the shell leaves alone in --flag=~/file, and YAML everywhere."""
+        _expand(self, "data_dir", "train_file", "validation_file", "test_file")
+
 
 @dataclass
 class NspArguments(EncodingArguments):
@@ -248,6 +260,10 @@ class ModelArguments:
         [], "linear maps of the layers to adapt, for example query value (default: all of them)"
     )
     class_weights: str = setting("none", "weigh the loss of each class by 1/frequency", choices=("none", "balanced"))
+
+    def __post_init__(self) -> None:
+        """Expand a leading ~, as the other arguments do."""
+        _expand(self, "cache_dir")
 
     @property
     def names(self) -> tuple[str | None, ...]:

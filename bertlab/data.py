@@ -111,7 +111,7 @@ def arrange(raw: sources.RawData, arguments: DataArguments, model_names: Sequenc
         rows = rows_of_train if rows_of_train is not None and name == train else complete(name, space)
         dropped[name] = len(raw.splits[name]) - len(rows)
         found[name] = labels.assign(rows, space, origin[name], labels_required=name not in unlabelled)
-    metrics = tuple(arguments.metric_name) or space.default_metrics()
+    metrics = tuple(dict.fromkeys(arguments.metric_name)) or space.default_metrics()
     try:
         scores.check_metrics(metrics, space.kind, space.size)
     except UserError as error:
@@ -175,7 +175,7 @@ def _named_or_usual(
         if name not in found and name not in will_be_cut:
             raise UserError(f"--{usual}_split_name: there is no split {name!r}.", did_you_mean(name, found))
     if named:
-        return tuple(name for name in named if name in found)
+        return tuple(dict.fromkeys(name for name in named if name in found))
     return tuple(name for name in found if name == usual or name.startswith(f"{usual}_"))
 
 

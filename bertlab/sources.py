@@ -219,6 +219,10 @@ def _named_files(arguments: DataArguments) -> dict[str, SplitFile]:
     )
     files: dict[str, SplitFile] = {}
     for split, path in paths:
+        if path and "://" in path:
+            raise UserError(
+                f"{path} is an address, not a file.", "Fetch it first; data sets of the Hub: --dataset_name."
+            )
         if path and split in files:
             raise UserError(f"{files[split].path} and {path} are both the split {split!r}.", "Name splits apart.")
         if path:
@@ -352,6 +356,8 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
         text = _guess_text(names, label, arguments, where)
     if label in text:
         raise UserError(f"the column {label!r} is named as text and as label.", f"{where} has {', '.join(names)}.")
+    if len(set(text)) < len(text):
+        raise UserError(f"--text_column_names has {max(text, key=text.count)!r} twice.", "Name each column once.")
     joiner = arguments.text_column_delimiter
     if len(text) > 2 and joiner is None:
         joiner = " "
@@ -363,6 +369,8 @@ def _guess_text(names: Sequence[str], label: str | None, arguments: DataArgument
         if set(pair) <= set(names):
             return pair
     left = [n for n in names if n not in (label, arguments.source_column_name, readers.UNNAMED_INDEX)]
+    if len(names) == 1 and set(names[0]) & set(readers.DELIMITERS):
+        raise UserError(f"{where} has no text column that can be told.", _columns_hint("", names))
     known = [name for name in TEXT_COLUMNS if name in left]
     if len(known) == 1 or len(left) == 1:
         return ((known or left)[0],)

@@ -236,6 +236,16 @@ def test_a_run_without_a_split_to_report_on_says_so_or_is_refused(tiny_model, ma
     assert said not in capsys.readouterr().err
 
 
+def test_what_a_run_has_no_use_for_is_said(tiny_model, make_csv, tmp_path: Path, capsys):
+    settings = {"published": "mse=1", "published_split": "test", "metric_batch_size": 8, "max_steps": 1}
+    files = {"train_file": make_csv("train", 20), "validation_file": make_csv("dev", 8)}
+    assert classify(tmp_path / "run", model_name_or_path=tiny_model, **files, **settings) == 0
+    said = capsys.readouterr().err
+    assert "--published mse is not shown: this run does not measure it." in said
+    assert "--published_split test: this run does not report on such a split." in said
+    assert "--metric_batch_size has no effect: there is no test split." in said
+
+
 def test_balanced_class_weights_raise_the_loss_of_the_rare_class(tiny_model, write_csv, tmp_path: Path):
     rows = [
         (text, "rare" if index % 8 == 0 else "usual") for index, (text, _) in enumerate(labelled_sentences(64, 1))

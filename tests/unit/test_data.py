@@ -278,6 +278,12 @@ def test_splits_that_cannot_be_are_refused(file, settings, message):
     )
 
 
+def test_what_is_named_twice_is_done_once(file):
+    names = {"validation_split_name": ["dev", "dev"], "metric_name": ["accuracy", "f1", "accuracy"]}
+    loaded = load(train_file=file("train.csv", rows(4)), validation_file=file("dev.csv", rows(4)), **names)
+    assert (loaded.validation, loaded.metrics) == (("dev",), ("accuracy", "f1"))
+
+
 def test_evaluating_the_training_split_is_possible_and_said(file, capsys):
     loaded = load(train_file=file("train.csv", rows(4)), validation_split_name=["train"])
     assert (loaded.train, loaded.validation) == ("train", ("train",))

@@ -93,6 +93,7 @@ def test_removed_columns_are_not_guessed():
             {},
             "reviews.csv has the columns title, body, label: which holds the text? Say so",
         ),
+        (["a", "b"], {"text_column_names": ["a", "b", "a"]}, "--text_column_names has 'a' twice. Name each column"),
         (["text", "label"], {"text_column_names": ["label"]}, "the column 'label' is named as text and as label."),
         (
             ["text", "label"],
@@ -224,6 +225,8 @@ def test_split_names_follow_the_flags(tmp_path, write_csv):
             {"train_file": "T", "remove_splits": ["tran"]},
             "--remove_splits: there is no split 'tran'. Did you mean 'tra",
         ),
+        ({"train_file": "https://a.b/c.csv"}, "https://a.b/c.csv is an address, not a file. Fetch it first;"),
+        ({"train_file": "T", "delimiter": ";"}, "T has no text column that can be told. It has one, 'text,label';"),
         ({"train_file": "T", "remove_splits": ["train"]}, "--remove_splits leaves no split. The data has train."),
         ({"train_file": "T", "test_file": "U"}, "U has no column 'text'. It has body, label."),
         ({"train_file": "E"}, "E has no rows. Give a file with data."),
