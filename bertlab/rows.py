@@ -22,7 +22,7 @@ def check(options: argparse.Namespace) -> None:
     """Refuse what cannot be read together.
 
     Raises:
-        UserError: several ways in are named, a flag is for another way in, or a text is not readable as such.
+        UserError: several ways in are named, a flag is for another way in, or a text is empty or not readable.
     """
     given = [f"--{name}" for name in ONE_OF_THESE if getattr(options, name) is not None]
     if options.file is not None and "--rank" not in given:
@@ -34,10 +34,12 @@ def check(options: argparse.Namespace) -> None:
     words: dict[str, Iterable[str]] = {
         "text": options.text or [],
         "pair": itertools.chain(*(options.pair or [])),
-        "rank": [options.rank or ""],
+        "rank": [] if options.rank is None else [options.rank],
     }
     for name, texts in words.items():
         for text in texts:
+            if not text.strip():
+                raise UserError(f"--{name}: an empty text is given.", "Leave it out, or put its words in quotes.")
             if any("\ud800" <= letter <= "\udfff" for letter in text):
                 raise UserError(f"--{name}: {text[:60]!a} holds bytes that are no text.", "Write it in UTF-8.")
 
@@ -161,7 +163,10 @@ def _tab_pair(line: str) -> Row:
     first, tab, second = line.partition("\t")
     if not tab:
         raise UserError(f"--pairs: there is no tab in the line {line[:60]!r}.", "Put one between the two texts.")
-    return first, second.split("\t")[0]
+    second = second.split("\t")[0]
+    if not first.strip() or not second.strip():
+        raise UserError(f"--pairs: a text is missing in the line {line[:60]!r}.", "Leave such lines out.")
+    return first, second
 
 
 def _table_rows(path: Path, names: Sequence[str], settings: dict[str, Any]) -> Iterator[Row]:

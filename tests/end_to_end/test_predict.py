@@ -412,6 +412,14 @@ def test_rows_without_text_are_told(run: Path, tmp_path: Path, capsys):
         assert f"rows.jsonl, line 2: {told}"[:-20] in (said := _refused(capsys, run, "--file", rows)) and told in said
 
 
+def test_an_empty_text_is_refused(run: Path, pair_run: Path, tmp_path: Path, capsys):
+    assert "--text: an empty text is given." in _refused(capsys, run, "--text", "one", " ")
+    assert "--pair: an empty text is given." in _refused(capsys, pair_run, "--pair", "one", "")
+    half = tmp_path / "half.txt"
+    half.write_text("one\ttwo\none\t \n")
+    assert "--pairs: a text is missing in the line" in _refused(capsys, pair_run, "--file", half, "--pairs")
+
+
 def test_what_is_no_text_is_refused(run: Path, monkeypatch, capsys):
     _type(monkeypatch, b"good\n\xff\xfe bad\n")
     assert "standard input, line 2: not utf-8 text: byte 0xff" in _refused(capsys, run)
