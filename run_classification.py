@@ -73,6 +73,7 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
     summaries = summary.describe(encoded, loaded.space, data_args.max_seq_length)
 
     args = training.training_arguments(arguments, loaded)
+    classification.check_stages(args, loaded)
     training.set_seeds(args)  # before the new head gets its first weights
     model = modeling.build_classifier(model_args, config, loaded.space, tokenizer)
     if run_args.print_parameters:
@@ -81,6 +82,7 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
     train = classification.training_rows(args, encoded, loaded)
     loss = losses.loss_for(loaded.space, train, model_args.class_weights, args.label_smoothing_factor)
     output.make(Path(args.output_dir), run_args)  # after all that may be refused, so that nothing is left of it
+    classification.say_what_is_not_used(run_args, args, loaded)
     watched = encoded.get(loaded.watched or "")
     trainer = classification.build_trainer(arguments, args, model, tokenizer, train, watched, loaded, loss)
     resuming.begin(trainer, checkpoint, arguments, loaded, encoded)

@@ -8,6 +8,7 @@ import ast
 import dataclasses
 import functools
 import importlib.util
+import os
 import types
 import typing
 from collections.abc import Iterable
@@ -34,6 +35,7 @@ class Flag:
     above: float | None = None  # like minimum, itself excluded
     unset: float | None = None  # stands for "not set", whatever the range
     is_json: bool = False  # a JSON object, or a file that holds one
+    may_be_empty: bool = False  # an empty text is a value
 
 
 def setting(
@@ -43,12 +45,26 @@ def setting(
     choices: tuple[str, ...] = (),
     minimum: float | None = None,
     maximum: float | None = None,
+    may_be_empty: bool = False,
 ) -> Any:
     """Return a dataclass field that carries what the command line needs to know of it."""
-    metadata = {"help": help, "choices": choices, "minimum": minimum, "maximum": maximum}
+    metadata = {
+        "help": help,
+        "choices": choices,
+        "minimum": minimum,
+        "maximum": maximum,
+        "may_be_empty": may_be_empty,
+    }
     if isinstance(default, (list, dict)):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def _expand(arguments: Any, *names: str) -> None:
+    for name in names:
+        path = getattr(arguments, name)
+        if path is not None:
+            setattr(arguments, name, os.path.expanduser(path))  # noqa: PTH111 (a Path takes one slash of https://)
 
 
 @dataclass
@@ -92,7 +108,9 @@ class DataArguments(EncodingArguments):
         "one text column; two for a pair of segments; more, or any number with --text_column_delimiter, joined",
     )
     text_column_delimiter: str | None = setting(
-        None, "join the text columns with this into one segment (default for three or more: a space)"
+        None,
+        "join the text columns with this into one segment (default for three or more: a space)",
+        may_be_empty=True,
     )
     label_column_name: str | None = setting(None, "column of the label (default: label, then labels)")
     source_column_name: str | None = setting(None, "column that groups rows in the report, for example source")
@@ -139,12 +157,18 @@ class DataArguments(EncodingArguments):
     shuffle_buffer: int = setting(
         10_000, "rows of a stream that are shuffled and grouped by length together; 0 keeps their order", minimum=0
     )
-    on_missing: str = setting("error", "what to do with rows without text or label", choices=("error", "drop"))
+    on_missing: str = setting(
+        "error", "what to do with rows without text or label, or torn by a line break", choices=("error", "drop")
+    )
     clean: list[str] = setting(
         [],
         "html: tags become a space, entities characters; whitespace: runs become one space",
         choices=("html", "whitespace"),
     )
+
+    def __post_init__(self) -> None:
+        """Expand a leading ~ in paths, which the shell leaves alone in --flag=~/file, and YAML everywhere."""
+        _expand(self, "data_dir", "train_file", "validation_file", "test_file")
 
 
 @dataclass
@@ -238,6 +262,10 @@ class ModelArguments:
         [], "linear maps of the layers to adapt, for example query value (default: all of them)"
     )
     class_weights: str = setting("none", "weigh the loss of each class by 1/frequency", choices=("none", "balanced"))
+
+    def __post_init__(self) -> None:
+        """Expand a leading ~, as the other arguments do."""
+        _expand(self, "cache_dir")
 
     @property
     def names(self) -> tuple[str | None, ...]:

@@ -5,12 +5,40 @@ from typing import TYPE_CHECKING, Any
 from bertlab import padding, streaming, training
 from bertlab.arguments import DataArguments, RunArguments
 from bertlab.cli import Arguments
+from bertlab.console import notice
 from bertlab.data import Data
+from bertlab.errors import UserError
 from bertlab.losses import ExactLoss
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+
+
+def check_stages(args: "TrainingArguments", loaded: Data) -> None:
+    """Refuse a run that would do nothing.
+
+    Raises:
+        UserError: nothing is trained, and there is no split for what else was asked for.
+    """
+    if not args.do_train and not loaded.wanted(args):
+        raise UserError(
+            f"there is no split to evaluate or predict, only {', '.join(loaded.splits)}.",
+            "Name a --validation_file or a --test_file, or say which splits they are with --validation_split_name.",
+        )
+
+
+def say_what_is_not_used(run: RunArguments, args: "TrainingArguments", loaded: Data) -> None:
+    """Say which flags about scores have nothing to work on in this run, and that it has no split to report on."""
+    if (args.do_eval or args.do_predict) and not loaded.report:
+        notice("no split is there to report on, so there will be no score; --validation_fraction 0.1 cuts one off.")
+    lost = [name for name in run.published if name not in loaded.metrics]
+    if lost:
+        notice(f"--published {lost[0]} is not shown: this run does not measure it.")
+    if run.published_split is not None and run.published_split not in loaded.report:
+        notice(f"--published_split {run.published_split}: this run does not report on such a split.")
+    if run.metric_batch_size is not None and not loaded.test:
+        notice("--metric_batch_size has no effect: there is no test split.")
 
 
 def training_rows(args: "TrainingArguments", encoded: "dict[str, Dataset]", loaded: Data) -> Any:

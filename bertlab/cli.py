@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import yaml
 
 from bertlab import recipes, secret
-from bertlab.arguments import DataArguments, Flag, dataclass_flags, training_flags
+from bertlab.arguments import DataArguments, Flag, RunArguments, dataclass_flags, training_flags
 from bertlab.console import notice
 from bertlab.errors import UserError, did_you_mean
 
@@ -52,6 +52,7 @@ RENAMED = {
     "push_to_hub_token": "hub_token",
     "torchdynamo": "torch_compile_backend",
 }
+PUBLISHED = Flag("published", "float", help="a published score, for example accuracy=0.884")
 WARMUP_RATIO = Flag("warmup_ratio", "float", help="share of all steps, below 1")
 # A switch of old that is one value of a flag today: (flag, value when true, value when false).
 SWITCHES: dict[str, tuple[str, str, str | None]] = {
@@ -95,6 +96,8 @@ NOT_READ_WITH = {
     FOLDER[:1]: (*DATASET, *COLUMNS, "delimiter", "quoting"),
     DATASET[:1]: ("data_layout", "delimiter", "quoting", "encoding"),
 }
+# What word processors make of two hyphens counts as well.
+DASHES = ("-", "\u2013", "\u2014")
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,7 @@ def convert(flag: Flag, occurrence: Occurrence) -> Any:
     where, values = occurrence.where, occurrence.values
     if flag.kind == "bool" and not values:
         return True
-    if not values:
+    if not values or ("" in values and flag.kind == "str" and not flag.may_be_empty):
         raise UserError(f"{where} needs a value.", _sentence(flag.help))
     if len(values) > 1 and not flag.many:
         raise UserError(
@@ -223,7 +226,7 @@ def convert(flag: Flag, occurrence: Occurrence) -> Any:
 
 
 def _hint_for_several(flag: Flag, values: Sequence[str]) -> str:
-    if values[1].startswith("-"):
+    if values[1].startswith(DASHES):
         return "A flag begins with two dashes."
     return "Quote a text with spaces." if flag.kind == "str" else _sentence(flag.help)
 
@@ -257,7 +260,7 @@ def resolved(arguments: Arguments) -> dict[str, Any]:
         chosen.update(dataclasses.asdict(group))
     chosen.update(arguments.training)
     hidden = (*secret.FLAGS, "print_config")
-    return {k: v for k, v in chosen.items() if k not in hidden and v is not None and v not in ([], {}, "")}
+    return {k: v for k, v in chosen.items() if k not in hidden and v is not None and v not in ([], {})}
 
 
 def help_text(flags: Iterable[Flag], usage: str) -> str:
@@ -343,6 +346,10 @@ def _refuse_repeated(seen: dict[tuple[str, str], Occurrence], flag: str, occurre
 def recipe_files(argv: Sequence[str], default: str | None = None) -> list[Path]:
     """Return the files of --task and --config as they were typed, and after them the presets: these go on top."""
     files = []
+    tasks = [part for part in _split(argv) if part.name == "task"]
+    if len(tasks) > 1:
+        named = " and ".join(" ".join(part.values) for part in tasks)
+        raise UserError(f"--task is given twice: {named}.", "Each task is a run of its own; `suite` does several.")
     for part in _split(argv):
         if part.name in ("task", "config"):
             if len(part.values) != 1:
@@ -450,7 +457,12 @@ def _number(flag: Flag, text: str, where: str) -> int | float:
     try:
         value = int(text) if flag.kind == "int" else float(text)
     except ValueError:
-        hint = f"Write {text.replace(',', '.')}." if _is_number(text.replace(",", ".")) else _sentence(flag.help)
+        # 0,5 for a half, 1,000 for a thousand.
+        meant = text.replace(",", "." if flag.kind == "float" else "")
+        near = (
+            meant != text and _is_number(meant) and (flag.kind == "float" or re.fullmatch(r"\d{1,3}(,\d{3})+", text))
+        )
+        hint = f"Write {meant}." if near else _sentence(flag.help)
         raise UserError(f"{where}: {text!r} is not {wanted}.", hint) from None
     if not (value == value and abs(value) != float("inf")):
         raise UserError(f"{where}: {text!r} is not a finite number.", _sentence(flag.help))
@@ -547,6 +559,9 @@ def _arguments(groups: Sequence[type], values: dict[str, Any], files: list[Path]
     _refuse_contradictions(training)
     if DataArguments in built:
         _refuse_what_is_not_read(built[DataArguments], argv)
+    if RunArguments in built:
+        for name, text in built[RunArguments].published.items():
+            _number(PUBLISHED, text, f"--published {name}")
     arguments = Arguments(built, training, frozenset(values), *recipes.run_name(files), list(argv))
     training["output_dir"] = str(output_dir(arguments))
     return arguments

@@ -96,23 +96,24 @@ def arrange(raw: sources.RawData, arguments: DataArguments, model_names: Sequenc
     Raises:
         UserError: a column, a text, a label or a split is not as it must be.
     """
-    rows = (f"{len(split):,} rows in {Path(raw.origin[name]).name} ({name})" for name, split in raw.splits.items())
-    say(", ".join(rows))
+    counts = (f"{len(split):,} rows in {Path(raw.origin[name]).name} ({name})" for name, split in raw.splits.items())
+    say(", ".join(counts))
     train, validation, test = _roles(raw, arguments, training)
     needed = list(dict.fromkeys(name for name in (train, *validation, *test) if name))
     unlabelled = set(test) - {train}  # where a label may be missing
-    dropped: dict[str, int] = {}
-    found = {}
-    for name in needed:
-        found[name] = _complete(raw.splits[name], raw.origin[name], name not in unlabelled, arguments.on_missing)
-        dropped[name] = len(raw.splits[name]) - len(found[name])
     origin = dict(raw.origin)
-    space = labels.decide(
-        found[train] if train else None, arguments, raw.class_names, model_names, origin[train or needed[0]]
-    )
+
+    def complete(name: str, space: LabelSpace | None) -> "Dataset":
+        return _complete(raw.splits[name], origin[name], name not in unlabelled, arguments.on_missing, space)
+
+    rows_of_train = complete(train, labels.declared(arguments, raw.class_names)) if train else None
+    space = labels.decide(rows_of_train, arguments, raw.class_names, model_names, origin[train or needed[0]])
+    found, dropped = {}, {}
     for name in needed:
-        found[name] = labels.assign(found[name], space, origin[name], labels_required=name not in unlabelled)
-    metrics = tuple(arguments.metric_name) or space.default_metrics()
+        rows = rows_of_train if rows_of_train is not None and name == train else complete(name, space)
+        dropped[name] = len(raw.splits[name]) - len(rows)
+        found[name] = labels.assign(rows, space, origin[name], labels_required=name not in unlabelled)
+    metrics = tuple(dict.fromkeys(arguments.metric_name)) or space.default_metrics()
     try:
         scores.check_metrics(metrics, space.kind, space.size)
     except UserError as error:
@@ -176,25 +177,31 @@ def _named_or_usual(
         if name not in found and name not in will_be_cut:
             raise UserError(f"--{usual}_split_name: there is no split {name!r}.", did_you_mean(name, found))
     if named:
-        return tuple(name for name in named if name in found)
+        return tuple(dict.fromkeys(name for name in named if name in found))
     return tuple(name for name in found if name == usual or name.startswith(f"{usual}_"))
 
 
-def _complete(split: "Dataset", origin: str, labelled: bool, on_missing: str) -> "Dataset":
-    """Return the rows that have every text, and a label where one is needed; or refuse the first that has not."""
+def _complete(split: "Dataset", origin: str, labelled: bool, on_missing: str, space: LabelSpace | None) -> "Dataset":
+    """Return the rows that have every text, and a label where one is needed; or refuse the first that has not.
+
+    Where the label `space` is known, -1 is no label unless a class has that name.
+    """
     columns = [name for name in ("text", "text_pair", "label") if name in split.column_names]
     kept = np.ones(len(split), dtype=bool)
     for name in columns:
         if name == "label" and not labelled:
             continue
         present = split.with_format("arrow")[:][name].is_valid().to_numpy(zero_copy_only=False)
+        if name == "label" and space is not None:
+            present = ~np.fromiter((labels.is_unknown(label, space) for label in split[name][:]), dtype=bool)
         if not present.all() and on_missing == "error":
             first = split[int(np.flatnonzero(~present)[0])]
             place = labels.where(origin, first["line"]) if first["line"] else f"{origin}, row {first['idx']}"
             what, count = "label" if name == "label" else "text", int((~present).sum())
             raise UserError(
                 f"{place}: the {what} is missing ({count} such row{'s' * (count != 1)}).",
-                "Pass --on_missing drop to leave such rows out.",
+                "Pass --on_missing drop to leave such rows out."
+                + (" A test split may have them." if what == "label" else ""),
             )
         kept &= present
     if kept.all():

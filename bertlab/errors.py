@@ -98,7 +98,7 @@ def exits_with_status_2(main: Callable[P, int]) -> Callable[P, int]:
 
 
 def _reader_has_gone() -> bool:
-    """Return True where nobody reads standard output any more, and lead nowhere what the interpreter still flushes."""
+    """Return True where nobody reads standard output, and lead nowhere what the interpreter still flushes."""
     try:
         os.write(sys.stdout.fileno(), b"\n")
     except BrokenPipeError:

@@ -65,8 +65,9 @@ def decide(
 ) -> LabelSpace:
     """Return the label space of a run.
 
-    `declared` are class names the data set itself brings; `model_names` those of an already fine-tuned model,
-    whose order wins when they are the same names. Without training rows the model's names are the space.
+    `declared` are class names the data set itself brings, renamed as --label_map says; `model_names` those of an
+    already fine-tuned model, whose order wins when they are the same names. Without training rows the model's names
+    are the space.
 
     Raises:
         UserError: the training labels are missing, are one class only, or cannot be classes; or there are neither
@@ -82,7 +83,7 @@ def decide(
         return LabelSpace(kind, (), {})
     label_map = dict(arguments.label_map)
     _refuse_twice(arguments.class_names)
-    wanted = tuple(arguments.class_names) or tuple(declared)
+    wanted = tuple(arguments.class_names) or tuple(dict.fromkeys(label_map.get(name, name) for name in declared))
     labels = _distinct(written)
     found = _names_found(labels, label_map, wanted)
     unused = [key for key in label_map if _whole(key) not in map(_whole, labels)] if labels else []
@@ -99,6 +100,12 @@ def decide(
     return LabelSpace(kind, names, label_map, bool(wanted) or set(names) == set(model_names))
 
 
+def declared(arguments: DataArguments, names: Sequence[str]) -> LabelSpace | None:
+    """Return what is known of the label space before any label is read: the classes that user or data set name."""
+    named = tuple(arguments.class_names) or tuple(names)
+    return LabelSpace(SINGLE, named, dict(arguments.label_map)) if named else None
+
+
 def assign(split: "Dataset", space: LabelSpace, origin: str, labels_required: bool) -> "Dataset":
     """Return a split with `labels` in place of `label`: ids, 0/1 vectors, or numbers.
 
@@ -106,7 +113,7 @@ def assign(split: "Dataset", space: LabelSpace, origin: str, labels_required: bo
     has no `labels` column.
 
     Raises:
-        UserError: a label is missing where it is required, or is not in the label space.
+        UserError: there is no label column where labels are required, or a label is not in the label space.
     """
     if "label" not in split.column_names:
         if labels_required:
@@ -120,11 +127,6 @@ def assign(split: "Dataset", space: LabelSpace, origin: str, labels_required: bo
     values = []
     for label, line in zip(written, lines, strict=True):
         unknown = is_unknown(label, space)
-        if unknown and labels_required:
-            raise UserError(
-                f"{where(origin, line)}: the label is missing{' (-1)' if label else ''}.",
-                "Rows without a label belong in a test split: --test_file or --test_split_name.",
-            )
         values.append(_missing(space) if unknown else _value(label, space, ids, where(origin, line)))
     split = split.remove_columns("label")
     if all(is_missing(value) for value in values):
@@ -204,6 +206,8 @@ def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
         raise UserError(
             f"--problem_type {asked}: the labels in {origin} are lists.", "Use multi_label_classification."
         )
+    if asked == MULTI and written and not lists:
+        notice(f"{origin} has no lists of labels: each row has the one label that is written there, whole.")
     if asked != "auto":
         return asked
     if lists:

@@ -54,8 +54,8 @@ def frequency_baseline(
     """Return what a guess by token frequency alone scores on masked words: accuracy and perplexity.
 
     `train` and `split` are rows of token ids below `vocabulary`. The accuracy is that of always guessing the most
-    frequent training token; the perplexity that of the training frequencies, of which a token that is not there counts
-    as one. Both are over all tokens of the split but the `special` ones, any of which may be masked.
+    frequent training token; the perplexity that of the training frequencies, where a token that is not there counts
+    once. Both are over all tokens of the split but the `special` ones, any of which may be masked.
     """
     seen, asked = (np.bincount(np.concatenate(rows), minlength=vocabulary) for rows in (train, split))
     seen[list(special)] = asked[list(special)] = 0

@@ -84,8 +84,8 @@ def evaluate(
 def _frequency_baseline(trainer: training.EncoderTrainer, train: "Dataset", split: "Dataset") -> dict[str, float]:
     """Return what token frequencies alone score on masked words, from samples of both splits."""
     tokenizer: Any = trainer.processing_class
-    samples = (rows.select(nsp_controls.sample_rows(len(rows)))["input_ids"][:] for rows in (train, split))
-    return nsp_controls.frequency_baseline(*samples, tokenizer.all_special_ids, len(tokenizer))
+    seen, asked = (rows.select(nsp_controls.sample_rows(len(rows)))["input_ids"][:] for rows in (train, split))
+    return nsp_controls.frequency_baseline(seen, asked, tokenizer.all_special_ids, len(tokenizer))
 
 
 def controls(

@@ -66,6 +66,7 @@ class _Style:
     delimiter: str | None
     quoting: str
     columns: tuple[str, ...]
+    torn: bool
 
 
 def read_rows(
@@ -75,6 +76,7 @@ def read_rows(
     quoting: str = "auto",
     columns: Sequence[str] | None = None,
     encoding: str | None = None,
+    torn: bool = False,
 ) -> Iterator[Row]:
     """Yield the rows of a labelled-data file in order; the format follows the suffix before `.gz` or `.zip`.
 
@@ -84,8 +86,9 @@ def read_rows(
       one character; without it `.tsv` has the tab, and the others the one of `, ; tab |` that the first
       records agree on. `quoting` "standard" reads double quotes as CSV does, "none" as letters (as in GLUE),
       "auto" is "none" for `.tsv` and "standard" for the others. `columns` names the columns of a file that
-      has no header line; a first column without a name is called `Unnamed: 0`. Other formats pass over
-      `delimiter` and `quoting`, and refuse `columns`.
+      has no header line; a first column without a name is called `Unnamed: 0`. With `torn` a record of too few
+      fields, two of which a line break within a row leaves, is a row of empty cells. Other formats pass over
+      `delimiter`, `quoting` and `torn`, and refuse `columns`.
     - `.jsonl`, `.ndjson`: one object a line. `.json`: a list of objects, an object with exactly one list of
       objects among its values, or JSON lines; it is held in memory whole, while every other format streams.
       JSON's NaN and Infinity are read as floats.
@@ -96,7 +99,7 @@ def read_rows(
     or Parquet, and a nested object as a value.
     """
     suffix = format_suffix(path)
-    style = _style(path, suffix, delimiter, quoting, columns)
+    style = _style(path, suffix, delimiter, quoting, columns, torn)
     if suffix in DELIMITED:
         return _delimited_rows(path, style, encoding)
     return _parquet_rows(path) if suffix == ".parquet" else _json_rows(path, suffix, encoding)
@@ -109,6 +112,7 @@ def column_names(
     quoting: str = "auto",
     columns: Sequence[str] | None = None,
     encoding: str | None = None,
+    torn: bool = False,
 ) -> list[str]:
     """Return the column names of a labelled-data file from its head; the arguments are those of `read_rows`.
 
@@ -117,7 +121,7 @@ def column_names(
     Raises UserError for what `read_rows` refuses and the head shows.
     """
     suffix = format_suffix(path)
-    style = _style(path, suffix, delimiter, quoting, columns)
+    style = _style(path, suffix, delimiter, quoting, columns, torn)
     if suffix in DELIMITED:
         with open_text(path, encoding) as stream:
             return _header_and_records(path, stream, style)[0]
@@ -154,7 +158,9 @@ def format_suffix(path: Path) -> str:
     return suffix
 
 
-def _style(path: Path, suffix: str, delimiter: str | None, quoting: str, columns: Sequence[str] | None) -> _Style:
+def _style(
+    path: Path, suffix: str, delimiter: str | None, quoting: str, columns: Sequence[str] | None, torn: bool
+) -> _Style:
     """Return the settings checked, with "auto" resolved."""
     if quoting not in QUOTINGS:
         raise UserError(f"The quoting {quoting!r} is unknown.", did_you_mean(quoting, QUOTINGS))
@@ -168,7 +174,7 @@ def _style(path: Path, suffix: str, delimiter: str | None, quoting: str, columns
             raise UserError(f"{path} names its own columns.", "Give columns only for delimited text.")
     if quoting == "auto":
         quoting = "none" if suffix == ".tsv" else "standard"
-    return _Style(delimiter or ("\t" if suffix == ".tsv" else None), quoting, tuple(columns or ()))
+    return _Style(delimiter or ("\t" if suffix == ".tsv" else None), quoting, tuple(columns or ()), torn)
 
 
 def _refuse_names(place: str, names: Sequence[str], hint: str) -> None:
@@ -186,7 +192,11 @@ def _delimited_rows(path: Path, style: _Style, encoding: str | None) -> Iterator
         for line, record in records:
             if len(record) == len(names):
                 yield Row(line, dict(zip(names, [cell or None for cell in record], strict=True)))
-            elif len(record) > 1 or not record[0].isspace():
+            elif len(record) == 1 and record[0].isspace():
+                continue
+            elif style.torn and len(record) < len(names):
+                yield Row(line, dict.fromkeys(names))
+            else:
                 raise _ragged(path, line, record, names, style.quoting, delimiter)
 
 
@@ -285,9 +295,10 @@ def _misquoted(path: Path, start: int, end: int, reason: str) -> UserError:
 def _ragged(path: Path, line: int, record: list[str], names: list[str], quoting: str, delimiter: str) -> UserError:
     other = "none" if quoting == "standard" else "standard"
     fields = f"{len(record)} field{'s' * (len(record) != 1)}"
+    torn = " In training --on_missing drop leaves torn rows out." if len(record) < len(names) else ""
     return UserError(
         f"{path}, line {line}: {fields}, expected {len(names)} ({', '.join(names[:8])}).",
-        f"It was read with --delimiter {delimiter!r} --quoting {quoting}; try another or --quoting {other}.",
+        f"It was read with --delimiter {delimiter!r} --quoting {quoting}; try another or --quoting {other}.{torn}",
     )
 
 

@@ -24,12 +24,16 @@ class Entry(NamedTuple):
 
 
 class _TextLoader(yaml.BaseLoader):
-    """YAML whose scalars stay text, so that 2e-5 is not a string by accident nor `no` a boolean."""
+    """YAML whose scalars stay text, so that 2e-5 is no string by accident and `no` no boolean; no value is None."""
+
+    def construct_scalar(self, node: yaml.ScalarNode) -> Any:
+        # Of no value and of '' both BaseLoader makes an empty text.
+        return super().construct_scalar(node) if node.value or node.style else None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
+            if not isinstance(key_node, yaml.ScalarNode) or self.construct_scalar(key_node) is None:
                 raise yaml.MarkedYAMLError(problem="a key must be a word", problem_mark=key_node.start_mark)
             if key_node.value in seen:
                 raise yaml.MarkedYAMLError(
@@ -113,8 +117,6 @@ def read_recipe(path: Path) -> Iterator[Entry]:
             values = [_scalar(item, where) for item in value]
         else:
             values = [_scalar(value, where)]
-        if values == [""]:
-            raise UserError(f"{where}: no value.", "Delete the line to use the default.")
         yield Entry(str(key), values, where)
 
 
@@ -169,6 +171,8 @@ def _load_with_lines(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
 def _scalar(value: Any, where: str) -> str:
     if isinstance(value, (dict, list)):
         raise UserError(f"{where}: nested values are not allowed.", "A recipe is flat: its keys are the flags.")
+    if value is None:
+        raise UserError(f"{where}: no value.", "Delete the line to use the default.")
     return str(value)
 
 

@@ -13,7 +13,7 @@ from bertlab.errors import UserError
 from bertlab.files import open_text, standard_input
 from bertlab.predictor import Row
 from bertlab.remembered import Reading
-from bertlab.sources import Columns, choose_columns, clean_text
+from bertlab.sources import TEXT_COLUMNS, Columns, choose_columns, clean_text
 
 ONE_OF_THESE = ("text", "pair", "rank")
 
@@ -22,7 +22,7 @@ def check(options: argparse.Namespace) -> None:
     """Refuse what cannot be read together.
 
     Raises:
-        UserError: several ways in are named, a flag is for another way in, or a text is not readable as such.
+        UserError: several ways in are named, a flag is for another way in, or a text is empty or not readable.
     """
     given = [f"--{name}" for name in ONE_OF_THESE if getattr(options, name) is not None]
     if options.file is not None and "--rank" not in given:
@@ -87,6 +87,11 @@ def columns(options: argparse.Namespace, reading: Reading) -> Columns:
         arguments.text_column_delimiter = reading.text_column_delimiter
     if not options.text_column_names and not _all_among(names, reading.text_column_names):
         arguments.text_column_names = []
+    if len(names) == 1 and not arguments.text_column_names and names[0] not in TEXT_COLUMNS:
+        notice(
+            f"{options.file}: its first line, {names[0][:60]!r}, is taken for the name of the one column. A file of "
+            "texts without names has the suffix .txt."
+        )
     return choose_columns(names, arguments, options.file)
 
 
@@ -162,7 +167,10 @@ def _tab_pair(line: str) -> Row:
     first, tab, second = line.partition("\t")
     if not tab:
         raise UserError(f"--pairs: there is no tab in the line {line[:60]!r}.", "Put one between the two texts.")
-    return first, second.split("\t")[0]
+    second = second.split("\t")[0]
+    if not first.strip() or not second.strip():
+        raise UserError(f"--pairs: a text is missing in the line {line[:60]!r}.", "Leave such lines out.")
+    return first, second
 
 
 def _table_rows(path: Path, names: Sequence[str], settings: dict[str, Any]) -> Iterator[Row]:

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A tag starts with a letter, so that "x < 3" and "<3" stay; it becomes a space, or two words would run together.
-TAG = re.compile(r"</?[A-Za-z][^<>]*>")
+# A tag starts with a letter, so that "x < 3" and "<3" stay; it becomes a space, or two words would run together. So
+# does a comment; one that is never closed ends the search at the next, or many of them would take quadratic time.
+TAG = re.compile(r"</?[A-Za-z][^<>]*>|<!--(?:(?!<!--).)*?-->", re.DOTALL)
 PAIR_COLUMNS = (
     ("sentence1", "sentence2"),
     ("question1", "question2"),
@@ -68,6 +69,7 @@ class SplitFile:
     quoting: str = "auto"
     headerless: tuple[str, ...] | None = None
     encoding: str | None = None
+    torn: bool = False
 
     def reading(self) -> dict[str, Any]:
         """Return the keyword arguments of the readers."""
@@ -76,6 +78,7 @@ class SplitFile:
             "quoting": self.quoting,
             "columns": self.headerless,
             "encoding": self.encoding,
+            "torn": self.torn,
         }
 
 
@@ -216,11 +219,22 @@ def _named_files(arguments: DataArguments) -> dict[str, SplitFile]:
     )
     files: dict[str, SplitFile] = {}
     for split, path in paths:
+        if path and "://" in path:
+            raise UserError(
+                f"{path} is an address, not a file.", "Fetch it first; data sets of the Hub: --dataset_name."
+            )
         if path and split in files:
             raise UserError(f"{files[split].path} and {path} are both the split {split!r}.", "Name splits apart.")
         if path:
-            files[split] = SplitFile(Path(path), arguments.delimiter, arguments.quoting, None, arguments.encoding)
+            files[split] = SplitFile(
+                Path(path), arguments.delimiter, arguments.quoting, None, arguments.encoding, _keeps_torn(arguments)
+            )
     return files
+
+
+def _keeps_torn(arguments: DataArguments) -> bool:
+    """Return True where torn rows are read as rows of empty cells, to be counted and left out like others."""
+    return arguments.on_missing == "drop"
 
 
 def _refuse_no_file_name(names: Iterable[str], hint: str) -> None:
@@ -261,7 +275,7 @@ def _of_layout(arguments: DataArguments) -> tuple[dict[str, SplitFile], Columns]
         )
     layout = layouts.find_layout(arguments.data_layout)
     files = {
-        split: SplitFile(path, "\t", "none", layout.headerless.get(split), arguments.encoding)
+        split: SplitFile(path, "\t", "none", layout.headerless.get(split), arguments.encoding, _keeps_torn(arguments))
         for split, path in kept(layouts.find_files(layout, Path(arguments.data_dir or "")), arguments).items()
     }
     return files, Columns(layout.text, None, layout.label, layout.source, tuple(arguments.clean))
@@ -342,6 +356,8 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
         text = _guess_text(names, label, arguments, where)
     if label in text:
         raise UserError(f"the column {label!r} is named as text and as label.", f"{where} has {', '.join(names)}.")
+    if len(set(text)) < len(text):
+        raise UserError(f"--text_column_names has {max(text, key=text.count)!r} twice.", "Name each column once.")
     joiner = arguments.text_column_delimiter
     if len(text) > 2 and joiner is None:
         joiner = " "
@@ -353,6 +369,8 @@ def _guess_text(names: Sequence[str], label: str | None, arguments: DataArgument
         if set(pair) <= set(names):
             return pair
     left = [n for n in names if n not in (label, arguments.source_column_name, readers.UNNAMED_INDEX)]
+    if len(names) == 1 and set(names[0]) & set(readers.DELIMITERS):
+        raise UserError(f"{where} has no text column that can be told.", _columns_hint("", names))
     known = [name for name in TEXT_COLUMNS if name in left]
     if len(known) == 1 or len(left) == 1:
         return ((known or left)[0],)
@@ -425,9 +443,28 @@ def from_dataset_dict(loaded: dict[str, "Dataset"], arguments: DataArguments, na
     """Return the raw splits of data sets that are already in memory or on disk, labels as their names."""
     reference = loaded.get(arguments.train_split_name) or next(iter(loaded.values()))
     columns = choose_columns(reference.column_names, arguments, f"the data set {name}")
+    refuse_no_text(reference.features, columns, name)
     names = class_names(reference.features, columns)
     splits = {split: canonical_split(data, columns, names) for split, data in loaded.items()}
     return RawData(splits, dict.fromkeys(splits, name), names, columns)
+
+
+def refuse_no_text(features: "Features", columns: Columns, name: str) -> None:
+    """Refuse a data set whose text column is known to hold lists, bytes, images or the like.
+
+    Raises:
+        UserError: so it is.
+    """
+    from datasets import Value as Type
+
+    for column in columns.text:
+        kind = features.get(column)
+        if kind is not None and (not isinstance(kind, Type) or "binary" in kind.dtype):
+            what = "bytes" if isinstance(kind, Type) else f"{type(kind).__name__} values"
+            raise UserError(
+                f"the data set {name}: {column!r} holds {what}, not text.",
+                "Name another column with --text_column_names.",
+            )
 
 
 def class_names(features: "Features", columns: Columns) -> tuple[str, ...]:

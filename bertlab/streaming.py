@@ -227,7 +227,9 @@ def _label_space(
             f"--streaming: nobody has counted the labels of {origin}.",
             "Name them with --class_names (or --label_map), or pass --do_regression.",
         )
-    return labels.decide(None, arguments, tuple(declared) or mapped, model_names, origin)
+    if mapped and not (declared or arguments.class_names):
+        arguments = replace(arguments, class_names=list(mapped))
+    return labels.decide(None, arguments, declared, model_names, origin)
 
 
 def _from_files(arguments: DataArguments, cache_dir: str | None) -> tuple[Rows, str, sources.RawData]:
@@ -258,6 +260,7 @@ def _from_hub(arguments: DataArguments, token: str | None) -> tuple[Rows, str, s
     if train is None:
         raise _no_train(arguments, splits)
     columns = sources.choose_columns(found, arguments, f"the data set {name}")
+    sources.refuse_no_text(train.features or {}, columns, name)
     names = sources.class_names(train.features or {}, columns)
 
     def rows() -> Iterator[dict[str, Any]]:

@@ -48,7 +48,7 @@ def load(name: str, options: argparse.Namespace) -> TorchPredictor:
     """Return the predictor of a run's folder, of any model on disk, or of one on the Hub.
 
     Raises:
-        UserError: the model cannot be loaded, is not a classifier, or has too few positions.
+        UserError: the model cannot be loaded, is not a classifier, is not whole, or has too few positions.
     """
     hub.go_offline_if_unreachable(name)
     arguments = ModelArguments(
@@ -63,7 +63,8 @@ def load(name: str, options: argparse.Namespace) -> TorchPredictor:
         from bertlab import encoding  # imports datasets, which takes a second that most calls can save
 
         encoding.check_max_length(options.max_seq_length, tokenizer, config)
-    model, _ = modeling.load_weights(_auto_class(config, name), arguments, config)
+    model, new = modeling.load_weights(_auto_class(config, name), arguments, config)
+    _refuse_random(name, new)
     model.eval().to(_device())
     if model.device.type == "cpu":
         memory.keep_freed_memory()
@@ -82,10 +83,19 @@ def load(name: str, options: argparse.Namespace) -> TorchPredictor:
         clean=told.clean,
         temperature=told.temperature,
         thresholds=told.thresholds,
-        reading=replace(told.reading, next_sentence=follows),
+        reading=replace(told.reading, next_sentence=follows, pairs=follows or told.reading.pairs),
         joiner=None,
         trained_in=told.precision,
     )
+
+
+def _refuse_random(name: str, new: Iterable[str]) -> None:
+    """Refuse a model some of whose weights were drawn just now; those that name masked words say nothing here."""
+    random = [key for key in new if not key.startswith("cls.predictions")]
+    if random:
+        raise UserError(
+            f"{name} holds no {', '.join(random[:3])}, so its predictions would be random.", "Train it first."
+        )
 
 
 def _auto_class(config: Any, name: str) -> Any:

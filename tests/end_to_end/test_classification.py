@@ -224,6 +224,28 @@ def test_evaluating_each_epoch_without_a_split_is_refused(tiny_model, make_csv, 
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_without_a_split_to_report_on_says_so_or_is_refused(tiny_model, make_csv, tmp_path: Path, capsys):
+    settings = {"model_name_or_path": tiny_model, "train_file": make_csv("train", 20)}
+    assert classify(tmp_path / "run", do_eval=True, **settings) == 2
+    assert "there is no split to evaluate or predict, only train. Name a --validation_file" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    said = "no split is there to report on, so there will be no score; --validation_fraction 0.1 cuts one off."
+    assert classify(tmp_path / "run", max_steps=1, **settings) == 0
+    assert said in capsys.readouterr().err
+    assert classify(tmp_path / "other", max_steps=1, do_train=True, **settings) == 0
+    assert said not in capsys.readouterr().err
+
+
+def test_what_a_run_has_no_use_for_is_said(tiny_model, make_csv, tmp_path: Path, capsys):
+    settings = {"published": "mse=1", "published_split": "test", "metric_batch_size": 8, "max_steps": 1}
+    files = {"train_file": make_csv("train", 20), "validation_file": make_csv("dev", 8)}
+    assert classify(tmp_path / "run", model_name_or_path=tiny_model, **files, **settings) == 0
+    said = capsys.readouterr().err
+    assert "--published mse is not shown: this run does not measure it." in said
+    assert "--published_split test: this run does not report on such a split." in said
+    assert "--metric_batch_size has no effect: there is no test split." in said
+
+
 def test_balanced_class_weights_raise_the_loss_of_the_rare_class(tiny_model, write_csv, tmp_path: Path):
     rows = [
         (text, "rare" if index % 8 == 0 else "usual") for index, (text, _) in enumerate(labelled_sentences(64, 1))

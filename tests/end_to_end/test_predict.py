@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from running import classify, labelled_sentences, predict, predictions, read_json, variant, write_lines
+from transformers import AutoTokenizer, BertForNextSentencePrediction
 
 from bertlab.predict import chunks
 
@@ -246,6 +247,20 @@ def test_a_model_that_is_no_classifier_is_refused(tiny_model: Path, capsys):
     assert "is not a classifier (BertModel). Train it first" in _refused(capsys, tiny_model, "--text", "x")
 
 
+def test_a_model_without_a_trained_head_is_refused(tiny_model: Path, tmp_path: Path, capsys):
+    bare = _changed(tiny_model, tmp_path / "bare", "config.json", architectures=["BertForSequenceClassification"])
+    said = _refused(capsys, bare, "--text", "one")
+    assert f"{bare} holds no classifier.bias, classifier.weight, so its predictions would be random." in said
+
+
+def test_a_next_sentence_model_of_another_program_reads_pairs(tiny_model: Path, tmp_path: Path, capsys):
+    model = BertForNextSentencePrediction.from_pretrained(tiny_model)
+    model.save_pretrained(tmp_path / "nsp")
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path / "nsp")
+    assert "was trained on pairs, and this is one text a row" in _refused(capsys, tmp_path / "nsp", "--text", "one")
+    assert predict(tmp_path / "nsp", "--pair", "one", "two") == 0
+
+
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Path, capsys):
     assert "no config.json there" in _refused(capsys, tmp_path, "--text", "x")
     assert "no such folder" in _refused(capsys, tmp_path / "none", "--text", "x")
@@ -351,6 +366,13 @@ def test_columns_that_were_joined_are_joined(run: Path, tmp_path: Path, write_cs
     assert "was trained on single texts, and these are pairs" in _refused(capsys, run, *words)
 
 
+def test_a_first_line_taken_for_a_column_name_is_told(run: Path, tmp_path: Path, write_csv, capsys):
+    assert predict(run, "--file", write_csv(tmp_path / "plain.csv", (TEXTS[0],), [[TEXTS[1]]])) == 0
+    assert f"its first line, {TEXTS[0]!r}, is taken for the name of the one column." in capsys.readouterr().err
+    assert predict(run, "--file", write_csv(tmp_path / "named.csv", ("text",), [[TEXTS[1]]])) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_pairs_and_single_texts_are_told_apart(run: Path, pair_run: Path, tmp_path: Path, capsys):
     assert "was trained on pairs, and this is one text a row" in _refused(capsys, pair_run, "--text", "only one")
     assert "was trained on single texts" in _refused(capsys, run, "--pair", "a", "b")
@@ -393,6 +415,12 @@ def test_rows_without_text_are_told(run: Path, tmp_path: Path, capsys):
     for value, told in (["a"], "'text' holds a list"), (None, "the text in 'text' is missing"), (" ", "is missing"):
         rows = write_lines(tmp_path / "rows.jsonl", [{"text": "a cat"}, {"text": value}])
         assert f"rows.jsonl, line 2: {told}"[:-20] in (said := _refused(capsys, run, "--file", rows)) and told in said
+
+
+def test_a_pair_with_one_half_is_refused(pair_run: Path, tmp_path: Path, capsys):
+    half = tmp_path / "half.txt"
+    half.write_text("one\ttwo\none\t \n")
+    assert "--pairs: a text is missing in the line" in _refused(capsys, pair_run, "--file", half, "--pairs")
 
 
 def test_what_is_no_text_is_refused(run: Path, monkeypatch, capsys):

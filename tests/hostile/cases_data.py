@@ -317,9 +317,7 @@ LABELS = [
     evaluated("numbers above in evaluation", ["neg", "pos"], "a,2\n", "line 2: the label '2'"),
     evaluated("words in evaluation", ["0", "1"], "a,pos\n", "line 2: the label 'pos'", "0, 1"),
     evaluated("missing in evaluation", ["good", "bad"], "a,\n", "line 2: the label is missing"),
-    evaluated(
-        "unknown of GLUE in evaluation", ["0", "1"], "a,-1\n", "line 2: the label is missing (-1)", "--test_file"
-    ),
+    evaluated("unknown of GLUE in evaluation", ["0", "1"], "a,-1\n", "line 2: the label is missing", "--on_missing"),
     evaluated(
         "words in evaluated regression",
         ["0.5", "1"],

@@ -186,7 +186,8 @@ CONTRADICTIONS = [
     ),
     refused("split name of a folder", "--train_split_name a\\\\b", "the split name 'a\\\\b'"),
     refused("split name hidden", "--test_file dev.csv --test_split_name .tests", "the split name '.tests'"),
-    refused("split name of nothing", "--validation_file dev.csv --validation_split_name ''", "the split name ''"),
+    refused("split name of nothing", "--validation_file dev.csv --validation_split_name ' '", "the split name ' '"),
+    refused("value of nothing", "--validation_file ''", "--validation_file needs a value"),
     refused("split name too long", f"--train_split_name {'x' * 300}", "cannot be the name of a file"),
     refused(
         "split name of a recipe",

@@ -66,6 +66,13 @@ def test_flags_win_over_the_recipe_wherever_they_stand(recipe):
     assert value("max_seq_length", "--learning_rate", "1e-4", "--config", path) == 64
 
 
+def test_a_tilde_is_the_home_wherever_the_shell_leaves_it(recipe, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert value("cache_dir", "--cache_dir=~/cache") == "/home/me/cache"
+    assert value("train_file", "--config", recipe("train_file: ~/rows.csv\n")) == "/home/me/rows.csv"
+    assert value("class_names", "--class_names", "~", "~a") == ["~", "~a"]
+
+
 def test_later_recipes_win_over_earlier_ones(recipe):
     first, second = recipe("seed: 1\nmax_steps: 5\n", "first.yaml"), recipe("seed: 2\n", "second.yaml")
     arguments = parsed("--config", first, "--config", second)
@@ -142,6 +149,16 @@ def test_words_of_the_command_line_become_values(argv, flag, expected):
         (["--no_stratify", "true"], "--no_stratify takes no value. Write stratify with true or false instead."),
         (["cola"], "'cola' stands before any flag. Write --flag value; --help lists the flags."),
         (["--learning_rate"], "--learning_rate needs a value. The initial learning rate for the optimizer."),
+        (["--seed", "1,5"], "--seed: '1,5' is not a whole number. Random seed"),
+        (["--max_steps", "1,000"], "--max_steps: '1,000' is not a whole number. Write 1000."),
+        (["--learning_rate", "0,001"], "--learning_rate: '0,001' is not a number. Write 0.001."),
+        (["--max_steps", "1", "\u2013seed", "3"], "not 3: 1 \u2013seed 3. A flag begins with two dashes."),
+        (["--published", "accuracy=high"], "--published accuracy: 'high' is not a number. A published score"),
+        (["--published", "accuracy=nan"], "--published accuracy: 'nan' is not a finite number."),
+        (["--task", "cola", "--task_name", "rte"], "--task is given twice: cola and rte. Each task is a run of its"),
+        (["--train_file", ""], "--train_file needs a value. Training rows: CSV, TSV,"),
+        (["--class_names", "a", ""], "--class_names needs a value."),
+        (["--output_dir="], "--output_dir needs a value."),
         (["--seed", "1", "2"], "--seed takes one value, not 2: 1 2. Random seed"),
         (["--learning_rate", "fast"], "--learning_rate: 'fast' is not a number. The initial learning rate"),
         (["--seed", "1.5"], "--seed: '1.5' is not a whole number."),
@@ -178,6 +195,7 @@ def test_what_is_wrong_is_refused_with_a_way_out(argv, message):
         ("learning_rate: fast\n", "key 'learning_rate': 'fast' is not a number."),
         ("seed: [1, 2]\n", "key 'seed' takes one value, not 2: 1 2."),
         ("eval_strategy: epochs\n", "key 'eval_strategy': 'epochs' is not one of its values."),
+        ("train_file: ''\n", "key 'train_file' needs a value. Training rows"),
         ("max_seq_length: 0\n", "key 'max_seq_length': 0 is out of range."),
         ("no_stratify: true\n", "key 'no_stratify' takes no value. Write stratify with true or false instead."),
     ],
@@ -284,6 +302,12 @@ def test_print_config_keeps_texts_that_yaml_would_take_for_something_else(recipe
     assert second[RunArguments] == first[RunArguments]
     assert second.training == first.training
     assert all(isinstance(key, str) for key in yaml.safe_load(cli.print_config(first)))
+
+
+def test_print_config_keeps_a_delimiter_that_joins_with_nothing(recipe):
+    first = parsed("--text_column_delimiter", "")
+    assert first[DataArguments].text_column_delimiter == ""
+    assert parsed("--config", recipe(cli.print_config(first)))[DataArguments] == first[DataArguments]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from datasets import ClassLabel, Dataset, Features, Value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -83,12 +84,28 @@ def test_numbers_written_with_a_decimal_point_are_the_same_classes(tmp_path, sep
 def test_missing_cells_are_refused_or_dropped_and_counted(file, capsys, row, what):
     path = file("train.csv", [*rows(4), row, row])
     said = refusal(train_file=path)
-    assert (
-        said == f"{path}, line 6: the {what} is missing (2 such rows). Pass --on_missing drop to leave such rows out."
-    )
+    place = f"{path}, line 6: the {what} is missing (2 such rows)."
+    assert said.startswith(f"{place} Pass --on_missing drop to leave such rows out.")
     loaded = load(train_file=path, on_missing="drop")
     assert (len(loaded.splits["train"]), loaded.dropped) == (4, {"train": 2})
     assert capsys.readouterr().err == f"note: {path}: 2 of 6 rows without text or label are left out.\n"
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_minus_one_is_a_missing_label_where_no_class_has_that_name(file, split):
+    files = {f"{name}_file": file(f"{name}.csv", rows(4)) for name in ("train", "validation")}
+    path = files[f"{split}_file"] = file("gaps.csv", [*rows(4), ["x", "-1"], ["y", "-1"]])
+    classes = {"class_names": ["a", "b"]} if split == "train" else {}
+    said = refusal(**files, **classes)
+    assert said.startswith(f"{path}, line 6: the label is missing (2 such rows). Pass --on_missing drop to leave")
+    assert said.endswith("A test split may have them.")
+    loaded = load(**files, **classes, on_missing="drop")
+    assert (len(loaded.splits[split]), loaded.dropped, loaded.space.class_names) == (4, {split: 2}, ("a", "b"))
+
+
+def test_minus_one_is_a_class_where_nobody_names_the_classes(file):
+    path = file("train.csv", rows(4, ["-1", "1"]))
+    assert load(train_file=path, validation_file=path).splits["validation"]["labels"][:] == [0, 1, 0, 1]
 
 
 def test_a_pair_needs_both_segments_and_keeps_its_row_numbers(file):
@@ -261,6 +278,12 @@ def test_splits_that_cannot_be_are_refused(file, settings, message):
     )
 
 
+def test_what_is_named_twice_is_done_once(file):
+    names = {"validation_split_name": ["dev", "dev"], "metric_name": ["accuracy", "f1", "accuracy"]}
+    loaded = load(train_file=file("train.csv", rows(4)), validation_file=file("dev.csv", rows(4)), **names)
+    assert (loaded.validation, loaded.metrics) == (("dev",), ("accuracy", "f1"))
+
+
 def test_evaluating_the_training_split_is_possible_and_said(file, capsys):
     loaded = load(train_file=file("train.csv", rows(4)), validation_split_name=["train"])
     assert (loaded.train, loaded.validation) == ("train", ("train",))
@@ -288,3 +311,15 @@ def test_the_imdb_recipe_cuts_the_real_file_without_leaks(real_data):
     assert not train & validation
     assert len(loaded.splits["train"]) + len(loaded.splits["validation"]) == 50_000
     assert not any("<br" in text for text in validation)
+
+
+def test_rows_that_a_hub_data_set_marks_as_unlabelled_are_dropped_or_refused():
+    names = Features(
+        {"premise": Value("string"), "hypothesis": Value("string"), "label": ClassLabel(names=["e", "n"])}
+    )
+    rows = {"premise": ["p"] * 5, "hypothesis": list("abcde"), "label": [0, -1, 1, 0, 1]}
+    raw = sources.from_dataset_dict({"train": Dataset.from_dict(rows, features=names)}, DataArguments(), "snli")
+    with pytest.raises(UserError, match=r"snli, row 1: the label is missing \(1 such row\)\."):
+        data.arrange(raw, DataArguments(), (), training=True)
+    loaded = data.arrange(raw, DataArguments(on_missing="drop"), (), training=True)
+    assert (loaded.splits["train"]["labels"][:], loaded.dropped) == ([0, 1, 0, 1], {"train": 1})

@@ -92,6 +92,22 @@ def test_label_map_renames_and_merges():
     assert assigned(["5", "1.0", "positive", "3"], space) == [2, 0, 2, 1]
 
 
+def test_names_that_the_data_declares_are_renamed_too():
+    declared = ("1 star", "2 stars", "3 stars", "4 stars")
+    merged = ["1 star=bad", "2 stars=bad", "4 stars=good"]
+    space = decide(["1 star", "4 stars"] * ROWS, declared, label_map=dict(one.split("=") for one in merged))
+    assert space.class_names == ("bad", "3 stars", "good")
+    assert assigned(["2 stars", "3 stars", "4 stars"], space) == [0, 1, 2]
+
+
+def test_several_labels_asked_for_where_there_are_no_lists_get_a_notice(capsys):
+    asked = "multi_label_classification"
+    assert decide(["a,b", "b"] * ROWS, problem_type=asked).class_names == ("a,b", "b")
+    assert "note: train.csv has no lists of labels: each row has the one label that" in capsys.readouterr().err
+    assert decide([["a"], ["a", "b"]] * ROWS, problem_type=asked).class_names == ("a", "b")
+    assert capsys.readouterr().err == ""
+
+
 def test_a_mapped_label_that_training_lacks_gets_a_notice(capsys):
     decide(["1", "2"], label_map={"1": "a", "2": "b", "7": "b"})
     assert capsys.readouterr().err == "note: --label_map: no training row has the label '7'.\n"
@@ -134,13 +150,6 @@ def test_rows_of_a_test_split_may_lack_a_label(written, expected):
 
 def test_minus_one_is_a_class_where_training_has_it():
     assert assigned(["-1", "1"], single("-1", "1"), required=True) == [0, 1]
-
-
-@pytest.mark.parametrize(("label", "said"), [("-1", "the label is missing (-1)."), (None, "the label is missing.")])
-def test_a_label_may_not_be_missing_where_it_is_needed(label, said):
-    with pytest.raises(UserError) as caught:
-        assigned(["a", label], single("a", "b"), required=True)
-    assert str(caught.value).startswith(f"dev.csv, line 3: {said} Rows without a label belong in a test split")
 
 
 def test_a_split_without_label_column_is_refused_or_passed():

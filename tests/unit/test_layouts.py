@@ -77,8 +77,9 @@ MINI = {
     "qqp": Mini(
         "QQP",
         {
+            # As in the download, a line break tears a row in two.
             "train.tsv": "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
-            "1\t2\t3\tWhy?\tHow?\t0\n2\t4\t5\tWho?\tWho?\t1\n",
+            '1\t2\t3\tWhy?\tHow?\t0\n7\t8\t9\tWhose\n"\tWhich?\t0\n2\t4\t5\tWho?\tWho?\t1\n',
             "dev.tsv": "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n3\t2\t3\tA?\tA?\t1\n",
             "test.tsv": "id\tquestion1\tquestion2\n0\tWhere?\tWhen?\n",
         },
@@ -209,6 +210,12 @@ def test_a_download_loads_as_on_the_hub(task, parent, tmp_path):
     if mini.source is not None:
         assert loaded.splits["train"]["source"][0] == mini.source
     assert loaded.origin["train"].endswith(next(name for name in mini.files if "train" in name))
+
+
+def test_torn_rows_of_qqp_are_counted(tmp_path, capsys):
+    loaded = load(arguments_of("qqp", written(tmp_path, MINI["qqp"])))
+    assert loaded.dropped == {"train": 2}
+    assert "train.tsv: 2 of 4 rows without text or label are left out." in capsys.readouterr().err
 
 
 def test_cola_public_is_cut_as_its_recipe_says(tmp_path):

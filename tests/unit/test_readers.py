@@ -208,6 +208,17 @@ def test_a_tsv_that_is_ragged_is_told_of_quoting(tmp_path: Path) -> None:
     assert values(path, quoting="standard") == [{"text": "one\ttwo", "label": "1"}]
 
 
+def test_a_torn_row_is_refused_or_empty(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tsv", "id\ttext\tlabel\n1\tone\t0\n2\ttwo\n \nhalves\t1\n3\tthree\t1\n")
+    said = refusal(path)
+    assert "a.tsv, line 3: 2 fields, expected 3 (id, text, label)." in said
+    assert said.endswith("In training --on_missing drop leaves torn rows out.")
+    rows = list(read_rows(path, torn=True))
+    assert [row.line for row in rows] == [2, 3, 5, 6]
+    assert [row.values["text"] for row in rows] == ["one", None, None, "three"]
+    assert "expected 2 (id, text)" in refusal(written(tmp_path / "b.tsv", "id\ttext\n1\ta\tb\n"), torn=True)
+
+
 def test_a_stray_quote_does_not_swallow_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "MAX_CELL", 1000)
     path = written(tmp_path / "a.csv", 'text,label\n"bad,0\n' + "more,1\n" * 1000)

@@ -26,13 +26,16 @@ def recipe(tmp_path: Path) -> Path:
 
 
 def test_values_stay_the_text_that_was_written(recipe):
-    recipe.write_text("learning_rate: 2e-5\nbf16: no\ntext: [a, 'b c', 1.0]\nmap: {1: x, yes: 007}\nnull_word: ~\n")
+    recipe.write_text(
+        "learning_rate: 2e-5\nbf16: no\ntext: [a, 'b c', 1.0]\nmap: {1: x, yes: 007}\nnull_word: ~\nempty: ''\n"
+    )
     assert read(recipe) == {
         "learning_rate": ["2e-5"],
         "bf16": ["no"],
         "text": ["a", "b c", "1.0"],
         "map": ["1=x", "yes=007"],
         "null_word": ["~"],
+        "empty": [""],
     }
 
 
@@ -49,7 +52,8 @@ def test_values_stay_the_text_that_was_written(recipe):
         ("a: {b: {c: 1}}\n", ", key 'a': nested values are not allowed. A recipe is flat: its keys are the flags."),
         ("a: [[1]]\n", ", key 'a': nested values are not allowed."),
         ("a:\n", ", key 'a': no value. Delete the line to use the default."),
-        ("a: ''\n", ", key 'a': no value."),
+        ("a: [x, ]\nb:\n- y\n-\n", ", key 'b': no value."),
+        ("?\n: 1\n", ", line 1: a key must be a word."),
         ("a: {b=c: d}\n", ", key 'a': 'b=c' has an equals sign."),
         ("- a\n- b\n", ": not a mapping of flags to values. Write one 'flag: value' per line."),
         ("", ": not a mapping of flags to values."),

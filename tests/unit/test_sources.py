@@ -93,6 +93,7 @@ def test_removed_columns_are_not_guessed():
             {},
             "reviews.csv has the columns title, body, label: which holds the text? Say so",
         ),
+        (["a", "b"], {"text_column_names": ["a", "b", "a"]}, "--text_column_names has 'a' twice. Name each column"),
         (["text", "label"], {"text_column_names": ["label"]}, "the column 'label' is named as text and as label."),
         (
             ["text", "label"],
@@ -114,6 +115,7 @@ def test_columns_that_cannot_be_told_are_refused(names, settings, message):
         ("a<br />b", ["html", "whitespace"], "a b"),
         ("x < 3 and <3 &amp; &lt;i&gt;", ["html"], "x < 3 and <3 & <i>"),
         ('<a href="u">link</a>', ["html", "whitespace"], "link"),
+        ("a<!-- no\n<b>text</b> -->b <!-- open", ["html"], "a b <!-- open"),
         (" a \t b\u00a0c\n", ["whitespace"], "a b c"),
         (" a  b ", [], " a  b "),
         ("<br />", ["html"], None),
@@ -223,6 +225,8 @@ def test_split_names_follow_the_flags(tmp_path, write_csv):
             {"train_file": "T", "remove_splits": ["tran"]},
             "--remove_splits: there is no split 'tran'. Did you mean 'tra",
         ),
+        ({"train_file": "https://a.b/c.csv"}, "https://a.b/c.csv is an address, not a file. Fetch it first;"),
+        ({"train_file": "T", "delimiter": ";"}, "T has no text column that can be told. It has one, 'text,label';"),
         ({"train_file": "T", "remove_splits": ["train"]}, "--remove_splits leaves no split. The data has train."),
         ({"train_file": "T", "test_file": "U"}, "U has no column 'text'. It has body, label."),
         ({"train_file": "E"}, "E has no rows. Give a file with data."),
@@ -273,6 +277,22 @@ def test_lists_of_class_labels_keep_their_names():
     raw = sources.from_dataset_dict(hub_set(train=[[1, 0], [0]]), DataArguments(), "some/set")
     assert raw.class_names == ("bad", "good")
     assert raw.splits["train"]["label"][:] == [["good", "bad"], ["bad"]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "said"),
+    [
+        (List(Value("string")), ["a", "b"], "holds List values, not text."),
+        (Value("binary"), b"a", "holds bytes, not text."),
+        ({"en": Value("string")}, {"en": "a"}, "holds dict values, not text."),
+    ],
+)
+def test_a_column_of_a_hub_data_set_that_is_no_text_is_refused(kind, value, said):
+    features = Features({"tokens": kind, "label": Value("string")})
+    data = {"train": Dataset.from_dict({"tokens": [value], "label": ["x"]}, features=features)}
+    with pytest.raises(UserError) as caught:
+        sources.from_dataset_dict(data, DataArguments(), "some/set")
+    assert f"the data set some/set: 'tokens' {said} Name another column" in str(caught.value)
 
 
 def test_the_hub_is_asked_by_name_and_its_absence_is_explained(monkeypatch):
