@@ -1,16 +1,23 @@
 """`python -m bertlab ledger`: small committed records of runs, and the tables in the documents made from them.
 
 A record is results/<recipe>/<model>/seed<k>.json. A table stands in a document between `<!-- ledger RECIPE -->` and
-`<!-- end -->`; `ledger tables` writes it anew from the records, so that no figure is typed by hand. Between
-`<!-- ledger all -->` and `<!-- end -->` stands one row for each recipe and model, with its leading score; after
-`<!-- bench NAME -->` what a benchmark wrote, after `<!-- facts NAME -->` what a tutorial says of its data.
+`<!-- end -->`; `ledger tables` writes it anew from the records, so that no figure is typed by hand. Other marks:
+
+    ledger all              a row for each recipe and model, with its leading score
+    curve RECIPE/MODEL      how the training loss fell
+    paired A B              two settings, each RECIPE/MODEL, over the seeds that both have
+    bench NAME              what a benchmark wrote
+    facts NAME              what a tutorial says of its data
 """
 
+import itertools
 import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bertlab import bench_tables, cli, console, paired_seeds, planned, statistics
 from bertlab.console import notice
@@ -26,7 +33,8 @@ RESULTS = ROOT / "results"
 DOCUMENTS = ("README.md", "docs/*.md")
 # Which kind of table, and of what; all that stands before the end mark is made anew.
 MARKED = re.compile(
-    r"(<!-- (?P<kind>ledger|paired|bench|facts) (?P<name>[\w./-]+(?: [\w./-]+)?) -->\n).*?(<!-- end -->)", re.DOTALL
+    r"(<!-- (?P<kind>ledger|paired|curve|bench|facts) (?P<name>[\w./-]+(?: [\w./-]+)?) -->\n).*?(<!-- end -->)",
+    re.DOTALL,
 )
 HEADER = ("model", "split", "metric", "mean", "sd", "min to max", "seeds", "rows", "baselines", "published")
 SUMMARY = (
@@ -39,6 +47,8 @@ SUMMARY = (
     "published: value (model, split, source)",
 )
 ALL = "all"
+# In how many parts of equal length a record keeps the loss of its training.
+CURVE_PARTS = 10
 # What a plan says of the training, and not of the machine.
 PLAN = {"global_batch", "steps", "warmup_steps"}
 # Where the data lay, which may differ from machine to machine; what was in it is told by its fingerprint.
@@ -58,7 +68,7 @@ def record(run: Path, label: str | None = None) -> tuple[Path, dict[str, Any]]:
     """
     told, results = (_read(run / name) for name in ("run.json", "results.json"))
     _refuse_foreign(run, told, results)
-    configuration = told["configuration"]
+    configuration, state = told["configuration"], run / "trainer_state.json"
     model = label or model_name(configuration)
     entry = {
         "recipe": told["recipe"] or "none",
@@ -74,6 +84,7 @@ def record(run: Path, label: str | None = None) -> tuple[Path, dict[str, Any]]:
             for name, split in told["data"].items()
         },
         "splits": {name: _scores(split) for name, split in results["splits"].items()},
+        "training_loss": training_loss(read_json(state).get("log_history", []) if state.is_file() else []),
         "published": results["published"],
         "versions": told["versions"],
         "code": told["code"],
@@ -129,6 +140,35 @@ def paired(a: str, b: str) -> str:
     return console.markdown(paired_seeds.HEADER, [score.cells for score in scores]) + "\n"
 
 
+def curve(name: str) -> str:
+    """Return the Markdown table of how the training loss fell, a mean over the seeds of RECIPE/MODEL.
+
+    Raises:
+        UserError: there is no such record, or none that kept its training loss.
+    """
+    found = [entry["training_loss"] for entry in _entries(RESULTS / name) if entry.get("training_loss")]
+    if not found:
+        raise UserError(f"results/{name} has no training loss.", "Write it with `ledger record RUN`.")
+    steps, losses = [step for step, _ in found[0]], np.mean([[loss for _, loss in one] for one in found], axis=0)
+    header = ("training steps", *(f"to {step:,}" for step in steps))
+    return console.markdown(header, [("mean loss", *(f"{loss:.3f}" for loss in losses))]) + "\n"
+
+
+def training_loss(log: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:
+    """Return the last step of each of CURVE_PARTS parts of a training with the mean of the losses logged in it.
+
+    `log` is Trainer's log_history, each of whose losses is the mean of the steps since the one before.
+    """
+    logged = [(entry["step"], entry["loss"]) for entry in log if "loss" in entry]
+    if len(logged) < CURVE_PARTS:
+        return []
+    ends = [round(logged[-1][0] * part / CURVE_PARTS) for part in range(CURVE_PARTS + 1)]
+    return [
+        (end, float(np.mean([loss for step, loss in logged if begin < step <= end])))
+        for begin, end in itertools.pairwise(ends)
+    ]
+
+
 def runs_in(folder: Path) -> list[Path]:
     """Return a finished run's folder itself, or those of all finished runs of a suite."""
     found = [] if (folder / FINISHED).is_file() else sorted(path.parent for path in folder.rglob(f"seed*/{FINISHED}"))
@@ -140,6 +180,7 @@ def with_tables(text: str) -> str:
     makers = {
         "ledger": lambda name: summary() if name == ALL else table(name),
         "paired": lambda names: paired(*names.split()),
+        "curve": curve,
         "bench": bench_tables.markdown,
         "facts": bench_tables.facts,
     }

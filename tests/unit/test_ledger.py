@@ -45,6 +45,23 @@ def test_a_table_has_a_row_for_each_group_of_rows(tmp_path, monkeypatch):
     assert "f1 of" not in ledger.table("task")
 
 
+def test_a_curve_has_the_mean_loss_of_each_tenth_of_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path)
+    log = [{"step": step, "loss": 10.0 - step / 20} for step in range(5, 105, 5)] + [{"step": 100, "train_loss": 7.0}]
+    kept = ledger.training_loss(log)
+    assert kept[0] == (10, pytest.approx((9.75 + 9.5) / 2))
+    assert kept[-1] == (100, pytest.approx((5.25 + 5.0) / 2))
+    assert ledger.training_loss(log[:3]) == []
+    for seed, less in ((1, 0.0), (2, 1.0)):
+        entry = {**_entry(seed, 0.6), "training_loss": [(step, loss - less) for step, loss in kept]}
+        ledger.write_json(tmp_path / "task" / "small" / f"seed{seed}.json", entry)
+    made = ledger.with_tables("<!-- curve task/small -->\n<!-- end -->\n")
+    assert "| training steps | to 10 | to 20 |" in made
+    assert "| mean loss | 9.125 |" in made
+    with pytest.raises(UserError, match="has no training loss"):
+        ledger.curve("task/nothing")
+
+
 def test_two_settings_are_set_beside_each_other_by_the_seeds_both_have(tmp_path, monkeypatch):
     monkeypatch.setattr(ledger, "RESULTS", tmp_path)
     for setting, values in {"a": (0.6, 0.7, 0.8), "b": (0.5, 0.7, 0.7)}.items():
