@@ -73,7 +73,6 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
     summaries = summary.describe(encoded, loaded.space, data_args.max_seq_length)
 
     args = training.training_arguments(arguments, loaded)
-    classification.check_stages(args, loaded)
     training.set_seeds(args)  # before the new head gets its first weights
     model = modeling.build_classifier(model_args, config, loaded.space, tokenizer)
     if run_args.print_parameters:

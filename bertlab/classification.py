@@ -7,25 +7,11 @@ from bertlab.arguments import DataArguments, RunArguments
 from bertlab.cli import Arguments
 from bertlab.console import notice
 from bertlab.data import Data
-from bertlab.errors import UserError
 from bertlab.losses import ExactLoss
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
-
-
-def check_stages(args: "TrainingArguments", loaded: Data) -> None:
-    """Refuse a run that would do nothing.
-
-    Raises:
-        UserError: nothing is trained, and there is no split for what else was asked for.
-    """
-    if not args.do_train and not loaded.wanted(args):
-        raise UserError(
-            f"there is no split to evaluate or predict, only {', '.join(loaded.splits)}.",
-            "Name a --validation_file or a --test_file, or say which splits they are with --validation_split_name.",
-        )
 
 
 def say_what_is_not_used(run: RunArguments, args: "TrainingArguments", loaded: Data) -> None:

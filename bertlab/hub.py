@@ -48,9 +48,17 @@ STATUSES = {
 _given_up: list[str] = []
 
 
+def is_path(name: str) -> bool:
+    """Return True for a name that can only be a folder's, whether that is there or not: the Hub's are OWNER/NAME.
+
+    So is one in runs/, where every run goes that names no other folder.
+    """
+    return name.startswith((".", "/", "~", "runs/")) or name.count("/") > 1
+
+
 def is_local(name: str | None) -> bool:
     """Return True if a model or data set name needs no Hub: nothing, a folder, or a path inside a pip package."""
-    return name is None or name.startswith("package:") or Path(name).expanduser().exists()
+    return name is None or name.startswith("package:") or is_path(name) or Path(name).expanduser().exists()
 
 
 def go_offline_if_unreachable(*models: str | None, dataset: str | None = None) -> None:

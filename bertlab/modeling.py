@@ -1,6 +1,5 @@
 """Tokenizer, configuration and model: where they are found, what is changed about them, what is new in them."""
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bertlab import adaptation, hub, lora
 from bertlab.arguments import ModelArguments, package_folder
 from bertlab.console import notice
-from bertlab.errors import UserError
+from bertlab.errors import UserError, did_you_mean
 from bertlab.labels import REGRESSION, LabelSpace
 
 if TYPE_CHECKING:
@@ -290,9 +289,9 @@ def _refuse_missing(flag: str, name: str, path: Path) -> None:
     """Refuse a path that leads nowhere or to a file; a name without a path may be one on the Hub."""
     if path.is_file():
         raise UserError(f"{flag} {name} is a file, not a model's folder.", "Name the folder it lies in.")
-    is_path = os.sep in name and (name.startswith((".", "/", "~")) or name.count("/") > 1)
-    if is_path and not path.is_dir() and not name.startswith(PACKAGE_PREFIX):
-        raise UserError(f"{flag} {name}: no such folder.", "Check the path.")
+    if hub.is_path(name) and not path.is_dir() and not name.startswith(PACKAGE_PREFIX):
+        models = [config.parent.name for config in path.parent.glob("*/config.json")]
+        raise UserError(f"{flag} {name}: no such folder.", did_you_mean(path.name, models) or "Check the path.")
 
 
 def _refuse_half_a_model(name: str, folder: str) -> None:

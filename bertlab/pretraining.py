@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch.nn import functional
-from transformers import TrainerCallback
 
 from bertlab.labels import NO_LABEL
 from bertlab.padding import PaddingCollator
-from bertlab.training import EncoderTrainer
+from bertlab.training import EncoderTrainer, TellEpoch
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -130,22 +129,12 @@ class PretrainingLoss:
         return loss if sentences is None else loss + _mean_loss(sentences, labels[:, 0], items[0])
 
 
-class _EpochMasks(TrainerCallback):
-    """Tells the collator which epoch begins."""
-
-    def __init__(self, collator: MaskingCollator) -> None:
-        self.collator = collator
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.collator.set_epoch(int(state.epoch or 0))
-
-
 class PretrainingTrainer(EncoderTrainer):
     """EncoderTrainer that counts the two kinds of labels apart, and keeps no word logits after a batch."""
 
     def __init__(self, *, data_collator: MaskingCollator, **options: Any) -> None:
         super().__init__(data_collator=data_collator, preprocess_logits_for_metrics=row_statistics, **options)
-        self.add_callback(_EpochMasks(data_collator))
+        self.add_callback(TellEpoch(data_collator))
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
         if not batch_samples:

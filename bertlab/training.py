@@ -4,7 +4,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterator, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -41,14 +41,22 @@ if TYPE_CHECKING:
     from bertlab.data import Data
 
 
-class _EpochOrder(TrainerCallback):
-    """Tells the order which epoch begins; accelerate does not reach a sampler behind its sharding."""
+class KnowsItsEpoch(Protocol):
+    """What is other in each epoch: the order of the rows, the words that are masked."""
 
-    def __init__(self, order: LengthGroupedOrder) -> None:
-        self.order = order
+    def set_epoch(self, epoch: int) -> None:
+        """Be as in this epoch from now on."""
+
+
+class TellEpoch(TrainerCallback):
+    """Tells which epoch begins; accelerate does not reach a sampler behind its sharding, nor a collator."""
+
+    def __init__(self, told: KnowsItsEpoch) -> None:
+        self.told = told
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.order.set_epoch(int(state.epoch or 0))
+        """Tell it."""
+        self.told.set_epoch(int(state.epoch or 0))
 
 
 class LossOnBar(ProgressCallback):
@@ -77,7 +85,7 @@ class EncoderTrainer(ResumableTrainer):
         self._refuse_what_the_model_cannot()
         self.order = self._length_grouped_order()
         if self.order is not None:
-            self.add_callback(_EpochOrder(self.order))
+            self.add_callback(TellEpoch(self.order))
         if not self.args.disable_tqdm:
             self.remove_callback(ProgressCallback)
             self.add_callback(LossOnBar)
@@ -275,7 +283,16 @@ def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
         args.do_eval = False
     processes.check(args)
     _refuse_to_drop_all(args, data)
+    _refuse_to_do_nothing(args, data)
     return args
+
+
+def _refuse_to_do_nothing(args: TrainingArguments, data: "Data") -> None:
+    if not args.do_train and not data.wanted(args):
+        raise UserError(
+            f"there is no split to evaluate or predict, only {', '.join(data.splits)}.",
+            "Cut one off with --validation_fraction, or name its files or splits.",
+        )
 
 
 def _refuse_to_drop_all(args: TrainingArguments, data: "Data") -> None:

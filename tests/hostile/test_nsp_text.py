@@ -196,6 +196,10 @@ FLAGS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"validation_fraction": 0, "eval_strategy": "epoch", "early_stopping_patience": None},
         ("--eval_strategy epoch: there is no split to evaluate.", "--validation_fraction 0.1"),
     ),
+    "nothing to do": (
+        {"do_train": False, "validation_fraction": 0, "selection_fraction": 0, "early_stopping_patience": None},
+        ("there is no split to evaluate or predict, only train.", "--validation_fraction"),
+    ),
     "a model that is none": ({"model_name_or_path": "./nowhere"}, ("./nowhere: no such folder.", "Check the path.")),
 }
 

@@ -89,10 +89,18 @@ def test_no_model_is_refused():
     assert said == "no model is named. Pass --model_name_or_path, or a --task that names one."
 
 
-@pytest.mark.parametrize("name", ["./nowhere", "/nowhere/model", "runs/a/b"])
+@pytest.mark.parametrize("name", ["./nowhere", "/nowhere/model", "runs/a/b", "runs/cola"])
 def test_a_folder_that_is_not_there_is_refused_without_asking_the_hub(name):
     said = refusal(modeling.load_config, ModelArguments(model_name_or_path=name))
     assert said == f"--model_name_or_path {name}: no such folder. Check the path."
+
+
+def test_a_run_that_is_not_there_is_told_by_the_nearest_that_is(tmp_path, monkeypatch):
+    (tmp_path / "runs" / "cola").mkdir(parents=True)
+    (tmp_path / "runs" / "cola" / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    said = refusal(modeling.load_config, ModelArguments(model_name_or_path="runs/coal"))
+    assert said == "--model_name_or_path runs/coal: no such folder. Did you mean 'cola'?"
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
