@@ -29,7 +29,9 @@ USAGE = """python -m bertlab check: look at the data with the flags of a trainin
 
 --strict ends with exit status 1 when something would make a score wrong."""
 
-# Rows per split whose tokens are counted: enough for percentiles, quick for long texts.
+# Tokens are counted of every row of a split of up to so many characters, which takes a second or two; of a longer one
+# on random rows of about as many, and on no fewer rows than these.
+SAMPLE_CHARACTERS = 3_000_000
 SAMPLE_ROWS = 2_000
 # The suggested maximum keeps all of this share of the rows whole.
 KEPT_WHOLE = 0.99
@@ -85,10 +87,11 @@ class Tokens:
 
 
 def count_tokens(split: "Dataset", tokenizer: "PreTrainedTokenizerBase", seed: int = 0) -> Tokens:
-    """Return token counts of at most SAMPLE_ROWS random rows of a split, before truncation."""
-    rows = np.sort(np.random.default_rng(seed).permutation(len(split))[:SAMPLE_ROWS])
-    sample = split.select(rows)
-    texts = [sample[name][:] for name in ("text", "text_pair") if name in sample.column_names]
+    """Return token counts of a split, before truncation; of a long one on random rows, see SAMPLE_CHARACTERS."""
+    rows = _sampled_rows(split, seed)
+    from bertlab.data import text_columns
+
+    texts = text_columns(split.select(rows)[:])
     ids = tokenizer(*texts, truncation=False, return_attention_mask=False, verbose=False)["input_ids"]
     unknown = [row for row, tokens in enumerate(ids) if tokenizer.unk_token_id in tokens]
     characters: Counter[str] = Counter()
@@ -96,6 +99,16 @@ def count_tokens(split: "Dataset", tokenizer: "PreTrainedTokenizerBase", seed: i
         characters.update(char for column in texts for char in set(column[row]))
     odd = [(c, n) for c, n in characters.most_common() if not c.isspace() and _is_unknown(c, tokenizer)]
     return Tokens(len(split), len(rows), np.array([len(tokens) for tokens in ids]), len(unknown), odd[:UNKNOWN_SHOWN])
+
+
+def _sampled_rows(split: "Dataset", seed: int) -> np.ndarray:
+    """Return the numbers of the rows whose tokens are counted, in order."""
+    from bertlab.data import text_columns
+
+    order = np.random.default_rng(seed).permutation(len(split))
+    texts = text_columns(split.select(order[:SAMPLE_ROWS])[:])
+    characters = sum(len(text) for column in texts for text in column)
+    return np.sort(order[: max(SAMPLE_ROWS, SAMPLE_ROWS * SAMPLE_CHARACTERS // max(1, characters))])
 
 
 def padding_waste(lengths: np.ndarray, batch: int, max_length: int) -> dict[str, float]:

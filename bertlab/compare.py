@@ -35,12 +35,14 @@ def main(argv: Sequence[str]) -> int:
         compare_seeds.compare(options.run_a, options.run_b, options.split, options.metric)
         return 0
     first, second = RunFolder.read(options.run_a), RunFolder.read(options.run_b)
+    _same_space(first, second)
     names = run_names(first, second)
     say(f"A is {names[0]}, B is {names[1]}.")
     metrics = shared_metrics(first, second, options.metric)
     for split in shared_splits(first, second, options.split):
+        rows = paired(first, second, split)
         _note_other_texts(first, second, split)
-        _print_split(paired(first, second, split), metrics, names, exact=not first.is_regression)
+        _print_split(rows, metrics, names, exact=not first.is_regression)
     return 0
 
 

@@ -1,7 +1,9 @@
 """README.md of a run: the model card that goes with the weights, with the metadata the Hub reads."""
 
+import json
 import math
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -9,7 +11,14 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from bertlab import console, hub, lora
-from bertlab.arguments import training_flags
+from bertlab.arguments import (
+    DataArguments,
+    ModelArguments,
+    NspArguments,
+    RunArguments,
+    dataclass_flags,
+    training_flags,
+)
 from bertlab.report.folder import BASELINE_NAMES, RunFolder
 from bertlab.report.plots import plain, training_log
 
@@ -28,6 +37,17 @@ NOT_TRAINING = (
     "push_to_hub",
     "hub_",
     "disable_tqdm",
+    "per_device_eval_batch_size",
+    "restore_callback_states_from_checkpoint",
+)
+# Settings of this program, and not of TrainingArguments, that make another model of the same data.
+OUR_TRAINING = (
+    *("max_seq_length", "max_train_samples", "selection_fraction", "clean", "class_weights"),
+    *("classifier_dropout", "new_head", "reinit_layers", "freeze_encoder", "freeze_embeddings"),
+    *("lora_rank", "lora_alpha", "lora_dropout", "lora_target_modules", "layerwise_lr_decay"),
+    *("early_stopping_patience", "early_stopping_threshold"),
+    *("document_unit", "sentence_splitter", "pairs", "negatives", "negative_fraction"),
+    *("objective", "mlm_probability", "whole_word_masking", "from_scratch", "model_config", "train_tokenizer"),
 )
 HEADS_OF_TWO_SEGMENTS = ("ForNextSentencePrediction", "ForPreTraining")
 
@@ -35,7 +55,7 @@ HEADS_OF_TWO_SEGMENTS = ("ForNextSentencePrediction", "ForPreTraining")
 def render(folder: RunFolder) -> str:
     """Return the model card of a run as Markdown with YAML metadata in front."""
     parts = [
-        f"# {folder.name}",
+        f"# {_escape(folder.name)}",
         what(folder),
         "## How to use",
         usage(folder),
@@ -133,7 +153,7 @@ def what(folder: RunFolder) -> str:
 def usage(folder: RunFolder) -> str:
     """Return the code that loads the model and labels a text, and the command that does the same."""
     if folder.fills_masks:
-        load = f'fill = pipeline("fill-mask", model="{folder.name}")  # this folder'
+        load = f'fill = pipeline("fill-mask", model={_literal(folder.name)})  # this folder'
         use = 'print(fill(f"A {fill.tokenizer.mask_token} text."))'
         return f"```python\nfrom transformers import pipeline\n\n{load}\n{use}\n```"
     longest = folder.configuration.get("max_seq_length")
@@ -146,13 +166,14 @@ def usage(folder: RunFolder) -> str:
         every = ', function_to_apply="none"' if folder.is_regression else every
         code = _classifier_code(folder, f"print(classifier({given}{cut}{every}))")
     words = '--pair "A first text." "A second text."' if folder.is_pair else '--text "A text."'
+    command = f"python -m bertlab predict {shlex.quote(folder.name)} {words}"
     notes = []
     if folder.results.get("temperature") not in (None, 1.0):
         notes.append(f"divides the logits by the fitted temperature {folder.results['temperature']:.3f}")
     if folder.results.get("thresholds"):
         notes.append("applies the fitted threshold of each label")
     more = f"\n\nThe command also {' and '.join(notes)}; the code above does not." if notes else ""
-    return f"```python\n{code}\n```\n\n```bash\npython -m bertlab predict {folder.name} {words}\n```{more}"
+    return f"```python\n{code}\n```\n\n```bash\n{command}\n```{more}"
 
 
 def results(folder: RunFolder) -> str:
@@ -194,7 +215,7 @@ def training(folder: RunFolder) -> str:
     if not _trains(folder):
         return "Nothing was trained in this run: it scored a model as it was."
     plan = folder.run.get("plan") or {}
-    parts = ["Settings that differ from the defaults of `TrainingArguments`:"]
+    parts = ["Settings that differ from the defaults of `TrainingArguments`, then of this program:"]
     parts.append(table(["setting", "value"], [[_code(k), _code(v)] for k, v in changed_settings(folder)]))
     if plan:
         parts.append(
@@ -216,14 +237,16 @@ def training(folder: RunFolder) -> str:
 
 
 def changed_settings(folder: RunFolder) -> list[tuple[str, str]]:
-    """Return (name, value) of every training setting whose value is not that of TrainingArguments."""
+    """Return (name, value) of every setting of the training whose value is not its default."""
+    ours = dataclass_flags(NspArguments if "negatives" in folder.configuration else DataArguments)
+    ours += dataclass_flags(ModelArguments) + dataclass_flags(RunArguments)
     changed = []
-    for flag in training_flags():
+    for flag in (*training_flags(), *(flag for flag in ours if flag.name in OUR_TRAINING)):
         value = folder.configuration.get(flag.name)
         if value is None or value == flag.default or flag.name.startswith(NOT_TRAINING):
             continue
         # A path says nothing away from the machine it is on.
-        text = _basename(value) if isinstance(value, str) and PurePath(value).is_absolute() else str(value)
+        text = _basename(value) if isinstance(value, str) and PurePath(value).is_absolute() else _typed(value)
         changed.append((flag.name, text))
     return changed
 
@@ -303,23 +326,23 @@ def _balance(folder: RunFolder) -> str:
 
 def _classifier_code(folder: RunFolder, use: str) -> str:
     if not folder.is_adapter:
-        load = f'classifier = pipeline("text-classification", model="{folder.name}")  # this folder'
+        load = f'classifier = pipeline("text-classification", model={_literal(folder.name)})  # this folder'
         return f"from transformers import pipeline\n\n{load}\n{use}"
     auto = "AutoModelForSequenceClassification"
     return (
         f"from transformers import AutoConfig, {auto}, pipeline\n\n"
         f"{_model_code(folder, auto)}"
-        f'classifier = pipeline("text-classification", model=model, tokenizer="{folder.name}")\n{use}'
+        f'classifier = pipeline("text-classification", model=model, tokenizer={_literal(folder.name)})\n{use}'
     )
 
 
 def _model_code(folder: RunFolder, auto: str) -> str:
     """Return the lines that load a model; an adapter brings its label names in a configuration of its own."""
     if not folder.is_adapter:
-        return f'model = {auto}.from_pretrained("{folder.name}")\n'
+        return f"model = {auto}.from_pretrained({_literal(folder.name)})\n"
     return (
-        f'config = AutoConfig.from_pretrained("{folder.name}/{lora.BASE_CONFIG}")  # in this folder\n'
-        f'model = {auto}.from_pretrained("{folder.name}", config=config)  # needs the package peft\n'
+        f"config = AutoConfig.from_pretrained({_literal(folder.name + '/' + lora.BASE_CONFIG)})  # in this folder\n"
+        f"model = {auto}.from_pretrained({_literal(folder.name)}, config=config)  # needs the package peft\n"
     )
 
 
@@ -328,7 +351,7 @@ def _next_sentence_code(folder: RunFolder, cut: str) -> str:
     logits = "seq_relationship_logits" if "PreTraining" in folder.architecture else "logits"
     return (
         f"from transformers import {'AutoConfig, ' if folder.is_adapter else ''}AutoTokenizer, {auto}\n\n"
-        f'tokenizer = AutoTokenizer.from_pretrained("{folder.name}")  # this folder\n'
+        f"tokenizer = AutoTokenizer.from_pretrained({_literal(folder.name)})  # this folder\n"
         f"{_model_code(folder, auto)}"
         f'inputs = tokenizer("A first text.", "A second text.", {cut}, return_tensors="pt")\n'
         f"chances = model(**inputs).{logits}.softmax(-1)[0].tolist()\n"
@@ -346,6 +369,18 @@ def _basename(value: Any) -> str:
     """Return a name without the folders of a machine; a name on the Hub or in a package stays whole."""
     text = str(value)
     return PurePath(text).name if PurePath(text).is_absolute() or text.startswith(("~", ".")) else text
+
+
+def _typed(value: Any) -> str:
+    """Return a setting as one would type it."""
+    if isinstance(value, dict):
+        return " ".join(f"{key}={item}" for key, item in value.items())
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _literal(text: str) -> str:
+    """Return a text as Python code."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from bertlab.console import notice
 from bertlab.report import card, page, plots
 from bertlab.report.files import write_bytes, write_text
 from bertlab.report.folder import RunFolder
@@ -17,6 +18,9 @@ def draw(folder: Path, facts: dict[str, Any] | None = None) -> None:
         UserError: the folder is not a finished run.
     """
     run = RunFolder.read(folder, facts)
+    lost = [name for name in run.scored if not (run.path / "errors" / f"{name}.tsv").is_file()]
+    if lost:
+        notice(f"{run.path / 'errors'}: no mistakes of {', '.join(lost)} are there, so the page shows none of them.")
     images = plots.draw_all(run)
     for name, image in images.items():
         write_bytes(run.path / "plots" / name, image)

@@ -1,4 +1,4 @@
-"""errors/<split>.tsv: what the model got wrong, most confident first."""
+"""errors/<split>.tsv: what the model got wrong, most confident first; in regression what it is furthest off."""
 
 import csv
 import io
@@ -15,6 +15,8 @@ from bertlab.report.files import write_text
 from bertlab.report.predictions import label_name
 
 HEADER = ("idx", "label", "prediction", "confidence", "tokens", "truncated", "text", "text_pair")
+# What stands in the place of the confidence in regression.
+ERROR = "absolute_error"
 # In regression the worst share of the rows counts as mistakes.
 WORST_SHARE = 0.1
 
@@ -26,7 +28,7 @@ def write(
     mistakes, confidence = rank(result, space, temperature)
     stream = io.StringIO()
     writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-    writer.writerow(HEADER)
+    writer.writerow([ERROR if name == "confidence" and space.kind == REGRESSION else name for name in HEADER])
     for row in mistakes.tolist():
         assert result.labels is not None
         pair = rows["text_pair"][row] if "text_pair" in rows else ""

@@ -73,7 +73,9 @@ def baseline_predictions(
         simple = {"mean": (constant, "always the mean of the training labels")}
     else:
         constant = {name: baselines.majority_baseline(train_labels, n) for name, n in rows.items()}
-        simple = {"majority": (constant, "always the most frequent training class")}
+        most = "each label that more than half of the training rows have"
+        how = most if space.kind == MULTI else "always the most frequent training class"
+        simple = {"majority": (constant, how)}
     bag = baselines.bag_of_words_baseline(
         train_texts, train_labels, texts, problem_type=space.kind, seconds=BASELINE_SECONDS
     )

@@ -13,6 +13,7 @@ import numpy as np
 from bertlab import lora
 from bertlab.errors import UserError
 from bertlab.labels import MULTI, REGRESSION
+from bertlab.report.errors import ERROR
 from bertlab.report.files import read_json
 from bertlab.report.predictions import LABEL_SEPARATOR
 from bertlab.spreadsheet import as_written
@@ -117,6 +118,11 @@ class RunFolder:
     def metrics(self) -> list[str]:
         """The reported metrics; the first one leads."""
         return list(self.results.get("metrics") or [])
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The probability from which on each label is predicted, where these were fitted; else nothing."""
+        return dict(zip(self.class_names, self.results.get("thresholds") or [], strict=False))
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -224,7 +230,8 @@ def _mistakes(path: Path, split: str) -> Iterator[Mistake]:
                 idx=row["idx"],
                 label=as_written(row["label"]),
                 prediction=as_written(row["prediction"]),
-                confidence=float(row["confidence"]),
+                # Earlier versions called an absolute error a confidence.
+                confidence=float(row[ERROR] if ERROR in row else row["confidence"]),
                 tokens=int(row["tokens"]),
                 truncated=row["truncated"] == "yes",
                 text=as_written(row["text"]),

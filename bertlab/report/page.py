@@ -29,7 +29,8 @@ CAPTIONS = {
     "loss": "Training loss by optimizer step.",
     "metrics": "Scores during training, by epoch.",
     "confusion": "Rows are true classes; a cell has the count and its share of the row.",
-    "reliability": "Where the line lies under the diagonal, the model is surer than it is right.",
+    "reliability": "Where the line lies under the diagonal, the model is surer than it is right. "
+    "The larger a point, the more rows it stands for.",
     "predicted": "Predicted against true values.",
     "per_batch": "The score of each batch alone: how far a score on this few rows moves by chance.",
     "label_balance": "Share of each class by split.",
@@ -58,7 +59,8 @@ def render(folder: RunFolder, images: Mapping[str, bytes]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(score=score, plain=plain, percent=percent, count=count, setting=setting)
+    filters = (score, plain, percent, count, setting, names, lead)
+    environment.filters.update({one.__name__: one for one in filters})
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     return environment.get_template("page.html.j2").render(
         run=folder,
@@ -77,7 +79,7 @@ def render(folder: RunFolder, images: Mapping[str, bytes]) -> str:
         limit=MISTAKES_PER_SPLIT,
         shown=SHOWN_CHARACTERS,
         most=MOST_CHARACTERS,
-        command=shlex.join(str(word) for word in folder.run.get("command") or []),
+        command=[shlex.quote(str(word)) for word in folder.run.get("command") or []],
     )
 
 
@@ -173,6 +175,20 @@ def setting(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return " ".join(str(item) for item in value)
     return {True: "yes", False: "no", None: "–"}[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def names(classes: list[str], folder: RunFolder) -> str:
+    """Return the classes of a row, with room for a line break between them; a number with few digits."""
+    if folder.is_regression and classes != [""]:
+        return score(float(classes[0]))
+    return " | ".join(filter(None, classes)) or "–"
+
+
+def lead(text: str) -> str:
+    """Return the beginning of a long text, up to the end of a word where there is one near."""
+    cut = text[:SHOWN_CHARACTERS]
+    head = cut.rpartition(" ")[0]
+    return head if len(head) > SHOWN_CHARACTERS // 2 else cut
 
 
 def _beside(ours: Mapping[str, Any], control: Mapping[str, Any], lead: str, name: str, upward: bool) -> str:

@@ -15,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
@@ -44,14 +45,31 @@ STYLE: dict[Any, Any] = {
     # A class called "$5" is no formula.
     "text.parse_math": False,
 }
+# Beside the axes a legend covers nothing, wherever the lines go.
+OUTSIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
 # Names longer than this are cut in tick labels.
 NAME_LENGTH = 22
+# From this share on a cell of the matrix is so dark that white has more contrast than ink.
+DARK_SHARE = 0.67
 # A matrix of more classes has colours and no numbers; beyond the second bound it is not drawn.
 NUMBERED_CLASSES, DRAWN_CLASSES = 20, 100
 # Bars for this many classes; the rest are named in the title.
 BALANCE_CLASSES = 30
 # A scatter of more points is drawn as a density.
 SCATTER_POINTS = 4000
+# Names that are not their keys without underscores.
+WORDS = {
+    "matthews_correlation": "Matthews correlation",
+    "pearson": "Pearson correlation",
+    "spearmanr": "Spearman correlation",
+    "mse": "mean squared error",
+    "f1": "F1",
+    "f1_macro": "macro F1",
+    "f1_micro": "micro F1",
+    "f1_samples": "F1 by row",
+    "precision_macro": "macro precision",
+    "recall_macro": "macro recall",
+}
 LOSS_NAMES = {
     "single_label_classification": "cross-entropy (nats)",
     "multi_label_classification": "binary cross-entropy (nats)",
@@ -127,23 +145,19 @@ def metrics(folder: RunFolder) -> Figure | None:
     for name in names:
         epochs, values = _series(entries, "epoch", f"eval_{name}")
         upper.plot(epochs, values, marker="o", label=plain(name))
-        if len(epochs) <= 12:
-            _annotate(upper, epochs, values)
     upper.set(title=f"Scores on {folder.watched}", ylabel="score")
     rows = training_log(folder)
     for key, label, colour in (
-        ("loss", "training, mean since the evaluation before", BLUE),
+        ("loss", "training, mean since\nthe evaluation before", BLUE),
         ("eval_loss", folder.watched, VERMILION),
     ):
         epochs, values = _series(rows, "epoch", key)
         if epochs:
             lower.plot(epochs, values, marker="o", color=colour, label=label)
     lower.set(title="Loss", xlabel="epoch", ylabel=LOSS_NAMES.get(folder.kind, "loss"))
-    last = max(entry["epoch"] for entry in entries if _finite(entry.get("epoch")))
+    _whole_epochs(lower.xaxis, entries)
     for axes in (upper, lower):
-        axes.margins(y=0.18)
-        axes.set_xlim(0, last * 1.08)
-        axes.legend()
+        axes.legend(**OUTSIDE)
     return figure
 
 
@@ -188,7 +202,11 @@ def reliability(folder: RunFolder, split: str) -> Figure | None:
         filled = [row for row in curve["reliability"] if row["count"]]
         confidence, accuracy = ([row[key] for row in filled] for key in ("confidence", "accuracy"))
         label = f"{name}, expected calibration error {curve['ece']:.3f}"
-        upper.plot(confidence, accuracy, color=colour, marker=marker, markersize=5, label=label)
+        most = max(row["count"] for row in filled)
+        # The area says how many rows a point stands for: one of three rows may lie anywhere.
+        upper.scatter(confidence, accuracy, [4 + 46 * row["count"] / most for row in filled], colour, marker)
+        upper.plot(confidence, accuracy, color=colour, linewidth=1)
+        upper.plot([], [], color=colour, marker=marker, markersize=5, linewidth=1, label=label)
         shift = widest * (place - (len(curves) - 1) / 2)
         middles = [(row["low"] + row["high"]) / 2 + shift for row in filled]
         lower.bar(middles, [row["count"] for row in filled], width=widest, color=colour)
@@ -224,7 +242,7 @@ def token_lengths(folder: RunFolder) -> Figure | None:
         name, told = next(iter(data.items()))
         title = f"Input length: {told.get('truncated_share', 0):.1%} of {name} is cut off at {longest} tokens"
     axes.set(title=title, xlabel="tokens", ylabel="share of the rows\nper token of length")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xlim(left=0)
     axes.legend()
     return figure
@@ -261,7 +279,7 @@ def label_balance(folder: RunFolder) -> Figure | None:
     title = f"{what} (the {len(names)} most frequent of {len(totals)} classes)" if rest else what
     axes.set(title=title, xlabel="share of the labelled rows (number: rows)")
     axes.grid(False, axis="y")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axes.legend(**OUTSIDE)
     return figure
 
 
@@ -300,12 +318,16 @@ def per_batch(folder: RunFolder, split: str) -> Figure | None:
     if not values:
         return None
     figure, axes = _figure(7.2, 3.6)
-    axes.bar(range(1, len(values) + 1), values, color=BLUE, width=0.8)
+    batches = range(1, len(values) + 1)
+    axes.bar(batches, values, color=SKY, width=0.8)
+    # A bar of height 0 cannot be seen, and 0 is what a batch scores of which one class alone is predicted.
+    axes.plot(batches, values, "o", color=BLUE, markersize=4)
+    axes.set_xlim(0.4, len(values) + 0.6)
     axes.axhline(0, color=INK, linewidth=0.8)
     if told.get("mean") is not None:
         spread = f", sd {told['sd']:.3f}" if told.get("sd") is not None else ""
         axes.axhline(told["mean"], color=VERMILION, linestyle="--", label=f"mean {told['mean']:.3f}{spread}")
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        axes.legend(**OUTSIDE)
     axes.set(
         title=f"Each batch of {told['size']} rows, {split}",
         xlabel="batch, in the order of the rows",
@@ -319,15 +341,20 @@ def training_log(folder: RunFolder) -> list[dict[str, Any]]:
     """Return one row per evaluation (or per epoch without any): epoch, step, mean training loss since, eval_*."""
     rows: list[dict[str, Any]] = []
     losses: list[float] = []
+    steps: list[int] = []
+    logged = 0
     wanted = {"eval_loss", *(f"eval_{name}" for name in folder.metrics)}
     for place, entry in enumerate(folder.log):
         if _finite(entry.get("loss")):
             losses.append(entry["loss"])
+            # Trainer logs the mean of the steps since it last did, fewer before an evaluation than between.
+            steps.append(max(1, entry["step"] - logged))
+            logged = entry["step"]
         scores = {key: value for key, value in entry.items() if key in wanted}
         if scores or (not folder.evaluations and _ends_epoch(folder.log, place) and losses):
-            mean = float(np.mean(losses)) if losses else None
+            mean = float(np.average(losses, weights=steps)) if losses else None
             rows.append({"epoch": entry.get("epoch"), "step": entry.get("step"), "loss": mean, **scores})
-            losses = []
+            losses, steps = [], []
     return rows
 
 
@@ -341,7 +368,7 @@ def running_mean(values: Sequence[float]) -> tuple[np.ndarray, int]:
 
 def plain(name: str) -> str:
     """Return a metric's or baseline's name as words."""
-    return name.replace("_", " ")
+    return WORDS.get(name, name.replace("_", " "))
 
 
 def shorten(name: str) -> str:
@@ -392,19 +419,21 @@ def _mark_epochs(axes: Axes, folder: RunFolder) -> None:
 
     above = axes.secondary_xaxis("top", functions=(epochs, steps))
     above.set_xlabel("epoch")
+    _whole_epochs(above.xaxis, folder.log)
     above.spines["top"].set_visible(False)
 
 
-def _annotate(axes: Axes, xs: Sequence[float], ys: Sequence[float]) -> None:
-    for x, y in zip(xs, ys, strict=True):
-        axes.annotate(f"{y:.3f}", (x, y), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=7.5)
+def _whole_epochs(axis: Axis, entries: Sequence[dict[str, Any]]) -> None:
+    """Mark whole epochs alone once there are two of them: a quarter of an epoch is not what one looks for."""
+    if max((entry["epoch"] for entry in entries if _finite(entry.get("epoch"))), default=0) >= 2:
+        axis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _number_cells(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
     size = 9 if len(counts) <= 8 else 7 if len(counts) <= 14 else 6
     for (row, column), count in np.ndenumerate(counts):
         share = f"{shares[row, column]:.0%}" if counts[row].sum() else "–"
-        colour = "white" if shares[row, column] > 0.55 else INK
+        colour = "white" if shares[row, column] > DARK_SHARE else INK
         axes.text(column, row, f"{count:,}\n{share}", ha="center", va="center", color=colour, fontsize=size)
 
 

@@ -6,6 +6,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 WRITTEN = tuple(f":(exclude){name}" for name in ("docs", "results", "benchmarks/results"))
 # Texts, or the sentences of a pair, and labels.
 FINGERPRINT_COLUMNS = ("text", "text_pair", *RANGES, "labels")
+# What parts texts in a fingerprint, and what stands for it where a text holds it.
+SEPARATORS = {0x1C: "\x1c0", 0x1E: "\x1c1", 0x1F: "\x1c2"}
 
 
 def command(script: str, argv: list[str]) -> list[str]:
@@ -111,9 +114,17 @@ def fingerprint(split: "Dataset", read: TextReader = text_columns) -> str:
             if values and isinstance(values[0], int):
                 digest.update(np.asarray(values, dtype=np.int64).tobytes())
             else:
-                digest.update("\x1f".join(map(str, values)).encode("utf-8", errors="surrogatepass"))
+                digest.update(_joined(values).encode("utf-8", errors="surrogatepass"))
             digest.update(b"\x1e")
     return digest.hexdigest()
+
+
+def _joined(values: Sequence[Any]) -> str:
+    """Return values as one text from which they could be told again."""
+    joined = "\x1f".join(map(str, values))
+    if joined.count("\x1f") < len(values) and "\x1c" not in joined and "\x1e" not in joined:
+        return joined
+    return "\x1f".join(str(value).translate(SEPARATORS) for value in values)
 
 
 def _git(root: Path, *words: str) -> str | None:

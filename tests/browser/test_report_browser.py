@@ -42,6 +42,15 @@ def runs(tmp_path_factory):
     for kind in ("three", "multi", "regression"):
         folders[kind] = finished_run(tmp_path_factory.mktemp(kind), kind, skill=0.8)
         draw(folders[kind])
+    folders["many labels"] = folders["multi"].parent / "many_labels"
+    shutil.copytree(folders["multi"], folders["many labels"])
+    for path in folders["many labels"].rglob("*.tsv"):
+        path.write_text(
+            path.read_text(encoding="utf-8").replace("joy", "exhilaration").replace("fear", "trepidation")
+        )
+    results = folders["many labels"] / "results.json"
+    results.write_text(results.read_text().replace("joy", "exhilaration").replace("fear", "trepidation"))
+    draw(folders["many labels"])
     return folders
 
 
@@ -145,6 +154,15 @@ def test_names_sort_by_alphabet_and_every_control_is_reached_by_tab(browser, run
     assert {"filter-split", "filter-true", "filter-predicted", "filter-text", "filter-reset"} <= reached
 
 
+def test_the_texts_of_rows_with_many_labels_are_beside_them_on_a_wide_screen(browser, runs):
+    folder = runs["many labels"]
+    show(browser, folder, 1000)
+    table, room = browser.execute_script(
+        "const t = document.getElementById('mistake-table'); return [t.scrollWidth, t.parentNode.clientWidth]"
+    )
+    assert table == room
+
+
 def test_a_long_text_opens(browser, runs):
     show(browser, runs["three"])
     details = browser.find_element(By.CSS_SELECTOR, "#mistake-table details")
@@ -173,5 +191,10 @@ def test_the_page_is_as_wide_as_the_screen(browser, runs, kind, width, dark):
     )
     light = [sum(map(int, colour.strip("rgba()").split(",")[:3])) for colour in (ink, paper)]
     assert (light[0] > light[1] + 400) if dark else (light[1] > light[0] + 400)
+    captions = (
+        "return [...document.querySelectorAll('caption:not(.hidden)')]"
+        ".filter(e => e.getBoundingClientRect().right > innerWidth).map(e => e.textContent)"
+    )
+    assert browser.execute_script(captions) == []
     white = "return [...document.images].every(i => getComputedStyle(i).backgroundColor === 'rgb(255, 255, 255)')"
     assert browser.execute_script(white)

@@ -5,6 +5,8 @@ import pytest
 
 from bertlab import baselines
 from bertlab.baselines import bag_of_words_baseline, majority_baseline, mean_baseline
+from bertlab.labels import MULTI, SINGLE, LabelSpace
+from bertlab.report import facts
 from bertlab.scores import METRICS, MULTI_LABEL, REGRESSION
 
 WORDS = np.array([f"word{i}" for i in range(60)])
@@ -21,6 +23,19 @@ def test_majority_is_the_most_frequent_class():
     assert majority_baseline([1, 0], 3).tolist() == [0, 0, 0]
     assert majority_baseline([[1, 0], [1, 1], [0, 0]], 2).tolist() == [[1, 0], [1, 0]]
     assert majority_baseline([1], 0).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "how"),
+    [
+        (SINGLE, np.array([0, 1, 1]), "always the most frequent training class"),
+        (MULTI, np.array([[1, 0], [1, 1], [0, 0]]), "each label that more than half of the training rows have"),
+    ],
+)
+def test_how_the_majority_is_made_is_told(kind, labels, how):
+    space = LabelSpace(kind, ("a", "b"), {})
+    found = facts.baseline_predictions(["x y", "y", "z"], labels, {"test": ["x"]}, space)
+    assert found["majority"][1] == how
 
 
 def test_mean_has_the_least_squared_error():

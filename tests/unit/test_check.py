@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from datasets import Dataset
 from running import labelled_sentences
+from transformers import AutoTokenizer
 
 from bertlab import check
 
@@ -78,6 +80,15 @@ def test_before_training_the_first_process_alone_looks(rank, said, monkeypatch, 
 def test_characters_the_tokenizer_cannot_express_are_named(checked):
     _, said = checked([["the 猫 cat", "x"], ["the dog", "y"], ["a 猫", "y"]])
     assert "2 rows have characters the tokenizer cannot express: 猫 (2)" in said
+
+
+@pytest.mark.parametrize(("words", "counted"), [(4, 500), (40, 150), (400, 20)], ids=["short", "longer", "long"])
+def test_short_texts_are_counted_whole_and_long_ones_on_a_sample(tiny_model, monkeypatch, words, counted):
+    monkeypatch.setattr(check, "SAMPLE_CHARACTERS", 30_000)
+    monkeypatch.setattr(check, "SAMPLE_ROWS", 20)
+    split = Dataset.from_dict({"text": ["book " * words] * 500})
+    tokens = check.count_tokens(split, AutoTokenizer.from_pretrained(tiny_model))
+    assert (tokens.rows, tokens.sampled, len(tokens.lengths)) == (500, counted, counted)
 
 
 def test_padding_is_least_when_rows_are_grouped_by_length():

@@ -64,6 +64,19 @@ def test_a_fingerprint_is_what_committed_records_hold(columns: dict[str, list[An
     assert provenance.fingerprint(Dataset.from_dict(columns)) == wanted
 
 
+def test_rows_whose_texts_hold_a_separator_are_told_apart() -> None:
+    texts = [
+        ["a\x1fb", "c"],
+        ["a", "b\x1fc"],
+        ["a\x1c2b", "c"],
+        ["a", "b\x1c2c"],
+        ["a\x1eb", "c"],
+        ["a", "b"],
+    ]
+    prints = {provenance.fingerprint(Dataset.from_dict({"text": column})) for column in texts}
+    assert len(prints) == len(texts)
+
+
 def _next_sentences(text: Path, cache: Path, tiny_model: Path) -> Data:
     arguments = NspArguments(text=[str(text)], document_unit="line", validation_fraction=0.2)
     return nsp.make_splits(nsp.read(arguments, str(cache)), arguments, AutoTokenizer.from_pretrained(tiny_model))

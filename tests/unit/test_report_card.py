@@ -1,5 +1,6 @@
 """The model card: metadata the Hub accepts, and only what is true of the run."""
 
+import ast
 import json
 import re
 
@@ -7,8 +8,15 @@ import pytest
 from finished_runs import finished_run
 from huggingface_hub import ModelCard
 
+from bertlab import arguments
 from bertlab.report import card, record
 from bertlab.report.folder import RunFolder
+
+
+def every_flag():
+    groups = (arguments.DataArguments, arguments.NspArguments, arguments.ModelArguments, arguments.RunArguments)
+    return [flag for group in groups for flag in arguments.dataclass_flags(group)]
+
 
 CASES = [
     ("binary", {}),
@@ -49,13 +57,32 @@ def test_the_results_have_intervals_baselines_and_the_published_value(tmp_path):
     one = json.loads((folder / "results.json").read_text())["splits"]["validation"]["metrics"]["accuracy"]
     assert f"| {one['value']:.4f} | {one['low']:.4f} to {one['high']:.4f} | 120 |" in text
     assert "majority class | published |" in text and "Published: a paper, table 2." in text
-    assert "| 3.00 | 120 |" in text and "validation matthews correlation" in text
+    assert "| 3.00 | 120 |" in text and "validation Matthews correlation" in text
 
 
 def test_settings_are_those_that_differ_from_the_defaults(tmp_path):
     folder = finished_run(tmp_path, "binary", configuration={"weight_decay": 0.0, "adam_beta1": 0.8})
     changed = dict(card.changed_settings(RunFolder.read(folder)))
-    assert changed == {"learning_rate": "0.0001", "adam_beta1": "0.8"}
+    assert changed == {"learning_rate": "0.0001", "adam_beta1": "0.8", "max_seq_length": "32"}
+
+
+def test_settings_of_our_own_that_make_another_model_are_told(tmp_path):
+    ours = {"classifier_dropout": 0.3, "freeze_encoder": True, "clean": ["html", "whitespace"], "new_head": False}
+    beside = {
+        "per_device_eval_batch_size": 64,
+        "restore_callback_states_from_checkpoint": True,
+        "train_file": "a.csv",
+    }
+    folder = finished_run(tmp_path, "binary", configuration={**ours, **beside})
+    changed = dict(card.changed_settings(RunFolder.read(folder)))
+    assert {name: changed.get(name) for name in ours} == {
+        "classifier_dropout": "0.3",
+        "freeze_encoder": "True",
+        "clean": "html whitespace",
+        "new_head": None,
+    }
+    assert not beside.keys() & changed.keys()
+    assert all(any(flag.name == name for flag in every_flag()) for name in card.OUR_TRAINING)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +135,18 @@ def test_the_temperature_is_mentioned_only_where_one_was_fitted(tmp_path):
     assert "fitted temperature 0.800" in written(finished_run(tmp_path / "a", "binary")).text
     text = written(finished_run(tmp_path / "b", "binary", trained=False)).text
     assert "fitted temperature" not in text and "not calibrated" in text
+
+
+@pytest.mark.parametrize("architecture", ["BertForSequenceClassification", "BertForNextSentencePrediction"])
+def test_a_folder_of_any_name_can_be_loaded(tmp_path, architecture):
+    folder = finished_run(tmp_path / 'a "run" of <b>mine', "binary")
+    (folder / "config.json").write_text(json.dumps({"architectures": [architecture]}))
+    text = card.render(RunFolder.read(folder))
+    assert '# a "run" of &lt;b>mine\n' in text
+    assert "python -m bertlab predict 'a \"run\" of <b>mine' --" in text
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    names = [node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)]
+    assert folder.name in names
 
 
 def test_bars_and_marks_in_names_do_not_break_a_table():

@@ -1,6 +1,7 @@
 """report.html: valid, alone, harmless, and silent about what a run does not have."""
 
 import json
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -129,6 +130,41 @@ def test_a_long_text_is_folded_and_cut(tmp_path):
     parsed = Page(render(finished_run(tmp_path, "binary", skill=0, texts=(longest,))))
     assert f"({len(longest.strip()):,} characters; the rest is in errors/validation.tsv)" in parsed.words
     assert longest[: page.SHOWN_CHARACTERS].strip() in parsed.words
+
+
+def test_a_text_is_folded_between_words():
+    assert page.lead("word " * 100) == "word " * 47 + "word"
+    assert page.lead("x" * 1000) == "x" * page.SHOWN_CHARACTERS
+
+
+def test_a_predicted_number_has_few_digits(tmp_path):
+    cells = re.findall(r'data-label="predicted: "[^>]*>([^<]*)<', render(finished_run(tmp_path, "regression")))
+    assert len(cells) == 12 and all(re.fullmatch(r"-?\d\.\d{3}", cell) for cell in cells)
+
+
+def test_several_labels_may_break_into_lines(tmp_path):
+    source = render(finished_run(tmp_path, "multi", skill=0.1))
+    assert re.search(r'data-label="true: ">joy \| anger', source)
+
+
+def test_fitted_thresholds_stand_beside_their_labels(tmp_path):
+    folder = finished_run(tmp_path, "multi")
+    assert ">threshold</th>" not in render(folder)
+    results = json.loads((folder / "results.json").read_text())
+    results["thresholds"] = [0.125, 0.25, 0.375, 0.625]
+    (folder / "results.json").write_text(json.dumps(results))
+    source = render(folder)
+    assert '<th scope="col" class="num">threshold</th>' in source
+    assert re.search(r'<th scope="row">anger</th>.*<td class="num">0\.250</td></tr>', source)
+
+
+def test_every_region_has_a_name_of_its_own(drawn):
+    _, source = drawn
+    parsed = Page(source)
+    titles = dict(re.findall(r'<h2 id="([^"]+)">([^<]*)</h2>', source))
+    regions = [attrs for tag, attrs in parsed.tags if tag == "section" or attrs.get("role") == "region"]
+    names = [attrs.get("aria-label") or titles[attrs["aria-labelledby"]] for attrs in regions]
+    assert len(set(names)) == len(names) > 4
 
 
 def test_only_so_many_mistakes_are_shown(tmp_path):

@@ -6,6 +6,8 @@ import json
 import numpy as np
 import pytest
 from finished_runs import finished_run
+from matplotlib import colormaps
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from bertlab.errors import UserError
@@ -115,6 +117,59 @@ def test_the_training_log_averages_the_loss_between_evaluations(tmp_path):
     assert rows[0]["eval_matthews_correlation"] == 0.4 and "eval_accuracy" in rows[0]
 
 
+def test_a_logged_loss_counts_for_the_steps_it_is_the_mean_of(tmp_path):
+    folder = finished_run(tmp_path, "binary")
+    log = [{"step": 50, "epoch": 0.9, "loss": 1.0}, {"step": 55, "epoch": 1.0, "loss": 2.1}]
+    log.append({"step": 55, "epoch": 1.0, "eval_loss": 0.5})
+    log += [{"step": 100, "epoch": 1.8, "loss": 0.2}, {"step": 110, "epoch": 2.0, "eval_loss": 0.4}]
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": log}))
+    rows = plots.training_log(RunFolder.read(folder))
+    assert [row["loss"] for row in rows] == pytest.approx([(50 * 1.0 + 5 * 2.1) / 55, 0.2])
+
+
+@pytest.mark.parametrize("kind", ["binary", "multi"])
+def test_the_legends_of_the_scores_cover_no_line(tmp_path, kind):
+    figure = plots.metrics(RunFolder.read(finished_run(tmp_path, kind)))
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        assert axes.get_legend().get_window_extent().x0 >= axes.get_window_extent().x1
+        assert not axes.texts
+    assert all(tick == int(tick) for tick in figure.axes[1].get_xticks())
+
+
+def test_the_numbers_of_the_matrix_can_be_read_on_every_shade(tmp_path):
+    folder = finished_run(tmp_path, "binary")
+    for share in range(0, 101, 4):
+        matrix = [[share, 100 - share], [1, 1]]
+        rewrite(folder / "results.json", lambda r, m=matrix: r["splits"]["validation"].update(confusion=m))
+        axes = plots.confusion(RunFolder.read(folder), "validation").axes[0]
+        back, ink = luminance(colormaps["Blues"](share / 100)), luminance(axes.texts[0].get_color())
+        assert (max(back, ink) + 0.05) / (min(back, ink) + 0.05) > 3.7, share
+
+
+def luminance(colour):
+    """Return the relative luminance of a colour (WCAG 2)."""
+    channels = np.asarray(to_rgb(colour))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def test_a_batch_that_scores_zero_is_seen(tmp_path):
+    folder = finished_run(tmp_path, "binary")
+    told = {"size": 32, "matthews_correlation": [0.0, 0.5, 0.0], "mean": 0.1667, "sd": 0.2887}
+    rewrite(folder / "results.json", lambda r: r["splits"]["validation"].update(per_batch=told))
+    axes = plots.per_batch(RunFolder.read(folder), "validation").axes[0]
+    assert list(axes.lines[0].get_ydata()) == [0.0, 0.5, 0.0] and axes.get_xlim() == (0.4, 3.6)
+
+
+def test_a_point_of_few_rows_is_a_small_point(tmp_path):
+    folder = finished_run(tmp_path, "binary", rows=300)
+    curve = RunFolder.read(folder).scored["validation"]["calibration"]["raw"]["reliability"]
+    counts = [row["count"] for row in curve if row["count"]]
+    points = plots.reliability(RunFolder.read(folder), "validation").axes[0].collections[0]
+    assert np.argsort(points.get_sizes(), kind="stable").tolist() == np.argsort(counts, kind="stable").tolist()
+
+
 def test_without_evaluations_the_training_log_has_a_row_an_epoch(tmp_path):
     folder = finished_run(tmp_path, "binary")
     log = [{"step": step, "epoch": step / 4, "loss": float(step)} for step in range(1, 9)]
@@ -153,3 +208,12 @@ def test_the_report_command_draws_every_run_or_none(tmp_path, capsys):
     assert "no such folder" in capsys.readouterr().err
     assert main([str(run) for run in runs]) == 0
     assert all((run / "report.html").is_file() and (run / "plots" / "loss.png").is_file() for run in runs)
+    assert capsys.readouterr().err == ""
+
+
+def test_mistakes_that_are_not_there_are_missed_aloud(tmp_path, capsys):
+    folder = finished_run(tmp_path / "run", "three")
+    (folder / "errors" / "validation.tsv").unlink()
+    draw(folder)
+    assert "no mistakes of validation are there, so the page shows none of them." in capsys.readouterr().err
+    assert 'id="mistakes"' not in (folder / "report.html").read_text()
