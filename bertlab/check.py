@@ -51,10 +51,17 @@ class Finding:
 
 def inspect(data: "Data") -> list[Finding]:
     """Return what is wrong or doubtful in texts and labels of all splits, without tokenizing."""
+    return [
+        Finding(
+            f"{name}: {_count(dropped, 'row without text or label was', 'rows without text or label were')} left out."
+        )
+        for name, dropped in data.dropped.items()
+    ] + _repeated_or_leaked(data)
+
+
+def _repeated_or_leaked(data: "Data") -> list[Finding]:
     keys = {name: _keys(split) for name, split in data.splits.items()}
-    findings = [
-        Finding(f"{name}: {count} rows without text or label were left out.") for name, count in data.dropped.items()
-    ]
+    findings: list[Finding] = []
     for name, split in data.splits.items():
         findings += _within(
             name, keys[name], split, reported=name in data.report, regression=data.space.kind == REGRESSION
@@ -71,7 +78,8 @@ def print_findings(data: "Data") -> None:
     """Print what there is to say of the data before training, as notices; only the first process looks for it."""
     if not is_first_process():
         return
-    for finding in inspect(data):
+    # Rows that were left out have been told of when they were.
+    for finding in _repeated_or_leaked(data):
         notice(finding.text)
 
 
@@ -184,6 +192,10 @@ def _print_report(
         say(f"  {strategy:<34} {waste:6.1%}")
 
 
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
+
+
 def _balance(data: "Data", name: str) -> str:
     from bertlab import labels
 
@@ -222,7 +234,9 @@ def _keys(split: "Dataset") -> _Keys:
 def _within(name: str, keys: _Keys, split: "Dataset", *, reported: bool, regression: bool) -> list[Finding]:
     _, inverse, counts = np.unique(keys.exact, return_inverse=True, return_counts=True)
     repeated = len(inverse) - len(counts)
-    findings = [Finding(f"{name}: {repeated} rows repeat an earlier text.")] if repeated else []
+    findings = (
+        [Finding(f"{name}: {_count(repeated, 'row repeats', 'rows repeat')} an earlier text.")] if repeated else []
+    )
     if "labels" not in split.column_names:
         return findings
     labels = split["labels"][:]
@@ -233,7 +247,8 @@ def _within(name: str, keys: _Keys, split: "Dataset", *, reported: bool, regress
             told.setdefault(int(inverse[row]), (row, set()))[1].add(label)
     torn = [row for row, found in told.values() if len(found) > 1]
     if torn and not regression:
-        text = f"{name}: {len(torn)} texts have different labels, for example {_shown(split, torn[0])}."
+        text = f"{name}: {_count(len(torn), 'text has', 'texts have')} different labels, "
+        text += f"for example {_shown(split, torn[0])}."
         findings.append(Finding(text, reported))
     if reported and not regression and len(set(map(str, labels))) == 1:
         findings.append(Finding(f"{name}: every row has the same label; a score on it says nothing.", True))

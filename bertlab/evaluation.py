@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from bertlab import calibration
 from bertlab.labels import MULTI, REGRESSION, LabelSpace, labelled_rows
@@ -116,6 +115,8 @@ def metric_prefix(name: str, data: "Data") -> str:
 
 
 def _loss(loss: "ExactLoss", logits: np.ndarray, labels: np.ndarray) -> float:
+    import torch  # takes a second, and reports of finished runs need no loss
+
     class Outputs:
         pass
 

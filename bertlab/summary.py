@@ -68,7 +68,9 @@ def summarise(name: str, encoded: "Dataset", space: labels.LabelSpace, max_lengt
             balance = {name: int(n) for name, n in zip(space.class_names, totals, strict=True)}
         elif labelled:
             variance = float(np.nanvar(known))
-    counts, edges = np.histogram(full, bins=min(HISTOGRAM_BINS, max(1, int(full.max() - full.min()))))
+    # Whole lengths in each bar, the same number in every one: else some hold one more and stand out.
+    width = -(-(int(full.max() - full.min()) + 1) // HISTOGRAM_BINS)
+    counts, edges = np.histogram(full, bins=np.arange(full.min(), full.max() + width + 1, width) - 0.5)
     return SplitSummary(
         name=name,
         rows=len(full),

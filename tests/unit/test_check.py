@@ -1,5 +1,7 @@
 """The data check: every kind of finding, exit status 1 with --strict, and the padding and length advice."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from datasets import Dataset
@@ -37,14 +39,14 @@ def test_clean_data_has_no_finding(checked):
 @pytest.mark.parametrize(
     ("train", "validation", "finding", "wrong"),
     [
-        ([["a b", "x"], ["a b", "x"], ["c", "y"]], None, "train: 1 rows repeat an earlier text.", False),
+        ([["a b", "x"], ["a b", "x"], ["c", "y"]], None, "train: 1 row repeats an earlier text.", False),
         (
             [["a b", "x"], ["a b", "y"], ["c", "y"]],
             None,
-            "train: 1 texts have different labels, for example 'a b'",
+            "train: 1 text has different labels, for example 'a b'",
             False,
         ),
-        ([["a b", "x"], ["c", "y"], ["", "y"]], None, "train: 1 rows without text or label were left out.", False),
+        ([["a b", "x"], ["c", "y"], ["", "y"]], None, "train: 1 row without text or label was left out.", False),
         (
             [["a b", "x"], ["c", "y"]],
             [["c", "y"], ["d", "x"]],
@@ -52,7 +54,7 @@ def test_clean_data_has_no_finding(checked):
             True,
         ),
         ([["a b", "x"], ["c", "y"]], [["A, b!", "x"], ["d", "y"]], "(0 to the letter, 1 but for case or punct", True),
-        ([["a b", "x"], ["c", "y"]], [["d", "x"], ["d", "y"]], "validation: 1 texts have different labels", True),
+        ([["a b", "x"], ["c", "y"]], [["d", "x"], ["d", "y"]], "validation: 1 text has different labels", True),
         ([["a b", "x"], ["c", "y"]], [["d", "x"], ["e", "x"]], "validation: every row has the same label", True),
     ],
     ids=["repeated", "contradictory", "missing", "leaked", "nearly-leaked", "contradictory-report", "one-class"],
@@ -72,7 +74,9 @@ def test_every_finding_is_said_and_strict_stops_on_what_makes_a_score_wrong(
 def test_before_training_the_first_process_alone_looks(rank, said, monkeypatch, capsys):
     monkeypatch.setenv("RANK", rank)
     looked = []
-    monkeypatch.setattr(check, "inspect", lambda data: looked.append(data) or [check.Finding("bad", False)])
+    monkeypatch.setattr(
+        check, "_repeated_or_leaked", lambda data: looked.append(data) or [check.Finding("bad", False)]
+    )
     check.print_findings("the data")
     assert (capsys.readouterr().err, len(looked)) == (said, len(said[:1]))
 
@@ -109,3 +113,12 @@ def test_real_cola_has_18_leaked_sentences_and_19_repeats(real_data, tiny_model,
     said = capsys.readouterr().out
     assert "train: 19 rows repeat an earlier text." in said
     assert "validation: 18 of 1043 rows also occur in train" in said
+
+
+def test_rows_that_were_left_out_are_told_of_once_before_training(monkeypatch, capsys):
+    """Loading says so when it leaves them out; the report of `check` repeats it."""
+    data = SimpleNamespace(dropped={"train": 2})
+    monkeypatch.setattr(check, "_repeated_or_leaked", lambda _: [])
+    check.print_findings(data)
+    assert capsys.readouterr().err == ""
+    assert [finding.text for finding in check.inspect(data)] == ["train: 2 rows without text or label were left out."]
