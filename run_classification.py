@@ -12,9 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-from bertlab import cli, endings, hub, memory, output, sources
+from bertlab import cli, hub, memory
 from bertlab.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.errors import exits_with_status_2
+from bertlab.inputs import sources
+from bertlab.lifecycle import endings, output
 
 
 @exits_with_status_2
@@ -38,21 +40,12 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
     """Load, encode, build, train, evaluate, report."""
     memory.ask_for_large_pages()
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
-    from bertlab import (
-        adaptation,
-        check,
-        classification,
-        data,
-        encoding,
-        evaluation,
-        losses,
-        modeling,
-        resuming,
-        streaming,
-        summary,
-        training,
-    )
-    from bertlab.report import record
+    from bertlab.inputs import check, data, encoding, streaming
+    from bertlab.lifecycle import resuming
+    from bertlab.models import adaptation, modeling
+    from bertlab.report import record, summary
+    from bertlab.scoring import evaluation
+    from bertlab.trainer import classification, losses, training
 
     data_args, model_args, run_args = (arguments[group] for group in arguments.groups)
     streaming.check(arguments)

@@ -12,9 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-from bertlab import cli, endings, hub, memory, output, recipes
+from bertlab import cli, hub, memory, recipes
 from bertlab.arguments import ModelArguments, NspArguments, RunArguments
 from bertlab.errors import exits_with_status_2
+from bertlab.lifecycle import endings, output
 
 
 @exits_with_status_2
@@ -38,8 +39,12 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
     """Read, pair, encode, build, train, evaluate, report."""
     memory.ask_for_large_pages()
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
-    from bertlab import adaptation, encoding, nsp, nsp_model, nsp_training, resuming, summary, training
-    from bertlab.report import record
+    from bertlab.inputs import encoding
+    from bertlab.lifecycle import resuming
+    from bertlab.models import adaptation
+    from bertlab.pretraining import nsp, nsp_model, nsp_training
+    from bertlab.report import record, summary
+    from bertlab.trainer import training
 
     nsp_args, model_args, run_args = (arguments[group] for group in arguments.groups)
     nsp_model.check(nsp_args, model_args, arguments.training)

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bertlab import export  # noqa: E402
+from bertlab.prediction import export  # noqa: E402
 from bertlab.report.files import write_json  # noqa: E402
 
 

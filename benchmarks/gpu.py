@@ -25,8 +25,8 @@ import torch
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from benchmarks import measure
-from bertlab import modeling
-from bertlab.ordering import LengthGroupedOrder
+from bertlab.models import modeling
+from bertlab.trainer.ordering import LengthGroupedOrder
 
 ROOT = Path(__file__).resolve().parent.parent
 SHAPES = {

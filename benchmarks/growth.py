@@ -18,8 +18,10 @@ from datasets import Dataset, disable_progress_bars
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from benchmarks import measure
-from bertlab import encoding, metrics, modeling
-from bertlab.ordering import LengthGroupedOrder
+from bertlab.inputs import encoding
+from bertlab.models import modeling
+from bertlab.scoring import metrics
+from bertlab.trainer.ordering import LengthGroupedOrder
 
 WORDS = ("the", "a", "boy", "girl", "cat", "reads", "sleeps", "walks", "often", "never", "film", "story", "street")
 ROWS = (1_000, 10_000, 100_000)

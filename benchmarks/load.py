@@ -194,7 +194,7 @@ def measure_predict(arguments: argparse.Namespace) -> dict[str, float]:
 
 def measure_train(arguments: argparse.Namespace) -> dict[str, float]:
     """Train some steps on the file; return memory before it is read, while it trains, and at its highest."""
-    from bertlab import training
+    from bertlab.trainer import training
 
     held: dict[str, float] = {}
     train = training.train
@@ -216,7 +216,7 @@ def measure_train(arguments: argparse.Namespace) -> dict[str, float]:
 
 def measure_steps(arguments: argparse.Namespace) -> dict[str, float]:
     """Train many steps; return the memory after a quarter of them and at their end."""
-    from bertlab import training
+    from bertlab.trainer import training
 
     steps = int(arguments.steps)
     held: list[float] = []

@@ -76,7 +76,7 @@ def parse() -> argparse.Namespace:
 
 def repeat(patterns: Sequence[str], size: int, folder: Path) -> tuple[int, int]:
     """Copy files into a folder under distinct names until they have `size` bytes; return files and bytes."""
-    from bertlab.sentences import find_text_files
+    from bertlab.pretraining.sentences import find_text_files
 
     sources = find_text_files(patterns)
     folder.mkdir()
@@ -99,8 +99,8 @@ def run_measurement(arguments: argparse.Namespace, texts: Path) -> dict[str, Any
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Make sentences and pairs from a folder; return seconds, counts and peak memory after each step."""
-    from bertlab import pairs
-    from bertlab.sentences import find_text_files, write_sentences
+    from bertlab.pretraining import pairs
+    from bertlab.pretraining.sentences import find_text_files, write_sentences
 
     (folder,) = map(Path, arguments.text)
     files = find_text_files([folder])
@@ -141,7 +141,7 @@ def sum_of(table: Any, column: str) -> int:
 
 def text_rate(sentences: Any, table: Any) -> float:
     """Return pairs a second whose text `pair_texts` fetches, in batches of 1000 from all over the table."""
-    from bertlab.pairs import pair_texts
+    from bertlab.pretraining.pairs import pair_texts
 
     starts = [i * max(1, len(table) - 1000) // BATCHES for i in range(BATCHES)]
     began, count = time.perf_counter(), 0

@@ -12,8 +12,12 @@ from datasets import Dataset, disable_progress_bars
 from transformers import Trainer, TrainerCallback
 
 from benchmarks.measure import OURS, WEIGHTS
-from bertlab import cli, data, encoding, evaluation, losses, modeling, padding, training
+from bertlab import cli
 from bertlab.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.inputs import data, encoding
+from bertlab.models import modeling
+from bertlab.scoring import evaluation
+from bertlab.trainer import losses, padding, training
 
 PRESETS = Path(__file__).resolve().parent.parent / "configs" / "benchmarks"
 # The names in tables, and the recipe of each.

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import measure
-from bertlab import modeling, predict
-from bertlab.predictor import Predictor, load
+from bertlab.models import modeling
+from bertlab.prediction import predict
+from bertlab.prediction.predictor import Predictor, load
 
 TEXTS = 20_000
 # Half of what the command holds at once: fewer rows of like length lie side by side, so ours is not flattered.

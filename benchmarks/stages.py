@@ -34,7 +34,7 @@ def our_first_answer(model: str) -> Iterator[str]:
 
     memory.ask_for_large_pages()
     yield from libraries()
-    from bertlab import predict, torch_predictor
+    from bertlab.prediction import predict, torch_predictor
 
     yield "other imports"
     predictor = torch_predictor.load(model, predict._parser().parse_args([model]))

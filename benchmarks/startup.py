@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks import measure
 from benchmarks.prediction import make_classifier
-from bertlab import export, onnx_predictor, torch_predictor
+from bertlab.prediction import export, onnx_predictor, torch_predictor
 
 ROOT = Path(__file__).resolve().parent.parent
 PIPELINE = (

@@ -19,7 +19,8 @@ from transformers import AutoTokenizer
 
 from benchmarks import measure
 from benchmarks.prediction import reviews
-from bertlab import encoding, modeling
+from bertlab.inputs import encoding
+from bertlab.models import modeling
 
 PEER = "tokenizers.encode_batch"
 TARGET = 0.8

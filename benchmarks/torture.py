@@ -420,7 +420,10 @@ def _history(folder: Path) -> list[Any]:
     return _without_times(_read(folder / "trainer_state.json")["log_history"])
 
 
-MODULES = ("training", "evaluation", "nsp_training", "summary", "resuming", "report.record", "report.draw")
+MODULES = (
+    *("trainer.training", "scoring.evaluation", "pretraining.nsp_training", "lifecycle.resuming"),
+    *("report.summary", "report.record", "report.draw"),
+)
 
 
 def main() -> int:

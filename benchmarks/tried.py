@@ -24,7 +24,8 @@ from unittest import mock
 import torch
 
 from benchmarks import measure, peers
-from bertlab import memory, precision
+from bertlab import memory
+from bertlab.trainer import precision
 
 # Where glibc begins if nobody tells it anything (mallopt(3)).
 GLIBC_THRESHOLD = 128 * 1024

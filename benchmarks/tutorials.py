@@ -125,7 +125,7 @@ def app_reviews(file: Path) -> Facts:
 
 def meditations(file: Path, work: Path) -> Facts:
     """Return the pairs of the tutorial, and how many of its negatives are none."""
-    from bertlab import pairs, sentences
+    from bertlab.pretraining import pairs, sentences
 
     table = sentences.write_sentences([file], "line", "period", "en", None, work / "period.arrow")
     strict = sentences.write_sentences([file], "line", "sentencex", "en", None, work / "sentencex.arrow")
@@ -150,8 +150,10 @@ def meditations(file: Path, work: Path) -> Facts:
 
 def classified(task: str, *words: str, clean: bool = True) -> tuple[Any, dict[str, np.ndarray]]:
     """Return the splits of a classification recipe, and the token counts of each before truncation."""
-    from bertlab import cli, data, encoding, modeling
+    from bertlab import cli
     from bertlab.arguments import DataArguments, ModelArguments, RunArguments
+    from bertlab.inputs import data, encoding
+    from bertlab.models import modeling
 
     given = ["--task", task, *words, "--model_name_or_path", WEIGHTS]
     arguments = cli.parse(given, (DataArguments, ModelArguments, RunArguments), "")
@@ -165,7 +167,7 @@ def classified(task: str, *words: str, clean: bool = True) -> tuple[Any, dict[st
 
 def texts_in_order(file: Path) -> list[str]:
     """Return the reviews of a CSV file in its own order."""
-    from bertlab.readers import read_rows
+    from bertlab.inputs.readers import read_rows
 
     return [str(row.values["review"]) for row in read_rows(file)]
 
@@ -177,7 +179,7 @@ def ordered(data: Any) -> Iterable[Any]:
 
 def grouped_padding(lengths: np.ndarray, batch: int, longest: int) -> float:
     """Return the share of padding in batches as they are trained on."""
-    from bertlab.check import padding_waste
+    from bertlab.inputs.check import padding_waste
 
     return padding_waste(lengths, batch, longest)["grouped by length (the default)"]
 

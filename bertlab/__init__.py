@@ -2,7 +2,10 @@
 
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
+# The folder that has the scripts, the recipes and the records.
+ROOT = Path(__file__).resolve().parent.parent
 __version__ = "0.1.0"
 
 # Looked at before anything else is imported: the wrong Python, or one without the requirements, is what a newcomer

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from bertlab import ROOT
 from bertlab.errors import UserError, did_you_mean
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+CONFIGS = ROOT / "configs"
 # configs/accelerate says where a run takes place and configs/sweeps ranges of values: neither is a recipe.
 RECIPE_FOLDERS = ("tasks", "nsp", "demo", "presets", "benchmarks")
 # What run_nsp.py takes where no recipe is named.

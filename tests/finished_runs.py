@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from bertlab.evaluation import SplitResult, predict
-from bertlab.labels import MULTI, REGRESSION, SINGLE, LabelSpace
+from bertlab.inputs.labels import MULTI, REGRESSION, SINGLE, LabelSpace
 from bertlab.report import errors, facts, predictions
 from bertlab.report.files import write_json
+from bertlab.scoring.evaluation import SplitResult, predict
 
 SPACES = {
     "binary": LabelSpace(SINGLE, ("unacceptable", "acceptable"), {}),

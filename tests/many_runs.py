@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bertlab import jobs, planned
+from bertlab.many_runs import jobs, planned
 
 # Reads what it was begun with, and leaves behind what a run does. The file `orders.json` in its working folder may
 # name seeds that fail, are killed, or hang until they are stopped.

@@ -6,7 +6,7 @@ from typing import Any
 
 from running import QUIET, words
 
-from bertlab.pairs import RANGES
+from bertlab.pretraining.pairs import RANGES
 
 # All in the tiny model's vocabulary. A document's sentences share the words of its topic, so word overlap tells much.
 TOPICS = (

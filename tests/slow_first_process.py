@@ -15,7 +15,8 @@ from typing import Any
 import torch.distributed
 
 import run_nsp
-from bertlab import encoding, pairs, sentences
+from bertlab.inputs import encoding
+from bertlab.pretraining import pairs, sentences
 
 PATIENCE = 8.0
 

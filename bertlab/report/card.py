@@ -10,7 +10,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from bertlab import console, hub, lora
+from bertlab import console, hub
 from bertlab.arguments import (
     DataArguments,
     ModelArguments,
@@ -19,6 +19,7 @@ from bertlab.arguments import (
     dataclass_flags,
     training_flags,
 )
+from bertlab.models import lora
 from bertlab.report.folder import BASELINE_NAMES, RunFolder
 from bertlab.report.plots import plain, training_log
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from bertlab import spreadsheet
-from bertlab.evaluation import SplitResult, probabilities
-from bertlab.labels import MULTI, REGRESSION, LabelSpace
+from bertlab.inputs.labels import MULTI, REGRESSION, LabelSpace
+from bertlab.report import spreadsheet
 from bertlab.report.files import write_text
 from bertlab.report.predictions import label_name
+from bertlab.scoring.evaluation import SplitResult, probabilities
 
 HEADER = ("idx", "label", "prediction", "confidence", "tokens", "truncated", "text", "text_pair")
 # What stands in the place of the confidence in regression.

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from bertlab import baselines, calibration, statistics
-from bertlab.evaluation import SplitResult, predict, probabilities
-from bertlab.labels import MULTI, REGRESSION, LabelSpace
-from bertlab.scores import METRICS
+from bertlab.inputs.labels import MULTI, REGRESSION, LabelSpace
+from bertlab.scoring import baselines, calibration, statistics
+from bertlab.scoring.evaluation import SplitResult, predict, probabilities
+from bertlab.scoring.scores import METRICS
 
 # The bag of words may take this long in all; it then says on how many rows it was fitted.
 BASELINE_SECONDS = 20.0

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from bertlab import lora
 from bertlab.errors import UserError
-from bertlab.labels import MULTI, REGRESSION
+from bertlab.inputs.labels import MULTI, REGRESSION
+from bertlab.models import lora
 from bertlab.report.errors import ERROR
 from bertlab.report.files import read_json
 from bertlab.report.predictions import LABEL_SEPARATOR
-from bertlab.spreadsheet import as_written
+from bertlab.report.spreadsheet import as_written
 
 PROBABILITY = "probability_"
 # What baselines are called in front of people; any other goes by its key.

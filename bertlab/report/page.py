@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from bertlab.report.folder import BASELINE_NAMES, Mistake, RunFolder, split_labels
 from bertlab.report.plots import plain, training_log
-from bertlab.scores import GREATER_IS_BETTER
+from bertlab.scoring.scores import GREATER_IS_BETTER
 
 HERE = Path(__file__).resolve().parent
 # A page of more rows than this is slow to filter; the files under errors/ have them all.

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertlab import cli, secret
-from bertlab.data import TextReader, text_columns
-from bertlab.pairs import RANGES
+from bertlab import ROOT, cli, secret
+from bertlab.inputs.data import TextReader, text_columns
+from bertlab.pretraining.pairs import RANGES
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -24,7 +24,6 @@ PACKAGES = (
     *("transformers", "datasets", "evaluate", "accelerate", "torch", "tokenizers", "scikit-learn", "numpy"),
     "peft",  # where it is installed
 )
-ROOT = Path(__file__).resolve().parent.parent.parent
 # Folders that commands of this repository write: a benchmark's result does not change the code of the next one.
 WRITTEN = tuple(f":(exclude){name}" for name in ("docs", "results", "benchmarks/results"))
 # Texts, or the sentences of a pair, and labels.

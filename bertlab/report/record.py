@@ -13,15 +13,15 @@ from bertlab import hub
 from bertlab.arguments import ModelArguments, RunArguments
 from bertlab.cli import Arguments, output_dir, resolved
 from bertlab.console import is_first_process, notice, say, table
-from bertlab.evaluation import SplitResult
 from bertlab.report import errors, facts, files, predictions, provenance
-from bertlab.scores import METRICS
+from bertlab.scoring.evaluation import SplitResult
+from bertlab.scoring.scores import METRICS
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from bertlab.data import Data
-    from bertlab.summary import Plan, SplitSummary
+    from bertlab.inputs.data import Data
+    from bertlab.report.summary import Plan, SplitSummary
 
 # More groups than this are for results.json, not for the terminal.
 SOURCES_PRINTED = 6

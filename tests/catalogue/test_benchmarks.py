@@ -10,7 +10,7 @@ import pytest
 from running import labelled_sentences, read_json, subprocess_of
 
 from benchmarks import gpu, measure, peers, tried
-from bertlab import bench_tables
+from bertlab.many_runs import bench_tables
 
 RATES = {measure.OURS: [10.0, 30.0, 20.0], "other": [5.0, 10.0, 20.0]}
 

@@ -9,7 +9,7 @@ import pytest
 
 import run_classification
 import run_nsp
-from bertlab import check, cli, export, ledger, predict, recipes, search, submission, suite, sweep
+from bertlab import cli, recipes
 from bertlab.__main__ import COMMANDS
 from bertlab.arguments import (
     DataArguments,
@@ -19,7 +19,10 @@ from bertlab.arguments import (
     SuiteArguments,
     SweepArguments,
 )
-from bertlab.scores import METRICS
+from bertlab.inputs import check
+from bertlab.many_runs import ledger, search, submission, suite, sweep
+from bertlab.prediction import export, predict
+from bertlab.scoring.scores import METRICS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "data").glob("*/README.md"))]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bertlab import cli, recipes, search
+from bertlab import cli, recipes
 from bertlab.arguments import (
     DataArguments,
     ModelArguments,
@@ -14,8 +14,9 @@ from bertlab.arguments import (
     dataclass_flags,
     training_flags,
 )
-from bertlab.layouts import LAYOUTS
-from bertlab.scores import METRICS
+from bertlab.inputs.layouts import LAYOUTS
+from bertlab.many_runs import search
+from bertlab.scoring.scores import METRICS
 
 FILES = sorted(path for folder in recipes.RECIPE_FOLDERS for path in (recipes.CONFIGS / folder).rglob("*.yaml"))
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")

@@ -89,7 +89,7 @@ def test_labels_are_merged_and_named_by_the_label_map(tiny_model, make_csv, tmp_
 
 
 def test_pairs_are_two_segments(tiny_model, write_csv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from bertlab import padding
+    from bertlab.trainer import padding
 
     seen = []
     collate = padding.PaddingCollator.__call__

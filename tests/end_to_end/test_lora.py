@@ -13,9 +13,9 @@ from running import classify, farthest, history, labelled_sentences, predict, pr
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
 
-from bertlab import adaptation, lora, modeling
 from bertlab.arguments import ModelArguments
 from bertlab.errors import UserError
+from bertlab.models import adaptation, lora, modeling
 from bertlab.report import card
 from bertlab.report.folder import RunFolder
 
@@ -172,7 +172,7 @@ def test_every_way_back_gives_the_logits_of_the_run(whole: Path, merged: Path):
 
 @pytest.mark.parametrize("kind", ["whole", "merged"])
 def test_predict_reads_the_folder(kind: str, request, monkeypatch, capsys):
-    monkeypatch.setattr("bertlab.precision._cpu_flag", lambda: None)
+    monkeypatch.setattr("bertlab.trainer.precision._cpu_flag", lambda: None)
     folder = request.getfixturevalue(kind)
     capsys.readouterr()
     assert predict(folder, "--format", "jsonl", "--text", *TEXTS) == 0

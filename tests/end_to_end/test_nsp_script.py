@@ -316,13 +316,13 @@ def test_the_model_is_a_starting_point_for_classification(run: Path, write_csv, 
 @pytest.fixture
 def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runs here are in float32; predict would take bf16 where the processor has it."""
-    monkeypatch.setattr("bertlab.precision._cpu_flag", lambda: None)
+    monkeypatch.setattr("bertlab.trainer.precision._cpu_flag", lambda: None)
 
 
 def _sentences_of(run: Path, text: Path, plain: Path) -> list[tuple[str, str]]:
     """Return the pairs of the report split, as the errors' neighbours in the run's own data."""
-    from bertlab import nsp
     from bertlab.arguments import NspArguments
+    from bertlab.pretraining import nsp
 
     arguments = NspArguments(text=[str(text)], validation_fraction=0.25, max_seq_length=48)
     data = nsp.make_splits(nsp.read(arguments, None), arguments, AutoTokenizer.from_pretrained(run))

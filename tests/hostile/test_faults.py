@@ -27,8 +27,8 @@ from running import (
     weights_of,
 )
 
-from bertlab import callbacks, checkpoints, endings, interruption, lock
 from bertlab.errors import Interrupted, UserError
+from bertlab.lifecycle import callbacks, checkpoints, endings, interruption, lock
 
 SETTINGS: dict[str, Any] = {
     "num_train_epochs": 2,
@@ -483,7 +483,7 @@ def test_pairs_of_another_text_or_another_objective_are_another_run(tiny_model, 
 
 def _other_run(folder: Path) -> subprocess.Popen[str]:
     """Start a process that takes a folder and keeps it until it is killed."""
-    hold = "import sys, time; from pathlib import Path; from bertlab import lock; lock.take(Path(sys.argv[1]));"
+    hold = "import sys, time; from pathlib import Path; from bertlab.lifecycle import lock; lock.take(Path(sys.argv[1]));"
     command = [sys.executable, "-c", f"{hold} print('taken', flush=True); time.sleep(60)", str(folder)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
@@ -553,8 +553,8 @@ def test_a_heart_beats_while_a_folder_is_taken(tmp_path: Path, monkeypatch):
 
 
 def test_the_processes_of_one_run_do_not_refuse_each_other(tmp_path: Path, monkeypatch):
-    from bertlab import output
     from bertlab.arguments import RunArguments
+    from bertlab.lifecycle import output
 
     output.make(tmp_path, RunArguments())
     monkeypatch.setenv("RANK", "1")
@@ -634,7 +634,7 @@ def test_other_failures_are_not_dressed_up(tmp_path: Path):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(value: float, world, tmp_path: Path, capsys):
-    from bertlab.losses import ExactLoss
+    from bertlab.trainer.losses import ExactLoss
 
     original, calls = ExactLoss.__call__, []
 
@@ -667,7 +667,7 @@ def test_a_gradient_that_is_no_number_is_seen_before_the_weights_are_saved():
 
 
 def test_too_little_memory_names_the_flags_that_help(world, tmp_path: Path, capsys):
-    from bertlab.losses import ExactLoss
+    from bertlab.trainer.losses import ExactLoss
 
     def hungry(self, *_: Any, **__: Any) -> Any:
         return torch.empty(2**58)

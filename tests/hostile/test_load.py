@@ -8,10 +8,10 @@ import pytest
 from running import predict
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-import bertlab.predict
+import bertlab.prediction.predict
 from benchmarks.load import MB, anonymous_mb, peak_of, write_rows
-from bertlab import check, data
 from bertlab.arguments import DataArguments
+from bertlab.inputs import check, data
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc/self/status says what is held")
 
@@ -26,7 +26,7 @@ def model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_no_more_rows_are_read_than_are_about_to_be_printed(model, tmp_path, monkeypatch, capsys) -> None:
     waiting, most = [0], [0]
-    read_rows, print_tsv = bertlab.predict.read_rows, bertlab.predict.PRINTERS["tsv"]
+    read_rows, print_tsv = bertlab.prediction.predict.read_rows, bertlab.prediction.predict.PRINTERS["tsv"]
 
     def reading(*given: object) -> Iterator[tuple[str, ...]]:
         for row in read_rows(*given):
@@ -38,9 +38,9 @@ def test_no_more_rows_are_read_than_are_about_to_be_printed(model, tmp_path, mon
         print_tsv(predictor, rows, *rest)
         waiting[0] -= len(rows)
 
-    monkeypatch.setattr(bertlab.predict, "ROWS_AT_ONCE", 50)
-    monkeypatch.setattr(bertlab.predict, "read_rows", reading)
-    monkeypatch.setitem(bertlab.predict.PRINTERS, "tsv", printing)
+    monkeypatch.setattr(bertlab.prediction.predict, "ROWS_AT_ONCE", 50)
+    monkeypatch.setattr(bertlab.prediction.predict, "read_rows", reading)
+    monkeypatch.setitem(bertlab.prediction.predict.PRINTERS, "tsv", printing)
     write_rows(tmp_path / "rows.jsonl", 333, 2)
     assert predict(model, "--file", tmp_path / "rows.jsonl", "--format", "tsv") == 0
     assert len(capsys.readouterr().out.splitlines()) == 334
@@ -62,7 +62,7 @@ def test_predicting_a_long_file_takes_no_more_memory_than_a_short_one(model, tmp
         assert len(capsys.readouterr().out.splitlines()) > 1_500
         return peak
 
-    monkeypatch.setattr(bertlab.predict, "CHARACTERS_AT_ONCE", 1 << 21)
+    monkeypatch.setattr(bertlab.prediction.predict, "CHARACTERS_AT_ONCE", 1 << 21)
     held("short")
     short = held("short")
     assert held("long") - short < 0.4 * size

@@ -24,11 +24,12 @@ from hypothesis import strategies as st
 from running import classify, labelled_sentences, predict, read_json, variant, words
 
 import run_nsp
-from bertlab import files, secret
+from bertlab import secret
 from bertlab.__main__ import main as bertlab
+from bertlab.inputs import files
 from bertlab.report import card, page
 from bertlab.report.folder import RunFolder
-from bertlab.spreadsheet import as_written, guarded
+from bertlab.report.spreadsheet import as_written, guarded
 
 TOKEN, HUB_TOKEN, WANDB, ENVIRONMENT = (
     f"{kind}{'x1Y2z3' * 5}" for kind in ("hf_first", "hf_second", "wandbkey", "hf_third")

@@ -24,10 +24,10 @@ from running import (
 from torch.nn import functional
 from transformers import Trainer as HfTrainer
 
-from bertlab import collapse
-from bertlab.labels import MULTI, NO_LABEL, REGRESSION, SINGLE
-from bertlab.losses import ExactLoss, balanced_weights, known
-from bertlab.training import EncoderTrainer
+from bertlab.inputs.labels import MULTI, NO_LABEL, REGRESSION, SINGLE
+from bertlab.many_runs import collapse
+from bertlab.trainer.losses import ExactLoss, balanced_weights, known
+from bertlab.trainer.training import EncoderTrainer
 
 SETTINGS = {
     "num_train_epochs": 2,

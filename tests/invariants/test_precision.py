@@ -5,8 +5,8 @@ import torch
 from running import classify, read_json
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bertlab import precision
-from bertlab.training import EncoderTrainer
+from bertlab.trainer import precision
+from bertlab.trainer.training import EncoderTrainer
 
 
 def gradient(dtype: torch.dtype) -> torch.Tensor:

@@ -4,9 +4,9 @@ import pytest
 import torch
 from architectures import FAMILIES, LAYERS, classifier
 
-from bertlab import adaptation, anatomy
 from bertlab.arguments import ModelArguments, RunArguments
 from bertlab.errors import UserError
+from bertlab.models import adaptation, anatomy
 
 HAVE_POOLER = ("bert", "deberta-v2")
 LAYER = {"distilbert": "transformer.layer", "modernbert": "layers"}
@@ -161,6 +161,6 @@ def test_flags_that_contradict_each_other_are_refused(model, run, said):
 
 
 def test_lora_without_peft_names_the_package(monkeypatch):
-    monkeypatch.setattr("bertlab.lora.package_folder", lambda name: None)
+    monkeypatch.setattr("bertlab.models.lora.package_folder", lambda name: None)
     said = refusal(adaptation.check, ModelArguments(lora_rank=2), RunArguments())
     assert said == "LoRA needs the package peft, which is not installed. pip install peft"

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from bertlab import baselines
-from bertlab.baselines import bag_of_words_baseline, majority_baseline, mean_baseline
-from bertlab.labels import MULTI, SINGLE, LabelSpace
+from bertlab.inputs.labels import MULTI, SINGLE, LabelSpace
 from bertlab.report import facts
-from bertlab.scores import METRICS, MULTI_LABEL, REGRESSION
+from bertlab.scoring import baselines
+from bertlab.scoring.baselines import bag_of_words_baseline, majority_baseline, mean_baseline
+from bertlab.scoring.scores import METRICS, MULTI_LABEL, REGRESSION
 
 WORDS = np.array([f"word{i}" for i in range(60)])
 

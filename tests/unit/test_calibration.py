@@ -8,7 +8,9 @@ import pytest
 import scipy.special
 import sklearn.metrics as sk
 
-from bertlab.calibration import (
+from bertlab.inputs.labels import MULTI, LabelSpace
+from bertlab.report import facts
+from bertlab.scoring.calibration import (
     TEMPERATURE_BOUNDS,
     brier_score,
     expected_calibration_error,
@@ -18,9 +20,7 @@ from bertlab.calibration import (
     sigmoid,
     softmax,
 )
-from bertlab.evaluation import SplitResult, predict, probabilities
-from bertlab.labels import MULTI, LabelSpace
-from bertlab.report import facts
+from bertlab.scoring.evaluation import SplitResult, predict, probabilities
 
 
 def calibrated(n=20_000, classes=3, seed=0):

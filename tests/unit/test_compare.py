@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from finished_runs import finished_run
 
-from bertlab import compare
+from bertlab.many_runs import compare
 from bertlab.report.folder import RunFolder
-from bertlab.scores import METRICS
+from bertlab.scoring.scores import METRICS
 
 
 def run(capsys, *argv):

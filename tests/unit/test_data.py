@@ -9,9 +9,9 @@ from datasets import ClassLabel, Dataset, Features, Value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bertlab import data, sources
 from bertlab.arguments import DataArguments
 from bertlab.errors import UserError
+from bertlab.inputs import data, sources
 
 Write = Callable[..., str]
 

@@ -6,11 +6,11 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig, AutoTokenizer
 
-from bertlab import data, encoding
 from bertlab.arguments import DataArguments
 from bertlab.errors import UserError
-from bertlab.labels import SINGLE, LabelSpace
-from bertlab.padding import PaddingCollator
+from bertlab.inputs import data, encoding
+from bertlab.inputs.labels import SINGLE, LabelSpace
+from bertlab.trainer.padding import PaddingCollator
 
 TEXTS = ["the cat", "a good book about the sea and the hill", "ok", "the boy walked " * 30]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bertlab import files
 from bertlab.errors import UserError
-from bertlab.files import file_digest, open_text, zip_member
+from bertlab.inputs import files
+from bertlab.inputs.files import file_digest, open_text, zip_member
 
 TEXT = "naïve café\r\n“two”\n"
 

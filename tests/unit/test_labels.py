@@ -5,10 +5,10 @@ import math
 import pytest
 from datasets import Dataset, Features, List, Value
 
-from bertlab import labels
 from bertlab.arguments import DataArguments
 from bertlab.errors import UserError
-from bertlab.labels import MULTI, NO_LABEL, REGRESSION, SINGLE, LabelSpace
+from bertlab.inputs import labels
+from bertlab.inputs.labels import MULTI, NO_LABEL, REGRESSION, SINGLE, LabelSpace
 
 ROWS = 20
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bertlab import cli, data, layouts
+from bertlab import cli
 from bertlab.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.errors import UserError
+from bertlab.inputs import data, layouts
 
 BOM = "\ufeff"
 MNLI_TRAIN = "index\tpromptID\tpairID\tgenre\tsentence1\tsentence2\tlabel1\tgold_label"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bertlab import ledger
 from bertlab.errors import UserError
+from bertlab.many_runs import ledger
 
 
 def _entry(seed, value):

@@ -6,7 +6,7 @@ import pytest
 from running import WORDS
 from transformers import AutoTokenizer
 
-from bertlab import long_texts
+from bertlab.inputs import long_texts
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoTokenizer, BertConfig, PretrainedConfig, RobertaConfig
 
-from bertlab import modeling
 from bertlab.arguments import ModelArguments
 from bertlab.errors import UserError
-from bertlab.labels import MULTI, REGRESSION, SINGLE, LabelSpace
+from bertlab.inputs.labels import MULTI, REGRESSION, SINGLE, LabelSpace
+from bertlab.models import modeling
 
 ABC = LabelSpace(SINGLE, ("a", "b", "c"), {})
 XY = LabelSpace(SINGLE, ("x", "y"), {})

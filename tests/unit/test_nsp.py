@@ -11,10 +11,10 @@ from nsp_runs import paragraphs, ranges, write_text
 from tqdm import tqdm
 from transformers import AlbertConfig, AutoTokenizer, BertConfig, ElectraConfig, GPT2Config, RobertaConfig
 
-from bertlab import nsp, nsp_controls, nsp_model
 from bertlab.arguments import ModelArguments, NspArguments
 from bertlab.errors import UserError
-from bertlab.pairs import NEGATIVE_KINDS
+from bertlab.pretraining import nsp, nsp_controls, nsp_model
+from bertlab.pretraining.pairs import NEGATIVE_KINDS
 
 
 def _arguments(text: Path, **changed: Any) -> NspArguments:

@@ -7,10 +7,11 @@ import torch
 from architectures import FAMILIES, LAYERS, classifier
 from transformers import TrainingArguments
 
-from bertlab import anatomy, optimization
 from bertlab.arguments import ModelArguments, RunArguments
 from bertlab.errors import UserError
-from bertlab.training import EncoderTrainer
+from bertlab.models import anatomy
+from bertlab.trainer import optimization
+from bertlab.trainer.training import EncoderTrainer
 
 LR = 1e-3
 
@@ -95,7 +96,7 @@ def test_an_optimizer_without_groups_is_refused():
 
 def test_it_works_over_an_adapter(tmp_path):
     pytest.importorskip("peft", reason="needs peft: pip install peft")
-    from bertlab import lora
+    from bertlab.models import lora
 
     model = lora.attach(classifier("bert"), ModelArguments(lora_rank=2))
     rates = by_name(model, optimizer_of(model, tmp_path, 0.5), "lr")

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bertlab import cli, lock, output
+from bertlab import cli
 from bertlab.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.errors import UserError
+from bertlab.lifecycle import lock, output
 
 
 def run(**settings) -> RunArguments:

@@ -14,7 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bertlab.errors import UserError
-from bertlab.pairs import (
+from bertlab.pretraining.pairs import (
     BYTES_PER_TOKEN,
     IS_NEXT,
     NEGATIVE_KINDS,
@@ -33,7 +33,7 @@ from bertlab.pairs import (
     sentence_pairs,
     split_documents,
 )
-from bertlab.sentences import write_sentences
+from bertlab.pretraining.sentences import write_sentences
 
 # A corpus as the texts of its sentences, each a number; few numbers, so that texts come again and again.
 corpora = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=9), min_size=1, max_size=7)
@@ -124,7 +124,7 @@ class TestSentencePairs:
         assert set(columns["second_start"].tolist()) == {3}
 
     def test_text_that_is_nearly_all_one_sentence_ends_in_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("bertlab.pairs._ROUNDS", 3)
+        monkeypatch.setattr("bertlab.pretraining.pairs._ROUNDS", 3)
         corpus = corpus_of([[1, 2], [2] * 10_000 + [3]])
         rng = np.random.default_rng(0)
         message = refusal(sentence_pairs, corpus, np.zeros(9, int), "other_document", 1.0, rng, "The test split")
@@ -347,7 +347,7 @@ class TestMakePairs:
         expected = make_pairs(sentences, tmp_path / "here.arrow", pairs="segments", seed=5).to_dict()
         code = (
             "import json, sys; from pathlib import Path; from datasets import Dataset\n"
-            "from bertlab.pairs import make_pairs\n"
+            "from bertlab.pretraining.pairs import make_pairs\n"
             "sentences = Dataset.from_file(sys.argv[1])\n"
             "print(json.dumps(make_pairs(sentences, Path(sys.argv[2]), pairs='segments', seed=5).to_dict()))"
         )
@@ -366,7 +366,7 @@ class TestMakePairs:
     def test_texts_come_from_any_number_of_chunks_in_the_order_asked(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("bertlab.sentences._BATCH_SENTENCES", 2)
+        monkeypatch.setattr("bertlab.pretraining.sentences._BATCH_SENTENCES", 2)
         path = tmp_path / "text.txt"
         path.write_text("\n".join(f"s{i}" for i in range(11)), encoding="utf-8")
         table = write_sentences([path], "file", "line", "en", None, tmp_path / "text.arrow")

@@ -12,9 +12,10 @@ from accelerate.utils import DistributedType
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, TrainingArguments
 
-from bertlab import cli, processes, training
+from bertlab import cli, processes
 from bertlab.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.errors import UserError
+from bertlab.trainer import training
 
 
 def _args(world: int = 1, kind: DistributedType = DistributedType.NO, device: str = "cpu", gpus: int = 0, **more):
@@ -68,7 +69,7 @@ def test_trainer_does_not_come_to_use_data_parallel(launched, tmp_path: Path, mo
     launched(gpus=4)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
-    monkeypatch.setattr("bertlab.precision.has_accelerator", lambda: True)
+    monkeypatch.setattr("bertlab.trainer.precision.has_accelerator", lambda: True)
     typed = ["--train_file", "train.csv", "--precision", "fp32", "--output_dir", str(tmp_path)]
     arguments = cli.parse(typed, (DataArguments, ModelArguments, RunArguments), "usage")
     data = SimpleNamespace(train=None, watched=None, selection=None, stream=None)

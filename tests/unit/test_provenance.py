@@ -9,9 +9,9 @@ from datasets import Dataset
 from nsp_runs import ranges, write_text
 from transformers import AutoTokenizer
 
-from bertlab import nsp
 from bertlab.arguments import NspArguments
-from bertlab.data import Data
+from bertlab.inputs.data import Data
+from bertlab.pretraining import nsp
 from bertlab.report import provenance
 
 

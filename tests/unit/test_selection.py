@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from bertlab import training
 from bertlab.arguments import RunArguments
 from bertlab.errors import UserError
+from bertlab.trainer import training
 
 DATA = SimpleNamespace(watched="selection", selection="selection", metrics=("pearson", "mse"), word_metrics=())
 

@@ -10,9 +10,9 @@ import sentencex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertlab import sentences
 from bertlab.errors import UserError
-from bertlab.sentences import (
+from bertlab.pretraining import sentences
+from bertlab.pretraining.sentences import (
     DOCUMENT_UNITS,
     LANGUAGES,
     SENTENCE_SPLITTERS,

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
-from bertlab import hub, sources
+from bertlab import hub
 from bertlab.arguments import DataArguments
 from bertlab.errors import UserError
-from bertlab.sources import Columns, choose_columns, clean_text, label_text
+from bertlab.inputs import sources
+from bertlab.inputs.sources import Columns, choose_columns, clean_text, label_text
 
 
 def columns(names: list[str], **settings) -> Columns:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from bertlab.errors import UserError
-from bertlab.splits import cut
+from bertlab.inputs.splits import cut
 
 FRACTIONS = {"test": 0.1, "validation": 0.2, "selection": 0.1}
 

@@ -8,8 +8,8 @@ import pytest
 import scipy.stats
 import sklearn.metrics as sk
 
-from bertlab.scores import METRICS
-from bertlab.statistics import (
+from bertlab.scoring.scores import METRICS
+from bertlab.scoring.statistics import (
     Comparison,
     McNemar,
     bootstrap_interval,

@@ -7,10 +7,11 @@ import pytest
 from running import classify, labelled_sentences, words, write_lines
 from transformers import AutoTokenizer
 
-from bertlab import cli, long_texts, streaming
+from bertlab import cli
 from bertlab.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.errors import UserError
-from bertlab.padding import PaddingCollator
+from bertlab.inputs import long_texts, streaming
+from bertlab.trainer.padding import PaddingCollator
 
 GROUPS = (DataArguments, ModelArguments, RunArguments)
 STEPS = {"streaming": True, "max_steps": 6, "class_names": ["bad", "good"], "learning_rate": 5e-3}

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from many_runs import order, started
 
-from bertlab import jobs, suite
 from bertlab.__main__ import main
 from bertlab.errors import UserError
+from bertlab.many_runs import jobs, suite
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from finished_runs import finished_run
 
-from bertlab import collapse, console, statistics, suite_table
+from bertlab import console
 from bertlab.errors import UserError
+from bertlab.many_runs import collapse, suite_table
+from bertlab.many_runs.suite_table import FinishedRun
 from bertlab.report.files import write_json
-from bertlab.suite_table import FinishedRun
+from bertlab.scoring import statistics
 
 
 def read(tmp_path, kind="binary", seeds=3, **settings):
@@ -188,7 +190,8 @@ def test_failed_runs_are_counted(tmp_path):
 def test_the_variance_of_numbers_to_predict_is_kept():
     from datasets import Dataset
 
-    from bertlab import labels, summary
+    from bertlab.inputs import labels
+    from bertlab.report import summary
 
     split = Dataset.from_dict({"full_length": [3, 4, 5, 6], "labels": [0.0, 2.0, 4.0, math.nan]})
     told = summary.summarise("train", split, labels.LabelSpace(labels.REGRESSION, (), {}), 9).as_dict()

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from bertlab import labels, summary
+from bertlab.inputs import labels
+from bertlab.report import summary
 
 SPACE = labels.LabelSpace(labels.REGRESSION, (), {})
 

@@ -7,9 +7,9 @@ import pytest
 from many_runs import in_this_process, order, started
 from running import QUIET, labelled_sentences, words
 
-from bertlab import jobs, planned, search
 from bertlab.__main__ import main
 from bertlab.errors import UserError
+from bertlab.many_runs import jobs, planned, search
 
 GROUPS = planned.CLASSIFICATION.groups
 

@@ -1,0 +1,1 @@
+"""A run's folder: whose it is, what is saved, how a run ends and goes on."""

@@ -1,0 +1,1 @@
+"""What is done with several runs: suite, sweep, compare, ledger, submission."""

@@ -1,0 +1,1 @@
+"""Tokenizer and model: loaded, described, adapted."""

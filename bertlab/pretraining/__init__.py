@@ -1,0 +1,1 @@
+"""BERT's own two objectives on plain text: next sentences and masked words."""

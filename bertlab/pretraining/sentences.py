@@ -1,0 +1,379 @@
+"""From text files to sentences on disk: find the files, cut them into documents, cut those into sentences.
+
+Nothing here holds a whole file. A file is read in pieces of about a million characters, and the sentences go
+to an Arrow file that is memory-mapped when it is used: a gigabyte of text needs no more memory than a
+megabyte.
+"""
+
+import functools
+import glob
+import io
+import os
+import re
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import sentencex
+
+from bertlab.errors import UserError, did_you_mean
+from bertlab.inputs.files import open_binary, open_text
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+DOCUMENT_UNITS = ("line", "block", "file")
+SENTENCE_SPLITTERS = ("sentencex", "period", "line")
+
+SCHEMA = pa.schema([("sentence", pa.large_string()), ("document", pa.int32()), ("text_hash", pa.uint64())])
+
+# ISO 639-1. sentencex takes any string for a language and treats what it does not know as English, so a
+# misspelt code would pass in silence.
+_ISO_639_1 = """
+aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de
+dv dz ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id
+ie ig ii ik io is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu
+lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu
+rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti tk tl tn to tr
+ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
+"""
+LANGUAGES = frozenset(_ISO_639_1.split())
+
+# Endings of what `open_text` would take for one file, plain or packed.
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+_READ_CHARS = 1 << 20
+# A document without a boundary in this many characters is cut at the best place before it.
+_PIECE_CHARS = 1 << 22
+_CUT_WITHIN = 1 << 16
+_BATCH_SENTENCES = 1 << 16
+_BATCH_CHARS = 1 << 24
+# What sentencex is given at once: 1.2 million characters with 200,000 quotes never closed took it 64 s, in
+# windows 3 s. No paragraph of 33 books is longer than this.
+_WINDOW_CHARS = 1 << 16
+
+_BLANK_LINES = re.compile(r"\n\s*\n")
+# Where to cut when there is no blank line, best first. A line end comes before a space, so that text with one
+# sentence a line is never cut inside a line.
+_STOP = "[.!?…][\"'”’»)\\]]*"
+_CUTS = tuple(re.compile(cut) for cut in (rf"{_STOP}\n", r"\n", rf"{_STOP}\s|[。！？]", r"\s"))
+
+
+class Piece(NamedTuple):
+    """Text of one document, whole or, when it is longer than a few million characters, in several pieces."""
+
+    text: str
+    opens: bool
+    """Whether a document begins here; otherwise the piece goes on with the document of the piece before."""
+
+
+def find_text_files(patterns: Sequence[str | Path]) -> list[Path]:
+    """Return the files that `patterns` name: files, folders (every .txt and .txt.gz inside) and globs.
+
+    The files of a folder or glob are sorted by path, hidden ones left out; a file named twice is read once.
+
+    Raises UserError when nothing is named, a file is missing (with the nearest name), unreadable or an archive of
+    files, a folder holds no text file or cannot be listed, or a glob matches nothing.
+    """
+    found: dict[Path, Path] = {}
+    for pattern in patterns:
+        if not os.fspath(pattern).strip():
+            # Path("") is the folder one is in, and all that lies below it: an unset variable in a script.
+            raise UserError("--text names an empty path.", "Name files, folders or globs; . is this folder.")
+        # Path.expanduser would raise for a user that does not exist.
+        for path in _matching(Path(os.path.expanduser(pattern))):  # noqa: PTH111
+            open_binary(path).close()
+            if path.name.casefold().endswith(ARCHIVES):
+                raise UserError(f"{path} is an archive of files.", "Unpack it and name the folder.")
+            found.setdefault(path.resolve(), path)
+    if not found:
+        raise UserError("No text is given.", "Name files, folders or globs with --text.")
+    return list(found.values())
+
+
+def read_documents(path: Path, unit: str, encoding: str | None = None) -> Iterator[Piece]:
+    """Yield the documents of a text file in order, blank ones left out; every line end becomes a newline.
+
+    `unit` is `line` (a line is a document), `block` (what stands between blank lines) or `file`. A line or
+    block comes whole up to about four million characters. A file comes in pieces of a million, parted at
+    blank lines. What has no boundary for four million characters is parted at the end of a sentence, or else
+    at a space.
+
+    Raises UserError for an unknown unit and for whatever `open_text` refuses: no text, no such encoding.
+    """
+    _check_choice("document unit", unit, DOCUMENT_UNITS)
+    rest, opens = "", True
+    for chunk in _chunks(path, encoding):
+        *whole, rest = _part(rest + chunk, unit)
+        for text in whole:
+            blank = not text or text.isspace()
+            if not blank:
+                yield Piece(text, opens)
+            opens = (opens and blank) if unit == "file" else True
+        if len(rest) > _PIECE_CHARS:
+            head, rest = _cut(rest)
+            if not head.isspace():
+                yield Piece(head, opens)
+                opens = False
+    if rest and not rest.isspace():
+        yield Piece(rest, opens)
+
+
+def sentence_splitter(splitter: str, language: str = "en") -> Callable[[str], list[str]]:
+    """Return the function from a text to its sentences in order, none of them blank.
+
+    `sentencex` follows the rules of the language, or those of a related one or of English where it has none.
+    `period` parts at every full stop, which is dropped with the pieces that are blank. `line` takes each line
+    as a sentence. With the other two the lines of a paragraph are joined, and no sentence crosses a blank
+    line. Line ends, tabs and runs of spaces become one space.
+
+    Raises UserError for an unknown splitter or language.
+    Source: https://github.com/wikimedia/sentencex for `sentencex`.
+    """
+    _check_choice("sentence splitter", splitter, SENTENCE_SPLITTERS)
+    if splitter == "line":
+        return _split_lines
+    if splitter == "period":
+        return _split_periods
+    return functools.partial(_split_sentencex, _language(language))
+
+
+def write_sentences(
+    files: Sequence[Path], unit: str, splitter: str, language: str, encoding: str | None, arrow_path: Path
+) -> "Dataset":
+    """Write the sentences of text files to an Arrow file and return it, memory-mapped, as a Dataset.
+
+    One row a sentence, in the order of the files: `sentence` (large_string), `document` (int32, counted from
+    0, never falling) and `text_hash` (uint64, equal for equal sentences). The file gets its name when it is
+    complete.
+
+    Raises UserError for an unknown unit, splitter, language or encoding, for a file that is empty, not text
+    or without a sentence, and when there is only one sentence in all.
+    """
+    from datasets import Dataset
+    from datasets.utils import tqdm
+
+    _check_choice("document unit", unit, DOCUMENT_UNITS)
+    split = sentence_splitter(splitter, language)
+    rows = 0
+    with (
+        arrow_stream(arrow_path, SCHEMA) as writer,
+        tqdm(total=sum(map(_text_bytes, files)), desc="Sentences", unit="B", unit_scale=True) as bar,
+    ):
+        for batch, characters in _batches(_documents(files, unit, split, encoding)):
+            writer.write_batch(batch)
+            rows += batch.num_rows
+            bar.update(characters)
+        # Characters are fewer than bytes where the text is not ASCII.
+        bar.update(bar.total - bar.n)
+        if rows < 2:
+            raise UserError(
+                f"There is only one sentence in {files[0]}, and a pair needs two.",
+                "Give more text, or another --sentence_splitter.",
+            )
+    return Dataset.from_file(str(arrow_path))
+
+
+@contextmanager
+def arrow_stream(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatchStreamWriter]:
+    """Open an Arrow stream for writing that gets its name only when it is complete; its folder is made.
+
+    Raises UserError when the folder cannot be made or written to, or the disk is full.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+            yield writer
+        unfinished.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"{path} cannot be written: {reason}.", "Choose a folder with room.") from None
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()
+
+
+def _matching(path: Path) -> list[Path]:
+    if path.is_dir():
+        return _text_files_in(path)
+    if path.exists() or not glob.has_magic(str(path)):
+        return [path]
+    matches = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 (`**` and absolute)
+    files = [match for match in matches if match.is_file()]
+    if not files:
+        raise UserError(f"No file matches {path}.", "In quotes, ** stands for any depth of folders.")
+    return files
+
+
+def _text_files_in(folder: Path) -> list[Path]:
+    """Return the .txt and .txt.gz files under a folder, sorted, without hidden ones such as macOS's ._a."""
+
+    def refuse(error: OSError) -> None:
+        # os.walk would leave out a folder that it may not list.
+        raise UserError(f"{error.filename} cannot be listed: {error.strerror}.", "Name its files, or another folder.")
+
+    found: list[Path] = []
+    others: set[str] = set()
+    for root, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if name.casefold().endswith((".txt", ".txt.gz")) and not name.startswith("."):
+                found.append(Path(root, name))
+            else:
+                others.add(Path(name).suffix)
+    if not found:
+        suffixes = sorted(others - {""})
+        hint = f"Name others by a glob: '{folder}/*{suffixes[0]}'." if suffixes else "Name another folder, or files."
+        raise UserError(f"{folder} holds no .txt or .txt.gz file.", hint)
+    return sorted(found)
+
+
+def _chunks(path: Path, encoding: str | None) -> Iterator[str]:
+    """Yield a text file in chunks of a million characters with every line end as a newline."""
+    newlines = io.IncrementalNewlineDecoder(None, translate=True)
+    with open_text(path, encoding) as stream:
+        while text := stream.read(_READ_CHARS):
+            yield newlines.decode(text)
+    yield newlines.decode("", final=True)
+
+
+def _part(text: str, unit: str) -> list[str]:
+    """Return a text parted at the boundaries of a unit; the last part may go on in the next chunk."""
+    if unit == "line":
+        return text.split("\n")
+    if unit == "block":
+        return _BLANK_LINES.split(text)
+    # A file needs no boundaries; the last blank line is where a sentence is surely at its end.
+    return text.rsplit("\n\n", 1)
+
+
+def _cut(text: str) -> tuple[str, str]:
+    """Return a long text in two, cut near its end where a sentence ends, or else at a space."""
+    tail = max(0, len(text) - _CUT_WITHIN)
+    for pattern in _CUTS:
+        ends = [match.end() for match in pattern.finditer(text, tail)]
+        if ends:
+            return text[: ends[-1]], text[ends[-1] :]
+    return text, ""
+
+
+def _split_lines(text: str) -> list[str]:
+    return _stripped(_single_spaced(line) for line in text.split("\n"))
+
+
+def _split_periods(text: str) -> list[str]:
+    return _stripped(piece for paragraph in _paragraphs(text) for piece in paragraph.split("."))
+
+
+def _split_sentencex(language: str, text: str) -> list[str]:
+    return _stripped(piece for paragraph in _paragraphs(text) for piece in _segments(language, paragraph))
+
+
+def _segments(language: str, paragraph: str) -> list[str]:
+    """Return what sentencex makes of a paragraph, given to it in windows when it is long.
+
+    The last sentence of a window is given again at the start of the next, so that no window ends a sentence.
+    """
+    if len(paragraph) <= _WINDOW_CHARS:
+        return sentencex.segment(language, paragraph)
+    found: list[str] = []
+    start, size = 0, _WINDOW_CHARS
+    while start + size < len(paragraph):
+        *whole, last = sentencex.segment(language, paragraph[start : start + size])
+        found += whole
+        # Without a sentence end in the window, only a longer one can find it.
+        start, size = (start + size - len(last), _WINDOW_CHARS) if whole else (start, 2 * size)
+    return found + sentencex.segment(language, paragraph[start:])
+
+
+def _paragraphs(text: str) -> list[str]:
+    """Return the paragraphs of a text, each on one line.
+
+    Joined first, the lines of a hard-wrapped paragraph are split as if it had never been wrapped.
+    """
+    return [_single_spaced(paragraph) for paragraph in _BLANK_LINES.split(text)]
+
+
+def _single_spaced(text: str) -> str:
+    """Return a text with line ends, tabs and runs of spaces as one space; faster than split and join."""
+    text = text.replace("\n", " ").replace("\t", " ")
+    while "  " in text:
+        text = text.replace("  ", " ")
+    return text
+
+
+def _stripped(pieces: Iterable[str]) -> list[str]:
+    return [sentence for piece in pieces if (sentence := piece.strip())]
+
+
+def _documents(
+    files: Iterable[Path], unit: str, split: Callable[[str], list[str]], encoding: str | None
+) -> Iterator[tuple[int, list[str], int]]:
+    """Yield document number, sentences and characters read, for each piece of each file."""
+    document = -1
+    for path in files:
+        before, opens = document, False
+        for piece in read_documents(path, unit, encoding):
+            sentences = split(piece.text)
+            opens = opens or piece.opens
+            # A document of full stops alone has no sentence and gets no number.
+            if sentences and opens:
+                document, opens = document + 1, False
+            yield document, sentences, len(piece.text)
+        if document == before:
+            raise UserError(f"{path} holds no sentence.", "Leave it out, or check that it is text.")
+
+
+def _batches(documents: Iterable[tuple[int, list[str], int]]) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Yield batches of rows for the Arrow file, each with the number of characters read for it."""
+    sentences: list[str] = []
+    numbers: list[int] = []
+    counts: list[int] = []
+    characters = 0
+    for document, found, read in documents:
+        sentences += found
+        numbers.append(document)
+        counts.append(len(found))
+        characters += read
+        if len(sentences) >= _BATCH_SENTENCES or characters >= _BATCH_CHARS:
+            yield _batch(sentences, np.repeat(numbers, counts)), characters
+            sentences, numbers, counts, characters = [], [], [], 0
+    if sentences:
+        yield _batch(sentences, np.repeat(numbers, counts)), characters
+
+
+def _batch(sentences: list[str], documents: np.ndarray) -> pa.RecordBatch:
+    # Hashed here, where the strings are at hand: a later pass would map the whole file into memory.
+    hashes = pd.util.hash_array(np.array(sentences, dtype=object), categorize=False)
+    columns = [pa.array(sentences, pa.large_string()), pa.array(documents.astype(np.int32)), pa.array(hashes)]
+    return pa.record_batch(columns, schema=SCHEMA)
+
+
+def _text_bytes(path: Path) -> int:
+    """Return the bytes of a file's text, for the progress bar; a .gz file ends with them, modulo 4 GB."""
+    size = path.stat().st_size
+    if path.suffix.casefold() != ".gz" or size < 18:
+        return size
+    with open_binary(path) as file:
+        file.seek(-4, os.SEEK_END)
+        return struct.unpack("<I", file.read(4))[0]
+
+
+def _language(code: str) -> str:
+    """Return a language code as sentencex knows it: `de-AT` and `de_AT` are `de-at`."""
+    known = code.strip().casefold().replace("_", "-")
+    if known.split("-")[0] not in LANGUAGES:
+        hint = "Give a two-letter code, such as en, de, fr or zh."
+        raise UserError(f"The language {code!r} is unknown.", hint)
+    return known
+
+
+def _check_choice(what: str, given: str, choices: Sequence[str]) -> None:
+    if given not in choices:
+        raise UserError(f"The {what} {given!r} is unknown.", did_you_mean(given, choices))

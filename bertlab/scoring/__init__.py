@@ -1,0 +1,1 @@
+"""From logits to scores, their intervals, and what they must beat."""

@@ -1,0 +1,1 @@
+"""The Trainer: loss, batches, order, number format, optimizer."""
