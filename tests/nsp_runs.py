@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from running import QUIET, words
+from running import QUIET, drawing, words
 
 from bertlab.pretraining.pairs import RANGES
 
@@ -43,11 +43,12 @@ def write_text(path: Path, documents: int = 40, seed: int = 0) -> Path:
     return path
 
 
-def pretrain(output_dir: Path, **settings: Any) -> int:
+def pretrain(output_dir: Path, *, drawn: bool = False, **settings: Any) -> int:
     """Run run_nsp.py in this process, quietly on the CPU unless told otherwise; return its exit status."""
     import run_nsp
 
-    return run_nsp.main(words({**QUIET, "output_dir": output_dir, **settings}))
+    with drawing(drawn):
+        return run_nsp.main(words({**QUIET, "output_dir": output_dir, **settings}))
 
 
 def ranges(split: Any) -> list[tuple[int, ...]]:

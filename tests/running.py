@@ -7,10 +7,12 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -34,11 +36,23 @@ def words(settings: dict[str, Any]) -> list[str]:
     return typed
 
 
-def classify(output_dir: Path, **settings: Any) -> int:
+@contextmanager
+def drawing(wanted: bool) -> Iterator[None]:
+    """Leave out plots, page and card where they are not wanted: they take longer than so small a run."""
+    from bertlab.report import record
+
+    with pytest.MonkeyPatch.context() as patch:
+        if not wanted:
+            patch.setattr(record, "_draw", lambda *_: None)
+        yield
+
+
+def classify(output_dir: Path, *, drawn: bool = False, **settings: Any) -> int:
     """Run run_classification.py in this process, quietly on the CPU unless told otherwise; return its exit status."""
     import run_classification
 
-    return run_classification.main(words({**QUIET, "output_dir": output_dir, **settings}))
+    with drawing(drawn):
+        return run_classification.main(words({**QUIET, "output_dir": output_dir, **settings}))
 
 
 def predict(*argv: object) -> int:

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from bertlab.inputs.labels import NO_LABEL
 from bertlab.trainer.padding import PaddingCollator
-from bertlab.trainer.training import EncoderTrainer, TellEpoch
+from bertlab.trainer.training import EncoderTrainer
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -132,9 +132,8 @@ class PretrainingLoss:
 class PretrainingTrainer(EncoderTrainer):
     """EncoderTrainer that counts the two kinds of labels apart, and keeps no word logits after a batch."""
 
-    def __init__(self, *, data_collator: MaskingCollator, **options: Any) -> None:
-        super().__init__(data_collator=data_collator, preprocess_logits_for_metrics=row_statistics, **options)
-        self.add_callback(TellEpoch(data_collator))
+    def __init__(self, **options: Any) -> None:
+        super().__init__(preprocess_logits_for_metrics=row_statistics, **options)
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
         if not batch_samples:

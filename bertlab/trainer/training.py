@@ -2,9 +2,9 @@
 
 import inspect
 import os
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from bertlab.inputs.data import Data
 
 
+@runtime_checkable
 class KnowsItsEpoch(Protocol):
     """What is other in each epoch: the order of the rows, the words that are masked."""
 
@@ -53,15 +54,15 @@ class KnowsItsEpoch(Protocol):
         """Be as in this epoch from now on."""
 
 
-class TellEpoch(TrainerCallback):
+class _TellEpoch(TrainerCallback):
     """Tells which epoch begins; accelerate does not reach a sampler behind its sharding, nor a collator."""
 
-    def __init__(self, told: KnowsItsEpoch) -> None:
-        self.told = told
+    def __init__(self, told: Iterable[KnowsItsEpoch]) -> None:
+        self.told = tuple(told)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Tell it."""
-        self.told.set_epoch(int(state.epoch or 0))
+        for one in self.told:
+            one.set_epoch(int(state.epoch or 0))
 
 
 class LossOnBar(ProgressCallback):
@@ -89,8 +90,9 @@ class EncoderTrainer(ResumableTrainer):
         self.run = run
         self._refuse_what_the_model_cannot()
         self.order = self._length_grouped_order()
-        if self.order is not None:
-            self.add_callback(TellEpoch(self.order))
+        self.add_callback(
+            _TellEpoch(one for one in (self.order, self.data_collator) if isinstance(one, KnowsItsEpoch))
+        )
         if not self.args.disable_tqdm:
             self.remove_callback(ProgressCallback)
             self.add_callback(LossOnBar)

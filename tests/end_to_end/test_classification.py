@@ -42,13 +42,15 @@ def test_everything_a_run_promises_is_there_and_loads(tiny_model, make_csv, tmp_
 
     files = {"train_file": make_csv("train", 40), "validation_file": make_csv("dev", 20)}
     folder = tmp_path / "run"
-    assert classify(folder, model_name_or_path=tiny_model, **files, **STEPS) == 0
+    assert classify(folder, drawn=True, model_name_or_path=tiny_model, **files, **STEPS) == 0
     present = {path.name for path in folder.iterdir()}
     assert present >= {
         *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
         *("all_results.json", "train_results.json", "eval_results.json", "trainer_state.json"),
-        *("results.json", "run.json", "predictions", "errors"),
+        *("results.json", "run.json", "predictions", "errors", "plots", "report.html", "README.md"),
     }
+    drawn = {path.name for path in (folder / "plots").iterdir()}
+    assert drawn >= {"loss.png", "token_lengths.png", "label_balance.png"}
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     assert model.config.id2label == {0: "bad", 1: "good"}
     assert model.config.label2id == {"bad": 0, "good": 1}

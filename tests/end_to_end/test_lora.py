@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +33,6 @@ SETTINGS = {
     "save_steps": 1,
     "save_total_limit": 2,
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _nothing_drawn() -> Iterator[None]:
-    """Plots and pages of these runs are not looked at, and take longer than the runs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bertlab.report.record._draw", lambda *_: None)
-        yield
 
 
 @pytest.fixture(scope="module")

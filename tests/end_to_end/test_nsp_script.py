@@ -145,7 +145,7 @@ def test_the_controls_before_training_change_nothing_of_it(run: Path, text, plai
 def test_masked_words_are_scored_from_a_checkpoint(objective: str, text, plain, tiny_model, tmp_path: Path):
     folder = tmp_path / "run"
     settings = {**PLAIN, "objective": objective, "eval_strategy": "steps", "eval_steps": 3}
-    assert pretrain(folder, config=plain, text=text, model_name_or_path=tiny_model, **settings) == 0
+    assert pretrain(folder, drawn=True, config=plain, text=text, model_name_or_path=tiny_model, **settings) == 0
     told = read_json(folder / "eval_results.json")
     assert 1 < told["eval_perplexity"] < 1000
     assert told["eval_masked_tokens"] > 50

@@ -1,6 +1,6 @@
 """A model that was fine-tuned for one task begins another: its encoder and pooler, a new head."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,14 +8,6 @@ import torch
 from running import classify, labelled_sentences, predictions, results, weights_of, write_lines
 
 CLASSES = ("contradiction", "entailment", "neutral")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _nothing_drawn() -> Iterator[None]:
-    """Plots and pages of these runs are not looked at, and take longer than the runs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bertlab.report.record._draw", lambda *_: None)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -483,8 +483,10 @@ def test_pairs_of_another_text_or_another_objective_are_another_run(tiny_model, 
 
 def _other_run(folder: Path) -> subprocess.Popen[str]:
     """Start a process that takes a folder and keeps it until it is killed."""
-    hold = "import sys, time; from pathlib import Path; from bertlab.lifecycle import lock; lock.take(Path(sys.argv[1]));"
-    command = [sys.executable, "-c", f"{hold} print('taken', flush=True); time.sleep(60)", str(folder)]
+    hold = (
+        "from bertlab.lifecycle import lock; lock.take(Path(sys.argv[1])); print('taken', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", f"import sys, time; from pathlib import Path; {hold}", str(folder)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "taken\n"

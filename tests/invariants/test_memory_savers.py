@@ -1,7 +1,6 @@
 """What saves memory or shapes the learning rate changes nothing else: same weights, same run when resumed."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,6 @@ from running import classify, history, read_json, weights_of
 from transformers import TrainerCallback
 
 TRAINING = {"num_train_epochs": 2, "learning_rate": 5e-3, "logging_steps": 1, "per_device_train_batch_size": 16}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _nothing_drawn() -> Iterator[None]:
-    """Plots and pages of these runs are not looked at, and take longer than the runs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bertlab.report.record._draw", lambda *_: None)
-        yield
 
 
 def _assert_same(one: Path, other: Path) -> None:
