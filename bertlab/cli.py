@@ -531,6 +531,14 @@ def _refuse_contradictions(training: dict[str, Any]) -> None:
             raise UserError(f"--{flag}: there are no workers.", "Add --dataloader_num_workers 2, or leave it out.")
 
 
+def _refuse_what_says_nothing(run: RunArguments) -> None:
+    """Refuse a published score that is no number, and a threshold of a stopping that was not asked for."""
+    for name, text in run.published.items():
+        _number(PUBLISHED, text, f"--published {name}")
+    if run.early_stopping_threshold and run.early_stopping_patience is None:
+        raise UserError("--early_stopping_threshold: nothing stops early.", "Add --early_stopping_patience 2.")
+
+
 def _refuse_what_is_not_read(data: DataArguments, argv: Sequence[str]) -> None:
     """Refuse a typed flag that the source of the run's data makes no use of; a recipe may know several sources."""
     source, unread = next(
@@ -560,8 +568,7 @@ def _arguments(groups: Sequence[type], values: dict[str, Any], files: list[Path]
     if DataArguments in built:
         _refuse_what_is_not_read(built[DataArguments], argv)
     if RunArguments in built:
-        for name, text in built[RunArguments].published.items():
-            _number(PUBLISHED, text, f"--published {name}")
+        _refuse_what_says_nothing(built[RunArguments])
     arguments = Arguments(built, training, frozenset(values), *recipes.run_name(files), list(argv))
     training["output_dir"] = str(output_dir(arguments))
     return arguments

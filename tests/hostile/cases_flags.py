@@ -123,6 +123,12 @@ CONTRADICTIONS = [
         "stopping without rows", "--early_stopping_patience 2", "--early_stopping_patience", "selection_fraction"
     ),
     refused(
+        "a threshold of nothing",
+        "--early_stopping_threshold 0.1",
+        "--early_stopping_threshold",
+        "Add --early_stopping_patience 2.",
+    ),
+    refused(
         "best of unequal steps",
         "--validation_file dev.csv --load_best_model_at_end --eval_strategy steps",
         "--load_best_model_at_end",
