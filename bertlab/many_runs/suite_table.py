@@ -13,9 +13,9 @@ from typing import Any
 
 from bertlab import console
 from bertlab.errors import UserError
-from bertlab.many_runs import collapse, ledger, planned
+from bertlab.many_runs import ledger, planned
 from bertlab.report.files import read_json
-from bertlab.scoring import statistics
+from bertlab.scoring import collapse, statistics
 from bertlab.scoring.scores import GREATER_IS_BETTER
 
 WORDS = (
@@ -50,7 +50,7 @@ class FinishedRun:
 
     def failed(self, split: str) -> bool:
         """Return True where the run learned nothing, or predicts one class for all of a split."""
-        return bool(self.learned_nothing) or collapse.predicts_one_class(self.results["splits"][split])
+        return bool(self.learned_nothing) or collapse.only_class(self.results["splits"][split]) is not None
 
 
 @dataclass(frozen=True)

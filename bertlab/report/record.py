@@ -14,6 +14,7 @@ from bertlab.arguments import ModelArguments, RunArguments
 from bertlab.cli import Arguments, output_dir, resolved
 from bertlab.console import is_first_process, notice, say, table
 from bertlab.report import errors, facts, files, predictions, provenance
+from bertlab.scoring import collapse
 from bertlab.scoring.evaluation import SplitResult
 from bertlab.scoring.scores import METRICS
 
@@ -137,6 +138,13 @@ def print_scores(found: dict[str, Any], folder: Path) -> None:
             say(f"{split}: " + ", ".join(f"{name} {value:,.4g}" for name, value in told["other"].items()))
     for line in headlines(found):
         say(line)
+    for split, told in found["splits"].items():
+        only = collapse.only_class(told)
+        if only is not None:
+            notice(
+                f"{split}: all {told['labelled']:,} rows are predicted to be {found['class_names'][only]!r}; the "
+                "model tells nothing apart. More epochs or another --learning_rate may help."
+            )
     say(f"\nEverything is in {folder}")
 
 

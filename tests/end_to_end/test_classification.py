@@ -389,3 +389,13 @@ def test_choosing_the_best_epoch_without_saving_any_is_refused(tiny_model, tmp_p
     told = {"train_file": rows, "model_name_or_path": tiny_model, "selection_fraction": 0.2, "save_strategy": "no"}
     assert classify(tmp_path / "run", **told) == 2
     assert "error: --save_strategy no keeps no epoch" in capsys.readouterr().err
+
+
+def test_a_model_that_predicts_one_class_says_so(tiny_model, make_csv, tmp_path: Path, capsys):
+    """At a learning rate of 0 two classes of equal size stay what the new head makes of them: of one kind."""
+    files = {"train_file": make_csv("train", 40), "validation_file": make_csv("dev", 20)}
+    assert classify(tmp_path / "run", model_name_or_path=tiny_model, **files, learning_rate=0, max_steps=1) == 0
+    said = {row["prediction"] for row in predictions(tmp_path / "run", "validation")}
+    told = "note: validation: all 20 rows are predicted to be" in capsys.readouterr().err
+    assert told == (len(said) == 1)
+    assert told

@@ -25,7 +25,7 @@ from torch.nn import functional
 from transformers import Trainer as HfTrainer
 
 from bertlab.inputs.labels import MULTI, NO_LABEL, REGRESSION, SINGLE
-from bertlab.many_runs import collapse
+from bertlab.scoring import collapse
 from bertlab.trainer.losses import ExactLoss, balanced_weights, known
 from bertlab.trainer.training import EncoderTrainer
 

@@ -9,10 +9,10 @@ from finished_runs import finished_run
 
 from bertlab import console
 from bertlab.errors import UserError
-from bertlab.many_runs import collapse, suite_table
+from bertlab.many_runs import suite_table
 from bertlab.many_runs.suite_table import FinishedRun
 from bertlab.report.files import write_json
-from bertlab.scoring import statistics
+from bertlab.scoring import collapse, statistics
 
 
 def read(tmp_path, kind="binary", seeds=3, **settings):
@@ -141,10 +141,11 @@ def test_bars_and_line_ends_in_a_cell_do_not_break_a_table():
 
 
 def test_a_run_that_predicts_one_class_has_failed():
-    assert collapse.predicts_one_class({"labelled": 9, "confusion": [[5, 0], [4, 0]]})
-    assert not collapse.predicts_one_class({"labelled": 9, "confusion": [[5, 0], [3, 1]]})
-    assert not collapse.predicts_one_class({"labelled": 1, "confusion": [[1, 0], [0, 0]]})
-    assert not collapse.predicts_one_class({"labelled": 9})
+    assert collapse.only_class({"labelled": 9, "confusion": [[5, 0], [4, 0]]}) == 0
+    assert collapse.only_class({"labelled": 9, "confusion": [[0, 5], [0, 4]]}) == 1
+    assert collapse.only_class({"labelled": 9, "confusion": [[5, 0], [3, 1]]}) is None
+    assert collapse.only_class({"labelled": 1, "confusion": [[1, 0], [0, 0]]}) is None
+    assert collapse.only_class({"labelled": 9}) is None
 
 
 SINGLE = "single_label_classification"

@@ -12,12 +12,13 @@ from typing import Any
 from bertlab.inputs.labels import MULTI, REGRESSION
 
 
-def predicts_one_class(split: Mapping[str, Any]) -> bool:
-    """Return True where a split of results.json has two rows or more, and all are predicted to be of one class."""
+def only_class(split: Mapping[str, Any]) -> int | None:
+    """Return the class that all rows of a split of results.json are predicted to be, or None; one row tells none."""
     confusion = split.get("confusion")
     if not confusion or split["labelled"] < 2:
-        return False
-    return sum(any(row[k] for row in confusion) for k in range(len(confusion))) == 1
+        return None
+    said = [k for k in range(len(confusion)) if any(row[k] for row in confusion)]
+    return said[0] if len(said) == 1 else None
 
 
 def did_not_learn(run: Mapping[str, Any], problem_type: str, log: Sequence[Mapping[str, Any]]) -> bool | None:
