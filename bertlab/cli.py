@@ -539,6 +539,15 @@ def _refuse_what_says_nothing(run: RunArguments) -> None:
         raise UserError("--early_stopping_threshold: nothing stops early.", "Add --early_stopping_patience 2.")
 
 
+def _leave_out_scores_of_other_data(data: DataArguments, run: RunArguments, argv: Sequence[str]) -> None:
+    """Leave out a recipe's published scores where files are read in place of the data set that it names."""
+    file = next((getattr(data, name) for name in FILES if getattr(data, name)), None)
+    typed = any(part.name == "published" for part in _split(argv))
+    if run.published and data.dataset_name and file and not typed:
+        notice(f"the published scores are of {data.dataset_name} and not of {file}; they are left out.")
+        run.published, run.published_split, run.published_source = {}, None, None
+
+
 def _refuse_what_is_not_read(data: DataArguments, argv: Sequence[str]) -> None:
     """Refuse a typed flag that the source of the run's data makes no use of; a recipe may know several sources."""
     source, unread = next(
@@ -569,6 +578,8 @@ def _arguments(groups: Sequence[type], values: dict[str, Any], files: list[Path]
         _refuse_what_is_not_read(built[DataArguments], argv)
     if RunArguments in built:
         _refuse_what_says_nothing(built[RunArguments])
+    if DataArguments in built and RunArguments in built:
+        _leave_out_scores_of_other_data(built[DataArguments], built[RunArguments], argv)
     arguments = Arguments(built, training, frozenset(values), *recipes.run_name(files), list(argv))
     training["output_dir"] = str(output_dir(arguments))
     return arguments

@@ -331,6 +331,17 @@ def test_our_defaults_differ_from_trainings_where_the_table_says():
     assert parsed("--save_strategy", "no").given == {"save_strategy"}
 
 
+def test_published_scores_stay_with_the_data_they_are_of(capsys):
+    """A recipe's, that is; whoever types one knows what it is of."""
+    assert parsed("--task", "cola")[RunArguments].published == {"matthews_correlation": "0.5653"}
+    run = parsed("--task", "cola", "--train_file", "own.csv")[RunArguments]
+    assert (run.published, run.published_source) == ({}, None)
+    assert "the published scores are of nyu-mll/glue and not of own.csv" in capsys.readouterr().err
+    typed = parsed("--task", "cola", "--train_file", "own.csv", "--published", "accuracy=0.9")[RunArguments]
+    assert typed.published == {"accuracy": "0.9"}
+    assert parsed("--task", "app_reviews", "--train_file", "own.csv")[RunArguments].published == {"accuracy": "0.888"}
+
+
 def test_help_lists_every_flag_at_once_without_the_heavy_libraries():
     probe = (
         "import sys, json, time\n"
