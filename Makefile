@@ -26,7 +26,7 @@ tables: $(VENV)/.runtime
 	$(BIN)/python -m bertlab ledger tables
 
 # BERTLAB_DATA names the folder of the downloads. About 40 minutes on 2 idle cores.
-BENCHMARKS = training prediction startup tokenization growth memory step tried
+BENCHMARKS = training prediction startup tokenization growth memory step tried precision
 bench: $(VENV)/.dev
 	$(BIN)/python -m pip install -q -r requirements-onnx.txt
 	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name $(BENCH) || exit 1; done

@@ -74,7 +74,6 @@ def freed_memory_given_back() -> Iterator[None]:
 
 
 CHOICES: dict[str, Choice] = {
-    "fp32": Choice(("--precision", "fp32")),
     "attention in float32": Choice(during=attention_in_float32),
     "attention in single steps (eager)": Choice(change=with_eager_attention),
     "freed memory given back": Choice(during=freed_memory_given_back),

@@ -115,6 +115,7 @@ ONE = {"freed memory given back": tried.CHOICES["freed memory given back"]}
         ("tokenization", {}, ("tokenization, CoLA", "tokenization, reviews")),
         ("growth", {}, ()),
         ("step", {}, ()),
+        ("precision", {}, ("training in bf16, short rows", "evaluation in bf16, rows of 128 tokens")),
     ],
 )
 def test_a_benchmark_runs(
