@@ -73,7 +73,7 @@ def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> No
     controls = nsp_training.controls(nsp_args, trainer, encoded, loaded, wanted, has_pretrained_head)
     training.set_seeds(args)  # with or without controls before it, the same training
     train_metrics = training.train(trainer, checkpoint) if train is not None else {}
-    results = nsp_training.evaluate(nsp_args, trainer, encoded, loaded, wanted)
+    results = nsp_training.evaluate_trained(nsp_args, trainer, encoded, loaded, wanted)
     selection = nsp_training.evaluate(nsp_args, trainer, encoded, loaded, loaded.kept_for_choices)
     record.finish(
         record.Run(arguments, loaded, encoded, summaries, plan, results, selection, train_metrics, started, controls)

@@ -14,6 +14,7 @@ from bertlab.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.console import is_first_process, notice, say, table
 from bertlab.errors import exits_with_status_2
 from bertlab.inputs import sources
+from bertlab.inputs.data import text_columns
 from bertlab.inputs.labels import REGRESSION, is_missing
 
 if TYPE_CHECKING:
@@ -98,8 +99,6 @@ class Tokens:
 def count_tokens(split: "Dataset", tokenizer: "PreTrainedTokenizerBase", seed: int = 0) -> Tokens:
     """Return token counts of a split, before truncation; of a long one on random rows, see SAMPLE_CHARACTERS."""
     rows = _sampled_rows(split, seed)
-    from bertlab.inputs.data import text_columns
-
     texts = text_columns(split.select(rows)[:])
     ids = tokenizer(*texts, truncation=False, return_attention_mask=False, verbose=False)["input_ids"]
     unknown = [row for row, tokens in enumerate(ids) if tokenizer.unk_token_id in tokens]
@@ -112,8 +111,6 @@ def count_tokens(split: "Dataset", tokenizer: "PreTrainedTokenizerBase", seed: i
 
 def _sampled_rows(split: "Dataset", seed: int) -> np.ndarray:
     """Return the numbers of the rows whose tokens are counted, in order."""
-    from bertlab.inputs.data import text_columns
-
     order = np.random.default_rng(seed).permutation(len(split))
     texts = text_columns(split.select(order[:SAMPLE_ROWS])[:])
     characters = sum(len(text) for column in texts for text in column)

@@ -145,11 +145,15 @@ def curve(name: str) -> str:
     """Return the Markdown table of how the training loss fell, a mean over the seeds of RECIPE/MODEL.
 
     Raises:
-        UserError: there is no such record, or none that kept its training loss.
+        UserError: there is no such record, none that kept its training loss, or they are of unequal length.
     """
     found = [entry["training_loss"] for entry in _entries(RESULTS / name) if entry.get("training_loss")]
     if not found:
         raise UserError(f"results/{name} has no training loss.", "Write it with `ledger record RUN`.")
+    if len({tuple(step for step, _ in one) for one in found}) > 1:
+        raise UserError(
+            f"results/{name}: its runs ended at different steps.", "Name a model with runs of one length."
+        )
     steps, losses = [step for step, _ in found[0]], np.mean([[loss for _, loss in one] for one in found], axis=0)
     header = ("training steps", *(f"to {step:,}" for step in steps))
     return console.markdown(header, [("mean loss", *(f"{loss:.3f}" for loss in losses))]) + "\n"

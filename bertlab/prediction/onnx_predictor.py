@@ -66,7 +66,7 @@ def load(name: str, max_length: int | None) -> OnnxPredictor:
     tokenizer = _tokenizer(folder)
     tokenizer.model_input_names = [value.name for value in session.get_inputs()]
     if max_length is not None:
-        from bertlab.inputs import encoding
+        from bertlab.inputs import encoding  # imports datasets, which takes a second that most calls can save
 
         config = modeling.load_config(ModelArguments(model_name_or_path=str(folder)))
         encoding.check_max_length(max_length, tokenizer, config)

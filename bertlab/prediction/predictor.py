@@ -103,6 +103,6 @@ def load(name: str, options: argparse.Namespace) -> Predictor:
     if onnx_predictor.is_exported(name):
         return onnx_predictor.load(name, options.max_seq_length)
     memory.ask_for_large_pages()
-    from bertlab.prediction import torch_predictor
+    from bertlab.prediction import torch_predictor  # imports torch, which takes seconds
 
     return torch_predictor.load(name, options)

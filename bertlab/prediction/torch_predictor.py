@@ -63,7 +63,7 @@ def load(name: str, options: argparse.Namespace) -> TorchPredictor:
     config = modeling.load_config(arguments)
     tokenizer = modeling.load_tokenizer(arguments)
     if options.max_seq_length is not None:
-        from bertlab.inputs import encoding
+        from bertlab.inputs import encoding  # imports datasets, which takes a second that most calls can save
 
         encoding.check_max_length(options.max_seq_length, tokenizer, config)
     model, new = modeling.load_weights(_auto_class(config, name), arguments, config)

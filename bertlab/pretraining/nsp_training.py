@@ -77,9 +77,17 @@ def evaluate(
     if nsp.objective == "nsp":
         loss = ExactLoss(SINGLE, label_smoothing=trainer.args.label_smoothing_factor)
         return evaluation.evaluate(trainer, encoded, data, wanted, loss)
-    results = [_evaluate_pretraining(nsp, trainer, encoded[name], data, name) for name in wanted]
-    for result in results:
-        result.metrics.update(_frequency_baseline(trainer, encoded[data.train or ""], encoded[result.name]))
+    return [_evaluate_pretraining(nsp, trainer, encoded[name], data, name) for name in wanted]
+
+
+def evaluate_trained(
+    nsp: NspArguments, trainer: training.EncoderTrainer, encoded: Encoded, data: "Data", names: Sequence[str]
+) -> list[SplitResult]:
+    """Return what `evaluate` does of the splits to report on, with the control of masked words beside it."""
+    results = evaluate(nsp, trainer, encoded, data, names)
+    if data.train and nsp.objective != "nsp":
+        for result in results:
+            result.metrics.update(_frequency_baseline(trainer, encoded[data.train], encoded[result.name]))
     return results
 
 

@@ -97,41 +97,19 @@ def write(run: Run) -> dict[str, Any]:
 
 
 def print_scores(found: dict[str, Any], folder: Path) -> None:
-    """Print the table of scores: every metric of every split with its interval, baselines, published value."""
-    rows: list[tuple[object, ...]] = []
-    published = found["published"]["values"]
-    names: list[str] = []
-    for split, told in found["splits"].items():
-        for metric, score in told.get("metrics", {}).items():
-            low, high = score["low"], score["high"]
-            interval = "-" if low is None or low != low else f"{low:.4f} to {high:.4f}"
-            others = {name: control["metrics"][metric] for name, control in told["baselines"].items()}
-            names = names or list(others)
-            value = published.get(metric) if split == found["published"]["split"] else None
-            rows.append((split, metric, score["value"], interval, score["n"], *others.values(), value))
+    """Print the table of scores, what there is to say of each split, and where the run lies."""
+    header, rows = _score_table(found)
     if rows:
-        header = (
-            "split",
-            "metric",
-            "score",
-            "95 % interval",
-            "n",
-            *(n.replace("_", " ") for n in names),
-            "published",
-        )
-        if not published:
-            header, rows = header[:-1], [row[:-1] for row in rows]
         say()
         say(table(rows, header))
-        if published and found["published"]["source"]:
+        if found["published"]["values"] and found["published"]["source"]:
             say(f"published: {found['published']['source']}")
-    for name, told in found["splits"].items():
-        path = folder / "predictions" / f"{name}.tsv"
-        if not told["labelled"] and path.is_file():
-            say(f"{name}: {told['rows']:,} predictions in {path}")
+    lead = found["metrics"][0]
     for split, told in found["splits"].items():
+        path = folder / "predictions" / f"{split}.tsv"
+        if not told["labelled"] and path.is_file():
+            say(f"{split}: {told['rows']:,} predictions in {path}")
         if told.get("by_source") and len(told["by_source"]) <= SOURCES_PRINTED:
-            lead = found["metrics"][0]
             groups = (f"{name} {scores[lead]:.3f} (n = {scores['n']})" for name, scores in told["by_source"].items())
             say(f"{split}, {lead} by kind: {', '.join(groups)}")
         if told.get("other"):
@@ -146,6 +124,22 @@ def print_scores(found: dict[str, Any], folder: Path) -> None:
                 "model tells nothing apart. More epochs or another --learning_rate may help."
             )
     say(f"\nEverything is in {folder}")
+
+
+def _score_table(found: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """Return header and rows: every metric of every split with its interval, baselines, published value."""
+    published, split_of_it = found["published"]["values"], found["published"]["split"]
+    names = list(dict.fromkeys(name for told in found["splits"].values() for name in told.get("baselines", {})))
+    rows: list[tuple[object, ...]] = []
+    for split, told in found["splits"].items():
+        for metric, score in told.get("metrics", {}).items():
+            low, high = score["low"], score["high"]
+            interval = "-" if low is None or low != low else f"{low:.4f} to {high:.4f}"
+            others = (told["baselines"].get(name, {"metrics": {}})["metrics"].get(metric) for name in names)
+            row = (split, metric, score["value"], interval, score["n"], *others)
+            rows.append((*row, published.get(metric) if split == split_of_it else None) if published else row)
+    header = ("split", "metric", "score", "95 % interval", "n", *(name.replace("_", " ") for name in names))
+    return (*header, "published") if published else header, rows
 
 
 def headlines(found: dict[str, Any]) -> list[str]:

@@ -1,9 +1,9 @@
 """What no test of behaviour would notice in the source."""
 
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from running import ROOT
+
 # A column of a `datasets` table in an array, without [:].
 ROW_BY_ROW = re.compile(r'np\.(?:asarray|array|unique)\([\w.\[\]]*\["\w+"\]\)')
 
