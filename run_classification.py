@@ -12,11 +12,12 @@ import sys
 import time
 from pathlib import Path
 
-from bertlab import cli, hub, memory
-from bertlab.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab import hub
+from bertlab.cli import parser
+from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.data import sources
 from bertlab.errors import exits_with_status_2
-from bertlab.inputs import sources
-from bertlab.lifecycle import endings, output
+from bertlab.training import failures, memory, output_dir
 
 
 @exits_with_status_2
@@ -24,67 +25,69 @@ def main(argv: list[str] | None = None) -> int:
     """Run the script with these words, or those of the command line, and return the exit status."""
     started = time.time()
     words = sys.argv[1:] if argv is None else argv
-    arguments = cli.parse(words, (DataArguments, ModelArguments, RunArguments), __doc__)
+    arguments = parser.parse(words, (DataArguments, ModelArguments, RunArguments), __doc__)
     if arguments[RunArguments].print_config:
-        print(cli.print_config(arguments), end="")
+        print(parser.print_config(arguments), end="")
         return 0
     model = arguments[ModelArguments]
-    checkpoint = output.check(cli.output_dir(arguments), arguments[RunArguments], model.model_name_or_path)
+    checkpoint = output_dir.check(parser.output_dir(arguments), arguments[RunArguments], model.model_name_or_path)
     hub.go_offline_if_unreachable(*model.names, dataset=sources.hub_name(arguments[DataArguments]))
-    with endings.told_in_one_line(cli.output_dir(arguments), arguments.training):
+    with failures.told_in_one_line(parser.output_dir(arguments), arguments.training):
         run(arguments, checkpoint, started)
     return 0
 
 
-def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> None:
+def run(arguments: parser.Arguments, checkpoint: Path | None, started: float) -> None:
     """Load, encode, build, train, evaluate, report."""
     memory.ask_for_large_pages()
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
-    from bertlab.inputs import check, data, encoding, streaming
-    from bertlab.lifecycle import resuming
-    from bertlab.models import adaptation, modeling
-    from bertlab.report import record, summary
-    from bertlab.scoring import evaluation
-    from bertlab.trainer import classification, losses, training
+    from bertlab.commands import check
+    from bertlab.data import dataset, streaming, tokenization
+    from bertlab.evaluation import evaluate
+    from bertlab.models import loading, surgery
+    from bertlab.report import summary, writer
+    from bertlab.training import classification, resume
+    from bertlab.training.loss import loss_for
+    from bertlab.training.trainer import publish, set_seeds, train_and_save, training_arguments
 
     data_args, model_args, run_args = (arguments[group] for group in arguments.groups)
     streaming.check(arguments)
-    adaptation.check(model_args, run_args)
-    config = modeling.load_config(model_args)
-    tokenizer = modeling.load_tokenizer(model_args)
-    encoding.check_max_length(data_args.max_seq_length, tokenizer, config)
-    load = streaming.load if data_args.streaming else data.load
+    surgery.check(model_args, run_args)
+    config = loading.load_config(model_args)
+    tokenizer = loading.load_tokenizer(model_args)
+    tokenization.check_max_length(data_args.max_seq_length, tokenizer, config)
+    load = streaming.load if data_args.streaming else dataset.load
     loaded = load(
         data_args,
-        modeling.class_names(config),
+        loading.class_names(config),
         training=arguments.training["do_train"],
         cache_dir=model_args.cache_dir,
         token=model_args.token,
     )
     check.print_findings(loaded)
-    encoded = encoding.encode_all(loaded, tokenizer, data_args, started)
+    encoded = tokenization.encode_all(loaded, tokenizer, data_args, started)
     summaries = summary.describe(encoded, loaded.space, data_args.max_seq_length)
 
-    args = training.training_arguments(arguments, loaded)
-    training.set_seeds(args)  # before the new head gets its first weights
-    model = modeling.build_classifier(model_args, config, loaded.space, tokenizer)
+    args = training_arguments(arguments, loaded)
+    set_seeds(args)  # before the new head gets its first weights
+    model = loading.build_classifier(model_args, config, loaded.space, tokenizer)
     if run_args.print_parameters:
         summary.print_parameters(model)
         return
     train = classification.training_rows(args, encoded, loaded)
-    loss = losses.loss_for(loaded.space, train, model_args.class_weights, args.label_smoothing_factor)
-    output.make(Path(args.output_dir), run_args)  # after all that may be refused, so that nothing is left of it
+    loss = loss_for(loaded.space, train, model_args.class_weights, args.label_smoothing_factor)
+    output_dir.make(Path(args.output_dir), run_args)  # after all that may be refused, so that nothing is left of it
     classification.say_what_is_not_used(run_args, args, loaded)
     watched = encoded.get(loaded.watched or "")
     trainer = classification.build_trainer(arguments, args, model, tokenizer, train, watched, loaded, loss)
-    resuming.begin(trainer, checkpoint, arguments, loaded, encoded)
+    resume.begin(trainer, checkpoint, arguments, loaded, encoded)
     plan = summary.plan(trainer, train, data_args.fixed_length, run_args.precision)
 
-    train_metrics = training.train(trainer, checkpoint) if train is not None else {}
-    results = evaluation.evaluate(trainer, encoded, loaded, loaded.wanted(args), loss)
-    selection = evaluation.evaluate(trainer, encoded, loaded, loaded.kept_for_choices, loss)
-    record.finish(record.Run(arguments, loaded, encoded, summaries, plan, results, selection, train_metrics, started))
-    training.publish(trainer)
+    train_metrics = train_and_save(trainer, checkpoint) if train is not None else {}
+    results = evaluate.evaluate(trainer, encoded, loaded, loaded.wanted(args), loss)
+    selection = evaluate.evaluate(trainer, encoded, loaded, loaded.kept_for_choices, loss)
+    writer.finish(writer.Run(arguments, loaded, encoded, summaries, plan, results, selection, train_metrics, started))
+    publish(trainer)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-from bertlab import cli, hub, memory, recipes
-from bertlab.arguments import ModelArguments, NspArguments, RunArguments
+from bertlab import hub
+from bertlab.cli import parser, recipes
+from bertlab.cli.arguments import ModelArguments, NspArguments, RunArguments
 from bertlab.errors import exits_with_status_2
-from bertlab.lifecycle import endings, output
+from bertlab.training import failures, memory, output_dir
 
 
 @exits_with_status_2
@@ -23,62 +24,64 @@ def main(argv: list[str] | None = None) -> int:
     """Run the script with these words, or those of the command line, and return the exit status."""
     started = time.time()
     words = sys.argv[1:] if argv is None else argv
-    arguments = cli.parse(words, (NspArguments, ModelArguments, RunArguments), __doc__, recipes.NSP_DEFAULT)
+    arguments = parser.parse(words, (NspArguments, ModelArguments, RunArguments), __doc__, recipes.NSP_DEFAULT)
     if arguments[RunArguments].print_config:
-        print(cli.print_config(arguments), end="")
+        print(parser.print_config(arguments), end="")
         return 0
     model = arguments[ModelArguments]
-    checkpoint = output.check(cli.output_dir(arguments), arguments[RunArguments], model.model_name_or_path)
+    checkpoint = output_dir.check(parser.output_dir(arguments), arguments[RunArguments], model.model_name_or_path)
     hub.go_offline_if_unreachable(*([] if arguments[NspArguments].train_tokenizer else model.names))
-    with endings.told_in_one_line(cli.output_dir(arguments), arguments.training):
+    with failures.told_in_one_line(parser.output_dir(arguments), arguments.training):
         run(arguments, checkpoint, started)
     return 0
 
 
-def run(arguments: cli.Arguments, checkpoint: Path | None, started: float) -> None:
+def run(arguments: parser.Arguments, checkpoint: Path | None, started: float) -> None:
     """Read, pair, encode, build, train, evaluate, report."""
     memory.ask_for_large_pages()
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
-    from bertlab.inputs import encoding
-    from bertlab.lifecycle import resuming
-    from bertlab.models import adaptation
-    from bertlab.pretraining import nsp, nsp_model, nsp_training
-    from bertlab.report import record, summary
-    from bertlab.trainer import training
+    from bertlab.data import tokenization
+    from bertlab.models import surgery
+    from bertlab.pretraining import dataset
+    from bertlab.pretraining.model import build_model, check, tokenizer_and_config
+    from bertlab.pretraining.trainer import build_trainer, compute_baselines, evaluate_objective, evaluate_trained
+    from bertlab.report import summary, writer
+    from bertlab.training import resume
+    from bertlab.training.trainer import publish, set_seeds, train_and_save, training_arguments
 
     nsp_args, model_args, run_args = (arguments[group] for group in arguments.groups)
-    nsp_model.check(nsp_args, model_args, arguments.training)
-    adaptation.check(model_args, run_args)
-    text = nsp.read(nsp_args, model_args.cache_dir, started)
-    tokenizer, config = nsp_model.tokenizer_and_config(nsp_args, model_args, text)
-    encoding.check_max_length(nsp_args.max_seq_length, tokenizer, config)
-    loaded = nsp.make_splits(text, nsp_args, tokenizer)
-    nsp.say_what_is_repeated(text, loaded)
-    encoded = encoding.encode_all(loaded, tokenizer, nsp_args, started)
+    check(nsp_args, model_args, arguments.training)
+    surgery.check(model_args, run_args)
+    text = dataset.read(nsp_args, model_args.cache_dir, started)
+    tokenizer, config = tokenizer_and_config(nsp_args, model_args, text)
+    tokenization.check_max_length(nsp_args.max_seq_length, tokenizer, config)
+    loaded = dataset.make_splits(text, nsp_args, tokenizer)
+    dataset.say_what_is_repeated(text, loaded)
+    encoded = tokenization.encode_all(loaded, tokenizer, nsp_args, started)
     summaries = summary.describe(encoded, loaded.space, nsp_args.max_seq_length)
 
-    args = training.training_arguments(arguments, loaded)
-    training.set_seeds(args)  # before the new head gets its first weights
-    model, has_pretrained_head = nsp_model.build(nsp_args, model_args, config, tokenizer)
+    args = training_arguments(arguments, loaded)
+    set_seeds(args)  # before the new head gets its first weights
+    model, has_pretrained_head = build_model(nsp_args, model_args, config, tokenizer)
     if run_args.print_parameters:
         summary.print_parameters(model)
         return
-    output.make(Path(args.output_dir), run_args)
-    trainer = nsp_training.build_trainer(nsp_args, run_args, args, model, tokenizer, encoded, loaded)
+    output_dir.make(Path(args.output_dir), run_args)
+    trainer = build_trainer(nsp_args, run_args, args, model, tokenizer, encoded, loaded)
     train = encoded[loaded.train] if loaded.train and args.do_train else None
-    resuming.begin(trainer, checkpoint, arguments, loaded, encoded)
+    resume.begin(trainer, checkpoint, arguments, loaded, encoded)
     plan = summary.plan(trainer, train, nsp_args.fixed_length, run_args.precision)
 
     wanted = loaded.wanted(args)
-    controls = nsp_training.controls(nsp_args, trainer, encoded, loaded, wanted, has_pretrained_head)
-    training.set_seeds(args)  # with or without controls before it, the same training
-    train_metrics = training.train(trainer, checkpoint) if train is not None else {}
-    results = nsp_training.evaluate_trained(nsp_args, trainer, encoded, loaded, wanted)
-    selection = nsp_training.evaluate(nsp_args, trainer, encoded, loaded, loaded.kept_for_choices)
-    record.finish(
-        record.Run(arguments, loaded, encoded, summaries, plan, results, selection, train_metrics, started, controls)
+    controls = compute_baselines(nsp_args, trainer, encoded, loaded, wanted, has_pretrained_head)
+    set_seeds(args)  # with or without controls before it, the same training
+    train_metrics = train_and_save(trainer, checkpoint) if train is not None else {}
+    results = evaluate_trained(nsp_args, trainer, encoded, loaded, wanted)
+    selection = evaluate_objective(nsp_args, trainer, encoded, loaded, loaded.kept_for_choices)
+    writer.finish(
+        writer.Run(arguments, loaded, encoded, summaries, plan, results, selection, train_metrics, started, controls)
     )
-    training.publish(trainer)
+    publish(trainer)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bertlab.prediction import export  # noqa: E402
-from bertlab.report.files import write_json  # noqa: E402
+from bertlab.commands import export  # noqa: E402
+from bertlab.io import write_json  # noqa: E402
 
 
 def main() -> int:

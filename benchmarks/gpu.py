@@ -25,8 +25,8 @@ import torch
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from benchmarks import measure
-from bertlab.models import modeling
-from bertlab.trainer.ordering import LengthGroupedOrder
+from bertlab.models import loading
+from bertlab.training.sampling import LengthGroupedOrder
 
 ROOT = Path(__file__).resolve().parent.parent
 SHAPES = {
@@ -203,7 +203,7 @@ def recipe(shape: str, lengths: np.ndarray, cpu: bool) -> dict[str, Any]:
         data, model = Path(folder, "data"), Path(folder, "model")
         write_sentences(data, lengths)
         BertForSequenceClassification(BertConfig(num_labels=2, **SHAPES[shape])).save_pretrained(model)
-        AutoTokenizer.from_pretrained(modeling.resolve(measure.WEIGHTS)).save_pretrained(model)
+        AutoTokenizer.from_pretrained(loading.resolve(measure.WEIGHTS)).save_pretrained(model)
         for name, flags in SCRIPT.items():
             if cpu and "--torch_compile" in flags:
                 continue

@@ -18,10 +18,10 @@ from datasets import Dataset, disable_progress_bars
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from benchmarks import measure
-from bertlab.inputs import encoding
-from bertlab.models import modeling
-from bertlab.scoring import metrics
-from bertlab.trainer.ordering import LengthGroupedOrder
+from bertlab.data import tokenization
+from bertlab.evaluation import hf_metrics
+from bertlab.models import loading
+from bertlab.training.sampling import LengthGroupedOrder
 
 WORDS = ("the", "a", "boy", "girl", "cat", "reads", "sleeps", "walks", "often", "never", "film", "story", "street")
 ROWS = (1_000, 10_000, 100_000)
@@ -33,7 +33,7 @@ def main() -> int:
     """Measure, print, write."""
     where = measure.options(__doc__ or "")
     disable_progress_bars()
-    tokenizer = AutoTokenizer.from_pretrained(modeling.resolve(measure.WEIGHTS))
+    tokenizer = AutoTokenizer.from_pretrained(loading.resolve(measure.WEIGHTS))
     shrink = where.size(1, 100)
     with tempfile.TemporaryDirectory() as folder:
         found: dict[str, Any] = {
@@ -52,7 +52,7 @@ def by_rows(rows: int, tokenizer: Any, folder: Path) -> dict[str, float]:
     Dataset.from_dict({"text": texts, "labels": [0] * rows}).save_to_disk(folder / str(rows))
     split = Dataset.load_from_disk(folder / str(rows))
     began = time.perf_counter()
-    lengths = np.asarray(encoding.encode(split, tokenizer, 128, overwrite_cache=True)["length"])
+    lengths = np.asarray(tokenization.encode(split, tokenizer, 128, overwrite_cache=True)["length"])
     encoded = time.perf_counter()
     sum(1 for _ in LengthGroupedOrder(lengths, 32, 0))
     ordered = time.perf_counter()
@@ -80,7 +80,7 @@ def by_classes(classes: int, rows: int) -> dict[str, float]:
     random = np.random.default_rng(0)
     truth, said = random.integers(0, classes, (2, rows))
     began = time.perf_counter()
-    metrics.compute(("accuracy", "matthews_correlation"), said, truth)
+    hf_metrics.compute(("accuracy", "matthews_correlation"), said, truth)
     return {**forward(12, classes, 64), "metrics": 1e6 * (time.perf_counter() - began) / rows}
 
 

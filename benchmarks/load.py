@@ -194,10 +194,10 @@ def measure_predict(arguments: argparse.Namespace) -> dict[str, float]:
 
 def measure_train(arguments: argparse.Namespace) -> dict[str, float]:
     """Train some steps on the file; return memory before it is read, while it trains, and at its highest."""
-    from bertlab.trainer import training
+    from bertlab.training import trainer
 
     held: dict[str, float] = {}
-    train = training.train
+    train = trainer.train
 
     def watched(*given: Any) -> dict[str, Any]:
         held["at_start_of_training_mb"] = anonymous_mb()
@@ -208,7 +208,7 @@ def measure_train(arguments: argparse.Namespace) -> dict[str, float]:
 
     train_on(arguments.few, arguments, "few", 2)
     before = anonymous_mb()
-    training.train = watched
+    trainer.train = watched
     peak, seconds = peak_of(lambda: train_on(arguments.file, arguments, "whole", int(arguments.steps)))
     growth = held["while_training_mb"] - before
     return {"before_reading_mb": before, **held, "peak_of_run_mb": peak, "growth_mb": growth, "seconds": seconds}
@@ -216,17 +216,17 @@ def measure_train(arguments: argparse.Namespace) -> dict[str, float]:
 
 def measure_steps(arguments: argparse.Namespace) -> dict[str, float]:
     """Train many steps; return the memory after a quarter of them and at their end."""
-    from bertlab.trainer import training
+    from bertlab.training import trainer
 
     steps = int(arguments.steps)
     held: list[float] = []
-    step = training.EncoderTrainer.training_step
+    step = trainer.EncoderTrainer.training_step
 
     def watched(*given: Any, **named: Any) -> Any:
         held.append(anonymous_mb())
         return step(*given, **named)
 
-    training.EncoderTrainer.training_step = watched  # type: ignore[method-assign]
+    trainer.EncoderTrainer.training_step = watched  # type: ignore[method-assign]
     _, seconds = peak_of(lambda: train_on(arguments.file, arguments, "whole", steps))
     quarter, end = max(held[: steps // 4]), max(held[steps // 4 :])
     return {

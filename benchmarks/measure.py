@@ -102,8 +102,8 @@ def header(unit: str) -> tuple[str, ...]:
 def write(where: Options, name: str, found: Mapping[str, Any]) -> None:
     """Print every comparison of a benchmark and write its result with machine, versions, commit and load."""
     from bertlab.console import say, table
+    from bertlab.io import write_json
     from bertlab.report import provenance
-    from bertlab.report.files import write_json
 
     about = {
         "machine": {**provenance.machine(), "load_after": round(os.getloadavg()[0], 2)},

@@ -12,12 +12,14 @@ from datasets import Dataset, disable_progress_bars
 from transformers import Trainer, TrainerCallback
 
 from benchmarks.measure import OURS, WEIGHTS
-from bertlab import cli
-from bertlab.arguments import DataArguments, ModelArguments, RunArguments
-from bertlab.inputs import data, encoding
-from bertlab.models import modeling
-from bertlab.scoring import evaluation
-from bertlab.trainer import losses, padding, training
+from bertlab.cli import parser
+from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.data import dataset, tokenization
+from bertlab.evaluation import evaluate
+from bertlab.models import loading
+from bertlab.training import collators
+from bertlab.training.loss import loss_for
+from bertlab.training.trainer import EncoderTrainer, set_seeds, training_arguments
 
 PRESETS = Path(__file__).resolve().parent.parent / "configs" / "benchmarks"
 # The names in tables, and the recipe of each.
@@ -59,26 +61,26 @@ def contender(name: str, folder: Path, *words: str) -> Contender:
     recipe = ["--task", "cola"] if name == OURS else ["--config", str(PEERS[name])]
     given = [*recipe, "--data_dir", str(folder), "--model_name_or_path", WEIGHTS, *words]
     given += ["--save_strategy", "no", "--disable_tqdm", "true", "--logging_steps", "1000000", "--report_to", "none"]
-    arguments = cli.parse(given, (DataArguments, ModelArguments, RunArguments), "")
+    arguments = parser.parse(given, (DataArguments, ModelArguments, RunArguments), "")
     arguments.training["output_dir"] = tempfile.gettempdir()
     data_args, model_args, run_args = (arguments[group] for group in arguments.groups)
-    config, tokenizer = modeling.load_config(model_args), modeling.load_tokenizer(model_args)
-    loaded = data.load(data_args, [], training=True, cache_dir=None, token=None)
-    encoded = encoding.encode_all(loaded, tokenizer, data_args)
-    args = training.training_arguments(arguments, loaded)
-    training.set_seeds(args)
-    model = modeling.build_classifier(model_args, config, loaded.space, tokenizer)
+    config, tokenizer = loading.load_config(model_args), loading.load_tokenizer(model_args)
+    loaded = dataset.load(data_args, [], training=True, cache_dir=None, token=None)
+    encoded = tokenization.encode_all(loaded, tokenizer, data_args)
+    args = training_arguments(arguments, loaded)
+    set_seeds(args)
+    model = loading.build_classifier(model_args, config, loaded.space, tokenizer)
     pad_to = data_args.fixed_length
     common: dict[str, Any] = {
         "model": model,
         "args": args,
         "train_dataset": encoded["train"],
-        "data_collator": padding.PaddingCollator(tokenizer, pad_to),
+        "data_collator": collators.PaddingCollator(tokenizer, pad_to),
         "processing_class": tokenizer,
     }
     if name == OURS:
-        loss = losses.loss_for(loaded.space, encoded["train"], "none", 0.0)
-        trainer = training.EncoderTrainer(compute_loss_func=loss, run=run_args, **common)
+        loss = loss_for(loaded.space, encoded["train"], "none", 0.0)
+        trainer = EncoderTrainer(compute_loss_func=loss, run=run_args, **common)
     else:
         trainer = Trainer(**common)
     return Contender(trainer, encoded["train"], encoded["validation"], pad_to)
@@ -106,6 +108,6 @@ def evaluation_rate(one: Contender, rows: int) -> float:
 
 def logits(one: Contender, split: Dataset) -> np.ndarray:
     """Return logits (rows, classes) in the order of a split, each trainer in its own way."""
-    if isinstance(one.trainer, training.EncoderTrainer):
-        return evaluation.logits_in_order(one.trainer, split)
+    if isinstance(one.trainer, EncoderTrainer):
+        return evaluate.logits_in_order(one.trainer, split)
     return np.asarray(one.trainer.predict(split).predictions)

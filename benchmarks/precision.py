@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks import measure, peers
-from bertlab.trainer import precision
+from bertlab.training import precision
 
 ROWS = {"short rows": (), "rows of 128 tokens": ("--pad_to_max_length", "true")}
 TRAINING_STEPS = {"short rows": 25, "rows of 128 tokens": 5}

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import measure
-from bertlab.models import modeling
-from bertlab.prediction import predict
-from bertlab.prediction.predictor import Predictor, load
+from bertlab.commands import predict
+from bertlab.inference.predictor import Predictor, load
+from bertlab.models import loading
 
 TEXTS = 20_000
 # Half of what the command holds at once: fewer rows of like length lie side by side, so ours is not flattered.
@@ -77,7 +77,7 @@ def make_classifier(folder: Path) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     torch.manual_seed(0)
-    source = modeling.resolve(measure.WEIGHTS)
+    source = loading.resolve(measure.WEIGHTS)
     AutoModelForSequenceClassification.from_pretrained(source, num_labels=2).save_pretrained(folder)
     AutoTokenizer.from_pretrained(source).save_pretrained(folder)
 

@@ -30,11 +30,12 @@ def first_step(folder: str) -> Iterator[str]:
 
 def our_first_answer(model: str) -> Iterator[str]:
     """Go from nothing to the label of one text, as `python -m bertlab predict` does."""
-    from bertlab import memory
+    from bertlab.training import memory
 
     memory.ask_for_large_pages()
     yield from libraries()
-    from bertlab.prediction import predict, torch_predictor
+    from bertlab.commands import predict
+    from bertlab.inference import torch_predictor
 
     yield "other imports"
     predictor = torch_predictor.load(model, predict._parser().parse_args([model]))

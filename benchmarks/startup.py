@@ -19,7 +19,8 @@ from typing import Any
 
 from benchmarks import measure
 from benchmarks.prediction import make_classifier
-from bertlab.prediction import export, onnx_predictor, torch_predictor
+from bertlab.commands import export
+from bertlab.inference import onnx_predictor, torch_predictor
 
 ROOT = Path(__file__).resolve().parent.parent
 PIPELINE = (

@@ -19,8 +19,8 @@ from transformers import AutoTokenizer
 
 from benchmarks import measure
 from benchmarks.prediction import reviews
-from bertlab.inputs import encoding
-from bertlab.models import modeling
+from bertlab.data import tokenization
+from bertlab.models import loading
 
 PEER = "tokenizers.encode_batch"
 TARGET = 0.8
@@ -32,7 +32,7 @@ def main() -> int:
     """Measure, print, write."""
     where = measure.options(__doc__ or "")
     disable_progress_bars()
-    tokenizer = AutoTokenizer.from_pretrained(modeling.resolve(measure.WEIGHTS))
+    tokenizer = AutoTokenizer.from_pretrained(loading.resolve(measure.WEIGHTS))
     lines = (where.data / "glue" / "CoLA" / "train.tsv").read_text(encoding="utf-8").splitlines()
     corpora = {"CoLA": [line.split("\t")[3] for line in lines] * REPEATS, "reviews": reviews(where.data)}
     found: dict[str, Any] = {}
@@ -53,7 +53,7 @@ def ours(texts: list[str], tokenizer: Any, folder: Path) -> float:
     split.save_to_disk(on_disk)
     split = Dataset.load_from_disk(on_disk)
     began = time.perf_counter()
-    encoding.encode(split, tokenizer, 128, overwrite_cache=True)
+    tokenization.encode(split, tokenizer, 128, overwrite_cache=True)
     return len(texts) / (time.perf_counter() - began)
 
 

@@ -454,8 +454,8 @@ def main() -> int:
 
 def write_report(options: argparse.Namespace, found: dict[str, dict[str, Any]], seconds: float) -> None:
     """Write what is known so far; the command is told without the place of the report."""
+    from bertlab.io import write_json
     from bertlab.report import provenance
-    from bertlab.report.files import write_json
 
     kills = [kill for run in found.values() for kill in run["kills"]]
     only = ["--only", *options.only] if options.only else []

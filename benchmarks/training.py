@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from benchmarks import measure, peers
-from bertlab.inputs import check
+from bertlab.commands import check
 from bertlab.report import provenance
 
 TRAINING_TARGETS = dict(zip(peers.PEERS, (10, 1.3, 6), strict=True))

@@ -24,8 +24,7 @@ from unittest import mock
 import torch
 
 from benchmarks import measure, peers
-from bertlab import memory
-from bertlab.trainer import precision
+from bertlab.training import memory, precision
 
 # Where glibc begins if nobody tells it anything (mallopt(3)).
 GLIBC_THRESHOLD = 128 * 1024

@@ -33,8 +33,8 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="the folder of the downloads")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "tutorials.json")
     arguments = parser.parse_args()
+    from bertlab.io import write_json
     from bertlab.report import provenance
-    from bertlab.report.files import write_json
 
     with tempfile.TemporaryDirectory() as work:
         found = {
@@ -150,24 +150,24 @@ def meditations(file: Path, work: Path) -> Facts:
 
 def classified(task: str, *words: str, clean: bool = True) -> tuple[Any, dict[str, np.ndarray]]:
     """Return the splits of a classification recipe, and the token counts of each before truncation."""
-    from bertlab import cli
-    from bertlab.arguments import DataArguments, ModelArguments, RunArguments
-    from bertlab.inputs import data, encoding
-    from bertlab.models import modeling
+    from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
+    from bertlab.cli.parser import parse
+    from bertlab.data import dataset, tokenization
+    from bertlab.models import loading
 
     given = ["--task", task, *words, "--model_name_or_path", WEIGHTS]
-    arguments = cli.parse(given, (DataArguments, ModelArguments, RunArguments), "")
+    arguments = parse(given, (DataArguments, ModelArguments, RunArguments), "")
     if not clean:
         arguments[DataArguments].clean = []
-    loaded = data.load(arguments[DataArguments], [], training=True, cache_dir=None, token=None)
-    tokenizer = modeling.load_tokenizer(arguments[ModelArguments])
-    encoded = encoding.encode_all(loaded, tokenizer, arguments[DataArguments])
+    loaded = dataset.load(arguments[DataArguments], [], training=True, cache_dir=None, token=None)
+    tokenizer = loading.load_tokenizer(arguments[ModelArguments])
+    encoded = tokenization.encode_all(loaded, tokenizer, arguments[DataArguments])
     return loaded, {name: np.asarray(split["full_length"][:]) for name, split in encoded.items()}
 
 
 def texts_in_order(file: Path) -> list[str]:
     """Return the reviews of a CSV file in its own order."""
-    from bertlab.inputs.readers import read_rows
+    from bertlab.data.readers import read_rows
 
     return [str(row.values["review"]) for row in read_rows(file)]
 
@@ -179,7 +179,7 @@ def ordered(data: Any) -> Iterable[Any]:
 
 def grouped_padding(lengths: np.ndarray, batch: int, longest: int) -> float:
     """Return the share of padding in batches as they are trained on."""
-    from bertlab.inputs.check import padding_waste
+    from bertlab.commands.check import padding_waste
 
     return padding_waste(lengths, batch, longest)["grouped by length (the default)"]
 

@@ -3,21 +3,21 @@
 import importlib
 import sys
 
-from bertlab import recipes
+from bertlab.cli import recipes
 from bertlab.errors import UserError, did_you_mean, exits_with_status_2
 
 # Each command's module has a `main(argv) -> int`; it is imported only when called.
 COMMANDS = {
-    "recipes": ("bertlab.recipes", "list the recipes; `recipes show NAME` prints one"),
-    "predict": ("bertlab.prediction.predict", "label texts with a trained model"),
-    "check": ("bertlab.inputs.check", "look at the data before training on it"),
-    "report": ("bertlab.report.command", "draw plots, page and card of finished runs again"),
-    "suite": ("bertlab.many_runs.suite", "run many recipes with many seeds, and make one table of them"),
-    "sweep": ("bertlab.many_runs.sweep", "search training values on a selection split, and score the best once"),
-    "ledger": ("bertlab.many_runs.ledger", "keep small records of runs, and make the documents' tables from them"),
-    "submission": ("bertlab.many_runs.submission", "pack predictions of GLUE runs as the GLUE server wants them"),
-    "export": ("bertlab.prediction.export", "write a trained model as ONNX, and measure it against PyTorch"),
-    "compare": ("bertlab.many_runs.compare", "say whether one run is better than another"),
+    "recipes": ("bertlab.cli.recipes", "list the recipes; `recipes show NAME` prints one"),
+    "predict": ("bertlab.commands.predict", "label texts with a trained model"),
+    "check": ("bertlab.commands.check", "look at the data before training on it"),
+    "report": ("bertlab.commands.report", "draw plots, page and card of finished runs again"),
+    "suite": ("bertlab.commands.suite", "run many recipes with many seeds, and make one table of them"),
+    "sweep": ("bertlab.commands.sweep", "search training values on a selection split, and score the best once"),
+    "ledger": ("tools.ledger", "keep small records of runs, and make the documents' tables from them"),
+    "submission": ("bertlab.commands.submission", "pack predictions of GLUE runs as the GLUE server wants them"),
+    "export": ("bertlab.commands.export", "write a trained model as ONNX, and measure it against PyTorch"),
+    "compare": ("bertlab.commands.compare", "say whether one run is better than another"),
 }
 
 

@@ -79,7 +79,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def weights() -> str:
     """Return the folder of the demo's weights (22.7 million parameters)."""
     from bertlab.errors import UserError
-    from bertlab.models.modeling import resolve
+    from bertlab.models.loading import resolve
 
     try:
         return resolve(WEIGHTS)

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from bertlab.inputs.labels import MULTI, REGRESSION, SINGLE, LabelSpace
-from bertlab.report import errors, facts, predictions
-from bertlab.report.files import write_json
-from bertlab.scoring.evaluation import SplitResult, predict
+from bertlab.data.labels import MULTI, REGRESSION, SINGLE, LabelSpace
+from bertlab.evaluation.evaluate import SplitResult, predict
+from bertlab.io import write_json
+from bertlab.report import misclassified, predictions
+from bertlab.report.results import Fitted, split_facts
 
 SPACES = {
     "binary": LabelSpace(SINGLE, ("unacceptable", "acceptable"), {}),
@@ -55,7 +56,7 @@ def finished_run(
         ),
         SplitResult("test", "test", logits[:7], predict(space, logits[:7]), None, {}),
     ]
-    fitted = facts.Fitted(0.8, None, 50) if trained and space.kind != REGRESSION else facts.Fitted()
+    fitted = Fitted(0.8, None, 50) if trained and space.kind != REGRESSION else Fitted()
     words = [text for text, _ in zip(itertools.cycle([*texts, "A plain row."]), range(rows), strict=False)]
     columns = {
         "idx": range(rows),
@@ -71,11 +72,11 @@ def finished_run(
         }
     splits = {}
     for result in results:
-        told = facts.split_facts(result, space, names, fitted, controls, _sources(result), 32)
+        told = split_facts(result, space, names, fitted, controls, _sources(result), 32)
         splits[result.name] = {"role": "validation" if result.name == "validation" else "test", **told}
         predictions.write(folder, result, space, range(len(result.logits)), fitted.temperature)
         if result.labels is not None:
-            errors.write(folder, result, space, columns, fitted.temperature)
+            misclassified.write(folder, result, space, columns, fitted.temperature)
     write_json(folder / "results.json", _results(space, names, fitted, splits))
     write_json(folder / "run.json", {**_run(space, truth if labelled else None, trained, configuration or {}), **run})
     if trained:
@@ -122,7 +123,7 @@ def _sources(result: SplitResult) -> list[str]:
     return ["one" if row % 2 else "two" for row in range(len(result.logits))]
 
 
-def _results(space: LabelSpace, names: Sequence[str], fitted: facts.Fitted, splits: dict[str, Any]) -> dict[str, Any]:
+def _results(space: LabelSpace, names: Sequence[str], fitted: Fitted, splits: dict[str, Any]) -> dict[str, Any]:
     return {
         "recipe": "example",
         "problem_type": space.kind,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bertlab.many_runs import jobs, planned
+from bertlab.commands import jobs, run_specs
 
 # Reads what it was begun with, and leaves behind what a run does. The file `orders.json` in its working folder may
 # name seeds that fail, are killed, or hang until they are stopped.
@@ -45,9 +45,9 @@ data = {"validation": {"fingerprint": "same"}}
 def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put stand-ins in the place of both scripts, and return the working folder."""
     (tmp_path / "scripts").mkdir()
-    for script in (planned.CLASSIFICATION, planned.NSP):
+    for script in (run_specs.CLASSIFICATION, run_specs.NSP):
         (tmp_path / "scripts" / script.name).write_text(SCRIPT, encoding="utf-8")
-    monkeypatch.setattr(planned, "ROOT", tmp_path / "scripts")
+    monkeypatch.setattr(run_specs, "ROOT", tmp_path / "scripts")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -39,11 +39,11 @@ def words(settings: dict[str, Any]) -> list[str]:
 @contextmanager
 def drawing(wanted: bool) -> Iterator[None]:
     """Leave out plots, page and card where they are not wanted: they take longer than so small a run."""
-    from bertlab.report import record
+    from bertlab.report import writer
 
     with pytest.MonkeyPatch.context() as patch:
         if not wanted:
-            patch.setattr(record, "_draw", lambda *_: None)
+            patch.setattr(writer, "_draw", lambda *_: None)
         yield
 
 

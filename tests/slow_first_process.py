@@ -15,7 +15,7 @@ from typing import Any
 import torch.distributed
 
 import run_nsp
-from bertlab.inputs import encoding
+from bertlab.data import tokenization
 from bertlab.pretraining import pairs, sentences
 
 PATIENCE = 8.0
@@ -34,7 +34,7 @@ def listed(work: Callable[..., Any], seconds: float = 0) -> Callable[..., Any]:
     return wrapper
 
 
-encoding._tokenize = listed(encoding._tokenize, PATIENCE / 2 + 1)  # once for train, once for validation
+tokenization._tokenize = listed(tokenization._tokenize, PATIENCE / 2 + 1)  # once for train, once for validation
 sentences.write_sentences = listed(sentences.write_sentences)
 pairs.make_pairs = listed(pairs.make_pairs)
 torch.distributed.init_process_group = functools.partial(

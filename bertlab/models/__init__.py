@@ -1,1 +1,1 @@
-"""Tokenizer and model: loaded, described, adapted."""
+"""Tokenizer and model: loading, parts, surgery, LoRA."""

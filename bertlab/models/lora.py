@@ -13,10 +13,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertlab.arguments import ModelArguments, package_folder
+from bertlab.cli.arguments import ModelArguments, package_folder
+from bertlab.data.files import weights_digest
 from bertlab.errors import UserError, did_you_mean
-from bertlab.inputs.files import weights_digest
-from bertlab.models import anatomy
+from bertlab.models import parts
 
 if TYPE_CHECKING:
     import torch
@@ -75,15 +75,15 @@ def attach(model: "PreTrainedModel", arguments: ModelArguments) -> Any:
     """
     peft = require()
     name = arguments.model_name_or_path or ""
-    shared = {id(value) for value in anatomy.encoder(model).parameters()}
-    head = [part for module in anatomy.head(model) for part in anatomy.own(module, shared)]
+    shared = {id(value) for value in parts.encoder(model).parameters()}
+    head = [part for module in parts.head(model) for part in parts.own(module, shared)]
     rank = arguments.lora_rank or 0
     config = peft.LoraConfig(
         r=rank,
         lora_alpha=arguments.lora_alpha or 2 * rank,
         lora_dropout=arguments.lora_dropout,
         target_modules=_targets(model, arguments.lora_target_modules),
-        modules_to_save=[anatomy.name_of(model, module) for module in (*anatomy.poolers(model), *head)],
+        modules_to_save=[parts.name_of(model, module) for module in (*parts.poolers(model), *head)],
         task_type="SEQ_CLS" if type(model).__name__.endswith("ForSequenceClassification") else None,
         revision=arguments.model_revision,
     )
@@ -104,10 +104,10 @@ def refuse_missing(model: "PreTrainedModel", new: list[str], name: str) -> None:
     Raises:
         UserError: it does.
     """
-    parts = [key for key in new if key.startswith(f"{model.base_model_prefix}.") and anatomy.POOLER not in key]
-    if parts:
+    missing = [key for key in new if key.startswith(f"{model.base_model_prefix}.") and parts.POOLER not in key]
+    if missing:
         raise UserError(
-            f"{FLAG}: {name} lacks {', '.join(parts[:3])}, which would stay random.", "Leave --lora_rank out."
+            f"{FLAG}: {name} lacks {', '.join(missing[:3])}, which would stay random.", "Leave --lora_rank out."
         )
 
 
@@ -118,7 +118,7 @@ def _targets(model: "PreTrainedModel", asked: list[str]) -> str:
     """
     from torch import nn
 
-    stack = anatomy.layers(model, FLAG)
+    stack = parts.layers(model, FLAG)
     linear = [name for name, module in stack.named_modules() if isinstance(module, nn.Linear)]
     known = list(dict.fromkeys(name.rpartition(".")[2] for name in linear))
     for name in asked:
@@ -126,19 +126,19 @@ def _targets(model: "PreTrainedModel", asked: list[str]) -> str:
             raise UserError(
                 f"--lora_target_modules: the layers have no linear map {name!r}.", did_you_mean(name, known)
             )
-    return rf"{re.escape(anatomy.name_of(model, stack))}\.\d+\.(.*\.)?({'|'.join(asked or known)})"
+    return rf"{re.escape(parts.name_of(model, stack))}\.\d+\.(.*\.)?({'|'.join(asked or known)})"
 
 
 def save_config(model: Any, folder: Path) -> None:
     """Write beside an adapter the configuration of the whole model."""
-    whole = anatomy.plain(model)
+    whole = parts.plain(model)
     whole.config.architectures = [type(whole).__name__]
     whole.config.save_pretrained(folder / BASE_CONFIG)
 
 
 def save_merged(model: Any, folder: Path) -> None:
     """Write an ordinary model with the adapter added to its weights; what an adapter left in the folder goes."""
-    whole = anatomy.plain(model)
+    whole = parts.plain(model)
     config = type(whole.config).from_dict(whole.config.to_dict())
     _forget_base(config)
     type(whole).from_pretrained(None, config=config, state_dict=merged_weights(model)).save_pretrained(folder)
@@ -151,7 +151,7 @@ def merged_weights(model: Any) -> "dict[str, torch.Tensor]":
     """Return the weights of the whole model, adapter added, by their names without PEFT; the model stays as it is."""
     from peft.tuners.lora import Linear
 
-    whole = anatomy.plain(model)
+    whole = parts.plain(model)
     found = {}
     for name, value in whole.state_dict().items():
         if ".lora_" not in name and ".original_module." not in name:

@@ -1,1 +1,1 @@
-"""BERT's own two objectives on plain text: next sentences and masked words."""
+"""Next-sentence prediction and masked language modeling on plain text."""

@@ -21,8 +21,8 @@ import pandas as pd
 import pyarrow as pa
 import sentencex
 
+from bertlab.data.files import open_binary, open_text
 from bertlab.errors import UserError, did_you_mean
-from bertlab.inputs.files import open_binary, open_text
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -1,1 +1,1 @@
-"""What a run leaves behind: facts first (numbers, predictions, provenance), then what is drawn from them."""
+"""What a run leaves behind: results, predictions, provenance, plots, page and model card."""

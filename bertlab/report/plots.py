@@ -20,8 +20,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
-from bertlab.report.folder import RunFolder
-from bertlab.scoring.scores import GREATER_IS_BETTER
+from bertlab.evaluation.metrics import GREATER_IS_BETTER
+from bertlab.report.run_folder import RunFolder
 
 # Okabe and Ito's colours, told apart with every kind of colour blindness (jfly.uni-koeln.de/color, 2008).
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from bertlab.inputs.labels import MULTI, NO_LABEL, REGRESSION, LabelSpace
-from bertlab.report.files import write_text
+from bertlab.data.labels import MULTI, NO_LABEL, REGRESSION, LabelSpace
+from bertlab.evaluation.evaluate import SplitResult, probabilities
+from bertlab.io import write_text
 from bertlab.report.spreadsheet import guarded
-from bertlab.scoring.evaluation import SplitResult, probabilities
 
 # Several labels of one row in one cell.
 LABEL_SEPARATOR = "|"

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertlab import ROOT, cli, secret
-from bertlab.inputs.data import TextReader, text_columns
+from bertlab import ROOT, secret
+from bertlab.cli import parser
+from bertlab.data.dataset import TextReader, text_columns
 from bertlab.pretraining.pairs import RANGES
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def command(script: str, argv: list[str]) -> list[str]:
     for word in argv:
         name, equals, _ = word.replace("-", "_").partition("=")
         flag = name.lstrip("_") if word.startswith("--") else ""
-        is_secret = cli.RENAMED.get(flag, cli.ALIASES.get(flag, flag)) in secret.FLAGS
+        is_secret = parser.RENAMED.get(flag, parser.ALIASES.get(flag, flag)) in secret.FLAGS
         words.append(
             secret.HIDDEN if hide else f"{word.split('=')[0]}={secret.HIDDEN}" if is_secret and equals else word
         )

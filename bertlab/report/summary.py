@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertlab.console import say, table
-from bertlab.inputs import labels
-from bertlab.trainer import optimization, precision
-from bertlab.trainer.ordering import padding_share
+from bertlab.data import labels
+from bertlab.training import optimizer, precision
+from bertlab.training.sampling import padding_share
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, TrainingArguments
 
-    from bertlab.trainer.training import EncoderTrainer
+    from bertlab.training.trainer import EncoderTrainer
 
 
 PERCENTILES = (50, 95, 99)
@@ -204,8 +204,8 @@ def _learning_rates(trainer: "EncoderTrainer") -> dict[str, float]:
     model, decay = trainer.model, trainer.run.layerwise_lr_decay
     if model is None or decay == 1:
         return {}
-    rates = optimization.rates(model, trainer.args.learning_rate, decay)
-    return {optimization.place(model, step): rate for step, rate in rates.items()}
+    rates = optimizer.layerwise_learning_rates(model, trainer.args.learning_rate, decay)
+    return {optimizer.depth_name(model, step): rate for step, rate in rates.items()}
 
 
 def _padding_waste(trainer: "EncoderTrainer", train: Any, pad_to: int | None) -> float:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from finished_runs import SCRIPT, finished_run
 
-from bertlab.report import page
-from bertlab.report.draw import draw
+from bertlab.report import html
+from bertlab.report.render import draw
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install selenium")
 from selenium.webdriver.common.by import By  # noqa: E402
@@ -168,7 +168,7 @@ def test_a_long_text_opens(browser, runs):
     details = browser.find_element(By.CSS_SELECTOR, "#mistake-table details")
     closed = details.size["height"]
     details.find_element(By.TAG_NAME, "summary").click()
-    assert details.size["height"] > closed and len(details.text) > page.SHOWN_CHARACTERS
+    assert details.size["height"] > closed and len(details.text) > html.SHOWN_CHARACTERS
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -8,8 +8,8 @@ import pytest
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_multi_gpu_env, prepare_simple_launcher_cmd_env
 
-from bertlab import cli, recipes
-from bertlab.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.cli import parser, recipes
+from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
 
 FOLDER = recipes.CONFIGS / "accelerate"
 FILES = sorted(FOLDER.glob("*"))
@@ -48,7 +48,7 @@ def test_its_comment_says_what_it_is_and_its_commands_are_understood(file: Path,
         script = words.index("run_classification.py")
         assert words[2:4] == ["--config_file", f"configs/accelerate/{file.name}"]
         assert _launch(Path(words[3]), *words[4:script]).num_processes >= 1
-        assert cli.parse(words[script + 1 :], (DataArguments, ModelArguments, RunArguments), "usage")
+        assert parser.parse(words[script + 1 :], (DataArguments, ModelArguments, RunArguments), "usage")
     assert _commands(file)
 
 

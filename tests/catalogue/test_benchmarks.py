@@ -10,7 +10,7 @@ import pytest
 from running import labelled_sentences, read_json, subprocess_of
 
 from benchmarks import gpu, measure, peers, tried
-from bertlab.many_runs import bench_tables
+from tools import benchmark_tables
 
 RATES = {measure.OURS: [10.0, 30.0, 20.0], "other": [5.0, 10.0, 20.0]}
 
@@ -32,7 +32,7 @@ def test_a_table_is_made_from_the_file(tmp_path: Path, capsys):
     measure.write(where, "made", found)
     assert "2.00 (1.00 to 3.00)" in capsys.readouterr().out
     assert {"machine", "versions", "code", "training", "padding"} <= set(read_json(tmp_path / "made.json"))
-    text = bench_tables.markdown("made", tmp_path)
+    text = benchmark_tables.markdown("made", tmp_path)
     assert "| other | 10 (5 to 20) | 2 (1 to 3) | 1.5 |" in text
     assert "- padding: random 0.5" in text
 
@@ -41,11 +41,11 @@ def test_a_table_is_made_from_the_file(tmp_path: Path, capsys):
 def test_a_table_says_of_code_that_was_not_committed(tmp_path: Path, changed: bool | None, said: str):
     about = {"code": {"commit": "0123456789", "changed": changed}, "rounds": 1, "machine": {}, "versions": {}}
     (tmp_path / "made.json").write_text(json.dumps(about), encoding="utf-8")
-    assert f"; commit 01234567{said}; 1 round." in bench_tables.markdown("made", tmp_path)
+    assert f"; commit 01234567{said}; 1 round." in benchmark_tables.markdown("made", tmp_path)
 
 
 def test_a_benchmark_that_was_not_run_says_so(tmp_path: Path):
-    assert "python -m benchmarks.none" in bench_tables.markdown("none", tmp_path)
+    assert "python -m benchmarks.none" in benchmark_tables.markdown("none", tmp_path)
 
 
 def test_without_data_a_benchmark_says_what_to_name(monkeypatch: pytest.MonkeyPatch, capsys):
@@ -133,7 +133,7 @@ def test_a_benchmark_runs(
     assert result["quick"] is True
     for title in told:
         assert all(rate["min"] > 0 for rate in result[title]["rates"].values())
-    assert bench_tables.markdown(name, tmp_path)
+    assert benchmark_tables.markdown(name, tmp_path)
 
 
 def test_the_stages_of_an_answer_begin_with_nothing_imported(tmp_path: Path, tiny_model: Path):

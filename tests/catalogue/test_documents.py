@@ -9,9 +9,9 @@ import pytest
 
 import run_classification
 import run_nsp
-from bertlab import cli, recipes
 from bertlab.__main__ import COMMANDS
-from bertlab.arguments import (
+from bertlab.cli import parser, recipes
+from bertlab.cli.arguments import (
     DataArguments,
     ModelArguments,
     NspArguments,
@@ -19,10 +19,9 @@ from bertlab.arguments import (
     SuiteArguments,
     SweepArguments,
 )
-from bertlab.inputs import check
-from bertlab.many_runs import ledger, search, submission, suite, sweep
-from bertlab.prediction import export, predict
-from bertlab.scoring.scores import METRICS
+from bertlab.commands import check, export, predict, search_space, submission, suite, sweep
+from bertlab.evaluation.metrics import METRICS
+from tools import ledger
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "data").glob("*/README.md"))]
@@ -89,7 +88,7 @@ def _parses_as_run(argv: list[str], script: str, tmp_path: Path, monkeypatch) ->
         (tmp_path / own).write_text("learning_rate: 2e-5\n", encoding="utf-8")
         monkeypatch.chdir(tmp_path)
     default = "nsp/meditations" if script == "run_nsp.py" else None
-    arguments = cli.parse(argv, GROUPS[script], "usage", default)
+    arguments = parser.parse(argv, GROUPS[script], "usage", default)
     assert arguments.training["do_train"] is not None
     scratch = script == "run_nsp.py" and arguments[NspArguments].from_scratch
     own_recipe = any(word.endswith(".yaml") and not word.startswith("configs/") for word in argv)
@@ -105,7 +104,7 @@ def _is_a_subcommand(name: str, argv: list[str], tmp_path: Path, monkeypatch) ->
     elif name == "check":
         words = [word for word in argv if word != "--strict"]
         if not any(word.endswith(".yaml") for word in words):
-            arguments = cli.parse(words, GROUPS["run_classification.py"], check.USAGE)
+            arguments = parser.parse(words, GROUPS["run_classification.py"], check.USAGE)
             assert arguments[ModelArguments].model_name_or_path
     elif name == "recipes":
         assert recipes.main(argv) == 0
@@ -122,10 +121,10 @@ def _plans(name: str, argv: list[str], tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     argv = [str(ROOT / word) if word.startswith("configs/") else word for word in argv]
     if name == "suite":
-        assert suite.plan(*cli.parse_part(argv, SuiteArguments, ""))
+        assert suite.plan(*parser.parse_part(argv, SuiteArguments, ""))
     else:
         pytest.importorskip("optuna") if "tpe" in argv else None
-        assert sweep.plan(search.find(argv[0]), *cli.parse_part(argv[1:], SweepArguments, "")).space
+        assert sweep.plan(search_space.find(argv[0]), *parser.parse_part(argv[1:], SweepArguments, "")).space
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

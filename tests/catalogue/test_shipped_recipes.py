@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bertlab import cli, recipes
-from bertlab.arguments import (
+from bertlab.cli import parser, recipes
+from bertlab.cli.arguments import (
     DataArguments,
     ModelArguments,
     NspArguments,
@@ -14,9 +14,9 @@ from bertlab.arguments import (
     dataclass_flags,
     training_flags,
 )
-from bertlab.inputs.layouts import LAYOUTS
-from bertlab.many_runs import search
-from bertlab.scoring.scores import METRICS
+from bertlab.commands import search_space
+from bertlab.data.file_layouts import LAYOUTS
+from bertlab.evaluation.metrics import METRICS
 
 FILES = sorted(path for folder in recipes.RECIPE_FOLDERS for path in (recipes.CONFIGS / folder).rglob("*.yaml"))
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
@@ -38,8 +38,8 @@ def groups_of(path: Path) -> tuple[type, ...]:
     return (NspArguments if nsp else DataArguments, ModelArguments, RunArguments)
 
 
-def parsed(path: Path) -> cli.Arguments:
-    return cli.parse(["--config", str(path)], groups_of(path), "usage")
+def parsed(path: Path) -> parser.Arguments:
+    return parser.parse(["--config", str(path)], groups_of(path), "usage")
 
 
 @pytest.fixture(params=FILES, ids=name_of)
@@ -91,7 +91,7 @@ def test_its_commands_parse(recipe, monkeypatch):
     for command in commands:
         words = shlex.split(command, comments=True)
         script = next(i for i, word in enumerate(words) if word.startswith("run_"))
-        found = cli.parse(words[script + 1 :], groups_of(recipe), "usage")
+        found = parser.parse(words[script + 1 :], groups_of(recipe), "usage")
         assert found.recipe in (recipes.short_name(recipe), f"rte-{recipe.stem}", "")
         assert found.preset == (recipe.stem if recipes.is_preset(recipe) else "")
 
@@ -150,15 +150,15 @@ def test_presets_set_training_values_alone_and_go_on_top_of_every_task():
         for task in (recipes.CONFIGS / "tasks").glob("*.yaml"):
             # A preset is on top of the recipe wherever it stands.
             words = ["--config", str(preset), "--task", task.stem]
-            on_top = cli.parse(words, groups_of(task), "usage")
+            on_top = parser.parse(words, groups_of(task), "usage")
             assert {name: on_top.training[name] for name in parsed(preset).given} == {
                 name: values[name] for name in parsed(preset).given
             }
-            assert cli.output_dir(on_top) == Path("runs") / f"{task.stem}-{preset.stem}"
+            assert parser.output_dir(on_top) == Path("runs") / f"{task.stem}-{preset.stem}"
 
 
 @pytest.mark.parametrize("path", sorted((recipes.CONFIGS / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
 def test_sweeps_are_of_flags_and_their_values(path):
-    space = search.read(path, groups_of(recipes.find_task("rte")))
-    assert len(search.grid(space)) == 18
+    space = search_space.read(path, groups_of(recipes.find_task("rte")))
+    assert len(search_space.grid(space)) == 18
     assert recipes.header(path)

@@ -91,12 +91,12 @@ def test_labels_are_merged_and_named_by_the_label_map(tiny_model, make_csv, tmp_
 
 
 def test_pairs_are_two_segments(tiny_model, write_csv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from bertlab.trainer import padding
+    from bertlab.training import collators
 
     seen = []
-    collate = padding.PaddingCollator.__call__
+    collate = collators.PaddingCollator.__call__
     monkeypatch.setattr(
-        padding.PaddingCollator, "__call__", lambda s, rows: seen.append(collate(s, rows)) or seen[-1]
+        collators.PaddingCollator, "__call__", lambda s, rows: seen.append(collate(s, rows)) or seen[-1]
     )
     rows = [(a, b, y) for (a, y), (b, _) in zip(labelled_sentences(24, 1), labelled_sentences(24, 2), strict=True)]
     train = write_csv(tmp_path / "pairs.csv", ("sentence1", "sentence2", "label"), rows)

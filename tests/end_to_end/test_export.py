@@ -12,8 +12,8 @@ from nsp_runs import pretrain, write_text
 from running import classify, labelled_sentences, predict, read_json, subprocess_of
 
 from bertlab.__main__ import main
-from bertlab.prediction import export
-from bertlab.scoring.calibration import softmax
+from bertlab.commands import export
+from bertlab.evaluation.calibration import softmax
 
 ABSENT = [name for name in export.NEEDED if importlib.util.find_spec(name) is None]
 needs_onnx = pytest.mark.skipif(bool(ABSENT), reason=f"needs {', '.join(ABSENT)}: make test-onnx")
@@ -165,7 +165,7 @@ def test_a_next_sentence_run_is_exported_on_its_own_pairs(tmp_path, tiny_model):
 
 @needs_onnx
 def test_logits_that_differ_leave_nothing_behind(run, tmp_path, capsys, monkeypatch):
-    from bertlab.prediction import engines
+    from bertlab.inference import engines
 
     monkeypatch.setattr(engines, "largest_difference", lambda *_: 0.5)
     monkeypatch.setattr(export, "write_onnx", lambda _, path: path.write_bytes(b"half"))
@@ -209,7 +209,7 @@ def test_what_cannot_be_exported_is_refused(run, tmp_path, capsys, monkeypatch):
 def test_metadata_are_what_predictions_depend_on(run):
     import argparse
 
-    from bertlab.prediction import torch_predictor
+    from bertlab.inference import torch_predictor
 
     loading = argparse.Namespace(max_seq_length=None, revision="main", token=None, trust_remote_code=False)
     told = export.metadata(torch_predictor.load(str(run), loading))

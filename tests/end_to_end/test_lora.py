@@ -12,11 +12,11 @@ from running import classify, farthest, history, labelled_sentences, predict, pr
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
 
-from bertlab.arguments import ModelArguments
+from bertlab.cli.arguments import ModelArguments
 from bertlab.errors import UserError
-from bertlab.models import adaptation, lora, modeling
-from bertlab.report import card
-from bertlab.report.folder import RunFolder
+from bertlab.models import loading, lora, surgery
+from bertlab.report import model_card
+from bertlab.report.run_folder import RunFolder
 
 pytest.importorskip("peft", reason="needs peft: pip install peft")
 
@@ -78,7 +78,7 @@ def _written(folder: Path) -> np.ndarray:
 
 def _ours(folder: Path):
     arguments = ModelArguments(model_name_or_path=str(folder))
-    return modeling.load_weights(AutoModelForSequenceClassification, arguments, modeling.load_config(arguments))[0]
+    return loading.load_weights(AutoModelForSequenceClassification, arguments, loading.load_config(arguments))[0]
 
 
 def test_the_run_learns_and_its_folder_holds_the_adapter_alone(whole: Path, sharp_model: Path):
@@ -163,7 +163,7 @@ def test_every_way_back_gives_the_logits_of_the_run(whole: Path, merged: Path):
 
 @pytest.mark.parametrize("kind", ["whole", "merged"])
 def test_predict_reads_the_folder(kind: str, request, monkeypatch, capsys):
-    monkeypatch.setattr("bertlab.trainer.precision._cpu_flag", lambda: None)
+    monkeypatch.setattr("bertlab.training.precision._cpu_flag", lambda: None)
     folder = request.getfixturevalue(kind)
     capsys.readouterr()
     assert predict(folder, "--format", "jsonl", "--text", *TEXTS) == 0
@@ -172,7 +172,7 @@ def test_predict_reads_the_folder(kind: str, request, monkeypatch, capsys):
 
 
 def test_the_code_on_the_model_card_runs(whole: Path, monkeypatch, capsys):
-    text = card.render(RunFolder.read(whole))
+    text = model_card.render(RunFolder.read(whole))
     assert "library_name: peft" in text
     code = text.split("```python\n")[1].split("```")[0]
     monkeypatch.chdir(whole.parent)
@@ -204,23 +204,23 @@ def test_the_base_is_found_again_by_its_name(whole: Path, sharp_model: Path, tmp
 def test_a_base_with_other_weights_by_now_is_refused(whole: Path, sharp_model: Path, tmp_path: Path):
     folder, base = (Path(shutil.copytree(path, tmp_path / path.name)) for path in (whole, sharp_model))
     _change(folder / "adapter_config.json", base_model_name_or_path=str(base))
-    lora.load_weights(folder, modeling.resolve, {})
+    lora.load_weights(folder, loading.resolve, {})
     weights = load_file(base / "model.safetensors")
     name = next(iter(weights))
     save_file({**weights, name: weights[name] + 1}, base / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match=f"{folder} is an adapter on {base}, where other weights lie than when"):
-        lora.load_weights(folder, modeling.resolve, {})
+        lora.load_weights(folder, loading.resolve, {})
     kept = read_json(folder / "base_config" / "config.json")
     del kept[lora.BASE_WEIGHTS]  # as in the first adapters
     (folder / "base_config" / "config.json").write_text(json.dumps(kept), encoding="utf-8")
-    lora.load_weights(folder, modeling.resolve, {})
+    lora.load_weights(folder, loading.resolve, {})
 
 
 def test_an_adapter_of_another_maker_is_explained(whole: Path, tmp_path: Path):
     folder = Path(shutil.copytree(whole, tmp_path / "other"))
     shutil.rmtree(folder / "base_config")
     with pytest.raises(UserError, match=f"{folder} holds an adapter without base_config/.* merge_and_unload"):
-        modeling.load_config(ModelArguments(model_name_or_path=str(folder)))
+        loading.load_config(ModelArguments(model_name_or_path=str(folder)))
 
 
 def _change(path: Path, **values: str) -> None:
@@ -328,7 +328,7 @@ def test_a_map_that_the_layers_do_not_have_is_refused(sharp_model: Path):
     model = AutoModelForSequenceClassification.from_pretrained(sharp_model)
     arguments = ModelArguments(model_name_or_path=str(sharp_model), lora_rank=2, lora_target_modules=["qurey"])
     with pytest.raises(UserError, match=r"no linear map 'qurey'\. Did you mean 'query'"):
-        adaptation.adapt(model, arguments)
+        surgery.adapt(model, arguments)
 
 
 def test_a_checkpoint_that_lacks_a_layer_is_refused(sharp_model: Path, files, tmp_path: Path, capsys):

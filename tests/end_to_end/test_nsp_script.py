@@ -34,7 +34,7 @@ from running import (
 )
 from transformers import AutoModelForNextSentencePrediction, AutoTokenizer, BertForPreTraining, TrainerCallback
 
-from bertlab import recipes
+from bertlab.cli import recipes
 
 STEPS = {"max_steps": 3, "per_device_train_batch_size": 8, "max_seq_length": 48}
 # No split but the reported one, unless a test asks for it.
@@ -316,16 +316,16 @@ def test_the_model_is_a_starting_point_for_classification(run: Path, write_csv, 
 @pytest.fixture
 def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runs here are in float32; predict would take bf16 where the processor has it."""
-    monkeypatch.setattr("bertlab.trainer.precision._cpu_flag", lambda: None)
+    monkeypatch.setattr("bertlab.training.precision._cpu_flag", lambda: None)
 
 
 def _sentences_of(run: Path, text: Path, plain: Path) -> list[tuple[str, str]]:
     """Return the pairs of the report split, as the errors' neighbours in the run's own data."""
-    from bertlab.arguments import NspArguments
-    from bertlab.pretraining import nsp
+    from bertlab.cli.arguments import NspArguments
+    from bertlab.pretraining import dataset
 
     arguments = NspArguments(text=[str(text)], validation_fraction=0.25, max_seq_length=48)
-    data = nsp.make_splits(nsp.read(arguments, None), arguments, AutoTokenizer.from_pretrained(run))
+    data = dataset.make_splits(dataset.read(arguments, None), arguments, AutoTokenizer.from_pretrained(run))
     return list(zip(*data.texts("validation"), strict=True))
 
 

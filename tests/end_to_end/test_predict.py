@@ -13,8 +13,8 @@ import pytest
 from running import classify, labelled_sentences, predict, predictions, read_json, variant, write_lines
 from transformers import AutoTokenizer, BertForNextSentencePrediction
 
-from bertlab.prediction.predict import chunks
-from bertlab.prediction.torch_predictor import TorchPredictor
+from bertlab.commands.predict import chunks
+from bertlab.inference.torch_predictor import TorchPredictor
 
 TEXTS = [text for text, _ in labelled_sentences(9, seed=8)]
 PAIRS = list(zip(TEXTS[:4], TEXTS[4:8], strict=True))
@@ -23,7 +23,7 @@ PAIRS = list(zip(TEXTS[:4], TEXTS[4:8], strict=True))
 @pytest.fixture(autouse=True)
 def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runs here are in float32; predict would take bf16 where the processor has it."""
-    monkeypatch.setattr("bertlab.trainer.precision._cpu_flag", lambda: None)
+    monkeypatch.setattr("bertlab.training.precision._cpu_flag", lambda: None)
 
 
 def _train(folder: Path, model: Path, files: dict[str, Path], **settings: object) -> Path:
@@ -167,7 +167,7 @@ def test_the_table_shows_label_probability_and_text(run: Path, capsys):
 def test_batches_by_token_budget_predict_as_one_by_one_does(run: Path, monkeypatch, capsys):
     chances = []
     for budget in (1, 60, 10_000):
-        monkeypatch.setattr("bertlab.prediction.predictor.TOKENS_PER_BATCH", budget)
+        monkeypatch.setattr("bertlab.inference.predictor.TOKENS_PER_BATCH", budget)
         assert predict(run, "--format", "tsv", "--text", *TEXTS) == 0
         chances.append(_good(_tsv(capsys)))
     np.testing.assert_allclose(chances[1], chances[0], atol=1e-5)
@@ -175,14 +175,14 @@ def test_batches_by_token_budget_predict_as_one_by_one_does(run: Path, monkeypat
 
 
 def test_long_input_is_predicted_in_pieces_in_one_order(run: Path, monkeypatch, capsys):
-    monkeypatch.setattr("bertlab.prediction.predict.ROWS_AT_ONCE", 4)
+    monkeypatch.setattr("bertlab.commands.predict.ROWS_AT_ONCE", 4)
     assert predict(run, "--format", "tsv", "--text", *TEXTS) == 0
     _assert_as_in_the_run(_tsv(capsys), run)
 
 
 def test_a_piece_ends_by_its_rows_or_its_characters(monkeypatch):
-    monkeypatch.setattr("bertlab.prediction.predict.ROWS_AT_ONCE", 3)
-    monkeypatch.setattr("bertlab.prediction.predict.CHARACTERS_AT_ONCE", 10)
+    monkeypatch.setattr("bertlab.commands.predict.ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("bertlab.commands.predict.CHARACTERS_AT_ONCE", 10)
     rows = [("a",)] * 4 + [("b" * 8, "b" * 8)] * 2 + [("c" * 4,)] * 2
     assert [len(piece) for piece in chunks(iter(rows))] == [3, 2, 1, 2]
     assert list(chunks([])) == []
@@ -295,7 +295,7 @@ def test_a_single_label_of_a_model_of_several_is_no_number(tiny_model: Path, tmp
 
 def test_a_class_name_with_a_bar_stays_whole(tiny_model: Path, tmp_path: Path, monkeypatch, capsys):
     folder = _headed(tiny_model, tmp_path / "bars", ["a|b", "c"], "multi_label_classification")
-    monkeypatch.setattr("bertlab.scoring.calibration.sigmoid", lambda scores: scores * 0 + 0.9)
+    monkeypatch.setattr("bertlab.evaluation.calibration.sigmoid", lambda scores: scores * 0 + 0.9)
     assert predict(folder, "--format", "jsonl", "--text", "a cat") == 0
     assert json.loads(capsys.readouterr().out)["label"] == ["a|b", "c"]
 

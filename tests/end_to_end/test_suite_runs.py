@@ -2,7 +2,7 @@
 
 from running import QUIET, read_json, words
 
-from bertlab.many_runs import suite
+from bertlab.commands import suite
 
 
 def test_two_seeds_at_once_become_one_table(tmp_path, tiny_model, make_csv, capsys):

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from bertlab.cli import ALIASES
+from bertlab.cli.parser import ALIASES
 
 Content = str | bytes | Callable[[Path], None]
 

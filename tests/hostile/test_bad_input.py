@@ -27,7 +27,7 @@ from bad_input import (
     write_files,
 )
 
-from bertlab.inputs.readers import read_rows
+from bertlab.data.readers import read_rows
 
 TABLES = {
     "flags": cases_flags.CASES,

@@ -28,7 +28,7 @@ from running import (
 )
 
 from bertlab.errors import Interrupted, UserError
-from bertlab.lifecycle import callbacks, checkpoints, endings, interruption, lock
+from bertlab.training import callbacks, checkpoints, failures, output_lock, signals
 
 SETTINGS: dict[str, Any] = {
     "num_train_epochs": 2,
@@ -45,10 +45,10 @@ SETTINGS: dict[str, Any] = {
 @pytest.fixture(scope="module", autouse=True)
 def _without_pictures() -> Any:
     """Leave out plots and page: they take as long as the rest of so small a run, and nothing here looks at them."""
-    from bertlab.report import record
+    from bertlab.report import writer
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(record, "_draw", lambda *_: None)
+        patch.setattr(writer, "_draw", lambda *_: None)
         yield
 
 
@@ -163,30 +163,30 @@ def test_sigterm_after_the_last_step_ends_before_the_report(whole, world, tmp_pa
 
 
 def test_a_second_sigterm_does_not_wait():
-    with pytest.raises(Interrupted), interruption.watched():
-        interruption.wait_for_step(True)
+    with pytest.raises(Interrupted), signals.watched():
+        signals.wait_for_step(True)
         signal.raise_signal(signal.SIGTERM)
-        assert interruption.received() == signal.SIGTERM
+        assert signals.received() == signal.SIGTERM
         signal.raise_signal(signal.SIGTERM)
         pytest.fail("it waited")
 
 
 def test_sigterm_outside_training_ends_at_once(tmp_path: Path):
-    with pytest.raises(Interrupted) as caught, endings.told_in_one_line(tmp_path, {}):
+    with pytest.raises(Interrupted) as caught, failures.told_in_one_line(tmp_path, {}):
         signal.raise_signal(signal.SIGTERM)
     assert caught.value.status == 143
     assert str(caught.value) == ("stopped by SIGTERM; no checkpoint was made yet, so the same command starts anew.")
 
 
 def test_a_worker_process_is_ended_by_the_signal_and_not_by_what_the_run_does_about_it():
-    with interruption.watched():
-        interruption.wait_for_step(True)
+    with signals.watched():
+        signals.wait_for_step(True)
         child = os.fork()
         if child == 0:
             signal.raise_signal(signal.SIGTERM)
             os._exit(0)
         assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGTERM
-    assert interruption.received() is None
+    assert signals.received() is None
 
 
 # ------------------------------------------------------------------------------------------------------ checkpoints
@@ -293,9 +293,9 @@ def test_a_run_stopped_while_it_finished_finishes_as_it_would_have(moment: str, 
         assert classify(whole, **settings) == 0
     folder = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
-        from bertlab.report import record
+        from bertlab.report import writer
 
-        patch.setattr(record, "write", lambda run: signal.raise_signal(signal.SIGINT))
+        patch.setattr(writer, "write", lambda run: signal.raise_signal(signal.SIGINT))
         assert classify(folder, **settings) == 130
     assert (folder / "model.safetensors").is_file()
     assert not (folder / "run.json").exists()
@@ -307,13 +307,13 @@ def test_a_run_stopped_while_it_finished_finishes_as_it_would_have(moment: str, 
 
 def test_a_run_stopped_while_it_is_scored_keeps_the_newest_checkpoint_beside_the_best(world, tmp_path: Path):
     """Trainer deletes all but the best after the last step, and the rest would be trained again."""
-    from bertlab.report import record
+    from bertlab.report import writer
 
     settings = {**world, "save_strategy": "epoch", "save_total_limit": 1, "selection_fraction": 0.3}
     settings |= {"metric_for_best_model": "loss", "greater_is_better": True}  # the first epoch is the best
     folder, kept = tmp_path / "run", ["checkpoint-4", "checkpoint-8"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(record, "write", lambda run: signal.raise_signal(signal.SIGINT))
+        patch.setattr(writer, "write", lambda run: signal.raise_signal(signal.SIGINT))
         assert classify(folder, **settings) == 130
     assert [path.name for path in checkpoints.numbered(folder)] == kept
     trained = (folder / "checkpoint-8" / "trainer_state.json").stat().st_mtime_ns
@@ -484,7 +484,7 @@ def test_pairs_of_another_text_or_another_objective_are_another_run(tiny_model, 
 def _other_run(folder: Path) -> subprocess.Popen[str]:
     """Start a process that takes a folder and keeps it until it is killed."""
     hold = (
-        "from bertlab.lifecycle import lock; lock.take(Path(sys.argv[1])); print('taken', flush=True); time.sleep(60)"
+        "from bertlab.training import output_lock; output_lock.take(Path(sys.argv[1])); print('taken', flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", f"import sys, time; from pathlib import Path; {hold}", str(folder)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -503,38 +503,38 @@ def test_the_second_run_in_a_folder_is_refused_and_a_killed_one_s_lock_is_void(w
             said = _last_line(capsys.readouterr().err)
             assert said.startswith(f"error: {folder} is being written by another run (process {other.pid} on ")
             assert said.endswith("Wait for it, or name another --output_dir.")
-        assert {path.name for path in folder.iterdir()} == {lock.STATE}
+        assert {path.name for path in folder.iterdir()} == {output_lock.STATE}
     finally:
         other.kill()
         other.wait()
     assert classify(folder, **world, resume="auto") == 0
     assert f"the run before in {folder} (process {other.pid}, since " in capsys.readouterr().err
-    assert not (folder / lock.STATE).exists()
+    assert not (folder / output_lock.STATE).exists()
     _assert_same(folder, whole)
 
 
 def test_a_run_on_another_machine_is_believed_as_long_as_its_heart_beats(tmp_path: Path):
-    state = tmp_path / lock.STATE
+    state = tmp_path / output_lock.STATE
     state.mkdir()
     (state / "lock").touch()
     signature = state / "holder.json"
     signature.write_text(json.dumps({"host": "elsewhere", "pid": 7, "started": "2020-01-01 00:00:00"}))
-    for step in (lock.refuse_if_taken, lock.take):
+    for step in (output_lock.refuse_if_taken, output_lock.take):
         with pytest.raises(UserError) as caught:
             step(tmp_path)
         assert "another run (process 7 on elsewhere, since 2020-01-01 00:00:00)" in str(caught.value)
         assert f"if it has ended, delete {signature}" in str(caught.value)
-    silent = (state / "lock").stat().st_mtime - 2 * lock.SILENT_SECONDS
+    silent = (state / "lock").stat().st_mtime - 2 * output_lock.SILENT_SECONDS
     os.utime(signature, (silent, silent))
-    lock.refuse_if_taken(tmp_path)
-    lock.take(tmp_path)
+    output_lock.refuse_if_taken(tmp_path)
+    output_lock.take(tmp_path)
     assert json.loads(signature.read_text())["pid"] == os.getpid()
-    lock.release()
+    output_lock.release()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_heart_beats_while_a_folder_is_taken(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(lock, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(output_lock, "HEARTBEAT_SECONDS", 0.01)
     beats: list[float] = []
     beaten = threading.Event()
     utime = os.utime
@@ -546,23 +546,23 @@ def test_a_heart_beats_while_a_folder_is_taken(tmp_path: Path, monkeypatch):
             beaten.set()
 
     monkeypatch.setattr(os, "utime", count)
-    lock.take(tmp_path)
+    output_lock.take(tmp_path)
     assert beaten.wait(10)
-    lock.release()
+    output_lock.release()
     ended = len(beats)
     assert not any(thread.name == "bertlab-heartbeat" for thread in threading.enumerate())
     assert len(beats) == ended
 
 
 def test_the_processes_of_one_run_do_not_refuse_each_other(tmp_path: Path, monkeypatch):
-    from bertlab.arguments import RunArguments
-    from bertlab.lifecycle import output
+    from bertlab.cli.arguments import RunArguments
+    from bertlab.training import output_dir
 
-    output.make(tmp_path, RunArguments())
+    output_dir.make(tmp_path, RunArguments())
     monkeypatch.setenv("RANK", "1")
-    assert output.check(tmp_path, RunArguments()) is None
-    output.make(tmp_path, RunArguments())
-    lock.release()
+    assert output_dir.check(tmp_path, RunArguments()) is None
+    output_dir.make(tmp_path, RunArguments())
+    output_lock.release()
 
 
 # ------------------------------------------------------------------------------------------------- disk, memory, NaN
@@ -597,10 +597,10 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(moment, 
         if moment == "a checkpoint":
             _at_step(patch, 5, fill)
         else:
-            from bertlab.report import record
+            from bertlab.report import writer
 
-            write = record.write
-            patch.setattr(record, "write", lambda run: (fill(), write(run))[1])
+            write = writer.write
+            patch.setattr(writer, "write", lambda run: (fill(), write(run))[1])
         assert classify(folder, **world) == 2
     said = _last_line(capsys.readouterr().err)
     last = folder / f"checkpoint-{4 if moment == 'a checkpoint' else 10}"
@@ -624,19 +624,19 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(moment, 
     ],
 )
 def test_whatever_library_met_the_full_disk(error: Exception, tmp_path: Path):
-    told = endings.explain(error, tmp_path, {})
+    told = failures.explain(error, tmp_path, {})
     assert told is not None
     assert told.problem.startswith("the disk is full")
 
 
 def test_other_failures_are_not_dressed_up(tmp_path: Path):
-    with pytest.raises(ValueError, match="a fault"), endings.told_in_one_line(tmp_path, {}):
+    with pytest.raises(ValueError, match="a fault"), failures.told_in_one_line(tmp_path, {}):
         raise ValueError("a fault")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(value: float, world, tmp_path: Path, capsys):
-    from bertlab.trainer.losses import ExactLoss
+    from bertlab.training.loss import ExactLoss
 
     original, calls = ExactLoss.__call__, []
 
@@ -669,7 +669,7 @@ def test_a_gradient_that_is_no_number_is_seen_before_the_weights_are_saved():
 
 
 def test_too_little_memory_names_the_flags_that_help(world, tmp_path: Path, capsys):
-    from bertlab.trainer.losses import ExactLoss
+    from bertlab.training.loss import ExactLoss
 
     def hungry(self, *_: Any, **__: Any) -> Any:
         return torch.empty(2**58)
@@ -688,18 +688,18 @@ def test_too_little_memory_names_the_flags_that_help(world, tmp_path: Path, caps
 @pytest.mark.parametrize(("rows", "steps", "smaller"), [(8, 2, (4, 4)), (33, 1, (11, 3)), (7, 2, (1, 14))])
 def test_the_smaller_batch_that_is_advised_makes_the_same_global_batch(rows, steps, smaller, tmp_path: Path):
     training = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": steps}
-    said = str(endings.explain(MemoryError(), tmp_path, training))
+    said = str(failures.explain(MemoryError(), tmp_path, training))
     flags = "--per_device_train_batch_size {} --gradient_accumulation_steps {}".format(*smaller)
     assert f"Pass {flags}: the result stays the same." in said
     training["per_device_train_batch_size"] = 1
-    assert "Pass a smaller --max_seq_length" in str(endings.explain(MemoryError(), tmp_path, training))
+    assert "Pass a smaller --max_seq_length" in str(failures.explain(MemoryError(), tmp_path, training))
 
 
 def test_too_little_memory_in_evaluation_names_its_own_flag(tmp_path: Path):
     def prediction_step() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 
-    with pytest.raises(UserError) as caught, endings.told_in_one_line(tmp_path, {"per_device_eval_batch_size": 64}):
+    with pytest.raises(UserError) as caught, failures.told_in_one_line(tmp_path, {"per_device_eval_batch_size": 64}):
         prediction_step()
     assert str(caught.value) == (
         "evaluation needs more memory than there is (CUDA out of memory. Tried to allocate 20.00 MiB). "
@@ -709,9 +709,9 @@ def test_too_little_memory_in_evaluation_names_its_own_flag(tmp_path: Path):
 
 def test_a_process_whose_peer_ended_says_no_more_than_that(tmp_path: Path, monkeypatch):
     error = RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1234")
-    assert endings.explain(error, tmp_path, {}) is None
+    assert failures.explain(error, tmp_path, {}) is None
     monkeypatch.setenv("WORLD_SIZE", "2")
-    told = endings.explain(error, tmp_path, {})
+    told = failures.explain(error, tmp_path, {})
     assert str(told) == "another process of this run has ended. Its own line says why."
 
 

@@ -4,14 +4,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import bertlab.commands.predict
 import pytest
 from running import predict
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-import bertlab.prediction.predict
 from benchmarks.load import MB, anonymous_mb, peak_of, write_rows
-from bertlab.arguments import DataArguments
-from bertlab.inputs import check, data
+from bertlab.cli.arguments import DataArguments
+from bertlab.commands import check
+from bertlab.data import dataset
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc/self/status says what is held")
 
@@ -26,7 +27,7 @@ def model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_no_more_rows_are_read_than_are_about_to_be_printed(model, tmp_path, monkeypatch, capsys) -> None:
     waiting, most = [0], [0]
-    read_rows, print_tsv = bertlab.prediction.predict.read_rows, bertlab.prediction.predict.PRINTERS["tsv"]
+    read_rows, print_tsv = bertlab.commands.predict.read_rows, bertlab.commands.predict.PRINTERS["tsv"]
 
     def reading(*given: object) -> Iterator[tuple[str, ...]]:
         for row in read_rows(*given):
@@ -38,9 +39,9 @@ def test_no_more_rows_are_read_than_are_about_to_be_printed(model, tmp_path, mon
         print_tsv(predictor, rows, *rest)
         waiting[0] -= len(rows)
 
-    monkeypatch.setattr(bertlab.prediction.predict, "ROWS_AT_ONCE", 50)
-    monkeypatch.setattr(bertlab.prediction.predict, "read_rows", reading)
-    monkeypatch.setitem(bertlab.prediction.predict.PRINTERS, "tsv", printing)
+    monkeypatch.setattr(bertlab.commands.predict, "ROWS_AT_ONCE", 50)
+    monkeypatch.setattr(bertlab.commands.predict, "read_rows", reading)
+    monkeypatch.setitem(bertlab.commands.predict.PRINTERS, "tsv", printing)
     write_rows(tmp_path / "rows.jsonl", 333, 2)
     assert predict(model, "--file", tmp_path / "rows.jsonl", "--format", "tsv") == 0
     assert len(capsys.readouterr().out.splitlines()) == 334
@@ -62,7 +63,7 @@ def test_predicting_a_long_file_takes_no_more_memory_than_a_short_one(model, tmp
         assert len(capsys.readouterr().out.splitlines()) > 1_500
         return peak
 
-    monkeypatch.setattr(bertlab.prediction.predict, "CHARACTERS_AT_ONCE", 1 << 21)
+    monkeypatch.setattr(bertlab.commands.predict, "CHARACTERS_AT_ONCE", 1 << 21)
     held("short")
     short = held("short")
     assert held("long") - short < 0.4 * size
@@ -81,11 +82,11 @@ def test_a_text_of_10_mb_in_one_cell_is_predicted(model, tmp_path, capsys) -> No
 
 @linux
 def test_reading_and_checking_training_rows_does_not_hold_their_text(tmp_path, capsys) -> None:
-    def load(name: str, rows: int) -> tuple[data.Data, float]:
+    def load(name: str, rows: int) -> tuple[dataset.Data, float]:
         path = tmp_path / f"{name}.csv"
         write_rows(path, rows, 1_000)
         arguments = DataArguments(train_file=str(path), validation_fraction=0.01)
-        loaded = data.load(arguments, (), training=True, cache_dir=str(tmp_path), token=None)
+        loaded = dataset.load(arguments, (), training=True, cache_dir=str(tmp_path), token=None)
         check.inspect(loaded)
         return loaded, path.stat().st_size / MB
 

@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from bertlab.data import files
+from bertlab.data.files import open_text
+from bertlab.data.readers import DELIMITERS, QUOTINGS, SUFFIXES, Row, column_names, read_rows
 from bertlab.errors import UserError
-from bertlab.inputs import files
-from bertlab.inputs.files import open_text
-from bertlab.inputs.readers import DELIMITERS, QUOTINGS, SUFFIXES, Row, column_names, read_rows
 
 # The folder is shared by the examples of one test, each of which overwrites its file there.
 fuzz = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

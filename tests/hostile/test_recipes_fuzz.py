@@ -6,8 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bertlab import cli, secret
-from bertlab.arguments import DataArguments, ModelArguments, RunArguments, dataclass_flags, training_flags
+from bertlab import secret
+from bertlab.cli import parser
+from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments, dataclass_flags, training_flags
 from bertlab.errors import UserError
 
 GROUPS = (DataArguments, ModelArguments, RunArguments)
@@ -37,7 +38,7 @@ fuzz = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCh
 def arguments_or_refusal(argv: list[str]) -> None:
     """Parse; a UserError must be one line, and what is given must have its flag's type."""
     try:
-        parsed = cli.parse(argv, GROUPS, "usage")
+        parsed = parser.parse(argv, GROUPS, "usage")
     except UserError as error:
         assert len(str(error).splitlines()) == 1
         return

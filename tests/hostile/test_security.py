@@ -26,9 +26,9 @@ from running import classify, labelled_sentences, predict, read_json, variant, w
 import run_nsp
 from bertlab import secret
 from bertlab.__main__ import main as bertlab
-from bertlab.inputs import files
-from bertlab.report import card, page
-from bertlab.report.folder import RunFolder
+from bertlab.data import files
+from bertlab.report import html, model_card
+from bertlab.report.run_folder import RunFolder
 from bertlab.report.spreadsheet import as_written, guarded
 
 TOKEN, HUB_TOKEN, WANDB, ENVIRONMENT = (
@@ -316,10 +316,10 @@ def test_names_of_all_kinds_are_shown_and_never_run(tmp_path) -> None:
         _edit(path, recipe=SCRIPT)
     _edit(folder / "run.json", versions={SCRIPT: SCRIPT}, machine={"processor": SCRIPT}, command=[SCRIPT])
     run = RunFolder.read(folder)
-    source = page.render(run, {})
+    source = html.render(run, {})
     assert source.count("<script") == 1  # our own
     assert "<img" not in source
-    text = card.render(run).split("\n---\n", 1)[1]
+    text = model_card.render(run).split("\n---\n", 1)[1]
     assert "<script" not in re.sub(r"(`+).*?\1", "", text, flags=re.DOTALL)  # what stands in code is shown as it is
 
 

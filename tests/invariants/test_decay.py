@@ -7,8 +7,8 @@ import torch
 from running import classify, weights_of
 from transformers import AutoModelForSequenceClassification, TrainingArguments
 
-from bertlab.arguments import RunArguments
-from bertlab.trainer.training import EncoderTrainer
+from bertlab.cli.arguments import RunArguments
+from bertlab.training.trainer import EncoderTrainer
 
 # The tiny BERT: per layer 6 matrices, 6 biases and 2 LayerNorms of 2; 3 embeddings and their LayerNorm; pooler; head.
 DECAYED = 2 * 6 + 3 + 1 + 1

@@ -24,10 +24,10 @@ from running import (
 from torch.nn import functional
 from transformers import Trainer as HfTrainer
 
-from bertlab.inputs.labels import MULTI, NO_LABEL, REGRESSION, SINGLE
-from bertlab.scoring import collapse
-from bertlab.trainer.losses import ExactLoss, balanced_weights, known
-from bertlab.trainer.training import EncoderTrainer
+from bertlab.data.labels import MULTI, NO_LABEL, REGRESSION, SINGLE
+from bertlab.evaluation import degenerate
+from bertlab.training.loss import ExactLoss, balanced_weights, known
+from bertlab.training.trainer import EncoderTrainer
 
 SETTINGS = {
     "num_train_epochs": 2,
@@ -291,7 +291,7 @@ def test_the_loss_of_the_best_constant_is_what_failed_runs_are_measured_by(balan
     train = {"labelled": 10, "balance": {"a": 6, "b": 3, "c": 1}}
     run = {"configuration": configuration, "data": {"train": train}}
     best = closure().detach().item()
-    assert collapse.constant_loss(run, "single_label_classification") == pytest.approx(best, abs=1e-5)
+    assert degenerate.constant_loss(run, "single_label_classification") == pytest.approx(best, abs=1e-5)
 
 
 def test_an_epoch_resumed_in_its_middle_has_the_remainder_of_all_processes():

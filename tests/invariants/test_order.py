@@ -8,8 +8,8 @@ import pytest
 from running import classify, predictions, write_lines
 from transformers import Trainer
 
-from bertlab.trainer.ordering import LengthGroupedOrder, TokenBatches, consecutive_batches, padding_share
-from bertlab.trainer.training import EncoderTrainer
+from bertlab.training.sampling import LengthGroupedOrder, TokenBatches, consecutive_batches, padding_share
+from bertlab.training.trainer import EncoderTrainer
 
 
 def _lengths(rows: int) -> np.ndarray:
@@ -94,7 +94,7 @@ def test_predictions_do_not_depend_on_the_batch(setting: dict, trained: Path, se
 
 def test_predictions_come_in_the_order_of_the_input(trained: Path, sentences, tmp_path: Path):
     """Rows in reverse get the reversed predictions: no row takes another one's."""
-    from bertlab.inputs import readers
+    from bertlab.data import readers
 
     rows = [row.values for row in readers.read_rows(sentences["test_file"])]
     turned = write_lines(tmp_path / "turned.jsonl", rows[::-1])

@@ -5,8 +5,8 @@ import torch
 from running import classify, read_json
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bertlab.trainer import precision
-from bertlab.trainer.training import EncoderTrainer
+from bertlab.training import precision
+from bertlab.training.trainer import EncoderTrainer
 
 
 def gradient(dtype: torch.dtype) -> torch.Tensor:

@@ -4,9 +4,9 @@ import pytest
 import torch
 from architectures import FAMILIES, LAYERS, classifier
 
-from bertlab.arguments import ModelArguments, RunArguments
+from bertlab.cli.arguments import ModelArguments, RunArguments
 from bertlab.errors import UserError
-from bertlab.models import adaptation, anatomy
+from bertlab.models import parts, surgery
 
 HAVE_POOLER = ("bert", "deberta-v2")
 LAYER = {"distilbert": "transformer.layer", "modernbert": "layers"}
@@ -16,7 +16,7 @@ def changed(model, family: str, **settings) -> set[str]:
     """Return the names of the weights that adapting a model has changed, seeded."""
     before = classifier(family).state_dict()
     torch.manual_seed(1)
-    adaptation.adapt(model, ModelArguments(**settings))
+    surgery.adapt(model, ModelArguments(**settings))
     return {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
 
 
@@ -46,14 +46,14 @@ def test_the_pooler_and_the_top_layers_are_made_new_and_nothing_else(family, cou
 def test_new_layers_have_the_spread_and_the_constants_of_their_class(family):
     """Weights that were trained to be 7 everywhere come back as the class of the model draws them."""
     model = classifier(family)
-    top = anatomy.layers(model, "")[-1]
+    top = parts.layers(model, "")[-1]
     fresh = dict(classifier(family).named_parameters())
     with torch.no_grad():
         for value in top.parameters():
             value.fill_(7.0)
             value._is_hf_initialized = True
     torch.manual_seed(1)
-    adaptation.reinitialise(model, 1)
+    surgery.reinitialise(model, 1)
     for name, value in model.named_parameters():
         if any(value is one for one in top.parameters()):
             if fresh[name].std() > 0:
@@ -67,7 +67,7 @@ def test_the_seed_decides_the_new_weights():
     def new(seed: int) -> torch.Tensor:
         model = classifier("bert")
         torch.manual_seed(seed)
-        adaptation.reinitialise(model, 1)
+        surgery.reinitialise(model, 1)
         return model.bert.encoder.layer[2].output.dense.weight
 
     assert torch.equal(new(1), new(1))
@@ -76,17 +76,17 @@ def test_the_seed_decides_the_new_weights():
 
 def test_none_means_the_pooler_alone():
     assert changed(classifier("bert"), "bert", reinit_layers=0) == {"bert.pooler.dense.weight"}
-    said = refusal(adaptation.reinitialise, classifier("roberta"), 0)
+    said = refusal(surgery.reinitialise, classifier("roberta"), 0)
     assert said == "--reinit_layers 0: this model has no pooler. Pass 1 to 3."
 
 
 def test_more_layers_than_there_are_is_refused():
-    said = refusal(adaptation.reinitialise, classifier("bert"), 4)
+    said = refusal(surgery.reinitialise, classifier("bert"), 4)
     assert said == "--reinit_layers 4: the model has 3 layers. Pass 0 to 3."
 
 
 def test_a_model_that_shares_its_layers_is_refused():
-    said = refusal(adaptation.reinitialise, classifier("albert"), 1)
+    said = refusal(surgery.reinitialise, classifier("albert"), 1)
     assert said == "--reinit_layers: albert keeps no separate layers. Leave the flag out."
 
 
@@ -106,7 +106,7 @@ def test_a_new_head_leaves_the_word_vectors_it_shares():
     config = BertConfig(vocab_size=99, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
     model = BertForPreTraining(config)
     before = {name: value.clone() for name, value in model.named_parameters()}
-    adaptation.adapt(model, ModelArguments(new_head=True))
+    surgery.adapt(model, ModelArguments(new_head=True))
     found = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
     assert found == {"cls.predictions.transform.dense.weight", "cls.seq_relationship.weight"}
 
@@ -114,7 +114,7 @@ def test_a_new_head_leaves_the_word_vectors_it_shares():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_frozen_embeddings_get_no_gradient_and_all_else_does(family):
     model = classifier(family)
-    adaptation.adapt(model, ModelArguments(freeze_embeddings=True))
+    surgery.adapt(model, ModelArguments(freeze_embeddings=True))
     frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
     assert frozen == {name for name, _ in model.named_parameters() if ".embeddings." in name}
     assert any("word_embeddings" in name or "tok_embeddings" in name for name in frozen)
@@ -157,10 +157,10 @@ def test_frozen_embeddings_get_no_gradient_and_all_else_does(family):
     ],
 )
 def test_flags_that_contradict_each_other_are_refused(model, run, said):
-    assert refusal(adaptation.check, ModelArguments(**model), RunArguments(**run)) == said
+    assert refusal(surgery.check, ModelArguments(**model), RunArguments(**run)) == said
 
 
 def test_lora_without_peft_names_the_package(monkeypatch):
     monkeypatch.setattr("bertlab.models.lora.package_folder", lambda name: None)
-    said = refusal(adaptation.check, ModelArguments(lora_rank=2), RunArguments())
+    said = refusal(surgery.check, ModelArguments(lora_rank=2), RunArguments())
     assert said == "LoRA needs the package peft, which is not installed. pip install peft"

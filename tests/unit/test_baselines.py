@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from bertlab.inputs.labels import MULTI, SINGLE, LabelSpace
-from bertlab.report import facts
-from bertlab.scoring import baselines
-from bertlab.scoring.baselines import bag_of_words_baseline, majority_baseline, mean_baseline
-from bertlab.scoring.scores import METRICS, MULTI_LABEL, REGRESSION
+from bertlab.data.labels import MULTI, SINGLE, LabelSpace
+from bertlab.evaluation import baselines
+from bertlab.evaluation.baselines import bag_of_words_baseline, majority_baseline, mean_baseline
+from bertlab.evaluation.metrics import METRICS, MULTI_LABEL, REGRESSION
+from bertlab.report import results
 
 WORDS = np.array([f"word{i}" for i in range(60)])
 
@@ -34,7 +34,7 @@ def test_majority_is_the_most_frequent_class():
 )
 def test_how_the_majority_is_made_is_told(kind, labels, how):
     space = LabelSpace(kind, ("a", "b"), {})
-    found = facts.baseline_predictions(["x y", "y", "z"], labels, {"test": ["x"]}, space)
+    found = results.baseline_predictions(["x y", "y", "z"], labels, {"test": ["x"]}, space)
     assert found["majority"][1] == how
 
 

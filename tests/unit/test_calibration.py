@@ -8,9 +8,8 @@ import pytest
 import scipy.special
 import sklearn.metrics as sk
 
-from bertlab.inputs.labels import MULTI, LabelSpace
-from bertlab.report import facts
-from bertlab.scoring.calibration import (
+from bertlab.data.labels import MULTI, LabelSpace
+from bertlab.evaluation.calibration import (
     TEMPERATURE_BOUNDS,
     brier_score,
     expected_calibration_error,
@@ -20,7 +19,8 @@ from bertlab.scoring.calibration import (
     sigmoid,
     softmax,
 )
-from bertlab.scoring.evaluation import SplitResult, predict, probabilities
+from bertlab.evaluation.evaluate import SplitResult, predict, probabilities
+from bertlab.report import results
 
 
 def calibrated(n=20_000, classes=3, seed=0):
@@ -177,7 +177,7 @@ def test_thresholds_are_those_of_the_probabilities_that_are_written():
     logits = 3 * (dice.normal(0, 2, labels.shape) + 2 * labels - 1)
     space = LabelSpace(MULTI, ("a", "b"), {})
     result = SplitResult("selection", "selection", logits, predict(space, logits), labels, {})
-    fitted = facts.fit(result, space)
+    fitted = results.fit(result, space)
     assert fitted.temperature > 1.5 and not np.allclose(fitted.thresholds, 0.5)
-    said = facts.with_thresholds(result, space, fitted, ("f1_micro",)).predictions
+    said = results.with_thresholds(result, space, fitted, ("f1_micro",)).predictions
     assert (said == (probabilities(space, logits, fitted.temperature) >= fitted.thresholds)).all()

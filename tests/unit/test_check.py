@@ -8,7 +8,7 @@ from datasets import Dataset
 from running import labelled_sentences
 from transformers import AutoTokenizer
 
-from bertlab.inputs import check
+from bertlab.commands import check
 
 CLEAN = labelled_sentences(40, seed=5)
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bertlab import cli, recipes
-from bertlab.arguments import (
+from bertlab.cli import parser, recipes
+from bertlab.cli.arguments import (
     DataArguments,
     ModelArguments,
     NspArguments,
@@ -30,8 +30,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = recipes.recipe_names()
 
 
-def parsed(*argv: str, groups: Sequence[type] = GROUPS) -> cli.Arguments:
-    return cli.parse(argv, groups, "usage")
+def parsed(*argv: str, groups: Sequence[type] = GROUPS) -> parser.Arguments:
+    return parser.parse(argv, groups, "usage")
 
 
 def value(flag: str, *argv: str) -> Any:
@@ -236,25 +236,25 @@ def test_no_flag_of_ours_hides_a_training_argument(groups):
     assert ours & {flag.name for flag in training_flags()} == set()
 
 
-@pytest.mark.parametrize("name", sorted({*cli.RENAMED, *cli.SWITCHES, *cli.RETIRED}))
+@pytest.mark.parametrize("name", sorted({*parser.RENAMED, *parser.SWITCHES, *parser.RETIRED}))
 def test_old_names_are_no_flags_and_lead_to_ones_that_are(name):
     flags = {flag.name for group in GROUPS for flag in dataclass_flags(group)} | {f.name for f in training_flags()}
     assert name not in flags
-    target = cli.RENAMED.get(name) or cli.SWITCHES.get(name, (None,))[0]
+    target = parser.RENAMED.get(name) or parser.SWITCHES.get(name, (None,))[0]
     assert target is None or target in flags
 
 
-@pytest.mark.parametrize(("old", "new"), cli.RENAMED.items())
+@pytest.mark.parametrize(("old", "new"), parser.RENAMED.items())
 def test_renamed_flags_are_taken_under_their_new_name(old, new, capsys):
     text = {"no_cuda": "true", "warmup_ratio": "0.25", "evaluation_strategy": "epoch"}.get(old, "4")
     assert value(new, f"--{old}", text) == value(new, f"--{new}", text)
     assert capsys.readouterr().err == f"note: --{old} is called --{new} since transformers 5; taken as that.\n"
 
 
-@pytest.mark.parametrize("name", cli.SWITCHES)
+@pytest.mark.parametrize("name", parser.SWITCHES)
 @pytest.mark.parametrize("given", [[], ["true"], ["false"]])
 def test_switches_of_old_become_one_value_of_a_flag(name, given, capsys):
-    flag, when_true, when_false = cli.SWITCHES[name]
+    flag, when_true, when_false = parser.SWITCHES[name]
     arguments = parsed(f"--{name}", *given)
     expected = when_false if given == ["false"] else when_true
     note = capsys.readouterr().err
@@ -266,7 +266,7 @@ def test_switches_of_old_become_one_value_of_a_flag(name, given, capsys):
         assert note == f"note: --{name} is --{flag} {expected} since transformers 5; taken as that.\n"
 
 
-@pytest.mark.parametrize(("name", "reason"), cli.RETIRED.items())
+@pytest.mark.parametrize(("name", "reason"), parser.RETIRED.items())
 def test_retired_flags_are_passed_over_with_the_reason(name, reason, capsys):
     assert not parsed(f"--{name}", "true").given
     assert capsys.readouterr().err == f"note: --{name} has no effect since transformers 5: {reason}.\n"
@@ -284,11 +284,11 @@ def test_print_config_reads_back_as_the_same_run(name, recipe):
     groups = NSP_GROUPS if "run_nsp.py" in path.read_text(encoding="utf-8") else GROUPS
     argv = ("--config", str(path), "--token", "hf_secret", "--hub_token", "hf_other", "--print_config")
     first = parsed(*argv, groups=groups)
-    text = cli.print_config(first)
+    text = parser.print_config(first)
     assert "hf_secret" not in text and "hf_other" not in text
     assert not {"token", "hub_token"} & set(yaml.safe_load(text))
     second = parsed("--config", recipe(text), groups=groups)
-    assert cli.resolved(second) == cli.resolved(first)
+    assert parser.resolved(second) == parser.resolved(first)
     assert second[groups[0]] == first[groups[0]]
     assert dataclasses.replace(second[RunArguments], print_config=True) == first[RunArguments]
 
@@ -297,17 +297,17 @@ def test_print_config_keeps_texts_that_yaml_would_take_for_something_else(recipe
     argv = ["--class_names", "no", "yes", "1e-3", "--delimiter", "\t", "--text_column_delimiter", " | "]
     argv += ["--label_map", "on=no", "1.0=yes", "--adam_epsilon", "1e-8", "--published_source", "a: b # c"]
     first = parsed(*argv)
-    second = parsed("--config", recipe(cli.print_config(first)))
+    second = parsed("--config", recipe(parser.print_config(first)))
     assert second[DataArguments] == first[DataArguments]
     assert second[RunArguments] == first[RunArguments]
     assert second.training == first.training
-    assert all(isinstance(key, str) for key in yaml.safe_load(cli.print_config(first)))
+    assert all(isinstance(key, str) for key in yaml.safe_load(parser.print_config(first)))
 
 
 def test_print_config_keeps_a_delimiter_that_joins_with_nothing(recipe):
     first = parsed("--text_column_delimiter", "")
     assert first[DataArguments].text_column_delimiter == ""
-    assert parsed("--config", recipe(cli.print_config(first)))[DataArguments] == first[DataArguments]
+    assert parsed("--config", recipe(parser.print_config(first)))[DataArguments] == first[DataArguments]
 
 
 @pytest.mark.parametrize(
@@ -322,12 +322,12 @@ def test_print_config_keeps_a_delimiter_that_joins_with_nothing(recipe):
 )
 def test_without_a_stage_all_three_happen(argv, stages):
     training = parsed(*argv).training
-    assert tuple(training[stage] for stage in cli.STAGES) == stages
+    assert tuple(training[stage] for stage in parser.STAGES) == stages
 
 
 def test_our_defaults_differ_from_trainings_where_the_table_says():
     training = parsed().training
-    assert {name: training[name] for name in cli.TRAINING_DEFAULTS} == cli.TRAINING_DEFAULTS
+    assert {name: training[name] for name in parser.TRAINING_DEFAULTS} == parser.TRAINING_DEFAULTS
     assert parsed("--save_strategy", "no").given == {"save_strategy"}
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from finished_runs import finished_run
 
-from bertlab.many_runs import compare
-from bertlab.report.folder import RunFolder
-from bertlab.scoring.scores import METRICS
+from bertlab.commands import compare
+from bertlab.evaluation.metrics import METRICS
+from bertlab.report.run_folder import RunFolder
 
 
 def run(capsys, *argv):

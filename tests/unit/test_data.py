@@ -9,9 +9,9 @@ from datasets import ClassLabel, Dataset, Features, Value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bertlab.arguments import DataArguments
+from bertlab.cli.arguments import DataArguments
+from bertlab.data import dataset, sources
 from bertlab.errors import UserError
-from bertlab.inputs import data, sources
 
 Write = Callable[..., str]
 
@@ -26,8 +26,8 @@ def file(tmp_path, write_csv) -> Write:
     return write
 
 
-def load(training: bool = True, model_names: tuple[str, ...] = (), **settings) -> data.Data:
-    return data.load(DataArguments(**settings), model_names, training=training, cache_dir=None, token=None)
+def load(training: bool = True, model_names: tuple[str, ...] = (), **settings) -> dataset.Data:
+    return dataset.load(DataArguments(**settings), model_names, training=training, cache_dir=None, token=None)
 
 
 def refusal(training: bool = True, **settings) -> str:
@@ -40,7 +40,7 @@ def rows(count: int, labels: str = "ab") -> list[list[str]]:
     return [[f"text {i}", labels[i % len(labels)]] for i in range(count)]
 
 
-def texts(loaded: data.Data, split: str) -> list[str]:
+def texts(loaded: dataset.Data, split: str) -> list[str]:
     return loaded.splits[split]["text"][:]
 
 
@@ -183,7 +183,7 @@ def test_duplicates_stay_on_one_side_of_a_cut(words, fraction, shuffle):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "read", lambda *args: raw)
         try:
-            loaded = data.load(arguments, (), training=True, cache_dir=None, token=None)
+            loaded = dataset.load(arguments, (), training=True, cache_dir=None, token=None)
         except UserError as error:
             assert "leaves no training rows" in str(error)
             return
@@ -320,6 +320,6 @@ def test_rows_that_a_hub_data_set_marks_as_unlabelled_are_dropped_or_refused():
     rows = {"premise": ["p"] * 5, "hypothesis": list("abcde"), "label": [0, -1, 1, 0, 1]}
     raw = sources.from_dataset_dict({"train": Dataset.from_dict(rows, features=names)}, DataArguments(), "snli")
     with pytest.raises(UserError, match=r"snli, row 1: the label is missing \(1 such row\)\."):
-        data.arrange(raw, DataArguments(), (), training=True)
-    loaded = data.arrange(raw, DataArguments(on_missing="drop"), (), training=True)
+        dataset.arrange(raw, DataArguments(), (), training=True)
+    loaded = dataset.arrange(raw, DataArguments(on_missing="drop"), (), training=True)
     assert (loaded.splits["train"]["labels"][:], loaded.dropped) == ([0, 1, 0, 1], {"train": 1})

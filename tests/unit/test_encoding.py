@@ -6,11 +6,11 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig, AutoTokenizer
 
-from bertlab.arguments import DataArguments
+from bertlab.cli.arguments import DataArguments
+from bertlab.data import dataset, tokenization
+from bertlab.data.labels import SINGLE, LabelSpace
 from bertlab.errors import UserError
-from bertlab.inputs import data, encoding
-from bertlab.inputs.labels import SINGLE, LabelSpace
-from bertlab.trainer.padding import PaddingCollator
+from bertlab.training.collators import PaddingCollator
 
 TEXTS = ["the cat", "a good book about the sea and the hill", "ok", "the boy walked " * 30]
 
@@ -24,9 +24,9 @@ def tokenizer(tiny_model):
 def calls(monkeypatch) -> list[int]:
     """Return a list that grows by one entry for each batch that is really tokenized."""
     counted: list[int] = []
-    tokenize = encoding._tokenize
+    tokenize = tokenization._tokenize
     monkeypatch.setattr(
-        encoding, "_tokenize", lambda texts, *rest: counted.append(len(texts[0])) or tokenize(texts, *rest)
+        tokenization, "_tokenize", lambda texts, *rest: counted.append(len(texts[0])) or tokenize(texts, *rest)
     )
     return counted
 
@@ -36,7 +36,7 @@ def split(texts: list[str] = TEXTS, **columns) -> Dataset:
 
 
 def test_rows_are_as_long_as_their_text_and_keep_what_follows_them(tokenizer):
-    encoded = encoding.encode(split(labels=[1, 0, 1, 0], source=list("wxyz")), tokenizer, 16)
+    encoded = tokenization.encode(split(labels=[1, 0, 1, 0], source=list("wxyz")), tokenizer, 16)
     assert set(encoded.column_names) == {
         *("idx", "labels", "source", "input_ids", "token_type_ids", "length", "full_length")
     }
@@ -48,13 +48,13 @@ def test_rows_are_as_long_as_their_text_and_keep_what_follows_them(tokenizer):
 
 
 def test_a_row_of_exactly_the_maximum_is_not_truncated(tokenizer):
-    encoded = encoding.encode(split(["the cat"]), tokenizer, 4)
+    encoded = tokenization.encode(split(["the cat"]), tokenizer, 4)
     assert (encoded["length"][0], encoded["full_length"][0]) == (4, 4)
 
 
 def test_pairs_are_two_segments_cut_together(tokenizer):
     pair = split(["the cat", "the cat " * 20], text_pair=["a dog", "a dog"])
-    encoded = encoding.encode(pair, tokenizer, 12)
+    encoded = tokenization.encode(pair, tokenizer, 12)
     assert encoded["input_ids"][0] == tokenizer("the cat", "a dog").input_ids
     assert encoded["token_type_ids"][0] == [0, 0, 0, 0, 1, 1, 1]
     assert (encoded["length"][1], encoded["full_length"][1]) == (12, 45)
@@ -68,17 +68,17 @@ def loaded(tmp_path, write_csv):
     def load(texts: list[str]) -> Dataset:
         rows = [[text, "ab"[i % 2]] for i, text in enumerate(texts)]
         path = write_csv(tmp_path / "train.csv", ["text", "label"], rows)
-        found = data.load(DataArguments(train_file=str(path)), (), training=True, cache_dir=None, token=None)
+        found = dataset.load(DataArguments(train_file=str(path)), (), training=True, cache_dir=None, token=None)
         return found.splits["train"]
 
     return load
 
 
 def test_the_second_run_takes_everything_from_the_cache(loaded, tiny_model, calls):
-    first = encoding.encode(loaded(TEXTS), AutoTokenizer.from_pretrained(tiny_model), 16)
+    first = tokenization.encode(loaded(TEXTS), AutoTokenizer.from_pretrained(tiny_model), 16)
     used = AutoTokenizer.from_pretrained(tiny_model)
     used(["a cat"] * 2, padding="max_length", truncation=True, max_length=9)  # a tokenizer remembers its last call
-    second = encoding.encode(loaded(TEXTS), used, 16)
+    second = tokenization.encode(loaded(TEXTS), used, 16)
     assert calls == [4]
     assert first[:] == second[:]
 
@@ -86,8 +86,8 @@ def test_the_second_run_takes_everything_from_the_cache(loaded, tiny_model, call
 @pytest.mark.parametrize("change", ["length", "text", "tokenizer", "overwrite"])
 def test_whatever_changes_the_tokens_misses_the_cache(change, loaded, tiny_model, calls):
     texts = [f"{change} {text}" for text in TEXTS]
-    before = encoding.encode(loaded(texts), AutoTokenizer.from_pretrained(tiny_model), 16)
-    after = encoding.encode(
+    before = tokenization.encode(loaded(texts), AutoTokenizer.from_pretrained(tiny_model), 16)
+    after = tokenization.encode(
         loaded([*texts[:3], "another"] if change == "text" else texts),
         AutoTokenizer.from_pretrained(tiny_model, do_lower_case=change != "tokenizer"),
         12 if change == "length" else 16,
@@ -100,8 +100,8 @@ def test_whatever_changes_the_tokens_misses_the_cache(change, loaded, tiny_model
 def test_every_split_is_encoded_as_the_arguments_say(tokenizer):
     space = LabelSpace(SINGLE, ("a", "b"), {})
     splits = {"a": split(), "b": split(["ok"])}
-    whole = data.Data(splits, "a", None, ("b",), (), space, ("accuracy",), {}, {})
-    encoded = encoding.encode_all(whole, tokenizer, DataArguments(max_seq_length=8))
+    whole = dataset.Data(splits, "a", None, ("b",), (), space, ("accuracy",), {}, {})
+    encoded = tokenization.encode_all(whole, tokenizer, DataArguments(max_seq_length=8))
     assert list(encoded) == ["a", "b"]
     assert max(encoded["a"]["length"]) == 8
 
@@ -115,13 +115,13 @@ def test_every_split_is_encoded_as_the_arguments_say(tokenizer):
 )
 def test_a_maximum_that_does_not_fit_is_refused(length, message, tokenizer, tiny_model):
     with pytest.raises(UserError) as caught:
-        encoding.check_max_length(length, tokenizer, AutoConfig.from_pretrained(tiny_model))
+        tokenization.check_max_length(length, tokenizer, AutoConfig.from_pretrained(tiny_model))
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("length", [5, 64])
 def test_a_maximum_that_fits_is_accepted(length, tokenizer, tiny_model):
-    encoding.check_max_length(length, tokenizer, AutoConfig.from_pretrained(tiny_model))
+    tokenization.check_max_length(length, tokenizer, AutoConfig.from_pretrained(tiny_model))
 
 
 ROWS = [

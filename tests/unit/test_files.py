@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bertlab.data import files
+from bertlab.data.files import file_digest, open_text, zip_member
 from bertlab.errors import UserError
-from bertlab.inputs import files
-from bertlab.inputs.files import file_digest, open_text, zip_member
 
 TEXT = "naïve café\r\n“two”\n"
 

@@ -5,10 +5,10 @@ import math
 import pytest
 from datasets import Dataset, Features, List, Value
 
-from bertlab.arguments import DataArguments
+from bertlab.cli.arguments import DataArguments
+from bertlab.data import labels
+from bertlab.data.labels import MULTI, NO_LABEL, REGRESSION, SINGLE, LabelSpace
 from bertlab.errors import UserError
-from bertlab.inputs import labels
-from bertlab.inputs.labels import MULTI, NO_LABEL, REGRESSION, SINGLE, LabelSpace
 
 ROWS = 20
 

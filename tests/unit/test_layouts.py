@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bertlab import cli
-from bertlab.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.cli import parser
+from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.data import dataset, file_layouts
 from bertlab.errors import UserError
-from bertlab.inputs import data, layouts
 
 BOM = "\ufeff"
 MNLI_TRAIN = "index\tpromptID\tpairID\tgenre\tsentence1\tsentence2\tlabel1\tgold_label"
@@ -177,11 +177,11 @@ def written(root: Path, mini: Mini) -> Path:
 
 def arguments_of(task: str, folder: Path) -> DataArguments:
     argv = ["--task", task, "--data_dir", str(folder)]
-    return cli.parse(argv, (DataArguments, ModelArguments, RunArguments), "usage")[DataArguments]
+    return parser.parse(argv, (DataArguments, ModelArguments, RunArguments), "usage")[DataArguments]
 
 
-def load(arguments: DataArguments, training: bool = True, model_names: tuple[str, ...] = ()) -> data.Data:
-    return data.load(arguments, model_names, training=training, cache_dir=None, token=None)
+def load(arguments: DataArguments, training: bool = True, model_names: tuple[str, ...] = ()) -> dataset.Data:
+    return dataset.load(arguments, model_names, training=training, cache_dir=None, token=None)
 
 
 def rows(split) -> list[tuple]:
@@ -190,7 +190,7 @@ def rows(split) -> list[tuple]:
 
 
 def test_every_layout_but_the_diagnostic_one_is_tried_here():
-    assert {name.removeprefix("glue/") for name in layouts.LAYOUTS} == {*MINI, "ax"}
+    assert {name.removeprefix("glue/") for name in file_layouts.LAYOUTS} == {*MINI, "ax"}
 
 
 @pytest.mark.parametrize("task", MINI)
@@ -237,10 +237,10 @@ def test_the_diagnostic_set_takes_the_classes_of_the_model(tmp_path):
 def test_mrpcs_original_file_names_are_known_and_come_second(tmp_path):
     folder = written(tmp_path, MINI["mrpc"])
     (folder / "train.tsv").rename(folder / "msr_paraphrase_train.txt")
-    found = layouts.find_files(layouts.LAYOUTS["glue/mrpc"], folder)
+    found = file_layouts.find_files(file_layouts.LAYOUTS["glue/mrpc"], folder)
     assert found["train"].name == "msr_paraphrase_train.txt"
     (folder / "train.tsv").touch()
-    assert layouts.find_files(layouts.LAYOUTS["glue/mrpc"], folder)["train"].name == "train.tsv"
+    assert file_layouts.find_files(file_layouts.LAYOUTS["glue/mrpc"], folder)["train"].name == "train.tsv"
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_a_folder_without_the_files_is_refused(prepare, message, tmp_path):
     (tmp_path / "other" / "a.txt").touch()
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError) as caught:
-        layouts.find_files(layouts.LAYOUTS["glue/cola"], prepare(tmp_path))
+        file_layouts.find_files(file_layouts.LAYOUTS["glue/cola"], prepare(tmp_path))
     assert message in str(caught.value) and str(caught.value).startswith("--data_dir ")
 
 
@@ -266,7 +266,7 @@ def test_an_unknown_layout_is_refused():
     with pytest.raises(
         UserError, match=r"--data_layout glue/kola: there is no such layout\. Did you mean 'glue/cola'"
     ):
-        layouts.find_layout("glue/kola")
+        file_layouts.find_layout("glue/kola")
 
 
 def test_a_folder_without_a_layout_is_refused(tmp_path):

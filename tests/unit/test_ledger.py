@@ -3,7 +3,7 @@
 import pytest
 
 from bertlab.errors import UserError
-from bertlab.many_runs import ledger
+from tools import ledger
 
 
 def _entry(seed, value):

@@ -6,7 +6,7 @@ import pytest
 from running import WORDS
 from transformers import AutoTokenizer
 
-from bertlab.inputs import long_texts
+from bertlab.data import long_texts
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from bertlab import memory
+from bertlab.training import memory
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="malloc of another system")

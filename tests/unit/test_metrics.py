@@ -12,7 +12,14 @@ import scipy.stats
 import sklearn.metrics as sk
 
 from bertlab.errors import UserError
-from bertlab.scoring.scores import GREATER_IS_BETTER, METRICS, MULTI_LABEL, REGRESSION, SINGLE_LABEL, check_metrics
+from bertlab.evaluation.metrics import (
+    GREATER_IS_BETTER,
+    METRICS,
+    MULTI_LABEL,
+    REGRESSION,
+    SINGLE_LABEL,
+    check_metrics,
+)
 
 SAMPLES = 5
 ORACLES = {
@@ -150,7 +157,7 @@ def test_check_metrics_speaks_before_training():
 
 
 def test_evaluate_metrics_give_the_same_scores():
-    from bertlab.scoring.metrics import compute, load
+    from bertlab.evaluation.hf_metrics import compute, load
 
     for (name, kind), seed in itertools.product(CASES, range(1)):
         predictions, references = random_data(kind, METRICS[name].two_classes, seed)
@@ -161,7 +168,7 @@ def test_evaluate_metrics_give_the_same_scores():
 
 
 def test_compute_takes_what_a_trainer_gives():
-    from bertlab.scoring.metrics import compute
+    from bertlab.evaluation.hf_metrics import compute
 
     labels = np.array([[1, 0], [0, 1]], dtype=np.float32)  # transformers wants float labels for multi-label
     assert compute(["accuracy", "f1_micro"], labels.astype(bool), labels) == {"accuracy": 1.0, "f1_micro": 1.0}
@@ -170,7 +177,7 @@ def test_compute_takes_what_a_trainer_gives():
 
 
 def test_compute_reports_what_is_wrong():
-    from bertlab.scoring.metrics import compute
+    from bertlab.evaluation.hf_metrics import compute
 
     empty = compute(["accuracy", "f1"], np.zeros(0), np.zeros(0))
     assert list(empty) == ["accuracy", "f1"]
@@ -189,7 +196,7 @@ def test_two_processes_at_once_without_a_cache_or_a_network(tmp_path):
         "import socket\n"
         "def refuse(*a, **k): raise OSError('no network')\n"
         "socket.socket.connect = refuse\n"
-        "from bertlab.scoring.metrics import compute\n"
+        "from bertlab.evaluation.hf_metrics import compute\n"
         "print(compute(['accuracy'], [1, 0, 1, 1], [1, 0, 0, 1]))"
     )
     # A file where the cache folder should be: nothing can be made under it, not even by root.
@@ -210,7 +217,7 @@ def test_two_processes_at_once_without_a_cache_or_a_network(tmp_path):
 
 def test_the_light_modules_import_nothing_heavy():
     code = (
-        "import sys\nfrom bertlab.scoring import baselines, calibration, scores, statistics\n"
+        "import sys\nfrom bertlab.evaluation import baselines, calibration, metrics, statistics\n"
         "print(sorted({'evaluate', 'sklearn', 'scipy', 'torch', 'datasets'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoTokenizer, BertConfig, PretrainedConfig, RobertaConfig
 
-from bertlab.arguments import ModelArguments
+from bertlab.cli.arguments import ModelArguments
+from bertlab.data.labels import MULTI, REGRESSION, SINGLE, LabelSpace
 from bertlab.errors import UserError
-from bertlab.inputs.labels import MULTI, REGRESSION, SINGLE, LabelSpace
-from bertlab.models import modeling
+from bertlab.models import loading
 
 ABC = LabelSpace(SINGLE, ("a", "b", "c"), {})
 XY = LabelSpace(SINGLE, ("x", "y"), {})
@@ -27,8 +27,8 @@ def copy(tiny_model, tmp_path) -> Path:
 
 def build(folder: Path, space: LabelSpace = XY, **settings):
     arguments = ModelArguments(model_name_or_path=str(folder), **settings)
-    config, tokenizer = modeling.load_config(arguments), modeling.load_tokenizer(arguments)
-    return modeling.build_classifier(arguments, config, space, tokenizer)
+    config, tokenizer = loading.load_config(arguments), loading.load_tokenizer(arguments)
+    return loading.build_classifier(arguments, config, space, tokenizer)
 
 
 def refusal(action, *args, **settings) -> str:
@@ -57,7 +57,7 @@ def package(tmp_path, monkeypatch) -> str:
 @pytest.mark.parametrize("inside", ["model", "model/deep", "model/../model"])
 def test_a_package_is_located_and_not_imported(package, inside, tmp_path):
     expected = (tmp_path / "site" / package / inside).resolve()
-    assert modeling.resolve(f"package:{package}/{inside}") == str(expected)
+    assert loading.resolve(f"package:{package}/{inside}") == str(expected)
     assert package not in sys.modules
 
 
@@ -72,12 +72,12 @@ def test_a_package_is_located_and_not_imported(package, inside, tmp_path):
     ],
 )
 def test_what_no_package_holds_is_refused(package, name, message):
-    assert f"{name}: {message}" in refusal(modeling.resolve, name)
+    assert f"{name}: {message}" in refusal(loading.resolve, name)
 
 
 def test_other_names_pass_and_a_tilde_is_the_home_folder():
-    assert modeling.resolve("google-bert/bert-base-cased") == "google-bert/bert-base-cased"
-    assert modeling.resolve("~/model") == str(Path.home() / "model")
+    assert loading.resolve("google-bert/bert-base-cased") == "google-bert/bert-base-cased"
+    assert loading.resolve("~/model") == str(Path.home() / "model")
 
 
 def test_the_demos_weights_are_a_bert(weights):
@@ -85,13 +85,13 @@ def test_the_demos_weights_are_a_bert(weights):
 
 
 def test_no_model_is_refused():
-    said = refusal(modeling.load_config, ModelArguments())
+    said = refusal(loading.load_config, ModelArguments())
     assert said == "no model is named. Pass --model_name_or_path, or a --task that names one."
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/model", "runs/a/b", "runs/cola"])
 def test_a_folder_that_is_not_there_is_refused_without_asking_the_hub(name):
-    said = refusal(modeling.load_config, ModelArguments(model_name_or_path=name))
+    said = refusal(loading.load_config, ModelArguments(model_name_or_path=name))
     assert said == f"--model_name_or_path {name}: no such folder. Check the path."
 
 
@@ -99,19 +99,19 @@ def test_a_run_that_is_not_there_is_told_by_the_nearest_that_is(tmp_path, monkey
     (tmp_path / "runs" / "cola").mkdir(parents=True)
     (tmp_path / "runs" / "cola" / "config.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
-    said = refusal(modeling.load_config, ModelArguments(model_name_or_path="runs/coal"))
+    said = refusal(loading.load_config, ModelArguments(model_name_or_path="runs/coal"))
     assert said == "--model_name_or_path runs/coal: no such folder. Did you mean 'cola'?"
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
     (tmp_path / "notes.txt").touch()
-    said = refusal(modeling.load_config, ModelArguments(model_name_or_path=str(tmp_path)))
+    said = refusal(loading.load_config, ModelArguments(model_name_or_path=str(tmp_path)))
     assert "no config.json there, only notes.txt. Name a model's folder." in said
 
 
 def test_a_broken_configuration_is_refused(copy):
     (copy / "config.json").write_text("{")
-    said = refusal(modeling.load_config, ModelArguments(model_name_or_path=str(copy)))
+    said = refusal(loading.load_config, ModelArguments(model_name_or_path=str(copy)))
     assert said.startswith(f"--model_name_or_path {copy} cannot be loaded: ")
 
 
@@ -127,7 +127,7 @@ def test_a_folder_without_weights_is_refused(copy):
 
 
 def test_a_model_of_the_hub_that_is_not_cached_is_explained():
-    said = refusal(modeling.load_config, ModelArguments(model_name_or_path="some/model"))
+    said = refusal(loading.load_config, ModelArguments(model_name_or_path="some/model"))
     assert said.startswith(
         "the model some/model is not in the cache and the Hub cannot be asked (HF_HUB_OFFLINE is set). Ways out:"
     )
@@ -136,7 +136,7 @@ def test_a_model_of_the_hub_that_is_not_cached_is_explained():
 def test_a_folder_without_tokenizer_is_refused(copy):
     for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"):
         (copy / name).unlink()
-    said = refusal(modeling.load_tokenizer, ModelArguments(model_name_or_path=str(copy)))
+    said = refusal(loading.load_tokenizer, ModelArguments(model_name_or_path=str(copy)))
     assert said == f"{copy} has no tokenizer of its own. Name one with --tokenizer_name."
 
 
@@ -147,7 +147,7 @@ def test_a_tokenizer_without_padding_is_refused(copy):
     change = json.loads((copy / "tokenizer_config.json").read_text())
     change["pad_token"] = None
     (copy / "tokenizer_config.json").write_text(json.dumps(change))
-    said = refusal(modeling.load_tokenizer, ModelArguments(model_name_or_path=str(copy)))
+    said = refusal(loading.load_tokenizer, ModelArguments(model_name_or_path=str(copy)))
     assert said.startswith(f"the tokenizer of {copy} has no padding token") and "Choose an encoder (BERT" in said
 
 
@@ -188,7 +188,7 @@ def test_a_fine_tuned_model_loads_in_silence_and_knows_its_classes(tiny_model, t
     again = build(tmp_path / "tuned", ABC)
     assert capfd.readouterr().err == ""
     assert torch.equal(again.classifier.weight, model.classifier.weight)
-    assert modeling.class_names(AutoConfig.from_pretrained(tmp_path / "tuned")) == ["a", "b", "c"]
+    assert loading.class_names(AutoConfig.from_pretrained(tmp_path / "tuned")) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_a_fine_tuned_model_loads_in_silence_and_knows_its_classes(tiny_model, t
     ],
 )
 def test_class_names_come_from_fine_tuned_models_alone(id2label, architecture, names):
-    assert modeling.class_names(PretrainedConfig(id2label=id2label, architectures=[architecture])) == names
+    assert loading.class_names(PretrainedConfig(id2label=id2label, architectures=[architecture])) == names
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ def test_the_dropout_of_the_head_is_set_and_of_nothing_else(tiny_model):
 
 def test_a_model_without_such_dropout_refuses_it():
     config = PretrainedConfig()
-    said = refusal(modeling._set_head_dropout, config, 0.3)
+    said = refusal(loading._set_head_dropout, config, 0.3)
     assert said.startswith("--classifier_dropout: ") and "has no dropout before its classifier." in said
 
 
@@ -288,6 +288,6 @@ def test_another_tokenizer_or_configuration_can_be_named(tiny_model, copy):
 def test_a_text_is_no_longer_than_the_positions_that_are_its_own(copy, config, longest):
     """RoBERTa's positions begin behind that of padding, so two of its 514 are no text's."""
     tokenizer = AutoTokenizer.from_pretrained(copy, model_max_length=10_000)
-    assert modeling.longest_input(tokenizer, config) == longest
+    assert loading.longest_input(tokenizer, config) == longest
     tokenizer.model_max_length = 100
-    assert modeling.longest_input(tokenizer, config) == 100
+    assert loading.longest_input(tokenizer, config) == 100

@@ -11,9 +11,18 @@ from nsp_runs import paragraphs, ranges, write_text
 from tqdm import tqdm
 from transformers import AlbertConfig, AutoTokenizer, BertConfig, ElectraConfig, GPT2Config, RobertaConfig
 
-from bertlab.arguments import ModelArguments, NspArguments
+from bertlab.cli.arguments import ModelArguments, NspArguments
 from bertlab.errors import UserError
-from bertlab.pretraining import nsp, nsp_controls, nsp_model
+from bertlab.pretraining import baselines, dataset
+from bertlab.pretraining.model import (
+    SETTINGS,
+    SPECIAL_TOKENS,
+    build_model,
+    check,
+    scratch_config,
+    tokenizer_and_config,
+    train_tokenizer,
+)
 from bertlab.pretraining.pairs import NEGATIVE_KINDS
 
 
@@ -28,9 +37,9 @@ def tokenizer(tiny_model: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def read(tmp_path_factory: pytest.TempPathFactory) -> nsp.Text:
+def read(tmp_path_factory: pytest.TempPathFactory) -> dataset.Text:
     folder = tmp_path_factory.mktemp("nsp")
-    return nsp.read(_arguments(write_text(folder / "text.txt", 60)), str(folder / "cache"))
+    return dataset.read(_arguments(write_text(folder / "text.txt", 60)), str(folder / "cache"))
 
 
 def _cached(cache: Path) -> dict[Path, int]:
@@ -39,10 +48,10 @@ def _cached(cache: Path) -> dict[Path, int]:
 
 def test_sentences_are_written_once(tmp_path: Path, capsys):
     text, cache = write_text(tmp_path / "text.txt"), tmp_path / "cache"
-    first = nsp.read(_arguments(text), str(cache))
+    first = dataset.read(_arguments(text), str(cache))
     before = _cached(cache)
     assert list(before) == [first.folder / "sentences.arrow"]
-    again = nsp.read(_arguments(text), str(cache))
+    again = dataset.read(_arguments(text), str(cache))
     assert _cached(cache) == before
     assert again.sentences[:] == first.sentences[:]
     assert capsys.readouterr().out.splitlines()[0] == f"1 file, 40 documents, {len(first.sentences)} sentences"
@@ -68,7 +77,7 @@ WRAPPED = "It was late when the old man came\nto the house, and nobody\nheard hi
 def test_wrapped_text_that_is_read_line_by_line_is_told(content: str, unit: str, said: bool, tmp_path: Path, capsys):
     text = tmp_path / "text.txt"
     text.write_text(content, encoding="utf-8")
-    nsp.read(_arguments(text, document_unit=unit), str(tmp_path / "cache"))
+    dataset.read(_arguments(text, document_unit=unit), str(tmp_path / "cache"))
     told = capsys.readouterr().err
     assert ("of the lines end inside a sentence: with --document_unit line each is a document." in told) == said
     if said:
@@ -77,22 +86,22 @@ def test_wrapped_text_that_is_read_line_by_line_is_told(content: str, unit: str,
 
 def test_another_text_or_setting_is_read_anew(tmp_path: Path):
     text, cache = write_text(tmp_path / "text.txt"), str(tmp_path / "cache")
-    first = nsp.read(_arguments(text), cache)
-    by_period = nsp.read(_arguments(text, sentence_splitter="period"), cache)
+    first = dataset.read(_arguments(text), cache)
+    by_period = dataset.read(_arguments(text, sentence_splitter="period"), cache)
     assert by_period.sentences[0]["sentence"] + "." == first.sentences[0]["sentence"]
     text.write_text("One here. Two here.\nThree there. Four there.\n", encoding="utf-8")
-    changed = nsp.read(_arguments(text), cache)
+    changed = dataset.read(_arguments(text), cache)
     assert changed.sentences["sentence"][:] == ["One here.", "Two here.", "Three there.", "Four there."]
     assert len({first.key, by_period.key, changed.key}) == 3
 
 
 def test_overwrite_cache_writes_again(tmp_path: Path, tokenizer):
     text, cache = write_text(tmp_path / "text.txt"), tmp_path / "cache"
-    nsp.make_splits(nsp.read(_arguments(text), str(cache)), _arguments(text), tokenizer)
+    dataset.make_splits(dataset.read(_arguments(text), str(cache)), _arguments(text), tokenizer)
     before = _cached(cache)
     assert len(before) == 5, "sentences, and the pairs of four splits"
     again = _arguments(text, overwrite_cache=True)
-    nsp.make_splits(nsp.read(again, str(cache)), again, tokenizer)
+    dataset.make_splits(dataset.read(again, str(cache)), again, tokenizer)
     after = _cached(cache)
     assert after.keys() == before.keys()
     assert all(after[path] > before[path] for path in before)
@@ -101,14 +110,14 @@ def test_overwrite_cache_writes_again(tmp_path: Path, tokenizer):
 def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path):
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     with pytest.raises(UserError, match=r"cannot be written: .*\. Name another --cache_dir\."):
-        nsp.read(_arguments(write_text(tmp_path / "text.txt")), str(tmp_path / "file"))
+        dataset.read(_arguments(write_text(tmp_path / "text.txt")), str(tmp_path / "file"))
 
 
 @pytest.mark.parametrize("pairs", ["all", "one_per_document", "segments"])
 @pytest.mark.parametrize("negatives", ["other_document", "any"])
-def test_no_document_is_in_two_splits(negatives: str, pairs: str, read: nsp.Text, tokenizer):
+def test_no_document_is_in_two_splits(negatives: str, pairs: str, read: dataset.Text, tokenizer):
     arguments = _arguments(Path(), pairs=pairs, negatives=negatives)
-    data = nsp.make_splits(read, arguments, tokenizer)
+    data = dataset.make_splits(read, arguments, tokenizer)
     assert list(data.splits) == ["train", "validation", "selection", "test"]
     document = np.asarray(read.sentences["document"])
     seen = {
@@ -123,8 +132,8 @@ def test_no_document_is_in_two_splits(negatives: str, pairs: str, read: nsp.Text
     }
 
 
-def test_splits_have_roles_and_only_those_not_trained_on_have_groups(read: nsp.Text, tokenizer):
-    data = nsp.make_splits(read, _arguments(Path()), tokenizer)
+def test_splits_have_roles_and_only_those_not_trained_on_have_groups(read: dataset.Text, tokenizer):
+    data = dataset.make_splits(read, _arguments(Path()), tokenizer)
     assert (data.train, data.selection, data.report) == ("train", "selection", ("validation", "test"))
     assert data.watched == "selection"
     assert data.space.class_names == ("IsNext", "NotNext")
@@ -137,8 +146,8 @@ def test_splits_have_roles_and_only_those_not_trained_on_have_groups(read: nsp.T
         assert [kind != "next" for kind in kinds] == [label == 1 for label in split["labels"][:]]
 
 
-def test_texts_are_those_of_the_sentences(read: nsp.Text, tokenizer):
-    data = nsp.make_splits(read, _arguments(Path(), pairs="segments", max_seq_length=60), tokenizer)
+def test_texts_are_those_of_the_sentences(read: dataset.Text, tokenizer):
+    data = dataset.make_splits(read, _arguments(Path(), pairs="segments", max_seq_length=60), tokenizer)
     sentences = read.sentences["sentence"][:]
     first, second = data.texts("validation")
     for (a, b, c, d), one, two in zip(ranges(data.splits["validation"]), first, second, strict=True):
@@ -148,24 +157,24 @@ def test_texts_are_those_of_the_sentences(read: nsp.Text, tokenizer):
     assert data.read(rows[:]) == [[first[3], first[1]], [second[3], second[1]]]
 
 
-def test_the_split_seed_alone_decides_the_pairs(read: nsp.Text, tokenizer, tmp_path: Path):
+def test_the_split_seed_alone_decides_the_pairs(read: dataset.Text, tokenizer, tmp_path: Path):
     arguments = _arguments(write_text(tmp_path / "text.txt", 60))
-    elsewhere = nsp.read(arguments, str(tmp_path / "cache"))
+    elsewhere = dataset.read(arguments, str(tmp_path / "cache"))
     other = _arguments(Path(), split_seed=7)
     one, same, changed = (
-        nsp.make_splits(read, _arguments(Path()), tokenizer),
-        nsp.make_splits(elsewhere, arguments, tokenizer),
-        nsp.make_splits(read, other, tokenizer),
+        dataset.make_splits(read, _arguments(Path()), tokenizer),
+        dataset.make_splits(elsewhere, arguments, tokenizer),
+        dataset.make_splits(read, other, tokenizer),
     )
     for name in one.splits:
         assert ranges(one.splits[name]) == ranges(same.splits[name])
         assert ranges(one.splits[name]) != ranges(changed.splits[name])
 
 
-def test_limits_take_a_random_part_of_the_pairs_in_order(read: nsp.Text, tokenizer):
-    whole = nsp.make_splits(read, _arguments(Path()), tokenizer)
+def test_limits_take_a_random_part_of_the_pairs_in_order(read: dataset.Text, tokenizer):
+    whole = dataset.make_splits(read, _arguments(Path()), tokenizer)
     limits = {"max_train_samples": 30, "max_eval_samples": 8}
-    part, again = (nsp.make_splits(read, _arguments(Path(), **limits), tokenizer) for _ in range(2))
+    part, again = (dataset.make_splits(read, _arguments(Path(), **limits), tokenizer) for _ in range(2))
     for name, split in part.splits.items():
         assert len(split) == (30 if name == "train" else 8)
         assert ranges(split) == ranges(again.splits[name])
@@ -176,52 +185,52 @@ def test_limits_take_a_random_part_of_the_pairs_in_order(read: nsp.Text, tokeniz
 
 
 @pytest.mark.parametrize("pairs", ["all", "segments"])
-def test_a_part_of_the_pairs_keeps_their_balance(pairs: str, read: nsp.Text, tokenizer):
+def test_a_part_of_the_pairs_keeps_their_balance(pairs: str, read: dataset.Text, tokenizer):
     """Drawn with the seed that also chose the negatives, the part was of one class."""
     whole, part = [], []
     for seed in range(10):
         for most, follow in ((None, whole), (20, part)):
             arguments = _arguments(Path(), split_seed=seed, max_train_samples=most, pairs=pairs, max_seq_length=24)
-            split = nsp.make_splits(read, arguments, tokenizer).splits["train"]
+            split = dataset.make_splits(read, arguments, tokenizer).splits["train"]
             follow += [label == 0 for label in split["labels"][:]]
     assert len(part) == 200
     assert np.mean(part) == pytest.approx(np.mean(whole), abs=0.14)  # four standard deviations
 
 
-def test_a_split_of_one_class_is_told(read: nsp.Text, tokenizer, capsys):
+def test_a_split_of_one_class_is_told(read: dataset.Text, tokenizer, capsys):
     packed = {"pairs": "segments", "max_seq_length": 6}
-    nsp.make_splits(read, _arguments(Path(), objective="mlm", **packed), tokenizer)
-    nsp.make_splits(read, _arguments(Path()), tokenizer)
+    dataset.make_splits(read, _arguments(Path(), objective="mlm", **packed), tokenizer)
+    dataset.make_splits(read, _arguments(Path()), tokenizer)
     assert "all pairs are" not in capsys.readouterr().err
-    nsp.make_splits(read, _arguments(Path(), **packed), tokenizer)
+    dataset.make_splits(read, _arguments(Path(), **packed), tokenizer)
     told = capsys.readouterr().err.splitlines()
     hint = "all pairs are NotNext: --max_seq_length holds no two sentences. Raise it, or choose --pairs all."
     assert told == [f"note: {name}: {hint}" for name in ("train", "validation", "selection", "test")]
-    nsp.make_splits(read, _arguments(Path(), max_train_samples=1), tokenizer)
+    dataset.make_splits(read, _arguments(Path(), max_train_samples=1), tokenizer)
     assert "note: train: all pairs are " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("objective", "lead"), [("nsp", "accuracy"), ("nsp+mlm", "accuracy"), ("mlm", "masked_accuracy")]
 )
-def test_the_objective_decides_what_leads(objective: str, lead: str, read: nsp.Text, tokenizer):
-    assert nsp.make_splits(read, _arguments(Path(), objective=objective), tokenizer).metrics[0] == lead
+def test_the_objective_decides_what_leads(objective: str, lead: str, read: dataset.Text, tokenizer):
+    assert dataset.make_splits(read, _arguments(Path(), objective=objective), tokenizer).metrics[0] == lead
 
 
-def test_nothing_is_held_out_where_fractions_are_0(read: nsp.Text, tokenizer, capsys):
+def test_nothing_is_held_out_where_fractions_are_0(read: dataset.Text, tokenizer, capsys):
     none = dict.fromkeys(("validation_fraction", "selection_fraction", "test_fraction"), 0)
-    data = nsp.make_splits(read, _arguments(Path(), **none), tokenizer)
+    data = dataset.make_splits(read, _arguments(Path(), **none), tokenizer)
     assert list(data.splits) == ["train"]
     assert (data.report, data.watched) == ((), None)
     rows = len(data.splits["train"])
     assert capsys.readouterr().out == f"{rows} pairs ({rows} train), other document negatives\n"
 
 
-def test_segments_are_packed_by_the_length_of_the_tokenizers_own_tokens(read: nsp.Text, tokenizer):
+def test_segments_are_packed_by_the_length_of_the_tokenizers_own_tokens(read: dataset.Text, tokenizer):
     lengths = {}
     for most in (30, 60):
         arguments = _arguments(Path(), pairs="segments", max_seq_length=most, short_seq_probability=0.0)
-        data = nsp.make_splits(read, arguments, tokenizer)
+        data = dataset.make_splits(read, arguments, tokenizer)
         found = tokenizer(*data.texts("train"))["input_ids"]
         lengths[most] = np.median([len(ids) for ids in found])
     # A document has 2 to 6 sentences of about 9 tokens, so few reach 60.
@@ -234,10 +243,10 @@ def _said_of_repeats(folder: Path, tokenizer: Any, capsys: Any, documents: list[
     folder.mkdir()
     (folder / "text.txt").write_text("\n".join(documents) + "\n", encoding="utf-8")
     arguments = _arguments(folder / "text.txt", max_seq_length=60, **settings)
-    text = nsp.read(arguments, str(folder / "cache"))
-    data = nsp.make_splits(text, arguments, tokenizer)
+    text = dataset.read(arguments, str(folder / "cache"))
+    data = dataset.make_splits(text, arguments, tokenizer)
     capsys.readouterr()
-    nsp.say_what_is_repeated(text, data)
+    dataset.say_what_is_repeated(text, data)
     return capsys.readouterr().err.splitlines(), data.splits, text.sentences["sentence"][:]
 
 
@@ -280,7 +289,7 @@ def test_nothing_is_told_where_no_pair_is_trained_on_too(tokenizer, tmp_path: Pa
     nothing = {"validation_fraction": 0, "selection_fraction": 0, "test_fraction": 0}
     assert _said_of_repeats(tmp_path / "all", tokenizer, capsys, documents * 2, **nothing)[0] == []
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr(nsp, "_follow", None)  # another process does not even look
+    monkeypatch.setattr(dataset, "_follow", None)  # another process does not even look
     assert _said_of_repeats(tmp_path / "other", tokenizer, capsys, documents * 2)[0] == []
 
 
@@ -300,7 +309,7 @@ def _overlapping_pairs(rows: int, seed: int) -> tuple[list[list[str]], np.ndarra
 def test_word_overlap_learns_an_obvious_case():
     train, labels = _overlapping_pairs(400, 1)
     test, wanted = _overlapping_pairs(200, 2)
-    said, how = nsp_controls.overlap_baseline(train, labels, {"validation": test})
+    said, how = baselines.overlap_baseline(train, labels, {"validation": test})
     assert np.mean(said["validation"] == wanted) > 0.98
     assert how.startswith("TF-IDF likeness and lengths, logistic regression on 400 training pairs, ")
 
@@ -316,44 +325,42 @@ def test_words_of_one_character_overlap(before: str, after: str, names: str):
     labels = np.arange(300) % 2
     first = [before.format(one) for one, _ in chosen]
     second = [after.format(other if label else one) for (one, other), label in zip(chosen, labels, strict=True)]
-    said, _ = nsp_controls.overlap_baseline([first, second], labels, {"validation": [first, second]})
+    said, _ = baselines.overlap_baseline([first, second], labels, {"validation": [first, second]})
     assert np.mean(said["validation"] == labels) > 0.98
 
 
 def test_without_words_lengths_alone_are_used():
     labels = np.arange(40) % 2
     pairs = [["!" for _ in labels], ["? ?" if label else "?" for label in labels]]
-    said, how = nsp_controls.overlap_baseline(pairs, labels, {"validation": pairs})
+    said, how = baselines.overlap_baseline(pairs, labels, {"validation": pairs})
     assert said["validation"].tolist() == labels.tolist()
     assert how.startswith("no words in the texts, so lengths alone, logistic regression on 40 training pairs, ")
 
 
 def test_word_overlap_of_one_class_says_that_class():
     train, labels = _overlapping_pairs(20, 1)
-    said, _ = nsp_controls.overlap_baseline(train, np.ones_like(labels), {"validation": train})
+    said, _ = baselines.overlap_baseline(train, np.ones_like(labels), {"validation": train})
     assert said["validation"].tolist() == [1] * 20
 
 
 def test_token_frequencies_alone_score_on_masked_words():
     """Of 5, 6 and 6 the most frequent training token is one; each of the 8 ids counts at least once."""
-    scores = nsp_controls.frequency_baseline(
-        [[1, 5, 5, 6, 2]], [[1, 5, 6, 2], [1, 6, 2]], special=[1, 2], vocabulary=8
-    )
+    scores = baselines.frequency_baseline([[1, 5, 5, 6, 2]], [[1, 5, 6, 2], [1, 6, 2]], special=[1, 2], vocabulary=8)
     surprise = -(np.log(2 / 9) + 2 * np.log(1 / 9)) / 3
     assert scores == {
         "most_frequent_token_accuracy": pytest.approx(1 / 3),
         "token_frequency_perplexity": pytest.approx(np.exp(surprise)),
     }
-    nothing = nsp_controls.frequency_baseline([[1, 2]], [[1, 5, 2]], special=[1, 2], vocabulary=8)
+    nothing = baselines.frequency_baseline([[1, 2]], [[1, 5, 2]], special=[1, 2], vocabulary=8)
     assert all(np.isnan(value) for value in nothing.values())
 
 
 def test_training_pairs_for_the_baseline_are_a_seeded_part():
-    assert nsp_controls.sample_rows(7).tolist() == list(range(7))
-    many = nsp_controls.sample_rows(50_000)
-    assert len(many) == len(set(many.tolist())) == nsp_controls.TRAINING_PAIRS
+    assert baselines.sample_rows(7).tolist() == list(range(7))
+    many = baselines.sample_rows(50_000)
+    assert len(many) == len(set(many.tolist())) == baselines.TRAINING_PAIRS
     assert (np.diff(many) > 0).all() and many[-1] > 49_000
-    assert many.tolist() == nsp_controls.sample_rows(50_000).tolist()
+    assert many.tolist() == baselines.sample_rows(50_000).tolist()
 
 
 @pytest.mark.parametrize(
@@ -380,7 +387,7 @@ def test_labels_are_called_flipped_only_when_chance_cannot_explain_it(table: Any
     counts = np.ravel(table)
     labels, predictions = np.repeat([0, 0, 1, 1], counts), np.repeat([0, 1, 0, 1], counts)
     # Rows without a label count for nothing.
-    accuracy = nsp_controls.say_if_flipped(np.append(predictions, [0, 1] * 200), np.append(labels, [-100] * 400))
+    accuracy = baselines.say_if_flipped(np.append(predictions, [0, 1] * 200), np.append(labels, [-100] * 400))
     assert accuracy == pytest.approx((counts[0] + counts[3]) / counts.sum())
     told = capsys.readouterr().err
     assert ("the labels look flipped (0 must be IsNext, 1 NotNext)" in told) == said
@@ -390,7 +397,7 @@ def test_labels_are_called_flipped_only_when_chance_cannot_explain_it(table: Any
 
 
 def test_without_labels_nothing_is_flipped(capsys):
-    assert np.isnan(nsp_controls.say_if_flipped(np.zeros(3), np.full(3, -100)))
+    assert np.isnan(baselines.say_if_flipped(np.zeros(3), np.full(3, -100)))
     assert capsys.readouterr().err == ""
 
 
@@ -435,7 +442,7 @@ SCRATCH = {"from_scratch": True, "train_tokenizer": 300}
 )
 def test_settings_that_contradict_each_other_are_refused(settings: dict, model: dict, message: str):
     with pytest.raises(UserError) as caught:
-        nsp_model.check(NspArguments(**settings), ModelArguments(**model), {})
+        check(NspArguments(**settings), ModelArguments(**model), {})
     assert str(caught.value) == message
 
 
@@ -455,7 +462,7 @@ def test_settings_that_contradict_each_other_are_refused(settings: dict, model: 
 )
 def test_flags_without_effect_or_with_a_wrong_one_are_refused(settings, model, training, message):
     with pytest.raises(UserError) as caught:
-        nsp_model.check(NspArguments(**settings), ModelArguments(**BASE, **model), training)
+        check(NspArguments(**settings), ModelArguments(**BASE, **model), training)
     assert str(caught.value).startswith(message)
 
 
@@ -469,7 +476,7 @@ def test_flags_without_effect_or_with_a_wrong_one_are_refused(settings, model, t
     ],
 )
 def test_settings_that_go_together_pass(settings: dict, model: dict):
-    nsp_model.check(NspArguments(**settings), ModelArguments(**model), {})
+    check(NspArguments(**settings), ModelArguments(**model), {})
 
 
 @pytest.mark.parametrize(
@@ -495,18 +502,18 @@ def test_settings_that_go_together_pass(settings: dict, model: dict):
 def test_an_impossible_model_is_refused(changed: str, message: str, tokenizer):
     name, value = changed.split("=")
     with pytest.raises(UserError) as caught:
-        nsp_model.scratch_config(NspArguments(model_config={name: value}), tokenizer)
+        scratch_config(NspArguments(model_config={name: value}), tokenizer)
     assert str(caught.value).startswith(message)
 
 
 def test_model_config_changes_bert_and_the_vocabulary_is_the_tokenizers(tokenizer):
     changed = {"hidden_size": "64", "num_attention_heads": "2", "hidden_act": "relu", "hidden_dropout_prob": "0"}
-    config = nsp_model.scratch_config(NspArguments(model_config=changed), tokenizer)
+    config = scratch_config(NspArguments(model_config=changed), tokenizer)
     assert (config.hidden_size, config.num_attention_heads, config.hidden_act) == (64, 2, "relu")
     assert config.hidden_dropout_prob == 0.0
     assert config.vocab_size == len(tokenizer)
     assert config.intermediate_size == BertConfig().intermediate_size
-    assert all(hasattr(BertConfig(), name) for name in nsp_model.SETTINGS)
+    assert all(hasattr(BertConfig(), name) for name in SETTINGS)
 
 
 def _sentences(seed: int | None = None) -> Dataset:
@@ -517,11 +524,11 @@ def _sentences(seed: int | None = None) -> Dataset:
 
 
 def test_a_learnt_tokenizer_is_berts_kind_and_survives_saving(tmp_path: Path):
-    learnt = nsp_model.train_tokenizer(_sentences(), 150)
+    learnt = train_tokenizer(_sentences(), 150)
     learnt.save_pretrained(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
     assert len(loaded) == len(learnt) <= 150
-    assert loaded.convert_tokens_to_ids(list(nsp_model.SPECIAL_TOKENS)) == [0, 1, 2, 3, 4]
+    assert loaded.convert_tokens_to_ids(list(SPECIAL_TOKENS)) == [0, 1, 2, 3, 4]
     for tokenizer in (learnt, loaded):
         found = tokenizer("The Cat sat.", "A dogs' house")
         tokens = tokenizer.convert_ids_to_tokens(found["input_ids"])
@@ -531,36 +538,34 @@ def test_a_learnt_tokenizer_is_berts_kind_and_survives_saving(tmp_path: Path):
         assert found["attention_mask"] == [1] * len(tokens)
         assert tokenizer.decode(found["input_ids"], skip_special_tokens=True).startswith("the cat sat")
     assert set(loaded.model_input_names) == {"input_ids", "token_type_ids", "attention_mask"}
-    assert [getattr(loaded, f"{name}_token") for name in ("pad", "unk", "cls", "sep", "mask")] == list(
-        nsp_model.SPECIAL_TOKENS
-    )
+    assert [getattr(loaded, f"{name}_token") for name in ("pad", "unk", "cls", "sep", "mask")] == list(SPECIAL_TOKENS)
     assert any(token.startswith("##") for token in loaded.get_vocab()), "or whole words could not be masked"
 
 
 def test_the_same_sentences_give_the_same_tokenizer_in_any_order():
     """The library alone numbers the inner letters of words anew each time: a resumed run would read other ids."""
-    first = nsp_model.train_tokenizer(_sentences(), 150).get_vocab()
-    assert all(nsp_model.train_tokenizer(_sentences(seed), 150).get_vocab() == first for seed in range(5))
+    first = train_tokenizer(_sentences(), 150).get_vocab()
+    assert all(train_tokenizer(_sentences(seed), 150).get_vocab() == first for seed in range(5))
 
 
 def test_learning_a_tokenizer_shows_how_far_it_is(capsys, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("datasets.utils.tqdm", tqdm)
-    nsp_model.train_tokenizer(_sentences(), 150)
+    train_tokenizer(_sentences(), 150)
     told = capsys.readouterr().err
     assert "Letters: 100%" in told
     assert "Words: 100%" in told
 
 
-def test_a_learnt_tokenizer_knows_how_many_positions_its_model_has(read: nsp.Text):
+def test_a_learnt_tokenizer_knows_how_many_positions_its_model_has(read: dataset.Text):
     small = {"max_position_embeddings": "48", "hidden_size": "12"}
     arguments = NspArguments(from_scratch=True, train_tokenizer=150, model_config=small)
-    tokenizer, config = nsp_model.tokenizer_and_config(arguments, ModelArguments(), read)
+    tokenizer, config = tokenizer_and_config(arguments, ModelArguments(), read)
     assert tokenizer.model_max_length == config.max_position_embeddings == 48
 
 
 def _refused(message: str, tokenizer: Any, config: Any, model: ModelArguments | None = None, **settings: Any) -> None:
     with pytest.raises(UserError) as caught:
-        nsp_model.build(NspArguments(**settings), model or ModelArguments(), config, tokenizer)
+        build_model(NspArguments(**settings), model or ModelArguments(), config, tokenizer)
     assert str(caught.value) == message
 
 

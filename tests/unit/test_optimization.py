@@ -7,11 +7,11 @@ import torch
 from architectures import FAMILIES, LAYERS, classifier
 from transformers import TrainingArguments
 
-from bertlab.arguments import ModelArguments, RunArguments
+from bertlab.cli.arguments import ModelArguments, RunArguments
 from bertlab.errors import UserError
-from bertlab.models import anatomy
-from bertlab.trainer import optimization
-from bertlab.trainer.training import EncoderTrainer
+from bertlab.models import parts
+from bertlab.training.optimizer import apply_layerwise_lr_decay, depth_name, layerwise_learning_rates
+from bertlab.training.trainer import EncoderTrainer
 
 LR = 1e-3
 
@@ -33,7 +33,7 @@ def test_each_step_down_multiplies_the_rate(family, tmp_path):
     model = classifier(family)
     rates = by_name(model, optimizer_of(model, tmp_path, 0.5), "lr")
     assert rates.keys() == dict(model.named_parameters()).keys()
-    stack = f".{anatomy.name_of(anatomy.encoder(model), anatomy.layers(model, ''))}."
+    stack = f".{parts.name_of(parts.encoder(model), parts.layers(model, ''))}."
     for name, rate in rates.items():
         if stack in name:
             step = LAYERS - int(name.split(stack)[1].split(".")[0])
@@ -81,9 +81,9 @@ def test_steps_are_those_of_an_optimizer_with_a_rate_for_each_parameter(tmp_path
 def test_rates_are_told_for_what_trains():
     model = classifier("bert")
     model.bert.embeddings.requires_grad_(False)
-    rates = optimization.rates(model, LR, 0.5)
+    rates = layerwise_learning_rates(model, LR, 0.5)
     assert rates == pytest.approx({0: LR, 1: LR / 2, 2: LR / 4, 3: LR / 8})
-    places = [optimization.place(model, step) for step in (0, 1, 3, 4)]
+    places = [depth_name(model, step) for step in (0, 1, 3, 4)]
     assert places == ["head", "layer 3 of 3", "layer 1 of 3", "embeddings"]
 
 
@@ -91,7 +91,7 @@ def test_an_optimizer_without_groups_is_refused():
     model = classifier("bert")
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     with pytest.raises(UserError, match=r"SGD takes no learning rate for each group of parameters\. Use --optim"):
-        optimization.spread(optimizer, model, 0.5)
+        apply_layerwise_lr_decay(optimizer, model, 0.5)
 
 
 def test_it_works_over_an_adapter(tmp_path):

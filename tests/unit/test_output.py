@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bertlab import cli
-from bertlab.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.cli import parser
+from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.errors import UserError
-from bertlab.lifecycle import lock, output
+from bertlab.training import output_dir, output_lock
 
 
 def run(**settings) -> RunArguments:
@@ -20,14 +20,14 @@ def run(**settings) -> RunArguments:
 
 def refusal(folder: Path, **settings) -> str:
     with pytest.raises(UserError) as caught:
-        output.check(folder, run(**settings))
+        output_dir.check(folder, run(**settings))
     return str(caught.value)
 
 
 @pytest.fixture(autouse=True)
 def _released() -> Iterator[None]:
     yield
-    lock.release()
+    output_lock.release()
 
 
 def checkpoint(folder: Path, step: int, state: str = '{"global_step": 1}', weights: bool = True) -> Path:
@@ -69,14 +69,14 @@ def contents(folder: Path) -> set[str]:
 )
 def test_the_folder_follows_the_flags(argv, folder, monkeypatch):
     monkeypatch.chdir(Path(__file__).resolve().parents[2])
-    arguments = cli.parse(argv, (DataArguments, ModelArguments, RunArguments), "usage")
-    assert cli.output_dir(arguments) == Path(folder)
+    arguments = parser.parse(argv, (DataArguments, ModelArguments, RunArguments), "usage")
+    assert parser.output_dir(arguments) == Path(folder)
 
 
 @pytest.mark.parametrize("resume", ["never", "auto"])
 def test_a_new_or_empty_folder_is_free(tmp_path, resume):
-    assert output.check(tmp_path, run(resume=resume)) is None
-    assert output.check(tmp_path / "new", run(resume=resume)) is None
+    assert output_dir.check(tmp_path, run(resume=resume)) is None
+    assert output_dir.check(tmp_path / "new", run(resume=resume)) is None
     assert not (tmp_path / "new").exists()
 
 
@@ -102,10 +102,10 @@ def test_overwriting_deletes_an_earlier_run_and_nothing_else(tmp_path):
         (tmp_path / name).touch()
     overwrite = run(overwrite_output_dir=True)
     before = contents(tmp_path)
-    assert output.check(tmp_path, overwrite) is None
+    assert output_dir.check(tmp_path, overwrite) is None
     assert contents(tmp_path) == before
-    output.make(tmp_path, overwrite)
-    lock.release()
+    output_dir.make(tmp_path, overwrite)
+    output_lock.release()
     assert contents(tmp_path) == foreign
 
 
@@ -119,20 +119,20 @@ def test_overwriting_refuses_files_of_the_same_name_that_no_run_wrote(tmp_path, 
 
 
 def test_making_a_folder_leaves_no_trace_and_keeps_a_run_that_is_resumed(tmp_path):
-    output.make(tmp_path / "a" / "b", run())
-    lock.release()
+    output_dir.make(tmp_path / "a" / "b", run())
+    output_lock.release()
     assert contents(tmp_path) == {"a", "a/b"}
     finished_run(tmp_path / "a" / "b")
     before = contents(tmp_path)
-    output.make(tmp_path / "a" / "b", run(resume="auto"))
-    lock.release()
+    output_dir.make(tmp_path / "a" / "b", run(resume="auto"))
+    output_lock.release()
     assert contents(tmp_path) == before
 
 
 def test_processes_that_make_the_same_folder_at_once_do_not_trip_over_each_other(tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: output.make(tmp_path / "run", run()), range(400)))
+        list(pool.map(lambda _: output_dir.make(tmp_path / "run", run()), range(400)))
     assert contents(tmp_path) == {"run"}
 
 
@@ -140,14 +140,14 @@ def test_only_the_first_process_deletes_an_earlier_run(tmp_path, monkeypatch):
     finished_run(tmp_path)
     monkeypatch.setenv("RANK", "1")
     before = contents(tmp_path)
-    output.make(tmp_path, run(overwrite_output_dir=True))
+    output_dir.make(tmp_path, run(overwrite_output_dir=True))
     assert contents(tmp_path) == before
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError) as caught:
-        output.make(tmp_path / "file" / "run", run())
+        output_dir.make(tmp_path / "file" / "run", run())
     assert (
         str(caught.value)
         == f"--output_dir {tmp_path / 'file' / 'run'} cannot be written: Not a directory. Name another folder."
@@ -160,14 +160,14 @@ def test_resuming_takes_the_newest_whole_checkpoint(tmp_path, capsys):
     checkpoint(tmp_path, 200, state='{"global_st')
     checkpoint(tmp_path, 300, weights=False)
     (tmp_path / "checkpoint-best").mkdir()
-    assert output.check(tmp_path, run(resume="auto")) == newest
+    assert output_dir.check(tmp_path, run(resume="auto")) == newest
     assert capsys.readouterr().err == (
         f"note: {tmp_path / 'checkpoint-300'} is not whole (it has no weights) and is passed over.\n"
         f"note: {tmp_path / 'checkpoint-200'} is not whole (trainer_state.json is cut off) and is passed over.\n"
         f"note: going on from {newest}.\n"
     )
     named = tmp_path / "checkpoint-9"
-    assert output.check(tmp_path, run(resume=str(named))) == named
+    assert output_dir.check(tmp_path, run(resume=str(named))) == named
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_checkpoint_of_elsewhere_is_not_resumed_over_what_the_folder_holds(tmp
         "Go on with that by --resume auto, or name another --output_dir."
     )
     (folder / name).rename(folder / "notes")
-    assert output.check(folder, run(resume=elsewhere)) == Path(elsewhere)
+    assert output_dir.check(folder, run(resume=elsewhere)) == Path(elsewhere)
 
 
 @pytest.mark.parametrize("names", [["README.md"], ["results.json"], ["predictions", "src"]])
@@ -237,18 +237,18 @@ def test_a_model_of_another_program_is_no_run_to_begin_again(tmp_path):
 def test_a_run_that_was_stopped_before_a_whole_checkpoint_begins_again(tmp_path, left):
     for name in left:
         (tmp_path / name).mkdir() if name.startswith("checkpoint") else (tmp_path / name).touch()
-    assert output.check(tmp_path, run(resume="auto")) is None
+    assert output_dir.check(tmp_path, run(resume="auto")) is None
 
 
 def test_a_run_that_only_evaluates_begins_again_where_it_was_stopped(tmp_path):
-    output.make(tmp_path, run())
+    output_dir.make(tmp_path, run())
     (tmp_path / "predictions").mkdir()
-    lock.release(mark=output.needs_mark(tmp_path))
-    assert contents(tmp_path) == {"predictions", lock.STATE}
-    assert output.check(tmp_path, run(resume="auto")) is None
-    output.make(tmp_path, run(resume="auto"))
+    output_lock.release(mark=output_dir.needs_mark(tmp_path))
+    assert contents(tmp_path) == {"predictions", output_lock.STATE}
+    assert output_dir.check(tmp_path, run(resume="auto")) is None
+    output_dir.make(tmp_path, run(resume="auto"))
     (tmp_path / "run.json").touch()
-    lock.release(mark=output.needs_mark(tmp_path))
+    output_lock.release(mark=output_dir.needs_mark(tmp_path))
     assert contents(tmp_path) == {"predictions", "run.json"}
 
 

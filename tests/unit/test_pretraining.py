@@ -13,10 +13,10 @@ from running import farthest, history, variant
 from torch.nn import functional
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertForPreTraining
 
-from bertlab.inputs.labels import NO_LABEL
-from bertlab.pretraining import masked_words
-from bertlab.pretraining.masked_words import MaskingCollator, PretrainingLoss, TokenMasker
-from bertlab.trainer.padding import PaddingCollator
+from bertlab.data.labels import NO_LABEL
+from bertlab.pretraining import mlm
+from bertlab.pretraining.mlm import MaskingCollator, PretrainingLoss, TokenMasker
+from bertlab.training.collators import PaddingCollator
 
 ROWS = 2000
 
@@ -165,7 +165,7 @@ def test_labels_are_the_sentence_label_and_then_the_tokens(next_sentences, token
     assert batch["labels"][:, 0].tolist() == [row["labels"] if next_sentences else NO_LABEL for row in encoded]
     assert set(batch) == {"input_ids", "token_type_ids", "attention_mask", "labels"}
     seen = batch["labels"][:, 1:]
-    assert masked_words.label_counts(batch["labels"]).tolist() == [rows * next_sentences, int((seen != -100).sum())]
+    assert mlm.label_counts(batch["labels"]).tolist() == [rows * next_sentences, int((seen != -100).sum())]
 
 
 @pytest.mark.parametrize("seed", [5, 18_446_634, 2**32 - 1])
@@ -241,7 +241,7 @@ def test_a_batch_without_a_masked_token_has_a_finite_loss(model: BertForPreTrain
 
 def test_parts_of_a_step_add_up_to_its_loss(model: BertForPreTraining, batch):
     labels, loss = batch["labels"], PretrainingLoss()
-    counts = masked_words.label_counts(labels)
+    counts = mlm.label_counts(labels)
     with torch.no_grad():
         outputs = model(**_inputs(batch))
         parts = 0.0
@@ -266,10 +266,10 @@ def test_row_statistics_are_what_a_loop_over_tokens_finds(model: BertForPreTrain
                 chances = words[row, place].log_softmax(dim=-1)
                 wanted[row, 2:] += [1, float(chances.argmax() == token), -float(chances[token])]
     wanted[:, :2] = sentences
-    found = masked_words.row_statistics((words, sentences), labels).numpy()
+    found = mlm.row_statistics((words, sentences), labels).numpy()
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
-    np.testing.assert_allclose(masked_words.row_statistics(words, labels).numpy()[:, 2:], wanted[:, 2:], rtol=1e-5)
-    scores = masked_words.masked_scores(found)
+    np.testing.assert_allclose(mlm.row_statistics(words, labels).numpy()[:, 2:], wanted[:, 2:], rtol=1e-5)
+    scores = mlm.masked_scores(found)
     assert scores == {
         "masked_accuracy": pytest.approx(wanted[:, 3].sum() / wanted[:, 2].sum()),
         "perplexity": pytest.approx(np.exp(wanted[:, 4].sum() / wanted[:, 2].sum()), rel=1e-5),
@@ -278,17 +278,17 @@ def test_row_statistics_are_what_a_loop_over_tokens_finds(model: BertForPreTrain
 
 
 def test_nothing_masked_has_no_score():
-    scores = masked_words.masked_scores(np.zeros((3, 5), dtype=np.float32))
+    scores = mlm.masked_scores(np.zeros((3, 5), dtype=np.float32))
     assert np.isnan(scores["masked_accuracy"]) and np.isnan(scores["perplexity"])
     assert scores["masked_tokens"] == 0
 
 
 def test_mask_seeds_follow_the_row_and_the_seed():
     split = Dataset.from_dict({"idx": [4, 0, 2]})
-    seeds = masked_words.with_mask_seeds(split, 42)["mask_seed"][:]
+    seeds = mlm.with_mask_seeds(split, 42)["mask_seed"][:]
     assert np.subtract(seeds, seeds[1]).tolist() == [4, 0, 2]
-    assert seeds != masked_words.with_mask_seeds(split, 43)["mask_seed"][:]
-    assert masked_words.with_mask_rows(split)["mask_row"][:] == [0, 1, 2]
+    assert seeds != mlm.with_mask_seeds(split, 43)["mask_seed"][:]
+    assert mlm.with_mask_rows(split)["mask_row"][:] == [0, 1, 2]
 
 
 @pytest.fixture(scope="module")

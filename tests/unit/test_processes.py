@@ -12,10 +12,10 @@ from accelerate.utils import DistributedType
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, TrainingArguments
 
-from bertlab import cli, processes
-from bertlab.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.cli import parser
+from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.errors import UserError
-from bertlab.trainer import training
+from bertlab.training import distributed, trainer
 
 
 def _args(world: int = 1, kind: DistributedType = DistributedType.NO, device: str = "cpu", gpus: int = 0, **more):
@@ -45,7 +45,7 @@ def launched(monkeypatch: pytest.MonkeyPatch):
 def test_one_process_of_several_gpus_uses_one_and_says_how_to_use_all(launched, capsys):
     launched(gpus=4)
     args = _args(device="cuda", gpus=4)
-    processes.check(args)
+    distributed.check(args)
     assert args._n_gpu == 1, "Trainer wraps the model in DataParallel where this is more"
     assert capsys.readouterr().err == (
         "note: 4 GPUs are visible and 1 is used; `accelerate launch --multi_gpu --num_processes 4` uses all.\n"
@@ -57,7 +57,7 @@ def test_one_process_of_several_gpus_uses_one_and_says_how_to_use_all(launched, 
 )
 def test_idle_gpus_beside_several_processes_are_named(gpus: int, local: int, said: str, launched, capsys):
     launched(gpus=gpus, LOCAL_WORLD_SIZE=str(local))
-    processes.check(_args(local, DistributedType.MULTI_GPU, "cuda", 1))
+    distributed.check(_args(local, DistributedType.MULTI_GPU, "cuda", 1))
     err = capsys.readouterr().err
     assert (said in err) if said else err == ""
 
@@ -69,13 +69,13 @@ def test_trainer_does_not_come_to_use_data_parallel(launched, tmp_path: Path, mo
     launched(gpus=4)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
-    monkeypatch.setattr("bertlab.trainer.precision.has_accelerator", lambda: True)
+    monkeypatch.setattr("bertlab.training.precision.has_accelerator", lambda: True)
     typed = ["--train_file", "train.csv", "--precision", "fp32", "--output_dir", str(tmp_path)]
-    arguments = cli.parse(typed, (DataArguments, ModelArguments, RunArguments), "usage")
+    arguments = parser.parse(typed, (DataArguments, ModelArguments, RunArguments), "usage")
     data = SimpleNamespace(train=None, watched=None, selection=None, stream=None)
     try:
         assert TrainingArguments(output_dir=str(tmp_path)).n_gpu == 4, "or there is nothing to guard against"
-        args = training.training_arguments(arguments, data)
+        args = trainer.training_arguments(arguments, data)
         assert (args.device.type, args.n_gpu, args.train_batch_size) == ("cuda", 1, 32)
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -86,8 +86,8 @@ def test_trainer_does_not_come_to_use_data_parallel(launched, tmp_path: Path, mo
 def test_fsdp_that_accelerate_would_leave_out_is_refused(kind: DistributedType, launched):
     launched(ACCELERATE_USE_FSDP="true")
     with pytest.raises(UserError, match=r"asks for FSDP.*2 × cpu.*Use GPUs, or configs/accelerate/cpu_2_processes"):
-        processes.check(_args(2, kind))
-    processes.check(_args(2, DistributedType.FSDP, "cuda"))
+        distributed.check(_args(2, kind))
+    distributed.check(_args(2, DistributedType.FSDP, "cuda"))
 
 
 @pytest.fixture(scope="module")
@@ -97,17 +97,17 @@ def model(tiny_model: Path):
 
 def test_a_layer_the_model_does_not_have_is_refused_and_its_own_are_named(model, launched):
     launched(FSDP_TRANSFORMER_CLS_TO_WRAP="RobertaLayer")
-    processes.check_layers(model)  # nobody asked for FSDP
+    distributed.check_layers(model)  # nobody asked for FSDP
     launched(ACCELERATE_USE_FSDP="true")
     with pytest.raises(UserError, match=r"this model has no RobertaLayer\. Its layers are BertLayer; "):
-        processes.check_layers(model)
+        distributed.check_layers(model)
     launched(FSDP_TRANSFORMER_CLS_TO_WRAP="BertLayer")
-    processes.check_layers(model)
+    distributed.check_layers(model)
 
 
 @pytest.mark.parametrize(("world", "average", "warned"), [(2, False, True), (2, True, False), (1, False, False)])
 def test_giving_up_the_exact_loss_is_said(world: int, average: bool, warned: bool, capsys):
-    processes.check(_args(world, DistributedType.MULTI_CPU, average_tokens_across_devices=average))
+    distributed.check(_args(world, DistributedType.MULTI_CPU, average_tokens_across_devices=average))
     assert ("--average_tokens_across_devices false" in capsys.readouterr().err) == warned
 
 
@@ -116,29 +116,31 @@ def test_parameters_without_a_gradient_name_the_flag_that_looks_for_them():
         raise RuntimeError("Expected to have finished reduction in the prior iteration before starting a new one.")
 
     with pytest.raises(UserError, match="--ddp_find_unused_parameters true"):
-        training.train(SimpleNamespace(train=train), None)
+        trainer.train_and_save(SimpleNamespace(train=train), None)
     with pytest.raises(RuntimeError, match="something else"):
-        training.train(SimpleNamespace(train=lambda **_: (_ for _ in ()).throw(RuntimeError("something else"))), None)
+        trainer.train_and_save(
+            SimpleNamespace(train=lambda **_: (_ for _ in ()).throw(RuntimeError("something else"))), None
+        )
 
 
 def test_a_file_is_fresh_if_this_run_wrote_it(tmp_path: Path):
     file = tmp_path / "cached"
-    assert not processes.is_fresh(file, overwrite=False, started=0)
+    assert not distributed.is_fresh(file, overwrite=False, started=0)
     file.touch()
     os.utime(file, (1000, 1000))
-    assert processes.is_fresh(file, overwrite=False, started=2000)
-    assert not processes.is_fresh(file, overwrite=True, started=2000)
-    assert processes.is_fresh(file, overwrite=True, started=900)
+    assert distributed.is_fresh(file, overwrite=False, started=2000)
+    assert not distributed.is_fresh(file, overwrite=True, started=2000)
+    assert distributed.is_fresh(file, overwrite=True, started=900)
 
 
 def test_a_second_process_waits_for_the_first(tmp_path: Path):
     order = []
 
     def second() -> None:
-        with processes.one_at_a_time(tmp_path):
+        with distributed.one_at_a_time(tmp_path):
             order.append("second")
 
-    with processes.one_at_a_time(tmp_path):
+    with distributed.one_at_a_time(tmp_path):
         waiting = threading.Thread(target=second)
         waiting.start()
         time.sleep(0.2)
@@ -148,35 +150,35 @@ def test_a_second_process_waits_for_the_first(tmp_path: Path):
 
 
 def test_a_split_in_memory_needs_no_lock():
-    with processes.once_per_machine(Dataset.from_dict({"text": ["a"]})) as lock:
+    with distributed.once_per_machine(Dataset.from_dict({"text": ["a"]})) as lock:
         assert lock is None
 
 
 def test_batches_that_accelerate_would_split_are_refused():
     with pytest.raises(UserError, match="split_batches: a batch would not be what"):
-        processes.check(_args(accelerator_config=SimpleNamespace(split_batches=True)))
+        distributed.check(_args(accelerator_config=SimpleNamespace(split_batches=True)))
 
 
 def test_processes_that_would_wait_for_one_without_a_batch_are_refused():
     with pytest.raises(UserError, match="even_batches false: a process without a batch would leave the others"):
-        processes.check(_args(accelerator_config=SimpleNamespace(split_batches=False, even_batches=False)))
+        distributed.check(_args(accelerator_config=SimpleNamespace(split_batches=False, even_batches=False)))
 
 
 def test_dropping_the_last_part_of_a_batch_is_refused():
-    processes.check(_args(dataloader_drop_last=True))
+    distributed.check(_args(dataloader_drop_last=True))
     with pytest.raises(UserError, match="--dataloader_drop_last leaves out what does not fill a part of a batch"):
-        processes.check(_args(dataloader_drop_last=True, gradient_accumulation_steps=2))
+        distributed.check(_args(dataloader_drop_last=True, gradient_accumulation_steps=2))
 
 
 def test_torchruns_one_thread_is_undone_as_accelerates_is(monkeypatch: pytest.MonkeyPatch):
     given: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", given.append)
-    monkeypatch.setattr(training.os, "sched_getaffinity", lambda _: range(16), raising=False)
+    monkeypatch.setattr(trainer.os, "sched_getaffinity", lambda _: range(16), raising=False)
     monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    training.use_all_threads(True)
+    trainer.use_all_threads(True)
     assert given == []  # somebody's own choice
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    training.use_all_threads(True)
+    trainer.use_all_threads(True)
     assert given == [8]

@@ -9,9 +9,9 @@ from datasets import Dataset
 from nsp_runs import ranges, write_text
 from transformers import AutoTokenizer
 
-from bertlab.arguments import NspArguments
-from bertlab.inputs.data import Data
-from bertlab.pretraining import nsp
+from bertlab.cli.arguments import NspArguments
+from bertlab.data.dataset import Data
+from bertlab.pretraining import dataset
 from bertlab.report import provenance
 
 
@@ -79,7 +79,9 @@ def test_rows_whose_texts_hold_a_separator_are_told_apart() -> None:
 
 def _next_sentences(text: Path, cache: Path, tiny_model: Path) -> Data:
     arguments = NspArguments(text=[str(text)], document_unit="line", validation_fraction=0.2)
-    return nsp.make_splits(nsp.read(arguments, str(cache)), arguments, AutoTokenizer.from_pretrained(tiny_model))
+    return dataset.make_splits(
+        dataset.read(arguments, str(cache)), arguments, AutoTokenizer.from_pretrained(tiny_model)
+    )
 
 
 def _fingerprints(data: Data) -> dict[str, str]:

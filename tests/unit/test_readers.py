@@ -18,9 +18,9 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from bertlab.data import readers
+from bertlab.data.readers import Row, column_names, read_rows
 from bertlab.errors import UserError
-from bertlab.inputs import readers
-from bertlab.inputs.readers import Row, column_names, read_rows
 
 
 def written(path: Path, text: str) -> Path:
@@ -452,7 +452,7 @@ def test_parquet_that_is_damaged_is_refused(tmp_path: Path) -> None:
 def test_pyarrow_is_imported_for_parquet_only(tmp_path: Path) -> None:
     written(tmp_path / "a.csv", "a,b\n1,2\n")
     code = (
-        "import sys, pathlib; from bertlab.inputs.readers import read_rows; "
+        "import sys, pathlib; from bertlab.data.readers import read_rows; "
         f"list(read_rows(pathlib.Path({str(tmp_path / 'a.csv')!r}))); sys.exit('pyarrow' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(readers.__file__).parents[2])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bertlab import recipes
+from bertlab.cli import recipes
 from bertlab.errors import UserError
 
 

@@ -8,9 +8,9 @@ import pytest
 from finished_runs import finished_run
 from huggingface_hub import ModelCard
 
-from bertlab import arguments
-from bertlab.report import card, record
-from bertlab.report.folder import RunFolder
+from bertlab.cli import arguments
+from bertlab.report import model_card, writer
+from bertlab.report.run_folder import RunFolder
 
 
 def every_flag():
@@ -29,7 +29,7 @@ CASES = [
 
 
 def written(folder):
-    (folder / "README.md").write_text(card.render(RunFolder.read(folder)), encoding="utf-8")
+    (folder / "README.md").write_text(model_card.render(RunFolder.read(folder)), encoding="utf-8")
     return ModelCard.load(folder / "README.md")
 
 
@@ -62,7 +62,7 @@ def test_the_results_have_intervals_baselines_and_the_published_value(tmp_path):
 
 def test_settings_are_those_that_differ_from_the_defaults(tmp_path):
     folder = finished_run(tmp_path, "binary", configuration={"weight_decay": 0.0, "adam_beta1": 0.8})
-    changed = dict(card.changed_settings(RunFolder.read(folder)))
+    changed = dict(model_card.changed_settings(RunFolder.read(folder)))
     assert changed == {"learning_rate": "0.0001", "adam_beta1": "0.8", "max_seq_length": "32"}
 
 
@@ -74,7 +74,7 @@ def test_settings_of_our_own_that_make_another_model_are_told(tmp_path):
         "train_file": "a.csv",
     }
     folder = finished_run(tmp_path, "binary", configuration={**ours, **beside})
-    changed = dict(card.changed_settings(RunFolder.read(folder)))
+    changed = dict(model_card.changed_settings(RunFolder.read(folder)))
     assert {name: changed.get(name) for name in ours} == {
         "classifier_dropout": "0.3",
         "freeze_encoder": "True",
@@ -82,7 +82,7 @@ def test_settings_of_our_own_that_make_another_model_are_told(tmp_path):
         "new_head": None,
     }
     assert not beside.keys() & changed.keys()
-    assert all(any(flag.name == name for flag in every_flag()) for name in card.OUR_TRAINING)
+    assert all(any(flag.name == name for flag in every_flag()) for name in model_card.OUR_TRAINING)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_the_temperature_is_mentioned_only_where_one_was_fitted(tmp_path):
 def test_a_folder_of_any_name_can_be_loaded(tmp_path, architecture):
     folder = finished_run(tmp_path / 'a "run" of <b>mine', "binary")
     (folder / "config.json").write_text(json.dumps({"architectures": [architecture]}))
-    text = card.render(RunFolder.read(folder))
+    text = model_card.render(RunFolder.read(folder))
     assert '# a "run" of &lt;b>mine\n' in text
     assert "python -m bertlab predict 'a \"run\" of <b>mine' --" in text
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
@@ -150,7 +150,10 @@ def test_a_folder_of_any_name_can_be_loaded(tmp_path, architecture):
 
 
 def test_bars_and_marks_in_names_do_not_break_a_table():
-    assert card.table(["a|b", "c"], [["<x>", "1\n2"]], right=[1]) == "| a\\|b | c |\n| --- | ---: |\n| &lt;x> | 1 2 |"
+    assert (
+        model_card.table(["a|b", "c"], [["<x>", "1\n2"]], right=[1])
+        == "| a\\|b | c |\n| --- | ---: |\n| &lt;x> | 1 2 |"
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,4 +162,4 @@ def test_bars_and_marks_in_names_do_not_break_a_table():
 def test_a_score_without_an_interval_is_said_without_one(bound, said):
     score = {"value": 1.0, "low": bound, "high": bound, "n": 1}
     found = {"metrics": ["accuracy"], "splits": {"test": {"metrics": {"accuracy": score}, "baselines": {}}}}
-    assert record.headlines(found) == [f"test: accuracy 1.000 ({said})."]
+    assert writer.headlines(found) == [f"test: accuracy 1.000 ({said})."]

@@ -3,7 +3,7 @@
 import pytest
 from finished_runs import finished_run
 
-from bertlab.report.folder import RunFolder
+from bertlab.report.run_folder import RunFolder
 
 
 @pytest.mark.parametrize(("kind", "column"), [("three", "confidence"), ("regression", "absolute_error")])

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 import pytest
 from finished_runs import LONG, SCRIPT, finished_run
 
-from bertlab.report import page, plots
-from bertlab.report.folder import RunFolder
+from bertlab.report import html, plots
+from bertlab.report.run_folder import RunFolder
 
 VOID = {"meta", "link", "img", "input", "br"}
 
@@ -49,7 +49,7 @@ class Page(HTMLParser):
 
 def render(folder):
     run = RunFolder.read(folder)
-    return page.render(run, plots.draw_all(run))
+    return html.render(run, plots.draw_all(run))
 
 
 CASES = {
@@ -113,7 +113,7 @@ def test_what_a_run_does_not_have_is_not_spoken_of(drawn):
 def test_the_policy_lets_exactly_our_script_run(drawn):
     _, source = drawn
     script = source[source.index("<script>") + len("<script>") : source.index("</script>")]
-    assert f"script-src '{page.script_hash(script)}'" in source
+    assert f"script-src '{html.script_hash(script)}'" in source
 
 
 def test_a_text_is_shown_and_never_run(tmp_path):
@@ -129,12 +129,12 @@ def test_a_long_text_is_folded_and_cut(tmp_path):
     longest = LONG * 20
     parsed = Page(render(finished_run(tmp_path, "binary", skill=0, texts=(longest,))))
     assert f"({len(longest.strip()):,} characters; the rest is in errors/validation.tsv)" in parsed.words
-    assert longest[: page.SHOWN_CHARACTERS].strip() in parsed.words
+    assert longest[: html.SHOWN_CHARACTERS].strip() in parsed.words
 
 
 def test_a_text_is_folded_between_words():
-    assert page.lead("word " * 100) == "word " * 47 + "word"
-    assert page.lead("x" * 1000) == "x" * page.SHOWN_CHARACTERS
+    assert html.lead("word " * 100) == "word " * 47 + "word"
+    assert html.lead("x" * 1000) == "x" * html.SHOWN_CHARACTERS
 
 
 def test_a_predicted_number_has_few_digits(tmp_path):
@@ -170,7 +170,7 @@ def test_every_region_has_a_name_of_its_own(drawn):
 def test_only_so_many_mistakes_are_shown(tmp_path):
     source = render(finished_run(tmp_path, "binary", rows=1500, skill=0))
     rows = [attrs for attrs in Page(source).all("tr") if "data-split" in attrs]
-    assert len(rows) == page.MISTAKES_PER_SPLIT
+    assert len(rows) == html.MISTAKES_PER_SPLIT
     assert "(the first 500 are shown; all are in <code>errors/validation.tsv</code>)" in source
 
 
@@ -184,7 +184,7 @@ def told(folder, value, low, high, gap=(0.1, 0.2), published=None, metric="accur
     split["baselines"] = {"bag_of_words": {"how": "words", "metrics": {metric: 0.6}, **difference}}
     results["published"]["values"] = {} if published is None else {metric: published}
     (folder / "results.json").write_text(json.dumps(results))
-    return page.sentences(RunFolder.read(folder))
+    return html.sentences(RunFolder.read(folder))
 
 
 def test_nothing_is_claimed_inside_the_noise(tmp_path):
@@ -225,5 +225,5 @@ def test_the_published_value_is_placed(tmp_path):
 def test_the_headline_stays_on_its_scale(tmp_path):
     folder = finished_run(tmp_path, "binary")
     told(folder, -0.2, -0.4, 0.1, published=0.9)
-    for bar in page.headline(RunFolder.read(folder)):
+    for bar in html.headline(RunFolder.read(folder)):
         assert 0 <= bar.left <= 100 and all(end is None or 0 <= end <= 100 for end in (bar.low, bar.high))

@@ -12,8 +12,8 @@ from PIL import Image
 
 from bertlab.errors import UserError
 from bertlab.report import plots
-from bertlab.report.draw import draw
-from bertlab.report.folder import RunFolder
+from bertlab.report.render import draw
+from bertlab.report.run_folder import RunFolder
 
 TRAINED = {"loss.png", "metrics.png", "token_lengths.png"}
 CLASSES = {"label_balance.png", "reliability_validation.png"}
@@ -200,7 +200,7 @@ def test_a_missing_folder_and_a_broken_file_are_refused(tmp_path):
 
 
 def test_the_report_command_draws_every_run_or_none(tmp_path, capsys):
-    from bertlab.report.command import main
+    from bertlab.commands.report import main
 
     runs = [finished_run(tmp_path / name, "regression") for name in ("a", "b")]
     assert main([str(runs[0]), str(tmp_path / "nothing")]) == 2

@@ -7,10 +7,10 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
 from bertlab import hub
-from bertlab.arguments import DataArguments
+from bertlab.cli.arguments import DataArguments
+from bertlab.data import sources
+from bertlab.data.sources import Columns, choose_columns, clean_text, label_text
 from bertlab.errors import UserError
-from bertlab.inputs import sources
-from bertlab.inputs.sources import Columns, choose_columns, clean_text, label_text
 
 
 def columns(names: list[str], **settings) -> Columns:

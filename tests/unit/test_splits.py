@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
+from bertlab.data.splits import cut
 from bertlab.errors import UserError
-from bertlab.inputs.splits import cut
 
 FRACTIONS = {"test": 0.1, "validation": 0.2, "selection": 0.1}
 

@@ -8,8 +8,8 @@ import pytest
 import scipy.stats
 import sklearn.metrics as sk
 
-from bertlab.scoring.scores import METRICS
-from bertlab.scoring.statistics import (
+from bertlab.evaluation.metrics import METRICS
+from bertlab.evaluation.statistics import (
     Comparison,
     McNemar,
     bootstrap_interval,

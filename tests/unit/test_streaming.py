@@ -7,11 +7,11 @@ import pytest
 from running import classify, labelled_sentences, words, write_lines
 from transformers import AutoTokenizer
 
-from bertlab import cli
-from bertlab.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.cli import parser
+from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.data import long_texts, streaming
 from bertlab.errors import UserError
-from bertlab.inputs import long_texts, streaming
-from bertlab.trainer.padding import PaddingCollator
+from bertlab.training.collators import PaddingCollator
 
 GROUPS = (DataArguments, ModelArguments, RunArguments)
 STEPS = {"streaming": True, "max_steps": 6, "class_names": ["bad", "good"], "learning_rate": 5e-3}
@@ -221,12 +221,12 @@ def test_what_a_stream_cannot_do_is_refused(change: dict, told: str, tiny_model,
 
 
 def test_a_buffer_without_a_stream_is_said_to_do_nothing(capsys):
-    streaming.check(cli.parse(["--train_file", "train.csv", "--shuffle_buffer", "5"], GROUPS, "usage"))
+    streaming.check(parser.parse(["--train_file", "train.csv", "--shuffle_buffer", "5"], GROUPS, "usage"))
     assert capsys.readouterr().err == "note: --shuffle_buffer has no effect without --streaming.\n"
 
 
 def test_a_stream_is_not_opened_where_nothing_is_trained(train: Path):
-    arguments = cli.parse(words({"validation_file": train, "streaming": True, "do_eval": True}), GROUPS, "usage")
+    arguments = parser.parse(words({"validation_file": train, "streaming": True, "do_eval": True}), GROUPS, "usage")
     found = streaming.load(arguments[DataArguments], ("bad", "good"), training=False, cache_dir=None, token=None)
     assert found.stream is None
     assert list(found.splits) == ["validation"]

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from bertlab.many_runs import submission
+from bertlab.commands import submission
 
 # The test split of each file as the server knows it, written here once more by hand.
 ROWS = {

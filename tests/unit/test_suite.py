@@ -15,8 +15,8 @@ import pytest
 from many_runs import order, started
 
 from bertlab.__main__ import main
+from bertlab.commands import jobs, suite
 from bertlab.errors import UserError
-from bertlab.many_runs import jobs, suite
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -234,7 +234,7 @@ def test_an_output_folder_that_cannot_be_made_is_one_line_before_anything_starts
 
 
 def test_recipes_for_next_sentences_run_their_own_script(stub):
-    options, words = suite.cli.parse_part(
+    options, words = suite.parser.parse_part(
         ["--configs", "nsp/meditations", "demo/cola", "--seeds", "1"], suite.SuiteArguments, ""
     )
     planned = suite.plan(options, words)

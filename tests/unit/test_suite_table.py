@@ -8,11 +8,11 @@ import pytest
 from finished_runs import finished_run
 
 from bertlab import console
+from bertlab.commands import suite_table
+from bertlab.commands.suite_table import FinishedRun
 from bertlab.errors import UserError
-from bertlab.many_runs import suite_table
-from bertlab.many_runs.suite_table import FinishedRun
-from bertlab.report.files import write_json
-from bertlab.scoring import collapse, statistics
+from bertlab.evaluation import degenerate, statistics
+from bertlab.io import write_json
 
 
 def read(tmp_path, kind="binary", seeds=3, **settings):
@@ -141,11 +141,11 @@ def test_bars_and_line_ends_in_a_cell_do_not_break_a_table():
 
 
 def test_a_run_that_predicts_one_class_has_failed():
-    assert collapse.only_class({"labelled": 9, "confusion": [[5, 0], [4, 0]]}) == 0
-    assert collapse.only_class({"labelled": 9, "confusion": [[0, 5], [0, 4]]}) == 1
-    assert collapse.only_class({"labelled": 9, "confusion": [[5, 0], [3, 1]]}) is None
-    assert collapse.only_class({"labelled": 1, "confusion": [[1, 0], [0, 0]]}) is None
-    assert collapse.only_class({"labelled": 9}) is None
+    assert degenerate.only_class({"labelled": 9, "confusion": [[5, 0], [4, 0]]}) == 0
+    assert degenerate.only_class({"labelled": 9, "confusion": [[0, 5], [0, 4]]}) == 1
+    assert degenerate.only_class({"labelled": 9, "confusion": [[5, 0], [3, 1]]}) is None
+    assert degenerate.only_class({"labelled": 1, "confusion": [[1, 0], [0, 0]]}) is None
+    assert degenerate.only_class({"labelled": 9}) is None
 
 
 SINGLE = "single_label_classification"
@@ -166,7 +166,7 @@ SINGLE = "single_label_classification"
 )
 def test_the_constant_loss_is_that_of_the_best_constant(configuration, problem, train, constant):
     run = {"configuration": configuration, "data": {"train": {"labelled": 10, **train}}}
-    found = collapse.constant_loss(run, problem)
+    found = degenerate.constant_loss(run, problem)
     assert found == (None if constant is None else pytest.approx(constant))
 
 
@@ -174,10 +174,10 @@ def test_the_training_loss_of_the_last_epoch_decides():
     run = {"configuration": {}, "data": {"train": {"labelled": 10, "balance": {"a": 5, "b": 5}}}}
     learned = [{"epoch": 0.5, "loss": 0.9}, {"epoch": 1.5, "loss": 0.7}, {"epoch": 2.0, "loss": 0.6}]
     stuck = [*learned, {"epoch": 3.0, "loss": 0.70}]
-    assert collapse.last_epoch_loss(learned) == pytest.approx(0.65)
-    assert collapse.did_not_learn(run, SINGLE, learned) is False
-    assert collapse.did_not_learn(run, SINGLE, stuck) is True
-    assert collapse.did_not_learn(run, SINGLE, []) is None
+    assert degenerate.last_epoch_loss(learned) == pytest.approx(0.65)
+    assert degenerate.did_not_learn(run, SINGLE, learned) is False
+    assert degenerate.did_not_learn(run, SINGLE, stuck) is True
+    assert degenerate.did_not_learn(run, SINGLE, []) is None
 
 
 def test_failed_runs_are_counted(tmp_path):
@@ -191,7 +191,7 @@ def test_failed_runs_are_counted(tmp_path):
 def test_the_variance_of_numbers_to_predict_is_kept():
     from datasets import Dataset
 
-    from bertlab.inputs import labels
+    from bertlab.data import labels
     from bertlab.report import summary
 
     split = Dataset.from_dict({"full_length": [3, 4, 5, 6], "labels": [0.0, 2.0, 4.0, math.nan]})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from bertlab.inputs import labels
+from bertlab.data import labels
 from bertlab.report import summary
 
 SPACE = labels.LabelSpace(labels.REGRESSION, (), {})

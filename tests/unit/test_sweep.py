@@ -8,16 +8,16 @@ from many_runs import in_this_process, order, started
 from running import QUIET, labelled_sentences, words
 
 from bertlab.__main__ import main
+from bertlab.commands import jobs, run_specs, search_space
 from bertlab.errors import UserError
-from bertlab.many_runs import jobs, planned, search
 
-GROUPS = planned.CLASSIFICATION.groups
+GROUPS = run_specs.CLASSIFICATION.groups
 
 
-def space_of(tmp_path: Path, text: str) -> search.Space:
+def space_of(tmp_path: Path, text: str) -> search_space.Space:
     path = tmp_path / "mine.yaml"
     path.write_text(text, encoding="utf-8")
-    return search.read(path, GROUPS)
+    return search_space.read(path, GROUPS)
 
 
 def test_a_file_holds_choices_and_ranges(tmp_path):
@@ -25,8 +25,8 @@ def test_a_file_holds_choices_and_ranges(tmp_path):
         tmp_path, "learning_rate: {low: 1e-5, high: 1e-4, log: true}\nseed: {low: 1, high: 9}\nbf16: [no]\n"
     )
     assert space == {
-        "learning_rate": search.Range(1e-5, 1e-4, True, False),
-        "seed": search.Range(1, 9, False, True),
+        "learning_rate": search_space.Range(1e-5, 1e-4, True, False),
+        "seed": search_space.Range(1, 9, False, True),
         "bf16": ("no",),
     }
 
@@ -60,7 +60,7 @@ def test_what_is_no_sweep_is_refused_with_its_place(tmp_path, text, message):
 
 
 def test_a_grid_has_every_combination_in_order():
-    assert search.grid({"a": ("1", "2"), "b": ("x", "y")}) == [
+    assert search_space.grid({"a": ("1", "2"), "b": ("x", "y")}) == [
         {"a": "1", "b": "x"},
         {"a": "1", "b": "y"},
         {"a": "2", "b": "x"},
@@ -76,9 +76,9 @@ def test_proposals_lie_in_the_space_and_repeat_themselves(tmp_path, kind):
     )
     one, other = ({"learning_rate": rate, "seed": "4", "bf16": "no"} for rate in ("3e-05", "1e-05"))
     tried = [(one, 0.5), (other, None)]
-    found = search.propose(space, kind, 7, tried, 5, upward=True)
-    assert found == search.propose(space, kind, 7, tried, 5, upward=True)
-    assert found != search.propose(space, kind, 8, tried, 5, upward=True)
+    found = search_space.propose(space, kind, 7, tried, 5, upward=True)
+    assert found == search_space.propose(space, kind, 7, tried, 5, upward=True)
+    assert found != search_space.propose(space, kind, 8, tried, 5, upward=True)
     for values in found:
         assert list(values) == list(space)
         assert 1e-5 <= float(values["learning_rate"]) <= 1e-4
@@ -187,7 +187,7 @@ def test_real_trials_choose_on_the_selection_split_and_the_winner_alone_sees_the
     tmp_path, tiny_model, write_csv, monkeypatch, capsys
 ):
     monkeypatch.setattr(jobs, "run_all", in_this_process)
-    monkeypatch.setattr("bertlab.report.record._draw", lambda *_: None)  # plots take longer than the training
+    monkeypatch.setattr("bertlab.report.writer._draw", lambda *_: None)  # plots take longer than the training
     monkeypatch.chdir(tmp_path)
     for name, rows in (("train", 200), ("validation", 20)):
         write_csv(tmp_path / f"{name}.csv", ("text", "label"), labelled_sentences(rows, rows))
@@ -259,11 +259,11 @@ def test_trials_from_outside_the_space_are_those_of_another_sweep(grid, capsys, 
 
 
 def test_a_value_that_is_no_number_lies_in_no_range():
-    space = {"learning_rate": search.Range(1e-5, 1e-4, True, False)}
-    assert search.holds(space, {"learning_rate": "1e-05"})
-    assert search.holds(space, {"learning_rate": "0.0001"})
-    assert not search.holds(space, {"learning_rate": "fast"})
-    assert not search.holds(space, {"learning_rate": None})
+    space = {"learning_rate": search_space.Range(1e-5, 1e-4, True, False)}
+    assert search_space.holds(space, {"learning_rate": "1e-05"})
+    assert search_space.holds(space, {"learning_rate": "0.0001"})
+    assert not search_space.holds(space, {"learning_rate": "fast"})
+    assert not search_space.holds(space, {"learning_rate": None})
 
 
 def test_no_trial_is_added_once_the_report_splits_were_opened(grid, capsys):

@@ -1,0 +1,1 @@
+"""From argv and recipes to typed argument groups."""

@@ -1,0 +1,184 @@
+"""A run that is planned: its script and command, what they resolve to, its folder, and whether it is done."""
+
+import contextlib
+import io
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bertlab import ROOT
+from bertlab.cli import parser, recipes
+from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments, dataclass_flags
+from bertlab.commands.jobs import Job
+from bertlab.errors import UserError
+from bertlab.io import read_json, write_json
+from bertlab.training.output_dir import FINISHED
+
+# The way out where a run's file is damaged: a second call makes what is not there.
+DO_AGAIN = "Delete that run's folder to do it again."
+# Flags that change neither data, model nor training: runs that differ in them alone are of one kind.
+WHERE_AND_HOW = frozenset(
+    (
+        *("output_dir", "seed", "resume", "overwrite_output_dir", "disable_tqdm", "cache_dir", "overwrite_cache"),
+        *("preprocessing_num_workers", "dataloader_num_workers", "report_to", "run_name", "project", "log_level"),
+        *("push_to_hub", "hub_model_id", "hub_private_repo", "save_total_limit", "print_config", "print_parameters"),
+        *("published", "published_split", "published_source", "per_device_eval_batch_size"),
+    )
+)
+# What is set for each run by whoever plans it, and what would keep a run from being one; with the way out.
+REFUSED = {
+    "resume": "A second call goes on where the first one stopped.",
+    "resume_from_checkpoint": "A second call goes on where the first one stopped.",
+    "overwrite_output_dir": "Name another --output_dir, or delete the folder.",
+    "print_config": "It is for one run of the script itself.",
+    "print_parameters": "It is for one run of the script itself.",
+}
+
+
+@dataclass(frozen=True)
+class Script:
+    """One of the two scripts, with the flags it takes and the recipe it has when none is named."""
+
+    name: str
+    groups: tuple[type, ...]
+    default_recipe: str | None = None
+
+
+CLASSIFICATION = Script("run_classification.py", (DataArguments, ModelArguments, RunArguments))
+NSP = Script("run_nsp.py", (NspArguments, ModelArguments, RunArguments), recipes.NSP_DEFAULT)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run: its flags (--output_dir among them), and what they resolve to."""
+
+    script: Script
+    words: tuple[str, ...]
+    arguments: parser.Arguments
+
+    @property
+    def folder(self) -> Path:
+        """The output folder."""
+        return parser.output_dir(self.arguments)
+
+    @property
+    def seed(self) -> int:
+        """The seed of the training."""
+        return self.arguments.training.get("seed", 42)
+
+    @property
+    def finished(self) -> bool:
+        """True once the run has written all it leaves behind."""
+        return (self.folder / FINISHED).is_file()
+
+    @property
+    def job(self) -> Job:
+        """The command through the real script, which goes on where it was stopped, and its log beside the folder."""
+        path = ROOT / self.script.name
+        script = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        command = (sys.executable, str(script), *self.words)
+        return Job(self.name, command, self.folder.with_name(f"{self.folder.name}.log"))
+
+    @property
+    def name(self) -> str:
+        """What it is called on the terminal: its folder."""
+        return str(self.folder)
+
+    @property
+    def note(self) -> Path:
+        """The file beside the folder that says which values the run was begun with."""
+        return self.folder.with_name(f"{self.folder.name}.plan.json")
+
+
+def plan(
+    words: Sequence[str], folder: Path, usage: str, also_known: Sequence[str] = (), *, quiet: bool = False
+) -> Planned:
+    """Return the run that these flags make in a folder; `quiet` leaves out notices that were given before.
+
+    Raises:
+        UserError: what the script itself would refuse, and flags of REFUSED.
+    """
+    for name in typed(words):
+        if name in REFUSED:
+            raise UserError(f"--{name} does not go with many runs.", REFUSED[name])
+    script = script_of(words)
+    complete = (*words, "--output_dir", str(folder), "--resume", "auto")
+    if "disable_tqdm" not in typed(words):
+        complete = (*complete, "--disable_tqdm", "true")  # a log is no place for a progress bar
+    with contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext():
+        arguments = parser.parse(complete, script.groups, usage, script.default_recipe, also_known)
+    return Planned(script, complete, arguments)
+
+
+def typed(words: Iterable[str]) -> list[str]:
+    """Return the names of the flags among words, as they are written in Python and called today."""
+    names = (
+        word[2:].partition("=")[0].replace("-", "_") for word in words if word[:2] == "--" and word[2:3].isalpha()
+    )
+    return [parser.name_today(name) for name in names]
+
+
+def refuse_if_other(run: Planned) -> None:
+    """Refuse a run in the folder of a planned one that was made, or begun, with other values.
+
+    Raises:
+        UserError: it was; one mean over both would mean nothing.
+    """
+    if not run.finished and not (run.note.is_file() and run.folder.is_dir()):
+        return
+    told = read_json(run.folder / FINISHED if run.finished else run.note, DO_AGAIN)
+    changed = _differences(run, told.get("configuration", {}))
+    if told.get("seed") != run.seed:
+        changed.insert(0, f"seed {told.get('seed')}, now {run.seed}")
+    if changed:
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise UserError(
+            f"{run.folder} holds a run made with other values: {'; '.join(changed[:3])}{more}.",
+            "Name another --output_dir, or delete that folder.",
+        )
+
+
+def keep_note(run: Planned) -> None:
+    """Write down which values a run is begun with, for a later call to compare before it goes on."""
+    write_json(run.note, {"seed": run.seed, "configuration": parser.resolved(run.arguments)})
+
+
+def script_of(words: Sequence[str]) -> Script:
+    """Return the script that recipes and flags are for: run_nsp.py as soon as one belongs to it alone."""
+    flags = {
+        script: {flag.name for g in script.groups for flag in dataclass_flags(g)} for script in (CLASSIFICATION, NSP)
+    }
+    files = parser.recipe_files(words)
+    keys = {key for path in files for key, *_ in recipes.read_recipe(path)} | set(typed(words))
+    return NSP if keys & (flags[NSP] - flags[CLASSIFICATION]) else CLASSIFICATION
+
+
+def _differences(run: Planned, told: dict[str, Any]) -> list[str]:
+    """Return how a finished run's values differ from a planned one's, each as `flag then, now now`."""
+    ours = json.loads(json.dumps(parser.resolved(run.arguments), default=str))
+    return [f"{name} {before}, now {now}" for name, before, now in differences(told, ours, run.script.groups)]
+
+
+def differences(before: dict[str, Any], now: dict[str, Any], groups: Sequence[type]) -> list[tuple[str, Any, Any]]:
+    """Return flag and both values wherever two runs' settings differ; WHERE_AND_HOW is left out.
+
+    A flag that one of them does not name is at its default there: it was not set, or did not exist yet.
+    """
+    defaults = {name: parser.default_of(flag) for name, flag in parser.flags_of(groups).items()}
+    found = []
+    for name in sorted((before.keys() | now.keys()) - WHERE_AND_HOW):
+        one, other = (values.get(name, defaults.get(name)) for values in (before, now))
+        if not _same(one, other):
+            found.append((name, one, other))
+    return found
+
+
+def _same(before: Any, now: Any) -> bool:
+    empty: tuple[Any, ...] = (None, [], {}, "")
+    if before == now or (before in empty and now in empty):
+        return True
+    paths = isinstance(before, str) and isinstance(now, str) and "/" in f"{before}{now}"
+    return paths and Path(before).expanduser().resolve() == Path(now).expanduser().resolve()

@@ -1,0 +1,190 @@
+"""The values of a sweep: read from its file, enumerated as a grid, or proposed by optuna.
+
+A sweep file is flat YAML whose keys are flags. A list holds choices, {low: 1e-5, high: 1e-4, log: true} a range.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertlab.cli import parser, recipes
+from bertlab.cli.arguments import Flag
+from bertlab.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    import optuna
+
+FORMAT = "Write a list of choices, or {low: 1e-5, high: 1e-4, log: true}."
+RANGE_KEYS = ("low", "high", "log")
+# Values of a range are rounded to so many digits: more would say nothing.
+DIGITS = 4
+
+# What one trial sets: the text of each swept flag.
+Values = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Range:
+    """All numbers from low to high, whole ones only for a flag that takes these; evenly on a logarithm if `log`."""
+
+    low: float
+    high: float
+    log: bool
+    whole: bool
+
+
+Space = Mapping[str, tuple[str, ...] | Range]
+
+
+def find(name: str) -> Path:
+    """Return the file of a sweep named by path, or by its name under configs/sweeps.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    folder = recipes.CONFIGS / "sweeps"
+    for path in (Path(name), folder / f"{name}.yaml"):
+        if path.suffix in {".yaml", ".yml"} and path.is_file():
+            return path
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    raise UserError(f"there is no sweep {name!r}.", did_you_mean(name, known))
+
+
+def read(path: Path, groups: Sequence[type]) -> Space:
+    """Return what a sweep file says of the flags of a script.
+
+    Raises:
+        UserError: it is no flat YAML, a key is no flag, or a value is not one that the flag takes.
+    """
+    flags = parser.flags_of(groups)
+    space: dict[str, tuple[str, ...] | Range] = {}
+    for name, value in recipes.load_yaml(path).items():
+        where = f"{path}, key {name!r}"
+        flag, _ = parser.lookup(parser.Occurrence(parser.ALIASES.get(name, name), [], where), flags)
+        if flag.name in space:
+            raise UserError(f"{where}: --{flag.name} is there twice.", "Keep one of them.")
+        space[flag.name] = _range(flag, value, where) if isinstance(value, dict) else _choices(flag, value, where)
+    if not space:
+        raise UserError(f"{path}: nothing to sweep.", FORMAT)
+    return space
+
+
+def grid(space: Space) -> list[Values]:
+    """Return every combination of the choices, the last flag changing fastest.
+
+    Raises:
+        UserError: a flag has a range, which has no end of values.
+    """
+    for name, values in space.items():
+        if isinstance(values, Range):
+            raise UserError(f"--{name} has a range, and a grid needs choices.", "Write a list, or --search random.")
+    combinations = itertools.product(*(values for values in space.values() if not isinstance(values, Range)))
+    return [dict(zip(space, values, strict=True)) for values in combinations]
+
+
+def holds(space: Space, values: Values) -> bool:
+    """Return True where a trial has a value for every swept flag and no other, each among its choices or in range."""
+    return list(values) == list(space) and all(_is_in(space[name], text) for name, text in values.items())
+
+
+def propose(
+    space: Space, search: str, seed: int, tried: Sequence[tuple[Values, float | None]], count: int, *, upward: bool
+) -> list[Values]:
+    """Return `count` further trials, at random or by TPE (Bergstra et al., 2011; optuna's).
+
+    `tried` are earlier trials with their scores, None for one that has none. The same seed and the same earlier
+    trials give the same proposals.
+
+    Raises:
+        UserError: optuna is not installed.
+    """
+    optuna = import_optuna()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    own = seed + len(tried)
+    sampler = optuna.samplers.RandomSampler(own) if search == "random" else optuna.samplers.TPESampler(seed=own)
+    study = optuna.create_study(direction="maximize" if upward else "minimize", sampler=sampler)
+    distributions = {name: _distribution(values) for name, values in space.items()}
+    for values, score in tried:
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={name: _typed(space[name], text) for name, text in values.items()},
+                distributions=distributions,
+                value=score,
+                state=optuna.trial.TrialState.FAIL if score is None else optuna.trial.TrialState.COMPLETE,
+            )
+        )
+    asked = [study.ask(distributions).params for _ in range(count)]
+    return [{name: _text(space[name], params[name]) for name in space} for params in asked]
+
+
+def import_optuna() -> Any:
+    """Return the optuna module.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise UserError(
+            "--search random and tpe need optuna, which is not installed.", "pip install optuna"
+        ) from None
+    return optuna
+
+
+def _choices(flag: Flag, value: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(item, str) and item for item in value):
+        raise UserError(f"{where}: not a list of choices, nor a range.", FORMAT)
+    if len(set(value)) < len(value):
+        raise UserError(f"{where}: a choice is there twice.", "Keep one of them.")
+    for text in value:
+        parser.convert(flag, parser.Occurrence(flag.name, [text], where))
+    return tuple(value)
+
+
+def _range(flag: Flag, value: dict[str, Any], where: str) -> Range:
+    for key in value:
+        if key not in RANGE_KEYS:
+            raise UserError(f"{where}: a range has no {key!r}.", did_you_mean(key, RANGE_KEYS))
+    if not {"low", "high"} <= value.keys() or not all(isinstance(item, str) for item in value.values()):
+        raise UserError(f"{where}: a range needs low and high.", FORMAT)
+    if flag.kind not in ("int", "float"):
+        raise UserError(f"{where}: --{flag.name} is no number and has no range.", "Write a list of choices.")
+    low, high = (parser.convert(flag, parser.Occurrence(flag.name, [value[end]], where)) for end in ("low", "high"))
+    log = parser.convert(Flag("log", "bool"), parser.Occurrence("log", [value.get("log", "false")], where))
+    if not low < high:
+        raise UserError(f"{where}: low {value['low']} is not below high {value['high']}.", "Exchange them.")
+    if log and low <= 0:
+        raise UserError(f"{where}: a logarithmic range begins above 0, not at {value['low']}.", "Raise low.")
+    return Range(low, high, log, flag.kind == "int")
+
+
+def _distribution(values: tuple[str, ...] | Range) -> "optuna.distributions.BaseDistribution":
+    optuna = import_optuna()
+    if not isinstance(values, Range):
+        return optuna.distributions.CategoricalDistribution(values)
+    kind = optuna.distributions.IntDistribution if values.whole else optuna.distributions.FloatDistribution
+    return kind(values.low, values.high, log=values.log)
+
+
+def _typed(values: tuple[str, ...] | Range, text: str) -> Any:
+    if not isinstance(values, Range):
+        return text
+    return int(text) if values.whole else float(text)
+
+
+def _is_in(values: tuple[str, ...] | Range, text: str) -> bool:
+    if not isinstance(values, Range):
+        return text in values
+    try:
+        return values.low <= _typed(values, text) <= values.high
+    except (TypeError, ValueError):  # a list or a word, where a number is wanted
+        return False
+
+
+def _text(values: tuple[str, ...] | Range, value: Any) -> str:
+    if not isinstance(values, Range) or values.whole:
+        return str(value)
+    return f"{min(max(float(f'{value:.{DIGITS}g}'), values.low), values.high)!r}"

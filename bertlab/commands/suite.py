@@ -1,0 +1,185 @@
+"""`python -m bertlab suite`: many recipes with many seeds, each run a process of its own, and one table of all.
+
+    python -m bertlab suite --tasks cola rte mrpc --seeds 5
+    python -m bertlab suite --tasks rte --seeds 5 --config configs/presets/stable.yaml --learning_rate 3e-5
+    python -m bertlab suite --configs nsp/meditations --seed_list 3 7 --text meditations.txt
+    python -m bertlab suite --tasks cola --seeds 20 --print_commands > commands.txt
+
+Flags other than these go to every run. A second call skips what is finished and goes on with what is not.
+"""
+
+import contextlib
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bertlab.cli import parser, recipes
+from bertlab.cli.arguments import SuiteArguments, dataclass_flags
+from bertlab.commands import jobs, run_specs, suite_table
+from bertlab.commands.run_specs import Planned
+from bertlab.commands.suite_table import FinishedRun
+from bertlab.errors import UserError, exits_with_status_2
+from bertlab.io import write_text
+from bertlab.training import output_dir
+
+OUTPUT = "runs/suite"
+SEEDS = 5
+# What the suite sets itself, and the flag of its own to use instead.
+INSTEAD = {"task": "--tasks", "seed": "--seeds or --seed_list"}
+
+
+@exits_with_status_2
+def main(argv: Sequence[str]) -> int:
+    """Run what is not finished, gather all, and return 1 if a run did not finish, 130 if stopped."""
+    options, words = parser.parse_part(argv, SuiteArguments, __doc__ or "")
+    folder = Path(options.output_dir or OUTPUT)
+    runs = plan(options, words)
+    left = [run for some in runs.values() for run in some if not run.finished]
+    if options.print_commands:
+        print("".join(shlex.join(run.job.command) + "\n" for run in left), end="")
+        return 0
+    places = jobs.slots(options.devices, options.jobs) if left else []
+    output_dir.make_writable(folder)
+    try:
+        failures = carry_out(left, places) if left else {}
+    except KeyboardInterrupt:
+        return stopped()
+    table = [row for recipe, some in runs.items() for row in suite_table.rows(recipe, _finished(some))]
+    if table:
+        for form, ending in suite_table.FILES.items():
+            write_text(folder / f"suite.{ending}", suite_table.FORMATS[form](table))
+        print(suite_table.FORMATS[options.format](table), end="")
+    return report(failures)
+
+
+def plan(options: SuiteArguments, words: Sequence[str]) -> dict[str, list[Planned]]:
+    """Return the runs of each recipe, by its name; nothing is touched.
+
+    Raises:
+        UserError: no recipe, one named twice, a flag the suite sets itself or a script refuses, or a run in one of
+            the folders that was made with other values.
+    """
+    for name in run_specs.typed(words):
+        if name in INSTEAD:
+            raise UserError(f"--{name}: the suite takes several.", f"Write {INSTEAD[name]}.")
+    chosen = [["--task", name] for name in options.tasks]
+    chosen += [["--config", str(recipes.find_recipe(name))] for name in options.configs]
+    if not chosen:
+        raise UserError("there is nothing to run.", "Name recipes: --tasks cola rte, or --configs nsp/meditations.")
+    runs: dict[str, list[Planned]] = {}
+    for recipe in chosen:
+        name, _ = recipes.run_name(parser.recipe_files([*recipe, *words]))
+        if not name:
+            raise UserError(f"{recipe[1]} is a preset and no run.", f"Put it on top: --tasks … --config {recipe[1]}.")
+        if name in runs:
+            raise UserError(f"two recipes are called {name}, or one is named twice.", "Keep one of them.")
+        runs[name] = _seeded([*recipe, *words], Path(options.output_dir or OUTPUT) / name, seeds(options))
+    return runs
+
+
+def seeds(options: SuiteArguments) -> list[int]:
+    """Return the seeds of every recipe.
+
+    Raises:
+        UserError: they are named in two ways, or one of them twice.
+    """
+    if options.seeds is not None and options.seed_list:
+        raise UserError("--seeds and --seed_list both say which seeds.", "Keep one of them.")
+    if len(set(options.seed_list)) < len(options.seed_list):
+        raise UserError(f"--seed_list {' '.join(map(str, options.seed_list))}: one is named twice.", "Keep one.")
+    return options.seed_list or list(range(1, (options.seeds or SEEDS) + 1))
+
+
+def carry_out(runs: Sequence[Planned], places: Sequence[jobs.Slot]) -> dict[str, str]:
+    """Run what is planned, saying on stderr what starts and ends; return what went wrong, by the run's name."""
+    for run in runs:
+        run_specs.keep_note(run)
+    progress = Progress(runs, min(len(places), len(runs)))
+    with jobs.stopped_like_ctrl_c(), contextlib.closing(jobs.run_all([run.job for run in runs], places)) as events:
+        for event in events:
+            progress.tell(event)
+    return progress.failures
+
+
+class Progress:
+    """Says in one line each what starts and what ends, and how long the rest will take."""
+
+    def __init__(self, runs: Sequence[Planned], at_once: int) -> None:
+        self.runs = {run.name: run for run in runs}
+        self.at_once = at_once
+        self.ended = 0
+        self.seconds: list[float] = []  # of those that finished
+        self.failures: dict[str, str] = {}
+
+    def tell(self, event: jobs.Started | jobs.Ended) -> None:
+        """Print the line of one event, and keep what went wrong."""
+        run = self.runs[event.job.name]
+        if isinstance(event, jobs.Started):
+            _tell(f"{event.job.name} started on {event.slot.device}")
+            return
+        self.ended += 1
+        problem = _problem(run, event)
+        if problem:
+            self.failures[event.job.name] = f"{problem}; see {event.job.log}"
+        else:
+            self.seconds.append(event.seconds)
+        ending = problem or f"finished in {_duration(event.seconds)}"
+        _tell(f"{event.job.name} {ending} ({self.ended} of {len(self.runs)}{self._rest()})")
+
+    def _rest(self) -> str:
+        left = len(self.runs) - self.ended
+        if not left or not self.seconds:
+            return ""
+        mean = sum(self.seconds) / len(self.seconds)
+        return f", about {_duration(mean * left / self.at_once)} left"
+
+
+def report(failures: dict[str, str]) -> int:
+    """Name the runs that did not finish, and return the exit status."""
+    for name, problem in failures.items():
+        print(f"not finished: {name} {problem}", file=sys.stderr)
+    if failures:
+        print("the same command tries again what did not finish.", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def stopped() -> int:
+    """Say how to go on after Ctrl-C, and return the exit status that a shell expects."""
+    print("\nstopped; the same command goes on.", file=sys.stderr)
+    return 130
+
+
+def _seeded(words: Sequence[str], folder: Path, numbers: Sequence[int]) -> list[Planned]:
+    own = [flag.name for flag in dataclass_flags(SuiteArguments)]
+    found: list[Planned] = []
+    for number in numbers:
+        seeded = [*words, "--seed", str(number)]
+        found.append(run_specs.plan(seeded, folder / f"seed{number}", "", own, quiet=bool(found)))
+        run_specs.refuse_if_other(found[-1])
+    return found
+
+
+def _finished(runs: Sequence[Planned]) -> list[FinishedRun]:
+    return [FinishedRun.read(run.folder) for run in runs if run.finished]
+
+
+def _problem(run: Planned, event: jobs.Ended) -> str:
+    if event.status is None:
+        return "is being run by another process"
+    if event.status < 0:
+        return f"was killed by signal {-event.status}"
+    if event.status > 0:
+        return f"ended with status {event.status}"
+    return "" if run.finished else "ended without a result"
+
+
+def _tell(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

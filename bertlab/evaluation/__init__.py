@@ -1,0 +1,1 @@
+"""From logits to metrics, their confidence intervals, calibration and baselines."""

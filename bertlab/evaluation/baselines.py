@@ -1,0 +1,206 @@
+"""What a model must beat: the most frequent class, the mean, and a linear model on bags of words."""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bertlab.evaluation.metrics import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Array
+
+Text = str | Sequence[str | None]
+Predictor = Callable[[Sequence[str]], Array]
+# Row numbers to texts: what is on disk need not be held.
+TakeTexts = Callable[[Array], Sequence[Text]]
+
+FIRST_FIT_ROWS = 500
+# A fit on four times the rows costs a little more than four times the seconds: the vocabulary grows with them.
+LARGEST_STEP = 4.0
+COST_EXPONENT = 1.2
+# L-BFGS walks through about 20 copies of the dense (classes, words) weights at every step: 160 MB for a million.
+LARGEST_WEIGHTS = 1_000_000
+# As BERT's own pre-tokenizer does, one token per CJK ideograph; other words are kept whole, one-letter words too.
+TOKEN = r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+"
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Predictions per split, and one sentence that says how they were made and on how many rows."""
+
+    predictions: dict[str, Array]
+    note: str
+    rows_used: int
+    rows: int
+
+
+def majority_baseline(train_labels: npt.ArrayLike, rows: int) -> Array:
+    """Return `rows` times the most frequent training class, the lowest class id of equally frequent ones.
+
+    For (n, labels) arrays of 0 and 1 each label is predicted where more than half of the training rows have it:
+    (rows, labels). Raises ValueError without training labels.
+    """
+    labels = np.asarray(train_labels)
+    if len(labels) == 0:
+        raise ValueError("a baseline needs training labels")
+    if labels.ndim == 2:
+        return np.tile((labels.mean(axis=0) > 0.5).astype(np.int64), (rows, 1))
+    classes, counts = np.unique(labels, return_counts=True)
+    return np.full(rows, classes[counts.argmax()])
+
+
+def mean_baseline(train_labels: npt.ArrayLike, rows: int) -> Array:
+    """Return `rows` times the mean training value, which has the least squared error of all constants.
+
+    Raises ValueError without training labels.
+    """
+    values = np.asarray(train_labels, dtype=np.float64)
+    if len(values) == 0:
+        raise ValueError("a baseline needs training labels")
+    return np.full(rows, values.mean())
+
+
+def bag_of_words_baseline(
+    train_texts: Sequence[Text] | TakeTexts,
+    train_labels: npt.ArrayLike,
+    eval_texts_by_split: Mapping[str, Sequence[Text]],
+    *,
+    problem_type: str = SINGLE_LABEL,
+    seconds: float = 60.0,
+    seed: int = 0,
+) -> Baseline:
+    """Fit TF-IDF of words and word pairs with a linear model, and predict every row of every split.
+
+    Texts are strings or pairs of strings, those to train on perhaps as a function of row numbers; labels are (n,)
+    class ids or values, or (n, labels) arrays of 0 and 1, as `problem_type` says (transformers' names). The model is
+    logistic regression, one per label for multi-label, or ridge regression, regularised as scikit-learn does by
+    default: nothing is tuned. It is fitted on ever larger parts of one seeded shuffle, for as long as the next part
+    is expected to fit into `seconds`; the note says how many rows that was. No row to predict is ever left out.
+    Raises ValueError for no training rows, lengths that differ or another problem type.
+    """
+    labels = np.asarray(train_labels, dtype=np.float64 if problem_type == REGRESSION else np.int64)
+    if problem_type not in (SINGLE_LABEL, MULTI_LABEL, REGRESSION):
+        raise ValueError(f"unknown problem type {problem_type!r}")
+    rows = len(labels) if callable(train_texts) else len(train_texts)
+    if rows == 0 or rows != len(labels):
+        raise ValueError(f"{rows} training texts and {len(labels)} labels")
+    _warm_up()
+    started = time.perf_counter()
+    splits = {name: [_joined(text) for text in texts] for name, texts in eval_texts_by_split.items()}
+    predict, how, used = _largest_fit(_taking(train_texts), labels, splits, problem_type, seed, started + seconds)
+    predictions = {name: predict(rows) for name, rows in splits.items()}
+    note = f"{how} on {_share(used, len(labels), seconds)}, {time.perf_counter() - started:.1f} s."
+    return Baseline(predictions, note, used, len(labels))
+
+
+def _taking(texts: Sequence[Text] | TakeTexts) -> TakeTexts:
+    return texts if callable(texts) else lambda rows: [texts[row] for row in rows]
+
+
+def _share(used: int, rows: int, seconds: float) -> str:
+    if used == rows:
+        return f"all {rows:,} training rows"
+    return f"a random {used:,} of the {rows:,} training rows (more would not fit into the {seconds:g} s allowed)"
+
+
+def _joined(text: Text) -> str:
+    return text if isinstance(text, str) else "\n".join(part for part in text if part)
+
+
+def _warm_up() -> None:
+    # The first import of scikit-learn takes 1-2 s, which would be taken for the speed of the first fit.
+    import sklearn.feature_extraction.text
+    import sklearn.linear_model
+    import sklearn.multiclass  # noqa: F401
+    import threadpoolctl  # noqa: F401
+
+
+def _largest_fit(
+    take: TakeTexts,
+    labels: Array,
+    splits: Mapping[str, Sequence[str]],
+    problem_type: str,
+    seed: int,
+    deadline: float,
+) -> tuple[Predictor, str, int]:
+    """Return the model fitted on the most rows that the deadline allows, what it is, and that number of rows."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    size = min(FIRST_FIT_ROWS, len(labels))
+    while True:
+        started = time.perf_counter()
+        # In the order of the file, so that a fit on all rows does not depend on the seed.
+        part = np.sort(order[:size])
+        predict, how = _fit([_joined(text) for text in take(part)], labels[part], problem_type)
+        spent = max(time.perf_counter() - started, 1e-6)
+        left = deadline - time.perf_counter() - _seconds_to_predict(predict, splits)
+        growth = min(LARGEST_STEP, len(labels) / size, (max(left, 0.0) / spent) ** (1 / COST_EXPONENT))
+        if size == len(labels) or (growth < 1.25 and growth * size < len(labels)):
+            return predict, how, size
+        size = min(len(labels), round(size * growth))
+
+
+def _seconds_to_predict(predict: Predictor, splits: Mapping[str, Sequence[str]]) -> float:
+    rows = sum(len(texts) for texts in splits.values())
+    sample = [text for texts in splits.values() for text in texts[:100]]
+    if not sample:
+        return 0.0
+    started = time.perf_counter()
+    predict(sample)
+    return (time.perf_counter() - started) * rows / len(sample)
+
+
+def _fit(texts: Sequence[str], labels: Array, problem_type: str) -> tuple[Predictor, str]:
+    """Return a predictor of texts and what it is; without words or without two classes it is a constant."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_pipeline
+    from threadpoolctl import threadpool_limits
+
+    baseline = mean_baseline if problem_type == REGRESSION else majority_baseline
+
+    def constant(rows: Sequence[str]) -> Array:
+        return baseline(labels, len(rows))
+
+    if problem_type == SINGLE_LABEL and len(np.unique(labels)) < 2:
+        return constant, "One class only, so that class for every row, found"
+    vectorizer = TfidfVectorizer(
+        ngram_range=(1, 2), sublinear_tf=True, token_pattern=TOKEN, max_features=_most_words(labels, problem_type)
+    )
+    estimator, how = _estimator(problem_type)
+    model = make_pipeline(vectorizer, estimator)
+    try:
+        # One BLAS thread: the sums of L-BFGS are short, and on two busy cores threads made the fit of 20 labels
+        # on 500 rows 8 times slower.
+        with threadpool_limits(1), warnings.catch_warnings():
+            # A label that all or none of the rows have, or a fit short of full convergence, is no fault here.
+            warnings.simplefilter("ignore")
+            model.fit(texts, labels)
+    except ValueError as error:
+        if "empty vocabulary" not in str(error):
+            raise
+        return constant, "No words in the texts, so a constant found"
+
+    def predict(rows: Sequence[str]) -> Array:
+        # scikit-learn returns one column for a single label, and refuses an empty split.
+        return np.reshape(model.predict(rows), (len(rows), *labels.shape[1:])) if len(rows) else constant(rows)
+
+    return predict, how
+
+
+def _most_words(labels: Array, problem_type: str) -> int:
+    outputs = labels.shape[1] if labels.ndim == 2 else len(np.unique(labels))
+    return max(1000, min(100_000, LARGEST_WEIGHTS if problem_type == REGRESSION else LARGEST_WEIGHTS // outputs))
+
+
+def _estimator(problem_type: str) -> tuple[Any, str]:
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.multiclass import OneVsRestClassifier
+
+    features = "TF-IDF of words and word pairs with"
+    if problem_type == REGRESSION:
+        return Ridge(), f"{features} ridge regression"
+    logistic = LogisticRegression(max_iter=1000)
+    if problem_type == MULTI_LABEL:
+        return OneVsRestClassifier(logistic), f"{features} one logistic regression per label"
+    return logistic, f"{features} logistic regression"

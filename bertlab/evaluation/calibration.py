@@ -1,0 +1,161 @@
+"""How far predicted probabilities can be believed, and how to mend them with a temperature or with thresholds."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bertlab.evaluation.metrics import Array
+
+# Beyond these a temperature is a sign of separable or random data, not of calibration.
+TEMPERATURE_BOUNDS = (0.01, 100.0)
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """One bin of confidence, low < confidence <= high; means are nan where `count` is 0."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    accuracy: float
+
+
+def softmax(logits: npt.ArrayLike) -> Array:
+    """Return float64 probabilities of the shape of the logits; the last axis sums to 1."""
+    scores = np.asarray(logits, dtype=np.float64)
+    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def sigmoid(logits: npt.ArrayLike) -> Array:
+    """Return float64 probabilities of the shape of the logits, each on its own, without overflow."""
+    scores = np.asarray(logits, dtype=np.float64)
+    small = np.exp(-np.abs(scores))
+    return np.where(scores >= 0, 1.0, small) / (1.0 + small)
+
+
+def reliability_table(
+    probabilities: npt.ArrayLike, references: npt.ArrayLike, bins: int = 15
+) -> list[ReliabilityBin]:
+    """Return count, mean confidence and accuracy of the top class in each of `bins` bins of equal width.
+
+    Takes (n, classes) probabilities, or (n,) probabilities of class 1 of two, and (n,) class ids; multi-label arrays
+    are flattened by the caller, each label a question of its own. Raises ValueError when the numbers of rows differ.
+    Source: Guo et al., On Calibration of Modern Neural Networks (2017).
+    """
+    confidence, right = _top_class(probabilities, references)
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    # The inner edges only, so that a probability of 0.0, or one rounded to above 1, still has a bin.
+    index = np.searchsorted(edges[1:-1], confidence, side="left")
+    counts = np.bincount(index, minlength=bins)
+    sums = [np.bincount(index, weights=column, minlength=bins) for column in (confidence, right)]
+    means = [np.divide(total, counts, out=np.full(bins, np.nan), where=counts > 0) for total in sums]
+    columns = [column.tolist() for column in (edges[:-1], edges[1:], counts, *means)]
+    return [ReliabilityBin(*row) for row in zip(*columns, strict=True)]
+
+
+def expected_calibration_error(probabilities: npt.ArrayLike, references: npt.ArrayLike, bins: int = 15) -> float:
+    """Return the mean gap between confidence and accuracy over bins, weighted by count: 0 to 1, nan for no rows.
+
+    Arguments and errors are those of `reliability_table`. Source: Naeini et al. (2015), Guo et al. (2017).
+    """
+    filled = [row for row in reliability_table(probabilities, references, bins) if row.count]
+    total = sum(row.count for row in filled)
+    gaps = sum(row.count * abs(row.confidence - row.accuracy) for row in filled)
+    return gaps / total if total else math.nan
+
+
+def brier_score(probabilities: npt.ArrayLike, references: npt.ArrayLike) -> float:
+    """Return the mean squared error of probabilities, nan for no rows.
+
+    For (n, classes) probabilities and (n,) class ids it is summed over classes, 0 to 2 (Brier, 1950). For references
+    of 0 and 1 in the shape of the probabilities (two classes as (n,), multi-label as (n, labels)) it is the mean over
+    all entries, 0 to 1: with two classes half the other. Raises ValueError for any other shapes.
+    """
+    forecast, actual = np.asarray(probabilities, dtype=np.float64), np.asarray(references)
+    if forecast.size == 0:
+        return math.nan
+    if forecast.shape == actual.shape:
+        return float(np.mean((forecast - actual) ** 2))
+    _check_rows(forecast, actual)
+    outcome = np.eye(forecast.shape[1])[actual]
+    return float(np.mean(np.sum((forecast - outcome) ** 2, axis=1)))
+
+
+def fit_temperature(logits: npt.ArrayLike, references: npt.ArrayLike) -> float:
+    """Return the temperature that divides the logits for the least negative log likelihood (Guo et al., 2017).
+
+    Takes (n, classes) logits and (n,) class ids, or multi-label (n, labels) logits and references of 0 and 1. Fit it
+    on a selection split, never on what is reported. It is 1.0 for no rows and stays within `TEMPERATURE_BOUNDS`: an
+    end of them means that the split is separable or the logits carry nothing. Raises ValueError for other shapes or
+    logits that are not finite.
+    """
+    scores, actual = np.asarray(logits, dtype=np.float64), np.asarray(references)
+    if scores.size == 0:
+        return 1.0
+    if not np.isfinite(scores).all():
+        raise ValueError("logits must be finite")
+    if scores.shape != actual.shape:
+        _check_rows(scores, actual)
+    from scipy.optimize import minimize_scalar
+
+    # The loss is convex in 1/T, hence has one valley in log T, where the bounds are equally far from 1.
+    bounds = tuple(np.log(TEMPERATURE_BOUNDS))
+    found = minimize_scalar(lambda log_t: _loss(scores / np.exp(log_t), actual), bounds=bounds, method="bounded")
+    return float(np.exp(found.x))
+
+
+def fit_thresholds(probabilities: npt.ArrayLike, references: npt.ArrayLike) -> Array:
+    """Return the (labels,) thresholds t that maximise each label's F1 of `probability >= t`.
+
+    Takes (n, labels) probabilities and references of 0 and 1; use a selection split, never the one that is reported.
+    A threshold lies midway between two neighbouring probabilities; of equally good ones the nearest to 0.5 is taken,
+    and a label without a positive example keeps 0.5. Raises ValueError when the shapes differ.
+    """
+    forecast, actual = np.asarray(probabilities, dtype=np.float64), np.asarray(references)
+    if forecast.shape != actual.shape or forecast.ndim != 2:
+        raise ValueError(f"probabilities {forecast.shape} and references {actual.shape} do not match")
+    return np.array([_best_threshold(forecast[:, k], actual[:, k] != 0) for k in range(actual.shape[1])])
+
+
+def _best_threshold(forecast: Array, actual: Array) -> float:
+    if not actual.any():
+        return 0.5
+    values, group = np.unique(-forecast, return_inverse=True)
+    chosen = np.cumsum(np.bincount(group))
+    hits = np.cumsum(np.bincount(group, weights=actual))
+    f1 = 2 * hits / (chosen + actual.sum())
+    lowest_in = -values
+    highest_out = np.append(lowest_in[1:], 0.0)
+    middle = (lowest_in + highest_out) / 2
+    # Between neighbouring floats the middle rounds to one of them; it must not let the lower one in.
+    cuts = np.where(middle > highest_out, middle, lowest_in)
+    best = cuts[f1 >= f1.max() - 1e-12]
+    return float(best[np.argmin(np.abs(best - 0.5))])
+
+
+def _loss(logits: Array, references: Array) -> float:
+    if logits.shape == references.shape:
+        # log(1 + exp(-z)) for a positive, log(1 + exp(z)) for a negative.
+        return float(np.mean(np.logaddexp(0.0, np.where(references != 0, -logits, logits))))
+    top = logits.max(axis=1)
+    log_total = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
+    return float(np.mean(log_total - logits[np.arange(len(logits)), references]))
+
+
+def _top_class(probabilities: npt.ArrayLike, references: npt.ArrayLike) -> tuple[Array, Array]:
+    forecast, actual = np.asarray(probabilities, dtype=np.float64), np.asarray(references)
+    if forecast.ndim == 1:
+        forecast = np.column_stack([1.0 - forecast, forecast])
+    _check_rows(forecast, actual)
+    if len(forecast) == 0:
+        return np.zeros(0), np.zeros(0, dtype=bool)
+    return forecast.max(axis=1), forecast.argmax(axis=1) == actual
+
+
+def _check_rows(scores: Array, references: Array) -> None:
+    if scores.ndim != 2 or references.shape != scores.shape[:1]:
+        raise ValueError(f"scores {scores.shape} and references {references.shape} do not match")

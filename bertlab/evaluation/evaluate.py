@@ -1,0 +1,126 @@
+"""From logits to predictions and scores, for every report split, in the order of its rows."""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bertlab.data.labels import MULTI, REGRESSION, LabelSpace, labelled_rows
+from bertlab.evaluation import calibration
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import Trainer
+
+    from bertlab.data.dataset import Data
+    from bertlab.training.loss import ExactLoss
+
+# A label of several is predicted from this probability on, unless thresholds were fitted.
+DEFAULT_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """What the model said about one split, row by row, in the order of the input.
+
+    `logits` (rows, outputs) float32; `predictions` class ids (rows,), 0/1 (rows, classes) or numbers (rows,);
+    `labels` likewise or None, with NO_LABEL or NaN in rows that have none; `metrics` over the labelled rows.
+    Without `has_predictions` (masked words alone) only the metrics mean something.
+    """
+
+    name: str
+    prefix: str
+    logits: np.ndarray
+    predictions: np.ndarray
+    labels: np.ndarray | None
+    metrics: dict[str, float]
+    has_predictions: bool = True
+
+    def labelled(self) -> np.ndarray:
+        """Return a mask (rows,) of the rows whose label is known."""
+        return labelled_rows(self.labels, len(self.logits))
+
+
+def evaluate(
+    trainer: "Trainer", encoded: dict[str, "Dataset"], data: "Data", names: tuple[str, ...], loss: "ExactLoss"
+) -> list[SplitResult]:
+    """Predict the named splits and score those that have labels."""
+    results = []
+    for name in names:
+        split = encoded[name]
+        started = time.perf_counter()
+        logits = logits_in_order(trainer, split)
+        seconds = time.perf_counter() - started
+        labels = np.asarray(split["labels"][:]) if "labels" in split.column_names else None
+        metrics = {} if labels is None else score(data.space, data.metrics, logits, labels, loss)
+        metrics.update(runtime=seconds, samples_per_second=len(logits) / seconds)
+        prefix = metric_prefix(name, data)
+        results.append(SplitResult(name, prefix, logits, predict(data.space, logits), labels, metrics))
+    return results
+
+
+def logits_in_order(trainer: "Trainer", split: "Dataset") -> np.ndarray:
+    """Return the model's logits (rows, outputs), float32, in the order of an encoded split.
+
+    Rows are fed from long to short, so that batches carry little padding and a batch that does not fit in memory
+    fails first, and put back in place.
+    """
+    order = np.argsort(-np.asarray(split["length"][:]), kind="stable")
+    unlabelled = split.remove_columns([name for name in ("labels",) if name in split.column_names])
+    sorted_logits = trainer.predict(unlabelled.select(order)).predictions
+    logits = np.empty_like(sorted_logits, dtype=np.float32)
+    logits[order] = sorted_logits
+    return logits
+
+
+def score(
+    space: LabelSpace, names: tuple[str, ...], logits: np.ndarray, labels: np.ndarray, loss: "ExactLoss | None" = None
+) -> dict[str, float]:
+    """Return the metrics (and the loss) of the rows that have a label."""
+    from bertlab.evaluation import hf_metrics
+
+    rows = labelled_rows(labels, len(logits))
+    scores = hf_metrics.compute(names, predict(space, logits[rows]), labels[rows])
+    if loss is not None:
+        scores["loss"] = _loss(loss, logits[rows], labels[rows])
+    return scores
+
+
+def predict(space: LabelSpace, logits: np.ndarray, thresholds: np.ndarray | None = None) -> np.ndarray:
+    """Return what logits (rows, outputs) predict: class ids, 0/1 per label, or numbers."""
+    if space.kind == REGRESSION:
+        return logits.reshape(-1).astype(np.float64)
+    if space.kind == MULTI:
+        limit = DEFAULT_THRESHOLD if thresholds is None else thresholds
+        return (probabilities(space, logits) >= limit).astype(np.int64)
+    return logits.argmax(axis=-1)
+
+
+def probabilities(space: LabelSpace, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Return class probabilities (rows, classes), float64; they sum to 1 unless a row can have several labels."""
+    scaled = logits / temperature
+    return calibration.sigmoid(scaled) if space.kind == MULTI else calibration.softmax(scaled)
+
+
+def metric_prefix(name: str, data: "Data") -> str:
+    """Return the prefix of a split's keys in all_results.json.
+
+    The first split of a role has Hugging Face's own (`eval_accuracy`, `test_accuracy`); further ones add their name.
+    """
+    if name == data.selection:
+        return name
+    role, splits = ("eval", data.validation) if name in data.validation else ("test", data.test)
+    return role if name == splits[0] else f"{role}_{name}"
+
+
+def _loss(loss: "ExactLoss", logits: np.ndarray, labels: np.ndarray) -> float:
+    import torch  # takes a second, and reports of finished runs need no loss
+
+    class Outputs:
+        pass
+
+    outputs: Any = Outputs()
+    outputs.logits = torch.from_numpy(logits)
+    target = torch.from_numpy(labels if labels.dtype == np.int64 else labels.astype(np.float32))
+    return float(loss(outputs, target)) if len(labels) else float("nan")

@@ -1,0 +1,275 @@
+"""How sure a score is: intervals over examples and over seeds, comparisons of two models, and breakdowns."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bertlab.evaluation.metrics import METRICS, Array, MetricFunction
+
+Metric = Callable[[Array, Array], float]
+
+# 4 million floats are 32 MB: the most that one chunk of resampled weights takes.
+CHUNK_ELEMENTS = 4_000_000
+
+
+class Interval(NamedTuple):
+    """A percentile bootstrap interval of a score over `n` examples."""
+
+    low: float
+    high: float
+    n: int
+    resamples: int
+
+
+class SeedSummary(NamedTuple):
+    """Mean, sample standard deviation and t interval of one score over `n` seeds."""
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    n: int
+
+
+class Comparison(NamedTuple):
+    """Score of a less score of b on the same `n` examples, with its interval.
+
+    `a_better` and `tied` are shares of the resamples; the remaining share has b better.
+    """
+
+    difference: float
+    low: float
+    high: float
+    a_better: float
+    tied: float
+    n: int
+    resamples: int
+    confidence: float
+    greater_is_better: bool
+
+
+class McNemar(NamedTuple):
+    """Examples that only a or only b gets right, and the exact two-sided p value that neither is favoured."""
+
+    only_a: int
+    only_b: int
+    p_value: float
+
+
+def bootstrap_interval(
+    metric: Metric,
+    predictions: npt.ArrayLike,
+    references: npt.ArrayLike,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Interval:
+    """Return the percentile bootstrap interval of a metric over examples (Efron, 1979).
+
+    Predictions and references have n rows each. A row of `METRICS` is evaluated on all resamples at once; any other
+    callable is called once per resample. With fewer than two examples, or a score that is nan, both ends are nan.
+    When every example is right the interval has no width: the bootstrap cannot show errors it has not seen.
+    Raises ValueError when the numbers of rows differ.
+    """
+    predicted, actual = _same_length(predictions, references)
+    if len(actual) < 2 or math.isnan(metric(predicted, actual)):
+        return Interval(math.nan, math.nan, len(actual), resamples)
+    (scores,) = _bootstrap_scores(metric, [predicted], actual, resamples, seed)
+    low, high = _percentiles(scores, confidence)
+    return Interval(low, high, len(actual), resamples)
+
+
+def paired_bootstrap(
+    metric: Metric,
+    predictions_a: npt.ArrayLike,
+    predictions_b: npt.ArrayLike,
+    references: npt.ArrayLike,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Comparison:
+    """Compare two models on the same resamples of the same n examples (paired bootstrap; Koehn, 2004).
+
+    The difference is score of a less score of b. "Better" follows the metric's `greater_is_better`, and is "greater"
+    for a callable without one. With fewer than two examples, or a score that is nan, interval and shares are nan.
+    Raises ValueError when the numbers of rows differ.
+    """
+    first, actual = _same_length(predictions_a, references)
+    second, _ = _same_length(predictions_b, references)
+    upward = metric.greater_is_better if isinstance(metric, MetricFunction) else True
+    difference = metric(first, actual) - metric(second, actual)
+    if len(actual) < 2 or math.isnan(difference):
+        nan = math.nan
+        return Comparison(difference, nan, nan, nan, nan, len(actual), resamples, confidence, upward)
+    scores_a, scores_b = _bootstrap_scores(metric, [first, second], actual, resamples, seed)
+    gaps = scores_a - scores_b
+    # Two weighted sums of the same score may differ in their last bits; that is a tie.
+    tied = np.isclose(gaps, 0.0, rtol=0.0, atol=1e-12)
+    a_better = ~tied & ((gaps > 0) == upward)
+    low, high = _percentiles(gaps, confidence)
+    shares = float(a_better.mean()), float(tied.mean())
+    return Comparison(difference, low, high, *shares, len(actual), resamples, confidence, upward)
+
+
+def mean_sd_interval(values: Sequence[float], confidence: float = 0.95) -> SeedSummary:
+    """Return mean, sample standard deviation (n - 1) and Student's t interval of scores over seeds.
+
+    One value has a mean but neither spread nor interval (nan); no values have none of them.
+    """
+    scores, n = np.asarray(values, dtype=float), len(values)
+    mean = float(scores.mean()) if n else math.nan
+    if n < 2:
+        return SeedSummary(mean, math.nan, math.nan, math.nan, n)
+    from scipy.special import stdtrit
+
+    sd = float(scores.std(ddof=1))
+    half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * sd / math.sqrt(n)
+    return SeedSummary(mean, sd, mean - half, mean + half, n)
+
+
+def mcnemar(correct_a: npt.ArrayLike, correct_b: npt.ArrayLike) -> McNemar:
+    """Test whether two classifiers err equally often on the same n examples (McNemar, 1947; exact binomial).
+
+    Both arguments are (n,) booleans: which examples each model gets right. The p value is 1.0 when they never
+    disagree. Raises ValueError when the lengths differ.
+    """
+    right_a, right_b = (side.astype(bool) for side in _same_length(correct_a, correct_b))
+    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    if only_a + only_b == 0:
+        return McNemar(0, 0, 1.0)
+    from scipy.stats import binomtest
+
+    return McNemar(only_a, only_b, float(binomtest(only_a, only_a + only_b, 0.5).pvalue))
+
+
+def verdict(
+    comparison: Comparison,
+    *,
+    metric_name: str,
+    name_a: str = "A",
+    name_b: str = "B",
+) -> str:
+    """Say in one plain sentence whether a or b scores better, or that these examples cannot tell."""
+    if math.isnan(comparison.low):
+        return f"{name_a} and {name_b} cannot be compared on {metric_name} with {comparison.n} examples."
+    evidence = (
+        f"{metric_name} differs by {comparison.difference:+.4f}, {comparison.confidence:.0%} interval "
+        f"{comparison.low:+.4f} to {comparison.high:+.4f} over {comparison.n} examples"
+    )
+    if comparison.low <= 0.0 <= comparison.high:
+        return f"{name_a} and {name_b} cannot be told apart: {evidence}."
+    a_wins = (comparison.low > 0.0) == comparison.greater_is_better
+    winner, loser = (name_a, name_b) if a_wins else (name_b, name_a)
+    return f"{winner} is better than {loser}: {evidence}."
+
+
+def per_batch_mcc(predictions: npt.ArrayLike, references: npt.ArrayLike, batch_size: int) -> list[float]:
+    """Return the Matthews correlation of each consecutive batch of (n,) class ids, the last one as short as it is.
+
+    This is the list that the CoLA fine-tuning tutorial of McCormick and Ryan (2019) plots: 17 values for 516 rows at
+    32. Raises ValueError for a batch size under 1 or lengths that differ.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    predicted, actual = _same_length(predictions, references)
+    score = METRICS["matthews_correlation"]
+    starts = range(0, len(actual), batch_size)
+    return [score(predicted[start : start + batch_size], actual[start : start + batch_size]) for start in starts]
+
+
+def classification_report(
+    predictions: npt.ArrayLike, references: npt.ArrayLike, class_names: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Return {class name: {precision, recall, f1, support}} for every class, also those that never occur.
+
+    Takes (n,) class ids, or (n, labels) arrays of 0 and 1. What is undefined is 0.0. Raises ValueError for a class id
+    without a name, two classes of one name, or lengths that differ.
+    """
+    predicted, actual = _same_length(predictions, references)
+    if len(set(class_names)) != len(class_names):
+        raise ValueError("two classes have the same name")
+    classes = _number_of_classes(predicted, actual)
+    if classes > len(class_names) or (actual.ndim == 2 and classes != len(class_names)):
+        raise ValueError(f"the data has {classes} classes and {len(class_names)} class names")
+    if actual.ndim == 1:
+        # Each class against the rest, which makes (n, classes) arrays of booleans of both kinds of labels.
+        ids = np.arange(len(class_names))
+        predicted, actual = (side[:, None] == ids for side in (predicted, actual))
+    return {name: _one_class(predicted[:, k] != 0, actual[:, k] != 0) for k, name in enumerate(class_names)}
+
+
+def _one_class(predicted: Array, actual: Array) -> dict[str, float]:
+    if len(actual) == 0:
+        return {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0.0}
+    scores = {name: METRICS[name](predicted, actual) for name in ("precision", "recall", "f1")}
+    return scores | {"support": float(actual.sum())}
+
+
+def _number_of_classes(predictions: Array, references: Array) -> int:
+    if references.ndim == 2:
+        return references.shape[1]
+    if len(references) == 0:
+        return 0
+    if min(predictions.min(), references.min()) < 0:
+        raise ValueError("class ids must not be negative")
+    return int(max(predictions.max(), references.max())) + 1
+
+
+def _same_length(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Array, Array]:
+    left, right = np.asarray(first), np.asarray(second)
+    if len(left) != len(right):
+        raise ValueError(f"{len(left)} rows do not match {len(right)} rows")
+    return left, right
+
+
+def _percentiles(scores: Array, confidence: float) -> tuple[float, float]:
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(scores, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _bootstrap_scores(
+    metric: Metric, predictions: Sequence[Array], references: Array, resamples: int, seed: int
+) -> list[Array]:
+    """Return for each model's predictions the (resamples,) scores, all models on the same resamples."""
+    rng = np.random.default_rng(seed)
+    if isinstance(metric, MetricFunction):
+        first, counts = _distinct_examples([*predictions, references])
+        chunks = [
+            [metric.weighted(side[first], references[first], weights) for side in predictions]
+            for weights in _resampled_weights(counts, resamples, rng)
+        ]
+    else:
+        draws = (rng.integers(len(references), size=len(references)) for _ in range(resamples))
+        chunks = [[np.array([metric(side[draw], references[draw])]) for side in predictions] for draw in draws]
+    return [np.concatenate(scores) for scores in zip(*chunks, strict=True)]
+
+
+def _distinct_examples(columns: Sequence[Array]) -> tuple[Array, Array]:
+    """Return where each distinct row of the columns first occurs, and how often it does."""
+    rows = np.column_stack(columns)
+    _, first, counts = np.unique(rows, axis=0, return_index=True, return_counts=True)
+    if 8 * len(first) > len(rows):
+        return np.arange(len(rows)), np.ones(len(rows))
+    return first, counts
+
+
+def _resampled_weights(counts: Array, resamples: int, rng: np.random.Generator) -> Iterator[Array]:
+    """Yield (chunk, distinct) weights: how often each distinct example occurs in each resample."""
+    n, distinct = int(counts.sum()), len(counts)
+    size = max(1, CHUNK_ELEMENTS // distinct)
+    for start in range(0, resamples, size):
+        chunk = min(size, resamples - start)
+        if distinct < n:
+            # To draw n examples with replacement and count equal ones is to draw the counts of the cells
+            # (true, predicted) from a multinomial distribution: the same distribution, at 4 draws instead of n
+            # for two classes.
+            yield rng.multinomial(n, counts / n, size=chunk).astype(float)
+        else:
+            draws = (rng.integers(n, size=n) for _ in range(chunk))
+            yield np.stack([np.bincount(draw, minlength=n) for draw in draws]).astype(float)

@@ -1,0 +1,1 @@
+"""A trained model that labels texts, in PyTorch or ONNX Runtime."""

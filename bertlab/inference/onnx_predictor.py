@@ -1,0 +1,100 @@
+"""A run exported as ONNX that labels texts: without torch, so that the first answer comes sooner."""
+
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bertlab.cli.arguments import ModelArguments
+from bertlab.errors import UserError
+from bertlab.inference.inference_config import Reading
+from bertlab.inference.predictor import Predictor
+from bertlab.models import loading
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+MODEL = "model.onnx"
+
+
+@dataclass(frozen=True)
+class OnnxPredictor(Predictor):
+    """A model in ONNX Runtime, on the processor."""
+
+    session: "InferenceSession"
+
+    def logits(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """Return the logits (rows, outputs), float32, of a padded batch."""
+        wanted = {value.name: inputs[value.name] for value in self.session.get_inputs()}
+        return np.asarray(self.session.run(None, wanted)[0])
+
+
+def is_exported(name: str) -> bool:
+    """Return True for a folder that holds a model as ONNX and none for PyTorch."""
+    folder = Path(loading.resolve(name))
+    return (folder / MODEL).is_file() and not any(folder.glob("*.safetensors"))
+
+
+def load(name: str, max_length: int | None) -> OnnxPredictor:
+    """Return the predictor of a folder that `python -m bertlab export` wrote, reading at most `max_length` tokens.
+
+    Raises:
+        UserError: ONNX Runtime is not installed, cannot read the file, the file says nothing of classes, or the model
+            has too few positions.
+    """
+    folder = Path(loading.resolve(name))
+    session = open_session(folder / MODEL)
+    told = session.get_modelmeta().custom_metadata_map
+    try:
+        settings: dict[str, Any] = {
+            "class_names": tuple(json.loads(told["class_names"])),
+            "kind": told["problem_type"],
+            "max_length": max_length or int(told["max_seq_length"]),
+            "clean": tuple(json.loads(told["clean"])),
+            "temperature": float(told["temperature"]),
+            "thresholds": tuple(json.loads(told["thresholds"])),
+            # Files of earlier versions say nothing of it.
+            "reading": Reading.of(json.loads(told.get("reading", "{}"))),
+        }
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{folder / MODEL} does not say what its outputs mean.", "Make it with `python -m bertlab export RUN`."
+        ) from error
+    tokenizer = _tokenizer(folder)
+    tokenizer.model_input_names = [value.name for value in session.get_inputs()]
+    if max_length is not None:
+        from bertlab.data import tokenization  # imports datasets, which takes a second that most calls can save
+
+        config = loading.load_config(ModelArguments(model_name_or_path=str(folder)))
+        tokenization.check_max_length(max_length, tokenizer, config)
+    return OnnxPredictor(tokenizer=tokenizer, session=session, joiner=None, **settings)
+
+
+def open_session(path: Path, threads: int = 0) -> "InferenceSession":
+    """Return ONNX Runtime's session of a model's file, on the processor; 0 threads are as many as it has cores.
+
+    Raises:
+        UserError: ONNX Runtime is not installed, or cannot read the file.
+    """
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise UserError(f"{path} needs ONNX Runtime, which is not installed.", "pip install onnxruntime")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own types, which share no base but this
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(f"{path} cannot be read: {reason}", "Export the run again.") from error
+
+
+def _tokenizer(folder: Path) -> Any:
+    if not (folder / "tokenizer.json").is_file():
+        return loading.load_tokenizer(ModelArguments(model_name_or_path=str(folder)))
+    from transformers import PreTrainedTokenizerFast  # and not AutoTokenizer, which imports torch
+
+    return PreTrainedTokenizerFast.from_pretrained(folder)

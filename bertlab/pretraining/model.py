@@ -1,0 +1,248 @@
+"""The model and tokenizer of a next-sentence or masked-word run: a checkpoint's, or new ones from the text itself."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bertlab.cli.arguments import ModelArguments, NspArguments
+from bertlab.console import notice
+from bertlab.errors import UserError, did_you_mean
+from bertlab.models import loading, parts, surgery
+from bertlab.pretraining.dataset import CLASS_NAMES, Text
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+# Objective -> (Auto class, its mapping of model types).
+AUTO_CLASSES = {
+    "nsp": ("AutoModelForNextSentencePrediction", "MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING"),
+    "mlm": ("AutoModelForMaskedLM", "MODEL_FOR_MASKED_LM_MAPPING"),
+    "nsp+mlm": ("AutoModelForPreTraining", "MODEL_FOR_PRETRAINING_MAPPING"),
+}
+# What --model_config may change; the vocabulary's size is the tokenizer's.
+SETTINGS = (
+    *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings"),
+    *("hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range", "layer_norm_eps"),
+)
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+# Sentences given to the trainer of a tokenizer at once, a step of its progress bar.
+LEARN_BATCH = 1000
+
+
+def check(nsp: NspArguments, model: ModelArguments, training: Mapping[str, Any]) -> None:
+    """Refuse settings that contradict each other or have no effect here, before any text is read.
+
+    Raises:
+        UserError: scratch-only settings without --from_scratch, no model and no --from_scratch, nothing to freeze or
+            adapt, a setting of something that this run does not do, or flags that only a classifier's training knows.
+    """
+    if model.class_weights != "none" or model.classifier_dropout is not None:
+        flag = "classifier_dropout" if model.class_weights == "none" else "class_weights"
+        raise UserError(f"--{flag} has no effect on next sentences.", "Leave it out.")
+    if training.get("label_smoothing_factor") and "mlm" in nsp.objective:
+        raise UserError(f"--label_smoothing_factor: --objective {nsp.objective} has none.", "Leave it out.")
+    for flag in ("bf16_full_eval", "fp16_full_eval"):
+        if training.get(flag):
+            raise UserError(
+                f"--{flag}: the score before training would leave 16-bit weights to train.",
+                "Leave it out; evaluation follows --precision.",
+            )
+    for flag in ("model_config", "train_tokenizer"):
+        if getattr(nsp, flag) and not nsp.from_scratch:
+            raise UserError(f"--{flag} is for a model that begins with random weights.", "Add --from_scratch.")
+    if model.model_name_or_path is None and not nsp.from_scratch:
+        raise UserError(
+            "no model is named.", "Pass --model_name_or_path, a --config that names one, or --from_scratch."
+        )
+    if nsp.from_scratch and not nsp.train_tokenizer and not (model.tokenizer_name or model.model_name_or_path):
+        raise UserError("--from_scratch needs a tokenizer.", "Pass --train_tokenizer 8000, or --tokenizer_name.")
+    given = [name for name in surgery.NEEDS_A_CHECKPOINT if getattr(model, name) not in (None, False)]
+    if nsp.from_scratch and given:
+        raise UserError(f"--{given[0]}: with --from_scratch the encoder knows nothing yet.", "Leave one out.")
+    if nsp.from_scratch and model.config_name:
+        raise UserError("--config_name: with --from_scratch it is not read.", "Pass its values with --model_config.")
+    if nsp.train_tokenizer and model.tokenizer_name:
+        raise UserError("--tokenizer_name and --train_tokenizer are both given.", "Leave one out.")
+    for name, used, why, hint in _conditions(nsp):
+        if not used and getattr(nsp, name) != getattr(NspArguments(), name):
+            raise UserError(f"--{name}: {why}.", hint)
+
+
+def _conditions(nsp: NspArguments) -> tuple[tuple[str, bool, str, str], ...]:
+    """Return the flags that only some runs read: name, whether this run does, why it does not, and what to do."""
+    masked = "mlm" in nsp.objective
+    no_masks, mask = "--objective nsp masks no words", "Add --objective nsp+mlm or mlm."
+    return (
+        ("whole_word_masking", masked, no_masks, mask),
+        ("mlm_probability", masked, no_masks, mask),
+        (
+            "short_seq_probability",
+            nsp.pairs == "segments",
+            f"--pairs {nsp.pairs} packs nothing",
+            "Add --pairs segments.",
+        ),
+        (
+            "language",
+            nsp.sentence_splitter == "sentencex",
+            f"--sentence_splitter {nsp.sentence_splitter} knows no languages",
+            "Leave one of them out.",
+        ),
+    )
+
+
+def train_tokenizer(sentences: "Dataset", vocabulary: int) -> "PreTrainedTokenizerBase":
+    """Return an uncased WordPiece tokenizer of BERT's kind, learnt from a table of sentences.
+
+    The same sentences give the same ids, on every process and when a run is resumed. The trainer alone would number
+    the inner letters of words as they come out of a hash table, so they are found in a first pass and given in order.
+    """
+    from tokenizers import models, processors
+    from transformers import PreTrainedTokenizerFast
+
+    letters = (token for token in _learn(sentences, 0, SPECIAL_TOKENS, "Letters") if token.startswith("##"))
+    vocab = _learn(sentences, vocabulary, (*SPECIAL_TOKENS, *sorted(letters)), "Words")
+    tokenizer = _untrained(models.WordPiece(vocab, unk_token="[UNK]"))
+    ends = [(token, vocab[token]) for token in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
+    )
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        **dict(zip(names, SPECIAL_TOKENS, strict=True)),
+    )
+
+
+def _learn(sentences: "Dataset", vocabulary: int, given: Sequence[str], description: str) -> dict[str, int]:
+    """Return the ids of tokens: those given, every character of the text, and pieces until there are enough."""
+    from datasets.utils import tqdm
+    from tokenizers import models, trainers
+
+    tokenizer = _untrained(models.WordPiece(unk_token="[UNK]"))
+    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=list(given), show_progress=False)
+    batches = tqdm(
+        sentences.iter(batch_size=LEARN_BATCH),
+        total=math.ceil(len(sentences) / LEARN_BATCH),
+        desc=description,
+        unit="k sentences",
+    )
+    tokenizer.train_from_iterator((batch["sentence"] for batch in batches), trainer, length=len(sentences))
+    return tokenizer.get_vocab()
+
+
+def _untrained(model: Any) -> Any:
+    from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
+
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    return tokenizer
+
+
+def scratch_config(nsp: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> "PretrainedConfig":
+    """Return BERT's configuration with what --model_config changes.
+
+    Raises:
+        UserError: a setting BERT does not have, or a value of the wrong kind.
+    """
+    from transformers import BertConfig
+
+    values: dict[str, Any] = {}
+    for name, text in nsp.model_config.items():
+        if name not in SETTINGS:
+            raise UserError(f"--model_config: BERT has no setting {name!r}.", did_you_mean(name, SETTINGS))
+        values[name] = _setting(name, text, getattr(BertConfig(), name))
+    config = BertConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **values)
+    if config.hidden_size % config.num_attention_heads:
+        raise UserError(
+            f"--model_config: {config.num_attention_heads} heads cannot share hidden_size {config.hidden_size}.",
+            "It must be a multiple of num_attention_heads.",
+        )
+    return config
+
+
+def _setting(name: str, text: str, default: Any) -> Any:
+    """Return what a word of --model_config says, of the kind of BERT-base's value."""
+    from transformers.activations import ACT2FN
+
+    if isinstance(default, str):
+        if text not in ACT2FN:
+            raise UserError(f"--model_config {name}={text}: no such activation.", did_you_mean(text, ACT2FN))
+        return text
+    whole = isinstance(default, int)
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        kind = "whole number" if whole else "number"
+        raise UserError(f"--model_config {name}={text}: not a {kind}.", f"BERT-base has {default}.") from None
+    if whole and value < 1:
+        raise UserError(f"--model_config {name}={text}: below 1.", f"BERT-base has {default}.")
+    if not whole and not 0 <= value < 1:
+        raise UserError(f"--model_config {name}={text}: not from 0 to below 1.", f"BERT-base has {default}.")
+    return value
+
+
+def tokenizer_and_config(
+    nsp: NspArguments, arguments: ModelArguments, text: Text
+) -> tuple["PreTrainedTokenizerBase", "PretrainedConfig"]:
+    """Return those of the checkpoint, or new ones: a tokenizer learnt from the text, a configuration from flags.
+
+    Raises:
+        UserError: they cannot be loaded, or a setting is not BERT's.
+    """
+    # The configuration first: of a model that is not there it says so.
+    config = None if nsp.from_scratch else loading.load_config(arguments)
+    if nsp.train_tokenizer:
+        tokenizer = train_tokenizer(text.sentences, nsp.train_tokenizer)
+    else:
+        tokenizer = loading.load_tokenizer(arguments)
+    if config is None:
+        config = scratch_config(nsp, tokenizer)
+    if nsp.train_tokenizer:
+        tokenizer.model_max_length = config.max_position_embeddings
+    return tokenizer, config
+
+
+def build_model(
+    nsp: NspArguments, arguments: ModelArguments, config: "PretrainedConfig", tokenizer: "PreTrainedTokenizerBase"
+) -> tuple["PreTrainedModel", bool]:
+    """Return the model of an objective, and whether it brings a pretrained next-sentence head and pooler.
+
+    Raises:
+        UserError: this kind of model has no such head, its tokenizer no mask token, no marked pieces of words or too
+            many tokens, or its weights cannot be loaded.
+    """
+    import transformers
+
+    name, mapping = AUTO_CLASSES[nsp.objective]
+    # The pretraining class of a RoBERTa has masked words alone, so both kinds of model are asked for.
+    needed = {mapping, AUTO_CLASSES["nsp"][1]} if "nsp" in nsp.objective else {mapping}
+    if not all(type(config) in getattr(transformers, one) for one in needed):
+        raise UserError(
+            f"a {config.model_type} model has no head for --objective {nsp.objective}.",
+            "Next sentences need a BERT, ERNIE, MobileBERT, FNet or Megatron-BERT model."
+            if "nsp" in nsp.objective
+            else "Masked words need an encoder, such as BERT or RoBERTa.",
+        )
+    if "mlm" in nsp.objective and tokenizer.mask_token_id is None:
+        raise UserError(f"--objective {nsp.objective}: the tokenizer has no mask token.", "Use --objective nsp.")
+    if nsp.whole_word_masking and not any(token.startswith("##") for token in tokenizer.get_vocab()):
+        raise UserError(
+            "--whole_word_masking: this tokenizer does not mark the pieces of a word with ##, as BERT's does.",
+            "Leave it out.",
+        )
+    if "nsp" in nsp.objective:
+        config.id2label = dict(enumerate(CLASS_NAMES))
+        config.label2id = {label: index for index, label in enumerate(CLASS_NAMES)}
+    if nsp.from_scratch:
+        return getattr(transformers, name).from_config(config), False
+    model, new = loading.load_weights(getattr(transformers, name), arguments, config)
+    loading.check_embeddings(model, tokenizer)
+    renewed = arguments.new_head or (arguments.reinit_layers is not None and bool(parts.poolers(model)))
+    pretrained = not renewed and not any("seq_relationship" in key or "pooler" in key for key in new)
+    if "nsp" in nsp.objective and not pretrained:
+        notice("no pretrained next-sentence head is used: what the model learns about it, it learns in this run.")
+    return surgery.adapt(model, arguments), pretrained

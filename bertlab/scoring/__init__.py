@@ -1,1 +1,0 @@
-"""From logits to scores, their intervals, and what they must beat."""

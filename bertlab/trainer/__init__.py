@@ -1,1 +1,0 @@
-"""The Trainer: loss, batches, order, number format, optimizer."""

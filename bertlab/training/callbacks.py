@@ -1,0 +1,110 @@
+"""What a run watches for while it trains: the end of an epoch, a signal, a loss that is no number."""
+
+import math
+import signal
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed
+from transformers import TrainerCallback
+
+from bertlab.errors import Interrupted, UserError
+from bertlab.training import checkpoints, signals
+
+
+class SaveWhatIsWhole(TrainerCallback):
+    """Makes every checkpoint one from which the rest of the run is the same as if it had not been stopped.
+
+    One that falls on the last step of an epoch is saved after the epoch's evaluation: evaluation draws a random
+    number, and a run resumed from before it would not make it up. And each is saved with the loss up to there logged,
+    so that the mean over the whole run can be told from the log.
+    """
+
+    def __init__(self) -> None:
+        self.due = False
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Put off a save at an epoch's end; log with every other save and at the last step."""
+        if control.should_save and (float(state.epoch).is_integer() or control.should_training_stop):
+            control.should_save, self.due = False, True
+        if control.should_save or control.should_training_stop or _may_save(args, control):
+            control.should_log = True
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Save what was put off."""
+        control.should_save = control.should_save or self.due
+        control.should_log = control.should_log or control.should_save or _may_save(args, control)
+        self.due = False
+
+
+def _may_save(args: Any, control: Any) -> bool:
+    """Return True where an evaluation is due that decides, after the log is written, whether its step is saved."""
+    return control.should_evaluate and args.save_strategy == "best"
+
+
+class StopOnSignal(TrainerCallback):
+    """Saves a checkpoint and ends the run after SIGTERM, at the same step on all processes."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self.group: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Let SIGTERM wait for the end of a step from now on."""
+        signals.wait_for_step(True)
+        # A collective of the GPUs would make each step wait for the one before; this one is among the hosts.
+        if args.world_size > 1 and "gloo" not in distributed.get_backend():
+            self.group = distributed.new_group(backend="gloo")
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Let SIGTERM end the run at once again, also one that came after the last step."""
+        signals.wait_for_step(False)
+        if self._any(signals.received() is not None, args.world_size):
+            raise Interrupted(signal.SIGTERM)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Ask for a checkpoint if any process got the signal."""
+        if self._any(signals.received() is not None, args.world_size):
+            self.stopping = control.should_save = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """End the run once the checkpoint is there."""
+        if self.stopping:
+            raise Interrupted(signal.SIGTERM)
+
+    def _any(self, mine: bool, processes: int) -> bool:
+        if processes == 1:
+            return mine
+        flag = torch.tensor(int(mine))
+        distributed.all_reduce(flag, distributed.ReduceOp.MAX, group=self.group)
+        return bool(flag)
+
+
+class StopOnNan(TrainerCallback):
+    """Ends a run whose loss or gradient is no number any more, before a checkpoint is made of it.
+
+    It looks at what is logged, the mean over all processes: all of them stop together, and no step waits for it.
+    """
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Refuse to go on.
+
+        Raises:
+            UserError: step, learning rate, and what usually helps.
+        """
+        if not logs or "loss" not in logs:
+            return
+        # With fp16 a gradient may overflow: the loss is scaled down and the step left out.
+        watched = ("loss",) if args.fp16 else ("loss", "grad_norm")
+        wrong = next((name for name in watched if not math.isfinite(logs.get(name, 0.0))), None)
+        if wrong is None:
+            return
+        kept = checkpoints.numbered(Path(args.output_dir))
+        raise UserError(
+            f"the {'gradient' if wrong == 'grad_norm' else 'loss'} is {logs[wrong]} at step {state.global_step} of "
+            f"{state.max_steps}, learning rate {logs.get('learning_rate', 0.0):.2g}"
+            f"{'' if wrong == 'loss' else ', and every weight with it after that'}.",
+            f"Lower --learning_rate, add --warmup_steps 0.1, or pass --precision fp32; "
+            f"{f'the last good checkpoint is {kept[-1]}' if kept else 'there is no checkpoint yet'}.",
+        )

@@ -1,0 +1,181 @@
+"""Checkpoints on disk: which are whole, and how a new one appears whole or not at all."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import struct
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bertlab.console import notice
+from bertlab.training.output_lock import STATE
+
+CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+STATE_FILE = "trainer_state.json"
+# What a run was when it began, in every checkpoint: resuming.py compares it.
+IDENTITY_FILE = "identity.json"
+# Where files are written before they get their name; gone once a run has ended.
+SAVING = Path(STATE) / "saving"
+
+
+def step(checkpoint: Path) -> int:
+    """Return the optimizer step of a folder named checkpoint-N."""
+    return int(checkpoint.name.split("-")[1])
+
+
+def numbered(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, whole or not, by step."""
+    found = [path for path in folder.glob("checkpoint-*") if CHECKPOINT.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=step)
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """Return the newest whole checkpoint in a folder, or None; a notice tells what is passed over and why."""
+    for checkpoint in reversed(numbered(folder)):
+        wrong = flaw(checkpoint)
+        if wrong is None:
+            return checkpoint
+        notice(f"{checkpoint} is not whole ({wrong}) and is passed over.")
+    return None
+
+
+def flaw(checkpoint: Path) -> str | None:
+    """Return what keeps a checkpoint from being resumed from, or None where it is whole.
+
+    The weights' length must be what their header says, and every archive of torch (optimizer, schedule, random
+    numbers, and the weights that FSDP saves) must pass the checksums in it.
+    """
+    if not checkpoint.is_dir():
+        return "there is no such folder"
+    try:
+        state = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return f"{STATE_FILE} {'is missing' if isinstance(error, FileNotFoundError) else 'is cut off'}"
+    if "global_step" not in state:
+        return f"{STATE_FILE} names no step"
+    weights = sorted(checkpoint.glob("*.safetensors"))
+    if not weights and not any(checkpoint.glob("pytorch_model_fsdp*")):
+        return "it has no weights"
+    for part, file in (("optimizer state", "optimizer*"), ("schedule", "scheduler.pt"), ("random numbers", "rng_*")):
+        if not any(checkpoint.glob(file)):
+            return f"it has no {part}"
+    missing = [name for name in sorted(_expected(checkpoint)) if not (checkpoint / name).is_file()]
+    if missing:
+        return f"{missing[0]} is missing"
+    broken = [path.name for path in weights if not _is_whole_safetensors(path)]
+    archives = sorted([*checkpoint.glob("*.pt*"), *checkpoint.glob("*.bin")])
+    broken += [path.name for path in archives if not _is_whole_archive(path)]
+    return f"{broken[0]} is cut off" if broken else None
+
+
+@contextlib.contextmanager
+def staged(folder: Path, cleans: bool) -> Iterator[Path]:
+    """Give a folder to write into, and remove it afterwards; what was moved out of it stays.
+
+    `cleans` is True on the one process (of a machine) that makes and removes it.
+    """
+    staging = folder / SAVING
+    if cleans:
+        shutil.rmtree(staging, ignore_errors=True)  # what a killed run left
+        staging.mkdir(parents=True)
+    try:
+        yield staging
+    finally:
+        if cleans:
+            shutil.rmtree(staging, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                staging.parent.rmdir()
+
+
+def commit(staging: Path, name: str, folder: Path) -> Path:
+    """Give a staged checkpoint its name, once all of it is on the disk; what had this name goes."""
+    for path in (staging / name).rglob("*"):
+        if path.is_file():
+            _to_disk(path)
+    final = folder / name
+    _discard(final, staging)
+    (staging / name).rename(final)
+    _to_disk(folder)
+    return final
+
+
+def move_files(source: Path, folder: Path) -> None:
+    """Move files and folders into a folder one by one, each in place of that of its name; weights come last."""
+    for path in sorted(source.iterdir(), key=lambda path: (path.suffix == ".safetensors", path.name)):
+        _to_disk(path)
+        if path.is_dir():
+            shutil.rmtree(folder / path.name, ignore_errors=True)
+        path.replace(folder / path.name)
+
+
+def rotate(folder: Path, limit: int | None, newest: Path, best: Path | None) -> None:
+    """Delete the oldest checkpoints beyond `limit`, never the newest or the best."""
+    others = [path for path in numbered(folder) if path not in (newest, best)]
+    # A broken checkpoint of a later step, passed over when the run was resumed, is no later for that.
+    others.sort(key=lambda path: -1 if step(path) > step(newest) else step(path))
+    kept = len({newest, best} - {None})
+    excess = 0 if limit is None else max(0, len(others) + kept - max(limit, kept))
+    for path in others[:excess]:
+        _discard(path, folder / SAVING)
+
+
+def _discard(checkpoint: Path, staging: Path) -> None:
+    """Delete a checkpoint in one stroke: it is renamed first, so that no half of it is ever met."""
+    if checkpoint.exists():
+        gone = staging / f"old-{checkpoint.name}"
+        checkpoint.rename(gone)
+        shutil.rmtree(gone)
+
+
+def _expected(checkpoint: Path) -> set[str]:
+    """Return the files that belong to a checkpoint by what it says: shards of weights, random numbers per process."""
+    shards = _json(checkpoint / "model.safetensors.index.json").get("weight_map", {}).values()
+    processes = _json(checkpoint / IDENTITY_FILE).get("cut", {}).get("processes", 1)
+    return {*shards, *(f"rng_state_{rank}.pth" for rank in range(processes) if processes > 1)}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _is_whole_safetensors(path: Path) -> bool:
+    """Compare a file's size with what its header says of it: 8 bytes of length, the header, the tensors."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        first = stream.read(8)
+        length = struct.unpack("<Q", first)[0] if len(first) == 8 else size
+        if length > size - 8:
+            return False
+        try:
+            header = json.loads(stream.read(length))
+        except ValueError:
+            return False
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    return size == 8 + length + max(ends, default=0)
+
+
+def _is_whole_archive(path: Path) -> bool:
+    """What torch.save writes is a zip archive with a checksum for each part; nothing in it is unpickled here."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError, EOFError):
+        return False
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file or folder is on the disk: a rename must not survive a power cut that its content did not."""
+    if os.name == "nt" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

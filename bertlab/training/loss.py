@@ -1,0 +1,82 @@
+"""The loss of a batch as the mean over the whole optimizer step it belongs to, whatever the batch is cut into."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from bertlab.data.labels import MULTI, NO_LABEL, REGRESSION, LabelSpace
+from bertlab.errors import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass(frozen=True)
+class ExactLoss:
+    """The loss of a batch as the mean over all examples of the optimizer step it belongs to.
+
+    BERT's own forward averages over the micro-batch it sees, and Trainer then sums these means: four micro-batches
+    of 4 give four times the loss and gradient of one batch of 16 (transformers issue 47688). Here every term is
+    divided by the number of labels in the whole step, so how a batch is cut changes nothing, ragged ends included.
+    """
+
+    kind: str
+    class_weights: torch.Tensor | None = None
+    label_smoothing: float = 0.0
+
+    def __call__(
+        self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """Return the scalar loss of `outputs.logits` (rows, classes) against `labels` as the collator makes them."""
+        logits = outputs.logits.float()
+        mask = known(labels)
+        items = mask.sum() if num_items_in_batch is None else num_items_in_batch
+        if self.kind == REGRESSION:
+            return functional.mse_loss(logits.squeeze(-1)[mask], labels[mask].float(), reduction="sum") / items
+        if self.kind == MULTI:
+            return functional.binary_cross_entropy_with_logits(logits[mask], labels[mask], reduction="sum") / items
+        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
+        total = functional.cross_entropy(
+            logits,
+            labels,
+            weight=weights,
+            ignore_index=NO_LABEL,
+            label_smoothing=self.label_smoothing,
+            reduction="sum",
+        )
+        return total / items
+
+
+def known(labels: torch.Tensor) -> torch.Tensor:
+    """Return a mask, shaped like `labels`, of those that are known: class ids but NO_LABEL, numbers but NaN."""
+    return ~labels.isnan() if labels.is_floating_point() else labels.ne(NO_LABEL)
+
+
+def balanced_weights(labels: np.ndarray, classes: int) -> torch.Tensor:
+    """Return weights (classes,) proportional to 1/frequency whose mean over the training rows is 1.
+
+    A class without a row counts as if it had one.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    present = np.count_nonzero(counts)
+    return torch.tensor(len(labels) / (present * np.maximum(counts, 1)), dtype=torch.float32)
+
+
+def loss_for(space: LabelSpace, train: "Dataset | None", class_weights: str, smoothing: float) -> ExactLoss:
+    """Return the loss of a label space; balanced class weights come from the training rows.
+
+    Raises:
+        UserError: class weights or label smoothing are asked for where labels are not single classes.
+    """
+    single = space.kind not in (MULTI, REGRESSION)
+    if class_weights == "balanced" and not single:
+        raise UserError(f"--class_weights balanced is for single classes, not {space.kind}.", "Leave it out.")
+    if smoothing and not single:
+        raise UserError(f"--label_smoothing_factor is for single classes, not {space.kind}.", "Leave it out.")
+    weights = None
+    if class_weights == "balanced" and train is not None:
+        weights = balanced_weights(np.asarray(train["labels"][:]), space.size)
+    return ExactLoss(space.kind, weights, smoothing)

@@ -1,0 +1,1 @@
+"""What maintainers use: records of runs and the tables in the documents."""

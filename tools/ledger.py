@@ -1,0 +1,451 @@
+"""`python -m bertlab ledger`: small committed records of runs, and the tables in the documents made from them.
+
+A record is results/<recipe>/<model>/seed<k>.json. A table stands in a document between `<!-- ledger RECIPE -->` and
+`<!-- end -->`; `ledger tables` writes it anew from the records, so that no figure is typed by hand. Other marks:
+
+    ledger all              a row for each recipe and model, with its leading score
+    curve RECIPE/MODEL      how the training loss fell
+    paired A B              two settings, each RECIPE/MODEL, over the seeds that both have
+    bench NAME              what a benchmark wrote
+    facts NAME              what a tutorial says of its data
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertlab import ROOT, console
+from bertlab.cli.command_parser import Parser
+from bertlab.cli.parser import FILES
+from bertlab.commands import run_specs
+from bertlab.commands.run_specs import WHERE_AND_HOW
+from bertlab.console import notice
+from bertlab.errors import UserError, exits_with_status_2
+from bertlab.evaluation import paired_seeds, statistics
+from bertlab.evaluation.metrics import GREATER_IS_BETTER
+from bertlab.io import read_json, write_json, write_text
+from bertlab.training.output_dir import FINISHED
+from tools import benchmark_tables
+
+RESULTS = ROOT / "results"
+DOCUMENTS = ("README.md", "docs/*.md")
+# Which kind of table, and of what; all that stands before the end mark is made anew.
+MARKED = re.compile(
+    r"(<!-- (?P<kind>ledger|paired|curve|bench|facts) (?P<name>[\w./-]+(?: [\w./-]+)?) -->\n).*?(<!-- end -->)",
+    re.DOTALL,
+)
+HEADER = ("model", "split", "metric", "mean", "sd", "min to max", "seeds", "rows", "baselines", "published")
+SUMMARY = (
+    "recipe",
+    "ours: model",
+    "split (rows)",
+    "metric",
+    "mean ± sd (seeds)",
+    "best baseline",
+    "published: value (model, split, source)",
+)
+ALL = "all"
+# In how many parts of equal length a record keeps the loss of its training.
+CURVE_PARTS = 10
+# What a plan says of the training, and not of the machine.
+PLAN = {"global_batch", "steps", "warmup_steps"}
+# Where the data lay, which may differ from machine to machine; what was in it is told by its fingerprint.
+PLACES = (*FILES, "data_dir", "text")
+# A path of one machine alone: absolute or from somebody's home, by itself or after --flag= or key=.
+FOREIGN = re.compile(r"(?P<before>(?:[^/=]*=)*)(?P<path>(?:~[\w.-]*)?/.*[^/].*)", re.DOTALL)
+
+
+def record(run: Path, label: str | None = None) -> tuple[Path, dict[str, Any]]:
+    """Return where the record of a finished run belongs, and what it says.
+
+    It names no folder of the machine: a path in this repository is told from there, any other absolute one is cut to
+    its last part. Names on the Hub and relative paths stay whole, or two models of one last part would look alike.
+
+    Raises:
+        UserError: the folder is not a finished run.
+    """
+    told, results = (_read(run / name) for name in ("run.json", "results.json"))
+    _refuse_foreign(run, told, results)
+    configuration, state = told["configuration"], run / "trainer_state.json"
+    model = label or model_name(configuration)
+    entry = {
+        "recipe": told["recipe"] or "none",
+        "model": model,
+        "seed": told["seed"],
+        "command": _without_folders(told["command"]),
+        "settings": {
+            name: _without_folders(value) for name, value in configuration.items() if name not in WHERE_AND_HOW
+        },
+        "plan": told["plan"],
+        "data": {
+            name: {key: split[key] for key in ("rows", "labelled", "from", "fingerprint")}
+            for name, split in told["data"].items()
+        },
+        "splits": {name: _scores(split) for name, split in results["splits"].items()},
+        "training_loss": training_loss(read_json(state).get("log_history", []) if state.is_file() else []),
+        "published": results["published"],
+        "versions": told["versions"],
+        "code": told["code"],
+        "machine": told["machine"],
+        "seconds": told["seconds"],
+        "peak_memory_mb": told["peak_memory_mb"],
+        "finished": told["finished"],
+    }
+    return RESULTS / entry["recipe"] / model / f"seed{entry['seed']}.json", entry
+
+
+def table(recipe: str) -> str:
+    """Return the Markdown table of all records of a recipe: mean and sd over seeds, beside the baselines' means.
+
+    Raises:
+        UserError: there is no record of that recipe.
+    """
+    folder = RESULTS / recipe
+    models = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    rows = [row for model in models for row in _rows(_entries(model))]
+    if not rows:
+        raise UserError(f"there is no record of {recipe!r} under results/.", "Write one with `ledger record RUN`.")
+    return console.markdown(HEADER, rows) + "\n"
+
+
+def summary() -> str:
+    """Return the Markdown table of all recipes: for each model its leading score, beside the published value.
+
+    Runs recorded under a --label are experiments; the documents that discuss them have their tables.
+
+    Raises:
+        UserError: there is no record.
+    """
+    models = sorted({path.parent for path in RESULTS.rglob("seed*.json")})
+    if not models:
+        raise UserError("there is no record under results/.", "Write one with `ledger record RUN`.")
+    found = (_entries(model) for model in models)
+    return console.markdown(SUMMARY, [_leading(entries) for entries in found if not _is_labelled(entries[0])]) + "\n"
+
+
+def paired(a: str, b: str) -> str:
+    """Return the Markdown table of two settings, each named RECIPE/MODEL, over the seeds that both have records of.
+
+    Raises:
+        UserError: they share fewer than two seeds.
+    """
+    seeds = ({entry["seed"]: entry["splits"] for entry in _entries(RESULTS / name)} for name in (a, b))
+    scores = paired_seeds.scores(*seeds)
+    if not scores:
+        raise UserError(
+            f"results/{a} and results/{b} share fewer than two seeds.", "Write them with `ledger record`."
+        )
+    return console.markdown(paired_seeds.HEADER, [score.cells for score in scores]) + "\n"
+
+
+def curve(name: str) -> str:
+    """Return the Markdown table of how the training loss fell, a mean over the seeds of RECIPE/MODEL.
+
+    Raises:
+        UserError: there is no such record, none that kept its training loss, or they are of unequal length.
+    """
+    found = [entry["training_loss"] for entry in _entries(RESULTS / name) if entry.get("training_loss")]
+    if not found:
+        raise UserError(f"results/{name} has no training loss.", "Write it with `ledger record RUN`.")
+    if len({tuple(step for step, _ in one) for one in found}) > 1:
+        raise UserError(
+            f"results/{name}: its runs ended at different steps.", "Name a model with runs of one length."
+        )
+    steps, losses = [step for step, _ in found[0]], np.mean([[loss for _, loss in one] for one in found], axis=0)
+    header = ("training steps", *(f"to {step:,}" for step in steps))
+    return console.markdown(header, [("mean loss", *(f"{loss:.3f}" for loss in losses))]) + "\n"
+
+
+def training_loss(log: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:
+    """Return the last step of each of CURVE_PARTS parts of a training with the mean of the losses logged in it.
+
+    `log` is Trainer's log_history, each of whose losses is the mean of the steps since the one before.
+    """
+    logged = [(entry["step"], entry["loss"]) for entry in log if "loss" in entry]
+    if len(logged) < CURVE_PARTS:
+        return []
+    ends = [round(logged[-1][0] * part / CURVE_PARTS) for part in range(CURVE_PARTS + 1)]
+    return [
+        (end, float(np.mean([loss for step, loss in logged if begin < step <= end])))
+        for begin, end in itertools.pairwise(ends)
+    ]
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """Return a finished run's folder itself, or those of all finished runs of a suite."""
+    found = [] if (folder / FINISHED).is_file() else sorted(path.parent for path in folder.rglob(f"seed*/{FINISHED}"))
+    return found or [folder]
+
+
+def with_tables(text: str) -> str:
+    """Return a document with every table between its marks made anew."""
+    makers = {
+        "ledger": lambda name: summary() if name == ALL else table(name),
+        "paired": lambda names: paired(*names.split()),
+        "curve": curve,
+        "bench": benchmark_tables.markdown,
+        "facts": benchmark_tables.facts,
+    }
+    return MARKED.sub(lambda found: f"{found[1]}\n{makers[found['kind']](found['name'])}\n{found[4]}", text)
+
+
+def documents() -> list[Path]:
+    """Return the documents that may hold tables."""
+    return [path for pattern in DOCUMENTS for path in sorted(ROOT.glob(pattern))]
+
+
+@exits_with_status_2
+def main(argv: Sequence[str]) -> int:
+    """Record runs, or write the tables."""
+    parser = Parser("python -m bertlab ledger", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="record|tables")
+    recording = commands.add_parser("record", help="write the records of finished runs")
+    recording.add_argument("runs", nargs="+", type=Path, help="a run's folder, or a suite's with all its runs")
+    recording.add_argument("--label", help="what to call the model instead of its own name")
+    commands.add_parser("tables", help="write the tables in README.md and docs/ anew")
+    options = parser.parse_args(argv)
+    if options.command == "tables":
+        for document in documents():
+            text = document.read_text(encoding="utf-8")
+            write_text(document, with_tables(text))
+        return 0
+    for run in (run for folder in options.runs for run in runs_in(folder)):
+        path, entry = record(run, options.label)
+        _refuse_another(path, entry)
+        _tell_replaced(path, entry)
+        write_json(path, entry)
+        print(path.relative_to(ROOT))
+    return 0
+
+
+def _entries(model: Path) -> list[dict[str, Any]]:
+    """Return the records of one recipe and model, from its first seed on.
+
+    Raises:
+        UserError: they are of runs with other training values or data, over which no mean may be taken.
+    """
+    paths = sorted(model.glob("seed*.json"))
+    entries = [_read(path) for path in paths]
+    for path, entry in zip(paths, entries, strict=True):
+        unlike = _unlike(entries[0], entry)
+        if unlike:
+            raise UserError(
+                f"{paths[0]} and {path.name} are of unlike runs ({unlike}).",
+                "Record one kind under a name of its own with --label.",
+            )
+    return entries
+
+
+def _unlike(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """Return the part of two records by which their runs are unlike, and what in it; nothing where they are alike.
+
+    The first records have no settings.
+    """
+    data, plan = ((one.get(part) or {}, other.get(part) or {}) for part in ("data", "plan"))
+    settings = _comparable(one), _comparable(other)
+    script = run_specs.NSP if "negatives" in {**settings[0], **settings[1]} else run_specs.CLASSIFICATION
+    found = {
+        "settings": [name for name, *_ in run_specs.differences(*settings, script.groups)] if all(settings) else [],
+        "plan": [name for name in PLAN & plan[0].keys() & plan[1].keys() if plan[0][name] != plan[1][name]],
+        "data": [name for name in {**data[0], **data[1]} if data[0].get(name) != data[1].get(name)]
+        if all(data)
+        else [],
+    }
+    return next((f"{part}: {', '.join(sorted(names))}" for part, names in found.items() if names), "")
+
+
+def _comparable(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a record's settings with the last part alone of where its data lay."""
+    settings = entry.get("settings") or {}
+    return {name: _last(value) if name in PLACES else value for name, value in settings.items()}
+
+
+def _refuse_another(path: Path, entry: dict[str, Any]) -> None:
+    """Refuse to write over the record of a run with other values, model or data, or beside one of another seed.
+
+    Raises:
+        UserError: there is one.
+    """
+    for known in sorted(path.parent.glob("seed*.json"), key=lambda other: (other != path, other.name)):
+        unlike = _unlike(_read(known), entry)
+        if unlike:
+            raise UserError(
+                f"{known} is the record of another run ({unlike}).",
+                "Name this one with --label, or delete that record.",
+            )
+
+
+def _tell_replaced(path: Path, entry: dict[str, Any]) -> None:
+    """Say that a record is written over by that of a later run: nothing in them tells the two models apart."""
+    before = _read(path).get("finished") if path.is_file() else None
+    if before not in (None, entry.get("finished")):
+        notice(f"{path} replaced: it was of a run that finished {before}. --label keeps another model's apart.")
+
+
+def _leading(entries: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Return the row of one recipe and model: the published value's split, or the first, and its first metric."""
+    first = entries[0]
+    published = first.get("published") or {}
+    scored = [name for name, told in first["splits"].items() if told["metrics"] or told["other"]]
+    split = published["split"] if published.get("split") in scored else scored[0]
+    told = first["splits"][split]
+    metric = next(iter([*told["metrics"], *told["other"]]))
+    spread = statistics.mean_sd_interval(_values(entries, split, metric))
+    controls = {
+        name: _mean_control(entries, split, name, metric)
+        for name, control in told["baselines"].items()
+        if control.get(metric) is not None
+    }
+    best = (max if GREATER_IS_BETTER.get(metric, True) else min)(
+        controls, key=lambda name: controls[name], default=None
+    )
+    sd = "" if math.isnan(spread.sd) else f" ± {spread.sd:.3f}"
+    return (
+        first["recipe"],
+        first["model"],
+        f"{split} ({told['rows']:,})",
+        metric.replace("_", " "),
+        f"{_figure(spread.mean)}{sd} ({spread.n})",
+        "-" if best is None else f"{best.replace('_', ' ')} {controls[best]:.3f}",
+        _published(first, split, metric),
+    )
+
+
+def _published(entry: dict[str, Any], split: str, metric: str) -> str:
+    """Return the published value of a score with its source, which says of which model and split it is."""
+    published = entry.get("published") or {}
+    value = (published.get("values") or {}).get(metric) if published.get("split") == split else None
+    return "-" if value is None else f"{value:.4g} ({published['source']})"
+
+
+def _rows(entries: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Return a row per split and metric of one model's records, and one per group of rows with the leading metric."""
+    rows: list[tuple[str, ...]] = []
+    for split, scores in (entries[0]["splits"] if entries else {}).items():
+        for metric in (*scores["metrics"], *scores["other"]):
+            beside = ", ".join(
+                f"{name.replace('_', ' ')} {_mean_control(entries, split, name, metric):.3f}"
+                for name, control in scores["baselines"].items()
+                if control.get(metric) is not None
+            )
+            values = _values(entries, split, metric)
+            rows.append(
+                _row(entries[0], split, metric, values, scores["rows"], beside, _published(entries[0], split, metric))
+            )
+        leading = next(iter([*scores["metrics"], *scores["other"]]), "")
+        for group, found in scores.get("by_source", {}).items():
+            told = (entry["splits"].get(split, {}).get("by_source", {}).get(group, {}) for entry in entries)
+            values = [value for value in (group_scores.get(leading) for group_scores in told) if value is not None]
+            rows.append(_row(entries[0], split, f"{leading} of {group}", values, found["n"], "", "-"))
+    return rows
+
+
+def _row(
+    entry: dict[str, Any], split: str, score: str, values: list[float], n: int, beside: str, published: str
+) -> tuple[str, ...]:
+    """Return the cells under HEADER of one score over the seeds."""
+    spread = statistics.mean_sd_interval(values)
+    return (
+        entry["model"],
+        split,
+        score.replace("_", " "),
+        _figure(spread.mean),
+        _figure(spread.sd),
+        f"{min(values):.3f} to {max(values):.3f}" if values else "-",
+        str(spread.n),
+        str(n),
+        beside or "-",
+        published,
+    )
+
+
+def _is_labelled(entry: dict[str, Any]) -> bool:
+    """Return True for a record under another name than its model's; the first records do not say."""
+    return bool(entry.get("settings")) and entry["model"] != model_name(entry["settings"])
+
+
+def _values(entries: list[dict[str, Any]], split: str, metric: str) -> list[float]:
+    """Return a score of every record that has it; one that is undefined is kept as null."""
+    found = (_value(entry["splits"].get(split) or {}, metric) for entry in entries)
+    return [value for value in found if value is not None]
+
+
+def _value(scores: dict[str, Any], metric: str) -> float | None:
+    measured = scores.get("metrics", {})
+    return measured[metric]["value"] if metric in measured else scores.get("other", {}).get(metric)
+
+
+def _mean_control(entries: list[dict[str, Any]], split: str, name: str, metric: str) -> float:
+    controls = (entry["splits"][split]["baselines"].get(name, {}).get(metric) for entry in entries)
+    return statistics.mean_sd_interval([value for value in controls if value is not None]).mean
+
+
+def _figure(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _scores(split: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "role": split["role"],
+        "rows": split["rows"],
+        "metrics": split.get("metrics", {}),
+        "other": split.get("other", {}),
+        "baselines": {name: control["metrics"] for name, control in split.get("baselines", {}).items()},
+        "by_source": split.get("by_source", {}) if len(split.get("by_source", {})) <= 6 else {},
+    }
+
+
+def model_name(configuration: dict[str, Any]) -> str:
+    """Return what a run's model is called: the last part of its name, or that of the package it came in."""
+    name = str(configuration.get("model_name_or_path", "scratch"))
+    if configuration.get("from_scratch") in (True, "true"):
+        return "scratch"
+    return (
+        name.removeprefix("package:").split("/")[0]
+        if name.startswith("package:")
+        else name.rstrip("/").split("/")[-1]
+    )
+
+
+def _without_folders(value: Any) -> Any:
+    """Return a word or setting, or a list or mapping of such, without the folders of this machine."""
+    if isinstance(value, list):
+        return [_without_folders(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _without_folders(item) for key, item in value.items()}
+    found = FOREIGN.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        return value
+    path = Path(found["path"])
+    return found["before"] + (path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name)
+
+
+def _last(value: Any) -> Any:
+    """Return the last part of a path, or of each of several."""
+    if isinstance(value, list):
+        return [_last(item) for item in value]
+    return Path(value).name if isinstance(value, str) else value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; the folder is not a finished run.", "Name a run's output folder.")
+    return read_json(path)
+
+
+def _refuse_foreign(run: Path, told: dict[str, Any], results: dict[str, Any]) -> None:
+    """Refuse files of these names that no run of ours has written.
+
+    Raises:
+        UserError: one of the facts that a record keeps is missing.
+    """
+    kept = ("configuration", "recipe", "seed", "command", "plan", "data", "versions", "code", "machine", "finished")
+    for name, facts, needed in (("run.json", told, kept), ("results.json", results, ("splits", "published"))):
+        missing = [key for key in needed if key not in facts]
+        if missing:
+            raise UserError(f"{run / name}: {missing[0]!r} is missing.", "Name the output folder of a finished run.")
