@@ -23,7 +23,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 tables: $(VENV)/.runtime
-	$(BIN)/python -m bertlab ledger tables
+	$(BIN)/python -m tools.ledger tables
 
 # BERTLAB_DATA names the folder of the downloads. About 40 minutes on 2 idle cores.
 BENCHMARKS = training prediction startup tokenization growth memory step tried precision
@@ -32,7 +32,7 @@ bench: $(VENV)/.dev
 	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name $(BENCH) || exit 1; done
 	$(BIN)/python benchmarks/nsp_pairs.py --text "$$BERTLAB_DATA/meditations/clean.txt" --document_unit line \
 		--gigabytes 0.1 --output benchmarks/results/nsp_pairs_small.json
-	$(BIN)/python -m bertlab ledger tables
+	$(BIN)/python -m tools.ledger tables
 
 test-browser: $(VENV)/.dev
 	@command -v chromedriver >/dev/null || apt-get install -y chromium chromium-driver || \

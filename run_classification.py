@@ -15,12 +15,12 @@ from pathlib import Path
 from bertlab import hub
 from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.cli.entry_point import entry_point
 from bertlab.data import sources
-from bertlab.errors import exits_with_status_2
 from bertlab.training import failures, memory, output_dir
 
 
-@exits_with_status_2
+@entry_point
 def main(argv: list[str] | None = None) -> int:
     """Run the script with these words, or those of the command line, and return the exit status."""
     started = time.time()
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     model = arguments[ModelArguments]
     checkpoint = output_dir.check(parser.output_dir(arguments), arguments[RunArguments], model.model_name_or_path)
     hub.go_offline_if_unreachable(*model.names, dataset=sources.hub_name(arguments[DataArguments]))
-    with failures.told_in_one_line(parser.output_dir(arguments), arguments.training):
+    with failures.handle_run_failures(parser.output_dir(arguments), arguments.training):
         run(arguments, checkpoint, started)
     return 0
 
@@ -41,14 +41,15 @@ def run(arguments: parser.Arguments, checkpoint: Path | None, started: float) ->
     """Load, encode, build, train, evaluate, report."""
     memory.ask_for_large_pages()
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
-    from bertlab.commands import check
-    from bertlab.data import dataset, streaming, tokenization
-    from bertlab.evaluation import evaluate
+    from bertlab.data import dataset, findings, streaming, summary, tokenization
+    from bertlab.evaluation import evaluate, metrics
     from bertlab.models import loading, surgery
-    from bertlab.report import summary, writer
+    from bertlab.report import writer
     from bertlab.training import classification, resume
+    from bertlab.training.arguments import set_seeds, training_arguments
     from bertlab.training.loss import loss_for
-    from bertlab.training.trainer import publish, set_seeds, train_and_save, training_arguments
+    from bertlab.training.plan import describe_plan, print_parameters
+    from bertlab.training.trainer import publish, train_and_save
 
     data_args, model_args, run_args = (arguments[group] for group in arguments.groups)
     streaming.check(arguments)
@@ -64,29 +65,30 @@ def run(arguments: parser.Arguments, checkpoint: Path | None, started: float) ->
         cache_dir=model_args.cache_dir,
         token=model_args.token,
     )
-    check.print_findings(loaded)
-    encoded = tokenization.encode_all(loaded, tokenizer, data_args, started)
-    summaries = summary.describe(encoded, loaded.space, data_args.max_seq_length)
+    metrics.check_metrics(loaded.metrics, loaded.schema.kind, loaded.schema.size)
+    findings.print_findings(loaded)
+    tokenized = tokenization.tokenize_splits(loaded, tokenizer, data_args, started)
+    summaries = summary.summarize(tokenized, loaded.schema, data_args.max_seq_length)
 
     args = training_arguments(arguments, loaded)
     set_seeds(args)  # before the new head gets its first weights
-    model = loading.build_classifier(model_args, config, loaded.space, tokenizer)
+    model = loading.build_classifier(model_args, config, loaded.schema, tokenizer)
     if run_args.print_parameters:
-        summary.print_parameters(model)
+        print_parameters(model)
         return
-    train = classification.training_rows(args, encoded, loaded)
-    loss = loss_for(loaded.space, train, model_args.class_weights, args.label_smoothing_factor)
+    train = classification.training_rows(args, tokenized, loaded)
+    loss = loss_for(loaded.schema, train, model_args.class_weights, args.label_smoothing_factor)
     output_dir.make(Path(args.output_dir), run_args)  # after all that may be refused, so that nothing is left of it
-    classification.say_what_is_not_used(run_args, args, loaded)
-    watched = encoded.get(loaded.watched or "")
-    trainer = classification.build_trainer(arguments, args, model, tokenizer, train, watched, loaded, loss)
-    resume.begin(trainer, checkpoint, arguments, loaded, encoded)
-    plan = summary.plan(trainer, train, data_args.fixed_length, run_args.precision)
+    classification.warn_unused_flags(run_args, args, loaded)
+    eval_split = tokenized.get(loaded.eval_split or "")
+    trainer = classification.build_trainer(arguments, args, model, tokenizer, train, eval_split, loaded, loss)
+    resume.begin(trainer, checkpoint, arguments, loaded, tokenized)
+    plan = describe_plan(trainer, train, data_args.fixed_length, run_args.precision)
 
     train_metrics = train_and_save(trainer, checkpoint) if train is not None else {}
-    results = evaluate.evaluate(trainer, encoded, loaded, loaded.wanted(args), loss)
-    selection = evaluate.evaluate(trainer, encoded, loaded, loaded.kept_for_choices, loss)
-    writer.finish(writer.Run(arguments, loaded, encoded, summaries, plan, results, selection, train_metrics, started))
+    results = evaluate.evaluate(trainer, tokenized, loaded, loaded.reported_splits(args), loss.of_rows)
+    selection = evaluate.evaluate(trainer, tokenized, loaded, loaded.selection_splits, loss.of_rows)
+    writer.finish(writer.Run(arguments, loaded, tokenized, summaries, plan, results, selection, train_metrics, started))
     publish(trainer)
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from bertlab import hub
 from bertlab.cli import parser, recipes
 from bertlab.cli.arguments import ModelArguments, NspArguments, RunArguments
-from bertlab.errors import exits_with_status_2
+from bertlab.cli.entry_point import entry_point
 from bertlab.training import failures, memory, output_dir
 
 
-@exits_with_status_2
+@entry_point
 def main(argv: list[str] | None = None) -> int:
     """Run the script with these words, or those of the command line, and return the exit status."""
     started = time.time()
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     model = arguments[ModelArguments]
     checkpoint = output_dir.check(parser.output_dir(arguments), arguments[RunArguments], model.model_name_or_path)
     hub.go_offline_if_unreachable(*([] if arguments[NspArguments].train_tokenizer else model.names))
-    with failures.told_in_one_line(parser.output_dir(arguments), arguments.training):
+    with failures.handle_run_failures(parser.output_dir(arguments), arguments.training):
         run(arguments, checkpoint, started)
     return 0
 
@@ -40,14 +40,16 @@ def run(arguments: parser.Arguments, checkpoint: Path | None, started: float) ->
     """Read, pair, encode, build, train, evaluate, report."""
     memory.ask_for_large_pages()
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
-    from bertlab.data import tokenization
+    from bertlab.data import summary, tokenization
     from bertlab.models import surgery
     from bertlab.pretraining import dataset
     from bertlab.pretraining.model import build_model, check, tokenizer_and_config
     from bertlab.pretraining.trainer import build_trainer, compute_baselines, evaluate_objective, evaluate_trained
-    from bertlab.report import summary, writer
+    from bertlab.report import writer
     from bertlab.training import resume
-    from bertlab.training.trainer import publish, set_seeds, train_and_save, training_arguments
+    from bertlab.training.arguments import set_seeds, training_arguments
+    from bertlab.training.plan import describe_plan, print_parameters
+    from bertlab.training.trainer import publish, train_and_save
 
     nsp_args, model_args, run_args = (arguments[group] for group in arguments.groups)
     check(nsp_args, model_args, arguments.training)
@@ -57,29 +59,29 @@ def run(arguments: parser.Arguments, checkpoint: Path | None, started: float) ->
     tokenization.check_max_length(nsp_args.max_seq_length, tokenizer, config)
     loaded = dataset.make_splits(text, nsp_args, tokenizer)
     dataset.say_what_is_repeated(text, loaded)
-    encoded = tokenization.encode_all(loaded, tokenizer, nsp_args, started)
-    summaries = summary.describe(encoded, loaded.space, nsp_args.max_seq_length)
+    tokenized = tokenization.tokenize_splits(loaded, tokenizer, nsp_args, started)
+    summaries = summary.summarize(tokenized, loaded.schema, nsp_args.max_seq_length)
 
     args = training_arguments(arguments, loaded)
     set_seeds(args)  # before the new head gets its first weights
     model, has_pretrained_head = build_model(nsp_args, model_args, config, tokenizer)
     if run_args.print_parameters:
-        summary.print_parameters(model)
+        print_parameters(model)
         return
     output_dir.make(Path(args.output_dir), run_args)
-    trainer = build_trainer(nsp_args, run_args, args, model, tokenizer, encoded, loaded)
-    train = encoded[loaded.train] if loaded.train and args.do_train else None
-    resume.begin(trainer, checkpoint, arguments, loaded, encoded)
-    plan = summary.plan(trainer, train, nsp_args.fixed_length, run_args.precision)
+    trainer = build_trainer(nsp_args, run_args, args, model, tokenizer, tokenized, loaded)
+    train = tokenized[loaded.train] if loaded.train and args.do_train else None
+    resume.begin(trainer, checkpoint, arguments, loaded, tokenized)
+    plan = describe_plan(trainer, train, nsp_args.fixed_length, run_args.precision)
 
-    wanted = loaded.wanted(args)
-    controls = compute_baselines(nsp_args, trainer, encoded, loaded, wanted, has_pretrained_head)
+    wanted = loaded.reported_splits(args)
+    controls = compute_baselines(nsp_args, trainer, tokenized, loaded, wanted, has_pretrained_head)
     set_seeds(args)  # with or without controls before it, the same training
     train_metrics = train_and_save(trainer, checkpoint) if train is not None else {}
-    results = evaluate_trained(nsp_args, trainer, encoded, loaded, wanted)
-    selection = evaluate_objective(nsp_args, trainer, encoded, loaded, loaded.kept_for_choices)
+    results = evaluate_trained(nsp_args, trainer, tokenized, loaded, wanted)
+    selection = evaluate_objective(nsp_args, trainer, tokenized, loaded, loaded.selection_splits)
     writer.finish(
-        writer.Run(arguments, loaded, encoded, summaries, plan, results, selection, train_metrics, started, controls)
+        writer.Run(arguments, loaded, tokenized, summaries, plan, results, selection, train_metrics, started, controls)
     )
     publish(trainer)
 

@@ -169,9 +169,7 @@ def run_measurement(kind: str, whole: Path, few: Path, model: Path, folder: Path
     command = [sys.executable, __file__, "--measure", kind, "--file", whole, "--few", few, "--model", model]
     cache = {"HF_HOME": str(folder / "cache"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     words = [str(word) for word in (*command, "--steps", steps)]
-    done = subprocess.run(
-        words, stdout=subprocess.PIPE, text=True, check=True, cwd=folder, env={**os.environ, **cache}
-    )
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True, cwd=folder, env={**os.environ, **cache})
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -199,7 +197,7 @@ def measure_train(arguments: argparse.Namespace) -> dict[str, float]:
     held: dict[str, float] = {}
     train = trainer.train
 
-    def watched(*given: Any) -> dict[str, Any]:
+    def eval_split(*given: Any) -> dict[str, Any]:
         held["at_start_of_training_mb"] = anonymous_mb()
         with sampling() as peak:
             result = train(*given)
@@ -208,7 +206,7 @@ def measure_train(arguments: argparse.Namespace) -> dict[str, float]:
 
     train_on(arguments.few, arguments, "few", 2)
     before = anonymous_mb()
-    trainer.train = watched
+    trainer.train = eval_split
     peak, seconds = peak_of(lambda: train_on(arguments.file, arguments, "whole", int(arguments.steps)))
     growth = held["while_training_mb"] - before
     return {"before_reading_mb": before, **held, "peak_of_run_mb": peak, "growth_mb": growth, "seconds": seconds}
@@ -222,11 +220,11 @@ def measure_steps(arguments: argparse.Namespace) -> dict[str, float]:
     held: list[float] = []
     step = trainer.EncoderTrainer.training_step
 
-    def watched(*given: Any, **named: Any) -> Any:
+    def eval_split(*given: Any, **named: Any) -> Any:
         held.append(anonymous_mb())
         return step(*given, **named)
 
-    trainer.EncoderTrainer.training_step = watched  # type: ignore[method-assign]
+    trainer.EncoderTrainer.training_step = eval_split  # type: ignore[method-assign]
     _, seconds = peak_of(lambda: train_on(arguments.file, arguments, "whole", steps))
     quarter, end = max(held[: steps // 4]), max(held[steps // 4 :])
     return {

@@ -18,8 +18,9 @@ from bertlab.data import dataset, tokenization
 from bertlab.evaluation import evaluate
 from bertlab.models import loading
 from bertlab.training import collators
+from bertlab.training.arguments import set_seeds, training_arguments
 from bertlab.training.loss import loss_for
-from bertlab.training.trainer import EncoderTrainer, set_seeds, training_arguments
+from bertlab.training.trainer import EncoderTrainer
 
 PRESETS = Path(__file__).resolve().parent.parent / "configs" / "benchmarks"
 # The names in tables, and the recipe of each.
@@ -37,7 +38,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 @dataclass
 class Contender:
-    """Encoded splits, and a trainer on them."""
+    """Tokenized splits, and a trainer on them."""
 
     trainer: Trainer
     train: Dataset
@@ -66,24 +67,24 @@ def contender(name: str, folder: Path, *words: str) -> Contender:
     data_args, model_args, run_args = (arguments[group] for group in arguments.groups)
     config, tokenizer = loading.load_config(model_args), loading.load_tokenizer(model_args)
     loaded = dataset.load(data_args, [], training=True, cache_dir=None, token=None)
-    encoded = tokenization.encode_all(loaded, tokenizer, data_args)
+    tokenized = tokenization.tokenize_splits(loaded, tokenizer, data_args)
     args = training_arguments(arguments, loaded)
     set_seeds(args)
-    model = loading.build_classifier(model_args, config, loaded.space, tokenizer)
+    model = loading.build_classifier(model_args, config, loaded.schema, tokenizer)
     pad_to = data_args.fixed_length
     common: dict[str, Any] = {
         "model": model,
         "args": args,
-        "train_dataset": encoded["train"],
+        "train_dataset": tokenized["train"],
         "data_collator": collators.PaddingCollator(tokenizer, pad_to),
         "processing_class": tokenizer,
     }
     if name == OURS:
-        loss = loss_for(loaded.space, encoded["train"], "none", 0.0)
+        loss = loss_for(loaded.schema, tokenized["train"], "none", 0.0)
         trainer = EncoderTrainer(compute_loss_func=loss, run=run_args, **common)
     else:
         trainer = Trainer(**common)
-    return Contender(trainer, encoded["train"], encoded["validation"], pad_to)
+    return Contender(trainer, tokenized["train"], tokenized["validation"], pad_to)
 
 
 def training_rate(one: Contender, steps: int) -> float:

@@ -18,7 +18,8 @@ import numpy as np
 
 from benchmarks import measure
 from bertlab.commands import predict
-from bertlab.inference.predictor import Predictor, load
+from bertlab.inference.loading import load_predictor
+from bertlab.inference.predictor import Predictor
 from bertlab.models import loading
 
 TEXTS = 20_000
@@ -87,7 +88,7 @@ def load_both(folder: str) -> tuple[Predictor, Any]:
     from transformers import pipeline
 
     options = predict._parser().parse_args([folder, "--max_seq_length", str(LONGEST)])
-    return load(folder, options), pipeline("text-classification", folder, top_k=None)
+    return load_predictor(folder, options), pipeline("text-classification", folder, top_k=None)
 
 
 def ours(predictor: Predictor, texts: list[str]) -> float:

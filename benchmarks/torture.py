@@ -34,9 +34,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.update(
-    {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
-)
+os.environ.update({"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"})
 
 WORDS = (
     "the a boy girl cat dog reads sleeps walks sang often never film story in on street night red small old new good"
@@ -300,9 +298,7 @@ def phase(said: str, folder: Path) -> str:
     return "evaluating" if _ends_an_epoch(said) else "training"
 
 
-def torture(
-    scenario: Scenario, world: dict[str, Any], folder: Path, kills: int, dice: random.Random
-) -> dict[str, Any]:
+def torture(scenario: Scenario, world: dict[str, Any], folder: Path, kills: int, dice: random.Random) -> dict[str, Any]:
     """Kill runs of one kind so many times; return every kill, and what in the ends of the runs differs."""
     settings = {**world[scenario.script], **scenario.settings}
     whole = folder / "whole"

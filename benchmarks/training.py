@@ -39,9 +39,7 @@ def main() -> int:
     evaluation = {
         name: partial(peers.evaluation_rate, one, where.size(ROWS[name], 32)) for name, one in contenders.items()
     }
-    training = {
-        name: partial(peers.training_rate, one, where.size(STEPS[name], 2)) for name, one in contenders.items()
-    }
+    training = {name: partial(peers.training_rate, one, where.size(STEPS[name], 2)) for name, one in contenders.items()}
     evaluated = measure.in_turns(evaluation, where.rounds)
     trained = measure.in_turns(training, where.rounds)
     lengths = np.asarray(contenders[measure.OURS].train["length"])
@@ -64,11 +62,11 @@ def agreement(contenders: dict[str, peers.Contender]) -> dict[str, float]:
     """Return how far one model's probabilities in our default precision are from those in float32, on CoLA's dev."""
     ours, plain = contenders[measure.OURS], contenders[next(iter(peers.PEERS))]
     plain.trainer.model.load_state_dict(ours.trainer.model.state_dict())
-    chances = [torch.tensor(peers.logits(one, ours.validation)).float().softmax(1) for one in (ours, plain)]
-    changed = chances[0].argmax(1).ne(chances[1].argmax(1)).sum()
+    probabilities = [torch.tensor(peers.logits(one, ours.validation)).float().softmax(1) for one in (ours, plain)]
+    changed = probabilities[0].argmax(1).ne(probabilities[1].argmax(1)).sum()
     return {
-        "largest difference of a probability": float((chances[0] - chances[1]).abs().max()),
-        "rows": len(chances[0]),
+        "largest difference of a probability": float((probabilities[0] - probabilities[1]).abs().max()),
+        "rows": len(probabilities[0]),
         "rows of another class": int(changed),
     }
 

@@ -92,9 +92,7 @@ def imdb(file: Path) -> Facts:
         fact("distinct reviews", len(set(texts))),
         fact("reviews with break tags", sum(bool(BREAK.search(text)) for text in texts)),
         fact("places where deleting the tags joins two words", sum(len(JOINED.findall(text)) for text in texts)),
-        fact(
-            "rows of the walkthrough's last 10 % whose text is also in its first 90 %", sum(t in first for t in last)
-        ),
+        fact("rows of the walkthrough's last 10 % whose text is also in its first 90 %", sum(t in first for t in last)),
         fact("texts in both splits of the recipe", len(train & held_out)),
         fact("longer than 512 tokens", share(float(np.mean(tokens > 512)))),
         fact("longer than 256 tokens", share(float(np.mean(tokens > 256)))),
@@ -107,7 +105,7 @@ def app_reviews(file: Path) -> Facts:
     labels = np.concatenate([data.splits[name]["labels"] for name in data.splits])
     tokens = np.concatenate(list(lengths.values()))
     counts = np.bincount(labels, minlength=3)
-    named = ", ".join(f"{name} {count}" for name, count in zip(data.space.class_names, counts, strict=True))
+    named = ", ".join(f"{name} {count}" for name, count in zip(data.schema.class_names, counts, strict=True))
     return [
         fact("reviews (another scrape)", len(labels), 15_746),
         fact("classes", named),
@@ -161,8 +159,8 @@ def classified(task: str, *words: str, clean: bool = True) -> tuple[Any, dict[st
         arguments[DataArguments].clean = []
     loaded = dataset.load(arguments[DataArguments], [], training=True, cache_dir=None, token=None)
     tokenizer = loading.load_tokenizer(arguments[ModelArguments])
-    encoded = tokenization.encode_all(loaded, tokenizer, arguments[DataArguments])
-    return loaded, {name: np.asarray(split["full_length"][:]) for name, split in encoded.items()}
+    tokenized = tokenization.tokenize_splits(loaded, tokenizer, arguments[DataArguments])
+    return loaded, {name: np.asarray(split["full_length"][:]) for name, split in tokenized.items()}
 
 
 def texts_in_order(file: Path) -> list[str]:

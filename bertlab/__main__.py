@@ -3,25 +3,24 @@
 import importlib
 import sys
 
-from bertlab.cli import recipes
-from bertlab.errors import UserError, did_you_mean, exits_with_status_2
+from bertlab.cli.entry_point import entry_point
+from bertlab.errors import UserError, did_you_mean
 
 # Each command's module has a `main(argv) -> int`; it is imported only when called.
 COMMANDS = {
-    "recipes": ("bertlab.cli.recipes", "list the recipes; `recipes show NAME` prints one"),
+    "recipes": ("bertlab.commands.recipes", "list the recipes; `recipes show NAME` prints one"),
     "predict": ("bertlab.commands.predict", "label texts with a trained model"),
     "check": ("bertlab.commands.check", "look at the data before training on it"),
     "report": ("bertlab.commands.report", "draw plots, page and card of finished runs again"),
     "suite": ("bertlab.commands.suite", "run many recipes with many seeds, and make one table of them"),
     "sweep": ("bertlab.commands.sweep", "search training values on a selection split, and score the best once"),
-    "ledger": ("tools.ledger", "keep small records of runs, and make the documents' tables from them"),
     "submission": ("bertlab.commands.submission", "pack predictions of GLUE runs as the GLUE server wants them"),
     "export": ("bertlab.commands.export", "write a trained model as ONNX, and measure it against PyTorch"),
     "compare": ("bertlab.commands.compare", "say whether one run is better than another"),
 }
 
 
-@exits_with_status_2
+@entry_point
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     words = sys.argv[1:] if argv is None else argv
@@ -31,8 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if words[0] not in COMMANDS:
         raise UserError(f"there is no command {words[0]!r}.", did_you_mean(words[0], COMMANDS))
-    module = recipes if words[0] == "recipes" else importlib.import_module(COMMANDS[words[0]][0])
-    return module.main(words[1:])
+    return importlib.import_module(COMMANDS[words[0]][0]).main(words[1:])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """What the user reads on the terminal: notices and plain tables, from the first process only."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
-
-from bertlab import secret
 
 
 def is_first_process() -> bool:
@@ -21,7 +20,7 @@ def say(text: str = "") -> None:
 def notice(text: str) -> None:
     """Print a remark on stderr, on the first process: something works, but the user should know."""
     if is_first_process():
-        print(f"note: {secret.hide(' '.join(text.split()))}", file=sys.stderr, flush=True)
+        print(f"note: {redact(' '.join(text.split()))}", file=sys.stderr, flush=True)
 
 
 def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
@@ -50,3 +49,40 @@ def _cell(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+SECRET_FLAGS = ("token", "hub_token")
+
+
+# What environment variables that hold one are called: HF_TOKEN, WANDB_API_KEY, COMET_API_KEY…
+_SECRET_VARIABLE = re.compile(r"(TOKEN|API_KEY|PASSWORD|SECRET)$")
+
+
+# A token of the Hub, a header that carries one, a password in a proxy's address.
+_SECRET_SHAPE = re.compile(r"\bhf_\w{8,}|(?<=Bearer )[^\s'\"]+|(?<=://)[^\s/@]+:[^\s/@]+(?=@)")
+
+
+# Shorter ones would redact ordinary words.
+_SHORTEST_SECRET = 8
+
+
+HIDDEN = "***"
+
+
+_registered: set[str] = set()
+
+
+def register_secret(value: str | None) -> None:
+    """Keep a token that was passed by a flag, so that no message repeats it; one too short to be any is no secret."""
+    if value and len(value) >= _SHORTEST_SECRET:
+        _registered.add(value)
+
+
+def redact(text: str) -> str:
+    """Return a message without any secret: those remembered, those of the environment, and what looks like one."""
+    named = (
+        value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name) and len(value) >= _SHORTEST_SECRET
+    )
+    for value in sorted({*_registered, *named}, key=len, reverse=True):
+        text = text.replace(value, HIDDEN)
+    return _SECRET_SHAPE.sub(HIDDEN, text)

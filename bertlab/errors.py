@@ -1,19 +1,8 @@
 """The one way a user is told that something they can mend is wrong: one line, one way out, exit status 2."""
 
 import difflib
-import functools
-import os
-import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from typing import ParamSpec
-
-from bertlab import secret
-from bertlab.console import is_first_process
-
-P = ParamSpec("P")
-# What shells give a process that SIGPIPE ended; Windows has no such signal.
-READER_HAS_GONE = 128 + 13
+from collections.abc import Iterable, Iterator
 
 
 class UserError(Exception):
@@ -58,53 +47,6 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
         return f"Did you mean {near!r}?"
     shown = ", ".join(known[:12]) + (f", … ({len(known)} in all)" if len(known) > 12 else "")
     return f"Choose from: {shown}." if known else ""
-
-
-def exits_with_status_2(main: Callable[P, int]) -> Callable[P, int]:
-    """Wrap a `main` so that a UserError is printed as one line on stderr and becomes exit status 2.
-
-    So does a requirement that is not installed; and the end by a signal, or of a pipe that is read no more, with the
-    exit status that shells give it.
-    """
-
-    @functools.wraps(main)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> int:
-        try:
-            try:
-                return main(*args, **kwargs)
-            finally:
-                sys.stdout.flush()  # at the interpreter's end a reader that has gone would be one more error
-        except UserError as error:
-            print(f"error: {secret.hide(str(error))}", file=sys.stderr)
-            return 2
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.partition(".")[0] == __package__:
-                raise
-            print(f"error: {not_installed(error.name.partition('.')[0])}", file=sys.stderr)
-            return 2
-        except Interrupted as signalled:
-            if is_first_process():
-                print(signalled, file=sys.stderr)
-            return signalled.status
-        except KeyboardInterrupt:
-            print("stopped by Ctrl-C.", file=sys.stderr)
-            return 128 + signal.SIGINT
-        except BrokenPipeError:
-            if not _reader_has_gone():  # some other pipe, of a worker process say
-                raise
-            return READER_HAS_GONE
-
-    return wrapper
-
-
-def _reader_has_gone() -> bool:
-    """Return True where nobody reads standard output, and lead nowhere what the interpreter still flushes."""
-    try:
-        os.write(sys.stdout.fileno(), b"\n")
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
 
 
 def not_installed(package: str) -> UserError:

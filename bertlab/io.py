@@ -1,8 +1,10 @@
 """Files of a run are read here, and written under a temporary name and renamed: a reader never meets half of one."""
 
 import contextlib
+import importlib.util
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +87,31 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
+
+
+# The wide forms are taken for formulas in East Asian settings.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠].", re.DOTALL)
+
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+def escape_formula(text: str) -> str:
+    """Return a cell that a spreadsheet shows and does not run."""
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def unescape_formula(cell: str) -> str:
+    """Return the text that `escape_formula` made a cell of."""
+    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell[1:]) and not _NUMBER.fullmatch(cell[1:]) else cell
+
+
+def package_folder(name: str) -> Path | None:
+    """Return the folder of an installed package, or None; the package is located, never imported."""
+    try:
+        spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    except (ImportError, ValueError):
+        return None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)))

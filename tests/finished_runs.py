@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from bertlab.data.labels import MULTI, REGRESSION, SINGLE, LabelSpace
+from bertlab.data.labels import MULTI, REGRESSION, SINGLE, LabelSchema
 from bertlab.evaluation.evaluate import SplitResult, predict
 from bertlab.io import write_json
 from bertlab.report import misclassified, predictions
 from bertlab.report.results import Fitted, split_facts
 
 SPACES = {
-    "binary": LabelSpace(SINGLE, ("unacceptable", "acceptable"), {}),
-    "three": LabelSpace(SINGLE, ("negative", "neutral", "positive"), {}),
-    "multi": LabelSpace(MULTI, ("joy", "anger", "fear", "$5 | <b>"), {}),
-    "regression": LabelSpace(REGRESSION, (), {}),
+    "binary": LabelSchema(SINGLE, ("unacceptable", "acceptable"), {}),
+    "three": LabelSchema(SINGLE, ("negative", "neutral", "positive"), {}),
+    "multi": LabelSchema(MULTI, ("joy", "anger", "fear", "$5 | <b>"), {}),
+    "regression": LabelSchema(REGRESSION, (), {}),
 }
 METRICS = {
     "binary": ("matthews_correlation", "accuracy"),
@@ -47,16 +47,14 @@ def finished_run(
     It has a validation split of `rows` (without labels if told so) and an unlabelled test split of 7. The larger
     `skill`, the more rows are right; `seed` is that of the model's noise, the labels are the same for every run.
     """
-    space, names = SPACES[kind], METRICS[kind]
-    truth = _truth(space, rows)
-    logits = _logits(space, truth, skill, np.random.default_rng(100 + seed))
+    schema, names = SPACES[kind], METRICS[kind]
+    truth = _truth(schema, rows)
+    logits = _logits(schema, truth, skill, np.random.default_rng(100 + seed))
     results = [
-        SplitResult(
-            "validation", "eval", logits, predict(space, logits), truth if labelled else None, {"loss": 0.61}
-        ),
-        SplitResult("test", "test", logits[:7], predict(space, logits[:7]), None, {}),
+        SplitResult("validation", "eval", logits, predict(schema, logits), truth if labelled else None, {"loss": 0.61}),
+        SplitResult("test", "test", logits[:7], predict(schema, logits[:7]), None, {}),
     ]
-    fitted = Fitted(0.8, None, 50) if trained and space.kind != REGRESSION else Fitted()
+    fitted = Fitted(0.8, None, 50) if trained and schema.kind != REGRESSION else Fitted()
     words = [text for text, _ in zip(itertools.cycle([*texts, "A plain row."]), range(rows), strict=False)]
     columns = {
         "idx": range(rows),
@@ -66,19 +64,17 @@ def finished_run(
     }
     controls = {}
     if trained and labelled:
-        simple = _simplest(space, truth)
-        controls = {
-            "majority" if space.kind != REGRESSION else "mean": ({"validation": simple}, "the simplest guess")
-        }
+        simple = _simplest(schema, truth)
+        controls = {"majority" if schema.kind != REGRESSION else "mean": ({"validation": simple}, "the simplest guess")}
     splits = {}
     for result in results:
-        told = split_facts(result, space, names, fitted, controls, _sources(result), 32)
+        told = split_facts(result, schema, names, fitted, controls, _sources(result), 32)
         splits[result.name] = {"role": "validation" if result.name == "validation" else "test", **told}
-        predictions.write(folder, result, space, range(len(result.logits)), fitted.temperature)
+        predictions.write(folder, result, schema, range(len(result.logits)), fitted.temperature)
         if result.labels is not None:
-            misclassified.write(folder, result, space, columns, fitted.temperature)
-    write_json(folder / "results.json", _results(space, names, fitted, splits))
-    write_json(folder / "run.json", {**_run(space, truth if labelled else None, trained, configuration or {}), **run})
+            misclassified.write(folder, result, schema, columns, fitted.temperature)
+    write_json(folder / "results.json", _results(schema, names, fitted, splits))
+    write_json(folder / "run.json", {**_run(schema, truth if labelled else None, trained, configuration or {}), **run})
     if trained:
         write_json(folder / "trainer_state.json", {"log_history": log_history(names)})
     return folder
@@ -95,26 +91,26 @@ def log_history(names: Sequence[str], epochs: int = 3, steps: int = 40) -> list[
     return [*entries, {"step": epochs * steps, "epoch": epochs, "train_loss": 0.8, "train_runtime": 12.0}]
 
 
-def _truth(space: LabelSpace, rows: int) -> np.ndarray:
+def _truth(schema: LabelSchema, rows: int) -> np.ndarray:
     dice = np.random.default_rng(0)
-    if space.kind == REGRESSION:
+    if schema.kind == REGRESSION:
         return dice.uniform(0, 5, rows)
-    if space.kind == MULTI:
-        return (dice.random((rows, space.size)) < 0.3).astype(np.int64)
-    return dice.integers(0, space.size, rows)
+    if schema.kind == MULTI:
+        return (dice.random((rows, schema.size)) < 0.3).astype(np.int64)
+    return dice.integers(0, schema.size, rows)
 
 
-def _logits(space: LabelSpace, truth: np.ndarray, skill: float, dice: np.random.Generator) -> np.ndarray:
-    noise = dice.normal(size=(len(truth), space.size)).astype(np.float32)
-    if space.kind == REGRESSION:
+def _logits(schema: LabelSchema, truth: np.ndarray, skill: float, dice: np.random.Generator) -> np.ndarray:
+    noise = dice.normal(size=(len(truth), schema.size)).astype(np.float32)
+    if schema.kind == REGRESSION:
         return (truth[:, None] * min(1, skill / 2) + noise).astype(np.float32)
-    if space.kind == MULTI:
+    if schema.kind == MULTI:
         return noise + skill * (2 * truth - 1)
-    return noise + skill * np.eye(space.size, dtype=np.float32)[truth]
+    return noise + skill * np.eye(schema.size, dtype=np.float32)[truth]
 
 
-def _simplest(space: LabelSpace, truth: np.ndarray) -> np.ndarray:
-    if space.kind == REGRESSION:
+def _simplest(schema: LabelSchema, truth: np.ndarray) -> np.ndarray:
+    if schema.kind == REGRESSION:
         return np.full(len(truth), truth.mean())
     return np.zeros_like(truth)
 
@@ -123,11 +119,11 @@ def _sources(result: SplitResult) -> list[str]:
     return ["one" if row % 2 else "two" for row in range(len(result.logits))]
 
 
-def _results(space: LabelSpace, names: Sequence[str], fitted: Fitted, splits: dict[str, Any]) -> dict[str, Any]:
+def _results(schema: LabelSchema, names: Sequence[str], fitted: Fitted, splits: dict[str, Any]) -> dict[str, Any]:
     return {
         "recipe": "example",
-        "problem_type": space.kind,
-        "class_names": space.class_names,
+        "problem_type": schema.kind,
+        "class_names": schema.class_names,
         "metrics": names,
         "temperature": fitted.temperature,
         "thresholds": None,
@@ -136,13 +132,13 @@ def _results(space: LabelSpace, names: Sequence[str], fitted: Fitted, splits: di
     }
 
 
-def _run(space: LabelSpace, truth: np.ndarray | None, trained: bool, configuration: dict[str, Any]) -> dict[str, Any]:
+def _run(schema: LabelSchema, truth: np.ndarray | None, trained: bool, configuration: dict[str, Any]) -> dict[str, Any]:
     rows = 120 if truth is None else len(truth)
     length = {"p50": 9, "p95": 20, "p99": 30, "longest": 40}
     split = {
         "rows": rows,
         "labelled": 0 if truth is None else rows,
-        "balance": dict.fromkeys(space.class_names, 40) if truth is not None else {},
+        "balance": dict.fromkeys(schema.class_names, 40) if truth is not None else {},
         "token_length": {**length, "histogram": {"edges": [0, 10, 20, 40], "counts": [60, 40, 20]}},
         "truncated_share": 0.125,
         "from": "reviews.csv",

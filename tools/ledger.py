@@ -1,4 +1,4 @@
-"""`python -m bertlab ledger`: small committed records of runs, and the tables in the documents made from them.
+"""`python -m tools.ledger`: small committed records of runs, and the tables in the documents made from them.
 
 A record is results/<recipe>/<model>/seed<k>.json. A table stands in a document between `<!-- ledger RECIPE -->` and
 `<!-- end -->`; `ledger tables` writes it anew from the records, so that no figure is typed by hand. Other marks:
@@ -13,6 +13,7 @@ A record is results/<recipe>/<model>/seed<k>.json. A table stands in a document 
 import itertools
 import math
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,16 @@ import numpy as np
 
 from bertlab import ROOT, console
 from bertlab.cli.command_parser import Parser
+from bertlab.cli.entry_point import entry_point
 from bertlab.cli.parser import FILES
 from bertlab.commands import run_specs
 from bertlab.commands.run_specs import WHERE_AND_HOW
 from bertlab.console import notice
-from bertlab.errors import UserError, exits_with_status_2
+from bertlab.errors import UserError
 from bertlab.evaluation import paired_seeds, statistics
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.io import read_json, write_json, write_text
-from bertlab.training.output_dir import FINISHED
+from bertlab.report.run_folder import model_name, runs_in
 from tools import benchmark_tables
 
 RESULTS = ROOT / "results"
@@ -137,9 +139,7 @@ def paired(a: str, b: str) -> str:
     seeds = ({entry["seed"]: entry["splits"] for entry in _entries(RESULTS / name)} for name in (a, b))
     scores = paired_seeds.scores(*seeds)
     if not scores:
-        raise UserError(
-            f"results/{a} and results/{b} share fewer than two seeds.", "Write them with `ledger record`."
-        )
+        raise UserError(f"results/{a} and results/{b} share fewer than two seeds.", "Write them with `ledger record`.")
     return console.markdown(paired_seeds.HEADER, [score.cells for score in scores]) + "\n"
 
 
@@ -153,9 +153,7 @@ def curve(name: str) -> str:
     if not found:
         raise UserError(f"results/{name} has no training loss.", "Write it with `ledger record RUN`.")
     if len({tuple(step for step, _ in one) for one in found}) > 1:
-        raise UserError(
-            f"results/{name}: its runs ended at different steps.", "Name a model with runs of one length."
-        )
+        raise UserError(f"results/{name}: its runs ended at different steps.", "Name a model with runs of one length.")
     steps, losses = [step for step, _ in found[0]], np.mean([[loss for _, loss in one] for one in found], axis=0)
     header = ("training steps", *(f"to {step:,}" for step in steps))
     return console.markdown(header, [("mean loss", *(f"{loss:.3f}" for loss in losses))]) + "\n"
@@ -176,12 +174,6 @@ def training_loss(log: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:
     ]
 
 
-def runs_in(folder: Path) -> list[Path]:
-    """Return a finished run's folder itself, or those of all finished runs of a suite."""
-    found = [] if (folder / FINISHED).is_file() else sorted(path.parent for path in folder.rglob(f"seed*/{FINISHED}"))
-    return found or [folder]
-
-
 def with_tables(text: str) -> str:
     """Return a document with every table between its marks made anew."""
     makers = {
@@ -199,10 +191,10 @@ def documents() -> list[Path]:
     return [path for pattern in DOCUMENTS for path in sorted(ROOT.glob(pattern))]
 
 
-@exits_with_status_2
+@entry_point
 def main(argv: Sequence[str]) -> int:
     """Record runs, or write the tables."""
-    parser = Parser("python -m bertlab ledger", description=__doc__)
+    parser = Parser("python -m tools.ledger", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="record|tables")
     recording = commands.add_parser("record", help="write the records of finished runs")
     recording.add_argument("runs", nargs="+", type=Path, help="a run's folder, or a suite's with all its runs")
@@ -400,18 +392,6 @@ def _scores(split: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def model_name(configuration: dict[str, Any]) -> str:
-    """Return what a run's model is called: the last part of its name, or that of the package it came in."""
-    name = str(configuration.get("model_name_or_path", "scratch"))
-    if configuration.get("from_scratch") in (True, "true"):
-        return "scratch"
-    return (
-        name.removeprefix("package:").split("/")[0]
-        if name.startswith("package:")
-        else name.rstrip("/").split("/")[-1]
-    )
-
-
 def _without_folders(value: Any) -> Any:
     """Return a word or setting, or a list or mapping of such, without the folders of this machine."""
     if isinstance(value, list):
@@ -449,3 +429,7 @@ def _refuse_foreign(run: Path, told: dict[str, Any], results: dict[str, Any]) ->
         missing = [key for key in needed if key not in facts]
         if missing:
             raise UserError(f"{run / name}: {missing[0]!r} is missing.", "Name the output folder of a finished run.")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -4,16 +4,11 @@ One `Flag` describes one setting, whoever defines it. The fields of TrainingArgu
 text, because importing it costs 4 s and `--help` or a misspelt flag should answer at once.
 """
 
-import ast
 import dataclasses
-import functools
-import importlib.util
 import os
 import types
 import typing
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 Kind = Literal["bool", "int", "float", "str", "dict"]
@@ -68,7 +63,7 @@ def _expand(arguments: Any, *names: str) -> None:
 
 
 @dataclass
-class EncodingArguments:
+class TokenizationArguments:
     """How text becomes token ids, in both scripts."""
 
     max_seq_length: int = setting(128, "longest input in tokens; the rest is cut off", minimum=1)
@@ -83,7 +78,7 @@ class EncodingArguments:
 
 
 @dataclass
-class DataArguments(EncodingArguments):
+class DataArguments(TokenizationArguments):
     """Where the labelled text comes from and how it becomes splits with one label space."""
 
     dataset_name: str | None = setting(None, "data set on the Hub, for example nyu-mll/glue")
@@ -172,7 +167,7 @@ class DataArguments(EncodingArguments):
 
 
 @dataclass
-class NspArguments(EncodingArguments):
+class NspArguments(TokenizationArguments):
     """How plain text becomes documents, sentences and pairs."""
 
     text: list[str] = setting([], "text files, folders or globs, plain or .gz")
@@ -323,9 +318,7 @@ class SuiteArguments(ManyRunsArguments):
 
     tasks: list[str] = setting([], "tasks of configs/tasks: cola rte mrpc…")
     configs: list[str] = setting([], "any recipes, by name or path: nsp/meditations my_task.yaml…")
-    seeds: int | None = setting(
-        None, "how many seeds, from 1 on (default: 5; for chosen ones: --seed_list)", minimum=1
-    )
+    seeds: int | None = setting(None, "how many seeds, from 1 on (default: 5; for chosen ones: --seed_list)", minimum=1)
     seed_list: list[int] = setting([], "these seeds instead: 3 7", minimum=0, maximum=2**32 - 1)
     print_commands: bool = setting(False, "print the commands of the runs still to do, one a line, and stop")
 
@@ -342,42 +335,6 @@ class SweepArguments(ManyRunsArguments):
     trials: int | None = setting(None, "how many trials of --search random or tpe", minimum=1)
     allow_failures: bool = setting(False, "choose among the finished trials although others failed")
     search_seed: int = setting(0, "seed of --search random and tpe", minimum=0, maximum=2**31 - 1)
-
-
-# The ranges TrainingArguments itself does not check, or checks only once training has begun: from and to, included.
-TRAINING_LIMITS: dict[str, tuple[float | None, float | None]] = {
-    "per_device_train_batch_size": (1, None),
-    "per_device_eval_batch_size": (1, None),
-    "gradient_accumulation_steps": (1, None),
-    "max_steps": (1, None),
-    "learning_rate": (0, None),
-    "weight_decay": (0, None),
-    "warmup_steps": (0, None),
-    "adam_beta1": (0, 0.999999),
-    "adam_beta2": (0, 0.999999),
-    "adam_epsilon": (0, None),
-    "max_grad_norm": (0, None),
-    "label_smoothing_factor": (0, 1),
-    "save_total_limit": (1, None),
-    "eval_accumulation_steps": (1, None),
-    "eval_delay": (0, None),
-    "torch_empty_cache_steps": (1, None),
-    "neftune_noise_alpha": (0, None),
-    "dataloader_num_workers": (0, None),
-    "dataloader_prefetch_factor": (1, None),
-    "ddp_timeout": (1, None),
-    "seed": (0, 2**32 - 1),
-    "data_seed": (0, 2**32 - 1),
-}
-# Of nothing there can be none: a step below 1 is a share of all steps.
-TRAINING_ABOVE_ZERO = ("num_train_epochs", "logging_steps", "eval_steps", "save_steps")
-TRAINING_UNSET: dict[str, float] = {"max_steps": -1}
-# Choices that cannot be read from the source text of TrainingArguments.
-_LOG_LEVELS = ("passive", "debug", "info", "warning", "error", "critical", "detail")
-TRAINING_CHOICES = {
-    "log_level": _LOG_LEVELS,
-    "log_level_replica": _LOG_LEVELS,
-}
 
 
 def dataclass_flags(cls: type) -> list[Flag]:
@@ -400,38 +357,6 @@ def dataclass_flags(cls: type) -> list[Flag]:
     return flags
 
 
-@functools.cache
-def training_flags() -> tuple[Flag, ...]:
-    """Return a flag for every field of the installed transformers.TrainingArguments, without importing it."""
-    source = _package_folder("transformers") / "training_args.py"
-    module = ast.parse(source.read_text(encoding="utf-8"))
-    body = next(n.body for n in module.body if isinstance(n, ast.ClassDef) and n.name == "TrainingArguments")
-    enums = _enum_values([module, ast.parse((source.parent / "trainer_utils.py").read_text(encoding="utf-8"))])
-    flags = []
-    for node in body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id[0] != "_":
-            flags.append(_training_flag(node.target.id, node, enums))
-    return tuple(flags)
-
-
-def package_folder(name: str) -> Path | None:
-    """Return the folder of an installed package, or None; the package is located, never imported."""
-    try:
-        spec = importlib.util.find_spec(name) if name.isidentifier() else None
-    except (ImportError, ValueError):
-        return None
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
-def _package_folder(name: str) -> Path:
-    folder = package_folder(name)
-    if folder is None:
-        raise ModuleNotFoundError(f"{name} is not installed: pip install -r requirements.txt")
-    return folder
-
-
 def _kind_of_type(hint: Any) -> tuple[Kind, bool]:
     """Map a type hint of ours (`int | None`, `list[str]`, `dict[str, str]`) to a flag's kind."""
     if isinstance(hint, types.UnionType):
@@ -442,69 +367,3 @@ def _kind_of_type(hint: Any) -> tuple[Kind, bool]:
     if origin is dict:
         return "dict", True
     return typing.cast(Kind, hint.__name__), False
-
-
-def _training_flag(name: str, node: ast.AnnAssign, enums: dict[str, tuple[str, ...]]) -> Flag:
-    parts = {part.strip() for part in ast.unparse(node.annotation).split("|")}
-    choices: tuple[str, ...] = next((enums[part] for part in sorted(parts) if part in enums), ())
-    keywords = {k.arg: k.value for k in node.value.keywords} if isinstance(node.value, ast.Call) else {}
-    choices = choices or TRAINING_CHOICES.get(name) or _choices(keywords.get("metadata"))
-    minimum, maximum = TRAINING_LIMITS.get(name, (None, None))
-    return Flag(
-        name=name,
-        kind=_kind_of_annotation(parts),
-        many=any(part.startswith("list[") for part in parts),
-        default=_literal(keywords.get("default")),
-        help=_help_text(keywords.get("metadata")),
-        choices=choices,
-        minimum=minimum,
-        maximum=maximum,
-        group="training",
-        above=0 if name in TRAINING_ABOVE_ZERO else None,
-        unset=TRAINING_UNSET.get(name),
-        is_json=any(part.startswith("dict") for part in parts),
-    )
-
-
-def _kind_of_annotation(parts: Iterable[str]) -> Kind:
-    parts = set(parts)
-    # A field that takes a mapping or a file's name (lr_scheduler_kwargs, fsdp_config…) stays text: JSON or a path.
-    if "str" in parts or any(part.startswith(("list[", "dict", "Parallelism")) for part in parts):
-        return "str"
-    for kind in ("bool", "int", "float"):
-        if kind in parts:
-            return typing.cast(Kind, kind)
-    return "str"
-
-
-def _enum_values(modules: Iterable[ast.Module]) -> dict[str, tuple[str, ...]]:
-    """Return the string values of every ExplicitEnum class in the given modules."""
-    values = {}
-    for module in modules:
-        for node in module.body:
-            if isinstance(node, ast.ClassDef) and any(ast.unparse(b) == "ExplicitEnum" for b in node.bases):
-                assigned = [
-                    a.value.value
-                    for a in node.body
-                    if isinstance(a, ast.Assign) and isinstance(a.value, ast.Constant)
-                ]
-                values[node.name] = tuple(str(v) for v in assigned)
-    return values
-
-
-def _literal(node: ast.expr | None) -> Any:
-    try:
-        return ast.literal_eval(node) if node is not None else None
-    except ValueError:
-        return None
-
-
-def _choices(node: ast.expr | None) -> tuple[str, ...]:
-    """Return the choices in a field's metadata; TrainingArguments itself takes any other word, too."""
-    metadata = _literal(node)
-    return tuple(metadata.get("choices", ())) if isinstance(metadata, dict) else ()
-
-
-def _help_text(node: ast.expr | None) -> str:
-    metadata = _literal(node)
-    return " ".join(str(metadata.get("help", "")).split()) if isinstance(metadata, dict) else ""

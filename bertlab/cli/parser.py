@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 import yaml
 
-from bertlab import secret
+from bertlab import console
 from bertlab.cli import recipes
-from bertlab.cli.arguments import DataArguments, Flag, RunArguments, dataclass_flags, training_flags
+from bertlab.cli.arguments import DataArguments, Flag, RunArguments, dataclass_flags
+from bertlab.cli.training_flags import training_flags
 from bertlab.console import notice
 from bertlab.errors import UserError, did_you_mean
 
@@ -260,7 +261,7 @@ def resolved(arguments: Arguments) -> dict[str, Any]:
     for group in arguments.groups.values():
         chosen.update(dataclasses.asdict(group))
     chosen.update(arguments.training)
-    hidden = (*secret.FLAGS, "print_config")
+    hidden = (*console.SECRET_FLAGS, "print_config")
     return {k: v for k, v in chosen.items() if k not in hidden and v is not None and v not in ([], {})}
 
 
@@ -323,9 +324,9 @@ def _split(argv: Sequence[str]) -> list[Occurrence]:
 
 def _remember_secrets(occurrences: Iterable[Occurrence]) -> None:
     for occurrence in occurrences:
-        if RENAMED.get(occurrence.name, occurrence.name) in secret.FLAGS:
+        if RENAMED.get(occurrence.name, occurrence.name) in console.SECRET_FLAGS:
             for value in occurrence.values:
-                secret.remember(value)
+                console.register_secret(value)
 
 
 def _refuse_single_dash(occurrence: Occurrence, flags: dict[str, Flag]) -> None:
@@ -377,8 +378,7 @@ def _modernise(occurrence: Occurrence) -> list[Occurrence]:
         on = _convert_one(Flag(name, "bool"), values[0], where) if values else True
         value = when_true if on else when_false
         notice(
-            f"{where} is "
-            + (f"--{flag} {value} since transformers 5; taken as that." if value else "the default now.")
+            f"{where} is " + (f"--{flag} {value} since transformers 5; taken as that." if value else "the default now.")
         )
         return [Occurrence(flag, [value], where)] if value else []
     if name in RETIRED:
@@ -401,9 +401,7 @@ def lookup(occurrence: Occurrence, flags: dict[str, Flag], also_known: Sequence[
     negated = flags.get(occurrence.name.removeprefix("no_"))
     if negated is not None and negated.kind == "bool":
         if occurrence.values:
-            raise UserError(
-                f"{occurrence.where} takes no value.", f"Write {negated.name} with true or false instead."
-            )
+            raise UserError(f"{occurrence.where} takes no value.", f"Write {negated.name} with true or false instead.")
         return negated, dataclasses.replace(occurrence, values=["false"])
     if occurrence.name in ("task", "config"):  # both name a recipe, and this one is in a recipe
         raise UserError(f"{occurrence.where}: a recipe names no other.", f"Pass --{occurrence.name} beside --config.")
@@ -460,9 +458,7 @@ def _number(flag: Flag, text: str, where: str) -> int | float:
     except ValueError:
         # 0,5 for a half, 1,000 for a thousand.
         meant = text.replace(",", "." if flag.kind == "float" else "")
-        near = (
-            meant != text and _is_number(meant) and (flag.kind == "float" or re.fullmatch(r"\d{1,3}(,\d{3})+", text))
-        )
+        near = meant != text and _is_number(meant) and (flag.kind == "float" or re.fullmatch(r"\d{1,3}(,\d{3})+", text))
         hint = f"Write {meant}." if near else _sentence(flag.help)
         raise UserError(f"{where}: {text!r} is not {wanted}.", hint) from None
     if not (value == value and abs(value) != float("inf")):

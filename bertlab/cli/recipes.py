@@ -144,9 +144,7 @@ def _load_with_lines(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         beside = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         named = [name for name in recipe_names() if name.split("/")[-1] == path.stem]
         hint = (
-            f"The recipe of that name is {CONFIGS.name}/{named[0]}.yaml."
-            if named
-            else did_you_mean(path.name, beside)
+            f"The recipe of that name is {CONFIGS.name}/{named[0]}.yaml." if named else did_you_mean(path.name, beside)
         )
         raise UserError(f"--config {path}: no such file.", hint)
     try:
@@ -181,23 +179,3 @@ def _pair(name: str, value: Any, where: str) -> str:
     if "=" in name:
         raise UserError(f"{where}: {name!r} has an equals sign.", "It separates key and value on the command line.")
     return f"{name}={_scalar(value, where)}"
-
-
-def main(argv: Sequence[str]) -> int:
-    """`python -m bertlab recipes`: list the recipes, or print one with `show NAME`.
-
-    Raises:
-        UserError: there is no such recipe or sub-command.
-    """
-    if argv in (["--help"], ["-h"]):
-        print("python -m bertlab recipes            list the recipes\npython -m bertlab recipes show NAME  print one")
-        return 0
-    if not argv:
-        for name in recipe_names():
-            print(f"{name:<32} {header(CONFIGS / f'{name}.yaml')}")
-        return 0
-    if argv[0] != "show" or len(argv) != 2:
-        raise UserError(f"recipes {' '.join(argv)}: not understood.", "Write `recipes` or `recipes show NAME`.")
-    path = find_recipe(argv[1])
-    print(f"# {path}\n{path.read_text(encoding='utf-8')}", end="")
-    return 0

@@ -1,7 +1,5 @@
 """`python -m bertlab check`: what is wrong with the data, before a score hides it."""
 
-import re
-from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +10,11 @@ import numpy as np
 from bertlab import hub
 from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
-from bertlab.console import is_first_process, notice, say, table
+from bertlab.cli.entry_point import entry_point
+from bertlab.console import say, table
 from bertlab.data import sources
 from bertlab.data.dataset import text_columns
-from bertlab.data.labels import REGRESSION, is_missing
-from bertlab.errors import exits_with_status_2
+from bertlab.data.findings import find_problems
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -39,51 +37,6 @@ SAMPLE_ROWS = 2_000
 # The suggested maximum keeps all of this share of the rows whole.
 KEPT_WHOLE = 0.99
 UNKNOWN_SHOWN = 12
-# Rows held at once while texts are compared.
-READ_ROWS = 1_000
-NOT_A_WORD = re.compile(r"\W+")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One remark about the data; `wrong` if it would make a score wrong."""
-
-    text: str
-    wrong: bool = False
-
-
-def inspect(data: "Data") -> list[Finding]:
-    """Return what is wrong or doubtful in texts and labels of all splits, without tokenizing."""
-    return [
-        Finding(
-            f"{name}: {_count(dropped, 'row without text or label was', 'rows without text or label were')} left out."
-        )
-        for name, dropped in data.dropped.items()
-    ] + _repeated_or_leaked(data)
-
-
-def _repeated_or_leaked(data: "Data") -> list[Finding]:
-    keys = {name: _keys(split) for name, split in data.splits.items()}
-    findings: list[Finding] = []
-    for name, split in data.splits.items():
-        findings += _within(
-            name, keys[name], split, reported=name in data.report, regression=data.space.kind == REGRESSION
-        )
-    if data.train:
-        trained = keys[data.train]
-        for name in data.splits:
-            if name != data.train:
-                findings += _leaks(name, data.splits[name], keys[name], trained, data.train)
-    return findings
-
-
-def print_findings(data: "Data") -> None:
-    """Print what there is to say of the data before training, as notices; only the first process looks for it."""
-    if not is_first_process():
-        return
-    # Rows that were left out have been told of when they were.
-    for finding in _repeated_or_leaked(data):
-        notice(finding.text)
 
 
 @dataclass(frozen=True)
@@ -138,7 +91,7 @@ def suggested_length(lengths: np.ndarray, longest: int) -> int:
     return min(longest, -(-wanted // 8) * 8)
 
 
-@exits_with_status_2
+@entry_point
 def main(argv: Sequence[str]) -> int:
     """Print the data report; return 1 with --strict when something would make a score wrong."""
     strict = "--strict" in argv
@@ -149,17 +102,19 @@ def main(argv: Sequence[str]) -> int:
         data_args.on_missing = "drop"
     hub.go_offline_if_unreachable(*model_args.names, dataset=sources.hub_name(data_args))
     from bertlab.data import dataset, tokenization
+    from bertlab.evaluation import metrics
     from bertlab.models import loading
 
     config = loading.load_config(model_args)
     tokenizer = loading.load_tokenizer(model_args)
     names = loading.class_names(config)
     loaded = dataset.load(data_args, names, training=False, cache_dir=model_args.cache_dir, token=model_args.token)
-    findings = inspect(loaded)
+    metrics.check_metrics(loaded.metrics, loaded.schema.kind, loaded.schema.size)
+    findings = find_problems(loaded)
     if "max_seq_length" in arguments.given:
         tokenization.check_max_length(data_args.max_seq_length, tokenizer, config)
     batch = arguments.training["per_device_train_batch_size"]
-    longest = loading.longest_input(tokenizer, config)
+    longest = tokenization.longest_input(tokenizer, config)
     _print_report(loaded, tokenizer, min(data_args.max_seq_length, longest), batch, longest)
     say()
     for finding in findings:
@@ -192,84 +147,17 @@ def _print_report(
         say(f"  {strategy:<34} {waste:6.1%}")
 
 
-def _count(number: int, one: str, several: str) -> str:
-    return f"{number:,} {one if number == 1 else several}"
-
-
 def _balance(data: "Data", name: str) -> str:
     from bertlab.data import labels
 
     split = data.splits[name]
     if "labels" not in split.column_names:
         return "no labels"
-    if data.space.kind != labels.SINGLE:
-        return data.space.kind.replace("_", " ")
-    counts = labels.balance((int(label) for label in split["labels"][:]), data.space.class_names)
+    if data.schema.kind != labels.SINGLE:
+        return data.schema.kind.replace("_", " ")
+    counts = labels.balance((int(label) for label in split["labels"][:]), data.schema.class_names)
     shown = [f"{label} {count} ({count / len(split):.2%})" for label, count in counts.items()]
     return ", ".join(shown[:6]) + (" …" if len(shown) > 6 else "")
-
-
-@dataclass(frozen=True)
-class _Keys:
-    """64-bit hashes by row, equal for the same text: to the letter, and but for case and punctuation.
-
-    Hashes and not the texts: in a million rows the odds that two texts share one are below 1 in 30 million.
-    """
-
-    exact: np.ndarray
-    loose: np.ndarray
-
-
-def _keys(split: "Dataset") -> _Keys:
-    columns = [name for name in ("text", "text_pair") if name in split.column_names]
-    exact, loose = array("q"), array("q")
-    for batch in split.select_columns(columns).iter(batch_size=READ_ROWS):
-        for row in zip(*(batch[name] for name in columns), strict=True):
-            words = NOT_A_WORD.sub(" ", " | ".join(row).casefold()).strip()
-            exact.append(hash(row))
-            loose.append(hash(words) if words else exact[-1])  # "!!!" and "???" are not one text
-    return _Keys(np.array(exact), np.array(loose))
-
-
-def _within(name: str, keys: _Keys, split: "Dataset", *, reported: bool, regression: bool) -> list[Finding]:
-    _, inverse, counts = np.unique(keys.exact, return_inverse=True, return_counts=True)
-    repeated = len(inverse) - len(counts)
-    findings = (
-        [Finding(f"{name}: {_count(repeated, 'row repeats', 'rows repeat')} an earlier text.")] if repeated else []
-    )
-    if "labels" not in split.column_names:
-        return findings
-    labels = split["labels"][:]
-    told: dict[int, tuple[int, set[Any]]] = {}  # for each repeated text its first row and its labels
-    for row in np.flatnonzero(counts[inverse] > 1).tolist():
-        if not is_missing(labels[row]):
-            label = tuple(labels[row]) if isinstance(labels[row], list) else labels[row]
-            told.setdefault(int(inverse[row]), (row, set()))[1].add(label)
-    torn = [row for row, found in told.values() if len(found) > 1]
-    if torn and not regression:
-        text = f"{name}: {_count(len(torn), 'text has', 'texts have')} different labels, "
-        text += f"for example {_shown(split, torn[0])}."
-        findings.append(Finding(text, reported))
-    if reported and not regression and len(set(map(str, labels))) == 1:
-        findings.append(Finding(f"{name}: every row has the same label; a score on it says nothing.", True))
-    return findings
-
-
-def _leaks(name: str, split: "Dataset", keys: _Keys, trained: _Keys, train: str) -> list[Finding]:
-    """Say which rows of a split were trained on, to the letter or but for case and punctuation."""
-    leaked = np.flatnonzero(np.isin(keys.loose, trained.loose))
-    if not len(leaked):
-        return []
-    to_the_letter = int(np.isin(keys.exact[leaked], trained.exact).sum())
-    text = f"{name}: {len(leaked)} of {len(keys.loose)} rows also occur in {train} ({to_the_letter} to the letter, "
-    text += f"{len(leaked) - to_the_letter} but for case or punctuation), for example {_shown(split, leaked[0])}."
-    return [Finding(text, True)]
-
-
-def _shown(split: "Dataset", row: int) -> str:
-    texts = split[int(row)]
-    text = " | ".join(texts[name] for name in ("text", "text_pair") if name in texts)
-    return repr(text if len(text) <= 60 else text[:59] + "…")
 
 
 def _is_unknown(char: str, tokenizer: "PreTrainedTokenizerBase") -> bool:

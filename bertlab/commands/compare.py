@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from bertlab.cli.command_parser import Parser
+from bertlab.cli.entry_point import entry_point
 from bertlab.commands import compare_seeds
 from bertlab.console import notice, say, table
-from bertlab.errors import UserError, did_you_mean, exits_with_status_2
+from bertlab.errors import UserError, did_you_mean
 from bertlab.evaluation import statistics
 from bertlab.evaluation.metrics import METRICS
 from bertlab.report.run_folder import Predictions, RunFolder, split_labels
@@ -24,7 +25,7 @@ class Paired(NamedTuple):
     truth: np.ndarray
 
 
-@exits_with_status_2
+@entry_point
 def main(argv: Sequence[str]) -> int:
     """Compare two finished runs or folders of runs, print a table and verdicts, and return the exit status.
 
@@ -36,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
         compare_seeds.compare(options.run_a, options.run_b, options.split, options.metric)
         return 0
     first, second = RunFolder.read(options.run_a), RunFolder.read(options.run_b)
-    _same_space(first, second)
+    _same_schema(first, second)
     names = run_names(first, second)
     say(f"A is {names[0]}, B is {names[1]}.")
     metrics = shared_metrics(first, second, options.metric)
@@ -53,7 +54,7 @@ def paired(first: RunFolder, second: RunFolder, split: str) -> Paired:
     Raises:
         UserError: problem type, classes, rows or labels differ; it says which and where.
     """
-    _same_space(first, second)
+    _same_schema(first, second)
     one, other = first.predictions(split), second.predictions(split)
     _same_rows(one, other, split)
     known = _labelled(first, one, split)
@@ -94,7 +95,7 @@ def shared_metrics(first: RunFolder, second: RunFolder, named: str | None) -> li
         return both
     from bertlab.evaluation.metrics import check_metrics
 
-    check_metrics([named], first.kind, max(1, len(first.class_names)))
+    check_metrics([named], first.kind, max(1, len(first.class_names)), "--metric")
     return [named]
 
 
@@ -138,7 +139,7 @@ def _right(said: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return right.all(axis=1) if right.ndim == 2 else right
 
 
-def _same_space(first: RunFolder, second: RunFolder) -> None:
+def _same_schema(first: RunFolder, second: RunFolder) -> None:
     if first.kind != second.kind:
         raise UserError(
             f"{first.path} is {first.kind} and {second.path} is {second.kind}.", "Compare runs of one kind of task."
@@ -203,7 +204,5 @@ def _parser() -> Parser:
     )
     parser.add_argument("run_b", type=Path, metavar="RUN_B", help="another one, scored on the same rows")
     parser.add_argument("--split", metavar="NAME", help="compare on this split alone (default: all that both scored)")
-    parser.add_argument(
-        "--metric", metavar="NAME", help="compare by this metric alone (default: all that both report)"
-    )
+    parser.add_argument("--metric", metavar="NAME", help="compare by this metric alone (default: all that both report)")
     return parser

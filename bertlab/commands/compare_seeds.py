@@ -7,14 +7,14 @@ from bertlab.commands.suite_table import FinishedRun
 from bertlab.console import say, table
 from bertlab.errors import UserError, did_you_mean
 from bertlab.evaluation import paired_seeds
-from tools import ledger
+from bertlab.report import run_folder
 
 BySeed = dict[int, FinishedRun]
 
 
 def holds_runs(folder: Path) -> bool:
     """Return True for a folder of finished runs, one for each seed, as the suite makes it; False for a run's own."""
-    return ledger.runs_in(folder) != [folder]
+    return run_folder.runs_in(folder) != [folder]
 
 
 def compare(folder_a: Path, folder_b: Path, split: str | None, metric: str | None) -> None:
@@ -61,7 +61,7 @@ def compare(folder_a: Path, folder_b: Path, split: str | None, metric: str | Non
 def _by_seed(folder: Path) -> BySeed:
     if not holds_runs(folder):
         raise UserError(f"{folder} holds no finished runs of several seeds.", "Name two runs, or two such folders.")
-    runs = [FinishedRun.read(path) for path in ledger.runs_in(folder)]
+    runs = [FinishedRun.read(path) for path in run_folder.runs_in(folder)]
     found = {run.seed: run for run in runs}
     if len(found) < len(runs):
         inner = sorted({run.folder.parent.name for run in runs})

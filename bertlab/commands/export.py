@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from bertlab.cli.command_parser import Parser
+from bertlab.cli.entry_point import entry_point
 from bertlab.console import notice, say, table
-from bertlab.errors import UserError, exits_with_status_2
+from bertlab.errors import UserError
 from bertlab.inference.onnx_predictor import MODEL
 from bertlab.io import write_json, write_text
 from bertlab.report.run_folder import RunFolder
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from bertlab.commands.scored_split import ScoredSplit
-    from bertlab.inference.engines import Encoded, Engine
+    from bertlab.inference.engines import Engine, Tokenized
     from bertlab.inference.predictor import Row
     from bertlab.inference.torch_predictor import TorchPredictor
 
@@ -49,7 +50,7 @@ SAMPLES = (
 )
 
 
-@exits_with_status_2
+@entry_point
 def main(argv: Sequence[str]) -> int:
     """Export a run, print what was measured and how the result is used, and return the exit status.
 
@@ -148,8 +149,8 @@ def usage(predictor: "TorchPredictor", output: Path) -> str:
         named = "logits[:, 0]"
     elif kind.startswith("multi"):
         limits = [float(value) for value in predictor.thresholds] or [0.5] * len(predictor.class_names)
-        chances = f"1 / (1 + np.exp(-logits / {predictor.temperature!r}))"
-        named = f"[[n for n, on in zip(names, row >= {limits}) if on] for row in {chances}]"
+        probabilities = f"1 / (1 + np.exp(-logits / {predictor.temperature!r}))"
+        named = f"[[n for n, on in zip(names, row >= {limits}) if on] for row in {probabilities}]"
     return f"""import json
 import numpy as np
 import onnxruntime
@@ -214,10 +215,10 @@ def _parity(
     """Compare logits on rows from the shortest to the longest; refuse what differs by more than the tolerance."""
     from bertlab.inference import engines
 
-    encoded = predictor.encode(rows)
-    order = np.argsort([len(row["input_ids"]) for row in encoded], kind="stable")
+    tokenized = predictor.encode(rows)
+    order = np.argsort([len(row["input_ids"]) for row in tokenized], kind="stable")
     chosen = order[np.linspace(0, len(order) - 1, min(PARITY_ROWS, len(order))).astype(int)]
-    difference = engines.largest_difference(reference, exported, predictor, [encoded[row] for row in chosen])
+    difference = engines.largest_difference(reference, exported, predictor, [tokenized[row] for row in chosen])
     if not difference <= tolerance:
         raise UserError(
             f"the exported logits differ from PyTorch's by up to {difference:.2g}, more than --tolerance "
@@ -237,11 +238,11 @@ def _scores(
 
     if scored is None or scored.labels is None:
         raise UserError("there are no labels to measure int8 on.", "Leave --quantize out.")
-    encoded = predictor.encode(scored.rows)
-    logits = [engines.all_logits(engine, predictor, encoded) for engine in (before, after)]
+    tokenized = predictor.encode(scored.rows)
+    logits = [engines.all_logits(engine, predictor, tokenized) for engine in (before, after)]
     limits = np.asarray(predictor.thresholds) if predictor.thresholds else None
-    said = [evaluate.predict(scored.space, side / predictor.temperature, limits) for side in logits]
-    known = evaluate.labelled_rows(scored.labels, len(encoded))
+    said = [evaluate.predict(scored.schema, side / predictor.temperature, limits) for side in logits]
+    known = evaluate.labelled_rows(scored.labels, len(tokenized))
     truth, (old, new) = scored.labels[known], [side[known] for side in said]
     told = {}
     for name in scored.metrics:
@@ -252,7 +253,7 @@ def _scores(
             **{key: getattr(found, key) for key in ("difference", "low", "high", "n")},
             "verdict": statistics.verdict(found, metric_name=name, name_a="int8", name_b="fp32"),
         }
-    changed = int((said[0] != said[1]).reshape(len(encoded), -1).any(axis=1).sum())
+    changed = int((said[0] != said[1]).reshape(len(tokenized), -1).any(axis=1).sum())
     largest = float(np.abs(logits[0] - logits[1]).max())
     return {"score": {"split": scored.name, "metrics": told, "changed": changed, "largest_logit_difference": largest}}
 
@@ -265,24 +266,24 @@ def _speed(
 
     from bertlab.inference import engines
 
-    encoded = _within(predictor.encode(rows[:TIMED_TOKENS]), TIMED_TOKENS)
-    single = encoded[:TIMED_ONE_BY_ONE]
+    tokenized = _within(predictor.encode(rows[:TIMED_TOKENS]), TIMED_TOKENS)
+    single = tokenized[:TIMED_ONE_BY_ONE]
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "threads": torch.get_num_threads(),
         "rounds": rounds,
         "load_before": load,
-        "rows": len(encoded),
-        "tokens": sum(len(row["input_ids"]) for row in encoded),
-        "batched": engines.speeds(measured, predictor, encoded, rounds),
+        "rows": len(tokenized),
+        "tokens": sum(len(row["input_ids"]) for row in tokenized),
+        "batched": engines.speeds(measured, predictor, tokenized, rounds),
         "one_by_one": engines.speeds(measured, predictor, single, rounds, one_by_one=True),
     }
 
 
-def _within(encoded: "Encoded", tokens: int) -> "Encoded":
+def _within(tokenized: "Tokenized", tokens: int) -> "Tokenized":
     """Return the first rows that hold about so many tokens, at least one."""
-    total = np.cumsum([len(row["input_ids"]) for row in encoded])
-    return encoded[: max(1, int(np.searchsorted(total, tokens, side="right")))]
+    total = np.cumsum([len(row["input_ids"]) for row in tokenized])
+    return tokenized[: max(1, int(np.searchsorted(total, tokens, side="right")))]
 
 
 def _scored_split(run: RunFolder, predictor: "TorchPredictor", quantize: str | None) -> "ScoredSplit | None":
@@ -314,9 +315,7 @@ def _check(run: RunFolder, output: Path, options: argparse.Namespace) -> None:
     if missing:
         raise UserError(f"export needs {', '.join(missing)}, not installed here.", f"pip install {' '.join(NEEDED)}")
     if run.metrics == ["masked_accuracy"]:
-        raise UserError(
-            f"{run.path} was trained on masked words alone; it has no classes to export.", "Train a head."
-        )
+        raise UserError(f"{run.path} was trained on masked words alone; it has no classes to export.", "Train a head.")
     if output.is_file() or output.suffix == ".onnx":
         raise UserError(
             f"--output {output} must be a folder.", "The tokenizer and the label names go beside the model."
@@ -391,7 +390,8 @@ def _logits_module(predictor: "TorchPredictor") -> "torch.nn.Module":
 
 
 def _positions(predictor: "TorchPredictor") -> int:
-    from bertlab.models.loading import USUAL_POSITIONS, longest_input
+    from bertlab.data.tokenization import longest_input
+    from bertlab.models.loading import USUAL_POSITIONS
 
     longest = longest_input(predictor.tokenizer, predictor.model.config, unstated=USUAL_POSITIONS)
     return max(longest, predictor.max_length)
@@ -424,8 +424,8 @@ def _preparation(predictor: "TorchPredictor") -> str:
         told.append(f"Clean the text first as in training: `--clean {' '.join(predictor.clean)}`.")
     if len(reading.text_column_names) > 1 and not reading.pairs:
         columns = ", ".join(f"`{name}`" for name in reading.text_column_names)
-        joiner = " " if reading.text_column_delimiter is None else reading.text_column_delimiter
-        told.append(f"A text is the columns {columns}, in this order, joined with {json.dumps(joiner)}.")
+        text_column_delimiter = " " if reading.text_column_delimiter is None else reading.text_column_delimiter
+        told.append(f"A text is the columns {columns}, in this order, joined with {json.dumps(text_column_delimiter)}.")
     return "".join(f"\n{sentence}\n" for sentence in told)
 
 

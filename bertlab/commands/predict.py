@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from bertlab import secret
+from bertlab import console
 from bertlab.cli.command_parser import Parser
+from bertlab.cli.entry_point import entry_point
 from bertlab.commands.predict_inputs import check, check_pairs, columns, is_table, read_rows
 from bertlab.console import table
 from bertlab.data import readers
-from bertlab.errors import UserError, exits_with_status_2
-from bertlab.inference.predictor import Predictor, Row, load
-from bertlab.report.spreadsheet import guarded
+from bertlab.errors import UserError
+from bertlab.inference.loading import load_predictor
+from bertlab.inference.predictor import Predictor, Row
+from bertlab.io import escape_formula
 
 # Rows held at once, and their characters: what bounds memory, however long the file or its rows. A row is always
 # held whole. Within them rows are sorted by length.
@@ -38,50 +40,48 @@ def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield chunk
 
 
-@exits_with_status_2
+@entry_point
 def main(argv: Sequence[str]) -> int:
     """Predict and print; return the exit status."""
     options = _parser().parse_args(argv)
-    secret.remember(options.token)
+    console.register_secret(options.token)
     check(options)
-    predictor = load(options.model, options)
+    predictor = load_predictor(options.model, options)
     reading = predictor.reading
     chosen = columns(options, reading) if is_table(options) else None
-    joiner = chosen.joiner if chosen else None
+    text_column_delimiter = chosen.text_column_delimiter if chosen else None
     several = chosen.is_pair if chosen else bool(options.pair or options.pairs or options.rank is not None)
     check_pairs(several, options.model, reading)
     rows = read_rows(options, chosen, reading)
     if options.rank is not None:
         return _print_ranking(predictor, list(rows), options.model)
-    predictor = replace(predictor, joiner=joiner)
+    predictor = replace(predictor, text_column_delimiter=text_column_delimiter)
     printer = PRINTERS[options.format]
     start = 0
     for chunk in chunks(rows):
-        chances = predictor.probabilities(chunk)
-        printer(predictor, chunk, chances, start)
+        probabilities = predictor.probabilities(chunk)
+        printer(predictor, chunk, probabilities, start)
         start += len(chunk)
     if not start:
         raise UserError("there is nothing to predict.", "Pass --text, --pair, --file, or lines on standard input.")
     return 0
 
 
-def _print_table(predictor: Predictor, rows: Sequence[Row], chances: np.ndarray, start: int) -> None:
+def _print_table(predictor: Predictor, rows: Sequence[Row], probabilities: np.ndarray, start: int) -> None:
     told = []
-    for row, label, chance in zip(rows, predictor.labels(chances), chances, strict=True):
+    for row, label, chance in zip(rows, predictor.labels(probabilities), probabilities, strict=True):
         text = " | ".join(predictor.joined(row))
         text = text if len(text) <= 90 else text[:89] + "…"
-        told.append(
-            (label, *([] if predictor.kind == "regression" else [float(chance.max())]), " ".join(text.split()))
-        )
+        told.append((label, *([] if predictor.kind == "regression" else [float(chance.max())]), " ".join(text.split())))
     header = ("score", "text") if predictor.kind == "regression" else ("label", "probability", "text")
     print(table(told, header))
 
 
-def _print_json_lines(predictor: Predictor, rows: Sequence[Row], chances: np.ndarray, start: int) -> None:
-    said: Sequence[Any] = predictor.labels(chances)
+def _print_json_lines(predictor: Predictor, rows: Sequence[Row], probabilities: np.ndarray, start: int) -> None:
+    said: Sequence[Any] = predictor.labels(probabilities)
     if predictor.kind.startswith("multi"):
-        said = predictor.names(chances)
-    for row, label, chance in zip(map(predictor.joined, rows), said, chances, strict=True):
+        said = predictor.names(probabilities)
+    for row, label, chance in zip(map(predictor.joined, rows), said, probabilities, strict=True):
         told: dict[str, Any] = {"text": row[0], **({"text_pair": row[1]} if len(row) > 1 else {})}
         if predictor.kind == "regression":
             told["score"] = float(label)
@@ -92,15 +92,15 @@ def _print_json_lines(predictor: Predictor, rows: Sequence[Row], chances: np.nda
         print(json.dumps(told, ensure_ascii=False))
 
 
-def _print_tsv(predictor: Predictor, rows: Sequence[Row], chances: np.ndarray, start: int) -> None:
+def _print_tsv(predictor: Predictor, rows: Sequence[Row], probabilities: np.ndarray, start: int) -> None:
     writer = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
     regression = predictor.kind == "regression"
     if start == 0:
         writer.writerow(
             ["idx", "prediction", *([] if regression else [f"probability_{n}" for n in predictor.class_names])]
         )
-    for index, (label, chance) in enumerate(zip(predictor.labels(chances), chances, strict=True), start):
-        writer.writerow([index, guarded(label), *([] if regression else [f"{p:.6f}" for p in chance])])
+    for index, (label, chance) in enumerate(zip(predictor.labels(probabilities), probabilities, strict=True), start):
+        writer.writerow([index, escape_formula(label), *([] if regression else [f"{p:.6f}" for p in chance])])
 
 
 def _print_ranking(predictor: Predictor, rows: list[Row], model: str) -> int:
@@ -112,9 +112,9 @@ def _print_ranking(predictor: Predictor, rows: list[Row], model: str) -> int:
         )
     if not rows:
         raise UserError("--rank: the file of candidates is empty.", "Give one candidate a line with --file.")
-    chances = predictor.probabilities(rows)[:, 0]
-    order = np.argsort(-chances, kind="stable")
-    print(table([(float(chances[i]), rows[i][1]) for i in order], (predictor.class_names[0], "candidate")))
+    probabilities = predictor.probabilities(rows)[:, 0]
+    order = np.argsort(-probabilities, kind="stable")
+    print(table([(float(probabilities[i]), rows[i][1]) for i in order], (predictor.class_names[0], "candidate")))
     return 0
 
 
@@ -129,9 +129,7 @@ def _parser() -> Parser:
     parser = Parser("python -m bertlab predict", description=__doc__)
     parser.add_argument("model", help="a folder of a run, a model or an ONNX export; package:…/path; a Hub name")
     parser.add_argument("--text", nargs="+", action="extend", help="texts to label")
-    parser.add_argument(
-        "--pair", nargs=2, action="append", metavar=("A", "B"), help="a pair to label; may be repeated"
-    )
+    parser.add_argument("--pair", nargs=2, action="append", metavar=("A", "B"), help="a pair to label; may be repeated")
     parser.add_argument("--file", help="one text a line, or CSV, TSV, JSON lines, Parquet; - is standard input")
     parser.add_argument("--pairs", action="store_true", help="lines of --file are two texts with a tab between")
     parser.add_argument("--rank", metavar="A", help="rank the lines of --file as continuations of this text")

@@ -12,7 +12,7 @@ from bertlab.data import readers
 from bertlab.data.files import open_text, standard_input
 from bertlab.data.sources import TEXT_COLUMNS, Columns, choose_columns, clean_text
 from bertlab.errors import UserError
-from bertlab.inference.inference_config import Reading
+from bertlab.inference.inference_config import InputFormat
 from bertlab.inference.predictor import Row
 
 ONE_OF_THESE = ("text", "pair", "rank")
@@ -70,7 +70,7 @@ def is_table(options: argparse.Namespace) -> bool:
     return True
 
 
-def columns(options: argparse.Namespace, reading: Reading) -> Columns:
+def columns(options: argparse.Namespace, reading: InputFormat) -> Columns:
     """Return the text columns of a table: the named ones, else those of the training, else the usual ones.
 
     Raises:
@@ -95,7 +95,7 @@ def columns(options: argparse.Namespace, reading: Reading) -> Columns:
     return choose_columns(names, arguments, options.file)
 
 
-def check_pairs(pairs: bool, model: str, reading: Reading) -> None:
+def check_pairs(pairs: bool, model: str, reading: InputFormat) -> None:
     """Refuse pairs for a model of single texts, and single texts for one of pairs.
 
     Raises:
@@ -113,7 +113,7 @@ def check_pairs(pairs: bool, model: str, reading: Reading) -> None:
         )
 
 
-def read_rows(options: argparse.Namespace, chosen: Columns | None, reading: Reading) -> Iterator[Row]:
+def read_rows(options: argparse.Namespace, chosen: Columns | None, reading: InputFormat) -> Iterator[Row]:
     """Yield the texts or pairs to predict; of a table the `chosen` columns, not yet joined.
 
     Raises:
@@ -130,7 +130,7 @@ def read_rows(options: argparse.Namespace, chosen: Columns | None, reading: Read
             yield (options.rank, line) if options.rank is not None else _tab_pair(line) if options.pairs else (line,)
 
 
-def _settings(options: argparse.Namespace, reading: Reading) -> dict[str, Any]:
+def _settings(options: argparse.Namespace, reading: InputFormat) -> dict[str, Any]:
     return {
         "delimiter": options.delimiter,
         "encoding": options.encoding,

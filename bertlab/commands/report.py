@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bertlab.cli.command_parser import Parser
+from bertlab.cli.entry_point import entry_point
 from bertlab.console import say
-from bertlab.errors import exits_with_status_2
 from bertlab.report.run_folder import RunFolder
 
 
-@exits_with_status_2
+@entry_point
 def main(argv: Sequence[str]) -> int:
     """Draw every named run and return the exit status.
 

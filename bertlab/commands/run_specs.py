@@ -52,7 +52,7 @@ NSP = Script("run_nsp.py", (NspArguments, ModelArguments, RunArguments), recipes
 
 
 @dataclass(frozen=True)
-class Planned:
+class RunSpec:
     """One run: its flags (--output_dir among them), and what they resolve to."""
 
     script: Script
@@ -95,7 +95,7 @@ class Planned:
 
 def plan(
     words: Sequence[str], folder: Path, usage: str, also_known: Sequence[str] = (), *, quiet: bool = False
-) -> Planned:
+) -> RunSpec:
     """Return the run that these flags make in a folder; `quiet` leaves out notices that were given before.
 
     Raises:
@@ -110,18 +110,16 @@ def plan(
         complete = (*complete, "--disable_tqdm", "true")  # a log is no place for a progress bar
     with contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext():
         arguments = parser.parse(complete, script.groups, usage, script.default_recipe, also_known)
-    return Planned(script, complete, arguments)
+    return RunSpec(script, complete, arguments)
 
 
 def typed(words: Iterable[str]) -> list[str]:
     """Return the names of the flags among words, as they are written in Python and called today."""
-    names = (
-        word[2:].partition("=")[0].replace("-", "_") for word in words if word[:2] == "--" and word[2:3].isalpha()
-    )
+    names = (word[2:].partition("=")[0].replace("-", "_") for word in words if word[:2] == "--" and word[2:3].isalpha())
     return [parser.name_today(name) for name in names]
 
 
-def refuse_if_other(run: Planned) -> None:
+def refuse_if_other(run: RunSpec) -> None:
     """Refuse a run in the folder of a planned one that was made, or begun, with other values.
 
     Raises:
@@ -141,7 +139,7 @@ def refuse_if_other(run: Planned) -> None:
         )
 
 
-def keep_note(run: Planned) -> None:
+def keep_note(run: RunSpec) -> None:
     """Write down which values a run is begun with, for a later call to compare before it goes on."""
     write_json(run.note, {"seed": run.seed, "configuration": parser.resolved(run.arguments)})
 
@@ -156,7 +154,7 @@ def script_of(words: Sequence[str]) -> Script:
     return NSP if keys & (flags[NSP] - flags[CLASSIFICATION]) else CLASSIFICATION
 
 
-def _differences(run: Planned, told: dict[str, Any]) -> list[str]:
+def _differences(run: RunSpec, told: dict[str, Any]) -> list[str]:
     """Return how a finished run's values differ from a planned one's, each as `flag then, now now`."""
     ours = json.loads(json.dumps(parser.resolved(run.arguments), default=str))
     return [f"{name} {before}, now {now}" for name, before, now in differences(told, ours, run.script.groups)]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from bertlab.data.dataset import Data
-    from bertlab.data.labels import LabelSpace
+    from bertlab.data.labels import LabelSchema
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class ScoredSplit:
     name: str
     rows: list[Row]
     labels: np.ndarray | None
-    space: "LabelSpace"
+    schema: "LabelSchema"
     metrics: tuple[str, ...]
 
 
@@ -49,18 +49,18 @@ def scored_split(run: RunFolder, tokenizer: "PreTrainedTokenizerBase") -> Scored
             f"{run.path}: the split {name!r} is no longer the one that the run was scored on.", "Restore it."
         )
     labels = np.asarray(split["labels"][:]) if "labels" in split.column_names else None
-    return ScoredSplit(name, list(zip(*data.texts(name), strict=True)), labels, data.space, data.metrics)
+    return ScoredSplit(name, list(zip(*data.texts(name), strict=True)), labels, data.schema, data.metrics)
 
 
 def _load(run: RunFolder, tokenizer: "PreTrainedTokenizerBase") -> "Data":
     if "negatives" in run.configuration:
-        from bertlab.pretraining import dataset
+        from bertlab.pretraining.dataset import make_splits, read
 
         arguments = _arguments(NspArguments, run.configuration)
-        return dataset.make_splits(dataset.read(arguments, run.configuration.get("cache_dir")), arguments, tokenizer)
-    from bertlab.data import dataset
+        return make_splits(read(arguments, run.configuration.get("cache_dir")), arguments, tokenizer)
+    from bertlab.data.dataset import load
 
-    return dataset.load(
+    return load(
         _arguments(DataArguments, run.configuration),
         run.class_names,
         training=bool(run.configuration.get("do_train", True)),

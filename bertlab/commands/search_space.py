@@ -128,9 +128,7 @@ def import_optuna() -> Any:
     try:
         import optuna
     except ImportError:
-        raise UserError(
-            "--search random and tpe need optuna, which is not installed.", "pip install optuna"
-        ) from None
+        raise UserError("--search random and tpe need optuna, which is not installed.", "pip install optuna") from None
     return optuna
 
 

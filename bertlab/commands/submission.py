@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertlab.cli.command_parser import Parser
+from bertlab.cli.entry_point import entry_point
 from bertlab.console import say, table
-from bertlab.errors import UserError, exits_with_status_2
+from bertlab.errors import UserError
 from bertlab.io import write_bytes
 from bertlab.report.run_folder import Predictions, RunFolder
 
@@ -59,7 +60,7 @@ LAYOUT = "glue/"
 LOWEST, HIGHEST = 0.0, 5.0
 
 
-@exits_with_status_2
+@entry_point
 def main(argv: Sequence[str]) -> int:
     """Write the zip file, say what is in it and what is missing, and return the exit status.
 

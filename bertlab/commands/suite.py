@@ -17,10 +17,11 @@ from pathlib import Path
 
 from bertlab.cli import parser, recipes
 from bertlab.cli.arguments import SuiteArguments, dataclass_flags
+from bertlab.cli.entry_point import entry_point
 from bertlab.commands import jobs, run_specs, suite_table
-from bertlab.commands.run_specs import Planned
+from bertlab.commands.run_specs import RunSpec
 from bertlab.commands.suite_table import FinishedRun
-from bertlab.errors import UserError, exits_with_status_2
+from bertlab.errors import UserError
 from bertlab.io import write_text
 from bertlab.training import output_dir
 
@@ -30,7 +31,7 @@ SEEDS = 5
 INSTEAD = {"task": "--tasks", "seed": "--seeds or --seed_list"}
 
 
-@exits_with_status_2
+@entry_point
 def main(argv: Sequence[str]) -> int:
     """Run what is not finished, gather all, and return 1 if a run did not finish, 130 if stopped."""
     options, words = parser.parse_part(argv, SuiteArguments, __doc__ or "")
@@ -43,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     places = jobs.slots(options.devices, options.jobs) if left else []
     output_dir.make_writable(folder)
     try:
-        failures = carry_out(left, places) if left else {}
+        failures = execute(left, places) if left else {}
     except KeyboardInterrupt:
         return stopped()
     table = [row for recipe, some in runs.items() for row in suite_table.rows(recipe, _finished(some))]
@@ -54,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     return report(failures)
 
 
-def plan(options: SuiteArguments, words: Sequence[str]) -> dict[str, list[Planned]]:
+def plan(options: SuiteArguments, words: Sequence[str]) -> dict[str, list[RunSpec]]:
     """Return the runs of each recipe, by its name; nothing is touched.
 
     Raises:
@@ -68,7 +69,7 @@ def plan(options: SuiteArguments, words: Sequence[str]) -> dict[str, list[Planne
     chosen += [["--config", str(recipes.find_recipe(name))] for name in options.configs]
     if not chosen:
         raise UserError("there is nothing to run.", "Name recipes: --tasks cola rte, or --configs nsp/meditations.")
-    runs: dict[str, list[Planned]] = {}
+    runs: dict[str, list[RunSpec]] = {}
     for recipe in chosen:
         name, _ = recipes.run_name(parser.recipe_files([*recipe, *words]))
         if not name:
@@ -92,7 +93,7 @@ def seeds(options: SuiteArguments) -> list[int]:
     return options.seed_list or list(range(1, (options.seeds or SEEDS) + 1))
 
 
-def carry_out(runs: Sequence[Planned], places: Sequence[jobs.Slot]) -> dict[str, str]:
+def execute(runs: Sequence[RunSpec], places: Sequence[jobs.Slot]) -> dict[str, str]:
     """Run what is planned, saying on stderr what starts and ends; return what went wrong, by the run's name."""
     for run in runs:
         run_specs.keep_note(run)
@@ -106,7 +107,7 @@ def carry_out(runs: Sequence[Planned], places: Sequence[jobs.Slot]) -> dict[str,
 class Progress:
     """Says in one line each what starts and what ends, and how long the rest will take."""
 
-    def __init__(self, runs: Sequence[Planned], at_once: int) -> None:
+    def __init__(self, runs: Sequence[RunSpec], at_once: int) -> None:
         self.runs = {run.name: run for run in runs}
         self.at_once = at_once
         self.ended = 0
@@ -151,9 +152,9 @@ def stopped() -> int:
     return 130
 
 
-def _seeded(words: Sequence[str], folder: Path, numbers: Sequence[int]) -> list[Planned]:
+def _seeded(words: Sequence[str], folder: Path, numbers: Sequence[int]) -> list[RunSpec]:
     own = [flag.name for flag in dataclass_flags(SuiteArguments)]
-    found: list[Planned] = []
+    found: list[RunSpec] = []
     for number in numbers:
         seeded = [*words, "--seed", str(number)]
         found.append(run_specs.plan(seeded, folder / f"seed{number}", "", own, quiet=bool(found)))
@@ -161,11 +162,11 @@ def _seeded(words: Sequence[str], folder: Path, numbers: Sequence[int]) -> list[
     return found
 
 
-def _finished(runs: Sequence[Planned]) -> list[FinishedRun]:
+def _finished(runs: Sequence[RunSpec]) -> list[FinishedRun]:
     return [FinishedRun.read(run.folder) for run in runs if run.finished]
 
 
-def _problem(run: Planned, event: jobs.Ended) -> str:
+def _problem(run: RunSpec, event: jobs.Ended) -> str:
     if event.status is None:
         return "is being run by another process"
     if event.status < 0:

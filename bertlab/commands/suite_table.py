@@ -17,7 +17,7 @@ from bertlab.errors import UserError
 from bertlab.evaluation import degenerate, statistics
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.io import read_json
-from tools import ledger
+from bertlab.report import run_folder
 
 WORDS = (
     "95 % interval: Student's t over seeds, for the mean. Failed: one class is all a run predicts, or its training "
@@ -46,7 +46,7 @@ class FinishedRun:
         results, told = (read_json(folder / name, run_specs.DO_AGAIN) for name in ("results.json", "run.json"))
         trained = told.get("configuration", {}).get("do_train") and (folder / "trainer_state.json").is_file()
         state = read_json(folder / "trainer_state.json", run_specs.DO_AGAIN) if trained else {}
-        failed = degenerate.did_not_learn(told, results["problem_type"], state.get("log_history", []))
+        failed = degenerate.is_degenerate(told, results["problem_type"], state.get("log_history", []))
         return cls(folder, told["seed"], results, told, failed)
 
     def failed(self, split: str) -> bool:
@@ -175,7 +175,7 @@ def _row(recipe: str, runs: Sequence[FinishedRun], split: str, metric: str) -> R
         for name, control in told["splits"][split].get("baselines", {}).items()
         if control["metrics"].get(metric) is not None
     }
-    model, published = ledger.model_name(runs[0].told["configuration"]), told.get("published") or {}
+    model, published = run_folder.model_name(runs[0].told["configuration"]), told.get("published") or {}
     value = (published.get("values") or {}).get(metric) if published.get("split") == split else None
     source = published.get("source") if value is not None else None
     return Row(

@@ -20,12 +20,13 @@ from pathlib import Path
 from bertlab import console
 from bertlab.cli import parser
 from bertlab.cli.arguments import SweepArguments, dataclass_flags
+from bertlab.cli.entry_point import entry_point
 from bertlab.commands import jobs, run_specs, search_space, suite, suite_table
-from bertlab.commands.run_specs import Planned
+from bertlab.commands.run_specs import RunSpec
 from bertlab.commands.search_space import Space, Values
 from bertlab.commands.suite_table import FinishedRun, Row
 from bertlab.console import notice
-from bertlab.errors import UserError, exits_with_status_2
+from bertlab.errors import UserError
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.io import read_json, write_json, write_text
 from bertlab.training import checkpoints, output_dir
@@ -47,15 +48,15 @@ class Sweep:
     recipe: str
     folder: Path
 
-    def trial(self, number: int, values: Values) -> Planned:
+    def trial(self, number: int, values: Values) -> RunSpec:
         """Return the run of one trial."""
         return self._run(values, TRIAL, f"trial{number:03d}")
 
-    def winner(self, values: Values) -> Planned:
+    def winner(self, values: Values) -> RunSpec:
         """Return the run that trains with the chosen values and opens the report splits."""
         return self._run(values, WINNER, "winner")
 
-    def _run(self, values: Values, stages: Sequence[str], name: str) -> Planned:
+    def _run(self, values: Values, stages: Sequence[str], name: str) -> RunSpec:
         chosen = [word for flag, text in values.items() for word in (f"--{flag}", text)]
         return run_specs.plan([*self.words, *chosen, *stages], self.folder / name, "", quiet=True)
 
@@ -65,13 +66,13 @@ class Trial:
     """One trial and what became of it: its score on the selection split, None while there is none."""
 
     values: Values
-    run: Planned
+    run: RunSpec
     metric: str | None = None
     score: float | None = None
     seconds: float | None = None
 
 
-@exits_with_status_2
+@entry_point
 def main(argv: Sequence[str]) -> int:
     """Run the trials that are not finished and then the winner; return 1 if a run did not finish, 130 if stopped."""
     named = [] if not argv or argv[0].startswith("-") else [argv[0]]
@@ -80,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
         raise UserError("which sweep?", "Write python -m bertlab sweep configs/sweeps/bert_paper.yaml --task …")
     sweep = plan(search_space.find(named[0]), options, words)
     try:
-        trials, failures = carry_out(sweep)
+        trials, failures = execute(sweep)
         best = _best(trials)
         closed = failures and not options.allow_failures
         if best is not None and not closed:
@@ -119,7 +120,7 @@ def plan(path: Path, options: SweepArguments, words: Sequence[str]) -> Sweep:
     return Sweep(space, options, (*words, *_selection(base, words)), recipe, folder)
 
 
-def carry_out(sweep: Sweep) -> tuple[list[Trial], dict[str, str]]:
+def execute(sweep: Sweep) -> tuple[list[Trial], dict[str, str]]:
     """Run the trials, in rounds where later ones learn from earlier ones; return them and what went wrong.
 
     Raises:
@@ -162,9 +163,7 @@ def as_markdown(trials: Sequence[Trial], rows: Sequence[Row]) -> str:
 def as_csv(trials: Sequence[Trial], rows: Sequence[Row]) -> str:
     """Return the trials as CSV; the winner's scores are in the other forms and in its folder."""
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows(
-        [_header(trials), *(_cells(trial) for trial in _ranked(trials))]
-    )
+    csv.writer(stream, lineterminator="\n").writerows([_header(trials), *(_cells(trial) for trial in _ranked(trials))])
     return stream.getvalue()
 
 
@@ -190,7 +189,7 @@ def _check_search(options: SweepArguments) -> None:
     search_space.import_optuna()
 
 
-def _selection(base: Planned, words: Sequence[str]) -> tuple[str, ...]:
+def _selection(base: RunSpec, words: Sequence[str]) -> tuple[str, ...]:
     """Return the flags that give a task without a selection split one."""
     if base.arguments[base.script.groups[0]].selection_fraction:
         return ()
@@ -234,20 +233,18 @@ def _next(sweep: Sweep, known: Sequence[Values], total: int, places: int) -> lis
     trials = _trials(sweep, known)
     tried = [(trial.values, trial.score) for trial in trials]
     options = sweep.options
-    return search_space.propose(
-        sweep.space, options.search, options.search_seed, tried, count, upward=_upward(trials)
-    )
+    return search_space.propose(sweep.space, options.search, options.search_seed, tried, count, upward=_upward(trials))
 
 
-def _runs(sweep: Sweep, known: Sequence[Values]) -> list[Planned]:
+def _runs(sweep: Sweep, known: Sequence[Values]) -> list[RunSpec]:
     return [sweep.trial(number, values) for number, values in enumerate(known, start=1)]
 
 
-def _run_unfinished(runs: Sequence[Planned], places: Sequence[jobs.Slot]) -> dict[str, str]:
+def _run_unfinished(runs: Sequence[RunSpec], places: Sequence[jobs.Slot]) -> dict[str, str]:
     for run in runs:
         run_specs.refuse_if_other(run)
     left = [run for run in runs if not run.finished]
-    failures = suite.carry_out(left, places) if left else {}
+    failures = suite.execute(left, places) if left else {}
     for run in runs:
         if run.finished:  # 18 trials of BERT-base would keep 50 GB of checkpoints that nobody goes on from
             for checkpoint in checkpoints.numbered(run.folder):
@@ -259,7 +256,7 @@ def _open(sweep: Sweep, best: Trial) -> dict[str, str]:
     """Train with the best values once more and score the report splits, unless that was done."""
     winner = sweep.winner(best.values)
     run_specs.refuse_if_other(winner)
-    return {} if winner.finished else suite.carry_out([winner], jobs.slots(sweep.options.devices, 1)[:1])
+    return {} if winner.finished else suite.execute([winner], jobs.slots(sweep.options.devices, 1)[:1])
 
 
 def _report(sweep: Sweep) -> list[Row]:

@@ -10,15 +10,14 @@ import numpy as np
 from bertlab.cli.arguments import DataArguments
 from bertlab.console import notice, say
 from bertlab.data import labels, sources, splits
-from bertlab.data.labels import LabelSpace
+from bertlab.data.labels import LabelSchema
+from bertlab.data.stream import Stream
 from bertlab.errors import UserError, did_you_mean
-from bertlab.evaluation.metrics import check_metrics
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import TrainingArguments
 
-    from bertlab.data.streaming import Stream
 
 SELECTION = "selection"
 
@@ -37,7 +36,7 @@ class Data:
 
     Every split has `idx`, perhaps `source`, `labels` where they are known, and whatever `read` makes texts from: by
     default `text` and, in pair tasks, `text_pair`. `train` and `selection` name splits or are None; `validation` and
-    `test` are reported on. `stream` gives the training rows where they are not a split. `word_metrics` are measured
+    `test` are reported on. `stream` gives the training rows where they are not a split. `mlm_metrics` are measured
     of masked words, beside `metrics`.
     """
 
@@ -46,16 +45,16 @@ class Data:
     selection: str | None
     validation: tuple[str, ...]
     test: tuple[str, ...]
-    space: LabelSpace
+    schema: LabelSchema
     metrics: tuple[str, ...]
     origin: dict[str, str]
     dropped: dict[str, int]
     read: TextReader = text_columns
-    stream: "Stream | None" = None
-    word_metrics: tuple[str, ...] = ()
+    stream: Stream | None = None
+    mlm_metrics: tuple[str, ...] = ()
 
     @property
-    def watched(self) -> str | None:
+    def eval_split(self) -> str | None:
         """The split that is evaluated while training goes on: the selection split, or the first reported one."""
         return self.selection or next(iter(self.validation), None)
 
@@ -64,16 +63,16 @@ class Data:
         return self.read(self.splits[name][:])
 
     @property
-    def kept_for_choices(self) -> tuple[str, ...]:
+    def selection_splits(self) -> tuple[str, ...]:
         """The selection split, if there is one: temperature and thresholds are fitted on it."""
         return (self.selection,) if self.selection else ()
 
-    def wanted(self, args: "TrainingArguments") -> tuple[str, ...]:
+    def reported_splits(self, args: "TrainingArguments") -> tuple[str, ...]:
         """Return the splits to report on, as --do_eval and --do_predict say."""
         return (self.validation if args.do_eval else ()) + (self.test if args.do_predict else ())
 
     @property
-    def report(self) -> tuple[str, ...]:
+    def evaluation_splits(self) -> tuple[str, ...]:
         """The splits that predictions are made for, in order."""
         return (*self.validation, *self.test)
 
@@ -104,28 +103,24 @@ def arrange(raw: sources.RawData, arguments: DataArguments, model_names: Sequenc
     unlabelled = set(test) - {train}  # where a label may be missing
     origin = dict(raw.origin)
 
-    def complete(name: str, space: LabelSpace | None) -> "Dataset":
-        return _complete(raw.splits[name], origin[name], name not in unlabelled, arguments.on_missing, space)
+    def complete(name: str, schema: LabelSchema | None) -> "Dataset":
+        return _complete(raw.splits[name], origin[name], name not in unlabelled, arguments.on_missing, schema)
 
     rows_of_train = complete(train, labels.declared(arguments, raw.class_names)) if train else None
-    space = labels.decide(rows_of_train, arguments, raw.class_names, model_names, origin[train or needed[0]])
+    schema = labels.infer_labels(rows_of_train, arguments, raw.class_names, model_names, origin[train or needed[0]])
     found, dropped = {}, {}
     for name in needed:
-        rows = rows_of_train if rows_of_train is not None and name == train else complete(name, space)
+        rows = rows_of_train if rows_of_train is not None and name == train else complete(name, schema)
         dropped[name] = len(raw.splits[name]) - len(rows)
-        found[name] = labels.assign(rows, space, origin[name], labels_required=name not in unlabelled)
-    metrics = tuple(dict.fromkeys(arguments.metric_name)) or space.default_metrics()
-    try:
-        check_metrics(metrics, space.kind, space.size)
-    except UserError as error:
-        raise UserError(f"--metric_name: {error.problem}", error.hint) from error
+        found[name] = labels.assign(rows, schema, origin[name], labels_required=name not in unlabelled)
+    metrics = tuple(dict.fromkeys(arguments.metric_name)) or schema.default_metrics()
     data = Data(
         splits=found,
         train=train,
         selection=None,
         validation=validation,
         test=test,
-        space=space,
+        schema=schema,
         metrics=metrics,
         origin=origin,
         dropped={name: count for name, count in dropped.items() if count},
@@ -182,7 +177,7 @@ def _named_or_usual(
     return tuple(name for name in found if name == usual or name.startswith(f"{usual}_"))
 
 
-def _complete(split: "Dataset", origin: str, labelled: bool, on_missing: str, space: LabelSpace | None) -> "Dataset":
+def _complete(split: "Dataset", origin: str, labelled: bool, on_missing: str, schema: LabelSchema | None) -> "Dataset":
     """Return the rows that have every text, and a label where one is needed; or refuse the first that has not.
 
     Where the label `space` is known, -1 is no label unless a class has that name.
@@ -193,8 +188,8 @@ def _complete(split: "Dataset", origin: str, labelled: bool, on_missing: str, sp
         if name == "label" and not labelled:
             continue
         present = split.with_format("arrow")[:][name].is_valid().to_numpy(zero_copy_only=False)
-        if name == "label" and space is not None:
-            present = ~np.fromiter((labels.is_unknown(label, space) for label in split[name][:]), dtype=bool)
+        if name == "label" and schema is not None:
+            present = ~np.fromiter((labels.is_unknown(label, schema) for label in split[name][:]), dtype=bool)
         if not present.all() and on_missing == "error":
             first = split[int(np.flatnonzero(~present)[0])]
             place = labels.where(origin, first["line"]) if first["line"] else f"{origin}, row {first['idx']}"
@@ -219,7 +214,7 @@ def _cut(data: Data, arguments: DataArguments) -> Data:
     if data.train is None or not fractions:
         return data
     train = data.splits[data.train]
-    stratify = arguments.stratify and data.space.kind == labels.SINGLE
+    stratify = arguments.stratify and data.schema.kind == labels.SINGLE
     rows = splits.cut(
         _groups(train, arguments.keep_duplicates_together),
         train["labels"][:] if stratify else None,
@@ -275,10 +270,10 @@ def _limit(data: Data, arguments: DataArguments) -> Data:
                 drawn = np.random.default_rng(arguments.split_seed).permutation(len(found[name]))[:most]
                 rows = np.sort(drawn).tolist()
             found[name] = found[name].select(rows)
-    if data.train and arguments.max_train_samples and data.space.kind == labels.SINGLE:
+    if data.train and arguments.max_train_samples and data.schema.kind == labels.SINGLE:
         lost = set(data.splits[data.train]["labels"][:]) - set(found[data.train]["labels"][:])
         if lost:
-            names = ", ".join(repr(data.space.class_names[index]) for index in sorted(lost)[:3])
+            names = ", ".join(repr(data.schema.class_names[index]) for index in sorted(lost)[:3])
             notice(
                 f"--max_train_samples {arguments.max_train_samples}: the first rows have none of {names}; "
                 "--shuffle_train_dataset takes random ones."

@@ -104,9 +104,7 @@ def find_files(layout: Layout, data_dir: Path) -> dict[str, Path]:
             return found
     wanted = ", ".join(names[0] for names in layout.files.values())
     present = ", ".join(sorted(path.name for path in data_dir.iterdir())[:8]) or "nothing"
-    raise UserError(
-        f"--data_dir {data_dir}: none of {wanted} is there, only {present}.", "Name the task's own folder."
-    )
+    raise UserError(f"--data_dir {data_dir}: none of {wanted} is there, only {present}.", "Name the task's own folder.")
 
 
 def _similar_folders(path: Path) -> str:

@@ -88,9 +88,7 @@ def standard_input(encoding: str | None = None) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _as_text(
-    path: Path, source: IO[bytes], limit: float, encoding: str | None, hint_if_empty: str
-) -> Iterator[TextIO]:
+def _as_text(path: Path, source: IO[bytes], limit: float, encoding: str | None, hint_if_empty: str) -> Iterator[TextIO]:
     chunks = _chunks(path, source, limit)
     head = next(chunks, b"")
     codec, mark = _codec_and_mark(head, encoding)

@@ -34,7 +34,7 @@ DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class LabelSpace:
+class LabelSchema:
     """What a label can be: its kind, the class names in the order of their ids, and what merges into what.
 
     `ids_are_known` says that somebody declared the order of the names: only then is the label 1 the second of them.
@@ -56,13 +56,13 @@ class LabelSpace:
         return DEFAULT_METRICS["binary" if binary else self.kind]
 
 
-def decide(
+def infer_labels(
     train: "Dataset | None",
     arguments: DataArguments,
     declared: Sequence[str],
     model_names: Sequence[str],
     origin: str,
-) -> LabelSpace:
+) -> LabelSchema:
     """Return the label space of a run.
 
     `declared` are class names the data set itself brings, renamed as --label_map says; `model_names` those of an
@@ -80,7 +80,7 @@ def decide(
     if kind == REGRESSION:
         if arguments.label_map or arguments.class_names:
             raise UserError("regression takes numbers as they are.", "Leave out --label_map and --class_names.")
-        return LabelSpace(kind, (), {})
+        return LabelSchema(kind, (), {})
     label_map = dict(arguments.label_map)
     _refuse_twice(arguments.class_names)
     wanted = tuple(arguments.class_names) or tuple(dict.fromkeys(label_map.get(name, name) for name in declared))
@@ -97,16 +97,16 @@ def decide(
     elif kind == SINGLE:
         _refuse_not_a_number(written, train, origin)
         _refuse_unlikely(found, names, len(written), origin)
-    return LabelSpace(kind, names, label_map, bool(wanted) or set(names) == set(model_names))
+    return LabelSchema(kind, names, label_map, bool(wanted) or set(names) == set(model_names))
 
 
-def declared(arguments: DataArguments, names: Sequence[str]) -> LabelSpace | None:
+def declared(arguments: DataArguments, names: Sequence[str]) -> LabelSchema | None:
     """Return what is known of the label space before any label is read: the classes that user or data set name."""
     named = tuple(arguments.class_names) or tuple(names)
-    return LabelSpace(SINGLE, named, dict(arguments.label_map)) if named else None
+    return LabelSchema(SINGLE, named, dict(arguments.label_map)) if named else None
 
 
-def assign(split: "Dataset", space: LabelSpace, origin: str, labels_required: bool) -> "Dataset":
+def assign(split: "Dataset", schema: LabelSchema, origin: str, labels_required: bool) -> "Dataset":
     """Return a split with `labels` in place of `label`: ids, 0/1 vectors, or numbers.
 
     Rows of a test split may lack a label: NO_LABEL (NaN in regression) stands there; a split without any label
@@ -121,32 +121,32 @@ def assign(split: "Dataset", space: LabelSpace, origin: str, labels_required: bo
         return split
     written, lines = split["label"][:], split["line"][:]
     # So GLUE marks a test split without scores; beside other numbers -1 is a number.
-    if not labels_required and space.kind == REGRESSION and all(label in (None, "-1") for label in written):
+    if not labels_required and schema.kind == REGRESSION and all(label in (None, "-1") for label in written):
         return split.remove_columns("label")
-    ids = {name: index for index, name in enumerate(space.class_names)}
+    ids = {name: index for index, name in enumerate(schema.class_names)}
     values = []
     for label, line in zip(written, lines, strict=True):
-        unknown = is_unknown(label, space)
-        values.append(_missing(space) if unknown else _value(label, space, ids, where(origin, line)))
+        unknown = is_unknown(label, schema)
+        values.append(_missing(schema) if unknown else _value(label, schema, ids, where(origin, line)))
     split = split.remove_columns("label")
     if all(is_missing(value) for value in values):
         return split
-    return split.add_column("labels", _column(values, space))
+    return split.add_column("labels", _column(values, schema))
 
 
-def to_number(label: Any, space: LabelSpace, place: str) -> Any:
+def to_number(label: Any, schema: LabelSchema, place: str) -> Any:
     """Return what a label as written is trained on: an id, a vector of 0 and 1, or a number; `place` is for messages.
 
     Raises:
         UserError: it is not in the label space.
     """
-    return _value(label, space, {name: index for index, name in enumerate(space.class_names)}, place)
+    return _value(label, schema, {name: index for index, name in enumerate(schema.class_names)}, place)
 
 
-def is_unknown(label: Any, space: LabelSpace) -> bool:
+def is_unknown(label: Any, schema: LabelSchema) -> bool:
     """Return True for a label as written that says nothing; -1 means so in GLUE, unless a class has that name."""
     return label is None or (
-        label == "-1" and space.kind != REGRESSION and resolve(label, space) not in space.class_names
+        label == "-1" and schema.kind != REGRESSION and resolve(label, schema) not in schema.class_names
     )
 
 
@@ -158,12 +158,12 @@ def labelled_rows(labels: np.ndarray | None, rows: int) -> np.ndarray:
     return ~np.isnan(first) if first.dtype.kind == "f" and labels.ndim == 1 else first != NO_LABEL
 
 
-def resolve(label: str, space: LabelSpace) -> str:
+def resolve(label: str, schema: LabelSchema) -> str:
     """Return the class name a written label stands for: mapped, itself, or the name at that id.
 
     `1.0` stands for 1 where 1 is known, and the other way round. Numbers are ids only among names that are words.
     """
-    return _resolve(label, space.label_map, space.class_names, space.ids_are_known)
+    return _resolve(label, schema.label_map, schema.class_names, schema.ids_are_known)
 
 
 def where(origin: str, line: int) -> str:
@@ -203,9 +203,7 @@ def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
         )
     lists = any(isinstance(label, list) for label in written)
     if asked in (SINGLE, REGRESSION) and lists:
-        raise UserError(
-            f"--problem_type {asked}: the labels in {origin} are lists.", "Use multi_label_classification."
-        )
+        raise UserError(f"--problem_type {asked}: the labels in {origin} are lists.", "Use multi_label_classification.")
     if asked == MULTI and written and not lists:
         notice(f"{origin} has no lists of labels: each row has the one label that is written there, whole.")
     if asked != "auto":
@@ -313,44 +311,44 @@ def _refuse_not_a_number(written: Sequence[str], train: "Dataset", origin: str) 
         )
 
 
-def _value(label: Any, space: LabelSpace, ids: dict[str, int], where: str) -> Any:
-    if space.kind == REGRESSION:
+def _value(label: Any, schema: LabelSchema, ids: dict[str, int], where: str) -> Any:
+    if schema.kind == REGRESSION:
         number = _as_number(label)
         if number is None:
             raise UserError(f"{where}: the label {label!r} is not a finite number.", "Regression needs numbers.")
         return number
-    if space.kind == SINGLE:
-        return _id(label, space, ids, where)
+    if schema.kind == SINGLE:
+        return _id(label, schema, ids, where)
     several = label if isinstance(label, list) else [label]
     if len(set(several)) < len(several):
         raise UserError(
             f"{where}: the label list has {max(several, key=several.count)!r} twice.",
             "Write the names or ids of a row's labels, not a vector of 0 and 1.",
         )
-    chosen = {_id(one, space, ids, where) for one in several}
-    return [float(index in chosen) for index in range(space.size)]
+    chosen = {_id(one, schema, ids, where) for one in several}
+    return [float(index in chosen) for index in range(schema.size)]
 
 
-def _id(label: Any, space: LabelSpace, ids: dict[str, int], where: str) -> int:
+def _id(label: Any, schema: LabelSchema, ids: dict[str, int], where: str) -> int:
     if isinstance(label, list):
         raise UserError(f"{where}: the label is a list.", "Use --problem_type multi_label_classification.")
-    name = resolve(label, space)
+    name = resolve(label, schema)
     if name not in ids:
-        hint = did_you_mean(name, space.class_names) + " --label_map merges or renames labels."
-        if not space.ids_are_known and name.isdecimal() and int(name) < space.size and not _has_numbers(space):
-            hint = f"If it is an id, say in which order: --class_names {shlex.join(space.class_names[:12])}."
+        hint = did_you_mean(name, schema.class_names) + " --label_map merges or renames labels."
+        if not schema.ids_are_known and name.isdecimal() and int(name) < schema.size and not _has_numbers(schema):
+            hint = f"If it is an id, say in which order: --class_names {shlex.join(schema.class_names[:12])}."
         raise UserError(f"{where}: the label {label!r} does not occur in training.", hint)
     return ids[name]
 
 
-def _has_numbers(space: LabelSpace) -> bool:
-    return any(_as_number(name) is not None for name in (*space.label_map, *space.class_names))
+def _has_numbers(schema: LabelSchema) -> bool:
+    return any(_as_number(name) is not None for name in (*schema.label_map, *schema.class_names))
 
 
-def _missing(space: LabelSpace) -> Any:
-    if space.kind == REGRESSION:
+def _missing(schema: LabelSchema) -> Any:
+    if schema.kind == REGRESSION:
         return math.nan
-    return NO_LABEL if space.kind == SINGLE else [float(NO_LABEL)] * space.size
+    return NO_LABEL if schema.kind == SINGLE else [float(NO_LABEL)] * schema.size
 
 
 def is_missing(value: Any) -> bool:
@@ -359,5 +357,5 @@ def is_missing(value: Any) -> bool:
     return first == NO_LABEL or first != first
 
 
-def _column(values: list[Any], space: LabelSpace) -> Any:
-    return np.asarray(values, dtype=np.int64) if space.kind == SINGLE else values
+def _column(values: list[Any], schema: LabelSchema) -> Any:
+    return np.asarray(values, dtype=np.int64) if schema.kind == SINGLE else values

@@ -136,8 +136,8 @@ def _call_fast(
 def _call_slow(
     columns: Sequence[list[str]], tokenizer: Any, max_length: int
 ) -> tuple[dict[str, list[list[int]]], list[int | None], list[list[int]]]:
-    encoded = tokenizer(*columns, truncation=True, max_length=max_length, return_attention_mask=False)
-    found = {name: ids for name, ids in encoded.items() if name in tokenizer.model_input_names}
+    tokenized = tokenizer(*columns, truncation=True, max_length=max_length, return_attention_mask=False)
+    found = {name: ids for name, ids in tokenized.items() if name in tokenizer.model_input_names}
     counts = _unfilled_counts(found["input_ids"], max_length)
     segments: list[list[int]] = [[] for _ in counts]
     filled = [row for row, count in enumerate(counts) if count is None and len(columns) == 2]

@@ -21,10 +21,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bertlab import __version__, hub
 from bertlab.cli.arguments import DataArguments
 from bertlab.console import notice
-from bertlab.data import file_layouts, readers
+from bertlab.data import cache, file_layouts, readers
 from bertlab.data.files import file_digest
 from bertlab.errors import UserError, did_you_mean
-from bertlab.training import distributed
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -51,7 +50,7 @@ class Columns:
     """Which columns of a source are read, and how the text is joined and cleaned."""
 
     text: tuple[str, ...]
-    joiner: str | None
+    text_column_delimiter: str | None
     label: str | None
     source: str | None
     clean: tuple[str, ...]
@@ -59,7 +58,7 @@ class Columns:
     @property
     def is_pair(self) -> bool:
         """True where a row has two texts, which stay two segments."""
-        return len(self.text) == 2 and self.joiner is None
+        return len(self.text) == 2 and self.text_column_delimiter is None
 
 
 @dataclass(frozen=True)
@@ -179,8 +178,8 @@ def _canonical(values: dict[str, Any], columns: Columns, index: int, line: int) 
     if columns.is_pair:
         row["text"], row["text_pair"] = texts
     else:
-        joiner = " " if columns.joiner is None else columns.joiner
-        row["text"] = None if None in texts else joiner.join(texts)  # type: ignore[arg-type]
+        text_column_delimiter = " " if columns.text_column_delimiter is None else columns.text_column_delimiter
+        row["text"] = None if None in texts else text_column_delimiter.join(texts)  # type: ignore[arg-type]
     if columns.label is not None:
         row["label"] = label_text(values.get(columns.label))
     if columns.source is not None:
@@ -333,7 +332,7 @@ def columns_in(file: SplitFile, columns: Columns) -> tuple[Columns, bool]:
     _require(names, columns, str(file.path))
     label = columns.label if columns.label in names else None
     source = columns.source if columns.source in names else None
-    here = Columns(columns.text, columns.joiner, label, source, columns.clean)
+    here = Columns(columns.text, columns.text_column_delimiter, label, source, columns.clean)
     return here, _has_label_lists(file, label)
 
 
@@ -360,10 +359,10 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
         raise UserError(f"the column {label!r} is named as text and as label.", f"{where} has {', '.join(names)}.")
     if len(set(text)) < len(text):
         raise UserError(f"--text_column_names has {max(text, key=text.count)!r} twice.", "Name each column once.")
-    joiner = arguments.text_column_delimiter
-    if len(text) > 2 and joiner is None:
-        joiner = " "
-    return Columns(text, joiner, label, arguments.source_column_name, tuple(arguments.clean))
+    text_column_delimiter = arguments.text_column_delimiter
+    if len(text) > 2 and text_column_delimiter is None:
+        text_column_delimiter = " "
+    return Columns(text, text_column_delimiter, label, arguments.source_column_name, tuple(arguments.clean))
 
 
 def _guess_text(names: Sequence[str], label: str | None, arguments: DataArguments, where: str) -> tuple[str, ...]:
@@ -493,7 +492,7 @@ def canonical_split(data: "Dataset", columns: Columns, names: tuple[str, ...]) -
     from datasets import List
 
     label = columns.label if columns.label in data.column_names else None
-    here = Columns(columns.text, columns.joiner, label, columns.source, columns.clean)
+    here = Columns(columns.text, columns.text_column_delimiter, label, columns.source, columns.clean)
     multi_label = label is not None and isinstance(data.features[label], List)
 
     def convert(batch: dict[str, list[Any]], indices: list[int]) -> dict[str, list[Any]]:
@@ -503,14 +502,14 @@ def canonical_split(data: "Dataset", columns: Columns, names: tuple[str, ...]) -
             rows.append(canonical_values(values, here, names, index))
         return {name: [row[name] for row in rows] for name in rows[0]}
 
-    with distributed.once_per_machine(data):
+    with cache.cache_lock(data):
         return data.map(
             convert,
             batched=True,
             with_indices=True,
             remove_columns=data.column_names,
             features=_features(here, multi_label),
-            desc="Reading",
+            desc="InputFormat",
         )
 
 

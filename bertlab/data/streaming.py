@@ -6,148 +6,22 @@ process reads all rows and takes its own of each global batch; the collator toke
 are read whole, as without it.
 """
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from torch.utils.data import IterableDataset
 
 from bertlab import hub
 from bertlab.cli.arguments import DataArguments, ModelArguments
 from bertlab.cli.parser import Arguments
 from bertlab.console import notice, say
-from bertlab.data import dataset, labels, long_texts, sources
-from bertlab.data.labels import REGRESSION, LabelSpace
-from bertlab.errors import UserError, did_you_mean
-from bertlab.report.summary import global_batch
-from bertlab.training.collators import PaddingCollator
-from bertlab.training.sampling import LengthGroupedOrder
+from bertlab.data import dataset, labels, sources
+from bertlab.data.labels import REGRESSION, LabelSchema
+from bertlab.data.stream import Rows, Stream
+from bertlab.errors import UserError
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedTokenizerBase, TrainingArguments
-
-Rows = Callable[[], Iterator[dict[str, Any]]]
-
-
-@dataclass(frozen=True)
-class Stream:
-    """Raw training rows that can be read again from the start, in the form of `sources`, and their label space."""
-
-    rows: Rows
-    origin: str
-    space: LabelSpace
-    arguments: DataArguments
-
-    def pass_over(self) -> Iterator[dict[str, Any]]:
-        """Yield every row once: its text, or two, and the number, id or vector it is trained on.
-
-        Raises:
-            UserError: a row lacks text or label, its label is unknown, or there is no row.
-        """
-        found = 0
-        for row in itertools.islice(self.rows(), self.arguments.max_train_samples):
-            place = labels.where(self.origin, row["line"]) if row["line"] else f"{self.origin}, row {row['idx'] + 1}"
-            texts: dict[str, Any] = {name: row[name] for name in ("text", "text_pair") if name in row}
-            missing = (
-                "text"
-                if None in texts.values()
-                else "label"
-                if labels.is_unknown(row.get("label"), self.space)
-                else None
-            )
-            if missing is None:
-                found += 1
-                yield {**texts, "labels": self._number(row["label"], place)}
-            elif self.arguments.on_missing == "error":
-                raise UserError(
-                    f"{place}: the {missing} is missing.", "Pass --on_missing drop to leave such rows out."
-                )
-        if not found:
-            raise UserError(f"{self.origin}: no row has both text and label.", "Check the column names.")
-
-    def _number(self, label: Any, place: str) -> Any:
-        if self.space.kind != REGRESSION:
-            for one in label if isinstance(label, list) else [label]:
-                if labels.resolve(one, self.space) not in self.space.class_names:
-                    raise UserError(
-                        f"{place}: the label {one!r} is not among {', '.join(self.space.class_names[:8])}.",
-                        did_you_mean(one, self.space.class_names) + " --class_names and --label_map name labels.",
-                    )
-        return labels.to_number(label, self.space, place)
-
-
-class StreamedRows(IterableDataset):
-    """An endless training set of a stream's rows: in buffers, each shuffled and grouped by length.
-
-    The order follows the seed, the buffer's number and the global batch alone, so it is the same on every process and
-    when a run is resumed.
-    """
-
-    def __init__(self, stream: Stream, buffer: int, global_batch: int, seed: int, grouped: bool) -> None:
-        self.stream = stream
-        # Whole global batches, or those of the next buffer would mix lengths.
-        self.buffer = -(-buffer // global_batch) * global_batch
-        self.global_batch = global_batch
-        self.seed = seed
-        self.grouped = grouped
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        seen, numbers = 0, itertools.count()
-        while True:
-            rows = self.stream.pass_over()
-            if not self.buffer:
-                yield from rows
-                continue
-            # Buffers begin with a global batch: the one that the pass before left unfinished is filled up first.
-            first = list(itertools.islice(rows, -seen % self.global_batch))
-            yield from first
-            seen += len(first)
-            # And end with a pass: a copy of a row could come before other rows have come at all.
-            while buffer := list(itertools.islice(rows, self.buffer)):
-                yield from (buffer[index] for index in self._order(buffer, next(numbers)))
-                seen += len(buffer)
-
-    def _order(self, rows: list[dict[str, Any]], number: int) -> Sequence[int]:
-        if not self.grouped:
-            return np.random.default_rng([self.seed, number]).permutation(len(rows)).tolist()
-        # In characters, which leave more padding than tokens would: only the process that takes a row tokenizes it.
-        lengths = np.asarray([sum(len(row.get(name, "")) for name in ("text", "text_pair")) for row in rows])
-        order = LengthGroupedOrder(lengths, self.global_batch, self.seed)
-        order.set_epoch(number)
-        return list(order)
-
-
-class TokenizingCollator:
-    """Tokenizes streamed rows and pads them; rows that are encoded already, of evaluation splits, are only padded."""
-
-    def __init__(self, pad: PaddingCollator, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> None:
-        self.pad = pad
-        # Evaluation batches are made by rows, not by tokens, where every row is padded to one length.
-        self.pad_to = pad.pad_to
-        self.tokenizer = tokenizer
-        self.max_length = max_length
-
-    def __call__(self, rows: list[dict[str, Any]]) -> "dict[str, torch.Tensor]":
-        return self.pad(rows if "input_ids" in rows[0] else self._encoded(rows))
-
-    def _encoded(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        texts = dataset.text_columns({name: [row[name] for row in rows] for name in rows[0]})
-        columns = long_texts.tokenize(texts, self.tokenizer, self.max_length).inputs
-        return [
-            {**{name: values[index] for name, values in columns.items()}, "labels": row["labels"]}
-            for index, row in enumerate(rows)
-        ]
-
-
-# Each process takes its own rows and pads them; by default the first deals out tensors, all of one length.
-TRAINING_VALUES: dict[str, Any] = {
-    "accelerator_config": {"dispatch_batches": False},
-    "remove_unused_columns": False,
-}
+    pass
 
 
 def check(arguments: Arguments) -> None:
@@ -200,26 +74,18 @@ def load(
         rows, origin, raw = _from_hub(arguments, token)
     if raw.columns.label is None:
         raise UserError(f"{origin} has no labels to train on.", "Name the column with --label_column_name.")
-    space = _label_space(arguments, raw.class_names, model_names, origin)
-    named = replace(arguments, class_names=list(space.class_names))
-    held_out = dataset.arrange(raw, named, model_names, training=False) if raw.splits else _nothing(space, arguments)
+    schema = _label_schema(arguments, raw.class_names, model_names, origin)
+    named = replace(arguments, class_names=list(schema.class_names))
+    held_out = dataset.arrange(raw, named, model_names, training=False) if raw.splits else _nothing(schema, arguments)
     say(f"training rows are read from {origin} as they are needed")
     if arguments.on_missing == "drop":
         notice("rows of the stream without text or label are left out and not counted.")
-    return replace(held_out, stream=Stream(rows, origin, space, arguments))
+    return replace(held_out, stream=Stream(rows, origin, schema, arguments))
 
 
-def training_set(stream: Stream, args: "TrainingArguments") -> StreamedRows:
-    """Return the training set of a stream, ordered as --train_sampling_strategy says within each buffer."""
-    strategy = args.train_sampling_strategy
-    buffer = 0 if strategy == "sequential" else stream.arguments.shuffle_buffer
-    seed = args.seed if args.data_seed is None else args.data_seed
-    return StreamedRows(stream, buffer, global_batch(args), seed, grouped=strategy == "group_by_length")
-
-
-def _label_space(
+def _label_schema(
     arguments: DataArguments, declared: Sequence[str], model_names: Sequence[str], origin: str
-) -> LabelSpace:
+) -> LabelSchema:
     """Return the label space, which cannot be found by counting."""
     mapped = tuple(dict.fromkeys(arguments.label_map.values()))
     scores = arguments.do_regression or arguments.problem_type == REGRESSION
@@ -230,7 +96,7 @@ def _label_space(
         )
     if mapped and not (declared or arguments.class_names):
         arguments = replace(arguments, class_names=list(mapped))
-    return labels.decide(None, arguments, declared, model_names, origin)
+    return labels.infer_labels(None, arguments, declared, model_names, origin)
 
 
 def _from_files(arguments: DataArguments, cache_dir: str | None) -> tuple[Rows, str, sources.RawData]:
@@ -295,6 +161,6 @@ def _no_train(arguments: DataArguments, splits: dict[str, Any]) -> UserError:
     )
 
 
-def _nothing(space: LabelSpace, arguments: DataArguments) -> dataset.Data:
-    metrics = tuple(arguments.metric_name) or space.default_metrics()
-    return dataset.Data({}, None, None, (), (), space, metrics, {}, {})
+def _nothing(schema: LabelSchema, arguments: DataArguments) -> dataset.Data:
+    metrics = tuple(arguments.metric_name) or schema.default_metrics()
+    return dataset.Data({}, None, None, (), (), schema, metrics, {}, {})

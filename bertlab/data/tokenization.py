@@ -11,15 +11,18 @@ import pyarrow as pa
 from datasets.fingerprint import Hasher
 
 from bertlab import __version__
-from bertlab.cli.arguments import EncodingArguments
-from bertlab.data import long_texts
+from bertlab.cli.arguments import TokenizationArguments
+from bertlab.data import cache, long_texts
 from bertlab.data.dataset import Data, TextReader, text_columns
 from bertlab.errors import UserError
-from bertlab.models import loading
-from bertlab.training import distributed
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 # Columns that follow a row through tokenization: its number, its label, its group.
@@ -36,12 +39,10 @@ def check_max_length(max_length: int, tokenizer: "PreTrainedTokenizerBase", conf
     Raises:
         UserError: --max_seq_length is out of range.
     """
-    longest = loading.longest_input(tokenizer, config)
+    longest = longest_input(tokenizer, config)
     shortest = tokenizer.num_special_tokens_to_add(pair=True) + 2
     if max_length > longest:
-        raise UserError(
-            f"--max_seq_length {max_length}: the model has {longest} positions.", f"Use at most {longest}."
-        )
+        raise UserError(f"--max_seq_length {max_length}: the model has {longest} positions.", f"Use at most {longest}.")
     if max_length < shortest:
         raise UserError(f"--max_seq_length {max_length} leaves no room for text.", f"Use at least {shortest}.")
 
@@ -72,11 +73,11 @@ def encode(
         return pa.table({**{name: batch[name] for name in kept}, **made})
 
     key = Hasher.hash([split._fingerprint, tokenizer_digest(tokenizer), max_length, __version__])
-    with distributed.once_per_machine(split):
-        written = (distributed.cache_folder(split) or Path()) / f"written-{key}"
-        fresh = distributed.is_fresh(written, overwrite_cache, started)
+    with cache.cache_lock(split):
+        written = (cache.cache_folder(split) or Path()) / f"written-{key}"
+        fresh = cache.is_fresh(written, overwrite_cache, started)
         # Arrow in, Arrow out: a list of Python numbers for each row would cost as much again as the tokenizer.
-        encoded = split.with_format("arrow").map(
+        tokenized = split.with_format("arrow").map(
             tokenize,
             batched=True,
             batch_size=MAP_BATCH,
@@ -88,18 +89,18 @@ def encode(
         )
         if overwrite_cache and not fresh and split.cache_files:
             written.touch()
-    return encoded.with_format(None)
+    return tokenized.with_format(None)
 
 
-def encode_all(
-    data: Data, tokenizer: "PreTrainedTokenizerBase", arguments: EncodingArguments, started: float = math.inf
+def tokenize_splits(
+    data: Data, tokenizer: "PreTrainedTokenizerBase", arguments: TokenizationArguments, started: float = math.inf
 ) -> dict[str, "Dataset"]:
     """Return every split of a run, begun at `started`, encoded as the arguments say.
 
     Raises:
         UserError: the tokenizer makes nothing of a whole split.
     """
-    encoded = {
+    tokenized = {
         name: encode(
             split,
             tokenizer,
@@ -113,13 +114,13 @@ def encode_all(
         for name, split in data.splits.items()
     }
     empty = tokenizer.num_special_tokens_to_add(pair=False)
-    for name, split in encoded.items():
+    for name, split in tokenized.items():
         if len(split) and max(split["length"][:]) <= empty:
             raise UserError(
                 f"{data.origin[name]}: the tokenizer makes no tokens of any text.",
                 "Check --text_column_names and --tokenizer_name.",
             )
-    return encoded
+    return tokenized
 
 
 def tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
@@ -128,9 +129,7 @@ def tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
     Truncation and padding are left out: a fast tokenizer remembers them from its last call.
     """
     if not tokenizer.is_fast:
-        return Hasher.hash(
-            [tokenizer.__class__.__name__, sorted(tokenizer.get_vocab().items()), tokenizer.init_kwargs]
-        )
+        return Hasher.hash([tokenizer.__class__.__name__, sorted(tokenizer.get_vocab().items()), tokenizer.init_kwargs])
     definition = json.loads(tokenizer.backend_tokenizer.to_str())
     definition["truncation"] = definition["padding"] = None
     return Hasher.hash(
@@ -150,3 +149,20 @@ def _tokenize(texts: list[list[str]], tokenizer: "PreTrainedTokenizerBase", max_
     columns["length"] = pa.array(lengths.astype(np.int64))
     columns["full_length"] = pa.array(long_texts.full_lengths(texts, tokens, tokenizer), pa.int64())
     return columns
+
+
+# Families whose positions begin behind that of padding: of RoBERTa's 514 a text can take 512.
+COUNTS_FROM_PADDING = frozenset(
+    (
+        *("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "xmod", "luke", "mluke"),
+        *("data2vec-text", "roberta-prelayernorm", "ibert", "esm", "markuplm", "lilt", "layoutlmv3"),
+    )
+)
+
+
+def longest_input(tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig", unstated: int = sys.maxsize) -> int:
+    """Return the number of tokens that both tokenizer and model can take; `unstated` if the model names no limit."""
+    positions = getattr(config, "max_position_embeddings", None) or unstated
+    if config.model_type in COUNTS_FROM_PADDING:
+        positions -= (config.pad_token_id or 0) + 1
+    return min(positions, tokenizer.model_max_length)

@@ -62,7 +62,7 @@ def mean_baseline(train_labels: npt.ArrayLike, rows: int) -> Array:
     return np.full(rows, values.mean())
 
 
-def bag_of_words_baseline(
+def tfidf_baseline(
     train_texts: Sequence[Text] | TakeTexts,
     train_labels: npt.ArrayLike,
     eval_texts_by_split: Mapping[str, Sequence[Text]],

@@ -37,9 +37,7 @@ def sigmoid(logits: npt.ArrayLike) -> Array:
     return np.where(scores >= 0, 1.0, small) / (1.0 + small)
 
 
-def reliability_table(
-    probabilities: npt.ArrayLike, references: npt.ArrayLike, bins: int = 15
-) -> list[ReliabilityBin]:
+def reliability_table(probabilities: npt.ArrayLike, references: npt.ArrayLike, bins: int = 15) -> list[ReliabilityBin]:
     """Return count, mean confidence and accuracy of the top class in each of `bins` bins of equal width.
 
     Takes (n, classes) probabilities, or (n,) probabilities of class 1 of two, and (n,) class ids; multi-label arrays

@@ -21,7 +21,7 @@ def only_class(split: Mapping[str, Any]) -> int | None:
     return said[0] if len(said) == 1 else None
 
 
-def did_not_learn(run: Mapping[str, Any], problem_type: str, log: Sequence[Mapping[str, Any]]) -> bool | None:
+def is_degenerate(run: Mapping[str, Any], problem_type: str, log: Sequence[Mapping[str, Any]]) -> bool | None:
     """Return True where the training loss of the last epoch is not below the best constant's; None if unknown.
 
     `run` is run.json and `log` is trainer_state.json's log_history. It is unknown without training, for a loss that

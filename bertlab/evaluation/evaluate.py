@@ -1,12 +1,13 @@
 """From logits to predictions and scores, for every report split, in the order of its rows."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bertlab.data.labels import MULTI, REGRESSION, LabelSpace, labelled_rows
+from bertlab.data.labels import MULTI, REGRESSION, LabelSchema, labelled_rows
 from bertlab.evaluation import calibration
 
 if TYPE_CHECKING:
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
     from bertlab.data.dataset import Data
-    from bertlab.training.loss import ExactLoss
 
 # A label of several is predicted from this probability on, unless thresholds were fitted.
 DEFAULT_THRESHOLD = 0.5
+# The mean loss of logits (rows, outputs) and the labels of as many rows.
+LossOfRows = Callable[[np.ndarray, np.ndarray], float]
 
 
 @dataclass(frozen=True)
@@ -43,20 +45,20 @@ class SplitResult:
 
 
 def evaluate(
-    trainer: "Trainer", encoded: dict[str, "Dataset"], data: "Data", names: tuple[str, ...], loss: "ExactLoss"
+    trainer: "Trainer", tokenized: dict[str, "Dataset"], data: "Data", names: tuple[str, ...], loss: LossOfRows
 ) -> list[SplitResult]:
     """Predict the named splits and score those that have labels."""
     results = []
     for name in names:
-        split = encoded[name]
+        split = tokenized[name]
         started = time.perf_counter()
         logits = logits_in_order(trainer, split)
         seconds = time.perf_counter() - started
         labels = np.asarray(split["labels"][:]) if "labels" in split.column_names else None
-        metrics = {} if labels is None else score(data.space, data.metrics, logits, labels, loss)
+        metrics = {} if labels is None else score(data.schema, data.metrics, logits, labels, loss)
         metrics.update(runtime=seconds, samples_per_second=len(logits) / seconds)
         prefix = metric_prefix(name, data)
-        results.append(SplitResult(name, prefix, logits, predict(data.space, logits), labels, metrics))
+        results.append(SplitResult(name, prefix, logits, predict(data.schema, logits), labels, metrics))
     return results
 
 
@@ -75,32 +77,36 @@ def logits_in_order(trainer: "Trainer", split: "Dataset") -> np.ndarray:
 
 
 def score(
-    space: LabelSpace, names: tuple[str, ...], logits: np.ndarray, labels: np.ndarray, loss: "ExactLoss | None" = None
+    schema: LabelSchema,
+    names: tuple[str, ...],
+    logits: np.ndarray,
+    labels: np.ndarray,
+    loss: LossOfRows | None = None,
 ) -> dict[str, float]:
     """Return the metrics (and the loss) of the rows that have a label."""
     from bertlab.evaluation import hf_metrics
 
     rows = labelled_rows(labels, len(logits))
-    scores = hf_metrics.compute(names, predict(space, logits[rows]), labels[rows])
+    scores = hf_metrics.compute(names, predict(schema, logits[rows]), labels[rows])
     if loss is not None:
-        scores["loss"] = _loss(loss, logits[rows], labels[rows])
+        scores["loss"] = loss(logits[rows], labels[rows])
     return scores
 
 
-def predict(space: LabelSpace, logits: np.ndarray, thresholds: np.ndarray | None = None) -> np.ndarray:
+def predict(schema: LabelSchema, logits: np.ndarray, thresholds: np.ndarray | None = None) -> np.ndarray:
     """Return what logits (rows, outputs) predict: class ids, 0/1 per label, or numbers."""
-    if space.kind == REGRESSION:
+    if schema.kind == REGRESSION:
         return logits.reshape(-1).astype(np.float64)
-    if space.kind == MULTI:
+    if schema.kind == MULTI:
         limit = DEFAULT_THRESHOLD if thresholds is None else thresholds
-        return (probabilities(space, logits) >= limit).astype(np.int64)
+        return (class_probabilities(schema, logits) >= limit).astype(np.int64)
     return logits.argmax(axis=-1)
 
 
-def probabilities(space: LabelSpace, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+def class_probabilities(schema: LabelSchema, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """Return class probabilities (rows, classes), float64; they sum to 1 unless a row can have several labels."""
     scaled = logits / temperature
-    return calibration.sigmoid(scaled) if space.kind == MULTI else calibration.softmax(scaled)
+    return calibration.sigmoid(scaled) if schema.kind == MULTI else calibration.softmax(scaled)
 
 
 def metric_prefix(name: str, data: "Data") -> str:
@@ -112,15 +118,3 @@ def metric_prefix(name: str, data: "Data") -> str:
         return name
     role, splits = ("eval", data.validation) if name in data.validation else ("test", data.test)
     return role if name == splits[0] else f"{role}_{name}"
-
-
-def _loss(loss: "ExactLoss", logits: np.ndarray, labels: np.ndarray) -> float:
-    import torch  # takes a second, and reports of finished runs need no loss
-
-    class Outputs:
-        pass
-
-    outputs: Any = Outputs()
-    outputs.logits = torch.from_numpy(logits)
-    target = torch.from_numpy(labels if labels.dtype == np.int64 else labels.astype(np.float32))
-    return float(loss(outputs, target)) if len(labels) else float("nan")

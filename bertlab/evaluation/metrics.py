@@ -82,7 +82,7 @@ def metric_function(name: str) -> MetricFunction:
     return METRICS[name]
 
 
-def check_metrics(names: Iterable[str], problem_type: str, num_labels: int) -> None:
+def check_metrics(names: Iterable[str], problem_type: str, num_labels: int, flag: str = "--metric_name") -> None:
     """Raise a UserError, before anything is trained, for a metric that is unknown or does not fit the task.
 
     `problem_type` is one of the three values of a transformers `config.problem_type`.
@@ -92,7 +92,7 @@ def check_metrics(names: Iterable[str], problem_type: str, num_labels: int) -> N
         if problem_type not in metric.problem_types:
             fitting = [other for other, row in METRICS.items() if problem_type in row.problem_types]
             raise UserError(
-                f"Metric {name!r} is for {' or '.join(metric.problem_types)}, and this task is {problem_type}.",
+                f"{flag} {name} is for {' or '.join(metric.problem_types)}, and this task is {problem_type}.",
                 f"Choose from: {', '.join(fitting)}.",
             )
         if metric.two_classes and num_labels != 2:

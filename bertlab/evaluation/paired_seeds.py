@@ -65,9 +65,7 @@ def scores(a: Seeds, b: Seeds) -> list[PairedScore]:
         return []
     runs = [side[seed] for side in (a, b) for seed in shared]
     return [
-        _paired(
-            split, metric, [[side[seed][split]["metrics"][metric]["value"] for seed in shared] for side in (a, b)]
-        )
+        _paired(split, metric, [[side[seed][split]["metrics"][metric]["value"] for seed in shared] for side in (a, b)])
         for split, told in runs[0].items()
         for metric in told.get("metrics", {})
         if all(run.get(split, {}).get("metrics", {}).get(metric, {}).get("value") is not None for run in runs)

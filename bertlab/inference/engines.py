@@ -17,7 +17,7 @@ from bertlab.inference.torch_predictor import TorchPredictor
 from bertlab.training import precision
 from bertlab.training.collators import PaddingCollator
 
-Encoded = Sequence[dict[str, Any]]
+Tokenized = Sequence[dict[str, Any]]
 # What every ratio is taken against.
 REFERENCE = "torch fp32"
 
@@ -59,40 +59,45 @@ def onnx_engine(path: Path, name: str) -> Engine:
     return Engine(name, logits)
 
 
-def all_logits(engine: Engine, predictor: TorchPredictor, encoded: Encoded) -> np.ndarray:
+def all_logits(engine: Engine, predictor: TorchPredictor, tokenized: Tokenized) -> np.ndarray:
     """Return an engine's logits (rows, outputs) of encoded rows, in their order."""
-    lengths = [len(row["input_ids"]) for row in encoded]
+    lengths = [len(row["input_ids"]) for row in tokenized]
     batches = list(token_batches(lengths))
-    parts = [engine.logits(batch) for batch in _padded(predictor, encoded, batches)]
+    parts = [engine.logits(batch) for batch in _padded(predictor, tokenized, batches)]
     logits = np.concatenate(parts)
     found = np.empty_like(logits)
     found[np.concatenate(batches)] = logits
     return found
 
 
-def largest_difference(one: Engine, other: Engine, predictor: TorchPredictor, encoded: Encoded) -> float:
+def largest_difference(one: Engine, other: Engine, predictor: TorchPredictor, tokenized: Tokenized) -> float:
     """Return the largest absolute difference of two engines' logits.
 
     Batches of one (the shortest and the longest row), one of very different lengths, and batches of like lengths.
     """
-    order = np.argsort([len(row["input_ids"]) for row in encoded], kind="stable")
+    order = np.argsort([len(row["input_ids"]) for row in tokenized], kind="stable")
     ragged = order[np.linspace(0, len(order) - 1, min(8, len(order))).astype(int)].tolist()
-    like = list(token_batches([len(row["input_ids"]) for row in encoded]))
-    batches = _padded(predictor, encoded, [[int(order[0])], [int(order[-1])], ragged, *like])
+    like = list(token_batches([len(row["input_ids"]) for row in tokenized]))
+    batches = _padded(predictor, tokenized, [[int(order[0])], [int(order[-1])], ragged, *like])
     return max(float(np.abs(one.logits(batch) - other.logits(batch)).max()) for batch in batches)
 
 
 def speeds(
-    engines: Sequence[Engine], predictor: TorchPredictor, encoded: Encoded, rounds: int, *, one_by_one: bool = False
+    engines: Sequence[Engine],
+    predictor: TorchPredictor,
+    tokenized: Tokenized,
+    rounds: int,
+    *,
+    one_by_one: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Return rows a second of each engine, and its speed over the first one's with the spread over rounds.
 
     The engines run the same batches in turns, `rounds` times after one round that is not counted, so that what else
     the machine does falls on all of them alike.
     """
-    lengths = [len(row["input_ids"]) for row in encoded]
-    cut = [[row] for row in range(len(encoded))] if one_by_one else list(token_batches(lengths))
-    batches = _padded(predictor, encoded, cut)
+    lengths = [len(row["input_ids"]) for row in tokenized]
+    cut = [[row] for row in range(len(tokenized))] if one_by_one else list(token_batches(lengths))
+    batches = _padded(predictor, tokenized, cut)
     seconds = np.empty((rounds + 1, len(engines)))
     for turn in range(rounds + 1):
         for position, engine in enumerate(engines):
@@ -104,7 +109,7 @@ def speeds(
     ratios = counted[:, :1] / counted
     return {
         engine.name: {
-            "rows_per_second": len(encoded) / float(np.median(counted[:, position])),
+            "rows_per_second": len(tokenized) / float(np.median(counted[:, position])),
             "ratio": float(np.median(ratios[:, position])),
             "ratio_low": float(ratios[:, position].min()),
             "ratio_high": float(ratios[:, position].max()),
@@ -114,7 +119,7 @@ def speeds(
 
 
 def _padded(
-    predictor: TorchPredictor, encoded: Encoded, batches: Sequence[Sequence[int]]
+    predictor: TorchPredictor, tokenized: Tokenized, batches: Sequence[Sequence[int]]
 ) -> list[dict[str, torch.Tensor]]:
     collate = PaddingCollator(predictor.tokenizer)
-    return [collate([encoded[row] for row in batch]) for batch in batches]
+    return [collate([tokenized[row] for row in batch]) for batch in batches]

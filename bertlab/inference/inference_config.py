@@ -14,7 +14,7 @@ from bertlab.training.checkpoints import CHECKPOINT
 
 
 @dataclass(frozen=True)
-class Reading:
+class InputFormat:
     """How a model's texts were read in training, by the names of the flags; None where nothing is known.
 
     `pairs` is True for a model of two texts at once, `next_sentence` for one of pairs that follow or do not.
@@ -29,7 +29,7 @@ class Reading:
     quoting: str = "auto"
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> "Reading":
+    def of(cls, told: Mapping[str, Any]) -> "InputFormat":
         """Return the reading that a mapping of flags tells; what else is in it is passed over."""
         known = {one.name: told[one.name] for one in fields(cls) if told.get(one.name) is not None}
         return cls(**{**known, "text_column_names": tuple(known.get("text_column_names", ()))})
@@ -40,10 +40,10 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Remembered:
+class InferenceConfig:
     """What a folder says beyond the model; of a folder that no run wrote, nothing."""
 
-    reading: Reading = field(default_factory=Reading)
+    reading: InputFormat = field(default_factory=InputFormat)
     max_seq_length: int | None = None
     clean: tuple[str, ...] = ()
     precision: str | None = None
@@ -51,7 +51,7 @@ class Remembered:
     thresholds: tuple[float, ...] = ()
 
 
-def of_folder(folder: Path) -> Remembered:
+def of_folder(folder: Path) -> InferenceConfig:
     """Return what a run's folder says; a checkpoint's is that of its run, without what was fitted at the run's end.
 
     Raises:
@@ -68,15 +68,15 @@ def of_folder(folder: Path) -> Remembered:
     return replace(found, temperature=1.0, thresholds=())
 
 
-def _of_run(folder: Path) -> Remembered:
+def _of_run(folder: Path) -> InferenceConfig:
     run, results = (_read(folder / name) for name in ("run.json", "results.json"))
     configuration, plan = (_section(folder / "run.json", run, name) for name in ("configuration", "plan"))
     reading = {**configuration, "pairs": run.get("pairs"), "next_sentence": "negatives" in configuration}
     if configuration.get("data_layout"):
         layout = file_layouts.find_layout(configuration["data_layout"])
         reading |= {"text_column_names": layout.text, "label_column_name": layout.label}
-    return Remembered(
-        reading=Reading.of(reading),
+    return InferenceConfig(
+        reading=InputFormat.of(reading),
         max_seq_length=configuration.get("max_seq_length"),
         clean=tuple(configuration.get("clean") or ()),
         precision=plan.get("precision"),

@@ -10,7 +10,7 @@ import numpy as np
 
 from bertlab.cli.arguments import ModelArguments
 from bertlab.errors import UserError
-from bertlab.inference.inference_config import Reading
+from bertlab.inference.inference_config import InputFormat
 from bertlab.inference.predictor import Predictor
 from bertlab.models import loading
 
@@ -57,7 +57,7 @@ def load(name: str, max_length: int | None) -> OnnxPredictor:
             "temperature": float(told["temperature"]),
             "thresholds": tuple(json.loads(told["thresholds"])),
             # Files of earlier versions say nothing of it.
-            "reading": Reading.of(json.loads(told.get("reading", "{}"))),
+            "reading": InputFormat.of(json.loads(told.get("reading", "{}"))),
         }
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
@@ -70,7 +70,7 @@ def load(name: str, max_length: int | None) -> OnnxPredictor:
 
         config = loading.load_config(ModelArguments(model_name_or_path=str(folder)))
         tokenization.check_max_length(max_length, tokenizer, config)
-    return OnnxPredictor(tokenizer=tokenizer, session=session, joiner=None, **settings)
+    return OnnxPredictor(tokenizer=tokenizer, session=session, text_column_delimiter=None, **settings)
 
 
 def open_session(path: Path, threads: int = 0) -> "InferenceSession":

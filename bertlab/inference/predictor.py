@@ -1,6 +1,5 @@
 """A loaded model that labels texts: what PyTorch and ONNX Runtime have in common."""
 
-import argparse
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,8 +11,7 @@ import numpy as np
 from bertlab.data import batching, long_texts
 from bertlab.data.sources import clean_text
 from bertlab.evaluation import calibration
-from bertlab.inference.inference_config import Reading
-from bertlab.training import memory
+from bertlab.inference.inference_config import InputFormat
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -35,8 +33,8 @@ class Predictor(ABC):
     clean: tuple[str, ...]
     temperature: float
     thresholds: tuple[float, ...]
-    reading: Reading
-    joiner: str | None
+    reading: InputFormat
+    text_column_delimiter: str | None
 
     def computing(self) -> AbstractContextManager[Any]:
         """Return what holds while batches are computed."""
@@ -48,12 +46,12 @@ class Predictor(ABC):
 
     def probabilities(self, rows: Sequence[Row]) -> np.ndarray:
         """Return calibrated probabilities (rows, classes) of texts or pairs, or scores (rows, 1), in their order."""
-        encoded = self.encode(rows)
+        tokenized = self.encode(rows)
         pad = batching.Padding(self.tokenizer)
         logits = np.zeros((len(rows), max(1, len(self.class_names))), dtype=np.float64)
         with self.computing():
-            for batch in token_batches([len(row["input_ids"]) for row in encoded]):
-                logits[batch] = self.logits(pad([encoded[row] for row in batch]))
+            for batch in token_batches([len(row["input_ids"]) for row in tokenized]):
+                logits[batch] = self.logits(pad([tokenized[row] for row in batch]))
         if self.kind == "regression":
             return logits
         scaled = logits / self.temperature
@@ -74,14 +72,14 @@ class Predictor(ABC):
 
     def joined(self, row: Row) -> Row:
         """Return a text or pair as it is, and the texts of several columns joined, where the model reads them so."""
-        return row if self.joiner is None else (self.joiner.join(row),)
+        return row if self.text_column_delimiter is None else (self.text_column_delimiter.join(row),)
 
     def encode(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """Return the model's inputs for texts or pairs, cleaned, joined and cut as in training, without padding."""
         cleaned = [tuple(clean_text(text, self.clean) or "" for text in row) for row in rows]
         columns = list(zip(*map(self.joined, cleaned), strict=True))
-        encoded = long_texts.tokenize(columns, self.tokenizer, self.max_length).inputs
-        return [dict(zip(encoded.keys(), values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+        tokenized = long_texts.tokenize(columns, self.tokenizer, self.max_length).inputs
+        return [dict(zip(tokenized.keys(), values, strict=True)) for values in zip(*tokenized.values(), strict=True)]
 
 
 def token_batches(lengths: Sequence[int]) -> Iterator[list[int]]:
@@ -89,19 +87,3 @@ def token_batches(lengths: Sequence[int]) -> Iterator[list[int]]:
     order = np.argsort(-np.asarray(lengths), kind="stable")
     for part in batching.consecutive_batches(np.asarray(lengths)[order], TOKENS_PER_BATCH):
         yield order[part].tolist()
-
-
-def load(name: str, options: argparse.Namespace) -> Predictor:
-    """Return the predictor of a run's folder, of any model on disk or on the Hub, or of a run exported as ONNX.
-
-    Raises:
-        UserError: the model cannot be loaded, is not a classifier, or has too few positions.
-    """
-    from bertlab.inference import onnx_predictor
-
-    if onnx_predictor.is_exported(name):
-        return onnx_predictor.load(name, options.max_seq_length)
-    memory.ask_for_large_pages()
-    from bertlab.inference import torch_predictor  # imports torch, which takes seconds
-
-    return torch_predictor.load(name, options)

@@ -75,7 +75,7 @@ def load(name: str, options: argparse.Namespace) -> TorchPredictor:
     names = tuple(str(label) for _, label in sorted((config.id2label or {}).items()))
     # transformers takes one output without a problem type for a number; one label of several kinds has a type.
     usual = "regression" if config.num_labels == 1 else "single_label_classification"
-    longest = loading.longest_input(tokenizer, config, unstated=loading.USUAL_POSITIONS)
+    longest = tokenization.longest_input(tokenizer, config, unstated=loading.USUAL_POSITIONS)
     follows = told.reading.next_sentence or _auto_class(config, name).__name__ != CLASSIFIER
     return TorchPredictor(
         model=model,
@@ -87,7 +87,7 @@ def load(name: str, options: argparse.Namespace) -> TorchPredictor:
         temperature=told.temperature,
         thresholds=told.thresholds,
         reading=replace(told.reading, next_sentence=follows, pairs=follows or told.reading.pairs),
-        joiner=None,
+        text_column_delimiter=None,
         trained_in=told.precision,
     )
 

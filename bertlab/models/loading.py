@@ -1,15 +1,15 @@
 """Tokenizer, configuration and model: where they are found, what is changed about them, what is new in them."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bertlab import hub
-from bertlab.cli.arguments import ModelArguments, package_folder
+from bertlab.cli.arguments import ModelArguments
 from bertlab.console import notice
-from bertlab.data.labels import REGRESSION, LabelSpace
+from bertlab.data.labels import REGRESSION, LabelSchema
 from bertlab.errors import UserError, did_you_mean
+from bertlab.io import package_folder
 from bertlab.models import lora, surgery
 
 if TYPE_CHECKING:
@@ -19,13 +19,6 @@ PACKAGE_PREFIX = "package:"
 # What the attribute is called in the configurations that have it.
 HEAD_DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "summary_last_dropout", "classifier_dropout_prob")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-# Families whose positions begin behind that of padding: of RoBERTa's 514 a text can take 512.
-COUNTS_FROM_PADDING = frozenset(
-    (
-        *("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "xmod", "luke", "mluke"),
-        *("data2vec-text", "roberta-prelayernorm", "ibert", "esm", "markuplm", "lilt", "layoutlmv3"),
-    )
-)
 # What a model can take that says nothing of it.
 USUAL_POSITIONS = 512
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
@@ -115,16 +108,6 @@ def load_tokenizer(arguments: ModelArguments) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def longest_input(
-    tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig", unstated: int = sys.maxsize
-) -> int:
-    """Return the number of tokens that both tokenizer and model can take; `unstated` if the model names no limit."""
-    positions = getattr(config, "max_position_embeddings", None) or unstated
-    if config.model_type in COUNTS_FROM_PADDING:
-        positions -= (config.pad_token_id or 0) + 1
-    return min(positions, tokenizer.model_max_length)
-
-
 def class_names(config: "PretrainedConfig") -> list[str]:
     """Return the class names of a fine-tuned model in the order of its ids, or nothing if they are LABEL_0…"""
     names = [str(name) for _, name in sorted((config.id2label or {}).items())]
@@ -134,7 +117,7 @@ def class_names(config: "PretrainedConfig") -> list[str]:
 
 
 def build_classifier(
-    arguments: ModelArguments, config: "PretrainedConfig", space: LabelSpace, tokenizer: "PreTrainedTokenizerBase"
+    arguments: ModelArguments, config: "PretrainedConfig", schema: LabelSchema, tokenizer: "PreTrainedTokenizerBase"
 ) -> "PreTrainedModel":
     """Return a sequence classifier with float32 weights whose configuration knows the label names, as flags adapt it.
 
@@ -145,7 +128,7 @@ def build_classifier(
     """
     from transformers import AutoModelForSequenceClassification
 
-    _describe_labels(config, space, arguments.new_head)
+    _describe_labels(config, schema, arguments.new_head)
     _set_head_dropout(config, arguments.classifier_dropout)
     model, _ = load_weights(AutoModelForSequenceClassification, arguments, config)
     check_embeddings(model, tokenizer)
@@ -262,8 +245,8 @@ def _hub_options(arguments: ModelArguments) -> dict[str, Any]:
     }
 
 
-def _describe_labels(config: "PretrainedConfig", space: LabelSpace, new_head: bool) -> None:
-    names: Sequence[str] = space.class_names if space.kind != REGRESSION else ["score"]
+def _describe_labels(config: "PretrainedConfig", schema: LabelSchema, new_head: bool) -> None:
+    names: Sequence[str] = schema.class_names if schema.kind != REGRESSION else ["score"]
     known = class_names(config)
     if known and set(known) != set(names) and len(known) == len(names) and not new_head:
         notice(
@@ -272,7 +255,7 @@ def _describe_labels(config: "PretrainedConfig", space: LabelSpace, new_head: bo
         )
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
-    config.problem_type = space.kind  # type: ignore[assignment]
+    config.problem_type = schema.kind  # type: ignore[assignment]
 
 
 def _set_head_dropout(config: "PretrainedConfig", dropout: float | None) -> None:
@@ -304,9 +287,7 @@ def _refuse_half_a_model(name: str, folder: str) -> None:
     present = {entry.name for entry in path.iterdir()}
     if "config.json" not in present:
         inside = ", ".join(sorted(present)[:6]) or "nothing"
-        raise UserError(
-            f"--model_name_or_path {name}: no config.json there, only {inside}.", "Name a model's folder."
-        )
+        raise UserError(f"--model_name_or_path {name}: no config.json there, only {inside}.", "Name a model's folder.")
     if not present & set(WEIGHTS) and present & set(PICKLED):
         raise UserError(
             f"{name} holds pickled weights only ({', '.join(sorted(present & set(PICKLED)))}); they can run code.",

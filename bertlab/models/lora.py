@@ -13,9 +13,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertlab.cli.arguments import ModelArguments, package_folder
+from bertlab.cli.arguments import ModelArguments
 from bertlab.data.files import weights_digest
 from bertlab.errors import UserError, did_you_mean
+from bertlab.io import package_folder
 from bertlab.models import parts
 
 if TYPE_CHECKING:

@@ -59,9 +59,7 @@ def poolers(model: "nn.Module") -> "list[nn.Module]":
 def head(model: "nn.Module") -> "list[nn.Module]":
     """Return the modules with parameters that stand on the encoder and its pooler."""
     below = [encoder(model), *poolers(model)]
-    return [
-        child for child in plain(model).children() if child not in below and any(True for _ in child.parameters())
-    ]
+    return [child for child in plain(model).children() if child not in below and any(True for _ in child.parameters())]
 
 
 def own(module: "nn.Module", shared: set[int]) -> "Iterator[nn.Module]":

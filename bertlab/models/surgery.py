@@ -51,7 +51,7 @@ def adapt(model: "PreTrainedModel", arguments: ModelArguments) -> Any:
         UserError: the model has no such part, or not as many layers.
     """
     if arguments.new_head:
-        renew(model, parts.head(model))
+        reinit_weights(model, parts.head(model))
         notice(f"new head: {', '.join(parts.name_of(model, part) for part in parts.head(model))}.")
     if arguments.reinit_layers is not None:
         reinitialise(model, arguments.reinit_layers)
@@ -78,12 +78,12 @@ def reinitialise(model: "PreTrainedModel", count: int) -> None:
     if not count and not poolers:
         raise UserError("--reinit_layers 0: this model has no pooler.", f"Pass 1 to {len(stack)}.")
     top = list(stack)[len(stack) - count :]
-    renew(model, [*poolers, *top])
+    reinit_weights(model, [*poolers, *top])
     renewed = ["the pooler"] * bool(poolers) + [f"the top {count} of {len(stack)} layers"] * bool(count)
     notice(f"re-initialised: {' and '.join(renewed)}.")
 
 
-def renew(model: "PreTrainedModel", modules: "list[nn.Module]") -> None:
+def reinit_weights(model: "PreTrainedModel", modules: "list[nn.Module]") -> None:
     """Draw new weights as the model's own class does; what a head shares with the encoder (word vectors) stays."""
     import torch
 

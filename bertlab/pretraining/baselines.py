@@ -61,11 +61,11 @@ def frequency_baseline(
     seen[list(special)] = asked[list(special)] = 0
     if not seen.any() or not asked.any():
         return {"most_frequent_token_accuracy": float("nan"), "token_frequency_perplexity": float("nan")}
-    chances = np.maximum(seen, 1) / np.maximum(seen, 1).sum()
+    probabilities = np.maximum(seen, 1) / np.maximum(seen, 1).sum()
     shares = asked / asked.sum()
     return {
         "most_frequent_token_accuracy": float(shares[seen.argmax()]),
-        "token_frequency_perplexity": float(np.exp(-(shares * np.log(chances)).sum())),
+        "token_frequency_perplexity": float(np.exp(-(shares * np.log(probabilities)).sum())),
     }
 
 

@@ -13,11 +13,11 @@ from datasets.fingerprint import Hasher
 from bertlab import __version__
 from bertlab.cli.arguments import NspArguments
 from bertlab.console import is_first_process, notice, say
+from bertlab.data import cache
 from bertlab.data.dataset import SELECTION, Data
 from bertlab.data.files import file_digest
-from bertlab.data.labels import SINGLE, LabelSpace
+from bertlab.data.labels import SINGLE, LabelSchema
 from bertlab.pretraining import pairs, sentences
-from bertlab.training import distributed
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CLASS_NAMES = ("IsNext", "NotNext")
 METRICS = ("accuracy", "matthews_correlation", "f1_macro")
 # What masked words are judged by. The first leads where they are trained alone and nobody looks at labels.
-WORD_METRICS = ("masked_accuracy", "perplexity")
+MLM_METRICS = ("masked_accuracy", "perplexity")
 # [CLS] A [SEP] B [SEP]
 SPECIAL_TOKENS = 3
 # Enough to know the mean length of a token within one per cent.
@@ -64,8 +64,8 @@ def read(arguments: NspArguments, cache_dir: str | None, started: float = math.i
     key = Hasher.hash([[file_digest(path) for path in files], settings, __version__])
     folder = Path(cache_dir or datasets_config.HF_DATASETS_CACHE) / "bertlab-nsp" / key
     path = folder / "sentences.arrow"
-    with distributed.one_at_a_time(folder):
-        if distributed.is_fresh(path, arguments.overwrite_cache, started):
+    with cache.folder_lock(folder):
+        if cache.is_fresh(path, arguments.overwrite_cache, started):
             found = _open(path)
         else:
             unit, splitter, language, encoding = settings
@@ -124,9 +124,9 @@ def make_splits(text: Text, arguments: NspArguments, tokenizer: "PreTrainedToken
         selection=SELECTION if SELECTION in splits else None,
         validation=("validation",) if "validation" in splits else (),
         test=("test",) if "test" in splits else (),
-        space=LabelSpace(SINGLE, CLASS_NAMES, {}),
-        metrics=WORD_METRICS[:1] if arguments.objective == "mlm" else METRICS,
-        word_metrics=() if arguments.objective == "nsp" else WORD_METRICS,
+        schema=LabelSchema(SINGLE, CLASS_NAMES, {}),
+        metrics=MLM_METRICS[:1] if arguments.objective == "mlm" else METRICS,
+        mlm_metrics=() if arguments.objective == "nsp" else MLM_METRICS,
         origin=dict.fromkeys(splits, text.files[0].name if len(text.files) == 1 else f"{len(text.files)} files"),
         dropped={},
         read=texts,
@@ -198,8 +198,8 @@ def _split(text: Text, arguments: NspArguments, name: str, documents: np.ndarray
     policy = (arguments.pairs, arguments.negatives, arguments.negative_fraction, arguments.short_seq_probability)
     key = Hasher.hash([policy, target, documents, arguments.split_seed])
     path = text.folder / f"pairs-{key}.arrow"
-    with distributed.one_at_a_time(text.folder):
-        if distributed.is_fresh(path, arguments.overwrite_cache, text.started):
+    with cache.folder_lock(text.folder):
+        if cache.is_fresh(path, arguments.overwrite_cache, text.started):
             found = _open(path)
         else:
             found = pairs.make_pairs(

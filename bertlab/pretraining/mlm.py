@@ -26,7 +26,7 @@ SEED_STRIDE = 1_000_003
 # torch takes seeds of 64 bits; a seed of 32 and two strides need 72. Those that fit stay as they are.
 MASK_SEEDS = 2**63
 # Columns of what row_statistics returns.
-NSP_LOGITS, MASKED, RESTORED, NEGATIVE_LOG_LIKELIHOOD = slice(0, 2), 2, 3, 4
+NSP_LOGITS, MASKED, MLM_CORRECT, NEGATIVE_LOG_LIKELIHOOD = slice(0, 2), 2, 3, 4
 
 
 class TokenMasker:
@@ -165,18 +165,22 @@ def row_statistics(logits: Any, labels: torch.Tensor) -> torch.Tensor:
     said, wanted = words[hidden].float(), restore[hidden]
     right = (said.argmax(dim=-1) == wanted).float()
     losses = functional.cross_entropy(said, wanted, reduction="none")
-    for column, values in ((MASKED, torch.ones_like(losses)), (RESTORED, right), (NEGATIVE_LOG_LIKELIHOOD, losses)):
+    for column, values in (
+        (MASKED, torch.ones_like(losses)),
+        (MLM_CORRECT, right),
+        (NEGATIVE_LOG_LIKELIHOOD, losses),
+    ):
         rows[:, column].index_add_(0, hidden.nonzero()[:, 0], values)
     return rows
 
 
-def masked_scores(statistics: np.ndarray) -> dict[str, float]:
+def mlm_scores(statistics: np.ndarray) -> dict[str, float]:
     """Return masked-token accuracy, perplexity and count from rows of row_statistics."""
     masked = float(statistics[:, MASKED].sum())
     if not masked:
         return {"masked_accuracy": float("nan"), "perplexity": float("nan"), "masked_tokens": 0}
     return {
-        "masked_accuracy": float(statistics[:, RESTORED].sum()) / masked,
+        "masked_accuracy": float(statistics[:, MLM_CORRECT].sum()) / masked,
         "perplexity": float(np.exp(statistics[:, NEGATIVE_LOG_LIKELIHOOD].sum(dtype=np.float64) / masked)),
         "masked_tokens": int(masked),
     }

@@ -309,9 +309,7 @@ class _Packer:
         return at, start if at < start else at
 
 
-def _draw_seconds(
-    corpus: Corpus, first: np.ndarray, negatives: str, rng: np.random.Generator, name: str
-) -> np.ndarray:
+def _draw_seconds(corpus: Corpus, first: np.ndarray, negatives: str, rng: np.random.Generator, name: str) -> np.ndarray:
     """Return a uniform draw (n,) from the sentences that the policy allows after each of `first` (n,)."""
     if negatives == "any":
         return rng.integers(len(corpus.document), size=len(first))

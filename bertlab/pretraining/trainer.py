@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from bertlab.data.dataset import Data
 
-Encoded = dict[str, "Dataset"]
+Tokenized = dict[str, "Dataset"]
 Controls = dict[str, tuple[dict[str, np.ndarray], str]]
 
 
@@ -35,7 +35,7 @@ def build_trainer(
     args: "TrainingArguments",
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
-    encoded: Encoded,
+    tokenized: Tokenized,
     data: "Data",
 ) -> EncoderTrainer:
     """Return the trainer of an objective: the classifier's own for next sentences, one with masking for words."""
@@ -43,18 +43,18 @@ def build_trainer(
     common: dict[str, Any] = {
         "model": model,
         "args": args,
-        "train_dataset": encoded[data.train] if data.train and args.do_train else None,
+        "train_dataset": tokenized[data.train] if data.train and args.do_train else None,
         "processing_class": tokenizer,
         "run": run,
     }
-    watched = longest_first(encoded.get(data.watched or ""))
+    eval_split = longest_first(tokenized.get(data.eval_split or ""))
     if nsp.objective == "nsp":
         loss = ExactLoss(SINGLE, label_smoothing=args.label_smoothing_factor)
         return EncoderTrainer(
-            eval_dataset=watched,
+            eval_dataset=eval_split,
             data_collator=pad,
             compute_loss_func=loss,
-            compute_metrics=metrics_during_training(data.space, data.metrics, loss),
+            compute_metrics=metrics_during_training(data.schema, data.metrics, loss.of_rows),
             **common,
         )
     if common["train_dataset"] is not None:
@@ -62,7 +62,7 @@ def build_trainer(
     mask = mlm.TokenMasker(tokenizer, nsp.mlm_probability, nsp.whole_word_masking)
     args.label_names, args.remove_unused_columns = ["labels"], False
     return mlm.PretrainingTrainer(
-        eval_dataset=None if watched is None else mlm.with_mask_seeds(watched, nsp.split_seed),
+        eval_dataset=None if eval_split is None else mlm.with_mask_seeds(eval_split, nsp.split_seed),
         data_collator=mlm.MaskingCollator(pad, mask, "nsp" in nsp.objective, args.seed),
         compute_loss_func=mlm.PretrainingLoss(),
         compute_metrics=_pretraining_metrics(nsp, data),
@@ -71,24 +71,24 @@ def build_trainer(
 
 
 def evaluate_objective(
-    nsp: NspArguments, trainer: EncoderTrainer, encoded: Encoded, data: "Data", names: Sequence[str | None]
+    nsp: NspArguments, trainer: EncoderTrainer, tokenized: Tokenized, data: "Data", names: Sequence[str | None]
 ) -> list[SplitResult]:
     """Return what the model says about the named splits, in the order of their pairs."""
     wanted = tuple(name for name in names if name)
     if nsp.objective == "nsp":
         loss = ExactLoss(SINGLE, label_smoothing=trainer.args.label_smoothing_factor)
-        return evaluate.evaluate(trainer, encoded, data, wanted, loss)
-    return [_evaluate_pretraining(nsp, trainer, encoded[name], data, name) for name in wanted]
+        return evaluate.evaluate(trainer, tokenized, data, wanted, loss.of_rows)
+    return [_evaluate_pretraining(nsp, trainer, tokenized[name], data, name) for name in wanted]
 
 
 def evaluate_trained(
-    nsp: NspArguments, trainer: EncoderTrainer, encoded: Encoded, data: "Data", names: Sequence[str]
+    nsp: NspArguments, trainer: EncoderTrainer, tokenized: Tokenized, data: "Data", names: Sequence[str]
 ) -> list[SplitResult]:
     """Return what `evaluate` does of the splits to report on, with the control of masked words beside it."""
-    results = evaluate_objective(nsp, trainer, encoded, data, names)
+    results = evaluate_objective(nsp, trainer, tokenized, data, names)
     if data.train and nsp.objective != "nsp":
         for result in results:
-            result.metrics.update(_frequency_baseline(trainer, encoded[data.train], encoded[result.name]))
+            result.metrics.update(_frequency_baseline(trainer, tokenized[data.train], tokenized[result.name]))
     return results
 
 
@@ -102,7 +102,7 @@ def _frequency_baseline(trainer: EncoderTrainer, train: "Dataset", split: "Datas
 def compute_baselines(
     nsp: NspArguments,
     trainer: EncoderTrainer,
-    encoded: Encoded,
+    tokenized: Tokenized,
     data: "Data",
     names: Sequence[str],
     has_pretrained_head: bool,
@@ -110,8 +110,8 @@ def compute_baselines(
     """Return the predictions of majority, word overlap and the model before training, for the splits to report on."""
     if "nsp" not in nsp.objective or not names or data.train is None:
         return {}
-    labels = np.asarray(encoded[data.train]["labels"][:])
-    rows = {name: len(encoded[name]) for name in names}
+    labels = np.asarray(tokenized[data.train]["labels"][:])
+    rows = {name: len(tokenized[name]) for name in names}
     majority = {name: baselines.majority_baseline(labels, n) for name, n in rows.items()}
     sample = data.splits[data.train].select(sample_rows(len(labels)))
     overlap, how = overlap_baseline(
@@ -124,7 +124,7 @@ def compute_baselines(
     if trainer.is_fsdp_enabled:
         notice("under FSDP the model is not scored before training: it is sharded only together with an optimizer.")
         return found
-    untrained = {result.name: result for result in evaluate_objective(nsp, trainer, encoded, data, names)}
+    untrained = {result.name: result for result in evaluate_objective(nsp, trainer, tokenized, data, names)}
     _forget_evaluation(trainer)
     kind = "pretrained" if has_pretrained_head else "new, untrained"
     if has_pretrained_head:
@@ -151,12 +151,12 @@ def _forget_evaluation(trainer: EncoderTrainer) -> None:
 def _pretraining_metrics(nsp: NspArguments, data: "Data") -> Callable[[EvalPrediction], dict[str, float]]:
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         statistics = np.asarray(prediction.predictions)
-        scores = mlm.masked_scores(statistics)
+        scores = mlm.mlm_scores(statistics)
         scores["loss"] = float(np.log(scores["perplexity"]))
         if "nsp" in nsp.objective:
             labels = np.asarray(prediction.label_ids)[:, 0]
-            sentences = ExactLoss(SINGLE)
-            found = evaluate.score(data.space, data.metrics, statistics[:, NSP_LOGITS], labels, sentences)
+            loss = ExactLoss(SINGLE).of_rows
+            found = evaluate.score(data.schema, data.metrics, statistics[:, NSP_LOGITS], labels, loss)
             scores = {**scores, **found, "loss": scores["loss"] + found["loss"]}
         return scores
 
@@ -174,8 +174,8 @@ def _evaluate_pretraining(
     seconds = time.perf_counter() - started
     logits = statistics[:, NSP_LOGITS]
     labels = np.asarray(split["labels"][:]) if "nsp" in nsp.objective else None
-    metrics: dict[str, float] = {} if labels is None else evaluate.score(data.space, data.metrics, logits, labels)
-    metrics.update(mlm.masked_scores(statistics))
+    metrics: dict[str, float] = {} if labels is None else evaluate.score(data.schema, data.metrics, logits, labels)
+    metrics.update(mlm.mlm_scores(statistics))
     metrics.update(runtime=seconds, samples_per_second=len(split) / seconds)
     prefix = evaluate.metric_prefix(name, data)
     predictions = logits.argmax(axis=1) if labels is not None else np.full(len(split), NO_LABEL)

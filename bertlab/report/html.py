@@ -13,11 +13,11 @@ from markupsafe import Markup
 
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.report.plots import plain, training_log
-from bertlab.report.run_folder import BASELINE_NAMES, Mistake, RunFolder, split_labels
+from bertlab.report.run_folder import BASELINE_NAMES, Misclassified, RunFolder, split_labels
 
 HERE = Path(__file__).resolve().parent
 # A page of more rows than this is slow to filter; the files under errors/ have them all.
-MISTAKES_PER_SPLIT = 500
+MISCLASSIFIED_PER_SPLIT = 500
 # Longer texts show this much until they are opened, and no more than the second number even then.
 SHOWN_CHARACTERS, MOST_CHARACTERS = 240, 4000
 KINDS = {
@@ -74,9 +74,9 @@ def render(folder: RunFolder, images: Mapping[str, bytes]) -> str:
         headline=headline(folder),
         sentences=sentences(folder),
         log=training_log(folder),
-        mistakes=mistake_rows(folder),
+        mistakes=misclassified_rows(folder),
         totals={split: len(rows) for split, rows in folder.mistakes.items() if rows},
-        limit=MISTAKES_PER_SPLIT,
+        limit=MISCLASSIFIED_PER_SPLIT,
         shown=SHOWN_CHARACTERS,
         most=MOST_CHARACTERS,
         command=[shlex.quote(str(word)) for word in folder.run.get("command") or []],
@@ -134,9 +134,9 @@ def sentences(folder: RunFolder) -> list[str]:
     return said
 
 
-def mistake_rows(folder: RunFolder) -> list[tuple[Mistake, list[str], list[str]]]:
+def misclassified_rows(folder: RunFolder) -> list[tuple[Misclassified, list[str], list[str]]]:
     """Return the mistakes the page shows, each with its true and its predicted classes."""
-    shown = [mistake for rows in folder.mistakes.values() for mistake in rows[:MISTAKES_PER_SPLIT]]
+    shown = [mistake for rows in folder.mistakes.values() for mistake in rows[:MISCLASSIFIED_PER_SPLIT]]
     if folder.is_multi_label:
         names = folder.class_names
         return [(one, split_labels(one.label, names), split_labels(one.prediction, names)) for one in shown]

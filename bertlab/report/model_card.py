@@ -11,14 +11,8 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from bertlab import console, hub
-from bertlab.cli.arguments import (
-    DataArguments,
-    ModelArguments,
-    NspArguments,
-    RunArguments,
-    dataclass_flags,
-    training_flags,
-)
+from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments, dataclass_flags
+from bertlab.cli.training_flags import training_flags
 from bertlab.models import lora
 from bertlab.report.plots import plain, training_log
 from bertlab.report.run_folder import BASELINE_NAMES, RunFolder
@@ -206,9 +200,7 @@ def _masked_words(folder: RunFolder) -> str:
     found = {name: told["other"] for name, told in folder.results["splits"].items() if told.get("other")}
     names = list(dict.fromkeys(name for told in found.values() for name in told))
     rows = [[split, *(_score(told.get(name)) for name in names)] for split, told in found.items()]
-    return (
-        table(["split", *map(plain, names)], rows, right=range(1, len(names) + 1)) if rows else "Nothing was scored."
-    )
+    return table(["split", *map(plain, names)], rows, right=range(1, len(names) + 1)) if rows else "Nothing was scored."
 
 
 def training(folder: RunFolder) -> str:
@@ -228,7 +220,7 @@ def training(folder: RunFolder) -> str:
     if log:
         names = [name for name in folder.metrics if any(f"eval_{name}" in row for row in log)]
         keys = (["eval_loss"] if any("eval_loss" in row for row in log) else []) + [f"eval_{name}" for name in names]
-        header = ["epoch", "step", "training loss", *(f"{folder.watched} {plain(k[5:])}" for k in keys)]
+        header = ["epoch", "step", "training loss", *(f"{folder.eval_split} {plain(k[5:])}" for k in keys)]
         rows = [
             [_score(row["epoch"], 2), str(row["step"]), _score(row["loss"]), *(_score(row.get(key)) for key in keys)]
             for row in log
@@ -301,9 +293,7 @@ def limits(folder: RunFolder) -> str:
         lines.append(f"Few labelled rows in {_listed(small)}: read the interval, not the score alone.")
     if folder.results.get("temperature") in (None, 1.0) and not (folder.is_regression or folder.fills_masks):
         few = (
-            "the selection split has too few rows"
-            if folder.results.get("selection")
-            else "there is no selection split"
+            "the selection split has too few rows" if folder.results.get("selection") else "there is no selection split"
         )
         lines.append(f"Probabilities are not calibrated: {few} for that.")
     lines.append("Texts unlike the training data were not tested, nor was fairness between groups of people.")
@@ -319,9 +309,7 @@ def _balance(folder: RunFolder) -> str:
     labelled = {name: told for name, told in (folder.run.get("data") or {}).items() if told.get("balance")}
     if not labelled or len(folder.class_names) > 30:
         return ""
-    rows = [
-        [name, *(f"{told['balance'].get(name, 0):,}" for told in labelled.values())] for name in folder.class_names
-    ]
+    rows = [[name, *(f"{told['balance'].get(name, 0):,}" for told in labelled.values())] for name in folder.class_names]
     return table(["rows of class", *labelled], rows, right=range(1, len(labelled) + 1))
 
 

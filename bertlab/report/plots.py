@@ -125,7 +125,7 @@ def loss(folder: RunFolder) -> Figure | None:
         axes.plot(steps, values, color=BLUE, marker="o", linewidth=1.5, label="training, as logged")
     at, measured = _series(folder.evaluations, "step", "eval_loss")
     if at:
-        axes.plot(at, measured, color=VERMILION, marker="o", linewidth=1.5, label=folder.watched)
+        axes.plot(at, measured, color=VERMILION, marker="o", linewidth=1.5, label=folder.eval_split)
     _mark_epochs(axes, folder)
     axes.set(title="Training loss", xlabel="optimizer step", ylabel=LOSS_NAMES.get(folder.kind, "loss"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -136,20 +136,18 @@ def loss(folder: RunFolder) -> Figure | None:
 def metrics(folder: RunFolder) -> Figure | None:
     """Scores of the watched split by epoch, and its loss beside the training loss of the same stretch."""
     entries = folder.evaluations
-    names = [
-        n for n in folder.metrics if GREATER_IS_BETTER.get(n, True) and _series(entries, "epoch", f"eval_{n}")[0]
-    ]
+    names = [n for n in folder.metrics if GREATER_IS_BETTER.get(n, True) and _series(entries, "epoch", f"eval_{n}")[0]]
     if not names:
         return None
     figure, (upper, lower) = _figure(7.2, 5.8, rows=2)
     for name in names:
         epochs, values = _series(entries, "epoch", f"eval_{name}")
         upper.plot(epochs, values, marker="o", label=plain(name))
-    upper.set(title=f"Scores on {folder.watched}", ylabel="score")
+    upper.set(title=f"Scores on {folder.eval_split}", ylabel="score")
     rows = training_log(folder)
     for key, label, colour in (
         ("loss", "training, mean since\nthe evaluation before", BLUE),
-        ("eval_loss", folder.watched, VERMILION),
+        ("eval_loss", folder.eval_split, VERMILION),
     ):
         epochs, values = _series(rows, "epoch", key)
         if epochs:
@@ -221,9 +219,7 @@ def token_lengths(folder: RunFolder) -> Figure | None:
         return None
     figure, axes = _figure(7.2, 3.8)
     for place, (name, told) in enumerate(data.items()):
-        edges, counts = (
-            np.asarray(told["token_length"]["histogram"][key], dtype=float) for key in ("edges", "counts")
-        )
+        edges, counts = (np.asarray(told["token_length"]["histogram"][key], dtype=float) for key in ("edges", "counts"))
         share = counts / counts.sum() / np.diff(edges)
         colour, first = CYCLE[place % len(CYCLE)], place == 0
         axes.stairs(
@@ -265,9 +261,7 @@ def label_balance(folder: RunFolder) -> Figure | None:
     for place, (split, told) in enumerate(data.items()):
         shares = [told["balance"].get(name, 0) / max(1, told["labelled"]) for name in names]
         heights = [row + (place - (len(data) - 1) / 2) * thick for row in range(len(names))]
-        bars = axes.barh(
-            heights, shares, thick * 0.92, color=CYCLE[place % 6], label=f"{split} ({told['labelled']:,})"
-        )
+        bars = axes.barh(heights, shares, thick * 0.92, color=CYCLE[place % 6], label=f"{split} ({told['labelled']:,})")
         counts = [f" {told['balance'].get(name, 0):,}" for name in names]
         axes.bar_label(bars, counts, fontsize=min(8, 60 * thick), color=INK)
     axes.set_yticks(range(len(names)), [shorten(name) for name in names])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertlab import ROOT, secret
+from bertlab import ROOT, console
 from bertlab.cli import parser
 from bertlab.data.dataset import TextReader, text_columns
 from bertlab.pretraining.pairs import RANGES
@@ -39,9 +39,9 @@ def command(script: str, argv: list[str]) -> list[str]:
     for word in argv:
         name, equals, _ = word.replace("-", "_").partition("=")
         flag = name.lstrip("_") if word.startswith("--") else ""
-        is_secret = parser.RENAMED.get(flag, parser.ALIASES.get(flag, flag)) in secret.FLAGS
+        is_secret = parser.RENAMED.get(flag, parser.ALIASES.get(flag, flag)) in console.SECRET_FLAGS
         words.append(
-            secret.HIDDEN if hide else f"{word.split('=')[0]}={secret.HIDDEN}" if is_secret and equals else word
+            console.HIDDEN if hide else f"{word.split('=')[0]}={console.HIDDEN}" if is_secret and equals else word
         )
         hide = is_secret and not equals
     return words
@@ -129,9 +129,7 @@ def _joined(values: Sequence[Any]) -> str:
 
 def _git(root: Path, *words: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True
-        )
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

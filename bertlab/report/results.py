@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from bertlab.data.labels import MULTI, REGRESSION, LabelSpace
+from bertlab.data.labels import MULTI, REGRESSION, LabelSchema
 from bertlab.evaluation import baselines, calibration, statistics
-from bertlab.evaluation.evaluate import SplitResult, predict, probabilities
+from bertlab.evaluation.evaluate import SplitResult, class_probabilities, predict
 from bertlab.evaluation.metrics import METRICS
 
 # The bag of words may take this long in all; it then says on how many rows it was fitted.
@@ -33,26 +33,26 @@ class Fitted:
 FEWEST_ROWS_TO_FIT = 50
 
 
-def fit(selection: SplitResult | None, space: LabelSpace) -> Fitted:
+def fit(selection: SplitResult | None, schema: LabelSchema) -> Fitted:
     """Return what can be fitted on the selection split; without one, or with a tiny one, nothing is changed."""
-    if selection is None or selection.labels is None or space.kind == REGRESSION:
+    if selection is None or selection.labels is None or schema.kind == REGRESSION:
         return Fitted()
     if len(selection.labels) < FEWEST_ROWS_TO_FIT:
         return Fitted()
     temperature = calibration.fit_temperature(selection.logits, selection.labels)
     thresholds = None
-    if space.kind == MULTI:
+    if schema.kind == MULTI:
         # Of the probabilities that are written and that `predict` decides by.
-        chances = probabilities(space, selection.logits, temperature)
-        thresholds = calibration.fit_thresholds(chances, selection.labels)
+        probabilities = class_probabilities(schema, selection.logits, temperature)
+        thresholds = calibration.fit_thresholds(probabilities, selection.labels)
     return Fitted(temperature, thresholds, len(selection.logits))
 
 
-def with_thresholds(result: SplitResult, space: LabelSpace, fitted: Fitted, names: Sequence[str]) -> SplitResult:
+def with_thresholds(result: SplitResult, schema: LabelSchema, fitted: Fitted, names: Sequence[str]) -> SplitResult:
     """Return a multi-label result decided by fitted thresholds; any other result unchanged."""
     if fitted.thresholds is None:
         return result
-    predictions = predict(space, result.logits / fitted.temperature, fitted.thresholds)
+    predictions = predict(schema, result.logits / fitted.temperature, fitted.thresholds)
     rows = result.labelled()
     scores = dict(result.metrics)
     if result.labels is not None:
@@ -64,27 +64,25 @@ def baseline_predictions(
     train_texts: Sequence[Any] | baselines.TakeTexts,
     train_labels: np.ndarray,
     texts: Mapping[str, Sequence[Any]],
-    space: LabelSpace,
+    schema: LabelSchema,
 ) -> dict[str, tuple[dict[str, np.ndarray], str]]:
     """Return, for each baseline, its predictions per split and a sentence on how it was made."""
     rows = {name: len(column) for name, column in texts.items()}
-    if space.kind == REGRESSION:
+    if schema.kind == REGRESSION:
         constant = {name: baselines.mean_baseline(train_labels, n) for name, n in rows.items()}
         simple = {"mean": (constant, "always the mean of the training labels")}
     else:
         constant = {name: baselines.majority_baseline(train_labels, n) for name, n in rows.items()}
         most = "each label that more than half of the training rows have"
-        how = most if space.kind == MULTI else "always the most frequent training class"
+        how = most if schema.kind == MULTI else "always the most frequent training class"
         simple = {"majority": (constant, how)}
-    bag = baselines.bag_of_words_baseline(
-        train_texts, train_labels, texts, problem_type=space.kind, seconds=BASELINE_SECONDS
-    )
+    bag = baselines.tfidf_baseline(train_texts, train_labels, texts, problem_type=schema.kind, seconds=BASELINE_SECONDS)
     return {**simple, "bag_of_words": (bag.predictions, bag.note)}
 
 
 def split_facts(
     result: SplitResult,
-    space: LabelSpace,
+    schema: LabelSchema,
     metrics: Sequence[str],
     fitted: Fitted,
     controls: Mapping[str, tuple[Mapping[str, np.ndarray], str]],
@@ -108,11 +106,11 @@ def split_facts(
         name: {"how": how, **_beside(said, column[result.name][rows], truth, metrics)}
         for name, (column, how) in controls.items()
     }
-    if space.kind != REGRESSION:
-        facts["per_class"] = statistics.classification_report(said, truth, space.class_names)
-        facts["calibration"] = _calibration(space, result.logits[rows], truth, fitted)
-    if space.kind not in (MULTI, REGRESSION):
-        facts["confusion"] = confusion(said, truth, space.size)
+    if schema.kind != REGRESSION:
+        facts["per_class"] = statistics.classification_report(said, truth, schema.class_names)
+        facts["calibration"] = _calibration(schema, result.logits[rows], truth, fitted)
+    if schema.kind not in (MULTI, REGRESSION):
+        facts["confusion"] = confusion(said, truth, schema.size)
         if batch_size:
             facts["per_batch"] = _per_batch(said, truth, batch_size)
     if sources is not None:
@@ -143,19 +141,19 @@ def _beside(said: np.ndarray, control: np.ndarray, truth: np.ndarray, metrics: S
     }
 
 
-def _calibration(space: LabelSpace, logits: np.ndarray, truth: np.ndarray, fitted: Fitted) -> dict[str, Any]:
+def _calibration(schema: LabelSchema, logits: np.ndarray, truth: np.ndarray, fitted: Fitted) -> dict[str, Any]:
     facts: dict[str, Any] = {"temperature": fitted.temperature, "fitted_on_rows": fitted.rows}
     for name, temperature in (("raw", 1.0), ("calibrated", fitted.temperature)):
         if name == "calibrated" and not fitted.rows:
             continue
-        chances = probabilities(space, logits, temperature)
+        probabilities = class_probabilities(schema, logits, temperature)
         labels = truth
-        if space.kind == MULTI:
-            chances, labels = chances.reshape(-1), truth.reshape(-1).astype(np.int64)
+        if schema.kind == MULTI:
+            probabilities, labels = probabilities.reshape(-1), truth.reshape(-1).astype(np.int64)
         facts[name] = {
-            "ece": calibration.expected_calibration_error(chances, labels),
-            "brier": calibration.brier_score(chances, labels),
-            "reliability": [dataclasses.asdict(row) for row in calibration.reliability_table(chances, labels)],
+            "ece": calibration.expected_calibration_error(probabilities, labels),
+            "brier": calibration.brier_score(probabilities, labels),
+            "reliability": [dataclasses.asdict(row) for row in calibration.reliability_table(probabilities, labels)],
         }
     return facts
 

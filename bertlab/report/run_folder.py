@@ -12,11 +12,11 @@ import numpy as np
 
 from bertlab.data.labels import MULTI, REGRESSION
 from bertlab.errors import UserError
-from bertlab.io import read_json
+from bertlab.io import read_json, unescape_formula
 from bertlab.models import lora
 from bertlab.report.misclassified import ERROR
 from bertlab.report.predictions import LABEL_SEPARATOR
-from bertlab.report.spreadsheet import as_written
+from bertlab.training.output_dir import FINISHED
 
 PROBABILITY = "probability_"
 # What baselines are called in front of people; any other goes by its key.
@@ -39,7 +39,7 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class Mistake:
+class Misclassified:
     """One row of errors/<split>.tsv; `confidence` is a probability, or the absolute error in regression."""
 
     split: str
@@ -61,7 +61,7 @@ class RunFolder:
     results: dict[str, Any]
     run: dict[str, Any]
     log: list[dict[str, Any]]
-    mistakes: dict[str, list[Mistake]]
+    mistakes: dict[str, list[Misclassified]]
 
     @classmethod
     def read(cls, path: Path | str, run: dict[str, Any] | None = None) -> "RunFolder":
@@ -86,7 +86,7 @@ class RunFolder:
         state = folder / "trainer_state.json"
         # Without training there is no such file, or one that the model brought with it from an earlier run.
         log = read_json(state).get("log_history", []) if state.is_file() and _trained(run) else []
-        mistakes = {name: list(_mistakes(folder / "errors" / f"{name}.tsv", name)) for name in results["splits"]}
+        mistakes = {name: list(_misclassified(folder / "errors" / f"{name}.tsv", name)) for name in results["splits"]}
         return cls(folder, results, run, log, mistakes)
 
     @property
@@ -141,9 +141,9 @@ class RunFolder:
         return wanted if wanted in self.scored else next(iter(self.scored), None)
 
     @property
-    def watched(self) -> str:
+    def eval_split(self) -> str:
         """The split that was scored during training: as recorded, or as follows from the splits there are."""
-        recorded = self.run.get("watched")
+        recorded = self.run.get("eval_split")
         if recorded:
             return str(recorded)
         if "selection" in (self.run.get("data") or {}):
@@ -194,13 +194,13 @@ class RunFolder:
             raise UserError(f"{path} is missing.", "The run is not whole; train it again.")
         rows = list(_rows(path))
         try:
-            chances = [[float(v) for k, v in row.items() if k.startswith(PROBABILITY)] for row in rows]
+            probabilities = [[float(v) for k, v in row.items() if k.startswith(PROBABILITY)] for row in rows]
             idx = [row["idx"] for row in rows]
-            labels, said = ([as_written(row[name]) for row in rows] for name in ("label", "prediction"))
+            labels, said = ([unescape_formula(row[name]) for row in rows] for name in ("label", "prediction"))
         except (KeyError, ValueError, TypeError) as error:
             raise UserError(f"{path} cannot be read: {error}.", "The run is not whole; train it again.") from error
-        width = len(chances[0]) if chances else 0
-        return Predictions(idx, labels, said, np.asarray(chances).reshape(len(rows), width))
+        width = len(probabilities[0]) if probabilities else 0
+        return Predictions(idx, labels, said, np.asarray(probabilities).reshape(len(rows), width))
 
 
 def split_labels(text: str, class_names: Sequence[str]) -> list[str]:
@@ -220,22 +220,22 @@ def _trained(run: dict[str, Any]) -> bool:
     return (run.get("configuration") or {}).get("do_train", True) is not False
 
 
-def _mistakes(path: Path, split: str) -> Iterator[Mistake]:
+def _misclassified(path: Path, split: str) -> Iterator[Misclassified]:
     if not path.is_file():
         return
     try:
         for row in _rows(path):
-            yield Mistake(
+            yield Misclassified(
                 split=split,
                 idx=row["idx"],
-                label=as_written(row["label"]),
-                prediction=as_written(row["prediction"]),
+                label=unescape_formula(row["label"]),
+                prediction=unescape_formula(row["prediction"]),
                 # Earlier versions called an absolute error a confidence.
                 confidence=float(row[ERROR] if ERROR in row else row["confidence"]),
                 tokens=int(row["tokens"]),
                 truncated=row["truncated"] == "yes",
-                text=as_written(row["text"]),
-                text_pair=as_written(row["text_pair"]),
+                text=unescape_formula(row["text"]),
+                text_pair=unescape_formula(row["text_pair"]),
             )
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path} cannot be read: {error}.", "The run is not whole; train it again.") from error
@@ -249,3 +249,19 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
             yield from csv.DictReader(stream, delimiter="\t")
     except (OSError, csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}.", "The run is not whole; train it again.") from error
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """Return a finished run's folder itself, or those of all finished runs of a suite."""
+    found = [] if (folder / FINISHED).is_file() else sorted(path.parent for path in folder.rglob(f"seed*/{FINISHED}"))
+    return found or [folder]
+
+
+def model_name(configuration: dict[str, Any]) -> str:
+    """Return what a run's model is called: the last part of its name, or that of the package it came in."""
+    name = str(configuration.get("model_name_or_path", "scratch"))
+    if configuration.get("from_scratch") in (True, "true"):
+        return "scratch"
+    return (
+        name.removeprefix("package:").split("/")[0] if name.startswith("package:") else name.rstrip("/").split("/")[-1]
+    )

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from bertlab.data.dataset import Data
-    from bertlab.report.summary import Plan, SplitSummary
+    from bertlab.data.summary import SplitSummary
+    from bertlab.training.plan import Plan
 
 # More groups than this are for results.json, not for the terminal.
 SOURCES_PRINTED = 6
@@ -42,7 +43,7 @@ class Run:
 
     arguments: Arguments
     data: "Data"
-    encoded: dict[str, "Dataset"]
+    tokenized: dict[str, "Dataset"]
     summaries: list["SplitSummary"]
     plan: "Plan"
     results: list[SplitResult]
@@ -83,15 +84,15 @@ def _draw(folder: Path, about: dict[str, Any]) -> None:
 
 def write(run: Run) -> dict[str, Any]:
     """Write scores, predictions and mistakes; return what results.json says."""
-    fitted = fit(next(iter(run.selection), None), run.data.space)
-    results = [with_thresholds(r, run.data.space, fitted, run.data.metrics) for r in run.results]
+    fitted = fit(next(iter(run.selection), None), run.data.schema)
+    results = [with_thresholds(r, run.data.schema, fitted, run.data.metrics) for r in run.results]
     controls = run.controls if run.controls is not None else _controls(run)
     found = _results(run, results, fitted, controls)
     for result in (result for result in results if result.has_predictions):
         rows = _rows(run, result.name)
-        predictions.write(run.folder, result, run.data.space, rows["idx"], fitted.temperature)
+        predictions.write(run.folder, result, run.data.schema, rows["idx"], fitted.temperature)
         if result.labels is not None:
-            misclassified.write(run.folder, result, run.data.space, rows, fitted.temperature)
+            misclassified.write(run.folder, result, run.data.schema, rows, fitted.temperature)
     io.write_json(run.folder / "results.json", found)
     _write_metrics(run, results)
     return found
@@ -168,9 +169,9 @@ def _controls(run: Run) -> dict[str, Any]:
     rows = run.data.splits[train]
     return baseline_predictions(
         lambda chosen: _joinable(run.data.read(rows.select(chosen)[:])),
-        np.asarray(run.encoded[train]["labels"][:]),
+        np.asarray(run.tokenized[train]["labels"][:]),
         {name: _joinable(run.data.texts(name)) for name in labelled},
-        run.data.space,
+        run.data.schema,
     )
 
 
@@ -180,26 +181,26 @@ def _results(run: Run, results: Sequence[SplitResult], fitted: Fitted, controls:
     for result in results:
         told = split_facts(
             result,
-            run.data.space,
+            run.data.schema,
             run.data.metrics,
             fitted,
             controls,
-            run.encoded[result.name]["source"][:] if "source" in run.encoded[result.name].column_names else None,
+            run.tokenized[result.name]["source"][:] if "source" in run.tokenized[result.name].column_names else None,
             options.metric_batch_size if result.name in run.data.test else None,
         )
         splits[result.name] = {"role": "validation" if result.name in run.data.validation else "test", **told}
     chosen_on = next(iter(run.selection), None)
     return {
         "recipe": run.arguments.recipe,
-        "problem_type": run.data.space.kind,
-        "class_names": run.data.space.class_names,
+        "problem_type": run.data.schema.kind,
+        "class_names": run.data.schema.class_names,
         "metrics": run.data.metrics,
         "temperature": fitted.temperature,
         "thresholds": fitted.thresholds,
         # What the run was chosen by, for sweeps; never a score to report.
         "selection": None if chosen_on is None else {"rows": len(chosen_on.logits), "metrics": chosen_on.metrics},
         "published": {
-            "split": options.published_split or next(iter(run.data.report), None),
+            "split": options.published_split or next(iter(run.data.evaluation_splits), None),
             "values": {name: float(value) for name, value in options.published.items() if name in METRICS},
             "source": options.published_source,
         },
@@ -208,9 +209,9 @@ def _results(run: Run, results: Sequence[SplitResult], fitted: Fitted, controls:
 
 
 def _rows(run: Run, name: str) -> dict[str, Sequence[Any]]:
-    encoded = run.encoded[name]
+    tokenized = run.tokenized[name]
     texts = dict(zip(("text", "text_pair"), run.data.texts(name), strict=False))
-    return {**texts, **{column: encoded[column][:] for column in ("idx", "length", "full_length")}}
+    return {**texts, **{column: tokenized[column][:] for column in ("idx", "length", "full_length")}}
 
 
 def _joinable(texts: list[list[str]]) -> Sequence[Any]:
@@ -239,7 +240,7 @@ def _provenance(run: Run) -> dict[str, Any]:
         "command": provenance.command(sys.argv[0], run.arguments.argv),
         "recipe": run.arguments.recipe,
         "configuration": resolved(run.arguments),
-        "watched": run.data.watched,
+        "eval_split": run.data.eval_split,
         "model_from_hub": _from_hub(run.arguments),
         "pairs": any(len(run.data.read(split[:1])) > 1 for split in run.data.splits.values()),
         "seed": run.arguments.training.get("seed", 42),

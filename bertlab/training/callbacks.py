@@ -2,18 +2,22 @@
 
 import math
 import signal
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import distributed
-from transformers import TrainerCallback
+from transformers import (
+    ProgressCallback,
+    TrainerCallback,
+)
 
 from bertlab.errors import Interrupted, UserError
 from bertlab.training import checkpoints, signals
 
 
-class SaveWhatIsWhole(TrainerCallback):
+class DeferEpochEndSave(TrainerCallback):
     """Makes every checkpoint one from which the rest of the run is the same as if it had not been stopped.
 
     One that falls on the last step of an epoch is saved after the epoch's evaluation: evaluation draws a random
@@ -96,8 +100,8 @@ class StopOnNan(TrainerCallback):
         if not logs or "loss" not in logs:
             return
         # With fp16 a gradient may overflow: the loss is scaled down and the step left out.
-        watched = ("loss",) if args.fp16 else ("loss", "grad_norm")
-        wrong = next((name for name in watched if not math.isfinite(logs.get(name, 0.0))), None)
+        eval_split = ("loss",) if args.fp16 else ("loss", "grad_norm")
+        wrong = next((name for name in eval_split if not math.isfinite(logs.get(name, 0.0))), None)
         if wrong is None:
             return
         kept = checkpoints.numbered(Path(args.output_dir))
@@ -108,3 +112,48 @@ class StopOnNan(TrainerCallback):
             f"Lower --learning_rate, add --warmup_steps 0.1, or pass --precision fp32; "
             f"{f'the last good checkpoint is {kept[-1]}' if kept else 'there is no checkpoint yet'}.",
         )
+
+
+class LocateBestCheckpoint(TrainerCallback):
+    """Finds the best checkpoint of a resumed run where its folder is today."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # Before where it was: the folder that this one is a copy of may still be there, and hold another run by now.
+        here = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+        if here.is_dir():
+            state.best_model_checkpoint = str(here)
+
+
+@runtime_checkable
+class HasSetEpoch(Protocol):
+    """What is other in each epoch: the order of the rows, the words that are masked."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Be as in this epoch from now on."""
+
+
+class SetEpochCallback(TrainerCallback):
+    """Tells which epoch begins; accelerate does not reach a sampler behind its sharding, nor a collator."""
+
+    def __init__(self, told: Iterable[HasSetEpoch]) -> None:
+        self.told = tuple(told)
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        for one in self.told:
+            one.set_epoch(int(state.epoch or 0))
+
+
+class LossOnBar(ProgressCallback):
+    """One progress bar that shows the loss, instead of a line for every logged step; evaluations get their line."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Show what was logged."""
+        if not state.is_world_process_zero or self.training_bar is None or not logs:
+            return
+        if "loss" in logs:
+            self.training_bar.set_postfix(loss=f"{logs['loss']:.4f}", epoch=f"{logs.get('epoch', 0):.2f}")
+        elif any(key.startswith("eval_") for key in logs):
+            shown = {k.removeprefix("eval_"): v for k, v in logs.items() if isinstance(v, float)}
+            hidden = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time", "epoch")
+            scores = ", ".join(f"{name} {value:.4f}" for name, value in shown.items() if name not in hidden)
+            self.training_bar.write(f"epoch {logs.get('epoch', 0):g}: {scores}")

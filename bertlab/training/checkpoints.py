@@ -17,7 +17,7 @@ from bertlab.training.output_lock import STATE
 CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 STATE_FILE = "trainer_state.json"
 # What a run was when it began, in every checkpoint: resuming.py compares it.
-IDENTITY_FILE = "identity.json"
+SIGNATURE_FILE = "identity.json"
 # Where files are written before they get their name; gone once a run has ended.
 SAVING = Path(STATE) / "saving"
 
@@ -36,14 +36,14 @@ def numbered(folder: Path) -> list[Path]:
 def newest_whole(folder: Path) -> Path | None:
     """Return the newest whole checkpoint in a folder, or None; a notice tells what is passed over and why."""
     for checkpoint in reversed(numbered(folder)):
-        wrong = flaw(checkpoint)
+        wrong = validate_checkpoint(checkpoint)
         if wrong is None:
             return checkpoint
         notice(f"{checkpoint} is not whole ({wrong}) and is passed over.")
     return None
 
 
-def flaw(checkpoint: Path) -> str | None:
+def validate_checkpoint(checkpoint: Path) -> str | None:
     """Return what keeps a checkpoint from being resumed from, or None where it is whole.
 
     The weights' length must be what their header says, and every archive of torch (optimizer, schedule, random
@@ -134,7 +134,7 @@ def _discard(checkpoint: Path, staging: Path) -> None:
 def _expected(checkpoint: Path) -> set[str]:
     """Return the files that belong to a checkpoint by what it says: shards of weights, random numbers per process."""
     shards = _json(checkpoint / "model.safetensors.index.json").get("weight_map", {}).values()
-    processes = _json(checkpoint / IDENTITY_FILE).get("cut", {}).get("processes", 1)
+    processes = _json(checkpoint / SIGNATURE_FILE).get("cut", {}).get("processes", 1)
     return {*shards, *(f"rng_state_{rank}.pth" for rank in range(processes) if processes > 1)}
 
 

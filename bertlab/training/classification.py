@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 from bertlab.cli.arguments import DataArguments, RunArguments
 from bertlab.cli.parser import Arguments
 from bertlab.console import notice
-from bertlab.data import streaming
 from bertlab.data.dataset import Data
-from bertlab.training import collators, trainer
+from bertlab.training import collators, streaming, trainer
 from bertlab.training.loss import ExactLoss
 
 if TYPE_CHECKING:
@@ -15,24 +14,24 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
 
-def say_what_is_not_used(run: RunArguments, args: "TrainingArguments", loaded: Data) -> None:
+def warn_unused_flags(run: RunArguments, args: "TrainingArguments", loaded: Data) -> None:
     """Say which flags about scores have nothing to work on in this run, and that it has no split to report on."""
-    if (args.do_eval or args.do_predict) and not loaded.report:
+    if (args.do_eval or args.do_predict) and not loaded.evaluation_splits:
         notice("no split is there to report on, so there will be no score; --validation_fraction 0.1 cuts one off.")
     lost = [name for name in run.published if name not in loaded.metrics]
     if lost:
         notice(f"--published {lost[0]} is not shown: this run does not measure it.")
-    if run.published_split is not None and run.published_split not in loaded.report:
+    if run.published_split is not None and run.published_split not in loaded.evaluation_splits:
         notice(f"--published_split {run.published_split}: this run does not report on such a split.")
     if run.metric_batch_size is not None and not loaded.test:
         notice("--metric_batch_size has no effect: there is no test split.")
 
 
-def training_rows(args: "TrainingArguments", encoded: "dict[str, Dataset]", loaded: Data) -> Any:
+def training_rows(args: "TrainingArguments", tokenized: "dict[str, Dataset]", loaded: Data) -> Any:
     """Return the rows to train on, encoded or as a stream; None where the run does not train."""
     if loaded.stream:
         return streaming.training_set(loaded.stream, args)
-    return encoded[loaded.train] if loaded.train and args.do_train else None
+    return tokenized[loaded.train] if loaded.train and args.do_train else None
 
 
 def build_trainer(
@@ -41,7 +40,7 @@ def build_trainer(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     train: Any,
-    watched: "Dataset | None",
+    eval_split: "Dataset | None",
     loaded: Data,
     loss: ExactLoss,
 ) -> trainer.EncoderTrainer:
@@ -54,10 +53,10 @@ def build_trainer(
         model=model,
         args=args,
         train_dataset=train,
-        eval_dataset=trainer.longest_first(watched),
+        eval_dataset=trainer.longest_first(eval_split),
         data_collator=collator,
         processing_class=tokenizer,
         compute_loss_func=loss,
-        compute_metrics=trainer.metrics_during_training(loaded.space, loaded.metrics, loss),
+        compute_metrics=trainer.metrics_during_training(loaded.schema, loaded.metrics, loss.of_rows),
         run=arguments[RunArguments],
     )

@@ -1,4 +1,4 @@
-"""Encoded rows into tensors, padded no further than they must be."""
+"""Tokenized rows into tensors, padded no further than they must be."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -23,7 +23,7 @@ PEER_WORDS = ("Connection closed by peer", "Connection reset by peer", "Broken p
 
 
 @contextlib.contextmanager
-def told_in_one_line(folder: Path, training: Mapping[str, Any]) -> Iterator[None]:
+def handle_run_failures(folder: Path, training: Mapping[str, Any]) -> Iterator[None]:
     """Run a block so that what can end it early is told in one line, and the folder is given back.
 
     `folder` is the run's; `training` holds its training flags, for what helps where memory is short.
@@ -33,7 +33,7 @@ def told_in_one_line(folder: Path, training: Mapping[str, Any]) -> Iterator[None
         Interrupted: Ctrl-C or SIGTERM, with how to go on.
     """
     try:
-        with signals.watched():
+        with signals.eval_split():
             yield
     except (Interrupted, KeyboardInterrupt) as stopped:
         number = stopped.number if isinstance(stopped, Interrupted) else signal.SIGINT

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from bertlab.data.labels import MULTI, NO_LABEL, REGRESSION, LabelSpace
+from bertlab.data.labels import MULTI, NO_LABEL, REGRESSION, LabelSchema
 from bertlab.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,7 +31,18 @@ class ExactLoss:
         self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
         """Return the scalar loss of `outputs.logits` (rows, classes) against `labels` as the collator makes them."""
-        logits = outputs.logits.float()
+        return self.of_logits(outputs.logits, labels, num_items_in_batch)
+
+    def of_rows(self, logits: np.ndarray, labels: np.ndarray) -> float:
+        """Return the mean loss of evaluated rows: logits (rows, classes) and their labels; NaN without a row."""
+        target = torch.from_numpy(labels if labels.dtype == np.int64 else labels.astype(np.float32))
+        return float(self.of_logits(torch.from_numpy(logits), target)) if len(labels) else float("nan")
+
+    def of_logits(
+        self, logits: torch.Tensor, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """Return the scalar loss of logits (rows, classes); see the class."""
+        logits = logits.float()
         mask = known(labels)
         items = mask.sum() if num_items_in_batch is None else num_items_in_batch
         if self.kind == REGRESSION:
@@ -65,18 +76,18 @@ def balanced_weights(labels: np.ndarray, classes: int) -> torch.Tensor:
     return torch.tensor(len(labels) / (present * np.maximum(counts, 1)), dtype=torch.float32)
 
 
-def loss_for(space: LabelSpace, train: "Dataset | None", class_weights: str, smoothing: float) -> ExactLoss:
+def loss_for(schema: LabelSchema, train: "Dataset | None", class_weights: str, smoothing: float) -> ExactLoss:
     """Return the loss of a label space; balanced class weights come from the training rows.
 
     Raises:
         UserError: class weights or label smoothing are asked for where labels are not single classes.
     """
-    single = space.kind not in (MULTI, REGRESSION)
+    single = schema.kind not in (MULTI, REGRESSION)
     if class_weights == "balanced" and not single:
-        raise UserError(f"--class_weights balanced is for single classes, not {space.kind}.", "Leave it out.")
+        raise UserError(f"--class_weights balanced is for single classes, not {schema.kind}.", "Leave it out.")
     if smoothing and not single:
-        raise UserError(f"--label_smoothing_factor is for single classes, not {space.kind}.", "Leave it out.")
+        raise UserError(f"--label_smoothing_factor is for single classes, not {schema.kind}.", "Leave it out.")
     weights = None
     if class_weights == "balanced" and train is not None:
-        weights = balanced_weights(np.asarray(train["labels"][:]), space.size)
-    return ExactLoss(space.kind, weights, smoothing)
+        weights = balanced_weights(np.asarray(train["labels"][:]), schema.size)
+    return ExactLoss(schema.kind, weights, smoothing)

@@ -58,9 +58,7 @@ def check(folder: Path, run: RunArguments, model: str | None = None) -> Path | N
             "Continue it with --resume auto, replace it with --overwrite_output_dir, or name another folder.",
         )
     if content and model is not None and Path(model).resolve().is_relative_to(folder.resolve()):
-        raise UserError(
-            f"--overwrite_output_dir would delete the model of this run, {model}.", "Name another folder."
-        )
+        raise UserError(f"--overwrite_output_dir would delete the model of this run, {model}.", "Name another folder.")
     if not _is_run(folder):
         _refuse_foreign("--overwrite_output_dir", folder, content)
     return None
@@ -114,9 +112,7 @@ def _checkpoint_to_resume(folder: Path, resume: str, content: list[str]) -> Path
         return _named_checkpoint(folder, resume, content)
     newest = checkpoints.newest_whole(folder)
     if newest is None and resume == "must":
-        raise UserError(
-            f"--resume must: no checkpoint in {folder}.", "--resume auto starts anew where there is none."
-        )
+        raise UserError(f"--resume must: no checkpoint in {folder}.", "--resume auto starts anew where there is none.")
     # A run that starts anew would write over a model that another program trained.
     if newest is None and (not _is_run(folder) or (folder / OF_ANOTHER_TRAINER).is_file()):
         _refuse_foreign(f"--resume {resume}", folder, content)
@@ -127,7 +123,7 @@ def _checkpoint_to_resume(folder: Path, resume: str, content: list[str]) -> Path
 
 def _named_checkpoint(folder: Path, resume: str, content: list[str]) -> Path:
     path = Path(resume)
-    wrong = checkpoints.flaw(path)
+    wrong = checkpoints.validate_checkpoint(path)
     if wrong is not None:
         near = nearest(resume, ("never", "auto", "must"))
         meant = f" Did you mean {near!r}?" if near is not None and not path.exists() else ""

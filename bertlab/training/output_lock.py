@@ -132,9 +132,7 @@ def _refusal(folder: Path) -> UserError:
     holder = _signed(folder)
     if holder is None:
         return UserError(f"{folder} is being written by another run.", "Wait for it, or name another --output_dir.")
-    told = (
-        f"{folder} is being written by another run (process {holder.pid} on {holder.host}, since {holder.started})."
-    )
+    told = f"{folder} is being written by another run (process {holder.pid} on {holder.host}, since {holder.started})."
     if not _is_elsewhere(holder):
         return UserError(told, "Wait for it, or name another --output_dir.")
     return UserError(

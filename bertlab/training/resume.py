@@ -20,20 +20,20 @@ from bertlab.console import notice
 from bertlab.data import files, tokenization
 from bertlab.errors import UserError
 from bertlab.models import loading, lora
-from bertlab.report import summary
-from bertlab.training.checkpoints import IDENTITY_FILE
+from bertlab.training.arguments import global_batch
+from bertlab.training.checkpoints import SIGNATURE_FILE
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig
 
     from bertlab.data.dataset import Data
-    from bertlab.training.saving import ResumableTrainer
+    from bertlab.training.trainer import EncoderTrainer
 
 # The fields of TrainingArguments that change the weights or which of them are kept. How long a run trains is among
 # them: the schedule of the learning rate is stretched over it from the first step on. Evaluation is, too: it draws
 # from the generator that dropout draws from.
-COMPARED = (
+RESUME_CRITICAL = (
     *("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"),
     *("optim", "optim_args", "optim_target_modules", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon"),
     *("max_grad_norm", "label_smoothing_factor", "neftune_noise_alpha", "average_tokens_across_devices"),
@@ -70,43 +70,43 @@ CONFIG_NOT_COMPARED = (
 SHOWN = 6
 BATCH = 10_000
 
-Identity = dict[str, Any]
+RunSignature = dict[str, Any]
 
 
 def begin(
-    trainer: "ResumableTrainer",
+    trainer: "EncoderTrainer",
     checkpoint: Path | None,
     arguments: Arguments,
     data: "Data",
-    encoded: Mapping[str, "Dataset"],
+    tokenized: Mapping[str, "Dataset"],
 ) -> None:
     """Let a trainer sign its checkpoints with what this run is, and refuse the checkpoint of another run.
 
     Raises:
         UserError: the checkpoint comes from a run with other rows, labels, weights or values; each is named.
     """
-    trainer.identity = identity(trainer, arguments, data, encoded)
+    trainer.run_signature = run_signature(trainer, arguments, data, tokenized)
     if checkpoint is not None:
-        refuse_another(checkpoint, trainer.identity)
+        refuse_other_run(checkpoint, trainer.run_signature)
 
 
-def identity(
-    trainer: "ResumableTrainer", arguments: Arguments, data: "Data", encoded: Mapping[str, "Dataset"]
-) -> Identity:
+def run_signature(
+    trainer: "EncoderTrainer", arguments: Arguments, data: "Data", tokenized: Mapping[str, "Dataset"]
+) -> RunSignature:
     """Return what a run must share with one that goes on from its checkpoints, as plain JSON values."""
     args = trainer.args
     given = args.to_dict()
     model: Any = trainer.model
     found = {
         "rows": {
-            **{name: f"{len(split):,} rows, {fingerprint(split)}" for name, split in encoded.items()},
+            **{name: f"{len(split):,} rows, {fingerprint(split)}" for name, split in tokenized.items()},
             **({"stream": _of_stream(trainer, arguments, data)} if data.stream else {}),
         },
-        "labels": {"kind": data.space.kind, "classes": list(data.space.class_names)},
+        "labels": {"kind": data.schema.kind, "classes": list(data.schema.class_names)},
         "model": {"weights": _weights(arguments, model.config), **_configuration(model.config)},
-        "values": {**{name: given.get(name) for name in COMPARED}, **_own_values(arguments)},
+        "values": {**{name: given.get(name) for name in RESUME_CRITICAL}, **_own_values(arguments)},
         "cut": {
-            "global_batch": summary.global_batch(args),
+            "global_batch": global_batch(args),
             "per_device_train_batch_size": args.train_batch_size,
             "gradient_accumulation_steps": args.gradient_accumulation_steps,
             "processes": args.world_size,
@@ -115,14 +115,14 @@ def identity(
     return json.loads(json.dumps(found, default=str))
 
 
-def refuse_another(checkpoint: Path, now: Identity) -> None:
+def refuse_other_run(checkpoint: Path, now: RunSignature) -> None:
     """Refuse a checkpoint whose run was another; say so where only the cut of the batch is another.
 
     Raises:
         UserError: rows, labels, weights or values differ.
     """
     try:
-        before = json.loads((checkpoint / IDENTITY_FILE).read_text(encoding="utf-8"))
+        before = json.loads((checkpoint / SIGNATURE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         notice(f"{checkpoint} does not say what run it is from; that it is this one is taken on trust.")
         return
@@ -140,7 +140,7 @@ def refuse_another(checkpoint: Path, now: Identity) -> None:
         )
 
 
-def differences(before: Identity, now: Identity) -> list[str]:
+def differences(before: RunSignature, now: RunSignature) -> list[str]:
     """Return, in words, everything in which two runs differ that changes the outcome."""
     ours, theirs = _flat(now), _flat(before)
     names = [*ours, *(name for name in theirs if name not in ours)]
@@ -165,7 +165,7 @@ def fingerprint(split: "Dataset") -> str:
     return digest.hexdigest()
 
 
-def _of_stream(trainer: "ResumableTrainer", arguments: Arguments, data: "Data") -> str:
+def _of_stream(trainer: "EncoderTrainer", arguments: Arguments, data: "Data") -> str:
     """Return a hash of a stream's first rows and of what makes tokens of them while it is read."""
     rows = itertools.islice(data.stream.pass_over(), STREAMED_ROWS) if data.stream else ()
     digest = hashlib.blake2b(json.dumps(list(rows), default=str).encode(), digest_size=8)
@@ -207,7 +207,7 @@ def _own_values(arguments: Arguments) -> dict[str, Any]:
     return values
 
 
-def _flat(found: Identity) -> dict[str, Any]:
+def _flat(found: RunSignature) -> dict[str, Any]:
     """Return every compared value under the name a user knows it by."""
     return {
         **found.get("values", {}),

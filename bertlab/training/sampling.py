@@ -9,7 +9,7 @@ from bertlab.data.batching import consecutive_batches
 
 # Rows are sorted by length within stretches of this many global batches: long enough to leave 4 % of padding on
 # CoLA, short enough that the order stays random.
-BATCHES_PER_STRETCH = 50
+MEGABATCH_BATCHES = 50
 
 
 class LengthGroupedOrder(Sampler[int]):
@@ -35,10 +35,10 @@ class LengthGroupedOrder(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         random = np.random.default_rng([self.seed, self.epoch])
         rows = random.permutation(len(self.lengths))
-        stretch = self.global_batch * BATCHES_PER_STRETCH
-        for start in range(0, len(rows), stretch):
-            part = rows[start : start + stretch]
-            rows[start : start + stretch] = part[np.argsort(-self.lengths[part], kind="stable")]
+        megabatch = self.global_batch * MEGABATCH_BATCHES
+        for start in range(0, len(rows), megabatch):
+            part = rows[start : start + megabatch]
+            rows[start : start + megabatch] = part[np.argsort(-self.lengths[part], kind="stable")]
         # Batches in random order, or every stretch would go from long to short; the ragged last one stays last.
         full = len(rows) // self.global_batch
         batches = random.permutation(full)
@@ -47,7 +47,7 @@ class LengthGroupedOrder(Sampler[int]):
         yield from rows[full * self.global_batch :].tolist()
 
 
-class TokenBatches(Sampler[list[int]]):
+class MaxTokensBatchSampler(Sampler[list[int]]):
     """Consecutive rows in batches of about as many tokens, padding included, as `rows` of the longest row.
 
     The memory of a batch is what `rows` promise, however short its rows; short ones come in larger batches. Takes

@@ -23,7 +23,7 @@ _watch = _Watch()
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[None]:
+def eval_split() -> Iterator[None]:
     """Take SIGINT and SIGTERM as the end of a run while the block lasts, then as before.
 
     Raises:

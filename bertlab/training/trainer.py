@@ -1,10 +1,8 @@
 """One path from arguments to a trained Trainer: precision, length-grouped order, selection, evaluation, upload."""
 
-import inspect
-import os
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,89 +12,61 @@ from transformers import (
     EvalPrediction,
     ProgressCallback,
     Trainer,
-    TrainerCallback,
-    TrainingArguments,
-    enable_full_determinism,
-    get_scheduler,
-    set_seed,
 )
-from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION
 from transformers.trainer import TRAINING_ARGS_NAME
-from transformers.trainer_utils import SchedulerType
-from transformers.training_args import OptimizerNames
 
 from bertlab import hub
 from bertlab.cli.arguments import RunArguments
-from bertlab.cli.parser import Arguments
-from bertlab.console import notice
-from bertlab.data import streaming
-from bertlab.data.labels import NO_LABEL, LabelSpace
-from bertlab.errors import UserError, did_you_mean
-from bertlab.evaluation import evaluate, metrics
+from bertlab.data.labels import NO_LABEL, LabelSchema
+from bertlab.errors import UserError
+from bertlab.evaluation import evaluate
 from bertlab.models import lora
-from bertlab.report import summary
-from bertlab.training import distributed, memory, precision
-from bertlab.training.loss import ExactLoss, known
+from bertlab.training import distributed, precision
+from bertlab.training.arguments import global_batch
+from bertlab.training.loss import known
 from bertlab.training.optimizer import apply_layerwise_lr_decay
-from bertlab.training.sampling import LengthGroupedOrder, TokenBatches
-from bertlab.training.saving import ResumableTrainer, SavedArguments
+from bertlab.training.sampling import LengthGroupedOrder, MaxTokensBatchSampler
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from bertlab.data.dataset import Data
+from bertlab.io import write_json
+from bertlab.training import callbacks, checkpoints
+from bertlab.training.checkpoints import SIGNATURE_FILE, STATE_FILE
 
 
-@runtime_checkable
-class KnowsItsEpoch(Protocol):
-    """What is other in each epoch: the order of the rows, the words that are masked."""
+class EncoderTrainer(Trainer):
+    """Trainer whose loss is exact under any batch layout, and that can be killed at any moment and resumed.
 
-    def set_epoch(self, epoch: int) -> None:
-        """Be as in this epoch from now on."""
+    Training rows come in length-bucketed batches, evaluation rows in the order of the input; checkpoints and model
+    appear whole or not at all.
+    """
 
-
-class _TellEpoch(TrainerCallback):
-    """Tells which epoch begins; accelerate does not reach a sampler behind its sharding, nor a collator."""
-
-    def __init__(self, told: Iterable[KnowsItsEpoch]) -> None:
-        self.told = tuple(told)
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        for one in self.told:
-            one.set_epoch(int(state.epoch or 0))
-
-
-class LossOnBar(ProgressCallback):
-    """One progress bar that shows the loss, instead of a line for every logged step; evaluations get their line."""
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Show what was logged."""
-        if not state.is_world_process_zero or self.training_bar is None or not logs:
-            return
-        if "loss" in logs:
-            self.training_bar.set_postfix(loss=f"{logs['loss']:.4f}", epoch=f"{logs.get('epoch', 0):.2f}")
-        elif any(key.startswith("eval_") for key in logs):
-            shown = {k.removeprefix("eval_"): v for k, v in logs.items() if isinstance(v, float)}
-            hidden = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time", "epoch")
-            scores = ", ".join(f"{name} {value:.4f}" for name, value in shown.items() if name not in hidden)
-            self.training_bar.write(f"epoch {logs.get('epoch', 0):g}: {scores}")
-
-
-class EncoderTrainer(ResumableTrainer):
-    """Trainer with a length-grouped order that is exact under any cut, and evaluation in the order of the input."""
+    # What resume.py compares; it goes into each checkpoint.
+    run_signature: dict[str, Any] | None = None
+    # True once training is over and what is saved is the model itself.
+    is_finished = False
+    _staging: Path | None = None
 
     def __init__(self, *, run: RunArguments, **options: Any) -> None:
         distributed.check_layers(options["model"])
         super().__init__(**options)
         self.run = run
+        # A signal asks for a save before it is decided when saves are due.
+        self.add_callback(callbacks.StopOnSignal())
+        self.add_callback(callbacks.DeferEpochEndSave())
+        self.add_callback(callbacks.StopOnNan())
+        self.add_callback(callbacks.LocateBestCheckpoint())
         self._refuse_what_the_model_cannot()
         self.order = self._length_grouped_order()
         self.add_callback(
-            _TellEpoch(one for one in (self.order, self.data_collator) if isinstance(one, KnowsItsEpoch))
+            callbacks.SetEpochCallback(
+                one for one in (self.order, self.data_collator) if isinstance(one, callbacks.HasSetEpoch)
+            )
         )
         if not self.args.disable_tqdm:
             self.remove_callback(ProgressCallback)
-            self.add_callback(LossOnBar)
+            self.add_callback(callbacks.LossOnBar)
         if run.early_stopping_patience:
             self.add_callback(EarlyStoppingCallback(run.early_stopping_patience, run.early_stopping_threshold))
 
@@ -164,7 +134,7 @@ class EncoderTrainer(ResumableTrainer):
         if rows is None or isinstance(rows, IterableDataset) or args.train_sampling_strategy != "group_by_length":
             return None
         seed = args.seed if args.data_seed is None else args.data_seed
-        return LengthGroupedOrder(np.asarray(rows["length"][:]), summary.global_batch(args), seed)
+        return LengthGroupedOrder(np.asarray(rows["length"][:]), global_batch(args), seed)
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> Any:
         """Return the micro-batches of one optimizer step and the number of labels in it, over all processes."""
@@ -227,7 +197,7 @@ class EncoderTrainer(ResumableTrainer):
         fixed = getattr(self.data_collator, "pad_to", None)
         cut: dict[str, Any] = {"batch_size": self.args.eval_batch_size}
         if not fixed and self.args.world_size == 1:
-            cut = {"batch_sampler": TokenBatches(np.asarray(dataset["length"][:]), self.args.eval_batch_size)}
+            cut = {"batch_sampler": MaxTokensBatchSampler(np.asarray(dataset["length"][:]), self.args.eval_batch_size)}
         loader = DataLoader(
             self._remove_unused_columns(dataset, description=description),
             collate_fn=self.data_collator,
@@ -253,180 +223,98 @@ class EncoderTrainer(ResumableTrainer):
         with self.accelerator.autocast():
             return super().evaluation_loop(*given, **options)
 
+    def _get_output_dir(self, trial: Any) -> str:
+        return super()._get_output_dir(trial) if self._staging is None else str(self._staging)
 
-def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
-    """Return TrainingArguments with what depends on data and machine filled in.
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save under another name; rename once every process has written its part; only then older ones go."""
+        folder, name = Path(super()._get_output_dir(trial)), f"checkpoint-{self.state.global_step}"
+        with checkpoints.staged(folder, cleans=self.args.should_save) as staging:
+            self.accelerator.wait_for_everyone()
+            self._staging = staging
+            try:
+                super()._save_checkpoint(model, trial)
+            finally:
+                self._staging = None
+            if self.state.best_model_checkpoint == str(staging / name):
+                self.state.best_model_checkpoint = str(folder / name)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                self._commit(staging, name, folder)
+            self.accelerator.wait_for_everyone()
+        if self.args.push_to_hub:
+            self._push_from_checkpoint(str(folder / name))
 
-    The best epoch is chosen by the first metric. A value the user gave is never replaced.
+    def _commit(self, staging: Path, name: str, folder: Path) -> None:
+        self.state.save_to_json(str(staging / name / STATE_FILE))
+        if self.run_signature is not None:
+            write_json(staging / name / SIGNATURE_FILE, self.run_signature)
+        newest = checkpoints.commit(staging, name, folder)
+        best = self.state.best_model_checkpoint
+        checkpoints.rotate(folder, self.args.save_total_limit, newest, Path(best) if best else None)
 
-    Raises:
-        UserError: a combination that TrainingArguments refuses, or that would select on reported data.
-    """
-    run, values = arguments[RunArguments], dict(arguments.training)
-    cpu = bool(values.get("use_cpu")) or distributed.uses_cpu() or not precision.has_accelerator()
-    values["use_cpu"] = cpu
-    use_all_threads(cpu)
-    if cpu:
-        memory.keep_freed_memory()
-    values.update(precision.choose(run.precision, values, cpu))
-    # Every parameter of an encoder takes part in every step; to look for others costs a walk through each graph.
-    values.setdefault("ddp_find_unused_parameters", False)
-    values = _with_selection(values, data, run)
-    if data.stream:
-        values = {**streaming.TRAINING_VALUES, **values}
-        # A stream has one epoch, which ends with the run.
-        values |= {} if "save_strategy" in arguments.given else {"save_strategy": "steps"}
-    _check_trackers(values.get("report_to"))
-    try:
-        args = SavedArguments(**values)
-    except (ValueError, TypeError, RuntimeError, ImportError, OSError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise UserError(f"the training flags do not go together: {reason}.", "See --help.") from error
-    if not (args.bf16 or args.fp16):
-        # A flag wins over the launcher, whose word TrainingArguments takes where both formats are off.
-        args.mixed_precision = "no"
-    _check_optimiser_and_schedule(args)
-    if "do_eval" in arguments.given and not arguments.training["do_eval"]:
-        # TrainingArguments turns it on for any --eval_strategy; a sweep's trials must not score the report splits.
-        args.do_eval = False
-    distributed.check(args)
-    _refuse_to_drop_all(args, data)
-    _refuse_to_do_nothing(args, data)
-    return args
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        if self._staging is None:  # not from a name that is about to change
+            super()._push_from_checkpoint(checkpoint_folder)
 
+    def _run_epoch(self, **options: Any) -> None:  # type: ignore[override]  # Trainer names all of them
+        """Run an epoch, unless training was over in the checkpoint: Trainer would take one step more."""
+        stored: Any = self.state.stateful_callbacks
+        stopped = stored.get("TrainerControl", {}).get("args", {}).get("should_training_stop", False)
+        over = self.state.global_step >= self.state.max_steps or stopped
+        if over and self.state.global_step == self._initial_global_step > 0:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(**options)
 
-def _refuse_to_do_nothing(args: TrainingArguments, data: "Data") -> None:
-    if not args.do_train and not data.wanted(args):
-        raise UserError(
-            f"there is no split to evaluate or predict, only {', '.join(data.splits)}.",
-            "Cut one off with --validation_fraction, or name its files or splits.",
-        )
+    def _finalize_training(self, *settings: Any) -> Any:
+        """Finish as Trainer does, but keep the newest checkpoint: a run stopped while it is scored goes on from it.
 
+        With a limit of one Trainer would delete all but the best here, and not in one stroke.
+        """
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            return super()._finalize_training(*settings)
+        finally:
+            self.args.save_total_limit = limit
 
-def _refuse_to_drop_all(args: TrainingArguments, data: "Data") -> None:
-    if not (args.do_train and args.dataloader_drop_last and data.train):
-        return
-    rows, batch = len(data.splits[data.train]), args.train_batch_size * args.world_size
-    if rows < batch:
-        raise UserError(
-            f"--dataloader_drop_last leaves none of the {rows} training rows: a batch takes {batch}.",
-            "Leave it out, or pass a smaller --per_device_train_batch_size.",
-        )
+    def log(self, logs: dict[str, float], *rest: Any) -> None:
+        """Log; at the end, with the loss of the whole run, also where this process did only the end of it."""
+        if "train_loss" in logs:
+            logs["train_loss"] = mean_loss(self.state.log_history, logs["train_loss"])
+            if self.state.global_step == self._initial_global_step:
+                for name in ("train_samples_per_second", "train_steps_per_second"):
+                    logs.pop(name, None)  # of no step at all
+        super().log(logs, *rest)
 
-
-def _with_selection(values: dict[str, Any], data: "Data", run: RunArguments) -> dict[str, Any]:
-    """Return training values that choose the best epoch on the selection split, which no report looks at."""
-    if data.watched is None and values.get("eval_strategy", "no") != "no":
-        raise UserError(
-            f"--eval_strategy {values['eval_strategy']}: there is no split to evaluate.",
-            "Name a --validation_file, or cut one off with --validation_fraction 0.1.",
-        )
-    if values.get("metric_for_best_model"):
-        best = values["metric_for_best_model"].removeprefix("eval_")
-        _refuse_unknown_metric(best, data)
-        # Trainer takes the highest value of anything that is not called a loss.
-        values.setdefault("greater_is_better", metrics.GREATER_IS_BETTER.get(best, True))
-    if data.selection is None:
-        if run.early_stopping_patience:
-            raise UserError(
-                "--early_stopping_patience needs rows to stop by, apart from those reported.",
-                "Add --selection_fraction 0.1.",
-            )
-        if values.get("load_best_model_at_end"):
-            notice("the best epoch is chosen on the split that is reported; --selection_fraction 0.1 avoids that.")
-        return values
-    if values.get("save_strategy") == "no":
-        raise UserError(
-            "--save_strategy no keeps no epoch, so the best one cannot be chosen on the selection split.",
-            "Leave it out, or pass --selection_fraction 0.",
-        )
-    lead = data.metrics[0]
-    chosen = {"eval_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": lead}
-    if "metric_for_best_model" not in values:
-        chosen["greater_is_better"] = metrics.GREATER_IS_BETTER.get(lead, True)
-    return {**chosen, **values}
-
-
-def _refuse_unknown_metric(name: str, data: "Data") -> None:
-    """Refuse a metric that Trainer would miss after the first evaluation."""
-    known = ["loss", *dict.fromkeys((*data.metrics, *data.word_metrics))]
-    if name not in known:
-        raise UserError(f"--metric_for_best_model {name}: this run has no such metric.", did_you_mean(name, known))
-
-
-def _check_trackers(report_to: list[str] | None) -> None:
-    """Refuse a tracker that is not installed before anything is loaded for it."""
-    from transformers.integrations import get_available_reporting_integrations
-    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
-
-    for name in report_to or []:
-        if name not in ("none", "all", *get_available_reporting_integrations()):
-            # To install a name nobody knows would run whatever somebody has put under it.
-            known = name in INTEGRATION_TO_CALLBACK
-            raise UserError(
-                f"--report_to {name}: " + ("it is not installed." if known else "there is no such tracker."),
-                f"pip install {name}" if known else did_you_mean(name, INTEGRATION_TO_CALLBACK),
-            )
-
-
-def _check_optimiser_and_schedule(args: TrainingArguments) -> None:
-    """Refuse an optimizer that is not installed and settings the schedule has not, before training begins."""
-    try:
-        Trainer.get_optimizer_cls_and_kwargs(args)
-    except (ImportError, ValueError) as error:
-        reason = str(error).rstrip(".")
-        raise UserError(
-            f"--optim {OptimizerNames(args.optim).value}: {reason}.", "Install it, or leave --optim out."
-        ) from error
-    given = args.lr_scheduler_kwargs if isinstance(args.lr_scheduler_kwargs, dict) else {}
-    schedule = SchedulerType(args.lr_scheduler_type)
-    known = inspect.signature(cast(Callable, TYPE_TO_SCHEDULER_FUNCTION[schedule])).parameters
-    for name in given:
-        if name not in known:
-            problem = f"--lr_scheduler_kwargs: the schedule {schedule.value} has no setting {name!r}."
-            raise UserError(problem, did_you_mean(name, known))
-    nothing = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
-    try:
-        get_scheduler(schedule, nothing, num_warmup_steps=1, num_training_steps=10, scheduler_specific_kwargs=given)
-    except (ValueError, TypeError) as error:
-        raise UserError(
-            f"--lr_scheduler_type {schedule.value}: {str(error).rstrip('.')}.",
-            "Its settings go into --lr_scheduler_kwargs '{\"name\": value}'.",
-        ) from error
-
-
-def set_seeds(args: TrainingArguments) -> None:
-    """Seed Python, NumPy and torch, so that new weights, dropout and order follow --seed alone."""
-    enable_full_determinism(args.seed) if args.full_determinism else set_seed(args.seed)
-
-
-def use_all_threads(cpu: bool) -> None:
-    """Undo a launcher's one thread per process, where the machine has more cores than that.
-
-    `accelerate launch` sets OMP_NUM_THREADS=1 unless told --num_cpu_threads_per_process, and torchrun unless it is
-    set, which halves the speed of two cores. A number above 1 is somebody's choice and is left alone.
-    """
-    launched = any(name in os.environ for name in ("ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID"))
-    if not cpu or not launched or os.environ.get("OMP_NUM_THREADS") != "1":
-        return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    threads = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    torch.set_num_threads(threads)
+    def save_finished(self) -> None:
+        """Write model, tokenizer and state into the output folder, each file whole or not at all."""
+        folder = Path(str(self.args.output_dir))
+        self.is_finished = True
+        with checkpoints.staged(folder, cleans=self.args.should_save) as staging:
+            self.accelerator.wait_for_everyone()
+            # Called so, --push_to_hub does not upload before there is a report.
+            self.save_model(str(staging), _internal_call=True)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                self.state.save_to_json(str(staging / STATE_FILE))
+                checkpoints.move_files(staging, folder)
+            self.accelerator.wait_for_everyone()
 
 
 def metrics_during_training(
-    space: LabelSpace, names: tuple[str, ...], loss: ExactLoss
+    schema: LabelSchema, names: tuple[str, ...], loss: evaluate.LossOfRows
 ) -> Callable[[EvalPrediction], dict[str, float]]:
     """Return the function Trainer calls after each evaluation: the metrics, and the mean loss of all rows."""
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         logits, labels = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
-        return evaluate.score(space, names, logits, labels, loss)
+        return evaluate.score(schema, names, logits, labels, loss)
 
     return compute_metrics
 
 
-def train_and_save(trainer: ResumableTrainer, checkpoint: Path | None) -> dict[str, Any]:
+def train_and_save(trainer: EncoderTrainer, checkpoint: Path | None) -> dict[str, Any]:
     """Train, or go on from a checkpoint; save model, tokenizer and state; return train_* metrics.
 
     Raises:
@@ -448,7 +336,7 @@ def train_and_save(trainer: ResumableTrainer, checkpoint: Path | None) -> dict[s
         ) from error
     trainer.save_finished()
     data = trainer.train_dataset
-    rows = len(data) if isinstance(data, Sized) else outcome.global_step * summary.global_batch(trainer.args)
+    rows = len(data) if isinstance(data, Sized) else outcome.global_step * global_batch(trainer.args)
     return {**outcome.metrics, "train_samples": rows}
 
 
@@ -475,3 +363,13 @@ def longest_first(split: "Dataset | None") -> "Dataset | None":
     if split is None:
         return None
     return split.select(np.argsort(-np.asarray(split["length"][:]), kind="stable"))
+
+
+def mean_loss(history: list[dict[str, float]], otherwise: float) -> float:
+    """Return the mean training loss per step from the losses that were logged, each the mean since the one before."""
+    total, before = 0.0, 0.0
+    for entry in history:
+        if "loss" in entry:
+            total += entry["loss"] * (entry["step"] - before)
+            before = entry["step"]
+    return total / before if before else otherwise

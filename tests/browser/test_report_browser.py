@@ -45,9 +45,7 @@ def runs(tmp_path_factory):
     folders["many labels"] = folders["multi"].parent / "many_labels"
     shutil.copytree(folders["multi"], folders["many labels"])
     for path in folders["many labels"].rglob("*.tsv"):
-        path.write_text(
-            path.read_text(encoding="utf-8").replace("joy", "exhilaration").replace("fear", "trepidation")
-        )
+        path.write_text(path.read_text(encoding="utf-8").replace("joy", "exhilaration").replace("fear", "trepidation"))
     results = folders["many labels"] / "results.json"
     results.write_text(results.read_text().replace("joy", "exhilaration").replace("fear", "trepidation"))
     draw(folders["many labels"])

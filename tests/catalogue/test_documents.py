@@ -10,7 +10,7 @@ import pytest
 import run_classification
 import run_nsp
 from bertlab.__main__ import COMMANDS
-from bertlab.cli import parser, recipes
+from bertlab.cli import parser
 from bertlab.cli.arguments import (
     DataArguments,
     ModelArguments,
@@ -19,7 +19,7 @@ from bertlab.cli.arguments import (
     SuiteArguments,
     SweepArguments,
 )
-from bertlab.commands import check, export, predict, search_space, submission, suite, sweep
+from bertlab.commands import check, export, predict, recipes, search_space, submission, suite, sweep
 from bertlab.evaluation.metrics import METRICS
 from tools import ledger
 
@@ -124,7 +124,7 @@ def _plans(name: str, argv: list[str], tmp_path: Path, monkeypatch) -> None:
         assert suite.plan(*parser.parse_part(argv, SuiteArguments, ""))
     else:
         pytest.importorskip("optuna") if "tpe" in argv else None
-        assert sweep.plan(search_space.find(argv[0]), *parser.parse_part(argv[1:], SweepArguments, "")).space
+        assert sweep.plan(search_space.find(argv[0]), *parser.parse_part(argv[1:], SweepArguments, "")).schema
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -6,14 +6,8 @@ from pathlib import Path
 import pytest
 
 from bertlab.cli import parser, recipes
-from bertlab.cli.arguments import (
-    DataArguments,
-    ModelArguments,
-    NspArguments,
-    RunArguments,
-    dataclass_flags,
-    training_flags,
-)
+from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments, dataclass_flags
+from bertlab.cli.training_flags import training_flags
 from bertlab.commands import search_space
 from bertlab.data.file_layouts import LAYOUTS
 from bertlab.evaluation.metrics import METRICS
@@ -159,6 +153,6 @@ def test_presets_set_training_values_alone_and_go_on_top_of_every_task():
 
 @pytest.mark.parametrize("path", sorted((recipes.CONFIGS / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
 def test_sweeps_are_of_flags_and_their_values(path):
-    space = search_space.read(path, groups_of(recipes.find_task("rte")))
-    assert len(search_space.grid(space)) == 18
+    schema = search_space.read(path, groups_of(recipes.find_task("rte")))
+    assert len(search_space.grid(schema)) == 18
     assert recipes.header(path)

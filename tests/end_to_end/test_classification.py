@@ -100,9 +100,7 @@ def test_pairs_are_two_segments(tiny_model, write_csv, tmp_path: Path, monkeypat
     )
     rows = [(a, b, y) for (a, y), (b, _) in zip(labelled_sentences(24, 1), labelled_sentences(24, 2), strict=True)]
     train = write_csv(tmp_path / "pairs.csv", ("sentence1", "sentence2", "label"), rows)
-    assert (
-        classify(tmp_path / "run", model_name_or_path=tiny_model, train_file=train, **STEPS, max_seq_length=64) == 0
-    )
+    assert classify(tmp_path / "run", model_name_or_path=tiny_model, train_file=train, **STEPS, max_seq_length=64) == 0
     first = {name: value[0].tolist() for name, value in seen[0].items() if value.ndim == 2}
     ends = [i for i, token in enumerate(first["input_ids"]) if token == 3]
     assert len(ends) == 2
@@ -202,11 +200,11 @@ def test_the_best_epoch_is_chosen_and_training_stops_on_the_selection_split(tiny
     }
     folder = tmp_path / "run"
     assert classify(folder, model_name_or_path=tiny_model, **files, **settings) == 0
-    watched = history(folder, "eval_accuracy")
+    eval_split = history(folder, "eval_accuracy")
     state = read_json(folder / "trainer_state.json")
-    best = int(np.argmax(watched))
-    assert len(watched) == best + 1 + 2 < 20
-    assert state["best_metric"] == watched[best]
+    best = int(np.argmax(eval_split))
+    assert len(eval_split) == best + 1 + 2 < 20
+    assert state["best_metric"] == eval_split[best]
     assert state["best_model_checkpoint"].endswith(f"checkpoint-{6 * (best + 1)}")
     assert farthest(folder, folder / f"checkpoint-{6 * (best + 1)}") == 0
     assert read_json(folder / "run.json")["data"]["selection"]["rows"] == 12
@@ -249,17 +247,15 @@ def test_what_a_run_has_no_use_for_is_said(tiny_model, make_csv, tmp_path: Path,
 
 
 def test_balanced_class_weights_raise_the_loss_of_the_rare_class(tiny_model, write_csv, tmp_path: Path):
-    rows = [
-        (text, "rare" if index % 8 == 0 else "usual") for index, (text, _) in enumerate(labelled_sentences(64, 1))
-    ]
+    rows = [(text, "rare" if index % 8 == 0 else "usual") for index, (text, _) in enumerate(labelled_sentences(64, 1))]
     train = write_csv(tmp_path / "train.csv", ("text", "label"), rows)
     settings = {"train_file": train, "model_name_or_path": tiny_model, "num_train_epochs": 4, "learning_rate": 1e-3}
     settings |= {"per_device_train_batch_size": 16, "test_file": train}
-    chances = {}
+    probabilities = {}
     for how in ("none", "balanced"):
         assert classify(tmp_path / how, **settings, class_weights=how) == 0
-        chances[how] = np.mean([float(row["probability_rare"]) for row in predictions(tmp_path / how, "test")])
-    assert chances["none"] < chances["balanced"] - 0.05
+        probabilities[how] = np.mean([float(row["probability_rare"]) for row in predictions(tmp_path / how, "test")])
+    assert probabilities["none"] < probabilities["balanced"] - 0.05
 
 
 @pytest.mark.parametrize("kind", ["regression", "multi_label_classification"])

@@ -53,9 +53,7 @@ def torch_logits(run, texts):
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    batch = AutoTokenizer.from_pretrained(run)(
-        texts, padding=True, truncation=True, max_length=32, return_tensors="pt"
-    )
+    batch = AutoTokenizer.from_pretrained(run)(texts, padding=True, truncation=True, max_length=32, return_tensors="pt")
     with torch.inference_mode():
         return AutoModelForSequenceClassification.from_pretrained(run).eval()(**batch).logits.numpy()
 
@@ -121,8 +119,10 @@ def test_joined_columns_are_joined_for_an_exported_model_too(tmp_path, tiny_mode
     ours, exports = told
     assert exports[0]["text"] == " - ".join(rows[0][:2])
     assert [row["text"] for row in exports] == [row["text"] for row in ours]
-    chances = [[list(row["probabilities"].values()) for row in rows] for rows in told]
-    np.testing.assert_allclose(chances[1], chances[0], atol=0.02)  # PyTorch computes in 16 bits where it can
+    probabilities = [[list(row["probabilities"].values()) for row in rows] for rows in told]
+    np.testing.assert_allclose(
+        probabilities[1], probabilities[0], atol=0.02
+    )  # PyTorch computes in 16 bits where it can
     readme = (tmp_path / "onnx" / "README.md").read_text(encoding="utf-8")
     assert 'A text is the columns `title`, `body`, in this order, joined with " - ".' in readme
 

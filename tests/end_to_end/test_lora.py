@@ -71,9 +71,7 @@ def _logits(model, folder: Path) -> np.ndarray:
 
 
 def _written(folder: Path) -> np.ndarray:
-    return np.asarray(
-        [[float(row[f"probability_{name}"]) for name in CLASSES] for row in predictions(folder, "test")]
-    )
+    return np.asarray([[float(row[f"probability_{name}"]) for name in CLASSES] for row in predictions(folder, "test")])
 
 
 def _ours(folder: Path):
@@ -195,9 +193,7 @@ def test_the_base_is_found_again_by_its_name(whole: Path, sharp_model: Path, tmp
     _change(folder / "base_config" / "config.json", base_model_name="package:weights_for_lora/model")
     np.testing.assert_array_equal(_logits(_ours(folder), folder), _logits(_ours(whole), whole))
     _change(folder / "base_config" / "config.json", base_model_name=str(tmp_path / "gone"))
-    with pytest.raises(
-        UserError, match=f"{folder} is an adapter on {tmp_path / 'gone'}, which is not there. Put that"
-    ):
+    with pytest.raises(UserError, match=f"{folder} is an adapter on {tmp_path / 'gone'}, which is not there. Put that"):
         _ours(folder)
 
 

@@ -349,12 +349,12 @@ def test_predict_ranks_candidates_by_how_well_they_follow(run: Path, tmp_path: P
     assert predict(run, "--rank", first, "--file", file) == 0
     header, _, *lines = capsys.readouterr().out.splitlines()
     assert header.split() == ["IsNext", "candidate"]
-    chances = [float(line.split(maxsplit=1)[0]) for line in lines]
-    assert chances == sorted(chances, reverse=True)
+    probabilities = [float(line.split(maxsplit=1)[0]) for line in lines]
+    assert probabilities == sorted(probabilities, reverse=True)
     assert sorted(line.split(maxsplit=1)[1].strip() for line in lines) == sorted(candidates)
     assert predict(run, "--format", "tsv", "--pair", first, lines[0].split(maxsplit=1)[1].strip()) == 0
     row = next(csv.DictReader(io.StringIO(capsys.readouterr().out), delimiter="\t"))
-    assert float(row["probability_IsNext"]) == pytest.approx(chances[0], abs=1e-3)
+    assert float(row["probability_IsNext"]) == pytest.approx(probabilities[0], abs=1e-3)
 
 
 @pytest.mark.usefixtures("_float32")

@@ -165,13 +165,13 @@ def test_the_table_shows_label_probability_and_text(run: Path, capsys):
 
 
 def test_batches_by_token_budget_predict_as_one_by_one_does(run: Path, monkeypatch, capsys):
-    chances = []
+    probabilities = []
     for budget in (1, 60, 10_000):
         monkeypatch.setattr("bertlab.inference.predictor.TOKENS_PER_BATCH", budget)
         assert predict(run, "--format", "tsv", "--text", *TEXTS) == 0
-        chances.append(_good(_tsv(capsys)))
-    np.testing.assert_allclose(chances[1], chances[0], atol=1e-5)
-    np.testing.assert_allclose(chances[2], chances[0], atol=1e-5)
+        probabilities.append(_good(_tsv(capsys)))
+    np.testing.assert_allclose(probabilities[1], probabilities[0], atol=1e-5)
+    np.testing.assert_allclose(probabilities[2], probabilities[0], atol=1e-5)
 
 
 def test_long_input_is_predicted_in_pieces_in_one_order(run: Path, monkeypatch, capsys):

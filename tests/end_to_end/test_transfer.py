@@ -49,9 +49,7 @@ def test_encoder_and_pooler_are_the_earlier_run_s_and_the_head_is_new(labels, fi
     assert [name for name in kept if not torch.equal(before[name], after[name])] == []
     outputs = 1 if isinstance(labels[0], float) else len(labels)
     assert after["classifier.weight"].shape == (outputs, 32)
-    assert not set(after["classifier.weight"].flatten().tolist()) & set(
-        before["classifier.weight"].flatten().tolist()
-    )
+    assert not set(after["classifier.weight"].flatten().tolist()) & set(before["classifier.weight"].flatten().tolist())
     assert torch.count_nonzero(after["classifier.bias"]) == 0
 
 

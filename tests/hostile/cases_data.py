@@ -198,16 +198,12 @@ TABLES = [
 
 JSON = [
     named("broken line 17", "a.jsonl", BROKEN_LINE_17, "a.jsonl, line 17: not JSON", "column"),
-    named(
-        "broken document", "a.json", '[{"text": "a", "label": 1},\n{"text": "b" "label": 2}]', "line 2", "not JSON"
-    ),
+    named("broken document", "a.json", '[{"text": "a", "label": 1},\n{"text": "b" "label": 2}]', "line 2", "not JSON"),
     named("empty list", "a.json", "[]", "no rows"),
     named("a word", "a.json", '"text"', "no list of objects"),
     named("list of texts", "a.json", '["a", "b"]', "row 1: a text instead of an object", '{"text"'),
     named("two lists", "a.json", json.dumps({"train": OBJECTS, "dev": OBJECTS}), "2 lists of objects (train, dev)"),
-    named(
-        "nested object", "a.jsonl", lines({"text": {"title": "a"}, "label": 1}), "line 1", "'text'", "nested object"
-    ),
+    named("nested object", "a.jsonl", lines({"text": {"title": "a"}, "label": 1}), "line 1", "'text'", "nested object"),
     named(
         "list for a text",
         "a.jsonl",
@@ -311,9 +307,7 @@ LABELS = [
         "unknown in evaluation", ["good", "bad"], "a,godo\n", "line 2: the label 'godo'", "'good'", "--label_map"
     ),
     evaluated("case in evaluation", ["good", "bad"], "a,Good\n", "line 2: the label 'Good'", "'good'"),
-    evaluated(
-        "numbers in evaluation", ["neg", "pos"], "a,0\nb,1\n", "line 2: the label '0'", "--class_names neg pos"
-    ),
+    evaluated("numbers in evaluation", ["neg", "pos"], "a,0\nb,1\n", "line 2: the label '0'", "--class_names neg pos"),
     evaluated("numbers above in evaluation", ["neg", "pos"], "a,2\n", "line 2: the label '2'"),
     evaluated("words in evaluation", ["0", "1"], "a,pos\n", "line 2: the label 'pos'", "0, 1"),
     evaluated("missing in evaluation", ["good", "bad"], "a,\n", "line 2: the label is missing"),

@@ -119,9 +119,7 @@ CONTRADICTIONS = [
     refused("half precision on a CPU", "--precision fp16", "fp16", "CPU"),
     refused("two full evaluations", "--bf16_full_eval --fp16_full_eval", "bf16", "fp16", "full eval"),
     refused("no evaluation split", "--eval_strategy epoch", "--eval_strategy epoch", "--validation_file"),
-    refused(
-        "stopping without rows", "--early_stopping_patience 2", "--early_stopping_patience", "selection_fraction"
-    ),
+    refused("stopping without rows", "--early_stopping_patience 2", "--early_stopping_patience", "selection_fraction"),
     refused(
         "a threshold of nothing",
         "--early_stopping_threshold 0.1",
@@ -257,9 +255,7 @@ SUBCOMMANDS = [
         "dev.csv has",
         command="predict",
     ),
-    refused(
-        "predict pairs without tab", "{classifier} --file story.txt --pairs", "--pairs", "tab", command="predict"
-    ),
+    refused("predict pairs without tab", "{classifier} --file story.txt --pairs", "--pairs", "tab", command="predict"),
     refused("predict with an unfinished model", "{model} --text a", "not a classifier", command="predict"),
     refused(
         "predict beyond the positions",

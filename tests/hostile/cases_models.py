@@ -15,9 +15,7 @@ CLASSIFY = [
     refused(
         "package not installed", "--model_name_or_path package:no_such_model/m", "'no_such_model' is not installed"
     ),
-    refused(
-        "folder not in the package", "--model_name_or_path package:yaml/weights", "no such folder in the package"
-    ),
+    refused("folder not in the package", "--model_name_or_path package:yaml/weights", "no such folder in the package"),
     refused("path out of the package", "--model_name_or_path package:yaml/../..", "no such folder in the package"),
     refused("not a model", "--model_name_or_path .", "no config.json there", "notes.md"),
     refused("no configuration", "--model_name_or_path {no_config}", "no config.json there, only model.safetensors"),
@@ -32,9 +30,7 @@ CLASSIFY = [
         "config.json does not fit",
     ),
     refused("another head", "--model_name_or_path {three_classes}", "classifier", "2 outputs", "--new_head"),
-    refused(
-        "no tokenizer", "--model_name_or_path {no_tokenizer}", "no_tokenizer", "no tokenizer", "--tokenizer_name"
-    ),
+    refused("no tokenizer", "--model_name_or_path {no_tokenizer}", "no_tokenizer", "no tokenizer", "--tokenizer_name"),
     refused("broken tokenizer", "--model_name_or_path {broken_tokenizer}", "broken_tokenizer", "tokenizer"),
     refused("tokenizer missing", "--tokenizer_name ./tok", "./tok", "--tokenizer_name"),
     refused(

@@ -86,7 +86,7 @@ def _at_step(patch: pytest.MonkeyPatch, step: int, do: Any, event: str = "on_ste
         if state.global_step == step:
             do()
 
-    patch.setattr(callbacks.SaveWhatIsWhole, event, hook, raising=False)
+    patch.setattr(callbacks.DeferEpochEndSave, event, hook, raising=False)
 
 
 def _assert_same(one: Path, other: Path) -> None:
@@ -126,9 +126,7 @@ def test_sigterm_saves_the_step_it_came_in_and_the_run_then_ends_as_any(whole, w
         _at_step(patch, 6, lambda: signal.raise_signal(signal.SIGTERM))
         assert classify(folder, **world) == 143
     said = _last_line(capsys.readouterr().err)
-    assert (
-        said == f"stopped by SIGTERM; go on from {folder / 'checkpoint-7'} with the same command and --resume auto."
-    )
+    assert said == f"stopped by SIGTERM; go on from {folder / 'checkpoint-7'} with the same command and --resume auto."
     assert classify(folder, **world, resume="auto") == 0
     _assert_same(folder, whole)
 
@@ -154,16 +152,14 @@ def test_sigterm_after_the_last_step_ends_before_the_report(whole, world, tmp_pa
         _at_step(patch, 10, lambda: signal.raise_signal(signal.SIGTERM), "on_save")
         assert classify(folder, **world) == 143
     said = _last_line(capsys.readouterr().err)
-    assert (
-        said == f"stopped by SIGTERM; go on from {folder / 'checkpoint-10'} with the same command and --resume auto."
-    )
+    assert said == f"stopped by SIGTERM; go on from {folder / 'checkpoint-10'} with the same command and --resume auto."
     assert {path.name for path in folder.iterdir()} == {"checkpoint-8", "checkpoint-10"}
     assert classify(folder, **world, resume="auto") == 0
     _assert_same(folder, whole)
 
 
 def test_a_second_sigterm_does_not_wait():
-    with pytest.raises(Interrupted), signals.watched():
+    with pytest.raises(Interrupted), signals.eval_split():
         signals.wait_for_step(True)
         signal.raise_signal(signal.SIGTERM)
         assert signals.received() == signal.SIGTERM
@@ -172,14 +168,14 @@ def test_a_second_sigterm_does_not_wait():
 
 
 def test_sigterm_outside_training_ends_at_once(tmp_path: Path):
-    with pytest.raises(Interrupted) as caught, failures.told_in_one_line(tmp_path, {}):
+    with pytest.raises(Interrupted) as caught, failures.handle_run_failures(tmp_path, {}):
         signal.raise_signal(signal.SIGTERM)
     assert caught.value.status == 143
     assert str(caught.value) == ("stopped by SIGTERM; no checkpoint was made yet, so the same command starts anew.")
 
 
 def test_a_worker_process_is_ended_by_the_signal_and_not_by_what_the_run_does_about_it():
-    with signals.watched():
+    with signals.eval_split():
         signals.wait_for_step(True)
         child = os.fork()
         if child == 0:
@@ -223,11 +219,13 @@ FLAWS = {
 @pytest.mark.parametrize("kind", FLAWS)
 def test_a_checkpoint_that_is_not_whole_is_named_and_the_one_before_is_used(kind, stopped, tmp_path, capsys):
     folder = _copy(stopped, tmp_path / "run")
-    damage, flaw = FLAWS[kind]
+    damage, validate_checkpoint = FLAWS[kind]
     assert checkpoints.newest_whole(folder) == folder / "checkpoint-6"
     damage(folder / "checkpoint-6")
     assert checkpoints.newest_whole(folder) == folder / "checkpoint-4"
-    assert capsys.readouterr().err == (f"note: {folder / 'checkpoint-6'} is not whole ({flaw}) and is passed over.\n")
+    assert capsys.readouterr().err == (
+        f"note: {folder / 'checkpoint-6'} is not whole ({validate_checkpoint}) and is passed over.\n"
+    )
 
 
 @pytest.mark.parametrize("name", ["pytorch_model_fsdp.bin", "optimizer.bin"])
@@ -236,9 +234,9 @@ def test_the_archives_of_fsdp_are_looked_into(name: str, stopped: Path, tmp_path
     torch.save(weights_of(checkpoint), checkpoint / "pytorch_model_fsdp.bin")
     (checkpoint / "optimizer.pt").rename(checkpoint / "optimizer.bin")
     (checkpoint / "model.safetensors").unlink()
-    assert checkpoints.flaw(checkpoint) is None
+    assert checkpoints.validate_checkpoint(checkpoint) is None
     _cut(checkpoint / name)
-    assert checkpoints.flaw(checkpoint) == f"{name} is cut off"
+    assert checkpoints.validate_checkpoint(checkpoint) == f"{name} is cut off"
 
 
 def test_a_run_goes_on_from_the_checkpoint_before_a_broken_one(whole, stopped, world, tmp_path: Path):
@@ -246,7 +244,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_broken_one(whole, stopped, w
     _cut(folder / "checkpoint-6" / "model.safetensors")
     assert classify(folder, **world, resume="auto") == 0
     _assert_same(folder, whole)
-    assert [checkpoints.flaw(path) for path in checkpoints.numbered(folder)] == [None, None]
+    assert [checkpoints.validate_checkpoint(path) for path in checkpoints.numbered(folder)] == [None, None]
 
 
 @pytest.mark.parametrize("limit", [1, 2])
@@ -256,8 +254,10 @@ def test_the_last_whole_checkpoint_is_there_until_the_next_one_is(limit: int, wo
     original = checkpoints.commit
 
     def commit(staging: Path, name: str, into: Path) -> Path:
-        during.append([path.name for path in checkpoints.numbered(into) if checkpoints.flaw(path) is None])
-        assert checkpoints.flaw(staging / name) is None
+        during.append(
+            [path.name for path in checkpoints.numbered(into) if checkpoints.validate_checkpoint(path) is None]
+        )
+        assert checkpoints.validate_checkpoint(staging / name) is None
         return original(staging, name, into)
 
     monkeypatch.setattr(checkpoints, "commit", commit)
@@ -374,9 +374,7 @@ def _refused(folder: Path, capsys: pytest.CaptureFixture[str], **settings: Any) 
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
     said = _last_line(capsys.readouterr().err)
     assert said.startswith(f"error: {folder / 'checkpoint-6'} is from another run: "), said
-    assert said.endswith(
-        "Take the change back, name another --output_dir, or begin anew with --overwrite_output_dir."
-    )
+    assert said.endswith("Take the change back, name another --output_dir, or begin anew with --overwrite_output_dir.")
     return said.partition("from another run: ")[2].partition(". Take")[0]
 
 
@@ -483,10 +481,9 @@ def test_pairs_of_another_text_or_another_objective_are_another_run(tiny_model, 
 
 def _other_run(folder: Path) -> subprocess.Popen[str]:
     """Start a process that takes a folder and keeps it until it is killed."""
-    hold = (
-        "from bertlab.training import output_lock; output_lock.take(Path(sys.argv[1])); print('taken', flush=True); time.sleep(60)"
-    )
-    command = [sys.executable, "-c", f"import sys, time; from pathlib import Path; {hold}", str(folder)]
+    hold = "output_lock.take(Path(sys.argv[1])); print('taken', flush=True); time.sleep(60)"
+    imports = "import sys, time; from pathlib import Path; from bertlab.training import output_lock"
+    command = [sys.executable, "-c", f"{imports}; {hold}", str(folder)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "taken\n"
@@ -607,7 +604,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(moment, 
     assert said.startswith("error: the disk is full: nothing more can be written in ")
     assert "MB free; a checkpoint takes 0." in said
     assert f"Make room; {last} is untouched: --resume auto goes on." in said
-    assert all(checkpoints.flaw(path) is None for path in checkpoints.numbered(folder))
+    assert all(checkpoints.validate_checkpoint(path) is None for path in checkpoints.numbered(folder))
     assert not (folder / "run.json").exists()
     ballast.unlink()
     assert classify(folder, **world, resume="auto") == 0
@@ -630,7 +627,7 @@ def test_whatever_library_met_the_full_disk(error: Exception, tmp_path: Path):
 
 
 def test_other_failures_are_not_dressed_up(tmp_path: Path):
-    with pytest.raises(ValueError, match="a fault"), failures.told_in_one_line(tmp_path, {}):
+    with pytest.raises(ValueError, match="a fault"), failures.handle_run_failures(tmp_path, {}):
         raise ValueError("a fault")
 
 
@@ -699,7 +696,10 @@ def test_too_little_memory_in_evaluation_names_its_own_flag(tmp_path: Path):
     def prediction_step() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 
-    with pytest.raises(UserError) as caught, failures.told_in_one_line(tmp_path, {"per_device_eval_batch_size": 64}):
+    with (
+        pytest.raises(UserError) as caught,
+        failures.handle_run_failures(tmp_path, {"per_device_eval_batch_size": 64}),
+    ):
         prediction_step()
     assert str(caught.value) == (
         "evaluation needs more memory than there is (CUDA out of memory. Tried to allocate 20.00 MiB). "

@@ -4,15 +4,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import bertlab.commands.predict
 import pytest
 from running import predict
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+import bertlab.commands.predict
 from benchmarks.load import MB, anonymous_mb, peak_of, write_rows
 from bertlab.cli.arguments import DataArguments
-from bertlab.commands import check
-from bertlab.data import dataset
+from bertlab.data import dataset, findings
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc/self/status says what is held")
 
@@ -87,7 +86,7 @@ def test_reading_and_checking_training_rows_does_not_hold_their_text(tmp_path, c
         write_rows(path, rows, 1_000)
         arguments = DataArguments(train_file=str(path), validation_fraction=0.01)
         loaded = dataset.load(arguments, (), training=True, cache_dir=str(tmp_path), token=None)
-        check.inspect(loaded)
+        findings.find_problems(loaded)
         return loaded, path.stat().st_size / MB
 
     load("short", 1_000)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from bertlab import secret
 from bertlab.cli import parser
-from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments, dataclass_flags, training_flags
+from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments, dataclass_flags
+from bertlab.cli.training_flags import training_flags
 from bertlab.errors import UserError
 
 GROUPS = (DataArguments, ModelArguments, RunArguments)

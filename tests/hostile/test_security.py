@@ -24,12 +24,12 @@ from hypothesis import strategies as st
 from running import classify, labelled_sentences, predict, read_json, variant, words
 
 import run_nsp
-from bertlab import secret
+from bertlab import console
 from bertlab.__main__ import main as bertlab
 from bertlab.data import files
+from bertlab.io import escape_formula, unescape_formula
 from bertlab.report import html, model_card
 from bertlab.report.run_folder import RunFolder
-from bertlab.report.spreadsheet import as_written, guarded
 
 TOKEN, HUB_TOKEN, WANDB, ENVIRONMENT = (
     f"{kind}{'x1Y2z3' * 5}" for kind in ("hf_first", "hf_second", "wandbkey", "hf_third")
@@ -137,9 +137,7 @@ def _edit(path: Path, **values: object) -> None:
 
 @pytest.mark.parametrize("way", ["train", "nsp", "check", "predict"])
 @pytest.mark.parametrize("known", [True, False], ids=["known-type", "unknown-type"])
-def test_a_model_with_code_of_its_own_is_refused(
-    way, known, model_with_code, rows, tmp_path, marker, refused
-) -> None:
+def test_a_model_with_code_of_its_own_is_refused(way, known, model_with_code, rows, tmp_path, marker, refused) -> None:
     if not known:
         _edit(model_with_code / "config.json", model_type="somebodys-own")
     said = refused(_ways_to_load(model_with_code, rows, tmp_path / "run")[way]())
@@ -272,19 +270,19 @@ def test_an_archive_that_is_no_data_is_refused(kind, tiny_model, tmp_path, refus
 
 @pytest.mark.parametrize("text", FORMULAS)
 def test_a_formula_becomes_text(text: str) -> None:
-    assert guarded(text) == f"'{text}"
-    assert as_written(guarded(text)) == text
+    assert escape_formula(text) == f"'{text}"
+    assert unescape_formula(escape_formula(text)) == text
 
 
 @pytest.mark.parametrize("text", HARMLESS)
 def test_what_is_no_formula_stays(text: str) -> None:
-    assert guarded(text) == text == as_written(text)
+    assert escape_formula(text) == text == unescape_formula(text)
 
 
 @given(st.text(st.sampled_from("'=+-@\t\r\n1.eEa ＝") | st.characters(), max_size=8))
 def test_every_cell_comes_back_as_it_was(text: str) -> None:
-    assert as_written(guarded(text)) == text
-    assert guarded(text)[:1] not in tuple("=+-@\t\r＝") or len(text) == 1 or _is_number(text)
+    assert unescape_formula(escape_formula(text)) == text
+    assert escape_formula(text)[:1] not in tuple("=+-@\t\r＝") or len(text) == 1 or _is_number(text)
 
 
 def _is_number(text: str) -> bool:
@@ -360,7 +358,7 @@ def test_no_error_tells_a_token(argv: list[str], rows, tmp_path, refused) -> Non
 
 
 def test_a_header_that_a_library_quotes_is_hidden() -> None:
-    said = secret.hide("Illegal header value b'Bearer abc def' via http://user:pass@proxy:80, token hf_abcdefgh12")
+    said = console.redact("Illegal header value b'Bearer abc def' via http://user:pass@proxy:80, token hf_abcdefgh12")
     assert said == "Illegal header value b'Bearer *** def' via http://***@proxy:80, token ***"
 
 

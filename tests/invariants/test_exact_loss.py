@@ -112,10 +112,10 @@ def test_two_fsdp_shards_give_the_same_run_and_a_checkpoint_that_loads_on_one(
     _assert_same_run(folder, whole)
     one = {"test_file": sentences["test_file"], "do_predict": True}
     assert classify(tmp_path / "one", model_name_or_path=folder / "checkpoint-10", **one) == 0
-    chances = [
+    probabilities = [
         [float(row["probability_good"]) for row in predictions(run, "test")] for run in (tmp_path / "one", whole)
     ]
-    assert chances[0] == pytest.approx(chances[1], abs=1e-5)
+    assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-5)
 
 
 def test_fsdp_on_cpus_is_refused(still_model, sentences, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):

@@ -84,8 +84,8 @@ def test_two_processes_share_a_stream_and_the_few_rows_they_evaluate(
     for split, rows in (("validation", 1), ("test", 3)):
         ours, theirs = predictions(tmp_path / "run", split), predictions(long, split)
         assert [row["idx"] for row in ours] == [row["idx"] for row in theirs] == [str(row) for row in range(rows)]
-        chances = [[float(row["probability_good"]) for row in run] for run in (ours, theirs)]
-        assert chances[0] == pytest.approx(chances[1], abs=1e-5)
+        probabilities = [[float(row["probability_good"]) for row in run] for run in (ours, theirs)]
+        assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-5)
 
 
 def _interrupt(self, args, state, control, **_):

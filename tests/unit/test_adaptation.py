@@ -93,9 +93,7 @@ def test_a_model_that_shares_its_layers_is_refused():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_new_head_leaves_encoder_and_pooler(family):
     model = classifier(family)
-    matrices = {
-        n for n, v in model.named_parameters() if v.dim() == 2 and ("classifier" in n or n.startswith("head"))
-    }
+    matrices = {n for n, v in model.named_parameters() if v.dim() == 2 and ("classifier" in n or n.startswith("head"))}
     assert changed(model, family, new_head=True) == matrices
     assert matrices
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from bertlab.data.labels import MULTI, SINGLE, LabelSpace
+from bertlab.data.labels import MULTI, SINGLE, LabelSchema
 from bertlab.evaluation import baselines
-from bertlab.evaluation.baselines import bag_of_words_baseline, majority_baseline, mean_baseline
+from bertlab.evaluation.baselines import majority_baseline, mean_baseline, tfidf_baseline
 from bertlab.evaluation.metrics import METRICS, MULTI_LABEL, REGRESSION
 from bertlab.report import results
 
@@ -33,8 +33,8 @@ def test_majority_is_the_most_frequent_class():
     ],
 )
 def test_how_the_majority_is_made_is_told(kind, labels, how):
-    space = LabelSpace(kind, ("a", "b"), {})
-    found = results.baseline_predictions(["x y", "y", "z"], labels, {"test": ["x"]}, space)
+    schema = LabelSchema(kind, ("a", "b"), {})
+    found = results.baseline_predictions(["x y", "y", "z"], labels, {"test": ["x"]}, schema)
     assert found["majority"][1] == how
 
 
@@ -50,34 +50,32 @@ def test_no_training_rows_are_refused():
         with pytest.raises(ValueError, match="needs training labels"):
             baseline([], 3)
     with pytest.raises(ValueError, match="0 training texts and 0 labels"):
-        bag_of_words_baseline([], [], {})
+        tfidf_baseline([], [], {})
     with pytest.raises(ValueError, match="1 training texts and 2 labels"):
-        bag_of_words_baseline(["a"], [0, 1], {})
+        tfidf_baseline(["a"], [0, 1], {})
     with pytest.raises(ValueError, match="unknown problem type 'ranking'"):
-        bag_of_words_baseline(["a"], [0], {}, problem_type="ranking")
+        tfidf_baseline(["a"], [0], {}, problem_type="ranking")
 
 
 def test_bag_of_words_learns_what_words_tell():
     texts, labels = sentences(900)
-    result = bag_of_words_baseline(texts[:600], labels[:600], {"validation": texts[600:800], "test": texts[800:]})
+    result = tfidf_baseline(texts[:600], labels[:600], {"validation": texts[600:800], "test": texts[800:]})
     assert {split: rows.shape for split, rows in result.predictions.items()} == {"validation": (200,), "test": (100,)}
     assert METRICS["accuracy"](result.predictions["validation"], labels[600:800]) > 0.75 > labels.mean()
     assert (result.rows_used, result.rows) == (600, 600)
-    assert result.note.startswith(
-        "TF-IDF of words and word pairs with logistic regression on all 600 training rows, "
-    )
+    assert result.note.startswith("TF-IDF of words and word pairs with logistic regression on all 600 training rows, ")
 
 
 def test_the_same_rows_give_the_same_predictions_whatever_the_seed():
     texts, labels = sentences(700)
-    runs = [bag_of_words_baseline(texts, labels, {"test": texts}, seed=seed) for seed in (0, 1)]
+    runs = [tfidf_baseline(texts, labels, {"test": texts}, seed=seed) for seed in (0, 1)]
     assert (runs[0].predictions["test"] == runs[1].predictions["test"]).all()
 
 
 def test_pairs_are_read_on_both_sides():
     texts, labels = sentences(400)
     pairs = [("filler", text) for text in texts]
-    result = bag_of_words_baseline(pairs, labels, {"test": pairs, "first": [("filler", None)]})
+    result = tfidf_baseline(pairs, labels, {"test": pairs, "first": [("filler", None)]})
     assert METRICS["accuracy"](result.predictions["test"], labels) > 0.9
     assert result.predictions["first"].shape == (1,)
 
@@ -86,29 +84,29 @@ def test_multi_label_predicts_a_column_per_label():
     texts, labels = sentences(400)
     columns = np.column_stack([labels, 1 - labels, np.zeros_like(labels), np.ones_like(labels)])
     splits = {"test": texts, "empty": []}
-    result = bag_of_words_baseline(texts, columns.astype(np.float32), splits, problem_type=MULTI_LABEL)
+    result = tfidf_baseline(texts, columns.astype(np.float32), splits, problem_type=MULTI_LABEL)
     assert METRICS["f1_macro"](result.predictions["test"][:, :2], columns[:, :2]) > 0.9
     assert set(result.predictions["test"][:, 2]) == {0}
     assert set(result.predictions["test"][:, 3]) == {1}
     assert result.predictions["empty"].shape == (0, 4)
-    one = bag_of_words_baseline(texts, columns[:, :1], splits, problem_type=MULTI_LABEL)
+    one = tfidf_baseline(texts, columns[:, :1], splits, problem_type=MULTI_LABEL)
     assert one.predictions["test"].shape == (400, 1)
 
 
 def test_regression_is_ridge():
     texts, labels = sentences(400)
-    result = bag_of_words_baseline(texts, labels * 5, {"test": texts}, problem_type=REGRESSION)
+    result = tfidf_baseline(texts, labels * 5, {"test": texts}, problem_type=REGRESSION)
     assert METRICS["pearson"](result.predictions["test"], labels * 5.0) > 0.8
     assert "ridge regression on all 400" in result.note
 
 
 def test_too_little_time_is_said_and_cuts_no_prediction():
     texts, labels = sentences(2000)
-    result = bag_of_words_baseline(texts, labels, {"test": texts[:300]}, seconds=0)
+    result = tfidf_baseline(texts, labels, {"test": texts[:300]}, seconds=0)
     assert (result.rows_used, result.rows) == (500, 2000)
     assert "on a random 500 of the 2,000 training rows (more would not fit into the 0 s allowed)" in result.note
     assert result.predictions["test"].shape == (300,)
-    again = bag_of_words_baseline(texts, labels, {"test": texts[:300]}, seconds=0)
+    again = tfidf_baseline(texts, labels, {"test": texts[:300]}, seconds=0)
     assert (again.predictions["test"] == result.predictions["test"]).all()
 
 
@@ -124,23 +122,23 @@ def test_the_part_grows_for_as_long_as_the_next_one_fits(monkeypatch):
     monkeypatch.setattr(baselines, "_fit", fit)
     monkeypatch.setattr(baselines.time, "perf_counter", lambda: clock[0])
     texts, labels = sentences(40_000)
-    result = bag_of_words_baseline(texts, labels, {"test": texts[:5]}, seconds=30)
+    result = tfidf_baseline(texts, labels, {"test": texts[:5]}, seconds=30)
     assert sizes[:3] == [500, 2000, 8000]
     assert 8000 < result.rows_used == sizes[3] < 40_000
     assert clock[0] <= 30
-    assert bag_of_words_baseline(texts, labels, {}, seconds=300).rows_used == 40_000
+    assert tfidf_baseline(texts, labels, {}, seconds=300).rows_used == 40_000
 
 
 def test_one_class_and_no_words_fall_back_to_a_constant():
-    single = bag_of_words_baseline(["a b", "c"], [3, 3], {"test": ["x"]})
+    single = tfidf_baseline(["a b", "c"], [3, 3], {"test": ["x"]})
     assert single.predictions["test"].tolist() == [3]
     assert single.note.startswith("One class only, so that class for every row, found on all 2 training rows")
-    silent = bag_of_words_baseline(["...", "!"], [1, 0], {"test": ["?"]})
+    silent = tfidf_baseline(["...", "!"], [1, 0], {"test": ["?"]})
     assert silent.predictions["test"].tolist() == [0]
     assert silent.note.startswith("No words in the texts")
 
 
 def test_ideographs_are_words_of_their_own():
     texts = ["我很高兴 ok", "今天很难过", "高兴", "难过 a"] * 10
-    result = bag_of_words_baseline(texts, [1, 0, 1, 0] * 10, {"test": ["他高兴", "他难过"]})
+    result = tfidf_baseline(texts, [1, 0, 1, 0] * 10, {"test": ["他高兴", "他难过"]})
     assert result.predictions["test"].tolist() == [1, 0]

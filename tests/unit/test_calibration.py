@@ -8,7 +8,7 @@ import pytest
 import scipy.special
 import sklearn.metrics as sk
 
-from bertlab.data.labels import MULTI, LabelSpace
+from bertlab.data.labels import MULTI, LabelSchema
 from bertlab.evaluation.calibration import (
     TEMPERATURE_BOUNDS,
     brier_score,
@@ -19,7 +19,7 @@ from bertlab.evaluation.calibration import (
     sigmoid,
     softmax,
 )
-from bertlab.evaluation.evaluate import SplitResult, predict, probabilities
+from bertlab.evaluation.evaluate import SplitResult, class_probabilities, predict
 from bertlab.report import results
 
 
@@ -175,9 +175,9 @@ def test_thresholds_are_those_of_the_probabilities_that_are_written():
     dice = np.random.default_rng(0)
     labels = dice.integers(0, 2, (300, 2))
     logits = 3 * (dice.normal(0, 2, labels.shape) + 2 * labels - 1)
-    space = LabelSpace(MULTI, ("a", "b"), {})
-    result = SplitResult("selection", "selection", logits, predict(space, logits), labels, {})
-    fitted = results.fit(result, space)
+    schema = LabelSchema(MULTI, ("a", "b"), {})
+    result = SplitResult("selection", "selection", logits, predict(schema, logits), labels, {})
+    fitted = results.fit(result, schema)
     assert fitted.temperature > 1.5 and not np.allclose(fitted.thresholds, 0.5)
-    said = results.with_thresholds(result, space, fitted, ("f1_micro",)).predictions
-    assert (said == (probabilities(space, logits, fitted.temperature) >= fitted.thresholds)).all()
+    said = results.with_thresholds(result, schema, fitted, ("f1_micro",)).predictions
+    assert (said == (class_probabilities(schema, logits, fitted.temperature) >= fitted.thresholds)).all()

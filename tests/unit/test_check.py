@@ -9,6 +9,7 @@ from running import labelled_sentences
 from transformers import AutoTokenizer
 
 from bertlab.commands import check
+from bertlab.data import findings
 
 CLEAN = labelled_sentences(40, seed=5)
 
@@ -59,9 +60,7 @@ def test_clean_data_has_no_finding(checked):
     ],
     ids=["repeated", "contradictory", "missing", "leaked", "nearly-leaked", "contradictory-report", "one-class"],
 )
-def test_every_finding_is_said_and_strict_stops_on_what_makes_a_score_wrong(
-    checked, train, validation, finding, wrong
-):
+def test_every_finding_is_said_and_strict_stops_on_what_makes_a_score_wrong(checked, train, validation, finding, wrong):
     status, said = checked(train, validation, "--strict")
     assert finding in said
     assert ("WRONG" in said) is wrong
@@ -75,9 +74,9 @@ def test_before_training_the_first_process_alone_looks(rank, said, monkeypatch, 
     monkeypatch.setenv("RANK", rank)
     looked = []
     monkeypatch.setattr(
-        check, "_repeated_or_leaked", lambda data: looked.append(data) or [check.Finding("bad", False)]
+        findings, "_repeated_or_leaked", lambda data: looked.append(data) or [findings.Finding("bad", False)]
     )
-    check.print_findings("the data")
+    findings.print_findings("the data")
     assert (capsys.readouterr().err, len(looked)) == (said, len(said[:1]))
 
 
@@ -118,7 +117,9 @@ def test_real_cola_has_18_leaked_sentences_and_19_repeats(real_data, tiny_model,
 def test_rows_that_were_left_out_are_told_of_once_before_training(monkeypatch, capsys):
     """Loading says so when it leaves them out; the report of `check` repeats it."""
     data = SimpleNamespace(dropped={"train": 2})
-    monkeypatch.setattr(check, "_repeated_or_leaked", lambda _: [])
-    check.print_findings(data)
+    monkeypatch.setattr(findings, "_repeated_or_leaked", lambda _: [])
+    findings.print_findings(data)
     assert capsys.readouterr().err == ""
-    assert [finding.text for finding in check.inspect(data)] == ["train: 2 rows without text or label were left out."]
+    assert [finding.text for finding in findings.find_problems(data)] == [
+        "train: 2 rows without text or label were left out."
+    ]

@@ -14,14 +14,8 @@ import pytest
 import yaml
 
 from bertlab.cli import parser, recipes
-from bertlab.cli.arguments import (
-    DataArguments,
-    ModelArguments,
-    NspArguments,
-    RunArguments,
-    dataclass_flags,
-    training_flags,
-)
+from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments, dataclass_flags
+from bertlab.cli.training_flags import training_flags
 from bertlab.errors import UserError
 
 GROUPS = (DataArguments, ModelArguments, RunArguments)
@@ -407,9 +401,7 @@ def test_resume_said_twice_is_refused():
 def test_a_typed_flag_that_the_source_of_the_data_does_not_read_is_refused(typed, ignored, source):
     with pytest.raises(UserError) as caught:
         parsed(*typed.split())
-    assert str(caught.value) == (
-        f"{ignored} would be ignored: the data is that of {source}. Leave one of the two out."
-    )
+    assert str(caught.value) == (f"{ignored} would be ignored: the data is that of {source}. Leave one of the two out.")
 
 
 @pytest.mark.parametrize(

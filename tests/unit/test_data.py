@@ -59,7 +59,7 @@ def test_files_become_labelled_splits_with_roles(file):
     assert loaded.splits["train"]["labels"][:] == [1, 0]
     assert loaded.splits["validation"]["labels"][:] == [1]
     assert "labels" not in loaded.splits["test"].column_names
-    assert (loaded.watched, loaded.report) == ("validation", ("validation", "test"))
+    assert (loaded.eval_split, loaded.evaluation_splits) == ("validation", ("validation", "test"))
     assert loaded.metrics == ("accuracy", "f1", "matthews_correlation")
 
 
@@ -100,7 +100,7 @@ def test_minus_one_is_a_missing_label_where_no_class_has_that_name(file, split):
     assert said.startswith(f"{path}, line 6: the label is missing (2 such rows). Pass --on_missing drop to leave")
     assert said.endswith("A test split may have them.")
     loaded = load(**files, **classes, on_missing="drop")
-    assert (len(loaded.splits[split]), loaded.dropped, loaded.space.class_names) == (4, {split: 2}, ("a", "b"))
+    assert (len(loaded.splits[split]), loaded.dropped, loaded.schema.class_names) == (4, {split: 2}, ("a", "b"))
 
 
 def test_minus_one_is_a_class_where_nobody_names_the_classes(file):
@@ -314,9 +314,7 @@ def test_the_imdb_recipe_cuts_the_real_file_without_leaks(real_data):
 
 
 def test_rows_that_a_hub_data_set_marks_as_unlabelled_are_dropped_or_refused():
-    names = Features(
-        {"premise": Value("string"), "hypothesis": Value("string"), "label": ClassLabel(names=["e", "n"])}
-    )
+    names = Features({"premise": Value("string"), "hypothesis": Value("string"), "label": ClassLabel(names=["e", "n"])})
     rows = {"premise": ["p"] * 5, "hypothesis": list("abcde"), "label": [0, -1, 1, 0, 1]}
     raw = sources.from_dataset_dict({"train": Dataset.from_dict(rows, features=names)}, DataArguments(), "snli")
     with pytest.raises(UserError, match=r"snli, row 1: the label is missing \(1 such row\)\."):

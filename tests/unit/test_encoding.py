@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from bertlab.cli.arguments import DataArguments
 from bertlab.data import dataset, tokenization
-from bertlab.data.labels import SINGLE, LabelSpace
+from bertlab.data.labels import SINGLE, LabelSchema
 from bertlab.errors import UserError
 from bertlab.training.collators import PaddingCollator
 
@@ -36,29 +36,29 @@ def split(texts: list[str] = TEXTS, **columns) -> Dataset:
 
 
 def test_rows_are_as_long_as_their_text_and_keep_what_follows_them(tokenizer):
-    encoded = tokenization.encode(split(labels=[1, 0, 1, 0], source=list("wxyz")), tokenizer, 16)
-    assert set(encoded.column_names) == {
+    tokenized = tokenization.encode(split(labels=[1, 0, 1, 0], source=list("wxyz")), tokenizer, 16)
+    assert set(tokenized.column_names) == {
         *("idx", "labels", "source", "input_ids", "token_type_ids", "length", "full_length")
     }
-    assert encoded["length"][:] == [4, 11, 4, 16] == [len(ids) for ids in encoded["input_ids"]]
-    assert encoded["full_length"][:] == [4, 11, 4, 92]
-    assert encoded["labels"][:] == [1, 0, 1, 0] and encoded["source"][:] == list("wxyz")
-    assert encoded["input_ids"][0] == tokenizer("the cat").input_ids
-    assert tokenizer.pad_token_id not in {token for ids in encoded["input_ids"] for token in ids}
+    assert tokenized["length"][:] == [4, 11, 4, 16] == [len(ids) for ids in tokenized["input_ids"]]
+    assert tokenized["full_length"][:] == [4, 11, 4, 92]
+    assert tokenized["labels"][:] == [1, 0, 1, 0] and tokenized["source"][:] == list("wxyz")
+    assert tokenized["input_ids"][0] == tokenizer("the cat").input_ids
+    assert tokenizer.pad_token_id not in {token for ids in tokenized["input_ids"] for token in ids}
 
 
 def test_a_row_of_exactly_the_maximum_is_not_truncated(tokenizer):
-    encoded = tokenization.encode(split(["the cat"]), tokenizer, 4)
-    assert (encoded["length"][0], encoded["full_length"][0]) == (4, 4)
+    tokenized = tokenization.encode(split(["the cat"]), tokenizer, 4)
+    assert (tokenized["length"][0], tokenized["full_length"][0]) == (4, 4)
 
 
 def test_pairs_are_two_segments_cut_together(tokenizer):
     pair = split(["the cat", "the cat " * 20], text_pair=["a dog", "a dog"])
-    encoded = tokenization.encode(pair, tokenizer, 12)
-    assert encoded["input_ids"][0] == tokenizer("the cat", "a dog").input_ids
-    assert encoded["token_type_ids"][0] == [0, 0, 0, 0, 1, 1, 1]
-    assert (encoded["length"][1], encoded["full_length"][1]) == (12, 45)
-    assert encoded["input_ids"][1][-3:] == [*tokenizer("a dog", add_special_tokens=False).input_ids, 3]
+    tokenized = tokenization.encode(pair, tokenizer, 12)
+    assert tokenized["input_ids"][0] == tokenizer("the cat", "a dog").input_ids
+    assert tokenized["token_type_ids"][0] == [0, 0, 0, 0, 1, 1, 1]
+    assert (tokenized["length"][1], tokenized["full_length"][1]) == (12, 45)
+    assert tokenized["input_ids"][1][-3:] == [*tokenizer("a dog", add_special_tokens=False).input_ids, 3]
 
 
 @pytest.fixture
@@ -98,12 +98,12 @@ def test_whatever_changes_the_tokens_misses_the_cache(change, loaded, tiny_model
 
 
 def test_every_split_is_encoded_as_the_arguments_say(tokenizer):
-    space = LabelSpace(SINGLE, ("a", "b"), {})
+    schema = LabelSchema(SINGLE, ("a", "b"), {})
     splits = {"a": split(), "b": split(["ok"])}
-    whole = dataset.Data(splits, "a", None, ("b",), (), space, ("accuracy",), {}, {})
-    encoded = tokenization.encode_all(whole, tokenizer, DataArguments(max_seq_length=8))
-    assert list(encoded) == ["a", "b"]
-    assert max(encoded["a"]["length"]) == 8
+    whole = dataset.Data(splits, "a", None, ("b",), (), schema, ("accuracy",), {}, {})
+    tokenized = tokenization.tokenize_splits(whole, tokenizer, DataArguments(max_seq_length=8))
+    assert list(tokenized) == ["a", "b"]
+    assert max(tokenized["a"]["length"]) == 8
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import sys
 import pytest
 from running import ROOT
 
-from bertlab.errors import READER_HAS_GONE, causes, exits_with_status_2
+from bertlab.cli.entry_point import SIGPIPE_STATUS, entry_point
+from bertlab.errors import causes
 
 COMMANDS = (["run_classification.py", "--task", "cola"], ["run_nsp.py", "--help"], ["-m", "bertlab", "recipes"])
 
@@ -28,7 +29,7 @@ def test_a_python_without_the_requirements_is_told_how_to_get_them(words):
 
 
 def test_a_package_that_is_missed_later_is_told_of_and_a_module_of_ours_is_a_fault(capsys):
-    @exits_with_status_2
+    @entry_point
     def main(name: str) -> int:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
@@ -46,11 +47,11 @@ def test_a_reader_that_has_gone_ends_the_output_without_a_word(words):
     process.stdout.close()
     with process:
         assert process.stderr.read() == ""
-        assert process.wait() == READER_HAS_GONE
+        assert process.wait() == SIGPIPE_STATUS
 
 
 def test_the_broken_pipe_of_something_else_is_no_silent_end():
-    @exits_with_status_2
+    @entry_point
     def main() -> int:
         raise BrokenPipeError("of a worker")
 

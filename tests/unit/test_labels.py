@@ -7,7 +7,7 @@ from datasets import Dataset, Features, List, Value
 
 from bertlab.cli.arguments import DataArguments
 from bertlab.data import labels
-from bertlab.data.labels import MULTI, NO_LABEL, REGRESSION, SINGLE, LabelSpace
+from bertlab.data.labels import MULTI, NO_LABEL, REGRESSION, SINGLE, LabelSchema
 from bertlab.errors import UserError
 
 ROWS = 20
@@ -21,25 +21,25 @@ def split(written: list) -> Dataset:
     )
 
 
-def decide(written: list | None, declared=(), model=(), **settings) -> LabelSpace:
+def infer_labels(written: list | None, declared=(), model=(), **settings) -> LabelSchema:
     train = None if written is None else split(written)
-    return labels.decide(train, DataArguments(**settings), declared, model, "train.csv")
+    return labels.infer_labels(train, DataArguments(**settings), declared, model, "train.csv")
 
 
 def refusal(*args, **settings) -> str:
     with pytest.raises(UserError) as caught:
-        decide(*args, **settings)
+        infer_labels(*args, **settings)
     return str(caught.value)
 
 
-def assigned(written: list, space: LabelSpace, required: bool = False) -> list | None:
-    found = labels.assign(split(written), space, "dev.csv", required)
+def assigned(written: list, schema: LabelSchema, required: bool = False) -> list | None:
+    found = labels.assign(split(written), schema, "dev.csv", required)
     assert "label" not in found.column_names
     return found["labels"][:] if "labels" in found.column_names else None
 
 
-def single(*names: str, **label_map: str) -> LabelSpace:
-    return LabelSpace(SINGLE, names, {key.removeprefix("_"): value for key, value in label_map.items()})
+def single(*names: str, **label_map: str) -> LabelSchema:
+    return LabelSchema(SINGLE, names, {key.removeprefix("_"): value for key, value in label_map.items()})
 
 
 @pytest.mark.parametrize(
@@ -54,62 +54,62 @@ def single(*names: str, **label_map: str) -> LabelSpace:
     ],
 )
 def test_classes_found_in_training_are_sorted(written, names):
-    assert decide(written * ROWS) == LabelSpace(SINGLE, names, {}, ids_are_known=False)
+    assert infer_labels(written * ROWS) == LabelSchema(SINGLE, names, {}, ids_are_known=False)
 
 
 def test_numbers_are_ids_only_where_somebody_declared_the_order():
-    space = decide(["neg", "pos"] * ROWS)
+    schema = infer_labels(["neg", "pos"] * ROWS)
     with pytest.raises(UserError) as caught:
-        assigned(["neg", "0"], space)
+        assigned(["neg", "0"], schema)
     assert "dev.csv, line 3: the label '0' does not occur in training. If it is an id" in str(caught.value)
     assert "--class_names neg pos" in str(caught.value)
-    assert assigned(["neg", "1"], decide(["neg", "pos"] * ROWS, class_names=["neg", "pos"])) == [0, 1]
+    assert assigned(["neg", "1"], infer_labels(["neg", "pos"] * ROWS, class_names=["neg", "pos"])) == [0, 1]
 
 
 def test_declared_names_keep_their_order_and_ids_stand_for_them():
-    space = decide(["1", "0", "1"], declared=("unacceptable", "acceptable"))
-    assert space.class_names == ("unacceptable", "acceptable")
-    assert assigned(["1", "acceptable", "0"], space) == [1, 1, 0]
+    schema = infer_labels(["1", "0", "1"], declared=("unacceptable", "acceptable"))
+    assert schema.class_names == ("unacceptable", "acceptable")
+    assert assigned(["1", "acceptable", "0"], schema) == [1, 1, 0]
 
 
 def test_class_names_win_over_what_the_data_declares():
-    assert decide(["no", "yes"], declared=(), class_names=["yes", "no"]).class_names == ("yes", "no")
+    assert infer_labels(["no", "yes"], declared=(), class_names=["yes", "no"]).class_names == ("yes", "no")
 
 
 def test_the_models_order_wins_where_the_names_are_the_same():
-    assert decide(["a", "b"], model=["b", "a"]).class_names == ("b", "a")
-    assert decide(["a", "b"], model=["b", "c"]).class_names == ("a", "b")
+    assert infer_labels(["a", "b"], model=["b", "a"]).class_names == ("b", "a")
+    assert infer_labels(["a", "b"], model=["b", "c"]).class_names == ("a", "b")
 
 
 def test_without_training_rows_the_models_names_are_the_space():
-    assert decide(None, model=["b", "a"]).class_names == ("b", "a")
+    assert infer_labels(None, model=["b", "a"]).class_names == ("b", "a")
 
 
 def test_label_map_renames_and_merges():
     mapping = {"1": "negative", "2": "negative", "3": "neutral", "4": "positive", "5": "positive"}
-    space = decide(["1", "2", "3", "4", "5"] * 4, label_map=mapping)
-    assert space.class_names == ("negative", "neutral", "positive")
-    assert assigned(["5", "1.0", "positive", "3"], space) == [2, 0, 2, 1]
+    schema = infer_labels(["1", "2", "3", "4", "5"] * 4, label_map=mapping)
+    assert schema.class_names == ("negative", "neutral", "positive")
+    assert assigned(["5", "1.0", "positive", "3"], schema) == [2, 0, 2, 1]
 
 
 def test_names_that_the_data_declares_are_renamed_too():
     declared = ("1 star", "2 stars", "3 stars", "4 stars")
     merged = ["1 star=bad", "2 stars=bad", "4 stars=good"]
-    space = decide(["1 star", "4 stars"] * ROWS, declared, label_map=dict(one.split("=") for one in merged))
-    assert space.class_names == ("bad", "3 stars", "good")
-    assert assigned(["2 stars", "3 stars", "4 stars"], space) == [0, 1, 2]
+    schema = infer_labels(["1 star", "4 stars"] * ROWS, declared, label_map=dict(one.split("=") for one in merged))
+    assert schema.class_names == ("bad", "3 stars", "good")
+    assert assigned(["2 stars", "3 stars", "4 stars"], schema) == [0, 1, 2]
 
 
 def test_several_labels_asked_for_where_there_are_no_lists_get_a_notice(capsys):
     asked = "multi_label_classification"
-    assert decide(["a,b", "b"] * ROWS, problem_type=asked).class_names == ("a,b", "b")
+    assert infer_labels(["a,b", "b"] * ROWS, problem_type=asked).class_names == ("a,b", "b")
     assert "note: train.csv has no lists of labels: each row has the one label that" in capsys.readouterr().err
-    assert decide([["a"], ["a", "b"]] * ROWS, problem_type=asked).class_names == ("a", "b")
+    assert infer_labels([["a"], ["a", "b"]] * ROWS, problem_type=asked).class_names == ("a", "b")
     assert capsys.readouterr().err == ""
 
 
 def test_a_mapped_label_that_training_lacks_gets_a_notice(capsys):
-    decide(["1", "2"], label_map={"1": "a", "2": "b", "7": "b"})
+    infer_labels(["1", "2"], label_map={"1": "a", "2": "b", "7": "b"})
     assert capsys.readouterr().err == "note: --label_map: no training row has the label '7'.\n"
 
 
@@ -132,9 +132,9 @@ def test_a_whole_number_is_the_same_label_however_it_is_written(label, names, ex
         ("1.5", single("1", "2"), "--label_map merges"),
     ],
 )
-def test_an_unknown_label_is_refused_with_file_and_line(label, space, hint):
+def test_an_unknown_label_is_refused_with_file_and_line(label, schema, hint):
     with pytest.raises(UserError) as caught:
-        assigned([space.class_names[0], label], space, required=True)
+        assigned([schema.class_names[0], label], schema, required=True)
     said = str(caught.value)
     assert said.startswith(f"dev.csv, line 3: the label {label!r} does not occur in training. ")
     assert hint in said
@@ -160,19 +160,19 @@ def test_a_split_without_label_column_is_refused_or_passed():
 
 
 def test_decimals_are_a_regression_and_said_so(capsys):
-    space = decide(["5.000", "0.2", "3"])
-    assert (space.kind, space.size, space.class_names) == (REGRESSION, 1, ())
+    schema = infer_labels(["5.000", "0.2", "3"])
+    assert (schema.kind, schema.size, schema.class_names) == (REGRESSION, 1, ())
     assert "the labels are decimal numbers: this is a regression" in capsys.readouterr().err
-    assert assigned(["5.000", "-1", None], space)[:2] == [5.0, -1.0]
-    assert math.isnan(assigned(["1", None], space)[1])
+    assert assigned(["5.000", "-1", None], schema)[:2] == [5.0, -1.0]
+    assert math.isnan(assigned(["1", None], schema)[1])
 
 
 def test_a_regression_test_split_of_minus_ones_is_unlabelled():
     """STS-B's on the Hub says -1.0 in every row: a score against it would mean nothing."""
-    space = decide(["5.000", "0.2", "3"])
-    unlabelled = labels.assign(split(["-1", "-1", None]), space, "some/set", labels_required=False)
+    schema = infer_labels(["5.000", "0.2", "3"])
+    unlabelled = labels.assign(split(["-1", "-1", None]), schema, "some/set", labels_required=False)
     assert not {"label", "labels"} & set(unlabelled.column_names)
-    assert assigned(["-1", "-1"], space, required=True) == [-1.0, -1.0]
+    assert assigned(["-1", "-1"], schema, required=True) == [-1.0, -1.0]
 
 
 @pytest.mark.parametrize(
@@ -184,25 +184,25 @@ def test_a_regression_test_split_of_minus_ones_is_unlabelled():
     ],
 )
 def test_decimals_are_classes_where_the_user_says_so(settings):
-    assert decide(["0.5", "1.5"] * ROWS, **settings).kind == SINGLE
+    assert infer_labels(["0.5", "1.5"] * ROWS, **settings).kind == SINGLE
 
 
 def test_whole_numbers_are_a_regression_only_on_demand():
-    assert decide(["1", "2", "3"]).kind == SINGLE
-    assert decide(["1", "2", "3"], do_regression=True).kind == REGRESSION
+    assert infer_labels(["1", "2", "3"]).kind == SINGLE
+    assert infer_labels(["1", "2", "3"], do_regression=True).kind == REGRESSION
 
 
 @pytest.mark.parametrize("label", ["good", "nan", "inf"])
 def test_regression_needs_numbers(label):
     with pytest.raises(UserError, match=rf"dev\.csv, line 2: the label '{label}' is not a finite number\."):
-        assigned([label], LabelSpace(REGRESSION, (), {}), required=True)
+        assigned([label], LabelSchema(REGRESSION, (), {}), required=True)
 
 
 def test_label_lists_become_vectors():
-    space = decide([["b"], ["a", "b"], []])
-    assert space == LabelSpace(MULTI, ("a", "b"), {}, ids_are_known=False)
-    assert assigned([["b"], ["b", "a"], []], space) == [[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]
-    assert assigned([["b"], None], space) == [[0.0, 1.0], [NO_LABEL, NO_LABEL]]
+    schema = infer_labels([["b"], ["a", "b"], []])
+    assert schema == LabelSchema(MULTI, ("a", "b"), {}, ids_are_known=False)
+    assert assigned([["b"], ["b", "a"], []], schema) == [[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]
+    assert assigned([["b"], None], schema) == [[0.0, 1.0], [NO_LABEL, NO_LABEL]]
 
 
 @pytest.mark.parametrize(
@@ -242,13 +242,13 @@ def test_labels_that_cannot_be_classes_are_refused(args, settings, message):
     ("label", "space", "message"),
     [
         (["a"], single("a", "b"), "dev.csv, line 2: the label is a list. Use --problem_type multi_label_"),
-        (["1", "0", "1"], LabelSpace(MULTI, ("0", "1"), {}), "the label list has '1' twice. Write the names or ids"),
-        (["c"], LabelSpace(MULTI, ("a", "b"), {}), "dev.csv, line 2: the label 'c' does not occur in training."),
+        (["1", "0", "1"], LabelSchema(MULTI, ("0", "1"), {}), "the label list has '1' twice. Write the names or ids"),
+        (["c"], LabelSchema(MULTI, ("a", "b"), {}), "dev.csv, line 2: the label 'c' does not occur in training."),
     ],
 )
-def test_lists_that_are_no_label_sets_are_refused(label, space, message):
+def test_lists_that_are_no_label_sets_are_refused(label, schema, message):
     with pytest.raises(UserError) as caught:
-        assigned([label], space, required=True)
+        assigned([label], schema, required=True)
     assert message in str(caught.value)
 
 
@@ -257,12 +257,12 @@ def test_lists_that_are_no_label_sets_are_refused(label, space, message):
     [
         (single("a", "b"), "accuracy"),
         (single("a", "b", "c"), "accuracy"),
-        (LabelSpace(MULTI, ("a", "b"), {}), "f1_micro"),
-        (LabelSpace(REGRESSION, (), {}), "pearson"),
+        (LabelSchema(MULTI, ("a", "b"), {}), "f1_micro"),
+        (LabelSchema(REGRESSION, (), {}), "pearson"),
     ],
 )
-def test_every_kind_of_problem_has_metrics(space, first):
-    assert space.default_metrics()[0] == first
+def test_every_kind_of_problem_has_metrics(schema, first):
+    assert schema.default_metrics()[0] == first
 
 
 def test_the_balance_counts_known_labels_by_name():

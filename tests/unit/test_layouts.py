@@ -200,7 +200,7 @@ def test_a_download_loads_as_on_the_hub(task, parent, tmp_path):
     folder = written(tmp_path, mini)
     arguments = dataclasses.replace(arguments_of(task, tmp_path if parent else folder), validation_fraction=0.0)
     loaded = load(arguments)
-    assert loaded.space.class_names == HUB_NAMES[task]
+    assert loaded.schema.class_names == HUB_NAMES[task]
     assert loaded.train == "train" and rows(loaded.splits["train"]) == mini.train
     assert loaded.validation == tuple(mini.validation)
     assert loaded.test == tuple(mini.test)
@@ -231,7 +231,7 @@ def test_the_diagnostic_set_takes_the_classes_of_the_model(tmp_path):
     loaded = load(arguments_of("ax", folder), training=False, model_names=HUB_NAMES["mnli"])
     assert (loaded.train, loaded.validation, loaded.test) == (None, (), ("test",))
     assert rows(loaded.splits["test"]) == [("A", "B"), ("C", "D")]
-    assert loaded.space.class_names == HUB_NAMES["mnli"]
+    assert loaded.schema.class_names == HUB_NAMES["mnli"]
 
 
 def test_mrpcs_original_file_names_are_known_and_come_second(tmp_path):
@@ -263,9 +263,7 @@ def test_a_folder_without_the_files_is_refused(prepare, message, tmp_path):
 
 
 def test_an_unknown_layout_is_refused():
-    with pytest.raises(
-        UserError, match=r"--data_layout glue/kola: there is no such layout\. Did you mean 'glue/cola'"
-    ):
+    with pytest.raises(UserError, match=r"--data_layout glue/kola: there is no such layout\. Did you mean 'glue/cola'"):
         file_layouts.find_layout("glue/kola")
 
 

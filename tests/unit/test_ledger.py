@@ -3,6 +3,7 @@
 import pytest
 
 from bertlab.errors import UserError
+from bertlab.report import run_folder
 from tools import ledger
 
 
@@ -70,8 +71,7 @@ def test_two_settings_are_set_beside_each_other_by_the_seeds_both_have(tmp_path,
     ledger.write_json(tmp_path / "task" / "b" / "seed9.json", _entry(9, 0.0))
     made = ledger.with_tables("<!-- paired task/a task/b -->\n<!-- end -->\n")
     assert (
-        "| validation | accuracy | 0.7000 ± 0.1000 | 0.6333 ± 0.1155 | +0.0667 | -0.0768 to +0.2101 | 2 of 3 |"
-        in made
+        "| validation | accuracy | 0.7000 ± 0.1000 | 0.6333 ± 0.1155 | +0.0667 | -0.0768 to +0.2101 | 2 of 3 |" in made
     )
     with pytest.raises(UserError, match="share fewer than two seeds"):
         ledger.paired("task/a", "task/nothing")
@@ -224,9 +224,7 @@ def test_a_flag_that_only_one_record_names_is_at_its_default_in_the_other(tmp_pa
     monkeypatch.setattr(ledger, "RESULTS", tmp_path)
     plain = {"learning_rate": 1e-4, "streaming": False, "weight_decay": 0.0}
     for seed, settings in ((1, {"learning_rate": 1e-4}), (2, plain)):
-        ledger.write_json(
-            tmp_path / "task" / "small" / f"seed{seed}.json", {**_entry(seed, 0.5), "settings": settings}
-        )
+        ledger.write_json(tmp_path / "task" / "small" / f"seed{seed}.json", {**_entry(seed, 0.5), "settings": settings})
     assert "0.500" in ledger.table("task")
     other = {**plain, "weight_decay": 0.3, "lora_rank": 8}
     ledger.write_json(tmp_path / "task" / "small" / "seed3.json", {**_entry(3, 0.5), "settings": other})
@@ -271,6 +269,6 @@ def test_a_suites_folder_stands_for_its_finished_runs(tmp_path):
         (tmp_path / name).mkdir(parents=True)
     for name in ("rte/seed1", "rte/seed2", "demo/cola/seed1"):
         (tmp_path / name / "run.json").touch()
-    found = [run.relative_to(tmp_path).as_posix() for run in ledger.runs_in(tmp_path)]
+    found = [run.relative_to(tmp_path).as_posix() for run in run_folder.runs_in(tmp_path)]
     assert found == ["demo/cola/seed1", "rte/seed1", "rte/seed2"]
-    assert ledger.runs_in(tmp_path / "rte/seed1") == [tmp_path / "rte/seed1"]
+    assert run_folder.runs_in(tmp_path / "rte/seed1") == [tmp_path / "rte/seed1"]

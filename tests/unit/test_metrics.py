@@ -51,9 +51,7 @@ def random_data(problem_type, two_classes, seed, n=257):
 
 
 CASES = [(name, kind) for name, row in METRICS.items() for kind in row.problem_types]
-DATA = [
-    (name, *random_data(kind, METRICS[name].two_classes, seed)) for name, kind in CASES for seed in range(SAMPLES)
-]
+DATA = [(name, *random_data(kind, METRICS[name].two_classes, seed)) for name, kind in CASES for seed in range(SAMPLES)]
 
 
 def test_every_metric_has_an_oracle_and_a_direction():
@@ -150,7 +148,7 @@ def test_check_metrics_speaks_before_training():
     check_metrics(["pearson", "spearmanr", "mse"], REGRESSION, 1)
     with pytest.raises(UserError, match=r"no metric called 'spearman'. Did you mean 'spearmanr'"):
         check_metrics(["spearman"], REGRESSION, 1)
-    with pytest.raises(UserError, match=r"'pearson' is for regression, and this task is single_label.*accuracy"):
+    with pytest.raises(UserError, match=r"pearson is for regression, and this task is single_label.*accuracy"):
         check_metrics(["pearson"], SINGLE_LABEL, 2)
     with pytest.raises(UserError, match=r"this task has 3 classes. Use precision_macro."):
         check_metrics(["precision"], SINGLE_LABEL, 3)

@@ -11,12 +11,13 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoTokenizer, BertConfig, PretrainedConfig, RobertaConfig
 
 from bertlab.cli.arguments import ModelArguments
-from bertlab.data.labels import MULTI, REGRESSION, SINGLE, LabelSpace
+from bertlab.data import tokenization
+from bertlab.data.labels import MULTI, REGRESSION, SINGLE, LabelSchema
 from bertlab.errors import UserError
 from bertlab.models import loading
 
-ABC = LabelSpace(SINGLE, ("a", "b", "c"), {})
-XY = LabelSpace(SINGLE, ("x", "y"), {})
+ABC = LabelSchema(SINGLE, ("a", "b", "c"), {})
+XY = LabelSchema(SINGLE, ("x", "y"), {})
 
 
 @pytest.fixture
@@ -25,10 +26,10 @@ def copy(tiny_model, tmp_path) -> Path:
     return Path(shutil.copytree(tiny_model, tmp_path / "model"))
 
 
-def build(folder: Path, space: LabelSpace = XY, **settings):
+def build(folder: Path, schema: LabelSchema = XY, **settings):
     arguments = ModelArguments(model_name_or_path=str(folder), **settings)
     config, tokenizer = loading.load_config(arguments), loading.load_tokenizer(arguments)
-    return loading.build_classifier(arguments, config, space, tokenizer)
+    return loading.build_classifier(arguments, config, schema, tokenizer)
 
 
 def refusal(action, *args, **settings) -> str:
@@ -163,15 +164,15 @@ def test_a_tokenizer_larger_than_the_model_is_refused(copy):
     ("space", "names", "outputs"),
     [
         (ABC, ["a", "b", "c"], 3),
-        (LabelSpace(MULTI, ("a", "b"), {}), ["a", "b"], 2),
-        (LabelSpace(REGRESSION, (), {}), ["score"], 1),
+        (LabelSchema(MULTI, ("a", "b"), {}), ["a", "b"], 2),
+        (LabelSchema(REGRESSION, (), {}), ["score"], 1),
     ],
 )
-def test_the_head_has_the_labels_of_the_data(tiny_model, space, names, outputs):
-    model = build(tiny_model, space)
+def test_the_head_has_the_labels_of_the_data(tiny_model, schema, names, outputs):
+    model = build(tiny_model, schema)
     assert list(model.config.id2label.values()) == names
     assert model.config.label2id == {name: index for index, name in enumerate(names)}
-    assert model.config.problem_type == space.kind
+    assert model.config.problem_type == schema.kind
     assert model(torch.tensor([[2, 3]])).logits.shape == (1, outputs)
 
 
@@ -223,7 +224,7 @@ def test_a_head_of_another_size_is_refused_or_replaced(tuned, capfd):
 
 
 def test_other_classes_on_an_old_head_get_a_notice(tuned, capfd):
-    build(tuned, LabelSpace(SINGLE, ("x", "y", "z"), {}))
+    build(tuned, LabelSchema(SINGLE, ("x", "y", "z"), {}))
     assert (
         "note: the model's head was trained for a, b, c; it goes on with x, y, z (--new_head begins"
         in capfd.readouterr().err
@@ -288,6 +289,6 @@ def test_another_tokenizer_or_configuration_can_be_named(tiny_model, copy):
 def test_a_text_is_no_longer_than_the_positions_that_are_its_own(copy, config, longest):
     """RoBERTa's positions begin behind that of padding, so two of its 514 are no text's."""
     tokenizer = AutoTokenizer.from_pretrained(copy, model_max_length=10_000)
-    assert loading.longest_input(tokenizer, config) == longest
+    assert tokenization.longest_input(tokenizer, config) == longest
     tokenizer.model_max_length = 100
-    assert loading.longest_input(tokenizer, config) == 100
+    assert tokenization.longest_input(tokenizer, config) == 100

@@ -134,9 +134,9 @@ def test_no_document_is_in_two_splits(negatives: str, pairs: str, read: dataset.
 
 def test_splits_have_roles_and_only_those_not_trained_on_have_groups(read: dataset.Text, tokenizer):
     data = dataset.make_splits(read, _arguments(Path()), tokenizer)
-    assert (data.train, data.selection, data.report) == ("train", "selection", ("validation", "test"))
-    assert data.watched == "selection"
-    assert data.space.class_names == ("IsNext", "NotNext")
+    assert (data.train, data.selection, data.evaluation_splits) == ("train", "selection", ("validation", "test"))
+    assert data.eval_split == "selection"
+    assert data.schema.class_names == ("IsNext", "NotNext")
     assert not {"idx", "source"} & set(data.splits["train"].column_names)
     for name in ("validation", "selection", "test"):
         split = data.splits[name]
@@ -221,7 +221,7 @@ def test_nothing_is_held_out_where_fractions_are_0(read: dataset.Text, tokenizer
     none = dict.fromkeys(("validation_fraction", "selection_fraction", "test_fraction"), 0)
     data = dataset.make_splits(read, _arguments(Path(), **none), tokenizer)
     assert list(data.splits) == ["train"]
-    assert (data.report, data.watched) == ((), None)
+    assert (data.evaluation_splits, data.eval_split) == ((), None)
     rows = len(data.splits["train"])
     assert capsys.readouterr().out == f"{rows} pairs ({rows} train), other document negatives\n"
 
@@ -273,9 +273,7 @@ def test_pairs_that_are_trained_on_too_are_told(pairs: str, tokenizer, tmp_path:
     for line, name in zip(told, ("validation", "test"), strict=True):
         found, follow = _repeated(splits[name], splits["train"], sentences)
         assert 0 < len(found) < follow, "or a wrong count could be right"
-        beginning = (
-            f"note: {name}: {len(found)} of {follow} IsNext pairs also follow each other in train, for example "
-        )
+        beginning = f"note: {name}: {len(found)} of {follow} IsNext pairs also follow each other in train, for example "
         assert line.startswith(f"{beginning}'{' | '.join(found[0])[:59]}")
         assert line.endswith("'. Leave out what the text repeats.")
 

@@ -228,9 +228,7 @@ def test_resuming_refuses_files_of_the_same_name_that_no_run_wrote(tmp_path, nam
 def test_a_model_of_another_program_is_no_run_to_begin_again(tmp_path):
     for name in ("model.safetensors", "trainer_state.json", "training_args.bin"):
         (tmp_path / name).touch()
-    assert "model.safetensors, trainer_state.json, training_args.bin would be lost" in refusal(
-        tmp_path, resume="auto"
-    )
+    assert "model.safetensors, trainer_state.json, training_args.bin would be lost" in refusal(tmp_path, resume="auto")
 
 
 @pytest.mark.parametrize("left", [[], ["notes.txt"], ["trainer_state.json", "model.safetensors"], ["checkpoint-5"]])

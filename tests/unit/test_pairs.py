@@ -320,9 +320,7 @@ class TestMakePairs:
         splits = split_documents(count_documents(sentences), {"validation": 0.3, "test": 0.2}, seed=1)
         document = np.array(sentences["document"][:])
         for name, numbers in splits.items():
-            table = make_pairs(
-                sentences, tmp_path / f"{name}.arrow", pairs=policy, documents=numbers, target_tokens=9
-            )
+            table = make_pairs(sentences, tmp_path / f"{name}.arrow", pairs=policy, documents=numbers, target_tokens=9)
             assert len(table)
             used = [
                 document[i]

@@ -36,7 +36,7 @@ def ids(tokenizer: Any) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def encoded(tokenizer: Any) -> list[dict[str, Any]]:
+def tokenized(tokenizer: Any) -> list[dict[str, Any]]:
     """Return twelve rows of pairs, of different lengths, with a label, a seed and a number."""
     texts = paragraphs(24)
     rows = []
@@ -131,9 +131,7 @@ def test_a_generator_makes_masking_repeatable(tokenizer, ids):
 
 
 def _collator(tokenizer: Any, pad_to: int | None = None, next_sentences: bool = True, seed: int = 0) -> Any:
-    return MaskingCollator(
-        PaddingCollator(tokenizer, pad_to), TokenMasker(tokenizer, 0.3, False), next_sentences, seed
-    )
+    return MaskingCollator(PaddingCollator(tokenizer, pad_to), TokenMasker(tokenizer, 0.3, False), next_sentences, seed)
 
 
 def _own(batch: dict[str, torch.Tensor], index: int) -> tuple[list[int], list[int]]:
@@ -144,10 +142,10 @@ def _own(batch: dict[str, torch.Tensor], index: int) -> tuple[list[int], list[in
 
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("pad_to", [None, 64])
-def test_a_row_is_masked_the_same_whatever_stands_beside_it(pad_to, side, tiny_model, encoded):
+def test_a_row_is_masked_the_same_whatever_stands_beside_it(pad_to, side, tiny_model, tokenized):
     tokenizer = AutoTokenizer.from_pretrained(tiny_model, padding_side=side)
-    together = _collator(tokenizer, pad_to)(encoded)
-    for index, row in enumerate(encoded):
+    together = _collator(tokenizer, pad_to)(tokenized)
+    for index, row in enumerate(tokenized):
         assert _own(_collator(tokenizer)([row]), 0) == _own(together, index)
         ids, back = _own(together, index)
         assert [old if old != NO_LABEL else new for new, old in zip(ids, back, strict=True)] == row["input_ids"]
@@ -157,21 +155,21 @@ def test_a_row_is_masked_the_same_whatever_stands_beside_it(pad_to, side, tiny_m
 
 
 @pytest.mark.parametrize("next_sentences", [True, False])
-def test_labels_are_the_sentence_label_and_then_the_tokens(next_sentences, tokenizer, encoded):
-    batch = _collator(tokenizer, next_sentences=next_sentences)(encoded)
+def test_labels_are_the_sentence_label_and_then_the_tokens(next_sentences, tokenizer, tokenized):
+    batch = _collator(tokenizer, next_sentences=next_sentences)(tokenized)
     rows, tokens = batch["input_ids"].shape
     assert batch["labels"].shape == (rows, 1 + tokens)
     assert batch["labels"].dtype == torch.int64
-    assert batch["labels"][:, 0].tolist() == [row["labels"] if next_sentences else NO_LABEL for row in encoded]
+    assert batch["labels"][:, 0].tolist() == [row["labels"] if next_sentences else NO_LABEL for row in tokenized]
     assert set(batch) == {"input_ids", "token_type_ids", "attention_mask", "labels"}
     seen = batch["labels"][:, 1:]
     assert mlm.label_counts(batch["labels"]).tolist() == [rows * next_sentences, int((seen != -100).sum())]
 
 
 @pytest.mark.parametrize("seed", [5, 18_446_634, 2**32 - 1])
-def test_training_rows_are_masked_anew_in_every_epoch_by_their_number(seed, tokenizer, encoded):
+def test_training_rows_are_masked_anew_in_every_epoch_by_their_number(seed, tokenizer, tokenized):
     """With the largest seed that --seed takes too, whose rows would begin above 64 bits."""
-    rows = [{**row, "mask_row": index} for index, row in enumerate(encoded)]
+    rows = [{**row, "mask_row": index} for index, row in enumerate(tokenized)]
     for row in rows:
         del row["mask_seed"]
     collate = _collator(tokenizer, seed=seed)
@@ -194,8 +192,8 @@ def test_neighbouring_seeds_choose_every_place_at_the_stated_rate(tokenizer):
 
 
 @pytest.fixture(scope="module")
-def batch(tokenizer, encoded) -> dict[str, torch.Tensor]:
-    return _collator(tokenizer)(encoded)
+def batch(tokenizer, tokenized) -> dict[str, torch.Tensor]:
+    return _collator(tokenizer)(tokenized)
 
 
 @pytest.fixture(scope="module")
@@ -263,13 +261,13 @@ def test_row_statistics_are_what_a_loop_over_tokens_finds(model: BertForPreTrain
     for row, restore in enumerate(labels[:, 1:].tolist()):
         for place, token in enumerate(restore):
             if token != NO_LABEL:
-                chances = words[row, place].log_softmax(dim=-1)
-                wanted[row, 2:] += [1, float(chances.argmax() == token), -float(chances[token])]
+                probabilities = words[row, place].log_softmax(dim=-1)
+                wanted[row, 2:] += [1, float(probabilities.argmax() == token), -float(probabilities[token])]
     wanted[:, :2] = sentences
     found = mlm.row_statistics((words, sentences), labels).numpy()
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
     np.testing.assert_allclose(mlm.row_statistics(words, labels).numpy()[:, 2:], wanted[:, 2:], rtol=1e-5)
-    scores = mlm.masked_scores(found)
+    scores = mlm.mlm_scores(found)
     assert scores == {
         "masked_accuracy": pytest.approx(wanted[:, 3].sum() / wanted[:, 2].sum()),
         "perplexity": pytest.approx(np.exp(wanted[:, 4].sum() / wanted[:, 2].sum()), rel=1e-5),
@@ -278,7 +276,7 @@ def test_row_statistics_are_what_a_loop_over_tokens_finds(model: BertForPreTrain
 
 
 def test_nothing_masked_has_no_score():
-    scores = mlm.masked_scores(np.zeros((3, 5), dtype=np.float32))
+    scores = mlm.mlm_scores(np.zeros((3, 5), dtype=np.float32))
     assert np.isnan(scores["masked_accuracy"]) and np.isnan(scores["perplexity"])
     assert scores["masked_tokens"] == 0
 

@@ -14,8 +14,10 @@ from transformers import AutoModelForSequenceClassification, TrainingArguments
 
 from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.data import cache
 from bertlab.errors import UserError
 from bertlab.training import distributed, trainer
+from bertlab.training.arguments import training_arguments, use_all_threads
 
 
 def _args(world: int = 1, kind: DistributedType = DistributedType.NO, device: str = "cpu", gpus: int = 0, **more):
@@ -72,10 +74,10 @@ def test_trainer_does_not_come_to_use_data_parallel(launched, tmp_path: Path, mo
     monkeypatch.setattr("bertlab.training.precision.has_accelerator", lambda: True)
     typed = ["--train_file", "train.csv", "--precision", "fp32", "--output_dir", str(tmp_path)]
     arguments = parser.parse(typed, (DataArguments, ModelArguments, RunArguments), "usage")
-    data = SimpleNamespace(train=None, watched=None, selection=None, stream=None)
+    data = SimpleNamespace(train=None, eval_split=None, selection=None, stream=None)
     try:
         assert TrainingArguments(output_dir=str(tmp_path)).n_gpu == 4, "or there is nothing to guard against"
-        args = trainer.training_arguments(arguments, data)
+        args = training_arguments(arguments, data)
         assert (args.device.type, args.n_gpu, args.train_batch_size) == ("cuda", 1, 32)
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -125,22 +127,22 @@ def test_parameters_without_a_gradient_name_the_flag_that_looks_for_them():
 
 def test_a_file_is_fresh_if_this_run_wrote_it(tmp_path: Path):
     file = tmp_path / "cached"
-    assert not distributed.is_fresh(file, overwrite=False, started=0)
+    assert not cache.is_fresh(file, overwrite=False, started=0)
     file.touch()
     os.utime(file, (1000, 1000))
-    assert distributed.is_fresh(file, overwrite=False, started=2000)
-    assert not distributed.is_fresh(file, overwrite=True, started=2000)
-    assert distributed.is_fresh(file, overwrite=True, started=900)
+    assert cache.is_fresh(file, overwrite=False, started=2000)
+    assert not cache.is_fresh(file, overwrite=True, started=2000)
+    assert cache.is_fresh(file, overwrite=True, started=900)
 
 
 def test_a_second_process_waits_for_the_first(tmp_path: Path):
     order = []
 
     def second() -> None:
-        with distributed.one_at_a_time(tmp_path):
+        with cache.folder_lock(tmp_path):
             order.append("second")
 
-    with distributed.one_at_a_time(tmp_path):
+    with cache.folder_lock(tmp_path):
         waiting = threading.Thread(target=second)
         waiting.start()
         time.sleep(0.2)
@@ -150,7 +152,7 @@ def test_a_second_process_waits_for_the_first(tmp_path: Path):
 
 
 def test_a_split_in_memory_needs_no_lock():
-    with distributed.once_per_machine(Dataset.from_dict({"text": ["a"]})) as lock:
+    with cache.cache_lock(Dataset.from_dict({"text": ["a"]})) as lock:
         assert lock is None
 
 
@@ -173,12 +175,12 @@ def test_dropping_the_last_part_of_a_batch_is_refused():
 def test_torchruns_one_thread_is_undone_as_accelerates_is(monkeypatch: pytest.MonkeyPatch):
     given: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", given.append)
-    monkeypatch.setattr(trainer.os, "sched_getaffinity", lambda _: range(16), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(16), raising=False)
     monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    trainer.use_all_threads(True)
+    use_all_threads(True)
     assert given == []  # somebody's own choice
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    trainer.use_all_threads(True)
+    use_all_threads(True)
     assert given == [8]

@@ -23,8 +23,8 @@ def checkout(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("first", encoding="utf-8")
     for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
-        identity = ["-c", "user.name=A Tester", "-c", "user.email=tester@example.org"]
-        subprocess.run(["git", "-C", str(tmp_path), *identity, *words], check=True, timeout=60)
+        run_signature = ["-c", "user.name=A Tester", "-c", "user.email=tester@example.org"]
+        subprocess.run(["git", "-C", str(tmp_path), *run_signature, *words], check=True, timeout=60)
     return tmp_path
 
 

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bertlab.cli import recipes
+from bertlab.commands.recipes import main
 from bertlab.errors import UserError
 
 
@@ -93,14 +94,14 @@ def test_tasks_are_found_in_glues_own_writing(name, stem):
 
 
 def test_the_list_shows_every_recipe_with_its_first_line(capsys):
-    assert recipes.main([]) == 0
+    assert main([]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == recipes.recipe_names()
     assert "tasks/cola                       CoLA: is the sentence acceptable English?" in lines
 
 
 def test_show_prints_a_recipe_under_its_path(capsys):
-    assert recipes.main(["show", "rte"]) == 0
+    assert main(["show", "rte"]) == 0
     path = recipes.CONFIGS / "tasks/rte.yaml"
     assert capsys.readouterr().out == f"# {path}\n{path.read_text(encoding='utf-8')}"
 
@@ -108,7 +109,7 @@ def test_show_prints_a_recipe_under_its_path(capsys):
 @pytest.mark.parametrize("words", [["show"], ["print", "cola"], ["show", "cola", "rte"]])
 def test_other_words_are_refused(words):
     with pytest.raises(UserError, match=r"Write `recipes` or `recipes show NAME`\."):
-        recipes.main(words)
+        main(words)
 
 
 YAML_PIECES = ("a", "b: ", ": ", "\n", "  ", "- ", "[", "]", "{", "}", "&x", "*x", "<<: ", "? ", "'", '"', "#", "|\n")
@@ -146,5 +147,5 @@ def test_any_file_is_read_or_refused(tmp_path_factory, content):
 
 @pytest.mark.parametrize("word", ["-h", "--help"])
 def test_help_is_no_error(word, capsys):
-    assert recipes.main([word]) == 0
+    assert main([word]) == 0
     assert "recipes show NAME" in capsys.readouterr().out

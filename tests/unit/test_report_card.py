@@ -156,9 +156,7 @@ def test_bars_and_marks_in_names_do_not_break_a_table():
     )
 
 
-@pytest.mark.parametrize(
-    ("bound", "said"), [(0.25, "0.250 to 0.250, n = 1"), (float("nan"), "n = 1"), (None, "n = 1")]
-)
+@pytest.mark.parametrize(("bound", "said"), [(0.25, "0.250 to 0.250, n = 1"), (float("nan"), "n = 1"), (None, "n = 1")])
 def test_a_score_without_an_interval_is_said_without_one(bound, said):
     score = {"value": 1.0, "low": bound, "high": bound, "n": 1}
     found = {"metrics": ["accuracy"], "splits": {"test": {"metrics": {"accuracy": score}, "baselines": {}}}}

@@ -170,7 +170,7 @@ def test_every_region_has_a_name_of_its_own(drawn):
 def test_only_so_many_mistakes_are_shown(tmp_path):
     source = render(finished_run(tmp_path, "binary", rows=1500, skill=0))
     rows = [attrs for attrs in Page(source).all("tr") if "data-split" in attrs]
-    assert len(rows) == html.MISTAKES_PER_SPLIT
+    assert len(rows) == html.MISCLASSIFIED_PER_SPLIT
     assert "(the first 500 are shown; all are in <code>errors/validation.tsv</code>)" in source
 
 
@@ -207,8 +207,7 @@ def test_of_errors_less_is_better(tmp_path):
     folder = finished_run(tmp_path, "regression")
     assert told(folder, 0.5, 0.4, 0.6, (-2.0, -1.0), metric="mse")[0].startswith("It is better")
     assert (
-        "below the interval: this run does not reach it"
-        in told(folder, 0.5, 0.4, 0.6, published=0.1, metric="mse")[1]
+        "below the interval: this run does not reach it" in told(folder, 0.5, 0.4, 0.6, published=0.1, metric="mse")[1]
     )
 
 
@@ -217,9 +216,7 @@ def test_the_published_value_is_placed(tmp_path):
     assert "above the interval: this run does not reach it" in told(folder, 0.8, 0.7, 0.85, published=0.9)[1]
     assert "within the interval" in told(folder, 0.8, 0.7, 0.9, published=0.75)[1]
     worse = told(folder, 0.8, 0.7, 0.9, published=0.5)[1]
-    assert (
-        "this run scores better. Model, data and number of seeds may differ" in worse and "a paper, table 2" in worse
-    )
+    assert "this run scores better. Model, data and number of seeds may differ" in worse and "a paper, table 2" in worse
 
 
 def test_the_headline_stays_on_its_scale(tmp_path):

@@ -6,9 +6,9 @@ import pytest
 
 from bertlab.cli.arguments import RunArguments
 from bertlab.errors import UserError
-from bertlab.training import trainer
+from bertlab.training import arguments
 
-DATA = SimpleNamespace(watched="selection", selection="selection", metrics=("pearson", "mse"), word_metrics=())
+DATA = SimpleNamespace(eval_split="selection", selection="selection", metrics=("pearson", "mse"), mlm_metrics=())
 
 
 @pytest.mark.parametrize(
@@ -24,18 +24,18 @@ DATA = SimpleNamespace(watched="selection", selection="selection", metrics=("pea
 @pytest.mark.parametrize("selection", ["selection", None])
 def test_the_best_epoch_has_the_least_of_an_error_and_the_most_of_a_score(given, greater, selection):
     data = SimpleNamespace(**{**vars(DATA), "selection": selection})
-    assert trainer._with_selection(given, data, RunArguments())["greater_is_better"] is greater
+    assert arguments._with_selection(given, data, RunArguments())["greater_is_better"] is greater
 
 
 @pytest.mark.parametrize(("name", "greater"), [("masked_accuracy", True), ("perplexity", False)])
 def test_what_masked_words_are_measured_by_decides_where_words_are_masked(name: str, greater: bool):
-    data = SimpleNamespace(**{**vars(DATA), "word_metrics": ("masked_accuracy", "perplexity")})
+    data = SimpleNamespace(**{**vars(DATA), "mlm_metrics": ("masked_accuracy", "perplexity")})
     given = {"metric_for_best_model": name}
-    assert trainer._with_selection(given, data, RunArguments())["greater_is_better"] is greater
+    assert arguments._with_selection(given, data, RunArguments())["greater_is_better"] is greater
     with pytest.raises(UserError, match=f"--metric_for_best_model {name}: this run has no such metric"):
-        trainer._with_selection(given, DATA, RunArguments())
+        arguments._with_selection(given, DATA, RunArguments())
 
 
 def test_without_a_word_the_leading_metric_decides():
-    values = trainer._with_selection({}, DATA, RunArguments())
+    values = arguments._with_selection({}, DATA, RunArguments())
     assert (values["metric_for_best_model"], values["greater_is_better"]) == ("pearson", True)

@@ -211,9 +211,7 @@ class TestSplitSentences:
         assert kept == without_space(text.replace(".", "") if splitter == "period" else text)
 
     @pytest.mark.parametrize("splitter", ["sentencex", "period"])
-    def test_a_wrapped_paragraph_splits_like_one_line_and_no_sentence_crosses_a_blank_line(
-        self, splitter: str
-    ) -> None:
+    def test_a_wrapped_paragraph_splits_like_one_line_and_no_sentence_crosses_a_blank_line(self, splitter: str) -> None:
         line = "It was late. The man, who had come by train, was tired"
         assert sentence_splitter(splitter)(line.replace(" ", "\n  ")) == sentence_splitter(splitter)(line)
         assert sentence_splitter(splitter)("a title\n \nThe text") == ["a title", "The text"]

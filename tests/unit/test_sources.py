@@ -62,9 +62,9 @@ def test_usual_columns_are_guessed(names, text, label):
         (["c,d"], None, ("c,d",), False, None),
     ],
 )
-def test_two_columns_are_a_pair_and_more_are_joined(given, delimiter, text, is_pair, joiner):
+def test_two_columns_are_a_pair_and_more_are_joined(given, delimiter, text, is_pair, text_column_delimiter):
     found = columns(["a", "b", "c", "c,d", "label"], text_column_names=given, text_column_delimiter=delimiter)
-    assert (found.text, found.is_pair, found.joiner) == (text, is_pair, joiner)
+    assert (found.text, found.is_pair, found.text_column_delimiter) == (text, is_pair, text_column_delimiter)
 
 
 def test_removed_columns_are_not_guessed():
@@ -308,9 +308,7 @@ def test_the_hub_is_asked_by_name_and_its_absence_is_explained(monkeypatch):
     assert said.startswith("the data set some/set is not in the cache and the Hub cannot be asked (HF_HUB_OFFLINE is")
     assert "Ways out: --data_dir" in said
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    assert refusal(dataset_name="some/set").startswith(
-        "the data set some/set cannot be loaded from the Hub: no route."
-    )
+    assert refusal(dataset_name="some/set").startswith("the data set some/set cannot be loaded from the Hub: no route.")
 
 
 def test_only_a_data_set_that_is_not_local_needs_the_hub():

@@ -21,9 +21,7 @@ def parts(n: int, classes=None, fractions=FRACTIONS, *, groups=None, shuffle=Tru
 def test_sizes_are_scikit_learns(n, fraction, size, shuffle):
     found = parts(n, fractions={"validation": fraction}, shuffle=shuffle)
     assert (len(found["train"]), len(found["validation"])) == (n - size, size)
-    expected = train_test_split(
-        np.arange(n), test_size=fraction, shuffle=shuffle, random_state=42 if shuffle else None
-    )
+    expected = train_test_split(np.arange(n), test_size=fraction, shuffle=shuffle, random_state=42 if shuffle else None)
     assert len(expected[1]) == size
     assert sorted(expected[1]) == found["validation"].tolist()
 

@@ -10,8 +10,10 @@ from transformers import AutoTokenizer
 from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.data import long_texts, streaming
+from bertlab.data.stream import Stream
 from bertlab.errors import UserError
 from bertlab.training.collators import PaddingCollator
+from bertlab.training.streaming import StreamedRows, TokenizingCollator
 
 GROUPS = (DataArguments, ModelArguments, RunArguments)
 STEPS = {"streaming": True, "max_steps": 6, "class_names": ["bad", "good"], "learning_rate": 5e-3}
@@ -21,12 +23,10 @@ STEPS |= {"per_device_train_batch_size": 16, "logging_steps": 1, "seed": 7}
 @pytest.fixture(scope="module")
 def train(tmp_path_factory: pytest.TempPathFactory, write_csv) -> Path:
     """Return a file of 70 rows."""
-    return write_csv(
-        tmp_path_factory.mktemp("stream") / "train.csv", ("text", "label"), labelled_sentences(70, seed=1)
-    )
+    return write_csv(tmp_path_factory.mktemp("stream") / "train.csv", ("text", "label"), labelled_sentences(70, seed=1))
 
 
-def _load(train: Path | str | None = None, **more) -> streaming.Stream:
+def _load(train: Path | str | None = None, **more) -> Stream:
     values = {"train_file": None if train is None else str(train), "class_names": ["bad", "good"], "streaming": True}
     arguments = DataArguments(**{**values, **more})
     found = streaming.load(arguments, (), training=True, cache_dir=None, token=None)
@@ -38,13 +38,13 @@ def _texts(rows) -> list[str]:
     return [row["text"] for row in rows]
 
 
-def _first(data: streaming.StreamedRows, count: int) -> list[str]:
+def _first(data: StreamedRows, count: int) -> list[str]:
     return _texts(itertools.islice(data, count))
 
 
 def test_without_a_buffer_rows_come_as_in_the_file_and_again_from_the_start(train: Path):
     wanted = [text for text, _ in labelled_sentences(70, seed=1)]
-    data = streaming.StreamedRows(_load(train), buffer=0, global_batch=16, seed=1, grouped=True)
+    data = StreamedRows(_load(train), buffer=0, global_batch=16, seed=1, grouped=True)
     assert _first(data, 150) == (wanted * 3)[:150]
     assert [row["labels"] for row in itertools.islice(data, 4)] == [0, 1, 0, 1]
 
@@ -52,7 +52,7 @@ def test_without_a_buffer_rows_come_as_in_the_file_and_again_from_the_start(trai
 @pytest.mark.parametrize("grouped", [True, False])
 def test_each_buffer_is_shuffled_by_seed_and_number(train: Path, grouped: bool):
     def data(seed: int) -> list[str]:
-        return _first(streaming.StreamedRows(_load(train), 30, 16, seed, grouped), 112)
+        return _first(StreamedRows(_load(train), 30, 16, seed, grouped), 112)
 
     wanted = [text for text, _ in labelled_sentences(70, seed=1)] * 2
     seen = data(1)
@@ -71,7 +71,7 @@ def test_every_row_comes_once_before_any_comes_twice(count: int, global_batch: i
     """A buffer of 10,000 rows would hold 20 passes over 500."""
     rows = [{"text": "a dog " * (row % 7 + 1) + str(row), "label": "good"} for row in range(count)]
     stream = _load(write_lines(tmp_path / "train.jsonl", rows))
-    seen = _first(streaming.StreamedRows(stream, 10_000, global_batch, 1, grouped), 6 * count)
+    seen = _first(StreamedRows(stream, 10_000, global_batch, 1, grouped), 6 * count)
     for start in range(0, 6 * count, count):
         assert len(set(seen[start : start + count])) == count
     assert count < global_batch or seen[:count] != seen[count : 2 * count]
@@ -79,7 +79,7 @@ def test_every_row_comes_once_before_any_comes_twice(count: int, global_batch: i
 
 def test_grouped_rows_have_neighbours_of_like_length(train: Path):
     def spread(grouped: bool) -> int:
-        seen = _first(streaming.StreamedRows(_load(train), 64, 16, 1, grouped), 64)
+        seen = _first(StreamedRows(_load(train), 64, 16, 1, grouped), 64)
         lengths = [len(text) for text in seen]
         return sum(max(lengths[i : i + 16]) - min(lengths[i : i + 16]) for i in range(0, 64, 16))
 
@@ -99,7 +99,7 @@ def test_only_the_beginning_of_a_streamed_text_is_tokenized(pair: bool, tiny_mod
         {**dict(zip(("text", "text_pair"), row, strict=False)), "labels": index}
         for index, row in enumerate(zip(*texts, strict=True))
     ]
-    batch = streaming.TokenizingCollator(PaddingCollator(tokenizer), tokenizer, 32)(rows)
+    batch = TokenizingCollator(PaddingCollator(tokenizer), tokenizer, 32)(rows)
     whole = tokenizer(*texts, truncation=True, max_length=32, padding=True, return_tensors="pt")
     assert batch["labels"].tolist() == [0, 1]
     assert {name: batch[name].tolist() for name in whole} == {name: ids.tolist() for name, ids in whole.items()}
@@ -109,7 +109,7 @@ def test_only_the_beginning_of_a_streamed_text_is_tokenized(pair: bool, tiny_mod
 def test_rows_of_one_fixed_length_are_known_as_such(tiny_model, train: Path, tmp_path: Path, monkeypatch):
     """Or evaluation batches would hold as many short rows as if they were not padded."""
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    assert streaming.TokenizingCollator(PaddingCollator(tokenizer, 32), tokenizer, 32).pad_to == 32
+    assert TokenizingCollator(PaddingCollator(tokenizer, 32), tokenizer, 32).pad_to == 32
     shapes = set()
     call = PaddingCollator.__call__
     monkeypatch.setattr(
@@ -153,7 +153,7 @@ def test_incomplete_rows_can_be_left_out(tmp_path: Path, capsys):
     assert "left out and not counted" in capsys.readouterr().err
     nothing = _load(write_lines(tmp_path / "none.jsonl", rows[1:]), on_missing="drop")
     with pytest.raises(UserError, match="no row has both text and label"):
-        next(iter(streaming.StreamedRows(nothing, 4, 2, 1, grouped=True)))
+        next(iter(StreamedRows(nothing, 4, 2, 1, grouped=True)))
 
 
 def test_pairs_numbers_and_several_labels_are_read_as_without_a_stream(tmp_path: Path):

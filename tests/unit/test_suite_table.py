@@ -175,9 +175,9 @@ def test_the_training_loss_of_the_last_epoch_decides():
     learned = [{"epoch": 0.5, "loss": 0.9}, {"epoch": 1.5, "loss": 0.7}, {"epoch": 2.0, "loss": 0.6}]
     stuck = [*learned, {"epoch": 3.0, "loss": 0.70}]
     assert degenerate.last_epoch_loss(learned) == pytest.approx(0.65)
-    assert degenerate.did_not_learn(run, SINGLE, learned) is False
-    assert degenerate.did_not_learn(run, SINGLE, stuck) is True
-    assert degenerate.did_not_learn(run, SINGLE, []) is None
+    assert degenerate.is_degenerate(run, SINGLE, learned) is False
+    assert degenerate.is_degenerate(run, SINGLE, stuck) is True
+    assert degenerate.is_degenerate(run, SINGLE, []) is None
 
 
 def test_failed_runs_are_counted(tmp_path):
@@ -191,10 +191,9 @@ def test_failed_runs_are_counted(tmp_path):
 def test_the_variance_of_numbers_to_predict_is_kept():
     from datasets import Dataset
 
-    from bertlab.data import labels
-    from bertlab.report import summary
+    from bertlab.data import labels, summary
 
     split = Dataset.from_dict({"full_length": [3, 4, 5, 6], "labels": [0.0, 2.0, 4.0, math.nan]})
-    told = summary.summarise("train", split, labels.LabelSpace(labels.REGRESSION, (), {}), 9).as_dict()
+    told = summary.summarize_split("train", split, labels.LabelSchema(labels.REGRESSION, (), {}), 9).as_dict()
     assert told["labelled"] == 3
     assert told["label_variance"] == pytest.approx(8 / 3)

@@ -1,118 +1,21 @@
-"""What a run says of itself before it trains: rows, balance, lengths, and every number derived from the flags."""
+"""Numbers derived from flags, data and machine, printed once before training."""
 
 import math
-from collections.abc import Mapping, Sized
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bertlab.console import say, table
-from bertlab.data import labels
 from bertlab.training import optimizer, precision
+from bertlab.training.arguments import global_batch
 from bertlab.training.sampling import padding_share
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-    from transformers import PreTrainedModel, TrainingArguments
+    from transformers import PreTrainedModel
 
     from bertlab.training.trainer import EncoderTrainer
-
-
-PERCENTILES = (50, 95, 99)
-HISTOGRAM_BINS = 60
-
-
-@dataclass(frozen=True)
-class SplitSummary:
-    """Rows, label balance (in regression the labels' variance) and lengths in tokens (uncut) of one split."""
-
-    name: str
-    rows: int
-    labelled: int
-    balance: dict[str, int]
-    percentiles: dict[int, int]
-    longest: int
-    truncated: float
-    edges: list[float]
-    counts: list[int]
-    variance: float | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the summary for run.json."""
-        return {
-            "rows": self.rows,
-            "labelled": self.labelled,
-            "balance": self.balance,
-            "label_variance": self.variance,
-            "token_length": {
-                **{f"p{p}": value for p, value in self.percentiles.items()},
-                "longest": self.longest,
-                "histogram": {"edges": self.edges, "counts": self.counts},
-            },
-            "truncated_share": self.truncated,
-        }
-
-
-def summarise(name: str, encoded: "Dataset", space: labels.LabelSpace, max_length: int) -> SplitSummary:
-    """Return the summary of one encoded split."""
-    full = np.asarray(encoded["full_length"][:])
-    known = np.asarray(encoded["labels"][:]) if "labels" in encoded.column_names else np.zeros(0)
-    balance: dict[str, int] = {}
-    labelled, variance = 0, None
-    if len(known):
-        labelled = int(labels.labelled_rows(known, len(known)).sum())
-        if space.kind == labels.SINGLE:
-            balance = labels.balance((int(label) for label in known), space.class_names)
-        elif space.kind == labels.MULTI:
-            totals = (known == 1).sum(axis=0)
-            balance = {name: int(n) for name, n in zip(space.class_names, totals, strict=True)}
-        elif labelled:
-            variance = float(np.nanvar(known))
-    # Whole lengths in each bar, the same number in every one: else some hold one more and stand out.
-    width = -(-(int(full.max() - full.min()) + 1) // HISTOGRAM_BINS)
-    counts, edges = np.histogram(full, bins=np.arange(full.min(), full.max() + width + 1, width) - 0.5)
-    return SplitSummary(
-        name=name,
-        rows=len(full),
-        labelled=labelled,
-        balance=balance,
-        percentiles={p: int(np.percentile(full, p)) for p in PERCENTILES},
-        longest=int(full.max()),
-        truncated=float(np.mean(full > max_length)),
-        edges=edges.tolist(),
-        counts=counts.tolist(),
-        variance=variance,
-    )
-
-
-def describe(encoded: Mapping[str, "Dataset"], space: labels.LabelSpace, max_length: int) -> list[SplitSummary]:
-    """Return and print the summaries of all splits."""
-    summaries = [summarise(name, split, space, max_length) for name, split in encoded.items()]
-    if summaries:
-        print_data(summaries, max_length)
-    return summaries
-
-
-def print_data(summaries: list[SplitSummary], max_length: int) -> None:
-    """Print a line per split: rows, label balance, token lengths, share truncated."""
-    rows = []
-    for item in summaries:
-        shares = [f"{name} {count} ({count / max(item.labelled, 1):.2%})" for name, count in item.balance.items()]
-        labelled = "no labels" if not item.labelled else f"{item.labelled} labelled"
-        lengths = " / ".join(str(value) for value in item.percentiles.values())
-        rows.append(
-            (
-                item.name,
-                f"{item.rows:,}",
-                ", ".join(shares[:6]) + (" …" if len(shares) > 6 else "") or labelled,
-                lengths,
-                str(item.longest),
-                f"{item.truncated:.1%}",
-            )
-        )
-    say()
-    say(table(rows, ("split", "rows", "labels", "tokens 50/95/99 %", "longest", f"cut at {max_length}")))
 
 
 @dataclass(frozen=True)
@@ -134,7 +37,7 @@ class Plan:
     learning_rates: dict[str, float]
 
     def line(self) -> str:
-        """Return the plan as one readable line or two."""
+        """Return the describe_plan as one readable line or two."""
         epoch = f"{self.batches_per_epoch} batches an epoch, " if self.batches_per_epoch else ""
         waste = "" if self.padding_waste is None else f"; padding {self.padding_waste:.1%} of the tokens"
         falling = ""
@@ -163,7 +66,7 @@ def print_parameters(model: "PreTrainedModel") -> None:
     say(f"\n{len(parameters)} named parameters, {total:,} values, {trained:,} of them train")
 
 
-def plan(trainer: "EncoderTrainer", train: Any, pad_to: int | None, asked_precision: str) -> Plan:
+def describe_plan(trainer: "EncoderTrainer", train: Any, pad_to: int | None, asked_precision: str) -> Plan:
     """Return and print the numbers derived from flags, data and machine of a trainer that is to train on `train`.
 
     `train` is an encoded split, a stream of rows, whose length and padding nobody knows, or None.
@@ -192,11 +95,6 @@ def plan(trainer: "EncoderTrainer", train: Any, pad_to: int | None, asked_precis
     if steps:
         say(f"\n{made.line()}")
     return made
-
-
-def global_batch(args: "TrainingArguments") -> int:
-    """Return the rows of one optimizer step, over all processes and micro-batches."""
-    return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
 
 
 def _learning_rates(trainer: "EncoderTrainer") -> dict[str, float]:

@@ -1,0 +1,65 @@
+"""The decorator of every `main`: an error the user can mend is one line on stderr and exit status 2."""
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import ParamSpec
+
+from bertlab import console
+from bertlab.console import is_first_process
+from bertlab.errors import Interrupted, UserError, not_installed
+
+P = ParamSpec("P")
+
+
+# What shells give a process that SIGPIPE ended; Windows has no such signal.
+SIGPIPE_STATUS = 128 + 13
+
+
+def entry_point(main: Callable[P, int]) -> Callable[P, int]:
+    """Wrap a `main` so that a UserError is printed as one line on stderr and becomes exit status 2.
+
+    So does a requirement that is not installed; and the end by a signal, or of a pipe that is read no more, with the
+    exit status that shells give it.
+    """
+
+    @functools.wraps(main)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            try:
+                return main(*args, **kwargs)
+            finally:
+                sys.stdout.flush()  # at the interpreter's end a reader that has gone would be one more error
+        except UserError as error:
+            print(f"error: {console.redact(str(error))}", file=sys.stderr)
+            return 2
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] == "bertlab":
+                raise
+            print(f"error: {not_installed(error.name.partition('.')[0])}", file=sys.stderr)
+            return 2
+        except Interrupted as signalled:
+            if is_first_process():
+                print(signalled, file=sys.stderr)
+            return signalled.status
+        except KeyboardInterrupt:
+            print("stopped by Ctrl-C.", file=sys.stderr)
+            return 128 + signal.SIGINT
+        except BrokenPipeError:
+            if not _is_stdout_closed():  # some other pipe, of a worker process say
+                raise
+            return SIGPIPE_STATUS
+
+    return wrapper
+
+
+def _is_stdout_closed() -> bool:
+    """Return True where nobody reads standard output, and lead nowhere what the interpreter still flushes."""
+    try:
+        os.write(sys.stdout.fileno(), b"\n")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False

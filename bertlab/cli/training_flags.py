@@ -1,0 +1,139 @@
+"""A flag for every field of the installed TrainingArguments, read from its source text."""
+
+import ast
+import functools
+import typing
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bertlab.cli.arguments import Flag, Kind
+from bertlab.io import package_folder
+
+# The ranges TrainingArguments itself does not check, or checks only once training has begun: from and to, included.
+TRAINING_LIMITS: dict[str, tuple[float | None, float | None]] = {
+    "per_device_train_batch_size": (1, None),
+    "per_device_eval_batch_size": (1, None),
+    "gradient_accumulation_steps": (1, None),
+    "max_steps": (1, None),
+    "learning_rate": (0, None),
+    "weight_decay": (0, None),
+    "warmup_steps": (0, None),
+    "adam_beta1": (0, 0.999999),
+    "adam_beta2": (0, 0.999999),
+    "adam_epsilon": (0, None),
+    "max_grad_norm": (0, None),
+    "label_smoothing_factor": (0, 1),
+    "save_total_limit": (1, None),
+    "eval_accumulation_steps": (1, None),
+    "eval_delay": (0, None),
+    "torch_empty_cache_steps": (1, None),
+    "neftune_noise_alpha": (0, None),
+    "dataloader_num_workers": (0, None),
+    "dataloader_prefetch_factor": (1, None),
+    "ddp_timeout": (1, None),
+    "seed": (0, 2**32 - 1),
+    "data_seed": (0, 2**32 - 1),
+}
+
+
+# Of nothing there can be none: a step below 1 is a share of all steps.
+TRAINING_ABOVE_ZERO = ("num_train_epochs", "logging_steps", "eval_steps", "save_steps")
+
+
+TRAINING_UNSET: dict[str, float] = {"max_steps": -1}
+
+
+# Choices that cannot be read from the source text of TrainingArguments.
+_LOG_LEVELS = ("passive", "debug", "info", "warning", "error", "critical", "detail")
+
+
+TRAINING_CHOICES = {
+    "log_level": _LOG_LEVELS,
+    "log_level_replica": _LOG_LEVELS,
+}
+
+
+@functools.cache
+def training_flags() -> tuple[Flag, ...]:
+    """Return a flag for every field of the installed transformers.TrainingArguments, without importing it."""
+    source = _package_folder("transformers") / "training_args.py"
+    module = ast.parse(source.read_text(encoding="utf-8"))
+    body = next(n.body for n in module.body if isinstance(n, ast.ClassDef) and n.name == "TrainingArguments")
+    enums = _enum_values([module, ast.parse((source.parent / "trainer_utils.py").read_text(encoding="utf-8"))])
+    flags = []
+    for node in body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id[0] != "_":
+            flags.append(_training_flag(node.target.id, node, enums))
+    return tuple(flags)
+
+
+def _package_folder(name: str) -> Path:
+    folder = package_folder(name)
+    if folder is None:
+        raise ModuleNotFoundError(f"{name} is not installed: pip install -r requirements.txt")
+    return folder
+
+
+def _training_flag(name: str, node: ast.AnnAssign, enums: dict[str, tuple[str, ...]]) -> Flag:
+    parts = {part.strip() for part in ast.unparse(node.annotation).split("|")}
+    choices: tuple[str, ...] = next((enums[part] for part in sorted(parts) if part in enums), ())
+    keywords = {k.arg: k.value for k in node.value.keywords} if isinstance(node.value, ast.Call) else {}
+    choices = choices or TRAINING_CHOICES.get(name) or _choices(keywords.get("metadata"))
+    minimum, maximum = TRAINING_LIMITS.get(name, (None, None))
+    return Flag(
+        name=name,
+        kind=_kind_of_annotation(parts),
+        many=any(part.startswith("list[") for part in parts),
+        default=_literal(keywords.get("default")),
+        help=_help_text(keywords.get("metadata")),
+        choices=choices,
+        minimum=minimum,
+        maximum=maximum,
+        group="training",
+        above=0 if name in TRAINING_ABOVE_ZERO else None,
+        unset=TRAINING_UNSET.get(name),
+        is_json=any(part.startswith("dict") for part in parts),
+    )
+
+
+def _kind_of_annotation(parts: Iterable[str]) -> Kind:
+    parts = set(parts)
+    # A field that takes a mapping or a file's name (lr_scheduler_kwargs, fsdp_config…) stays text: JSON or a path.
+    if "str" in parts or any(part.startswith(("list[", "dict", "Parallelism")) for part in parts):
+        return "str"
+    for kind in ("bool", "int", "float"):
+        if kind in parts:
+            return typing.cast(Kind, kind)
+    return "str"
+
+
+def _enum_values(modules: Iterable[ast.Module]) -> dict[str, tuple[str, ...]]:
+    """Return the string values of every ExplicitEnum class in the given modules."""
+    values = {}
+    for module in modules:
+        for node in module.body:
+            if isinstance(node, ast.ClassDef) and any(ast.unparse(b) == "ExplicitEnum" for b in node.bases):
+                assigned = [
+                    a.value.value for a in node.body if isinstance(a, ast.Assign) and isinstance(a.value, ast.Constant)
+                ]
+                values[node.name] = tuple(str(v) for v in assigned)
+    return values
+
+
+def _literal(node: ast.expr | None) -> Any:
+    try:
+        return ast.literal_eval(node) if node is not None else None
+    except ValueError:
+        return None
+
+
+def _choices(node: ast.expr | None) -> tuple[str, ...]:
+    """Return the choices in a field's metadata; TrainingArguments itself takes any other word, too."""
+    metadata = _literal(node)
+    return tuple(metadata.get("choices", ())) if isinstance(metadata, dict) else ()
+
+
+def _help_text(node: ast.expr | None) -> str:
+    metadata = _literal(node)
+    return " ".join(str(metadata.get("help", "")).split()) if isinstance(metadata, dict) else ""

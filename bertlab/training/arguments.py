@@ -1,0 +1,206 @@
+"""TrainingArguments of a run: what depends on data and machine, and which combinations are refused."""
+
+import inspect
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from transformers import (
+    Trainer,
+    TrainingArguments,
+    enable_full_determinism,
+    get_scheduler,
+    set_seed,
+)
+from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION
+from transformers.trainer_utils import SchedulerType
+from transformers.training_args import OptimizerNames
+
+from bertlab.cli.arguments import RunArguments
+from bertlab.cli.parser import Arguments
+from bertlab.console import notice
+from bertlab.errors import UserError, did_you_mean
+from bertlab.evaluation import metrics
+from bertlab.training import distributed, memory, precision
+
+if TYPE_CHECKING:
+    from bertlab.data.dataset import Data
+
+# Each process takes its own rows and pads them; by default the first deals out tensors, all of one length.
+STREAM_TRAINING_VALUES: dict[str, Any] = {
+    "accelerator_config": {"dispatch_batches": False},
+    "remove_unused_columns": False,
+}
+
+
+def global_batch(args: TrainingArguments) -> int:
+    """Return the rows of one optimizer step, over all processes and micro-batches."""
+    return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+
+
+def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
+    """Return TrainingArguments with what depends on data and machine filled in.
+
+    The best epoch is chosen by the first metric. A value the user gave is never replaced.
+
+    Raises:
+        UserError: a combination that TrainingArguments refuses, or that would select on reported data.
+    """
+    run, values = arguments[RunArguments], dict(arguments.training)
+    cpu = bool(values.get("use_cpu")) or distributed.uses_cpu() or not precision.has_accelerator()
+    values["use_cpu"] = cpu
+    use_all_threads(cpu)
+    if cpu:
+        memory.keep_freed_memory()
+    values.update(precision.choose(run.precision, values, cpu))
+    # Every parameter of an encoder takes part in every step; to look for others costs a walk through each graph.
+    values.setdefault("ddp_find_unused_parameters", False)
+    values = _with_selection(values, data, run)
+    if data.stream:
+        values = {**STREAM_TRAINING_VALUES, **values}
+        # A stream has one epoch, which ends with the run.
+        values |= {} if "save_strategy" in arguments.given else {"save_strategy": "steps"}
+    _check_trackers(values.get("report_to"))
+    try:
+        args = SavedArguments(**values)
+    except (ValueError, TypeError, RuntimeError, ImportError, OSError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise UserError(f"the training flags do not go together: {reason}.", "See --help.") from error
+    if not (args.bf16 or args.fp16):
+        # A flag wins over the launcher, whose word TrainingArguments takes where both formats are off.
+        args.mixed_precision = "no"
+    _check_optimiser_and_schedule(args)
+    if "do_eval" in arguments.given and not arguments.training["do_eval"]:
+        # TrainingArguments turns it on for any --eval_strategy; a sweep's trials must not score the report splits.
+        args.do_eval = False
+    distributed.check(args)
+    _refuse_to_drop_all(args, data)
+    _refuse_to_do_nothing(args, data)
+    return args
+
+
+def _refuse_to_do_nothing(args: TrainingArguments, data: "Data") -> None:
+    if not args.do_train and not data.reported_splits(args):
+        raise UserError(
+            f"there is no split to evaluate or predict, only {', '.join(data.splits)}.",
+            "Cut one off with --validation_fraction, or name its files or splits.",
+        )
+
+
+def _refuse_to_drop_all(args: TrainingArguments, data: "Data") -> None:
+    if not (args.do_train and args.dataloader_drop_last and data.train):
+        return
+    rows, batch = len(data.splits[data.train]), args.train_batch_size * args.world_size
+    if rows < batch:
+        raise UserError(
+            f"--dataloader_drop_last leaves none of the {rows} training rows: a batch takes {batch}.",
+            "Leave it out, or pass a smaller --per_device_train_batch_size.",
+        )
+
+
+def _with_selection(values: dict[str, Any], data: "Data", run: RunArguments) -> dict[str, Any]:
+    """Return training values that choose the best epoch on the selection split, which no report looks at."""
+    if data.eval_split is None and values.get("eval_strategy", "no") != "no":
+        raise UserError(
+            f"--eval_strategy {values['eval_strategy']}: there is no split to evaluate.",
+            "Name a --validation_file, or cut one off with --validation_fraction 0.1.",
+        )
+    if values.get("metric_for_best_model"):
+        best = values["metric_for_best_model"].removeprefix("eval_")
+        _refuse_unknown_metric(best, data)
+        # Trainer takes the highest value of anything that is not called a loss.
+        values.setdefault("greater_is_better", metrics.GREATER_IS_BETTER.get(best, True))
+    if data.selection is None:
+        if run.early_stopping_patience:
+            raise UserError(
+                "--early_stopping_patience needs rows to stop by, apart from those reported.",
+                "Add --selection_fraction 0.1.",
+            )
+        if values.get("load_best_model_at_end"):
+            notice("the best epoch is chosen on the split that is reported; --selection_fraction 0.1 avoids that.")
+        return values
+    if values.get("save_strategy") == "no":
+        raise UserError(
+            "--save_strategy no keeps no epoch, so the best one cannot be chosen on the selection split.",
+            "Leave it out, or pass --selection_fraction 0.",
+        )
+    lead = data.metrics[0]
+    chosen = {"eval_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": lead}
+    if "metric_for_best_model" not in values:
+        chosen["greater_is_better"] = metrics.GREATER_IS_BETTER.get(lead, True)
+    return {**chosen, **values}
+
+
+def _refuse_unknown_metric(name: str, data: "Data") -> None:
+    """Refuse a metric that Trainer would miss after the first evaluation."""
+    known = ["loss", *dict.fromkeys((*data.metrics, *data.mlm_metrics))]
+    if name not in known:
+        raise UserError(f"--metric_for_best_model {name}: this run has no such metric.", did_you_mean(name, known))
+
+
+def _check_trackers(report_to: list[str] | None) -> None:
+    """Refuse a tracker that is not installed before anything is loaded for it."""
+    from transformers.integrations import get_available_reporting_integrations
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    for name in report_to or []:
+        if name not in ("none", "all", *get_available_reporting_integrations()):
+            # To install a name nobody knows would run whatever somebody has put under it.
+            known = name in INTEGRATION_TO_CALLBACK
+            raise UserError(
+                f"--report_to {name}: " + ("it is not installed." if known else "there is no such tracker."),
+                f"pip install {name}" if known else did_you_mean(name, INTEGRATION_TO_CALLBACK),
+            )
+
+
+def _check_optimiser_and_schedule(args: TrainingArguments) -> None:
+    """Refuse an optimizer that is not installed and settings the schedule has not, before training begins."""
+    try:
+        Trainer.get_optimizer_cls_and_kwargs(args)
+    except (ImportError, ValueError) as error:
+        reason = str(error).rstrip(".")
+        raise UserError(
+            f"--optim {OptimizerNames(args.optim).value}: {reason}.", "Install it, or leave --optim out."
+        ) from error
+    given = args.lr_scheduler_kwargs if isinstance(args.lr_scheduler_kwargs, dict) else {}
+    schedule = SchedulerType(args.lr_scheduler_type)
+    known = inspect.signature(cast(Callable, TYPE_TO_SCHEDULER_FUNCTION[schedule])).parameters
+    for name in given:
+        if name not in known:
+            problem = f"--lr_scheduler_kwargs: the schedule {schedule.value} has no setting {name!r}."
+            raise UserError(problem, did_you_mean(name, known))
+    nothing = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+    try:
+        get_scheduler(schedule, nothing, num_warmup_steps=1, num_training_steps=10, scheduler_specific_kwargs=given)
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"--lr_scheduler_type {schedule.value}: {str(error).rstrip('.')}.",
+            "Its settings go into --lr_scheduler_kwargs '{\"name\": value}'.",
+        ) from error
+
+
+def set_seeds(args: TrainingArguments) -> None:
+    """Seed Python, NumPy and torch, so that new weights, dropout and order follow --seed alone."""
+    enable_full_determinism(args.seed) if args.full_determinism else set_seed(args.seed)
+
+
+def use_all_threads(cpu: bool) -> None:
+    """Undo a launcher's one thread per process, where the machine has more cores than that.
+
+    `accelerate launch` sets OMP_NUM_THREADS=1 unless told --num_cpu_threads_per_process, and torchrun unless it is
+    set, which halves the speed of two cores. A number above 1 is somebody's choice and is left alone.
+    """
+    launched = any(name in os.environ for name in ("ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID"))
+    if not cpu or not launched or os.environ.get("OMP_NUM_THREADS") != "1":
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    threads = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    torch.set_num_threads(threads)
+
+
+class SavedArguments(TrainingArguments):
+    """TrainingArguments whose pickle, which Trainer writes and uploads beside the weights, holds no token."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "hub_token": None}

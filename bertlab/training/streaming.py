@@ -1,0 +1,89 @@
+"""A streamed training set for the Trainer: its order within buffers, and tokenization in the collator."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch.utils.data import IterableDataset
+
+from bertlab.data import dataset, long_texts
+from bertlab.data.stream import Stream
+from bertlab.training.arguments import global_batch
+from bertlab.training.collators import PaddingCollator
+from bertlab.training.sampling import LengthGroupedOrder
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase, TrainingArguments
+
+
+class StreamedRows(IterableDataset):
+    """An endless training set of a stream's rows: in buffers, each shuffled and grouped by length.
+
+    The order follows the seed, the buffer's number and the global batch alone, so it is the same on every process and
+    when a run is resumed.
+    """
+
+    def __init__(self, stream: Stream, buffer: int, global_batch: int, seed: int, grouped: bool) -> None:
+        self.stream = stream
+        # Whole global batches, or those of the next buffer would mix lengths.
+        self.buffer = -(-buffer // global_batch) * global_batch
+        self.global_batch = global_batch
+        self.seed = seed
+        self.grouped = grouped
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        seen, numbers = 0, itertools.count()
+        while True:
+            rows = self.stream.pass_over()
+            if not self.buffer:
+                yield from rows
+                continue
+            # Buffers begin with a global batch: the one that the pass before left unfinished is filled up first.
+            first = list(itertools.islice(rows, -seen % self.global_batch))
+            yield from first
+            seen += len(first)
+            # And end with a pass: a copy of a row could come before other rows have come at all.
+            while buffer := list(itertools.islice(rows, self.buffer)):
+                yield from (buffer[index] for index in self._order(buffer, next(numbers)))
+                seen += len(buffer)
+
+    def _order(self, rows: list[dict[str, Any]], number: int) -> Sequence[int]:
+        if not self.grouped:
+            return np.random.default_rng([self.seed, number]).permutation(len(rows)).tolist()
+        # In characters, which leave more padding than tokens would: only the process that takes a row tokenizes it.
+        lengths = np.asarray([sum(len(row.get(name, "")) for name in ("text", "text_pair")) for row in rows])
+        order = LengthGroupedOrder(lengths, self.global_batch, self.seed)
+        order.set_epoch(number)
+        return list(order)
+
+
+class TokenizingCollator:
+    """Tokenizes streamed rows and pads them; rows that are encoded already, of evaluation splits, are only padded."""
+
+    def __init__(self, pad: PaddingCollator, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> None:
+        self.pad = pad
+        # Evaluation batches are made by rows, not by tokens, where every row is padded to one length.
+        self.pad_to = pad.pad_to
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+
+    def __call__(self, rows: list[dict[str, Any]]) -> "dict[str, torch.Tensor]":
+        return self.pad(rows if "input_ids" in rows[0] else self._tokenized(rows))
+
+    def _tokenized(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        texts = dataset.text_columns({name: [row[name] for row in rows] for name in rows[0]})
+        columns = long_texts.tokenize(texts, self.tokenizer, self.max_length).inputs
+        return [
+            {**{name: values[index] for name, values in columns.items()}, "labels": row["labels"]}
+            for index, row in enumerate(rows)
+        ]
+
+
+def training_set(stream: Stream, args: "TrainingArguments") -> StreamedRows:
+    """Return the training set of a stream, ordered as --train_sampling_strategy says within each buffer."""
+    strategy = args.train_sampling_strategy
+    buffer = 0 if strategy == "sequential" else stream.arguments.shuffle_buffer
+    seed = args.seed if args.data_seed is None else args.data_seed
+    return StreamedRows(stream, buffer, global_batch(args), seed, grouped=strategy == "group_by_length")
