@@ -41,7 +41,7 @@ def run(arguments: parser.Arguments, checkpoint: Path | None, started: float) ->
     """Load, encode, build, train, evaluate, report."""
     memory.ask_for_large_pages()
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
-    from bertlab.data import dataset, findings, streaming, summary, tokenization
+    from bertlab.data import dataset, findings, input_length, streaming, summary, tokenization
     from bertlab.evaluation import evaluate, metrics
     from bertlab.models import loading, surgery
     from bertlab.report import writer
@@ -56,7 +56,7 @@ def run(arguments: parser.Arguments, checkpoint: Path | None, started: float) ->
     surgery.check(model_args, run_args)
     config = loading.load_config(model_args)
     tokenizer = loading.load_tokenizer(model_args)
-    tokenization.check_max_length(data_args.max_seq_length, tokenizer, config)
+    input_length.check_max_length(data_args.max_seq_length, tokenizer, config)
     load = streaming.load if data_args.streaming else dataset.load
     loaded = load(
         data_args,

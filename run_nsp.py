@@ -40,7 +40,7 @@ def run(arguments: parser.Arguments, checkpoint: Path | None, started: float) ->
     """Read, pair, encode, build, train, evaluate, report."""
     memory.ask_for_large_pages()
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
-    from bertlab.data import summary, tokenization
+    from bertlab.data import input_length, summary, tokenization
     from bertlab.models import surgery
     from bertlab.pretraining import dataset
     from bertlab.pretraining.model import build_model, check, tokenizer_and_config
@@ -56,7 +56,7 @@ def run(arguments: parser.Arguments, checkpoint: Path | None, started: float) ->
     surgery.check(model_args, run_args)
     text = dataset.read(nsp_args, model_args.cache_dir, started)
     tokenizer, config = tokenizer_and_config(nsp_args, model_args, text)
-    tokenization.check_max_length(nsp_args.max_seq_length, tokenizer, config)
+    input_length.check_max_length(nsp_args.max_seq_length, tokenizer, config)
     loaded = dataset.make_splits(text, nsp_args, tokenizer)
     dataset.say_what_is_repeated(text, loaded)
     tokenized = tokenization.tokenize_splits(loaded, tokenizer, nsp_args, started)

@@ -417,8 +417,8 @@ def _history(folder: Path) -> list[Any]:
 
 
 MODULES = (
-    *("trainer.training", "scoring.evaluation", "pretraining.nsp_training", "lifecycle.resuming"),
-    *("report.summary", "report.record", "report.draw"),
+    *("training.trainer", "evaluation.evaluate", "pretraining.trainer", "training.resume"),
+    *("training.plan", "report.writer", "report.render"),
 )
 
 

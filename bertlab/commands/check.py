@@ -101,7 +101,7 @@ def main(argv: Sequence[str]) -> int:
     if data_args.on_missing == "error" and "on_missing" not in arguments.given:
         data_args.on_missing = "drop"
     hub.go_offline_if_unreachable(*model_args.names, dataset=sources.hub_name(data_args))
-    from bertlab.data import dataset, tokenization
+    from bertlab.data import dataset, input_length
     from bertlab.evaluation import metrics
     from bertlab.models import loading
 
@@ -112,9 +112,9 @@ def main(argv: Sequence[str]) -> int:
     metrics.check_metrics(loaded.metrics, loaded.schema.kind, loaded.schema.size)
     findings = find_problems(loaded)
     if "max_seq_length" in arguments.given:
-        tokenization.check_max_length(data_args.max_seq_length, tokenizer, config)
+        input_length.check_max_length(data_args.max_seq_length, tokenizer, config)
     batch = arguments.training["per_device_train_batch_size"]
-    longest = tokenization.longest_input(tokenizer, config)
+    longest = input_length.longest_input(tokenizer, config)
     _print_report(loaded, tokenizer, min(data_args.max_seq_length, longest), batch, longest)
     say()
     for finding in findings:

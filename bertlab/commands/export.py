@@ -390,7 +390,7 @@ def _logits_module(predictor: "TorchPredictor") -> "torch.nn.Module":
 
 
 def _positions(predictor: "TorchPredictor") -> int:
-    from bertlab.data.tokenization import longest_input
+    from bertlab.data.input_length import longest_input
     from bertlab.models.loading import USUAL_POSITIONS
 
     longest = longest_input(predictor.tokenizer, predictor.model.config, unstated=USUAL_POSITIONS)

@@ -78,7 +78,7 @@ class ClassCounts(NamedTuple):
 def metric_function(name: str) -> MetricFunction:
     """Return the metric called `name`; an unknown name is a UserError that names the nearest."""
     if name not in METRICS:
-        raise UserError(f"There is no metric called {name!r}.", did_you_mean(name, METRICS))
+        raise UserError(f"there is no metric {name!r}.", did_you_mean(name, METRICS))
     return METRICS[name]
 
 
@@ -88,7 +88,9 @@ def check_metrics(names: Iterable[str], problem_type: str, num_labels: int, flag
     `problem_type` is one of the three values of a transformers `config.problem_type`.
     """
     for name in names:
-        metric = metric_function(name)
+        if name not in METRICS:
+            raise UserError(f"{flag}: there is no metric {name!r}.", did_you_mean(name, METRICS))
+        metric = METRICS[name]
         if problem_type not in metric.problem_types:
             fitting = [other for other, row in METRICS.items() if problem_type in row.problem_types]
             raise UserError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertlab.cli.arguments import ModelArguments
+from bertlab.data import input_length
 from bertlab.errors import UserError
 from bertlab.inference.inference_config import InputFormat
 from bertlab.inference.predictor import Predictor
@@ -66,10 +67,8 @@ def load(name: str, max_length: int | None) -> OnnxPredictor:
     tokenizer = _tokenizer(folder)
     tokenizer.model_input_names = [value.name for value in session.get_inputs()]
     if max_length is not None:
-        from bertlab.data import tokenization  # imports datasets, which takes a second that most calls can save
-
         config = loading.load_config(ModelArguments(model_name_or_path=str(folder)))
-        tokenization.check_max_length(max_length, tokenizer, config)
+        input_length.check_max_length(max_length, tokenizer, config)
     return OnnxPredictor(tokenizer=tokenizer, session=session, text_column_delimiter=None, **settings)
 
 

@@ -12,6 +12,7 @@ import torch
 
 from bertlab import hub
 from bertlab.cli.arguments import ModelArguments
+from bertlab.data import input_length
 from bertlab.errors import UserError
 from bertlab.inference import inference_config
 from bertlab.inference.predictor import Predictor
@@ -63,9 +64,7 @@ def load(name: str, options: argparse.Namespace) -> TorchPredictor:
     config = loading.load_config(arguments)
     tokenizer = loading.load_tokenizer(arguments)
     if options.max_seq_length is not None:
-        from bertlab.data import tokenization  # imports datasets, which takes a second that most calls can save
-
-        tokenization.check_max_length(options.max_seq_length, tokenizer, config)
+        input_length.check_max_length(options.max_seq_length, tokenizer, config)
     model, new = loading.load_weights(_auto_class(config, name), arguments, config)
     _refuse_random(name, new)
     model.eval().to(_device())
@@ -75,7 +74,7 @@ def load(name: str, options: argparse.Namespace) -> TorchPredictor:
     names = tuple(str(label) for _, label in sorted((config.id2label or {}).items()))
     # transformers takes one output without a problem type for a number; one label of several kinds has a type.
     usual = "regression" if config.num_labels == 1 else "single_label_classification"
-    longest = tokenization.longest_input(tokenizer, config, unstated=loading.USUAL_POSITIONS)
+    longest = input_length.longest_input(tokenizer, config, unstated=loading.USUAL_POSITIONS)
     follows = told.reading.next_sentence or _auto_class(config, name).__name__ != CLASSIFIER
     return TorchPredictor(
         model=model,

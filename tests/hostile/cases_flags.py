@@ -288,23 +288,6 @@ SUBCOMMANDS = [
     refused("compare one", "a", "RUN_B", command="compare"),
     refused("compare no folders", "a b", "a: no such folder", command="compare"),
     refused("compare misspelt", "a b --splt dev", "--splt", "--split", command="compare"),
-    refused("ledger of nothing", "", "record", "tables", command="ledger"),
-    refused("ledger misspelt", "recrod runs", "'recrod'", "'record'", command="ledger"),
-    refused("ledger of no run", "record .", "run.json", command="ledger"),
-    refused(
-        "ledger of a broken run",
-        "record old",
-        "run.json",
-        command="ledger",
-        files={"old/results.json": "{}", "old/run.json": '{"seed": '},
-    ),
-    refused(
-        "ledger of a foreign run",
-        "record old",
-        "run.json",
-        command="ledger",
-        files={"old/results.json": "{}", "old/run.json": "{}"},
-    ),
     refused("recipes misspelt", "show colaa", "no recipe 'colaa'", "'cola'", command="recipes"),
     refused("recipes of another kind", "list all", "recipes list all", "show NAME", command="recipes"),
 ]

@@ -87,4 +87,4 @@ def test_the_tables_hold_every_kind_of_bad_input() -> None:
     assert len(CASES) >= 200
     assert len({parameter.id for parameter in CASES}) == len(CASES)
     commands = {case.command for cases in TABLES.values() for case in cases}
-    assert commands >= {"classify", "nsp", "check", "predict", "report", "compare", "ledger", "recipes"}
+    assert commands >= {"classify", "nsp", "check", "predict", "report", "compare", "recipes"}

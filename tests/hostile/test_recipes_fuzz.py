@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bertlab import secret
+from bertlab import console
 from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments, dataclass_flags
 from bertlab.cli.training_flags import training_flags
@@ -30,7 +30,7 @@ WORDS = st.one_of(
 @pytest.fixture(autouse=True)
 def secrets_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget the tokens that are typed here: later messages of this process would hide every 1."""
-    monkeypatch.setattr(secret, "_told", set())
+    monkeypatch.setattr(console, "_registered", set())
 
 
 fuzz = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

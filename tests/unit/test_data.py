@@ -260,7 +260,6 @@ def test_a_limit_that_loses_a_class_says_so(file, capsys):
             {"train_file": "T", "validation_fraction": 0.9, "test_fraction": 0.9},
             "fraction 0.9 leaves no training rows.",
         ),
-        ({"train_file": "T", "metric_name": ["acuracy"]}, "'acuracy'"),
         (
             {"train_file": "T", "validation_file": "D", "test_file": "D", "test_split_name": ["validation"]},
             "dev.csv are both the split 'validation'. Name splits apart.",

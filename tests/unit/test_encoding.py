@@ -7,7 +7,7 @@ from datasets import Dataset
 from transformers import AutoConfig, AutoTokenizer
 
 from bertlab.cli.arguments import DataArguments
-from bertlab.data import dataset, tokenization
+from bertlab.data import dataset, input_length, tokenization
 from bertlab.data.labels import SINGLE, LabelSchema
 from bertlab.errors import UserError
 from bertlab.training.collators import PaddingCollator
@@ -115,13 +115,13 @@ def test_every_split_is_encoded_as_the_arguments_say(tokenizer):
 )
 def test_a_maximum_that_does_not_fit_is_refused(length, message, tokenizer, tiny_model):
     with pytest.raises(UserError) as caught:
-        tokenization.check_max_length(length, tokenizer, AutoConfig.from_pretrained(tiny_model))
+        input_length.check_max_length(length, tokenizer, AutoConfig.from_pretrained(tiny_model))
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("length", [5, 64])
 def test_a_maximum_that_fits_is_accepted(length, tokenizer, tiny_model):
-    tokenization.check_max_length(length, tokenizer, AutoConfig.from_pretrained(tiny_model))
+    input_length.check_max_length(length, tokenizer, AutoConfig.from_pretrained(tiny_model))
 
 
 ROWS = [

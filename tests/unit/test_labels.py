@@ -122,7 +122,7 @@ def test_a_whole_number_is_the_same_label_however_it_is_written(label, names, ex
 
 
 @pytest.mark.parametrize(
-    ("label", "space", "hint"),
+    ("label", "schema", "hint"),
     [
         ("maybe", single("no", "yes"), "Choose from: no, yes. --label_map merges or renames labels."),
         ("postive", single("negative", "positive"), "Did you mean 'positive'?"),
@@ -239,7 +239,7 @@ def test_labels_that_cannot_be_classes_are_refused(args, settings, message):
 
 
 @pytest.mark.parametrize(
-    ("label", "space", "message"),
+    ("label", "schema", "message"),
     [
         (["a"], single("a", "b"), "dev.csv, line 2: the label is a list. Use --problem_type multi_label_"),
         (["1", "0", "1"], LabelSchema(MULTI, ("0", "1"), {}), "the label list has '1' twice. Write the names or ids"),
@@ -253,7 +253,7 @@ def test_lists_that_are_no_label_sets_are_refused(label, schema, message):
 
 
 @pytest.mark.parametrize(
-    ("space", "first"),
+    ("schema", "first"),
     [
         (single("a", "b"), "accuracy"),
         (single("a", "b", "c"), "accuracy"),

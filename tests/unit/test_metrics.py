@@ -12,14 +12,7 @@ import scipy.stats
 import sklearn.metrics as sk
 
 from bertlab.errors import UserError
-from bertlab.evaluation.metrics import (
-    GREATER_IS_BETTER,
-    METRICS,
-    MULTI_LABEL,
-    REGRESSION,
-    SINGLE_LABEL,
-    check_metrics,
-)
+from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS, MULTI_LABEL, REGRESSION, SINGLE_LABEL, check_metrics
 
 SAMPLES = 5
 ORACLES = {

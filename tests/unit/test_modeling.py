@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoTokenizer, BertConfig, PretrainedConfig, RobertaConfig
 
 from bertlab.cli.arguments import ModelArguments
-from bertlab.data import tokenization
+from bertlab.data import input_length
 from bertlab.data.labels import MULTI, REGRESSION, SINGLE, LabelSchema
 from bertlab.errors import UserError
 from bertlab.models import loading
@@ -161,7 +161,7 @@ def test_a_tokenizer_larger_than_the_model_is_refused(copy):
 
 
 @pytest.mark.parametrize(
-    ("space", "names", "outputs"),
+    ("schema", "names", "outputs"),
     [
         (ABC, ["a", "b", "c"], 3),
         (LabelSchema(MULTI, ("a", "b"), {}), ["a", "b"], 2),
@@ -289,6 +289,6 @@ def test_another_tokenizer_or_configuration_can_be_named(tiny_model, copy):
 def test_a_text_is_no_longer_than_the_positions_that_are_its_own(copy, config, longest):
     """RoBERTa's positions begin behind that of padding, so two of its 514 are no text's."""
     tokenizer = AutoTokenizer.from_pretrained(copy, model_max_length=10_000)
-    assert tokenization.longest_input(tokenizer, config) == longest
+    assert input_length.longest_input(tokenizer, config) == longest
     tokenizer.model_max_length = 100
-    assert tokenization.longest_input(tokenizer, config) == 100
+    assert input_length.longest_input(tokenizer, config) == 100

@@ -50,7 +50,7 @@ def test_usual_columns_are_guessed(names, text, label):
 
 
 @pytest.mark.parametrize(
-    ("given", "delimiter", "text", "is_pair", "joiner"),
+    ("given", "delimiter", "text", "is_pair", "text_column_delimiter"),
     [
         (["a"], None, ("a",), False, None),
         (["a", "b"], None, ("a", "b"), True, None),

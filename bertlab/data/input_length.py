@@ -1,0 +1,44 @@
+"""How many tokens a tokenizer and a model can take."""
+
+from typing import TYPE_CHECKING
+
+from bertlab.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+
+def check_max_length(max_length: int, tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig") -> None:
+    """Refuse a maximum that the model has no positions for, or that leaves no room for text.
+
+    Raises:
+        UserError: --max_seq_length is out of range.
+    """
+    longest = longest_input(tokenizer, config)
+    shortest = tokenizer.num_special_tokens_to_add(pair=True) + 2
+    if max_length > longest:
+        raise UserError(f"--max_seq_length {max_length}: the model has {longest} positions.", f"Use at most {longest}.")
+    if max_length < shortest:
+        raise UserError(f"--max_seq_length {max_length} leaves no room for text.", f"Use at least {shortest}.")
+
+
+# Families whose positions begin behind that of padding: of RoBERTa's 514 a text can take 512.
+COUNTS_FROM_PADDING = frozenset(
+    (
+        *("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "xmod", "luke", "mluke"),
+        *("data2vec-text", "roberta-prelayernorm", "ibert", "esm", "markuplm", "lilt", "layoutlmv3"),
+    )
+)
+
+
+def longest_input(tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig", unstated: int = sys.maxsize) -> int:
+    """Return the number of tokens that both tokenizer and model can take; `unstated` if the model names no limit."""
+    positions = getattr(config, "max_position_embeddings", None) or unstated
+    if config.model_type in COUNTS_FROM_PADDING:
+        positions -= (config.pad_token_id or 0) + 1
+    return min(positions, tokenizer.model_max_length)
