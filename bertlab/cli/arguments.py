@@ -302,41 +302,6 @@ class RunArguments:
     print_config: bool = setting(False, "print the resolved run as a recipe and stop")
 
 
-@dataclass
-class ManyRunsArguments:
-    """Where many runs take place and how their table is printed, in the suite and in sweeps."""
-
-    output_dir: str | None = setting(None, "folder of all the runs (default: runs/suite, or runs/sweep/NAME/RECIPE)")
-    devices: list[str] = setting([], "cuda:0 cuda:1, 0 1, or cpu (default: every visible GPU, else the CPU)")
-    jobs: int = setting(1, "runs at once on each device; on the CPU they share its cores", minimum=1)
-    format: str = setting("text", "how the table is printed", choices=("text", "markdown", "csv", "json"))
-
-
-@dataclass
-class SuiteArguments(ManyRunsArguments):
-    """Which recipes are run with which seeds."""
-
-    tasks: list[str] = setting([], "tasks of configs/tasks: cola rte mrpc…")
-    configs: list[str] = setting([], "any recipes, by name or path: nsp/meditations my_task.yaml…")
-    seeds: int | None = setting(None, "how many seeds, from 1 on (default: 5; for chosen ones: --seed_list)", minimum=1)
-    seed_list: list[int] = setting([], "these seeds instead: 3 7", minimum=0, maximum=2**32 - 1)
-    print_commands: bool = setting(False, "print the commands of the runs still to do, one a line, and stop")
-
-
-@dataclass
-class SweepArguments(ManyRunsArguments):
-    """How the values of a sweep are searched."""
-
-    search: str = setting(
-        "grid",
-        "every combination; or random values, or optuna's TPE (both: pip install optuna)",
-        choices=("grid", "random", "tpe"),
-    )
-    trials: int | None = setting(None, "how many trials of --search random or tpe", minimum=1)
-    allow_failures: bool = setting(False, "choose among the finished trials although others failed")
-    search_seed: int = setting(0, "seed of --search random and tpe", minimum=0, maximum=2**31 - 1)
-
-
 def dataclass_flags(cls: type) -> list[Flag]:
     """Return the flags of one of our argument dataclasses, in order."""
     hints = typing.get_type_hints(cls)

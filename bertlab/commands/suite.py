@@ -13,10 +13,11 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bertlab.cli import parser, recipes
-from bertlab.cli.arguments import SuiteArguments, dataclass_flags
+from bertlab.cli.arguments import dataclass_flags, setting
 from bertlab.cli.entry_point import entry_point
 from bertlab.commands import jobs, run_specs, suite_table
 from bertlab.commands.run_specs import RunSpec
@@ -29,6 +30,27 @@ OUTPUT = "runs/suite"
 SEEDS = 5
 # What the suite sets itself, and the flag of its own to use instead.
 INSTEAD = {"task": "--tasks", "seed": "--seeds or --seed_list"}
+
+
+@dataclass
+class ManyRunsArguments:
+    """Where many runs take place and how their table is printed, in the suite and in sweeps."""
+
+    output_dir: str | None = setting(None, "folder of all the runs (default: runs/suite, or runs/sweep/NAME/RECIPE)")
+    devices: list[str] = setting([], "cuda:0 cuda:1, 0 1, or cpu (default: every visible GPU, else the CPU)")
+    jobs: int = setting(1, "runs at once on each device; on the CPU they share its cores", minimum=1)
+    format: str = setting("text", "how the table is printed", choices=("text", "markdown", "csv", "json"))
+
+
+@dataclass
+class SuiteArguments(ManyRunsArguments):
+    """Which recipes are run with which seeds."""
+
+    tasks: list[str] = setting([], "tasks of configs/tasks: cola rte mrpc…")
+    configs: list[str] = setting([], "any recipes, by name or path: nsp/meditations my_task.yaml…")
+    seeds: int | None = setting(None, "how many seeds, from 1 on (default: 5; for chosen ones: --seed_list)", minimum=1)
+    seed_list: list[int] = setting([], "these seeds instead: 3 7", minimum=0, maximum=2**32 - 1)
+    print_commands: bool = setting(False, "print the commands of the runs still to do, one a line, and stop")
 
 
 @entry_point

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bertlab import console
 from bertlab.cli import parser
-from bertlab.cli.arguments import SweepArguments, dataclass_flags
+from bertlab.cli.arguments import dataclass_flags, setting
 from bertlab.cli.entry_point import entry_point
 from bertlab.commands import jobs, run_specs, search_space, suite, suite_table
 from bertlab.commands.run_specs import RunSpec
@@ -36,6 +36,20 @@ SELECTION_FRACTION = "0.1"
 STAGES = ("do_train", "do_eval", "do_predict")
 TRIAL = ("--do_train", "true", "--do_eval", "false", "--do_predict", "false")
 WINNER = ("--do_train", "true", "--do_eval", "true", "--do_predict", "true")
+
+
+@dataclass
+class SweepArguments(suite.ManyRunsArguments):
+    """How the values of a sweep are searched."""
+
+    search: str = setting(
+        "grid",
+        "every combination; or random values, or optuna's TPE (both: pip install optuna)",
+        choices=("grid", "random", "tpe"),
+    )
+    trials: int | None = setting(None, "how many trials of --search random or tpe", minimum=1)
+    allow_failures: bool = setting(False, "choose among the finished trials although others failed")
+    search_seed: int = setting(0, "seed of --search random and tpe", minimum=0, maximum=2**31 - 1)
 
 
 @dataclass(frozen=True)

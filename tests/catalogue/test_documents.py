@@ -11,14 +11,7 @@ import run_classification
 import run_nsp
 from bertlab.__main__ import COMMANDS
 from bertlab.cli import parser
-from bertlab.cli.arguments import (
-    DataArguments,
-    ModelArguments,
-    NspArguments,
-    RunArguments,
-    SuiteArguments,
-    SweepArguments,
-)
+from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments
 from bertlab.commands import check, export, predict, recipes, search_space, submission, suite, sweep
 from bertlab.evaluation.metrics import METRICS
 from tools import ledger
@@ -121,10 +114,10 @@ def _plans(name: str, argv: list[str], tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     argv = [str(ROOT / word) if word.startswith("configs/") else word for word in argv]
     if name == "suite":
-        assert suite.plan(*parser.parse_part(argv, SuiteArguments, ""))
+        assert suite.plan(*parser.parse_part(argv, suite.SuiteArguments, ""))
     else:
         pytest.importorskip("optuna") if "tpe" in argv else None
-        assert sweep.plan(search_space.find(argv[0]), *parser.parse_part(argv[1:], SweepArguments, "")).schema
+        assert sweep.plan(search_space.find(argv[0]), *parser.parse_part(argv[1:], sweep.SweepArguments, "")).space
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
