@@ -1,4 +1,4 @@
-"""What the user reads on the terminal: notices and plain tables, from the first process only."""
+"""What the user reads on the terminal: messages and plain tables, from the first process only."""
 
 import os
 import re
@@ -17,10 +17,19 @@ def say(text: str = "") -> None:
         print(text, flush=True)
 
 
-def notice(text: str) -> None:
-    """Print a remark on stderr, on the first process: something works, but the user should know."""
+def info(text: str) -> None:
+    """Print what the program has done or inferred on stderr, on the first process."""
+    _message("info", text)
+
+
+def warning(text: str) -> None:
+    """Print what is doubtful, with what the user can do about it, on stderr, on the first process."""
+    _message("warning", text)
+
+
+def _message(level: str, text: str) -> None:
     if is_first_process():
-        print(f"note: {redact(' '.join(text.split()))}", file=sys.stderr, flush=True)
+        print(f"{level}: {redact(' '.join(text.split()))}", file=sys.stderr, flush=True)
 
 
 def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:

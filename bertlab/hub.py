@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 
-from bertlab.console import notice
+from bertlab.console import warning
 from bertlab.errors import UserError, causes, nearest
 
 # huggingface_hub retries five times with growing pauses: 23 s per file before it gives up.
@@ -72,7 +72,7 @@ def go_offline_if_unreachable(*models: str | None, dataset: str | None = None) -
         return
     reason = _failure_within(PROBE_SECONDS, f"{_endpoint()}/api/{paths[0]}")
     if reason is not None:
-        notice(f"the Hub at {_endpoint()} cannot be asked: {reason}; using only what is already on this disk.")
+        warning(f"the Hub at {_endpoint()} cannot be asked: {reason}; using only what is already on this disk.")
         _given_up.append(reason)
         os.environ["HF_HUB_OFFLINE"] = "1"
 

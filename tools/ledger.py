@@ -26,7 +26,7 @@ from bertlab.cli.entry_point import entry_point
 from bertlab.cli.parser import FILES
 from bertlab.commands import run_specs
 from bertlab.commands.run_specs import WHERE_AND_HOW
-from bertlab.console import notice
+from bertlab.console import info
 from bertlab.errors import UserError
 from bertlab.evaluation import paired_seeds, statistics
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
@@ -276,7 +276,7 @@ def _tell_replaced(path: Path, entry: dict[str, Any]) -> None:
     """Say that a record is written over by that of a later run: nothing in them tells the two models apart."""
     before = _read(path).get("finished") if path.is_file() else None
     if before not in (None, entry.get("finished")):
-        notice(f"{path} replaced: it was of a run that finished {before}. --label keeps another model's apart.")
+        info(f"{path} replaced: it was of a run that finished {before}. --label keeps another model's apart.")
 
 
 def _leading(entries: list[dict[str, Any]]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from bertlab import console
 from bertlab.cli import recipes
 from bertlab.cli.arguments import DataArguments, Flag, RunArguments, dataclass_flags
 from bertlab.cli.training_flags import training_flags
-from bertlab.console import notice
+from bertlab.console import info, warning
 from bertlab.errors import UserError, did_you_mean
 
 T = TypeVar("T")
@@ -366,25 +366,25 @@ def recipe_files(argv: Sequence[str], default: str | None = None) -> list[Path]:
 
 
 def _modernise(occurrence: Occurrence) -> list[Occurrence]:
-    """Translate a name that version 5 of transformers removed, with a notice; other names pass unchanged."""
+    """Translate a name that version 5 of transformers removed, with a message; other names pass unchanged."""
     name, values, where = ALIASES.get(occurrence.name, occurrence.name), occurrence.values, occurrence.where
     if name in RENAMED:
         if name == "warmup_ratio" and values and _number(WARMUP_RATIO, values[0], where) >= 1:
             raise UserError(f"{where}: {values[0]} would be a number of steps.", "Write --warmup_steps for steps.")
-        notice(f"{where} is called --{RENAMED[name]} since transformers 5; taken as that.")
+        info(f"{where} is called --{RENAMED[name]} since transformers 5; taken as that.")
         return [Occurrence(RENAMED[name], values, where)]
     if name in SWITCHES:
         flag, when_true, when_false = SWITCHES[name]
         on = _convert_one(Flag(name, "bool"), values[0], where) if values else True
         value = when_true if on else when_false
-        notice(
+        info(
             f"{where} is " + (f"--{flag} {value} since transformers 5; taken as that." if value else "the default now.")
         )
         return [Occurrence(flag, [value], where)] if value else []
     if name in RETIRED:
         if name == "save_safetensors" and values and not _boolean(values[0], where):
             raise UserError(f"{where} false: weights are only ever saved as safetensors.", "Leave the flag out.")
-        notice(f"{where} has no effect since transformers 5: {RETIRED[name]}.")
+        warning(f"{where} has no effect since transformers 5: {RETIRED[name]}.")
         return []
     return [Occurrence(name, values, where)]
 
@@ -541,7 +541,7 @@ def _leave_out_scores_of_other_data(data: DataArguments, run: RunArguments, argv
     file = next((getattr(data, name) for name in FILES if getattr(data, name)), None)
     typed = any(part.name == "published" for part in _split(argv))
     if run.published and data.dataset_name and file and not typed:
-        notice(f"the published scores are of {data.dataset_name} and not of {file}; they are left out.")
+        info(f"the published scores are of {data.dataset_name} and not of {file}; they are left out.")
         run.published, run.published_split, run.published_source = {}, None, None
 
 

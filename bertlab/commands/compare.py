@@ -9,7 +9,7 @@ import numpy as np
 from bertlab.cli.command_parser import Parser
 from bertlab.cli.entry_point import entry_point
 from bertlab.commands import compare_seeds
-from bertlab.console import notice, say, table
+from bertlab.console import say, table, warning
 from bertlab.errors import UserError, did_you_mean
 from bertlab.evaluation import statistics
 from bertlab.evaluation.metrics import METRICS
@@ -131,7 +131,7 @@ def _print_split(rows: Paired, metrics: Sequence[str], names: tuple[str, str], *
 def _note_other_texts(first: RunFolder, second: RunFolder, split: str) -> None:
     prints = [((run.run.get("data") or {}).get(split) or {}).get("fingerprint") for run in (first, second)]
     if prints[0] != prints[1]:
-        notice(f"split {split}: the labels are the same, but the runs did not read the same texts for them.")
+        warning(f"split {split}: the labels are the same, but the runs did not read the same texts for them.")
 
 
 def _right(said: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 
 from bertlab.cli.command_parser import Parser
 from bertlab.cli.entry_point import entry_point
-from bertlab.console import notice, say, table
+from bertlab.console import info, say, table
 from bertlab.errors import UserError
 from bertlab.inference.onnx_predictor import MODEL
 from bertlab.io import write_json, write_text
@@ -299,7 +299,7 @@ def _scored_split(run: RunFolder, predictor: "TorchPredictor", quantize: str | N
                 f"{error.problem}",
                 "Call it from the folder that the run was started in, where its data lies.",
             ) from error
-        notice(f"the run's data is not at hand ({error.problem}), so the check is made on sample texts.")
+        info(f"the run's data is not at hand ({error.problem}), so the check is made on sample texts.")
         return None
     if quantize and scored.labels is None:
         raise UserError(

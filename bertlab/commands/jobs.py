@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from bertlab.console import notice
+from bertlab.console import info
 from bertlab.errors import UserError
 
 # What a stopped process may take to leave, in seconds, before it is killed: a run finishes its step and saves first,
@@ -155,7 +155,7 @@ class _Runner:
             _signal(child, signal.SIGTERM)
         if children:
             runs = "1 run" if len(children) == 1 else f"{len(children)} runs"
-            notice(f"waiting up to {GRACE:.0f} s for {runs} to save; Ctrl-C again does not wait.")
+            info(f"waiting up to {GRACE:.0f} s for {runs} to save; Ctrl-C again does not wait.")
         deadline = time.monotonic() + GRACE
         try:
             for child in children:

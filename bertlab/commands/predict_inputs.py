@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bertlab.cli.arguments import DataArguments
-from bertlab.console import notice
+from bertlab.console import info, warning
 from bertlab.data import readers
 from bertlab.data.files import open_text, standard_input
 from bertlab.data.sources import TEXT_COLUMNS, Columns, choose_columns, clean_text
@@ -88,7 +88,7 @@ def columns(options: argparse.Namespace, reading: InputFormat) -> Columns:
     if not options.text_column_names and not _all_among(names, reading.text_column_names):
         arguments.text_column_names = []
     if len(names) == 1 and not arguments.text_column_names and names[0] not in TEXT_COLUMNS:
-        notice(
+        warning(
             f"{options.file}: its first line, {names[0][:60]!r}, is taken for the name of the one column. A file of "
             "texts without names has the suffix .txt."
         )
@@ -160,7 +160,7 @@ def _lines(options: argparse.Namespace) -> Iterator[str]:
             else:
                 blank += 1
     if blank:
-        notice(f"{where}: {blank} blank line{'s' * (blank != 1)} left out; idx counts the other lines.")
+        info(f"{where}: {blank} blank line{'s' * (blank != 1)} left out; idx counts the other lines.")
 
 
 def _tab_pair(line: str) -> Row:

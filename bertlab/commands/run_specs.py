@@ -96,7 +96,7 @@ class RunSpec:
 def plan(
     words: Sequence[str], folder: Path, usage: str, also_known: Sequence[str] = (), *, quiet: bool = False
 ) -> RunSpec:
-    """Return the run that these flags make in a folder; `quiet` leaves out notices that were given before.
+    """Return the run that these flags make in a folder; `quiet` leaves out messages that were given before.
 
     Raises:
         UserError: what the script itself would refuse, and flags of REFUSED.

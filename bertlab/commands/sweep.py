@@ -25,7 +25,7 @@ from bertlab.commands import jobs, run_specs, search_space, suite, suite_table
 from bertlab.commands.run_specs import RunSpec
 from bertlab.commands.search_space import Space, Values
 from bertlab.commands.suite_table import FinishedRun, Row
-from bertlab.console import notice
+from bertlab.console import info, warning
 from bertlab.errors import UserError
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.io import read_json, write_json, write_text
@@ -107,7 +107,7 @@ def main(argv: Sequence[str]) -> int:
         write_text(sweep.folder / f"sweep.{ending}", FORMATS[form](trials, rows))
     print(FORMATS[options.format](trials, rows), end="")
     if closed:
-        notice("the report splits stay closed: trials did not finish; --allow_failures chooses among the others.")
+        warning("the report splits stay closed: trials did not finish; --allow_failures chooses among the others.")
     return suite.report(failures)
 
 
@@ -209,7 +209,7 @@ def _selection(base: RunSpec, words: Sequence[str]) -> tuple[str, ...]:
         return ()
     if "selection_fraction" in run_specs.typed(words):
         raise UserError("--selection_fraction 0 leaves nothing to choose by but what is reported.", "Give it 0.1.")
-    notice(f"trials are judged on --selection_fraction {SELECTION_FRACTION} of the training rows.")
+    info(f"trials are judged on --selection_fraction {SELECTION_FRACTION} of the training rows.")
     return ("--selection_fraction", SELECTION_FRACTION)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertlab.cli.arguments import DataArguments
-from bertlab.console import notice, say
+from bertlab.console import info, say, warning
 from bertlab.data import labels, sources, splits
 from bertlab.data.labels import LabelSchema
 from bertlab.data.stream import Stream
@@ -148,7 +148,7 @@ def _roles(
         )
     for role, names in (("validation", validation), ("test", test)):
         if train in names:
-            notice(f"the split {train!r} is also named for {role}: such scores say nothing of new text.")
+            warning(f"the split {train!r} is also named for {role}: such scores say nothing of new text.")
     for name in _to_cut(arguments):
         if name in (train, *validation, *test):
             raise UserError(
@@ -204,7 +204,7 @@ def _complete(split: "Dataset", origin: str, labelled: bool, on_missing: str, sc
         return split
     if not kept.any():
         raise UserError(f"{origin}: no row has both text and label.", "Check the column names.")
-    notice(f"{origin}: {int((~kept).sum())} of {len(split)} rows without text or label are left out.")
+    info(f"{origin}: {int((~kept).sum())} of {len(split)} rows without text or label are left out.")
     return split.select(np.flatnonzero(kept))
 
 
@@ -274,7 +274,7 @@ def _limit(data: Data, arguments: DataArguments) -> Data:
         lost = set(data.splits[data.train]["labels"][:]) - set(found[data.train]["labels"][:])
         if lost:
             names = ", ".join(repr(data.schema.class_names[index]) for index in sorted(lost)[:3])
-            notice(
+            warning(
                 f"--max_train_samples {arguments.max_train_samples}: the first rows have none of {names}; "
                 "--shuffle_train_dataset takes random ones."
             )

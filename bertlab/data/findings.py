@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertlab.console import is_first_process, notice
+from bertlab.console import is_first_process, warning
 from bertlab.data.labels import REGRESSION, is_missing
 
 if TYPE_CHECKING:
@@ -61,12 +61,12 @@ def _repeated_or_leaked(data: "Data") -> list[Finding]:
 
 
 def print_findings(data: "Data") -> None:
-    """Print what there is to say of the data before training, as notices; only the first process looks for it."""
+    """Print what there is to say of the data before training, as warnings; only the first process looks for it."""
     if not is_first_process():
         return
     # Rows that were left out have been told of when they were.
     for finding in _repeated_or_leaked(data):
-        notice(finding.text)
+        warning(finding.text)
 
 
 def _count(number: int, one: str, several: str) -> str:

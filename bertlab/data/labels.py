@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertlab.cli.arguments import DataArguments
-from bertlab.console import notice
+from bertlab.console import info, warning
 from bertlab.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def infer_labels(
     found = _names_found(labels, label_map, wanted)
     unused = [key for key in label_map if _whole(key) not in map(_whole, labels)] if labels else []
     if unused:
-        notice(f"--label_map: no training row has the label {' or '.join(map(repr, unused))}.")
+        warning(f"--label_map: no training row has the label {' or '.join(map(repr, unused))}.")
     if not found and not wanted:
         wanted = tuple(model_names)
     names = _ordered(found, wanted, model_names)
@@ -205,13 +205,13 @@ def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
     if asked in (SINGLE, REGRESSION) and lists:
         raise UserError(f"--problem_type {asked}: the labels in {origin} are lists.", "Use multi_label_classification.")
     if asked == MULTI and written and not lists:
-        notice(f"{origin} has no lists of labels: each row has the one label that is written there, whole.")
+        warning(f"{origin} has no lists of labels: each row has the one label that is written there, whole.")
     if asked != "auto":
         return asked
     if lists:
         return MULTI
     if written and not arguments.class_names and not arguments.label_map and _are_decimals(written):
-        notice("the labels are decimal numbers: this is a regression (--problem_type says otherwise).")
+        info("the labels are decimal numbers: this is a regression (--problem_type says otherwise).")
         return REGRESSION
     return SINGLE
 

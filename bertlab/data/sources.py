@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bertlab import __version__, hub
 from bertlab.cli.arguments import DataArguments
-from bertlab.console import notice
+from bertlab.console import info
 from bertlab.data import cache, file_layouts, readers
 from bertlab.data.files import file_digest
 from bertlab.errors import UserError, did_you_mean
@@ -328,7 +328,7 @@ def columns_in(file: SplitFile, columns: Columns) -> tuple[Columns, bool]:
     """
     names = readers.column_names(file.path, **file.reading())
     if names[:1] == [readers.UNNAMED_INDEX] and names[0] not in (*columns.text, columns.label, columns.source):
-        notice(f"{file.path}: the first column has no name, as pandas writes its index; it is left out.")
+        info(f"{file.path}: the first column has no name, as pandas writes its index; it is left out.")
     _require(names, columns, str(file.path))
     label = columns.label if columns.label in names else None
     source = columns.source if columns.source in names else None

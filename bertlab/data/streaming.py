@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bertlab import hub
 from bertlab.cli.arguments import DataArguments, ModelArguments
 from bertlab.cli.parser import Arguments
-from bertlab.console import notice, say
+from bertlab.console import info, say, warning
 from bertlab.data import dataset, labels, sources
 from bertlab.data.labels import REGRESSION, LabelSchema
 from bertlab.data.stream import Rows, Stream
@@ -34,7 +34,7 @@ def check(arguments: Arguments) -> None:
     training, rows, model = arguments.training, arguments[DataArguments], arguments[ModelArguments]
     if not rows.streaming:
         if "shuffle_buffer" in arguments.given:
-            notice("--shuffle_buffer has no effect without --streaming.")
+            warning("--shuffle_buffer has no effect without --streaming.")
         return
     if (training.get("max_steps") or -1) < 1:
         raise UserError("--streaming: nobody knows how many rows there are.", "Say where to stop with --max_steps.")
@@ -79,7 +79,7 @@ def load(
     held_out = dataset.arrange(raw, named, model_names, training=False) if raw.splits else _nothing(schema, arguments)
     say(f"training rows are read from {origin} as they are needed")
     if arguments.on_missing == "drop":
-        notice("rows of the stream without text or label are left out and not counted.")
+        info("rows of the stream without text or label are left out and not counted.")
     return replace(held_out, stream=Stream(rows, origin, schema, arguments))
 
 

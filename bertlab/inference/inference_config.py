@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from bertlab.console import notice
+from bertlab.console import info, warning
 from bertlab.data import file_layouts
 from bertlab.errors import UserError
 from bertlab.io import read_json
@@ -62,9 +62,9 @@ def of_folder(folder: Path) -> InferenceConfig:
         return _of_run(home)
     found = _of_run(home.parent)
     if not (home.parent / "run.json").is_file():
-        notice(f"{folder}: its run has not ended, so texts are not cleaned and are as long as the model can read.")
+        warning(f"{folder}: its run has not ended, so texts are not cleaned and are as long as the model can read.")
     elif found.temperature != 1.0 or found.thresholds:
-        notice(f"{folder}: the run's temperature and thresholds were fitted to its last model, so they are not used.")
+        info(f"{folder}: the run's temperature and thresholds were fitted to its last model, so they are not used.")
     return replace(found, temperature=1.0, thresholds=())
 
 

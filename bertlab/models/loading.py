@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bertlab import hub
 from bertlab.cli.arguments import ModelArguments
-from bertlab.console import notice
+from bertlab.console import info, warning
 from bertlab.data.labels import REGRESSION, LabelSchema
 from bertlab.errors import UserError, did_you_mean
 from bertlab.io import package_folder
@@ -151,7 +151,7 @@ def load_weights(
     _refuse_other_sizes(model, mismatched, arguments)
     new = sorted({*loading["missing_keys"], *mismatched})
     if new and not (arguments.new_head and new == mismatched):
-        notice(f"new, untrained weights: {', '.join(new)}.")
+        info(f"new, untrained weights: {', '.join(new)}.")
     if arguments.lora_rank is not None:
         lora.refuse_missing(model, new, name)
     broken = next((key for key, value in model.named_parameters() if not torch.isfinite(value).all()), None)
@@ -249,7 +249,7 @@ def _describe_labels(config: "PretrainedConfig", schema: LabelSchema, new_head: 
     names: Sequence[str] = schema.class_names if schema.kind != REGRESSION else ["score"]
     known = class_names(config)
     if known and set(known) != set(names) and len(known) == len(names) and not new_head:
-        notice(
+        warning(
             f"the model's head was trained for {', '.join(known)}; it goes on with {', '.join(names)} "
             "(--new_head begins with a new one)."
         )

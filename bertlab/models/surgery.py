@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from bertlab.cli.arguments import ModelArguments, RunArguments
-from bertlab.console import notice
+from bertlab.console import info
 from bertlab.errors import UserError
 from bertlab.models import lora, parts
 
@@ -52,7 +52,7 @@ def adapt(model: "PreTrainedModel", arguments: ModelArguments) -> Any:
     """
     if arguments.new_head:
         reinit_weights(model, parts.head(model))
-        notice(f"new head: {', '.join(parts.name_of(model, part) for part in parts.head(model))}.")
+        info(f"new head: {', '.join(parts.name_of(model, part) for part in parts.head(model))}.")
     if arguments.reinit_layers is not None:
         reinitialise(model, arguments.reinit_layers)
     if arguments.freeze_encoder:
@@ -80,7 +80,7 @@ def reinitialise(model: "PreTrainedModel", count: int) -> None:
     top = list(stack)[len(stack) - count :]
     reinit_weights(model, [*poolers, *top])
     renewed = ["the pooler"] * bool(poolers) + [f"the top {count} of {len(stack)} layers"] * bool(count)
-    notice(f"re-initialised: {' and '.join(renewed)}.")
+    info(f"re-initialised: {' and '.join(renewed)}.")
 
 
 def reinit_weights(model: "PreTrainedModel", modules: "list[nn.Module]") -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bertlab.console import notice
+from bertlab.console import warning
 from bertlab.data.labels import NO_LABEL
 from bertlab.evaluation import baselines
 
@@ -85,7 +85,7 @@ def say_if_flipped(predictions: np.ndarray, labels: np.ndarray) -> float:
     # "less": IsNext is said less often of the pairs that follow.
     if fisher_exact(table, alternative="less").pvalue < FLIP_P_VALUE:
         follow, others = table[:, 0] / table.sum(axis=1)
-        notice(
+        warning(
             f"the pretrained next-sentence head says IsNext of {follow:.1%} of the IsNext pairs and of {others:.1%} "
             "of the NotNext pairs: the labels look flipped (0 must be IsNext, 1 NotNext)."
         )

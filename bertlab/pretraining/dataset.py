@@ -12,7 +12,7 @@ from datasets.fingerprint import Hasher
 
 from bertlab import __version__
 from bertlab.cli.arguments import NspArguments
-from bertlab.console import is_first_process, notice, say
+from bertlab.console import is_first_process, say, warning
 from bertlab.data import cache
 from bertlab.data.dataset import SELECTION, Data
 from bertlab.data.files import file_digest
@@ -92,7 +92,7 @@ def _say_if_wrapped(found: "Dataset") -> None:
         for last, first in zip(lasts, firsts, strict=True)
     )
     if inside > WRAPPED_SHARE * len(begins):
-        notice(
+        warning(
             f"{inside / len(begins):.0%} of the lines end inside a sentence: with --document_unit line each is a "
             "document. For text that is wrapped choose --document_unit block (paragraphs) or file."
         )
@@ -140,7 +140,7 @@ def _say_if_one_class(splits: Mapping[str, "Dataset"], policy: str) -> None:
         if len(labels) == 1:
             packed = ": --max_seq_length holds no two sentences" if policy == "segments" else ""
             hint = "Raise it, or choose --pairs all." if packed else "Give more text, or allow more pairs."
-            notice(f"{name}: all pairs are {CLASS_NAMES[labels[0]]}{packed}. {hint}")
+            warning(f"{name}: all pairs are {CLASS_NAMES[labels[0]]}{packed}. {hint}")
 
 
 def say_what_is_repeated(text: Text, data: Data) -> None:
@@ -163,7 +163,7 @@ def say_what_is_repeated(text: Text, data: Data) -> None:
         repeated = last[np.isin(_two_texts(hashes, last), trained)]
         if len(repeated):
             example = " | ".join(text.sentences[int(repeated[0]) : int(repeated[0]) + 2]["sentence"])
-            notice(
+            warning(
                 f"{name}: {len(repeated)} of {len(last)} IsNext pairs also follow each other in {data.train}, for "
                 f"example {example if len(example) <= 60 else example[:59] + '…'!r}. Leave out what the text repeats."
             )

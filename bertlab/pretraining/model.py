@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertlab.cli.arguments import ModelArguments, NspArguments
-from bertlab.console import notice
+from bertlab.console import info
 from bertlab.errors import UserError, did_you_mean
 from bertlab.models import loading, parts, surgery
 from bertlab.pretraining.dataset import CLASS_NAMES, Text
@@ -244,5 +244,5 @@ def build_model(
     renewed = arguments.new_head or (arguments.reinit_layers is not None and bool(parts.poolers(model)))
     pretrained = not renewed and not any("seq_relationship" in key or "pooler" in key for key in new)
     if "nsp" in nsp.objective and not pretrained:
-        notice("no pretrained next-sentence head is used: what the model learns about it, it learns in this run.")
+        info("no pretrained next-sentence head is used: what the model learns about it, it learns in this run.")
     return surgery.adapt(model, arguments), pretrained

@@ -8,7 +8,7 @@ import numpy as np
 from transformers import EvalPrediction
 
 from bertlab.cli.arguments import NspArguments, RunArguments
-from bertlab.console import notice
+from bertlab.console import info
 from bertlab.data.labels import NO_LABEL, SINGLE
 from bertlab.evaluation import baselines, evaluate
 from bertlab.evaluation.evaluate import SplitResult
@@ -122,7 +122,7 @@ def compute_baselines(
         "word_overlap": (overlap, how),
     }
     if trainer.is_fsdp_enabled:
-        notice("under FSDP the model is not scored before training: it is sharded only together with an optimizer.")
+        info("under FSDP the model is not scored before training: it is sharded only together with an optimizer.")
         return found
     untrained = {result.name: result for result in evaluate_objective(nsp, trainer, tokenized, data, names)}
     _forget_evaluation(trainer)

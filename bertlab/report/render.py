@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from bertlab.console import notice
+from bertlab.console import warning
 from bertlab.io import write_bytes, write_text
 from bertlab.report import html, model_card, plots
 from bertlab.report.run_folder import RunFolder
@@ -20,7 +20,7 @@ def draw(folder: Path, facts: dict[str, Any] | None = None) -> None:
     run = RunFolder.read(folder, facts)
     lost = [name for name in run.scored if not (run.path / "errors" / f"{name}.tsv").is_file()]
     if lost:
-        notice(f"{run.path / 'errors'}: no mistakes of {', '.join(lost)} are there, so the page shows none of them.")
+        warning(f"{run.path / 'errors'}: no mistakes of {', '.join(lost)} are there, so the page shows none of them.")
     images = plots.draw_all(run)
     for name, image in images.items():
         write_bytes(run.path / "plots" / name, image)

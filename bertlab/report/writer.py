@@ -12,7 +12,7 @@ import numpy as np
 from bertlab import hub, io
 from bertlab.cli.arguments import ModelArguments, RunArguments
 from bertlab.cli.parser import Arguments, output_dir, resolved
-from bertlab.console import is_first_process, notice, say, table
+from bertlab.console import is_first_process, say, table, warning
 from bertlab.evaluation import degenerate
 from bertlab.evaluation.evaluate import SplitResult
 from bertlab.evaluation.metrics import METRICS
@@ -77,7 +77,7 @@ def _draw(folder: Path, about: dict[str, Any]) -> None:
     try:
         draw(folder, about)
     except Exception as error:
-        notice(f"the report could not be drawn ({error}); `python -m bertlab report {folder}` tries again.")
+        warning(f"the report could not be drawn ({error}); `python -m bertlab report {folder}` tries again.")
         return
     say(f"Open {folder / 'report.html'}")
 
@@ -121,7 +121,7 @@ def print_scores(found: dict[str, Any], folder: Path) -> None:
     for split, told in found["splits"].items():
         only = degenerate.only_class(told)
         if only is not None:
-            notice(
+            warning(
                 f"{split}: all {told['labelled']:,} rows are predicted to be {found['class_names'][only]!r}; the "
                 "model tells nothing apart. More epochs or another --learning_rate may help."
             )

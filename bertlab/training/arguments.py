@@ -19,7 +19,7 @@ from transformers.training_args import OptimizerNames
 
 from bertlab.cli.arguments import RunArguments
 from bertlab.cli.parser import Arguments
-from bertlab.console import notice
+from bertlab.console import warning
 from bertlab.errors import UserError, did_you_mean
 from bertlab.evaluation import metrics
 from bertlab.training import distributed, memory, precision
@@ -118,7 +118,7 @@ def _with_selection(values: dict[str, Any], data: "Data", run: RunArguments) -> 
                 "Add --selection_fraction 0.1.",
             )
         if values.get("load_best_model_at_end"):
-            notice("the best epoch is chosen on the split that is reported; --selection_fraction 0.1 avoids that.")
+            warning("the best epoch is chosen on the split that is reported; --selection_fraction 0.1 avoids that.")
         return values
     if values.get("save_strategy") == "no":
         raise UserError(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bertlab.console import notice
+from bertlab.console import warning
 from bertlab.training.output_lock import STATE
 
 CHECKPOINT = re.compile(r"checkpoint-(\d+)")
@@ -34,12 +34,12 @@ def numbered(folder: Path) -> list[Path]:
 
 
 def newest_whole(folder: Path) -> Path | None:
-    """Return the newest whole checkpoint in a folder, or None; a notice tells what is passed over and why."""
+    """Return the newest whole checkpoint in a folder, or None; a warning names what is passed over and why."""
     for checkpoint in reversed(numbered(folder)):
         wrong = validate_checkpoint(checkpoint)
         if wrong is None:
             return checkpoint
-        notice(f"{checkpoint} is not whole ({wrong}) and is passed over.")
+        warning(f"{checkpoint} is not whole ({wrong}) and is passed over.")
     return None
 
 

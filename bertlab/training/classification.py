@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertlab.cli.arguments import DataArguments, RunArguments
 from bertlab.cli.parser import Arguments
-from bertlab.console import notice
+from bertlab.console import warning
 from bertlab.data.dataset import Data
 from bertlab.training import collators, streaming, trainer
 from bertlab.training.loss import ExactLoss
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 def warn_unused_flags(run: RunArguments, args: "TrainingArguments", loaded: Data) -> None:
     """Say which flags about scores have nothing to work on in this run, and that it has no split to report on."""
     if (args.do_eval or args.do_predict) and not loaded.evaluation_splits:
-        notice("no split is there to report on, so there will be no score; --validation_fraction 0.1 cuts one off.")
+        warning("no split is there to report on, so there will be no score; --validation_fraction 0.1 cuts one off.")
     lost = [name for name in run.published if name not in loaded.metrics]
     if lost:
-        notice(f"--published {lost[0]} is not shown: this run does not measure it.")
+        warning(f"--published {lost[0]} is not shown: this run does not measure it.")
     if run.published_split is not None and run.published_split not in loaded.evaluation_splits:
-        notice(f"--published_split {run.published_split}: this run does not report on such a split.")
+        warning(f"--published_split {run.published_split}: this run does not report on such a split.")
     if run.metric_batch_size is not None and not loaded.test:
-        notice("--metric_batch_size has no effect: there is no test split.")
+        warning("--metric_batch_size has no effect: there is no test split.")
 
 
 def training_rows(args: "TrainingArguments", tokenized: "dict[str, Dataset]", loaded: Data) -> Any:

@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING
 
-from bertlab.console import notice
+from bertlab.console import warning
 from bertlab.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,14 +44,14 @@ def check(args: "TrainingArguments") -> None:
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     visible = _visible_gpus(args)
     if visible > local:
-        notice(
+        warning(
             f"{visible} GPUs are visible and {local} {'is' if local == 1 else 'are'} used; "
             f"`accelerate launch --multi_gpu --num_processes {visible}` uses all."
         )
     if args.n_gpu > 1:
         args._n_gpu = 1
     if args.world_size > 1 and not args.average_tokens_across_devices:
-        notice(
+        warning(
             "--average_tokens_across_devices false: each process divides by its own labels, so where they hold "
             "unequal numbers of them the loss is not that of one process. Leave it out for the exact one."
         )

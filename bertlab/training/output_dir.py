@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from bertlab.cli.arguments import RunArguments
-from bertlab.console import is_first_process, notice
+from bertlab.console import info, is_first_process
 from bertlab.errors import UserError, nearest
 from bertlab.training import checkpoints, output_lock
 from bertlab.training.checkpoints import CHECKPOINT
@@ -117,7 +117,7 @@ def _checkpoint_to_resume(folder: Path, resume: str, content: list[str]) -> Path
     if newest is None and (not _is_run(folder) or (folder / OF_ANOTHER_TRAINER).is_file()):
         _refuse_foreign(f"--resume {resume}", folder, content)
     if newest is not None:
-        notice(f"going on from {newest}.")
+        info(f"going on from {newest}.")
     return newest
 
 

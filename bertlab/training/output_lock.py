@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from bertlab.console import is_first_process, notice
+from bertlab.console import info, is_first_process
 from bertlab.errors import UserError
 
 # Where a run keeps what only it needs while it goes on. Trainer uploads nothing whose name begins with "_".
@@ -91,7 +91,7 @@ def take(folder: Path) -> None:
         kernel.release()
         raise _refusal(folder)
     if before is not None:
-        notice(f"the run before in {folder} (process {before.pid}, since {before.started}) was killed.")
+        info(f"the run before in {folder} (process {before.pid}, since {before.started}) was killed.")
     lock = _Lock(folder, kernel)
     lock.sign()
     _taken.append(lock)

@@ -16,7 +16,7 @@ import numpy as np
 
 from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments
 from bertlab.cli.parser import Arguments
-from bertlab.console import notice
+from bertlab.console import warning
 from bertlab.data import files, tokenization
 from bertlab.errors import UserError
 from bertlab.models import loading, lora
@@ -124,7 +124,7 @@ def refuse_other_run(checkpoint: Path, now: RunSignature) -> None:
     try:
         before = json.loads((checkpoint / SIGNATURE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        notice(f"{checkpoint} does not say what run it is from; that it is this one is taken on trust.")
+        warning(f"{checkpoint} does not say what run it is from; that it is this one is taken on trust.")
         return
     found = differences(before, now)
     if found:
@@ -134,7 +134,7 @@ def refuse_other_run(checkpoint: Path, now: RunSignature) -> None:
             "Take the change back, name another --output_dir, or begin anew with --overwrite_output_dir.",
         )
     if before.get("cut") != now["cut"]:
-        notice(
+        warning(
             f"the global batch of {now['cut']['global_batch']} is cut otherwise than before ({_cut(before['cut'])}, "
             f"now {_cut(now['cut'])}): the rows of each step are the same, the noise of dropout is not."
         )

@@ -392,6 +392,6 @@ def test_a_model_that_predicts_one_class_says_so(tiny_model, make_csv, tmp_path:
     files = {"train_file": make_csv("train", 40), "validation_file": make_csv("dev", 20)}
     assert classify(tmp_path / "run", model_name_or_path=tiny_model, **files, learning_rate=0, max_steps=1) == 0
     said = {row["prediction"] for row in predictions(tmp_path / "run", "validation")}
-    told = "note: validation: all 20 rows are predicted to be" in capsys.readouterr().err
+    told = "warning: validation: all 20 rows are predicted to be" in capsys.readouterr().err
     assert told == (len(said) == 1)
     assert told

@@ -56,12 +56,12 @@ OLD = {
 }
 
 
-def test_flags_of_older_versions_are_translated_each_with_a_notice(flags: list[str], tmp_path: Path, capsys):
+def test_flags_of_older_versions_are_translated_each_with_a_message(flags: list[str], tmp_path: Path, capsys):
     import run_classification
 
     typed = [word for word in flags if not word.startswith("--warmup_steps")]
     assert run_classification.main([*typed, *" ".join(OLD).split()]) == 0
-    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith(("info: ", "warning: "))]
     for old, new in OLD.items():
         about = [line for line in notes if old.split()[0] in line.split()]
         assert len(about) == bool(new), old

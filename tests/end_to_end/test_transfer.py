@@ -42,7 +42,7 @@ def test_encoder_and_pooler_are_the_earlier_run_s_and_the_head_is_new(labels, fi
     """At a learning rate of 0 the weights at the end are those at the beginning."""
     settings = {"model_name_or_path": first, "train_file": _rows(tmp_path, labels), "num_train_epochs": 1}
     assert classify(tmp_path / "run", **settings, new_head=True, learning_rate=0) == 0
-    assert "note: new head: classifier." in capsys.readouterr().err
+    assert "info: new head: classifier." in capsys.readouterr().err
     before, after = weights_of(first), weights_of(tmp_path / "run")
     kept = [name for name in before if not name.startswith("classifier")]
     assert len(kept) == len(before) - 2 and "bert.pooler.dense.weight" in kept

@@ -65,10 +65,10 @@ def test_bad_input_is_refused_in_one_line_and_odd_input_is_read(
     printed = capsys.readouterr()
     assert contents(tmp_path, models.sound, models.folder) == before
     lines = printed.err.splitlines()
-    notes = [line.removeprefix("note: ") for line in lines if line.startswith("note: ")]
+    notes = [line.partition(": ")[2] for line in lines if line.startswith(("info: ", "warning: "))]
     assert all(any(note.startswith(known) for known in case.notes) for note in notes), notes
     assert all(any(note.startswith(known) for note in notes) for known in case.notes), notes
-    told = [line for line in lines if not line.startswith("note: ")]
+    told = [line for line in lines if not line.startswith(("info: ", "warning: "))]
     if case.rows is None:
         assert status == 2
         assert len(told) == 1 and told[0].startswith("error: "), printed.err

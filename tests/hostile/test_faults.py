@@ -224,7 +224,7 @@ def test_a_checkpoint_that_is_not_whole_is_named_and_the_one_before_is_used(kind
     damage(folder / "checkpoint-6")
     assert checkpoints.newest_whole(folder) == folder / "checkpoint-4"
     assert capsys.readouterr().err == (
-        f"note: {folder / 'checkpoint-6'} is not whole ({validate_checkpoint}) and is passed over.\n"
+        f"warning: {folder / 'checkpoint-6'} is not whole ({validate_checkpoint}) and is passed over.\n"
     )
 
 

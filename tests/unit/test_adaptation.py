@@ -39,7 +39,7 @@ def test_the_pooler_and_the_top_layers_are_made_new_and_nothing_else(family, cou
     assert all(name.startswith(top) or "pooler" in name for name in found)
     assert any("pooler" in name for name in found) == (family in HAVE_POOLER)
     pooler = "the pooler and " if family in HAVE_POOLER else ""
-    assert f"note: re-initialised: {pooler}the top {count} of 3 layers." in capfd.readouterr().err
+    assert f"info: re-initialised: {pooler}the top {count} of 3 layers." in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -69,7 +69,7 @@ def test_every_finding_is_said_and_strict_stops_on_what_makes_a_score_wrong(chec
         assert checked(train, validation)[0] == 0
 
 
-@pytest.mark.parametrize(("rank", "said"), [("0", "note: bad\n"), ("1", "")])
+@pytest.mark.parametrize(("rank", "said"), [("0", "warning: bad\n"), ("1", "")])
 def test_before_training_the_first_process_alone_looks(rank, said, monkeypatch, capsys):
     monkeypatch.setenv("RANK", rank)
     looked = []

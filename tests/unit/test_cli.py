@@ -242,7 +242,7 @@ def test_old_names_are_no_flags_and_lead_to_ones_that_are(name):
 def test_renamed_flags_are_taken_under_their_new_name(old, new, capsys):
     text = {"no_cuda": "true", "warmup_ratio": "0.25", "evaluation_strategy": "epoch"}.get(old, "4")
     assert value(new, f"--{old}", text) == value(new, f"--{new}", text)
-    assert capsys.readouterr().err == f"note: --{old} is called --{new} since transformers 5; taken as that.\n"
+    assert capsys.readouterr().err == f"info: --{old} is called --{new} since transformers 5; taken as that.\n"
 
 
 @pytest.mark.parametrize("name", parser.SWITCHES)
@@ -254,16 +254,16 @@ def test_switches_of_old_become_one_value_of_a_flag(name, given, capsys):
     note = capsys.readouterr().err
     if expected is None:
         assert flag not in arguments.given
-        assert note == f"note: --{name} is the default now.\n"
+        assert note == f"info: --{name} is the default now.\n"
     else:
         assert arguments.training[flag] in (expected, [expected])
-        assert note == f"note: --{name} is --{flag} {expected} since transformers 5; taken as that.\n"
+        assert note == f"info: --{name} is --{flag} {expected} since transformers 5; taken as that.\n"
 
 
 @pytest.mark.parametrize(("name", "reason"), parser.RETIRED.items())
 def test_retired_flags_are_passed_over_with_the_reason(name, reason, capsys):
     assert not parsed(f"--{name}", "true").given
-    assert capsys.readouterr().err == f"note: --{name} has no effect since transformers 5: {reason}.\n"
+    assert capsys.readouterr().err == f"warning: --{name} has no effect since transformers 5: {reason}.\n"
 
 
 def test_a_notice_about_a_recipe_names_its_key(recipe, capsys):

@@ -103,14 +103,14 @@ def test_names_that_the_data_declares_are_renamed_too():
 def test_several_labels_asked_for_where_there_are_no_lists_get_a_notice(capsys):
     asked = "multi_label_classification"
     assert infer_labels(["a,b", "b"] * ROWS, problem_type=asked).class_names == ("a,b", "b")
-    assert "note: train.csv has no lists of labels: each row has the one label that" in capsys.readouterr().err
+    assert "warning: train.csv has no lists of labels: each row has the one label that" in capsys.readouterr().err
     assert infer_labels([["a"], ["a", "b"]] * ROWS, problem_type=asked).class_names == ("a", "b")
     assert capsys.readouterr().err == ""
 
 
 def test_a_mapped_label_that_training_lacks_gets_a_notice(capsys):
     infer_labels(["1", "2"], label_map={"1": "a", "2": "b", "7": "b"})
-    assert capsys.readouterr().err == "note: --label_map: no training row has the label '7'.\n"
+    assert capsys.readouterr().err == "warning: --label_map: no training row has the label '7'.\n"
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_records_of_two_machines_are_alike_and_a_replaced_one_is_told_of(tmp_pat
     path = tmp_path / "results/task/small/seed1.json"
     assert "home" not in path.read_text(encoding="utf-8")
     assert ledger.main(["record", again]) == 0
-    assert f"note: {path} replaced: it was of a run that finished now. --label keeps" in capsys.readouterr().err
+    assert f"info: {path} replaced: it was of a run that finished now. --label keeps" in capsys.readouterr().err
 
 
 def test_a_finished_run_becomes_a_record(tmp_path, monkeypatch, capsys):

@@ -178,7 +178,7 @@ def test_the_head_has_the_labels_of_the_data(tiny_model, schema, names, outputs)
 
 def test_new_weights_are_named_in_one_line(tiny_model, capfd):
     build(tiny_model)
-    assert capfd.readouterr().err == "note: new, untrained weights: classifier.bias, classifier.weight.\n"
+    assert capfd.readouterr().err == "info: new, untrained weights: classifier.bias, classifier.weight.\n"
 
 
 def test_a_fine_tuned_model_loads_in_silence_and_knows_its_classes(tiny_model, tmp_path, capfd):
@@ -220,13 +220,13 @@ def test_a_head_of_another_size_is_refused_or_replaced(tuned, capfd):
     capfd.readouterr()
     model = build(tuned, XY, ignore_mismatched_sizes=True)
     assert model.classifier.weight.shape == (2, 32)
-    assert "note: new, untrained weights: classifier.bias, classifier.weight.\n" in capfd.readouterr().err
+    assert "info: new, untrained weights: classifier.bias, classifier.weight.\n" in capfd.readouterr().err
 
 
 def test_other_classes_on_an_old_head_get_a_notice(tuned, capfd):
     build(tuned, LabelSchema(SINGLE, ("x", "y", "z"), {}))
     assert (
-        "note: the model's head was trained for a, b, c; it goes on with x, y, z (--new_head begins"
+        "warning: the model's head was trained for a, b, c; it goes on with x, y, z (--new_head begins"
         in capfd.readouterr().err
     )
 

@@ -81,7 +81,7 @@ def test_wrapped_text_that_is_read_line_by_line_is_told(content: str, unit: str,
     told = capsys.readouterr().err
     assert ("of the lines end inside a sentence: with --document_unit line each is a document." in told) == said
     if said:
-        assert "note: 68% of" in told, "40 of the 59 lines that another one follows"
+        assert "warning: 68% of" in told, "40 of the 59 lines that another one follows"
 
 
 def test_another_text_or_setting_is_read_anew(tmp_path: Path):
@@ -205,9 +205,9 @@ def test_a_split_of_one_class_is_told(read: dataset.Text, tokenizer, capsys):
     dataset.make_splits(read, _arguments(Path(), **packed), tokenizer)
     told = capsys.readouterr().err.splitlines()
     hint = "all pairs are NotNext: --max_seq_length holds no two sentences. Raise it, or choose --pairs all."
-    assert told == [f"note: {name}: {hint}" for name in ("train", "validation", "selection", "test")]
+    assert told == [f"warning: {name}: {hint}" for name in ("train", "validation", "selection", "test")]
     dataset.make_splits(read, _arguments(Path(), max_train_samples=1), tokenizer)
-    assert "note: train: all pairs are " in capsys.readouterr().err
+    assert "warning: train: all pairs are " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_segments_are_packed_by_the_length_of_the_tokenizers_own_tokens(read: da
 
 
 def _said_of_repeats(folder: Path, tokenizer: Any, capsys: Any, documents: list[str], **settings: Any) -> tuple:
-    """Return the notices on what a text of these documents repeats, its splits and its sentences."""
+    """Return the warnings on what a text of these documents repeats, its splits and its sentences."""
     folder.mkdir()
     (folder / "text.txt").write_text("\n".join(documents) + "\n", encoding="utf-8")
     arguments = _arguments(folder / "text.txt", max_seq_length=60, **settings)
@@ -273,7 +273,9 @@ def test_pairs_that_are_trained_on_too_are_told(pairs: str, tokenizer, tmp_path:
     for line, name in zip(told, ("validation", "test"), strict=True):
         found, follow = _repeated(splits[name], splits["train"], sentences)
         assert 0 < len(found) < follow, "or a wrong count could be right"
-        beginning = f"note: {name}: {len(found)} of {follow} IsNext pairs also follow each other in train, for example "
+        beginning = (
+            f"warning: {name}: {len(found)} of {follow} IsNext pairs also follow each other in train, for example "
+        )
         assert line.startswith(f"{beginning}'{' | '.join(found[0])[:59]}")
         assert line.endswith("'. Leave out what the text repeats.")
 

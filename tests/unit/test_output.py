@@ -162,9 +162,9 @@ def test_resuming_takes_the_newest_whole_checkpoint(tmp_path, capsys):
     (tmp_path / "checkpoint-best").mkdir()
     assert output_dir.check(tmp_path, run(resume="auto")) == newest
     assert capsys.readouterr().err == (
-        f"note: {tmp_path / 'checkpoint-300'} is not whole (it has no weights) and is passed over.\n"
-        f"note: {tmp_path / 'checkpoint-200'} is not whole (trainer_state.json is cut off) and is passed over.\n"
-        f"note: going on from {newest}.\n"
+        f"warning: {tmp_path / 'checkpoint-300'} is not whole (it has no weights) and is passed over.\n"
+        f"warning: {tmp_path / 'checkpoint-200'} is not whole (trainer_state.json is cut off) and is passed over.\n"
+        f"info: going on from {newest}.\n"
     )
     named = tmp_path / "checkpoint-9"
     assert output_dir.check(tmp_path, run(resume=str(named))) == named

@@ -50,7 +50,7 @@ def test_one_process_of_several_gpus_uses_one_and_says_how_to_use_all(launched, 
     distributed.check(args)
     assert args._n_gpu == 1, "Trainer wraps the model in DataParallel where this is more"
     assert capsys.readouterr().err == (
-        "note: 4 GPUs are visible and 1 is used; `accelerate launch --multi_gpu --num_processes 4` uses all.\n"
+        "warning: 4 GPUs are visible and 1 is used; `accelerate launch --multi_gpu --num_processes 4` uses all.\n"
     )
 
 

@@ -222,7 +222,7 @@ def test_what_a_stream_cannot_do_is_refused(change: dict, told: str, tiny_model,
 
 def test_a_buffer_without_a_stream_is_said_to_do_nothing(capsys):
     streaming.check(parser.parse(["--train_file", "train.csv", "--shuffle_buffer", "5"], GROUPS, "usage"))
-    assert capsys.readouterr().err == "note: --shuffle_buffer has no effect without --streaming.\n"
+    assert capsys.readouterr().err == "warning: --shuffle_buffer has no effect without --streaming.\n"
 
 
 def test_a_stream_is_not_opened_where_nothing_is_trained(train: Path):

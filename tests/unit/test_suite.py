@@ -93,7 +93,7 @@ def test_ctrl_c_ends_the_runs_and_says_how_to_go_on(stub, capsys):
     thread.join()
     assert time.monotonic() - began < 30
     said = capsys.readouterr().err
-    assert said.count("note: waiting up to 60 s for 1 run to save; Ctrl-C again does not wait.") == 1
+    assert said.count("info: waiting up to 60 s for 1 run to save; Ctrl-C again does not wait.") == 1
     assert "stopped; the same command goes on." in said
     assert [line[0] for line in started(stub)] == ["runs/suite/cola/seed1"]
     order(stub)
@@ -123,7 +123,7 @@ def test_a_run_that_does_not_leave_is_killed_after_a_while(tmp_path, capsys, mon
     began = time.monotonic()
     events.close()
     assert 0.5 <= time.monotonic() - began < 30
-    assert "note: waiting up to 0 s for 2 runs to save;" in capsys.readouterr().err
+    assert "info: waiting up to 0 s for 2 runs to save;" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks of flock")

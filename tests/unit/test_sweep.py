@@ -129,7 +129,7 @@ def test_what_is_wrong_is_one_line_before_anything_starts(grid, capsys, typed, m
     swept = "warmup_steps: [0, 10]\nmax_length: [64, 128]\noptim: [adamw_torch, adafactor]\ntf32: [no, yes]\n"
     (grid / "old.yaml").write_text(swept, encoding="utf-8")
     assert sweep(*typed) == 2
-    (said,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("note:")]
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(("info:", "warning:"))]
     assert message in said
     assert started(grid) == []
 
@@ -150,7 +150,7 @@ def test_damaged_trials_and_a_file_for_a_folder_are_one_line(grid, capsys, writt
     (grid / "out" / "trials.json").write_text(written, encoding="utf-8")
     for folder, said in (("out", f"out/trials.json {message}"), ("mine.yaml", "--output_dir mine.yaml cannot be w")):
         assert sweep("mine.yaml", "--task", "rte", "--devices", "cpu", "--output_dir", folder) == 2
-        told = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("note:")]
+        told = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(("info:", "warning:"))]
         assert len(told) == 1
         assert said.replace("not written", "was not written") in told[0]
     assert (grid / "out" / "trials.json").read_text(encoding="utf-8") == written
