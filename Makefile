@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test torture lint tables bench bench-export load test-browser test-onnx audit clean
+.PHONY: demo test test-quick torture lint tables bench bench-export load test-browser test-onnx audit clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/accelerate launch run_classification.py --config configs/demo/cola.yaml --overwrite_output_dir
@@ -13,6 +13,10 @@ demo: $(VENV)/.runtime
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
+# Without the tests that start real processes or take long: under a minute on two cores.
+test-quick: $(VENV)/.dev
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not launch and not slow"
+
 # 48 kills -9, on one and two processes: about a quarter of an hour on two cores.
 torture: $(VENV)/.runtime
 	$(BIN)/python benchmarks/torture.py
@@ -21,6 +25,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 tables: $(VENV)/.runtime
 	$(BIN)/python -m tools.ledger tables
@@ -71,4 +76,4 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
