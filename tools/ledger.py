@@ -137,10 +137,10 @@ def paired(a: str, b: str) -> str:
         UserError: they share fewer than two seeds.
     """
     seeds = ({entry["seed"]: entry["splits"] for entry in _entries(RESULTS / name)} for name in (a, b))
-    scores = paired_seeds.scores(*seeds)
+    scores = paired_seeds.compare_shared_seeds(*seeds)
     if not scores:
         raise UserError(f"results/{a} and results/{b} share fewer than two seeds.", "Write them with `ledger record`.")
-    return console.markdown(paired_seeds.HEADER, [score.cells for score in scores]) + "\n"
+    return console.markdown(statistics.COMPARISON_HEADER, [score.row for score in scores]) + "\n"
 
 
 def curve(name: str) -> str:

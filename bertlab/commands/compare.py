@@ -17,12 +17,12 @@ from bertlab.report.run_folder import Predictions, RunFolder, split_labels
 
 
 class Paired(NamedTuple):
-    """What two runs said of the same labelled rows of one split, with what is true, in one label space."""
+    """The predictions of two runs for the same labelled rows of one split, and their labels, in one label schema."""
 
     split: str
-    said_a: np.ndarray
-    said_b: np.ndarray
-    truth: np.ndarray
+    predictions_a: np.ndarray
+    predictions_b: np.ndarray
+    labels: np.ndarray
 
 
 @entry_point
@@ -108,21 +108,18 @@ def run_names(first: RunFolder, second: RunFolder) -> tuple[str, str]:
 
 def _print_split(rows: Paired, metrics: Sequence[str], names: tuple[str, str], *, exact: bool) -> None:
     lines, verdicts = [], []
+    sides = (rows.predictions_a, rows.predictions_b)
     for name in metrics:
-        metric = METRICS[name]
-        found = statistics.paired_bootstrap(metric, rows.said_a, rows.said_b, rows.truth)
-        scores = [metric(said, rows.truth) for said in (rows.said_a, rows.said_b)]
-        better = "-" if np.isnan(found.a_better) else f"{found.a_better:.0%}"
-        interval = "-" if np.isnan(found.low) else f"{found.low:+.4f} to {found.high:+.4f}"
-        lines.append((name, *scores, f"{found.difference:+.4f}", interval, better, found.n))
-        verdicts.append(statistics.verdict(found, metric_name=name, name_a=names[0], name_b=names[1]))
-    header = ("metric", "A", "B", "A less B", "95 % interval", "A better in", "n")
-    say(f"\nsplit {rows.split}\n\n{table(lines, header)}\n")
+        comparison = statistics.paired_bootstrap(METRICS[name], *sides, rows.labels)
+        a, b = (f"{METRICS[name](side, rows.labels):.4f}" for side in sides)
+        lines.append(statistics.comparison_row(rows.split, name, a, b, comparison))
+        verdicts.append(statistics.describe_comparison(comparison, name, *names))
+    say(f"\n{table(lines, statistics.COMPARISON_HEADER)}\n")
     if exact:
-        test = statistics.mcnemar(*(_right(said, rows.truth) for said in (rows.said_a, rows.said_b)))
+        test = statistics.mcnemar(*(_correct(side, rows.labels) for side in sides))
         say(
-            f"Only A is right on {test.only_a} rows, only B on {test.only_b}; exact McNemar p = {test.p_value:.3g} "
-            "that they err equally often."
+            f"Only A is correct on {test.only_a} examples, only B on {test.only_b}: exact McNemar test, "
+            f"p = {test.p_value:.3g}."
         )
     for line in verdicts:
         say(line)
@@ -134,9 +131,9 @@ def _note_other_texts(first: RunFolder, second: RunFolder, split: str) -> None:
         warning(f"split {split}: the labels are the same, but the runs did not read the same texts for them.")
 
 
-def _right(said: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    right = said == truth
-    return right.all(axis=1) if right.ndim == 2 else right
+def _correct(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    correct = predictions == labels
+    return correct.all(axis=1) if correct.ndim == 2 else correct
 
 
 def _same_schema(first: RunFolder, second: RunFolder) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from bertlab.commands.suite_table import FinishedRun
 from bertlab.console import say, table
 from bertlab.errors import UserError, did_you_mean
-from bertlab.evaluation import paired_seeds
+from bertlab.evaluation import paired_seeds, statistics
 from bertlab.report import run_folder
 
 BySeed = dict[int, FinishedRun]
@@ -33,7 +33,9 @@ def compare(folder_a: Path, folder_b: Path, split: str | None, metric: str | Non
         )
     for seed in shared:
         _refuse_other_rows(a[seed], b[seed])
-    found = paired_seeds.scores(*({seed: run.results["splits"] for seed, run in side.items()} for side in (a, b)))
+    found = paired_seeds.compare_shared_seeds(
+        *({seed: run.results["splits"] for seed, run in side.items()} for side in (a, b))
+    )
     if not found:
         raise UserError(
             f"{folder_a} and {folder_b} share no score: no metric of one split is in all their runs.",
@@ -49,13 +51,14 @@ def compare(folder_a: Path, folder_b: Path, split: str | None, metric: str | Non
     if not chosen:
         raise UserError(f"--split {split} --metric {metric}: not scored by all of these runs.", "Leave one out.")
     say(f"A is {folder_a}, B is {folder_b}; seeds {_listed(shared)}.\n")
-    say(table([score.cells for score in chosen], paired_seeds.HEADER))
+    say(table([score.row for score in chosen], statistics.COMPARISON_HEADER))
     for name in dict.fromkeys(score.split for score in chosen):
         failed = [sum(side[seed].failed(name) for seed in shared) for side in (a, b)]
-        say(f"\nOn {name}, runs that learned nothing: {failed[0]} of A, {failed[1]} of B.")
-    say(paired_seeds.WORDS)
+        say(f"\nOn {name}, degenerate runs: {failed[0]} of A, {failed[1]} of B.")
+    say("95% CI: Student's t over the differences between runs of the same seed.")
     for score in chosen:
-        say(score.verdict(str(folder_a), str(folder_b)))
+        metric = f"{score.metric} on {score.split}"
+        say(statistics.describe_comparison(score.comparison, metric, str(folder_a), str(folder_b), "seeds"))
 
 
 def _by_seed(folder: Path) -> BySeed:

@@ -251,7 +251,7 @@ def _scores(
             "before": METRICS[name](old, truth),
             "after": METRICS[name](new, truth),
             **{key: getattr(found, key) for key in ("difference", "low", "high", "n")},
-            "verdict": statistics.verdict(found, metric_name=name, name_a="int8", name_b="fp32"),
+            "verdict": statistics.describe_comparison(found, name, "int8", "fp32"),
         }
     changed = int((said[0] != said[1]).reshape(len(tokenized), -1).any(axis=1).sum())
     largest = float(np.abs(logits[0] - logits[1]).max())

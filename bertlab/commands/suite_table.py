@@ -20,9 +20,9 @@ from bertlab.io import read_json
 from bertlab.report import run_folder
 
 WORDS = (
-    "95 % interval: Student's t over seeds, for the mean. Failed: one class is all a run predicts, or its training "
-    "loss in the last epoch is not below that of the best constant. Noise: where one more seed would fall, 95 of 100 "
-    "times."
+    "95% CI: Student's t over seeds, for the mean. Failed: a run is degenerate, as it predicts one class only or its "
+    "training loss in the last epoch is not below that of the best constant. A published value is that of one run: "
+    "it is compared with the interval in which one more seed would fall, 95 of 100 times."
 )
 
 
@@ -102,34 +102,31 @@ def verdict(
     leads: Mapping[str, statistics.SeedSummary],
     upward: bool = True,
 ) -> str:
-    """Say what the seeds allow to be said of a mean against a published value and the baselines.
+    """Return the verdicts on a mean over seeds against a published value and against the best baseline not beaten.
 
-    A published value is mostly that of one run. It lies within the noise where one more run of ours would fall: the
-    t prediction interval, which is sqrt(n + 1) times as wide as that of the mean. `leads` are the runs' scores less
-    those of each baseline, seed by seed: a baseline may change with the seed, as an untrained head does.
+    A published value is mostly that of one run. It is not significantly different where one more run of ours would
+    fall: the t prediction interval, which is sqrt(n + 1) times as wide as that of the mean. `leads` are the runs'
+    scores − those of each baseline, seed by seed: a baseline may change with the seed, as an untrained head does.
     """
     if spread.n < 2:
-        return "one seed: no verdict" if spread.n else "no score"
+        return "not comparable: one seed" if spread.n else "no score"
     parts = []
     if published is not None:
-        other = "" if same_model else ", which is of another model"
-        half = (spread.high - spread.low) / 2 * math.sqrt(spread.n + 1)
-        if abs(published - spread.mean) <= half:
-            parts.append(f"within the noise of {spread.n} seeds of the published {published:.4g}{other}")
-        else:
-            side = "above" if spread.mean > published else "below"
-            parts.append(f"{side} the published {published:.4g}{other}, beyond the noise of {spread.n} seeds")
+        half, difference = (spread.high - spread.low) / 2 * math.sqrt(spread.n + 1), spread.mean - published
+        relation = statistics.verdict(difference - half, difference + half, upward)
+        parts.append(f"{relation} the published {published:.4g}{'' if same_model else ' (of another model)'}")
     leads = {name: lead for name, lead in leads.items() if lead.n > 1}
     if leads:
-        level = [name for name, lead in leads.items() if not (lead.low > 0 if upward else lead.high < 0)]
+        verdicts = {name: statistics.verdict(lead.low, lead.high, upward) for name, lead in leads.items()}
+        level = [name for name, relation in verdicts.items() if relation != statistics.BETTER]
         best = (min if upward else max)(level, key=lambda name: leads[name].mean, default="")
-        parts.append(f"no better than {best.replace('_', ' ')}" if best else "better than its baselines")
+        parts.append(f"{verdicts[best]} {best.replace('_', ' ')}" if best else f"{statistics.BETTER} its baselines")
     return "; ".join(parts) or f"{spread.n} seeds, nothing to compare with"
 
 
 def as_text(table: Sequence[Row]) -> str:
     """Return the table for a terminal, under it a sentence for each row, and what the words mean."""
-    header = ("recipe", "split", "metric", "mean ± sd (n)", "95 % interval", "min", "max", "failed", "baselines")
+    header = ("recipe", "split", "metric", "mean ± sd (n)", "95% CI", "min", "max", "failed", "baselines")
     lines = [console.table([_cells(row) for row in table], header), ""]
     lines += [f"{row.recipe}, {row.split}, {row.metric} ({row.model}): {row.verdict}." for row in table]
     sources = dict.fromkeys(f"Published for {row.recipe}: {row.source}." for row in table if row.source)
@@ -138,7 +135,7 @@ def as_text(table: Sequence[Row]) -> str:
 
 def as_markdown(table: Sequence[Row]) -> str:
     """Return the table as Markdown, with model, published value, its source and the verdict in it."""
-    header = ("recipe", "split", "metric", "mean ± sd (n)", "95 % interval", "min", "max", "failed", "baselines")
+    header = ("recipe", "split", "metric", "mean ± sd (n)", "95% CI", "min", "max", "failed", "baselines")
     body = [(*_cells(row)[:1], row.model, *_cells(row)[1:], _published(row), row.verdict) for row in table]
     return f"{console.markdown((header[0], 'model', *header[1:], 'published', 'verdict'), body)}\n\n{WORDS}\n"
 

@@ -1,4 +1,4 @@
-"""How sure a score is: intervals over examples and over seeds, comparisons of two models, and breakdowns."""
+"""How certain a score is: confidence intervals over examples and over seeds, and comparisons of two models."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -13,19 +13,25 @@ Metric = Callable[[Array, Array], float]
 
 # 4 million floats are 32 MB: the most that one chunk of resampled weights takes.
 CHUNK_ELEMENTS = 4_000_000
+RESAMPLES = 1000
+# Of a 95% CI, on each side.
+TAIL = 0.025
+# How A relates to B.
+BETTER, WORSE = "significantly better than", "significantly worse than"
+EQUAL, UNKNOWN = "not significantly different from", "not comparable with"
+COMPARISON_HEADER = ("split", "metric", "A", "B", "A − B", "95% CI", "A better in", "n")
 
 
 class Interval(NamedTuple):
-    """A percentile bootstrap interval of a score over `n` examples."""
+    """A percentile bootstrap 95% CI of a score over `n` examples."""
 
     low: float
     high: float
     n: int
-    resamples: int
 
 
 class SeedSummary(NamedTuple):
-    """Mean, sample standard deviation and t interval of one score over `n` seeds."""
+    """Mean, sample standard deviation and Student's t 95% CI of one score over `n` seeds."""
 
     mean: float
     sd: float
@@ -35,20 +41,17 @@ class SeedSummary(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Score of a less score of b on the same `n` examples, with its interval.
+    """The difference A − B of one metric with its 95% CI over `n` examples or seeds.
 
-    `a_better` and `tied` are shares of the resamples; the remaining share has b better.
+    `a_better` is the fraction of resamples, or of seeds, in which A has the better score.
     """
 
     difference: float
     low: float
     high: float
     a_better: float
-    tied: float
     n: int
-    resamples: int
-    confidence: float
-    greater_is_better: bool
+    greater_is_better: bool = True
 
 
 class McNemar(NamedTuple):
@@ -60,66 +63,72 @@ class McNemar(NamedTuple):
 
 
 def bootstrap_interval(
-    metric: Metric,
-    predictions: npt.ArrayLike,
-    references: npt.ArrayLike,
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
-    confidence: float = 0.95,
+    metric: Metric, predictions: npt.ArrayLike, labels: npt.ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """Return the percentile bootstrap interval of a metric over examples (Efron, 1979).
+    """Return the percentile bootstrap 95% CI of a metric over examples (Efron, 1979).
 
-    Predictions and references have n rows each. A row of `METRICS` is evaluated on all resamples at once; any other
+    Predictions and labels have n rows each. A row of `METRICS` is evaluated on all resamples at once; any other
     callable is called once per resample. With fewer than two examples, or a score that is nan, both ends are nan.
-    When every example is right the interval has no width: the bootstrap cannot show errors it has not seen.
-    Raises ValueError when the numbers of rows differ.
+    When every prediction is correct the interval has no width: the bootstrap cannot show errors it has not seen.
+
+    Raises:
+        ValueError: the numbers of rows differ.
     """
-    predicted, actual = _same_length(predictions, references)
+    predicted, actual = _same_length(predictions, labels)
     if len(actual) < 2 or math.isnan(metric(predicted, actual)):
-        return Interval(math.nan, math.nan, len(actual), resamples)
+        return Interval(math.nan, math.nan, len(actual))
     (scores,) = _bootstrap_scores(metric, [predicted], actual, resamples, seed)
-    low, high = _percentiles(scores, confidence)
-    return Interval(low, high, len(actual), resamples)
+    return Interval(*_percentiles(scores), len(actual))
 
 
 def paired_bootstrap(
     metric: Metric,
     predictions_a: npt.ArrayLike,
     predictions_b: npt.ArrayLike,
-    references: npt.ArrayLike,
+    labels: npt.ArrayLike,
     *,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
-    confidence: float = 0.95,
 ) -> Comparison:
     """Compare two models on the same resamples of the same n examples (paired bootstrap; Koehn, 2004).
 
-    The difference is score of a less score of b. "Better" follows the metric's `greater_is_better`, and is "greater"
-    for a callable without one. With fewer than two examples, or a score that is nan, interval and shares are nan.
-    Raises ValueError when the numbers of rows differ.
+    "Better" follows the metric's `greater_is_better`, and is "greater" for a callable without one. With fewer than two
+    examples, or a score that is nan, interval and `a_better` are nan.
+
+    Raises:
+        ValueError: the numbers of rows differ.
     """
-    first, actual = _same_length(predictions_a, references)
-    second, _ = _same_length(predictions_b, references)
+    first, actual = _same_length(predictions_a, labels)
+    second, _ = _same_length(predictions_b, labels)
     upward = metric.greater_is_better if isinstance(metric, MetricFunction) else True
     difference = metric(first, actual) - metric(second, actual)
     if len(actual) < 2 or math.isnan(difference):
-        nan = math.nan
-        return Comparison(difference, nan, nan, nan, nan, len(actual), resamples, confidence, upward)
+        return Comparison(difference, math.nan, math.nan, math.nan, len(actual), upward)
     scores_a, scores_b = _bootstrap_scores(metric, [first, second], actual, resamples, seed)
-    gaps = scores_a - scores_b
+    differences = scores_a - scores_b
     # Two weighted sums of the same score may differ in their last bits; that is a tie.
-    tied = np.isclose(gaps, 0.0, rtol=0.0, atol=1e-12)
-    a_better = ~tied & ((gaps > 0) == upward)
-    low, high = _percentiles(gaps, confidence)
-    shares = float(a_better.mean()), float(tied.mean())
-    return Comparison(difference, low, high, *shares, len(actual), resamples, confidence, upward)
+    a_better = (differences if upward else -differences) > 1e-12
+    return Comparison(difference, *_percentiles(differences), float(a_better.mean()), len(actual), upward)
 
 
-def mean_sd_interval(values: Sequence[float], confidence: float = 0.95) -> SeedSummary:
-    """Return mean, sample standard deviation (n - 1) and Student's t interval of scores over seeds.
+def paired_t_interval(
+    scores_a: Sequence[float], scores_b: Sequence[float], greater_is_better: bool = True
+) -> Comparison:
+    """Compare two settings by their scores of the same n seeds, in the same order (paired t interval).
 
-    One value has a mean but neither spread nor interval (nan); no values have none of them.
+    With fewer than two seeds the interval is nan.
+    """
+    differences = [a - b for a, b in zip(scores_a, scores_b, strict=True)]
+    summary = mean_sd_interval(differences)
+    better = [difference > 0 if greater_is_better else difference < 0 for difference in differences]
+    a_better = sum(better) / len(better) if better else math.nan
+    return Comparison(summary.mean, summary.low, summary.high, a_better, summary.n, greater_is_better)
+
+
+def mean_sd_interval(values: Sequence[float]) -> SeedSummary:
+    """Return mean, sample standard deviation (n - 1) and Student's t 95% CI of scores over seeds.
+
+    One value has a mean but neither deviation nor interval (nan); no values have none of them.
     """
     scores, n = np.asarray(values, dtype=float), len(values)
     mean = float(scores.mean()) if n else math.nan
@@ -128,7 +137,7 @@ def mean_sd_interval(values: Sequence[float], confidence: float = 0.95) -> SeedS
     from scipy.special import stdtrit
 
     sd = float(scores.std(ddof=1))
-    half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * sd / math.sqrt(n)
+    half = float(stdtrit(n - 1, 1 - TAIL)) * sd / math.sqrt(n)
     return SeedSummary(mean, sd, mean - half, mean + half, n)
 
 
@@ -147,25 +156,31 @@ def mcnemar(correct_a: npt.ArrayLike, correct_b: npt.ArrayLike) -> McNemar:
     return McNemar(only_a, only_b, float(binomtest(only_a, only_a + only_b, 0.5).pvalue))
 
 
-def verdict(
-    comparison: Comparison,
-    *,
-    metric_name: str,
-    name_a: str = "A",
-    name_b: str = "B",
+def verdict(low: float | None, high: float | None, greater_is_better: bool = True) -> str:
+    """Return how A relates to B, as words to put between their names, by the 95% CI of A − B (None or nan: unknown)."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return UNKNOWN
+    if low <= 0 <= high:
+        return EQUAL
+    return BETTER if (low > 0) == greater_is_better else WORSE
+
+
+def describe_comparison(
+    comparison: Comparison, metric: str, name_a: str = "A", name_b: str = "B", unit: str = "examples"
 ) -> str:
-    """Say in one plain sentence whether a or b scores better, or that these examples cannot tell."""
-    if math.isnan(comparison.low):
-        return f"{name_a} and {name_b} cannot be compared on {metric_name} with {comparison.n} examples."
-    evidence = (
-        f"{metric_name} differs by {comparison.difference:+.4f}, {comparison.confidence:.0%} interval "
-        f"{comparison.low:+.4f} to {comparison.high:+.4f} over {comparison.n} examples"
-    )
-    if comparison.low <= 0.0 <= comparison.high:
-        return f"{name_a} and {name_b} cannot be told apart: {evidence}."
-    a_wins = (comparison.low > 0.0) == comparison.greater_is_better
-    winner, loser = (name_a, name_b) if a_wins else (name_b, name_a)
-    return f"{winner} is better than {loser}: {evidence}."
+    """Return the verdict on A and B in one sentence, with the difference and its 95% CI."""
+    difference, low, high, _, n, upward = comparison
+    relation = f"{name_a} is {verdict(low, high, upward)} {name_b}"
+    if math.isnan(low):
+        return f"{relation}: {metric}, n = {n:,} {unit}."
+    return f"{relation}: {metric} {difference:+.4f}, 95% CI {low:+.4f} to {high:+.4f}, n = {n:,} {unit}."
+
+
+def comparison_row(split: str, metric: str, a: str, b: str, comparison: Comparison) -> tuple[str, ...]:
+    """Return one row of a table under COMPARISON_HEADER; `a` and `b` are the scores as text."""
+    difference, low, high, better, n, _ = comparison
+    interval, fraction = ("-", "-") if math.isnan(low) else (f"{low:+.4f} to {high:+.4f}", f"{better:.0%}")
+    return (split, metric.replace("_", " "), a, b, f"{difference:+.4f}", interval, fraction, f"{n:,}")
 
 
 def per_batch_mcc(predictions: npt.ArrayLike, references: npt.ArrayLike, batch_size: int) -> list[float]:
@@ -227,9 +242,8 @@ def _same_length(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Array, Ar
     return left, right
 
 
-def _percentiles(scores: Array, confidence: float) -> tuple[float, float]:
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(scores, [tail, 1 - tail])
+def _percentiles(scores: Array) -> tuple[float, float]:
+    low, high = np.quantile(scores, [TAIL, 1 - TAIL])
     return float(low), float(high)
 
 

@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
+from bertlab.evaluation.statistics import verdict
 from bertlab.report.plots import plain, training_log
 from bertlab.report.run_folder import BASELINE_NAMES, Misclassified, RunFolder, split_labels
 
@@ -111,27 +112,31 @@ def headline(folder: RunFolder) -> list[Bar]:
 
 
 def sentences(folder: RunFolder) -> list[str]:
-    """Return what the leading score of the main split does and does not show, in plain words."""
+    """Return the verdicts on the primary metric of the main split against its baselines and the published value."""
     if folder.main_split is None:
         return []
-    told, lead = folder.scored[folder.main_split], folder.metrics[0]
-    ours = told["metrics"][lead]
+    results, metric = folder.scored[folder.main_split], folder.metrics[0]
+    ours, upward = results["metrics"][metric], GREATER_IS_BETTER.get(metric, True)
     if not (_known(ours["low"]) and _known(ours["high"])):
-        return [f"{ours['n']} rows are too few for an interval, so nothing is said about noise."]
-    upward = GREATER_IS_BETTER.get(lead, True)
-    said = [
-        _beside(ours, control, lead, f"the baseline “{BASELINE_NAMES.get(name, plain(name))}”", upward)
-        for name, control in told["baselines"].items()
-        if _known(control["metrics"][lead])
+        return [f"{ours['n']} examples are too few for a confidence interval, so nothing is compared."]
+    lines = [
+        _against_baseline(baseline, metric, BASELINE_NAMES.get(name, plain(name)), upward)
+        for name, baseline in results["baselines"].items()
+        if _known(baseline["metrics"][metric])
     ]
-    if not said:
-        said.append("No baseline was scored beside it: there were no training rows.")
+    if not lines:
+        lines.append("No baseline was scored, because there were no training examples.")
     published = folder.results.get("published") or {}
-    value = (published.get("values") or {}).get(lead)
+    value = (published.get("values") or {}).get(metric)
     if published.get("split") == folder.main_split and _known(value):
-        said.append(_against_published(ours, value, published.get("source"), upward))
-    said.append("The interval covers the choice of rows, not of the seed: another seed gives another score.")
-    return said
+        source = f", {published['source']}" if published.get("source") else ""
+        relation = verdict(ours["low"] - value, ours["high"] - value, upward)
+        lines.append(
+            f"This model is {relation} the published value ({score(value)}{source}). Model, data and number of seeds "
+            "may differ."
+        )
+    lines.append("The confidence interval covers the choice of examples, not of the seed: other seeds score otherwise.")
+    return lines
 
 
 def misclassified_rows(folder: RunFolder) -> list[tuple[Misclassified, list[str], list[str]]]:
@@ -191,28 +196,12 @@ def lead(text: str) -> str:
     return head if len(head) > SHOWN_CHARACTERS // 2 else cut
 
 
-def _beside(ours: Mapping[str, Any], control: Mapping[str, Any], lead: str, name: str, upward: bool) -> str:
-    """Say whether a run is better than a baseline on the same rows, which were resampled for both."""
-    value, gap = score(control["metrics"][lead]), control.get("difference", {}).get(lead, {})
-    low, high = gap.get("low"), gap.get("high")
-    if not (_known(low) and _known(high)):
-        return f"{name[0].upper()}{name[1:]} has {value}."
-    interval = f"{low:+.3f} to {high:+.3f} (95\u00a0% interval of the difference)"
-    if low <= 0 <= high:
-        return f"On these {count(ours['n'])} rows it cannot be told from {name} at {value}: {interval}."
-    return f"It is {'better' if (low > 0) == upward else 'worse'} than {name} at {value}: {interval}."
-
-
-def _against_published(ours: Mapping[str, Any], value: float, source: str | None, upward: bool) -> str:
-    origin = f" ({source})" if source else ""
-    said = f"The published {score(value)}{origin} lies"
-    if ours["low"] <= value <= ours["high"]:
-        said += " within the interval: it is neither missed nor beaten"
-    elif (value > ours["high"]) == upward:
-        said += f" {'above' if upward else 'below'} the interval: this run does not reach it"
-    else:
-        said += f" {'below' if upward else 'above'} the interval: this run scores better"
-    return f"{said}. Model, data and number of seeds may differ from this run's."
+def _against_baseline(baseline: Mapping[str, Any], metric: str, name: str, upward: bool) -> str:
+    """Return the verdict on the model against a baseline, by the paired bootstrap in results.json."""
+    value, difference = score(baseline["metrics"][metric]), baseline.get("difference", {}).get(metric, {})
+    low, high = difference.get("low"), difference.get("high")
+    interval = f": 95% CI of the difference {low:+.3f} to {high:+.3f}" if _known(low) and _known(high) else ""
+    return f"This model is {verdict(low, high, upward)} the baseline “{name}” ({value}){interval}."
 
 
 def _known(value: Any) -> TypeGuard[float]:

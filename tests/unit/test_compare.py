@@ -31,26 +31,26 @@ def test_a_better_run_is_called_better(tmp_path, capsys, kind):
     good = finished_run(tmp_path / "good", kind, rows=300, skill=2.0)
     bad = finished_run(tmp_path / "bad", kind, rows=300, skill=0.05, seed=1)
     status, out, _ = run(capsys, good, bad)
-    assert status == 0 and "A is good, B is bad." in out and "good is better than bad" in out
+    assert status == 0 and "A is good, B is bad." in out and "good is significantly better than bad" in out
     assert ("McNemar" in out) == (kind != "regression")
-    assert "bad is better" not in out
+    assert "worse" not in out
     turned = run(capsys, bad, good)[1]
-    assert "good is better than bad" in turned and "bad is better" not in turned
+    assert "bad is significantly worse than good" in turned and "better than" not in turned
 
 
-def test_a_run_cannot_be_told_from_itself(tmp_path, capsys):
+def test_a_run_is_not_significantly_different_from_itself(tmp_path, capsys):
     folder = finished_run(tmp_path / "run", "three")
     status, out, _ = run(capsys, folder, folder)
-    assert status == 0 and "cannot be told apart" in out and "is better than" not in out
-    assert f"A is {folder}, B is {folder}." in out and "p = 1 " in out
+    assert status == 0 and "is not significantly different from" in out and "better than" not in out
+    assert f"A is {folder}, B is {folder}." in out and "p = 1." in out
 
 
 def test_the_scores_are_those_of_the_runs(tmp_path):
     first, second = (RunFolder.read(finished_run(tmp_path / str(seed), "multi", seed=seed)) for seed in (0, 1))
     rows = compare.paired(first, second, "validation")
-    for side, told in ((rows.said_a, first), (rows.said_b, second)):
+    for side, told in ((rows.predictions_a, first), (rows.predictions_b, second)):
         for name, one in told.scored["validation"]["metrics"].items():
-            assert METRICS[name](side, rows.truth) == pytest.approx(one["value"])
+            assert METRICS[name](side, rows.labels) == pytest.approx(one["value"])
 
 
 def test_classes_are_matched_by_name_not_by_order(tmp_path):
@@ -60,13 +60,13 @@ def test_classes_are_matched_by_name_not_by_order(tmp_path):
     results["class_names"].reverse()
     (other / "results.json").write_text(json.dumps(results))
     rows = compare.paired(RunFolder.read(folder), RunFolder.read(other), "validation")
-    assert np.array_equal(rows.said_a, rows.said_b)
+    assert np.array_equal(rows.predictions_a, rows.predictions_b)
 
 
 def test_one_metric_and_one_split_can_be_named(tmp_path, capsys):
     folder = finished_run(tmp_path / "run", "binary")
     status, out, _ = run(capsys, folder, folder, "--metric", "f1", "--split", "validation")
-    assert status == 0 and "\nf1 " in out and "accuracy" not in out
+    assert status == 0 and "\nvalidation  f1 " in out and "accuracy" not in out
     status, _, err = run(capsys, folder, folder, "--metric", "acuracy")
     assert status == 2 and "Did you mean 'accuracy'?" in err
     status, _, err = run(capsys, folder, folder, "--metric", "pearson")
@@ -110,7 +110,7 @@ def test_rows_without_a_label_are_left_out(tmp_path):
         results["splits"]["validation"]["labelled"] = 119
         (folder / "results.json").write_text(json.dumps(results))
     rows = compare.paired(*(RunFolder.read(folder) for folder in folders), "validation")
-    assert len(rows.truth) == len(rows.said_a) == 119
+    assert len(rows.labels) == len(rows.predictions_a) == 119
 
 
 def edit_run(folder, **facts):
@@ -135,8 +135,8 @@ def test_two_folders_of_runs_are_compared_seed_by_seed(tmp_path, capsys):
         (folder / "trainer_state.json").write_text(json.dumps(learned))
     status, out, _ = run(capsys, good, bad)
     assert status == 0 and f"A is {good}, B is {bad}; seeds 2, 3, 4." in out
-    assert out.count(f"{good} is better than {bad}: ") == 2 and "over 3 seeds." in out
-    assert "3 of 3" in out and "runs that learned nothing: 0 of A, 3 of B" in out
+    assert out.count(f"{good} is significantly better than {bad}: ") == 2 and "n = 3 seeds." in out
+    assert "100%" in out and "degenerate runs: 0 of A, 3 of B" in out
     means = [
         np.mean(
             [
@@ -149,16 +149,20 @@ def test_two_folders_of_runs_are_compared_seed_by_seed(tmp_path, capsys):
     assert f"{means[0] - means[1]:+.4f}" in out
 
 
-def test_two_folders_of_like_runs_cannot_be_told_apart(tmp_path, capsys):
+def test_two_folders_of_like_runs_are_not_significantly_different(tmp_path, capsys):
     first, second = suites(tmp_path, skills=(1.0, 1.0))
     out = run(capsys, first, second, "--metric", "accuracy")[1]
-    assert "cannot be told apart: accuracy on validation differs by +0.0000" in out and "matthews" not in out
+    assert (
+        "is not significantly different from" in out
+        and "accuracy on validation +0.0000" in out
+        and "matthews" not in out
+    )
 
 
 def test_where_less_is_better_the_smaller_mean_wins(tmp_path, capsys):
     good, bad = suites(tmp_path, "regression")
     out = run(capsys, good, bad, "--metric", "mse")[1]
-    assert f"{good} is better than {bad}: mse on validation differs by -" in out and "3 of 3" in out
+    assert f"{good} is significantly better than {bad}: mse on validation -" in out and "100%" in out
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_two_settings_are_set_beside_each_other_by_the_seeds_both_have(tmp_path,
     ledger.write_json(tmp_path / "task" / "b" / "seed9.json", _entry(9, 0.0))
     made = ledger.with_tables("<!-- paired task/a task/b -->\n<!-- end -->\n")
     assert (
-        "| validation | accuracy | 0.7000 ± 0.1000 | 0.6333 ± 0.1155 | +0.0667 | -0.0768 to +0.2101 | 2 of 3 |" in made
+        "| validation | accuracy | 0.7000 ± 0.1000 | 0.6333 ± 0.1155 | +0.0667 | -0.0768 to +0.2101 | 67% | 3 |" in made
     )
     with pytest.raises(UserError, match="share fewer than two seeds"):
         ledger.paired("task/a", "task/nothing")

@@ -190,33 +190,41 @@ def told(folder, value, low, high, gap=(0.1, 0.2), published=None, metric="accur
 def test_nothing_is_claimed_inside_the_noise(tmp_path):
     folder = finished_run(tmp_path, "binary")
     above = told(folder, 0.8, 0.7, 0.9, (0.1, 0.3))
-    assert above[0].startswith("It is better than the baseline “bag of words” at 0.600: +0.100 to +0.300 (95")
-    assert told(folder, 0.8, 0.7, 0.9, (-0.2, -0.1))[0].startswith("It is worse than the baseline")
-    assert told(folder, 0.8, 0.7, 0.9, (-0.1, 0.3))[0].startswith("On these 50 rows it cannot be told from the base")
-    assert told(folder, 0.8, None, None) == ["50 rows are too few for an interval, so nothing is said about noise."]
+    assert above[0] == (
+        "This model is significantly better than the baseline “bag of words” (0.600): "
+        "95% CI of the difference +0.100 to +0.300."
+    )
+    assert told(folder, 0.8, 0.7, 0.9, (-0.2, -0.1))[0].startswith("This model is significantly worse than the base")
+    assert told(folder, 0.8, 0.7, 0.9, (-0.1, 0.3))[0].startswith("This model is not significantly different from the")
+    assert told(folder, 0.8, None, None) == [
+        "50 examples are too few for a confidence interval, so nothing is compared."
+    ]
     assert "not of the seed" in above[-1]
 
 
 def test_of_a_baseline_without_a_difference_only_the_score_is_told(tmp_path):
     """As in the folders of earlier versions."""
     folder = finished_run(tmp_path, "binary")
-    assert told(folder, 0.8, 0.7, 0.9, None)[0] == "The baseline “bag of words” has 0.600."
+    assert (
+        told(folder, 0.8, 0.7, 0.9, None)[0] == "This model is not comparable with the baseline “bag of words” (0.600)."
+    )
 
 
 def test_of_errors_less_is_better(tmp_path):
     folder = finished_run(tmp_path, "regression")
-    assert told(folder, 0.5, 0.4, 0.6, (-2.0, -1.0), metric="mse")[0].startswith("It is better")
+    assert told(folder, 0.5, 0.4, 0.6, (-2.0, -1.0), metric="mse")[0].startswith("This model is significantly better")
     assert (
-        "below the interval: this run does not reach it" in told(folder, 0.5, 0.4, 0.6, published=0.1, metric="mse")[1]
+        "significantly worse than the published value (0.100"
+        in told(folder, 0.5, 0.4, 0.6, published=0.1, metric="mse")[1]
     )
 
 
 def test_the_published_value_is_placed(tmp_path):
     folder = finished_run(tmp_path, "binary")
-    assert "above the interval: this run does not reach it" in told(folder, 0.8, 0.7, 0.85, published=0.9)[1]
-    assert "within the interval" in told(folder, 0.8, 0.7, 0.9, published=0.75)[1]
+    assert "significantly worse than the published value (0.900" in told(folder, 0.8, 0.7, 0.85, published=0.9)[1]
+    assert "not significantly different from the published" in told(folder, 0.8, 0.7, 0.9, published=0.75)[1]
     worse = told(folder, 0.8, 0.7, 0.9, published=0.5)[1]
-    assert "this run scores better. Model, data and number of seeds may differ" in worse and "a paper, table 2" in worse
+    assert "significantly better than the published" in worse and "a paper, table 2" in worse
 
 
 def test_the_headline_stays_on_its_scale(tmp_path):

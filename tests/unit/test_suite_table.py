@@ -39,7 +39,7 @@ def test_a_row_is_what_the_runs_say(tmp_path):
     assert row.baselines == {"majority": 0.0}
     assert (row.published, row.source, row.model) == (0.99, "a paper, table 2", "bert-base-cased")
     text = suite_table.as_text([row])
-    assert "below the published 0.99, which is of another model, beyond the noise of 3 seeds" in text
+    assert "significantly worse than the published 0.99 (of another model)" in text
     assert "Published for example: a paper, table 2." in text
 
 
@@ -54,7 +54,7 @@ def test_every_kind_of_task_has_a_table_in_every_form(tmp_path, kind):
 
 def test_unknown_numbers_are_null_in_json_and_empty_in_csv(tmp_path):
     rows = suite_table.rows("x", read(tmp_path, seeds=1))
-    assert rows[0].verdict == "one seed: no verdict"
+    assert rows[0].verdict == "not comparable: one seed"
     assert json.loads(suite_table.as_json(rows))[0]["sd"] is None
     assert "nan" not in suite_table.as_csv(rows)
 
@@ -69,12 +69,12 @@ def test_runs_on_other_data_have_no_common_mean(tmp_path):
 @pytest.mark.parametrize(
     ("values", "published", "said"),
     [
-        ([0.50, 0.52, 0.54], 0.53, "within the noise of 3 seeds of the published 0.53"),
+        ([0.50, 0.52, 0.54], 0.53, "not significantly different from the published 0.53"),
         # Outside the mean's interval (0.470 to 0.570) and yet where one more seed may fall (0.420 to 0.620).
-        ([0.50, 0.52, 0.54], 0.60, "within the noise of 3 seeds of the published 0.6"),
-        ([0.50, 0.52, 0.54], 0.65, "below the published 0.65, beyond the noise of 3 seeds"),
-        ([0.50, 0.52, 0.54], 0.35, "above the published 0.35, beyond the noise of 3 seeds"),
-        ([0.50], 0.65, "one seed: no verdict"),
+        ([0.50, 0.52, 0.54], 0.60, "not significantly different from the published 0.6"),
+        ([0.50, 0.52, 0.54], 0.65, "significantly worse than the published 0.65"),
+        ([0.50, 0.52, 0.54], 0.35, "significantly better than the published 0.35"),
+        ([0.50], 0.65, "not comparable: one seed"),
         ([], 0.65, "no score"),
         ([0.50, 0.52], None, "2 seeds, nothing to compare with"),
     ],
@@ -87,16 +87,24 @@ def test_the_verdict_respects_the_noise(values, published, said):
 @pytest.mark.parametrize(
     ("baselines", "metric", "said"),
     [
-        ({"majority": [0.4] * 3, "bag_of_words": [0.46] * 3}, "accuracy", "better than its baselines"),
-        ({"majority": [0.4] * 3, "bag_of_words": [0.48] * 3}, "accuracy", "no better than bag of words"),
-        ({"mean": [0.6] * 3}, "mse", "better than its baselines"),
-        ({"mean": [0.5] * 3}, "mse", "no better than mean"),
+        ({"majority": [0.4] * 3, "bag_of_words": [0.46] * 3}, "accuracy", "significantly better than its baselines"),
+        (
+            {"majority": [0.4] * 3, "bag_of_words": [0.48] * 3},
+            "accuracy",
+            "not significantly different from bag of words",
+        ),
+        ({"mean": [0.6] * 3}, "mse", "significantly better than its baselines"),
+        ({"mean": [0.5] * 3}, "mse", "not significantly different from mean"),
         # One that changes with the seed: its mean of 0.45 is below 0.470, but a seed's run is not surely above it.
-        ({"majority": [0.4] * 3, "zero_shot": [0.30, 0.51, 0.54]}, "accuracy", "no better than zero shot"),
+        (
+            {"majority": [0.4] * 3, "zero_shot": [0.30, 0.51, 0.54]},
+            "accuracy",
+            "not significantly different from zero shot",
+        ),
         # And one that rises and falls with the run is beaten by every seed, though its mean is 0.49.
-        ({"zero_shot": [0.47, 0.49, 0.51]}, "accuracy", "better than its baselines"),
+        ({"zero_shot": [0.47, 0.49, 0.51]}, "accuracy", "significantly better than its baselines"),
         # A seed for which it is undefined is left out.
-        ({"zero_shot": [0.47, 0.49, None]}, "accuracy", "better than its baselines"),
+        ({"zero_shot": [0.47, 0.49, None]}, "accuracy", "significantly better than its baselines"),
         ({"zero_shot": [0.47, None, None]}, "accuracy", "3 seeds, nothing to compare with"),
     ],
 )
