@@ -139,7 +139,7 @@ def test_check_metrics_speaks_before_training():
     check_metrics(["matthews_correlation", "f1"], SINGLE_LABEL, 2)
     check_metrics(["accuracy", "f1_samples"], MULTI_LABEL, 28)
     check_metrics(["pearson", "spearmanr", "mse"], REGRESSION, 1)
-    with pytest.raises(UserError, match=r"no metric called 'spearman'. Did you mean 'spearmanr'"):
+    with pytest.raises(UserError, match=r"no metric 'spearman'. Did you mean 'spearmanr'"):
         check_metrics(["spearman"], REGRESSION, 1)
     with pytest.raises(UserError, match=r"pearson is for regression, and this task is single_label.*accuracy"):
         check_metrics(["pearson"], SINGLE_LABEL, 2)
@@ -174,7 +174,7 @@ def test_compute_reports_what_is_wrong():
     assert list(empty) == ["accuracy", "f1"]
     assert np.isnan(list(empty.values())).all()
     assert compute([], [1], [1]) == {}
-    with pytest.raises(UserError, match=r"no metric called 'f1_marco'. Did you mean 'f1_macro'"):
+    with pytest.raises(UserError, match=r"no metric 'f1_marco'. Did you mean 'f1_macro'"):
         compute(["f1_marco"], [1], [1])
     with pytest.raises(UserError, match="this task has 3 classes"):
         compute(["f1"], [2, 1], [2, 0])
