@@ -86,8 +86,8 @@ def run(arguments: parser.Arguments, checkpoint: Path | None, started: float) ->
     plan = describe_plan(trainer, train, data_args.fixed_length, run_args.precision)
 
     train_metrics = train_and_save(trainer, checkpoint) if train is not None else {}
-    results = evaluate.evaluate(trainer, tokenized, loaded, loaded.reported_splits(args), loss.of_rows)
-    selection = evaluate.evaluate(trainer, tokenized, loaded, loaded.selection_splits, loss.of_rows)
+    results = evaluate.evaluate_splits(trainer, tokenized, loaded, loaded.reported_splits(args), loss.of_rows)
+    selection = evaluate.evaluate_splits(trainer, tokenized, loaded, loaded.selection_splits, loss.of_rows)
     writer.finish(writer.Run(arguments, loaded, tokenized, summaries, plan, results, selection, train_metrics, started))
     publish(trainer)
 

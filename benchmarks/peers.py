@@ -110,5 +110,5 @@ def evaluation_rate(one: Contender, rows: int) -> float:
 def logits(one: Contender, split: Dataset) -> np.ndarray:
     """Return logits (rows, classes) in the order of a split, each trainer in its own way."""
     if isinstance(one.trainer, EncoderTrainer):
-        return evaluate.logits_in_order(one.trainer, split)
+        return evaluate.predict_logits(one.trainer, split)
     return np.asarray(one.trainer.predict(split).predictions)

@@ -1,4 +1,4 @@
-"""Folders of finished runs without a training: facts of made-up logits, written by the code that writes real ones."""
+"""Folders of finished runs without training: results of random logits, written by the code that writes real ones."""
 
 import itertools
 from collections.abc import Sequence
@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from bertlab.data.labels import MULTI, REGRESSION, SINGLE, LabelSchema
-from bertlab.evaluation.evaluate import SplitResult, predict
+from bertlab.evaluation import metrics
+from bertlab.evaluation.evaluate import SplitResult, predictions_from_logits
 from bertlab.io import write_json
 from bertlab.report import misclassified, predictions
-from bertlab.report.results import Fitted, split_facts
+from bertlab.report.results import Fitted, split_results
 
 SPACES = {
     "binary": LabelSchema(SINGLE, ("unacceptable", "acceptable"), {}),
@@ -44,15 +45,17 @@ def finished_run(
 ) -> Path:
     """Write a finished run of `kind`, one of SPACES, and return its folder.
 
-    It has a validation split of `rows` (without labels if told so) and an unlabelled test split of 7. The larger
-    `skill`, the more rows are right; `seed` is that of the model's noise, the labels are the same for every run.
+    It has a validation split of `rows` (labelled or not) and an unlabelled test split of 7. The larger `skill`, the
+    more predictions are correct; `seed` is that of the model's noise, the labels are the same in every run.
     """
     schema, names = SPACES[kind], METRICS[kind]
-    truth = _truth(schema, rows)
-    logits = _logits(schema, truth, skill, np.random.default_rng(100 + seed))
+    labels = _random_labels(schema, rows)
+    logits = _logits(schema, labels, skill, np.random.default_rng(100 + seed))
+    predicted = predictions_from_logits(schema, logits)
+    scores = {name: metrics.METRICS[name](predicted, labels) for name in names}
     results = [
-        SplitResult("validation", "eval", logits, predict(schema, logits), truth if labelled else None, {"loss": 0.61}),
-        SplitResult("test", "test", logits[:7], predict(schema, logits[:7]), None, {}),
+        SplitResult("validation", "eval", logits, predicted, labels if labelled else None, {"loss": 0.61, **scores}),
+        SplitResult("test", "test", logits[:7], predicted[:7], None, {}),
     ]
     fitted = Fitted(0.8, None, 50) if trained and schema.kind != REGRESSION else Fitted()
     words = [text for text, _ in zip(itertools.cycle([*texts, "A plain row."]), range(rows), strict=False)]
@@ -62,19 +65,21 @@ def finished_run(
         "length": [9] * rows,
         "full_length": [9 + row for row in range(rows)],
     }
-    controls = {}
+    baselines = {}
     if trained and labelled:
-        simple = _simplest(schema, truth)
-        controls = {"majority" if schema.kind != REGRESSION else "mean": ({"validation": simple}, "the simplest guess")}
+        simple = _simplest(schema, labels)
+        baselines = {
+            "majority" if schema.kind != REGRESSION else "mean": ({"validation": simple}, "the simplest guess")
+        }
     splits = {}
     for result in results:
-        told = split_facts(result, schema, names, fitted, controls, _sources(result), 32)
-        splits[result.name] = {"role": "validation" if result.name == "validation" else "test", **told}
+        entry = split_results(result, schema, names, fitted, baselines, _sources(result), 32)
+        splits[result.name] = {"role": "validation" if result.name == "validation" else "test", **entry}
         predictions.write(folder, result, schema, range(len(result.logits)), fitted.temperature)
         if result.labels is not None:
             misclassified.write(folder, result, schema, columns, fitted.temperature)
     write_json(folder / "results.json", _results(schema, names, fitted, splits))
-    write_json(folder / "run.json", {**_run(schema, truth if labelled else None, trained, configuration or {}), **run})
+    write_json(folder / "run.json", {**_run(schema, labels if labelled else None, trained, configuration or {}), **run})
     if trained:
         write_json(folder / "trainer_state.json", {"log_history": log_history(names)})
     return folder
@@ -91,7 +96,7 @@ def log_history(names: Sequence[str], epochs: int = 3, steps: int = 40) -> list[
     return [*entries, {"step": epochs * steps, "epoch": epochs, "train_loss": 0.8, "train_runtime": 12.0}]
 
 
-def _truth(schema: LabelSchema, rows: int) -> np.ndarray:
+def _random_labels(schema: LabelSchema, rows: int) -> np.ndarray:
     dice = np.random.default_rng(0)
     if schema.kind == REGRESSION:
         return dice.uniform(0, 5, rows)
@@ -100,19 +105,19 @@ def _truth(schema: LabelSchema, rows: int) -> np.ndarray:
     return dice.integers(0, schema.size, rows)
 
 
-def _logits(schema: LabelSchema, truth: np.ndarray, skill: float, dice: np.random.Generator) -> np.ndarray:
-    noise = dice.normal(size=(len(truth), schema.size)).astype(np.float32)
+def _logits(schema: LabelSchema, labels: np.ndarray, skill: float, dice: np.random.Generator) -> np.ndarray:
+    noise = dice.normal(size=(len(labels), schema.size)).astype(np.float32)
     if schema.kind == REGRESSION:
-        return (truth[:, None] * min(1, skill / 2) + noise).astype(np.float32)
+        return (labels[:, None] * min(1, skill / 2) + noise).astype(np.float32)
     if schema.kind == MULTI:
-        return noise + skill * (2 * truth - 1)
-    return noise + skill * np.eye(schema.size, dtype=np.float32)[truth]
+        return noise + skill * (2 * labels - 1)
+    return noise + skill * np.eye(schema.size, dtype=np.float32)[labels]
 
 
-def _simplest(schema: LabelSchema, truth: np.ndarray) -> np.ndarray:
+def _simplest(schema: LabelSchema, labels: np.ndarray) -> np.ndarray:
     if schema.kind == REGRESSION:
-        return np.full(len(truth), truth.mean())
-    return np.zeros_like(truth)
+        return np.full(len(labels), labels.mean())
+    return np.zeros_like(labels)
 
 
 def _sources(result: SplitResult) -> list[str]:
@@ -132,13 +137,15 @@ def _results(schema: LabelSchema, names: Sequence[str], fitted: Fitted, splits: 
     }
 
 
-def _run(schema: LabelSchema, truth: np.ndarray | None, trained: bool, configuration: dict[str, Any]) -> dict[str, Any]:
-    rows = 120 if truth is None else len(truth)
+def _run(
+    schema: LabelSchema, labels: np.ndarray | None, trained: bool, configuration: dict[str, Any]
+) -> dict[str, Any]:
+    rows = 120 if labels is None else len(labels)
     length = {"p50": 9, "p95": 20, "p99": 30, "longest": 40}
     split = {
         "rows": rows,
-        "labelled": 0 if truth is None else rows,
-        "balance": dict.fromkeys(schema.class_names, 40) if truth is not None else {},
+        "labelled": 0 if labels is None else rows,
+        "balance": dict.fromkeys(schema.class_names, 40) if labels is not None else {},
         "token_length": {**length, "histogram": {"edges": [0, 10, 20, 40], "counts": [60, 40, 20]}},
         "truncated_share": 0.125,
         "from": "reviews.csv",

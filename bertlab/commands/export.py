@@ -241,7 +241,7 @@ def _scores(
     tokenized = predictor.encode(scored.rows)
     logits = [engines.all_logits(engine, predictor, tokenized) for engine in (before, after)]
     limits = np.asarray(predictor.thresholds) if predictor.thresholds else None
-    said = [evaluate.predict(scored.schema, side / predictor.temperature, limits) for side in logits]
+    said = [evaluate.predictions_from_logits(scored.schema, side / predictor.temperature, limits) for side in logits]
     known = evaluate.labelled_rows(scored.labels, len(tokenized))
     truth, (old, new) = scored.labels[known], [side[known] for side in said]
     told = {}

@@ -1,4 +1,4 @@
-"""What a model must beat: the most frequent class, the mean, and a linear model on bags of words."""
+"""Baselines that a model must beat: the most frequent class, the mean, and a linear model on TF-IDF features."""
 
 import time
 import warnings
@@ -9,26 +9,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bertlab.evaluation.metrics import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Array
+from bertlab.data.labels import MULTI, REGRESSION, SINGLE
+from bertlab.evaluation.metrics import Array
 
 Text = str | Sequence[str | None]
 Predictor = Callable[[Sequence[str]], Array]
-# Row numbers to texts: what is on disk need not be held.
+# Row numbers to texts: what is on disk need not be held in memory.
 TakeTexts = Callable[[Array], Sequence[Text]]
 
 FIRST_FIT_ROWS = 500
 # A fit on four times the rows costs a little more than four times the seconds: the vocabulary grows with them.
 LARGEST_STEP = 4.0
 COST_EXPONENT = 1.2
-# L-BFGS walks through about 20 copies of the dense (classes, words) weights at every step: 160 MB for a million.
+# L-BFGS reads about 20 copies of the dense (classes, words) weights at every step: 160 MB for a million.
 LARGEST_WEIGHTS = 1_000_000
-# As BERT's own pre-tokenizer does, one token per CJK ideograph; other words are kept whole, one-letter words too.
+# One token per CJK ideograph, as in BERT's own pre-tokenizer; other words are kept whole, one-letter words too.
 TOKEN = r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+"
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """Predictions per split, and one sentence that says how they were made and on how many rows."""
+    """Predictions per split, and one sentence on how they were made and from how many rows."""
 
     predictions: dict[str, Array]
     note: str
@@ -39,8 +40,11 @@ class Baseline:
 def majority_baseline(train_labels: npt.ArrayLike, rows: int) -> Array:
     """Return `rows` times the most frequent training class, the lowest class id of equally frequent ones.
 
-    For (n, labels) arrays of 0 and 1 each label is predicted where more than half of the training rows have it:
-    (rows, labels). Raises ValueError without training labels.
+    For (n, classes) arrays of 0 and 1 each class is predicted that more than half of the training rows have:
+    (rows, classes).
+
+    Raises:
+        ValueError: there are no training labels.
     """
     labels = np.asarray(train_labels)
     if len(labels) == 0:
@@ -54,7 +58,8 @@ def majority_baseline(train_labels: npt.ArrayLike, rows: int) -> Array:
 def mean_baseline(train_labels: npt.ArrayLike, rows: int) -> Array:
     """Return `rows` times the mean training value, which has the least squared error of all constants.
 
-    Raises ValueError without training labels.
+    Raises:
+        ValueError: there are no training labels.
     """
     values = np.asarray(train_labels, dtype=np.float64)
     if len(values) == 0:
@@ -67,39 +72,39 @@ def tfidf_baseline(
     train_labels: npt.ArrayLike,
     eval_texts_by_split: Mapping[str, Sequence[Text]],
     *,
-    problem_type: str = SINGLE_LABEL,
+    problem_type: str = SINGLE,
     seconds: float = 60.0,
     seed: int = 0,
 ) -> Baseline:
     """Fit TF-IDF of words and word pairs with a linear model, and predict every row of every split.
 
     Texts are strings or pairs of strings, those to train on perhaps as a function of row numbers; labels are (n,)
-    class ids or values, or (n, labels) arrays of 0 and 1, as `problem_type` says (transformers' names). The model is
-    logistic regression, one per label for multi-label, or ridge regression, regularised as scikit-learn does by
-    default: nothing is tuned. It is fitted on ever larger parts of one seeded shuffle, for as long as the next part
-    is expected to fit into `seconds`; the note says how many rows that was. No row to predict is ever left out.
-    Raises ValueError for no training rows, lengths that differ or another problem type.
+    class ids or values, or (n, classes) arrays of 0 and 1, by `problem_type` (transformers' names). The model is
+    logistic regression, one per class for multi-label, or ridge regression, regularised as scikit-learn does by
+    default: nothing is tuned. It is fitted on larger and larger samples of one seeded shuffle, for as long as the next
+    sample is expected to fit into `seconds`; the note gives their number of rows. Every row is predicted.
+
+    Raises:
+        ValueError: there are no training rows, or texts and labels differ in length.
     """
     labels = np.asarray(train_labels, dtype=np.float64 if problem_type == REGRESSION else np.int64)
-    if problem_type not in (SINGLE_LABEL, MULTI_LABEL, REGRESSION):
-        raise ValueError(f"unknown problem type {problem_type!r}")
     rows = len(labels) if callable(train_texts) else len(train_texts)
     if rows == 0 or rows != len(labels):
         raise ValueError(f"{rows} training texts and {len(labels)} labels")
     _warm_up()
     started = time.perf_counter()
     splits = {name: [_joined(text) for text in texts] for name, texts in eval_texts_by_split.items()}
-    predict, how, used = _largest_fit(_taking(train_texts), labels, splits, problem_type, seed, started + seconds)
+    predict, how, used = _largest_fit(_as_function(train_texts), labels, splits, problem_type, seed, started + seconds)
     predictions = {name: predict(rows) for name, rows in splits.items()}
-    note = f"{how} on {_share(used, len(labels), seconds)}, {time.perf_counter() - started:.1f} s."
+    note = f"{how} on {_fraction(used, len(labels), seconds)}, {time.perf_counter() - started:.1f} s."
     return Baseline(predictions, note, used, len(labels))
 
 
-def _taking(texts: Sequence[Text] | TakeTexts) -> TakeTexts:
+def _as_function(texts: Sequence[Text] | TakeTexts) -> TakeTexts:
     return texts if callable(texts) else lambda rows: [texts[row] for row in rows]
 
 
-def _share(used: int, rows: int, seconds: float) -> str:
+def _fraction(used: int, rows: int, seconds: float) -> str:
     if used == rows:
         return f"all {rows:,} training rows"
     return f"a random {used:,} of the {rows:,} training rows (more would not fit into the {seconds:g} s allowed)"
@@ -110,7 +115,7 @@ def _joined(text: Text) -> str:
 
 
 def _warm_up() -> None:
-    # The first import of scikit-learn takes 1-2 s, which would be taken for the speed of the first fit.
+    # The first import of scikit-learn takes 1-2 s, which would count as time of the first fit.
     import sklearn.feature_extraction.text
     import sklearn.linear_model
     import sklearn.multiclass  # noqa: F401
@@ -125,7 +130,7 @@ def _largest_fit(
     seed: int,
     deadline: float,
 ) -> tuple[Predictor, str, int]:
-    """Return the model fitted on the most rows that the deadline allows, what it is, and that number of rows."""
+    """Return the model fitted on the most rows that the deadline allows, its description, and that number of rows."""
     order = np.random.default_rng(seed).permutation(len(labels))
     size = min(FIRST_FIT_ROWS, len(labels))
     while True:
@@ -152,7 +157,7 @@ def _seconds_to_predict(predict: Predictor, splits: Mapping[str, Sequence[str]])
 
 
 def _fit(texts: Sequence[str], labels: Array, problem_type: str) -> tuple[Predictor, str]:
-    """Return a predictor of texts and what it is; without words or without two classes it is a constant."""
+    """Return a predictor of texts and its description; without words or without two classes it is a constant."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
     from threadpoolctl import threadpool_limits
@@ -162,10 +167,10 @@ def _fit(texts: Sequence[str], labels: Array, problem_type: str) -> tuple[Predic
     def constant(rows: Sequence[str]) -> Array:
         return baseline(labels, len(rows))
 
-    if problem_type == SINGLE_LABEL and len(np.unique(labels)) < 2:
+    if problem_type == SINGLE and len(np.unique(labels)) < 2:
         return constant, "One class only, so that class for every row, found"
     vectorizer = TfidfVectorizer(
-        ngram_range=(1, 2), sublinear_tf=True, token_pattern=TOKEN, max_features=_most_words(labels, problem_type)
+        ngram_range=(1, 2), sublinear_tf=True, token_pattern=TOKEN, max_features=_max_features(labels, problem_type)
     )
     estimator, how = _estimator(problem_type)
     model = make_pipeline(vectorizer, estimator)
@@ -173,7 +178,7 @@ def _fit(texts: Sequence[str], labels: Array, problem_type: str) -> tuple[Predic
         # One BLAS thread: the sums of L-BFGS are short, and on two busy cores threads made the fit of 20 labels
         # on 500 rows 8 times slower.
         with threadpool_limits(1), warnings.catch_warnings():
-            # A label that all or none of the rows have, or a fit short of full convergence, is no fault here.
+            # A class that all or none of the rows have, or a fit short of full convergence, needs no warning here.
             warnings.simplefilter("ignore")
             model.fit(texts, labels)
     except ValueError as error:
@@ -188,7 +193,7 @@ def _fit(texts: Sequence[str], labels: Array, problem_type: str) -> tuple[Predic
     return predict, how
 
 
-def _most_words(labels: Array, problem_type: str) -> int:
+def _max_features(labels: Array, problem_type: str) -> int:
     outputs = labels.shape[1] if labels.ndim == 2 else len(np.unique(labels))
     return max(1000, min(100_000, LARGEST_WEIGHTS if problem_type == REGRESSION else LARGEST_WEIGHTS // outputs))
 
@@ -201,6 +206,6 @@ def _estimator(problem_type: str) -> tuple[Any, str]:
     if problem_type == REGRESSION:
         return Ridge(), f"{features} ridge regression"
     logistic = LogisticRegression(max_iter=1000)
-    if problem_type == MULTI_LABEL:
-        return OneVsRestClassifier(logistic), f"{features} one logistic regression per label"
+    if problem_type == MULTI:
+        return OneVsRestClassifier(logistic), f"{features} one logistic regression per class"
     return logistic, f"{features} logistic regression"

@@ -1,4 +1,4 @@
-"""How far predicted probabilities can be believed, and how to mend them with a temperature or with thresholds."""
+"""Calibration of predicted probabilities: how far off they are, and the temperature and thresholds that help."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from bertlab.evaluation.metrics import Array
 
-# Beyond these a temperature is a sign of separable or random data, not of calibration.
+# A temperature outside of these would be a sign of separable or random data, not of calibration.
 TEMPERATURE_BOUNDS = (0.01, 100.0)
 
 
@@ -23,6 +23,7 @@ class ReliabilityBin:
     accuracy: float
 
 
+# Not scipy.special: its import takes longer than the rest of a prediction with onnxruntime.
 def softmax(logits: npt.ArrayLike) -> Array:
     """Return float64 probabilities of the shape of the logits; the last axis sums to 1."""
     scores = np.asarray(logits, dtype=np.float64)
@@ -31,49 +32,58 @@ def softmax(logits: npt.ArrayLike) -> Array:
 
 
 def sigmoid(logits: npt.ArrayLike) -> Array:
-    """Return float64 probabilities of the shape of the logits, each on its own, without overflow."""
+    """Return float64 probabilities of the shape of the logits, each independent of the others, without overflow."""
     scores = np.asarray(logits, dtype=np.float64)
     small = np.exp(-np.abs(scores))
     return np.where(scores >= 0, 1.0, small) / (1.0 + small)
 
 
-def reliability_table(probabilities: npt.ArrayLike, references: npt.ArrayLike, bins: int = 15) -> list[ReliabilityBin]:
+def reliability_table(probabilities: npt.ArrayLike, labels: npt.ArrayLike, bins: int = 15) -> list[ReliabilityBin]:
     """Return count, mean confidence and accuracy of the top class in each of `bins` bins of equal width.
 
     Takes (n, classes) probabilities, or (n,) probabilities of class 1 of two, and (n,) class ids; multi-label arrays
-    are flattened by the caller, each label a question of its own. Raises ValueError when the numbers of rows differ.
-    Source: Guo et al., On Calibration of Modern Neural Networks (2017).
+    are flattened by the caller, as one binary decision per class. Source: Guo et al., On Calibration of Modern Neural
+    Networks (2017).
+
+    Raises:
+        ValueError: the numbers of rows differ.
     """
-    confidence, right = _top_class(probabilities, references)
+    confidence, correct = _top_class(probabilities, labels)
     edges = np.linspace(0.0, 1.0, bins + 1)
     # The inner edges only, so that a probability of 0.0, or one rounded to above 1, still has a bin.
     index = np.searchsorted(edges[1:-1], confidence, side="left")
     counts = np.bincount(index, minlength=bins)
-    sums = [np.bincount(index, weights=column, minlength=bins) for column in (confidence, right)]
+    sums = [np.bincount(index, weights=column, minlength=bins) for column in (confidence, correct)]
     means = [np.divide(total, counts, out=np.full(bins, np.nan), where=counts > 0) for total in sums]
     columns = [column.tolist() for column in (edges[:-1], edges[1:], counts, *means)]
     return [ReliabilityBin(*row) for row in zip(*columns, strict=True)]
 
 
-def expected_calibration_error(probabilities: npt.ArrayLike, references: npt.ArrayLike, bins: int = 15) -> float:
+def expected_calibration_error(probabilities: npt.ArrayLike, labels: npt.ArrayLike, bins: int = 15) -> float:
     """Return the mean gap between confidence and accuracy over bins, weighted by count: 0 to 1, nan for no rows.
 
-    Arguments and errors are those of `reliability_table`. Source: Naeini et al. (2015), Guo et al. (2017).
+    Arguments are those of `reliability_table`. Source: Naeini et al. (2015), Guo et al. (2017).
+
+    Raises:
+        ValueError: the numbers of rows differ.
     """
-    filled = [row for row in reliability_table(probabilities, references, bins) if row.count]
+    filled = [row for row in reliability_table(probabilities, labels, bins) if row.count]
     total = sum(row.count for row in filled)
     gaps = sum(row.count * abs(row.confidence - row.accuracy) for row in filled)
     return gaps / total if total else math.nan
 
 
-def brier_score(probabilities: npt.ArrayLike, references: npt.ArrayLike) -> float:
+def brier_score(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """Return the mean squared error of probabilities, nan for no rows.
 
-    For (n, classes) probabilities and (n,) class ids it is summed over classes, 0 to 2 (Brier, 1950). For references
-    of 0 and 1 in the shape of the probabilities (two classes as (n,), multi-label as (n, labels)) it is the mean over
-    all entries, 0 to 1: with two classes half the other. Raises ValueError for any other shapes.
+    For (n, classes) probabilities and (n,) class ids it is summed over classes, 0 to 2 (Brier, 1950). For labels
+    of 0 and 1 in the shape of the probabilities (two classes as (n,), multi-label as (n, classes)) it is the mean over
+    all entries, 0 to 1: with two classes half the other.
+
+    Raises:
+        ValueError: the shapes do not match.
     """
-    forecast, actual = np.asarray(probabilities, dtype=np.float64), np.asarray(references)
+    forecast, actual = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if forecast.size == 0:
         return math.nan
     if forecast.shape == actual.shape:
@@ -83,15 +93,17 @@ def brier_score(probabilities: npt.ArrayLike, references: npt.ArrayLike) -> floa
     return float(np.mean(np.sum((forecast - outcome) ** 2, axis=1)))
 
 
-def fit_temperature(logits: npt.ArrayLike, references: npt.ArrayLike) -> float:
+def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """Return the temperature that divides the logits for the least negative log likelihood (Guo et al., 2017).
 
-    Takes (n, classes) logits and (n,) class ids, or multi-label (n, labels) logits and references of 0 and 1. Fit it
-    on a selection split, never on what is reported. It is 1.0 for no rows and stays within `TEMPERATURE_BOUNDS`: an
-    end of them means that the split is separable or the logits carry nothing. Raises ValueError for other shapes or
-    logits that are not finite.
+    Takes (n, classes) logits and (n,) class ids, or multi-label (n, classes) logits and labels of 0 and 1. Fit it
+    on a selection split, never on an evaluation split. It is 1.0 for no rows and stays within `TEMPERATURE_BOUNDS`: an
+    end of them means that the split is separable or the logits do not depend on the labels.
+
+    Raises:
+        ValueError: the shapes do not match, or logits are not finite.
     """
-    scores, actual = np.asarray(logits, dtype=np.float64), np.asarray(references)
+    scores, actual = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     if scores.size == 0:
         return 1.0
     if not np.isfinite(scores).all():
@@ -106,16 +118,19 @@ def fit_temperature(logits: npt.ArrayLike, references: npt.ArrayLike) -> float:
     return float(np.exp(found.x))
 
 
-def fit_thresholds(probabilities: npt.ArrayLike, references: npt.ArrayLike) -> Array:
-    """Return the (labels,) thresholds t that maximise each label's F1 of `probability >= t`.
+def fit_thresholds(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> Array:
+    """Return the (classes,) thresholds t that maximise the F1 of `probability >= t` of each class.
 
-    Takes (n, labels) probabilities and references of 0 and 1; use a selection split, never the one that is reported.
-    A threshold lies midway between two neighbouring probabilities; of equally good ones the nearest to 0.5 is taken,
-    and a label without a positive example keeps 0.5. Raises ValueError when the shapes differ.
+    Takes (n, classes) probabilities and labels of 0 and 1; use a selection split, never an evaluation split. A
+    threshold is midway between two neighbouring probabilities; of equally good ones the nearest to 0.5 is taken, and a
+    class without a positive example keeps 0.5.
+
+    Raises:
+        ValueError: the shapes differ.
     """
-    forecast, actual = np.asarray(probabilities, dtype=np.float64), np.asarray(references)
+    forecast, actual = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if forecast.shape != actual.shape or forecast.ndim != 2:
-        raise ValueError(f"probabilities {forecast.shape} and references {actual.shape} do not match")
+        raise ValueError(f"probabilities {forecast.shape} and labels {actual.shape} do not match")
     return np.array([_best_threshold(forecast[:, k], actual[:, k] != 0) for k in range(actual.shape[1])])
 
 
@@ -135,17 +150,17 @@ def _best_threshold(forecast: Array, actual: Array) -> float:
     return float(best[np.argmin(np.abs(best - 0.5))])
 
 
-def _loss(logits: Array, references: Array) -> float:
-    if logits.shape == references.shape:
+def _loss(logits: Array, labels: Array) -> float:
+    if logits.shape == labels.shape:
         # log(1 + exp(-z)) for a positive, log(1 + exp(z)) for a negative.
-        return float(np.mean(np.logaddexp(0.0, np.where(references != 0, -logits, logits))))
+        return float(np.mean(np.logaddexp(0.0, np.where(labels != 0, -logits, logits))))
     top = logits.max(axis=1)
     log_total = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
-    return float(np.mean(log_total - logits[np.arange(len(logits)), references]))
+    return float(np.mean(log_total - logits[np.arange(len(logits)), labels]))
 
 
-def _top_class(probabilities: npt.ArrayLike, references: npt.ArrayLike) -> tuple[Array, Array]:
-    forecast, actual = np.asarray(probabilities, dtype=np.float64), np.asarray(references)
+def _top_class(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Array, Array]:
+    forecast, actual = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if forecast.ndim == 1:
         forecast = np.column_stack([1.0 - forecast, forecast])
     _check_rows(forecast, actual)
@@ -154,6 +169,6 @@ def _top_class(probabilities: npt.ArrayLike, references: npt.ArrayLike) -> tuple
     return forecast.max(axis=1), forecast.argmax(axis=1) == actual
 
 
-def _check_rows(scores: Array, references: Array) -> None:
-    if scores.ndim != 2 or references.shape != scores.shape[:1]:
-        raise ValueError(f"scores {scores.shape} and references {references.shape} do not match")
+def _check_rows(scores: Array, labels: Array) -> None:
+    if scores.ndim != 2 or labels.shape != scores.shape[:1]:
+        raise ValueError(f"scores {scores.shape} and labels {labels.shape} do not match")

@@ -1,4 +1,4 @@
-"""From logits to predictions and scores, for every report split, in the order of its rows."""
+"""From logits to predictions and metrics, for every evaluation split, in the order of its rows."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from bertlab.data.dataset import Data
 
-# A label of several is predicted from this probability on, unless thresholds were fitted.
+# Of multi-label classification, unless thresholds were fitted.
 DEFAULT_THRESHOLD = 0.5
 # The mean loss of logits (rows, outputs) and the labels of as many rows.
 LossOfRows = Callable[[np.ndarray, np.ndarray], float]
@@ -24,11 +24,11 @@ LossOfRows = Callable[[np.ndarray, np.ndarray], float]
 
 @dataclass(frozen=True)
 class SplitResult:
-    """What the model said about one split, row by row, in the order of the input.
+    """The predictions of the model for one split, row by row, in the order of the input.
 
     `logits` (rows, outputs) float32; `predictions` class ids (rows,), 0/1 (rows, classes) or numbers (rows,);
     `labels` likewise or None, with NO_LABEL or NaN in rows that have none; `metrics` over the labelled rows.
-    Without `has_predictions` (masked words alone) only the metrics mean something.
+    Without `has_predictions` (masked language modeling alone) only the metrics mean something.
     """
 
     name: str
@@ -40,30 +40,30 @@ class SplitResult:
     has_predictions: bool = True
 
     def labelled(self) -> np.ndarray:
-        """Return a mask (rows,) of the rows whose label is known."""
+        """Return a mask (rows,) of the rows that have a label."""
         return labelled_rows(self.labels, len(self.logits))
 
 
-def evaluate(
+def evaluate_splits(
     trainer: "Trainer", tokenized: dict[str, "Dataset"], data: "Data", names: tuple[str, ...], loss: LossOfRows
 ) -> list[SplitResult]:
-    """Predict the named splits and score those that have labels."""
+    """Predict the named splits, and compute the metrics of those that have labels."""
     results = []
     for name in names:
         split = tokenized[name]
         started = time.perf_counter()
-        logits = logits_in_order(trainer, split)
+        logits = predict_logits(trainer, split)
         seconds = time.perf_counter() - started
         labels = np.asarray(split["labels"][:]) if "labels" in split.column_names else None
-        metrics = {} if labels is None else score(data.schema, data.metrics, logits, labels, loss)
+        metrics = {} if labels is None else compute_metrics(data.schema, data.metrics, logits, labels, loss)
         metrics.update(runtime=seconds, samples_per_second=len(logits) / seconds)
         prefix = metric_prefix(name, data)
-        results.append(SplitResult(name, prefix, logits, predict(data.schema, logits), labels, metrics))
+        results.append(SplitResult(name, prefix, logits, predictions_from_logits(data.schema, logits), labels, metrics))
     return results
 
 
-def logits_in_order(trainer: "Trainer", split: "Dataset") -> np.ndarray:
-    """Return the model's logits (rows, outputs), float32, in the order of an encoded split.
+def predict_logits(trainer: "Trainer", split: "Dataset") -> np.ndarray:
+    """Return the model's logits (rows, outputs), float32, in the order of a tokenized split.
 
     Rows are fed from long to short, so that batches carry little padding and a batch that does not fit in memory
     fails first, and put back in place.
@@ -76,7 +76,7 @@ def logits_in_order(trainer: "Trainer", split: "Dataset") -> np.ndarray:
     return logits
 
 
-def score(
+def compute_metrics(
     schema: LabelSchema,
     names: tuple[str, ...],
     logits: np.ndarray,
@@ -87,14 +87,16 @@ def score(
     from bertlab.evaluation import hf_metrics
 
     rows = labelled_rows(labels, len(logits))
-    scores = hf_metrics.compute(names, predict(schema, logits[rows]), labels[rows])
+    scores = hf_metrics.compute(names, predictions_from_logits(schema, logits[rows]), labels[rows])
     if loss is not None:
         scores["loss"] = loss(logits[rows], labels[rows])
     return scores
 
 
-def predict(schema: LabelSchema, logits: np.ndarray, thresholds: np.ndarray | None = None) -> np.ndarray:
-    """Return what logits (rows, outputs) predict: class ids, 0/1 per label, or numbers."""
+def predictions_from_logits(
+    schema: LabelSchema, logits: np.ndarray, thresholds: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the predictions of logits (rows, outputs): class ids, 0/1 per class, or numbers."""
     if schema.kind == REGRESSION:
         return logits.reshape(-1).astype(np.float64)
     if schema.kind == MULTI:

@@ -1,4 +1,4 @@
-"""The metric functions of `scores.py` as `evaluate.Metric` objects that need no network and leave no files.
+"""The metric functions as `evaluate.Metric` objects that need no network and leave no files.
 
 Importing this module imports `evaluate`, which takes seconds: import it inside the function that scores.
 """
@@ -13,16 +13,15 @@ import numpy.typing as npt
 from datasets import Features, Value
 from datasets import Sequence as ListOf
 
-from bertlab.evaluation.metrics import REGRESSION, MetricFunction, metric_function
+from bertlab.data.labels import REGRESSION
+from bertlab.evaluation.metrics import METRICS, MetricFunction
 
+# The name that Hugging Face's own metrics give to (n, classes) arrays of 0 and 1.
 MULTILABEL_CONFIG = "multilabel"
 
 
-class TableMetric(evaluate.Metric):
-    """An `evaluate.Metric` for one row of the table of metrics.
-
-    `config_name="multilabel"` expects (n, labels) arrays of 0 and 1, as it does for Hugging Face's own metrics.
-    """
+class EvaluateMetric(evaluate.Metric):
+    """An `evaluate.Metric` of one metric function."""
 
     def __init__(self, function: MetricFunction, **kwargs: Any) -> None:
         self.function = function
@@ -43,34 +42,26 @@ class TableMetric(evaluate.Metric):
         return {self.function.name: self.function(predictions, references)}
 
 
-def load(name: str, config_name: str = "default") -> TableMetric:
-    """Return the metric `name` as an `evaluate.Metric`, the offline counterpart of `evaluate.load`.
+def compute(names: Sequence[str], predictions: npt.ArrayLike, labels: npt.ArrayLike) -> dict[str, float]:
+    """Return {name: score} of rows of `METRICS` through `evaluate`, nan for every name when there are no examples.
 
-    Raises UserError for a name that is not in `METRICS`.
+    Predictions and labels are (n,) class ids or float values, or (n, classes) arrays of 0 and 1.
+
+    Raises:
+        UserError: a two-class metric is given more classes.
+        ValueError: the shapes differ.
     """
-    function = metric_function(name)
+    predicted, actual = np.asarray(predictions), np.asarray(labels)
+    if len(actual) == 0:
+        return dict.fromkeys(names, float("nan"))
+    scores: dict[str, float] = {}
     # evaluate makes a folder even for a metric that keeps everything in memory. One of our own, deleted at once,
     # works where the Hugging Face cache is read-only and cannot collide with another process.
     with tempfile.TemporaryDirectory(prefix="bertlab-metric-") as folder:
-        return TableMetric(function, config_name=config_name, keep_in_memory=True, cache_dir=folder)
-
-
-def compute(names: Sequence[str], predictions: npt.ArrayLike, references: npt.ArrayLike) -> dict[str, float]:
-    """Return {name: score} through `evaluate`, nan for every name when there are no examples.
-
-    Predictions and references are (n,) class ids or float values, or (n, labels) arrays of 0 and 1. Raises UserError
-    for an unknown name or a two-class metric given more classes, ValueError for shapes that do not match the metric.
-    """
-    predicted, actual = np.asarray(predictions), np.asarray(references)
-    functions = [metric_function(name) for name in names]
-    if predicted.shape != actual.shape:
-        raise ValueError(f"predictions {predicted.shape} and references {actual.shape} do not match")
-    if len(actual) == 0:
-        return {function.name: float("nan") for function in functions}
-    config_name = MULTILABEL_CONFIG if actual.ndim == 2 else "default"
-    results: dict[str, float] = {}
-    for function in functions:
-        dtype = np.float64 if REGRESSION in function.problem_types else np.int64
-        columns = {"predictions": predicted.astype(dtype), "references": actual.astype(dtype)}
-        results |= load(function.name, config_name).compute(**columns) or {}
-    return results
+        for name in names:
+            function = METRICS[name]
+            dtype = np.float64 if REGRESSION in function.problem_types else np.int64
+            config = MULTILABEL_CONFIG if actual.ndim == 2 else "default"
+            metric = EvaluateMetric(function, config_name=config, keep_in_memory=True, cache_dir=folder)
+            scores |= metric.compute(predictions=predicted.astype(dtype), references=actual.astype(dtype)) or {}
+    return scores

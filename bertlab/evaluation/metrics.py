@@ -11,22 +11,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bertlab.data.labels import MULTI, REGRESSION, SINGLE
 from bertlab.errors import UserError, did_you_mean
 
 Array = npt.NDArray[Any]
 Weighted = Callable[[Array, Array, Array], Array]
 Quotient = Callable[[Array, Array, Array], Array]
 
-SINGLE_LABEL = "single_label_classification"
-MULTI_LABEL = "multi_label_classification"
-REGRESSION = "regression"
-
 
 @dataclass(frozen=True)
 class MetricFunction:
-    """One metric: called with predictions and references it returns a float.
+    """One metric: called with predictions and labels it returns a float.
 
-    `weighted(predictions, references, weights)` takes weights of shape (samples, n), counts of each example, and
+    `weighted(predictions, labels, weights)` takes weights of shape (samples, n), counts of each example, and
     returns (samples,) scores. `problem_types` are the values of a model's `config.problem_type` that it fits, and
     `two_classes` is set where class 1 is the positive class of two.
     """
@@ -37,33 +34,34 @@ class MetricFunction:
     greater_is_better: bool = True
     two_classes: bool = False
 
-    def __call__(self, predictions: npt.ArrayLike, references: npt.ArrayLike) -> float:
-        """Return the score of (n,) class ids or values, or of (n, labels) arrays of 0 and 1; nan when n is 0.
+    def __call__(self, predictions: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+        """Return the score of (n,) class ids or values, or of (n, classes) arrays of 0 and 1; nan when n is 0.
 
-        Raises ValueError for shapes that differ or that the metric is not made for, UserError when `two_classes`
-        is set and there are more.
+        Raises:
+            ValueError: the shapes differ, or the metric is not made for them.
+            UserError: `two_classes` is set and there are more.
         """
-        predicted, actual = np.asarray(predictions), np.asarray(references)
+        predicted, actual = np.asarray(predictions), np.asarray(labels)
         if predicted.shape != actual.shape or predicted.ndim not in (1, 2):
-            shapes = f"predictions {predicted.shape} and references {actual.shape}"
+            shapes = f"predictions {predicted.shape} and labels {actual.shape}"
             raise ValueError(f"{self.name}: {shapes} do not match")
         if len(actual) == 0:
             return float("nan")
         self._check_kind(predicted, actual)
         return float(self.weighted(predicted, actual, np.ones((1, len(actual))))[0])
 
-    def _check_kind(self, predictions: Array, references: Array) -> None:
-        multi_label = references.ndim == 2
-        if multi_label and MULTI_LABEL not in self.problem_types:
-            raise ValueError(f"{self.name} is not made for multi-label arrays of shape {references.shape}")
-        if not multi_label and self.problem_types == (MULTI_LABEL,):
-            raise ValueError(f"{self.name} needs multi-label arrays of shape (n, labels)")
+    def _check_kind(self, predictions: Array, labels: Array) -> None:
+        multi_label = labels.ndim == 2
+        if multi_label and MULTI not in self.problem_types:
+            raise ValueError(f"{self.name} is not made for multi-label arrays of shape {labels.shape}")
+        if not multi_label and self.problem_types == (MULTI,):
+            raise ValueError(f"{self.name} needs multi-label arrays of shape (n, classes)")
         if not multi_label and not self.two_classes:
             return
-        if not (np.isin(predictions, (0, 1)).all() and np.isin(references, (0, 1)).all()):
+        if not (np.isin(predictions, (0, 1)).all() and np.isin(labels, (0, 1)).all()):
             if multi_label:
                 raise ValueError(f"{self.name} needs multi-label arrays of 0 and 1")
-            raise _needs_two_classes(self.name, int(max(predictions.max(), references.max())) + 1)
+            raise _needs_two_classes(self.name, int(max(predictions.max(), labels.max())) + 1)
 
 
 class ClassCounts(NamedTuple):
@@ -75,17 +73,13 @@ class ClassCounts(NamedTuple):
     averaged: Array
 
 
-def metric_function(name: str) -> MetricFunction:
-    """Return the metric called `name`; an unknown name is a UserError that names the nearest."""
-    if name not in METRICS:
-        raise UserError(f"there is no metric {name!r}.", did_you_mean(name, METRICS))
-    return METRICS[name]
-
-
 def check_metrics(names: Iterable[str], problem_type: str, num_labels: int, flag: str = "--metric_name") -> None:
-    """Raise a UserError, before anything is trained, for a metric that is unknown or does not fit the task.
+    """Refuse, before anything is trained, a metric that does not fit the task.
 
     `problem_type` is one of the three values of a transformers `config.problem_type`.
+
+    Raises:
+        UserError: a metric is unknown, or is made for other tasks or for two classes only.
     """
     for name in names:
         if name not in METRICS:
@@ -106,12 +100,12 @@ def _needs_two_classes(name: str, classes: int) -> UserError:
     return UserError(f"Metric {name!r} scores class 1 against class 0, and this task has {classes} classes.", instead)
 
 
-def _class_counts(predictions: Array, references: Array, weights: Array) -> ClassCounts:
-    if references.ndim == 2:
-        predicted, actual = (predictions != 0).astype(float), (references != 0).astype(float)
+def _class_counts(predictions: Array, labels: Array, weights: Array) -> ClassCounts:
+    if labels.ndim == 2:
+        predicted, actual = (predictions != 0).astype(float), (labels != 0).astype(float)
         hits = weights @ (predicted * actual)
         return ClassCounts(hits, weights @ predicted, weights @ actual, np.ones(hits.shape, dtype=bool))
-    classes, codes = np.unique(np.concatenate([predictions, references]), return_inverse=True)
+    classes, codes = np.unique(np.concatenate([predictions, labels]), return_inverse=True)
     predicted, actual = np.split(codes, 2)
     right = predicted == actual
     hits = _tally(actual[right], weights[:, right], len(classes))
@@ -143,16 +137,16 @@ def _recall(hits: Array, predicted: Array, actual: Array) -> Array:
 
 
 def _of_class_1(quotient: Quotient) -> Weighted:
-    def weighted(predictions: Array, references: Array, weights: Array) -> Array:
-        predicted, actual = predictions == 1, references == 1
+    def weighted(predictions: Array, labels: Array, weights: Array) -> Array:
+        predicted, actual = predictions == 1, labels == 1
         return quotient(weights @ (predicted & actual), weights @ predicted, weights @ actual)
 
     return weighted
 
 
 def _macro(quotient: Quotient) -> Weighted:
-    def weighted(predictions: Array, references: Array, weights: Array) -> Array:
-        counts = _class_counts(predictions, references, weights)
+    def weighted(predictions: Array, labels: Array, weights: Array) -> Array:
+        counts = _class_counts(predictions, labels, weights)
         per_class = quotient(counts.hits, counts.predicted, counts.actual)
         return _ratio((per_class * counts.averaged).sum(axis=1), counts.averaged.sum(axis=1))
 
@@ -160,45 +154,45 @@ def _macro(quotient: Quotient) -> Weighted:
 
 
 def _micro(quotient: Quotient) -> Weighted:
-    def weighted(predictions: Array, references: Array, weights: Array) -> Array:
-        counts = _class_counts(predictions, references, weights)
+    def weighted(predictions: Array, labels: Array, weights: Array) -> Array:
+        counts = _class_counts(predictions, labels, weights)
         return quotient(*(column.sum(axis=1) for column in counts[:3]))
 
     return weighted
 
 
-def _f1_samples(predictions: Array, references: Array, weights: Array) -> Array:
-    predicted, actual = predictions != 0, references != 0
+def _f1_samples(predictions: Array, labels: Array, weights: Array) -> Array:
+    predicted, actual = predictions != 0, labels != 0
     per_example = _f1((predicted & actual).sum(axis=1), predicted.sum(axis=1), actual.sum(axis=1))
     return weights @ per_example / weights.sum(axis=1)
 
 
-def _accuracy(predictions: Array, references: Array, weights: Array) -> Array:
+def _accuracy(predictions: Array, labels: Array, weights: Array) -> Array:
     """Share of exact matches; for multi-label rows all labels must match (subset accuracy)."""
-    right = predictions == references
+    right = predictions == labels
     if right.ndim == 2:
         right = right.all(axis=1)
     return weights @ right / weights.sum(axis=1)
 
 
-def _matthews_correlation(predictions: Array, references: Array, weights: Array) -> Array:
+def _matthews_correlation(predictions: Array, labels: Array, weights: Array) -> Array:
     """Gorodkin's multi-class form (2004), which for two classes is Matthews' (1975)."""
-    counts = _class_counts(predictions, references, weights)
+    counts = _class_counts(predictions, labels, weights)
     total, right = weights.sum(axis=1), counts.hits.sum(axis=1)
     covariance = right * total - (counts.predicted * counts.actual).sum(axis=1)
     spread = [total**2 - (side**2).sum(axis=1) for side in (counts.predicted, counts.actual)]
     return _ratio(covariance, np.sqrt(spread[0]) * np.sqrt(spread[1]))
 
 
-def _mse(predictions: Array, references: Array, weights: Array) -> Array:
-    difference = predictions.astype(float) - references.astype(float)
+def _mse(predictions: Array, labels: Array, weights: Array) -> Array:
+    difference = predictions.astype(float) - labels.astype(float)
     return weights @ difference**2 / weights.sum(axis=1)
 
 
-def _pearson(predictions: Array, references: Array, weights: Array) -> Array:
-    if not (np.isfinite(predictions).all() and np.isfinite(references).all()):
+def _pearson(predictions: Array, labels: Array, weights: Array) -> Array:
+    if not (np.isfinite(predictions).all() and np.isfinite(labels).all()):
         return np.full(len(weights), np.nan)
-    x, y = _standardised(predictions), _standardised(references)
+    x, y = _standardised(predictions), _standardised(labels)
     total = weights.sum(axis=1)
     sums = weights @ np.column_stack([x, y, x * x, y * y, x * y])
     mean_x, mean_y, mean_xx, mean_yy, mean_xy = (sums / total[:, None]).T
@@ -221,11 +215,11 @@ def _spread(mean_of_squares: Array, mean: Array) -> Array:
     return np.where(variance > 1e-14, variance, 0.0)
 
 
-def _spearmanr(predictions: Array, references: Array, weights: Array) -> Array:
+def _spearmanr(predictions: Array, labels: Array, weights: Array) -> Array:
     """Pearson correlation of ranks, ties at their average rank, ranked anew within each weighted sample."""
-    if not (np.isfinite(predictions).all() and np.isfinite(references).all()):
+    if not (np.isfinite(predictions).all() and np.isfinite(labels).all()):
         return np.full(len(weights), np.nan)
-    groups = [np.unique(side, return_inverse=True)[1] for side in (predictions, references)]
+    groups = [np.unique(side, return_inverse=True)[1] for side in (predictions, labels)]
     scores = np.empty(len(weights))
     for sample, counts in enumerate(weights):
         x, y = (_centred_ranks(group, counts) for group in groups)
@@ -244,18 +238,18 @@ def _centred_ranks(group: Array, counts: Array) -> Array:
     return (ranks - (counts.sum() + 1) / 2)[group]
 
 
-_CLASSES = (SINGLE_LABEL, MULTI_LABEL)
+_CLASSES = (SINGLE, MULTI)
 _ROWS = (
-    MetricFunction("matthews_correlation", _matthews_correlation, (SINGLE_LABEL,)),
+    MetricFunction("matthews_correlation", _matthews_correlation, (SINGLE,)),
     MetricFunction("accuracy", _accuracy, _CLASSES),
-    MetricFunction("f1", _of_class_1(_f1), (SINGLE_LABEL,), two_classes=True),
-    MetricFunction("precision", _of_class_1(_precision), (SINGLE_LABEL,), two_classes=True),
-    MetricFunction("recall", _of_class_1(_recall), (SINGLE_LABEL,), two_classes=True),
+    MetricFunction("f1", _of_class_1(_f1), (SINGLE,), two_classes=True),
+    MetricFunction("precision", _of_class_1(_precision), (SINGLE,), two_classes=True),
+    MetricFunction("recall", _of_class_1(_recall), (SINGLE,), two_classes=True),
     MetricFunction("f1_macro", _macro(_f1), _CLASSES),
     MetricFunction("f1_micro", _micro(_f1), _CLASSES),
     MetricFunction("precision_macro", _macro(_precision), _CLASSES),
     MetricFunction("recall_macro", _macro(_recall), _CLASSES),
-    MetricFunction("f1_samples", _f1_samples, (MULTI_LABEL,)),
+    MetricFunction("f1_samples", _f1_samples, (MULTI,)),
     MetricFunction("pearson", _pearson, (REGRESSION,)),
     MetricFunction("spearmanr", _spearmanr, (REGRESSION,)),
     MetricFunction("mse", _mse, (REGRESSION,), greater_is_better=False),

@@ -55,7 +55,7 @@ class Comparison(NamedTuple):
 
 
 class McNemar(NamedTuple):
-    """Examples that only a or only b gets right, and the exact two-sided p value that neither is favoured."""
+    """Examples that only A or only B predicts correctly, and the exact two-sided p value of that difference."""
 
     only_a: int
     only_b: int
@@ -144,11 +144,14 @@ def mean_sd_interval(values: Sequence[float]) -> SeedSummary:
 def mcnemar(correct_a: npt.ArrayLike, correct_b: npt.ArrayLike) -> McNemar:
     """Test whether two classifiers err equally often on the same n examples (McNemar, 1947; exact binomial).
 
-    Both arguments are (n,) booleans: which examples each model gets right. The p value is 1.0 when they never
-    disagree. Raises ValueError when the lengths differ.
+    Both arguments are (n,) booleans: the examples that each model predicts correctly. The p value is 1.0 when they
+    never disagree.
+
+    Raises:
+        ValueError: the lengths differ.
     """
-    right_a, right_b = (side.astype(bool) for side in _same_length(correct_a, correct_b))
-    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    a, b = (side.astype(bool) for side in _same_length(correct_a, correct_b))
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     if only_a + only_b == 0:
         return McNemar(0, 0, 1.0)
     from scipy.stats import binomtest
@@ -183,56 +186,19 @@ def comparison_row(split: str, metric: str, a: str, b: str, comparison: Comparis
     return (split, metric.replace("_", " "), a, b, f"{difference:+.4f}", interval, fraction, f"{n:,}")
 
 
-def per_batch_mcc(predictions: npt.ArrayLike, references: npt.ArrayLike, batch_size: int) -> list[float]:
+def per_batch_mcc(predictions: npt.ArrayLike, labels: npt.ArrayLike, batch_size: int) -> list[float]:
     """Return the Matthews correlation of each consecutive batch of (n,) class ids, the last one as short as it is.
 
     This is the list that the CoLA fine-tuning tutorial of McCormick and Ryan (2019) plots: 17 values for 516 rows at
-    32. Raises ValueError for a batch size under 1 or lengths that differ.
+    32.
+
+    Raises:
+        ValueError: the lengths differ.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-    predicted, actual = _same_length(predictions, references)
+    predicted, actual = _same_length(predictions, labels)
     score = METRICS["matthews_correlation"]
     starts = range(0, len(actual), batch_size)
     return [score(predicted[start : start + batch_size], actual[start : start + batch_size]) for start in starts]
-
-
-def classification_report(
-    predictions: npt.ArrayLike, references: npt.ArrayLike, class_names: Sequence[str]
-) -> dict[str, dict[str, float]]:
-    """Return {class name: {precision, recall, f1, support}} for every class, also those that never occur.
-
-    Takes (n,) class ids, or (n, labels) arrays of 0 and 1. What is undefined is 0.0. Raises ValueError for a class id
-    without a name, two classes of one name, or lengths that differ.
-    """
-    predicted, actual = _same_length(predictions, references)
-    if len(set(class_names)) != len(class_names):
-        raise ValueError("two classes have the same name")
-    classes = _number_of_classes(predicted, actual)
-    if classes > len(class_names) or (actual.ndim == 2 and classes != len(class_names)):
-        raise ValueError(f"the data has {classes} classes and {len(class_names)} class names")
-    if actual.ndim == 1:
-        # Each class against the rest, which makes (n, classes) arrays of booleans of both kinds of labels.
-        ids = np.arange(len(class_names))
-        predicted, actual = (side[:, None] == ids for side in (predicted, actual))
-    return {name: _one_class(predicted[:, k] != 0, actual[:, k] != 0) for k, name in enumerate(class_names)}
-
-
-def _one_class(predicted: Array, actual: Array) -> dict[str, float]:
-    if len(actual) == 0:
-        return {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0.0}
-    scores = {name: METRICS[name](predicted, actual) for name in ("precision", "recall", "f1")}
-    return scores | {"support": float(actual.sum())}
-
-
-def _number_of_classes(predictions: Array, references: Array) -> int:
-    if references.ndim == 2:
-        return references.shape[1]
-    if len(references) == 0:
-        return 0
-    if min(predictions.min(), references.min()) < 0:
-        raise ValueError("class ids must not be negative")
-    return int(max(predictions.max(), references.max())) + 1
 
 
 def _same_length(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Array, Array]:
@@ -248,19 +214,19 @@ def _percentiles(scores: Array) -> tuple[float, float]:
 
 
 def _bootstrap_scores(
-    metric: Metric, predictions: Sequence[Array], references: Array, resamples: int, seed: int
+    metric: Metric, predictions: Sequence[Array], labels: Array, resamples: int, seed: int
 ) -> list[Array]:
     """Return for each model's predictions the (resamples,) scores, all models on the same resamples."""
     rng = np.random.default_rng(seed)
     if isinstance(metric, MetricFunction):
-        first, counts = _distinct_examples([*predictions, references])
+        first, counts = _distinct_examples([*predictions, labels])
         chunks = [
-            [metric.weighted(side[first], references[first], weights) for side in predictions]
+            [metric.weighted(side[first], labels[first], weights) for side in predictions]
             for weights in _resampled_weights(counts, resamples, rng)
         ]
     else:
-        draws = (rng.integers(len(references), size=len(references)) for _ in range(resamples))
-        chunks = [[np.array([metric(side[draw], references[draw])]) for side in predictions] for draw in draws]
+        draws = (rng.integers(len(labels), size=len(labels)) for _ in range(resamples))
+        chunks = [[np.array([metric(side[draw], labels[draw])]) for side in predictions] for draw in draws]
     return [np.concatenate(scores) for scores in zip(*chunks, strict=True)]
 
 

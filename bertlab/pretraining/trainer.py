@@ -77,7 +77,7 @@ def evaluate_objective(
     wanted = tuple(name for name in names if name)
     if nsp.objective == "nsp":
         loss = ExactLoss(SINGLE, label_smoothing=trainer.args.label_smoothing_factor)
-        return evaluate.evaluate(trainer, tokenized, data, wanted, loss.of_rows)
+        return evaluate.evaluate_splits(trainer, tokenized, data, wanted, loss.of_rows)
     return [_evaluate_pretraining(nsp, trainer, tokenized[name], data, name) for name in wanted]
 
 
@@ -156,7 +156,7 @@ def _pretraining_metrics(nsp: NspArguments, data: "Data") -> Callable[[EvalPredi
         if "nsp" in nsp.objective:
             labels = np.asarray(prediction.label_ids)[:, 0]
             loss = ExactLoss(SINGLE).of_rows
-            found = evaluate.score(data.schema, data.metrics, statistics[:, NSP_LOGITS], labels, loss)
+            found = evaluate.compute_metrics(data.schema, data.metrics, statistics[:, NSP_LOGITS], labels, loss)
             scores = {**scores, **found, "loss": scores["loss"] + found["loss"]}
         return scores
 
@@ -174,7 +174,9 @@ def _evaluate_pretraining(
     seconds = time.perf_counter() - started
     logits = statistics[:, NSP_LOGITS]
     labels = np.asarray(split["labels"][:]) if "nsp" in nsp.objective else None
-    metrics: dict[str, float] = {} if labels is None else evaluate.score(data.schema, data.metrics, logits, labels)
+    metrics: dict[str, float] = (
+        {} if labels is None else evaluate.compute_metrics(data.schema, data.metrics, logits, labels)
+    )
     metrics.update(mlm.mlm_scores(statistics))
     metrics.update(runtime=seconds, samples_per_second=len(split) / seconds)
     prefix = evaluate.metric_prefix(name, data)

@@ -1,4 +1,4 @@
-"""results.json: every score with its interval, its baselines, and what lies behind it."""
+"""results.json: every score with its confidence interval, its baselines, and the results per class and per source."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -9,55 +9,56 @@ import numpy as np
 
 from bertlab.data.labels import MULTI, REGRESSION, LabelSchema
 from bertlab.evaluation import baselines, calibration, statistics
-from bertlab.evaluation.evaluate import SplitResult, class_probabilities, predict
+from bertlab.evaluation.evaluate import SplitResult, class_probabilities, predictions_from_logits
 from bertlab.evaluation.metrics import METRICS
 
-# The bag of words may take this long in all; it then says on how many rows it was fitted.
+# TF-IDF may take this long in all; it then says on how many examples it was fitted.
 BASELINE_SECONDS = 20.0
-# What a result's metrics hold that is no score.
+# Entries of a result's metrics that are no scores.
 RUN_VALUES = ("loss", "runtime", "samples_per_second")
-# A group of rows needs this many to have a score worth printing.
-ROWS_PER_GROUP = 10
+# The scores of a source with fewer examples mean too little.
+EXAMPLES_PER_SOURCE = 10
+# A temperature or threshold fitted on fewer examples would describe these examples and not the model.
+FEWEST_EXAMPLES_TO_FIT = 50
+
+# By name: predictions per split, and a sentence on how they were made.
+Baselines = Mapping[str, tuple[Mapping[str, np.ndarray], str]]
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What was fitted on the selection split: a temperature for probabilities, thresholds for several labels."""
+    """The values fitted on the selection split: a temperature, and for multi-label a threshold per class."""
 
     temperature: float = 1.0
     thresholds: np.ndarray | None = None
     rows: int = 0
 
 
-# A temperature or threshold fitted on fewer rows says more about these rows than about the model.
-FEWEST_ROWS_TO_FIT = 50
-
-
 def fit(selection: SplitResult | None, schema: LabelSchema) -> Fitted:
     """Return what can be fitted on the selection split; without one, or with a tiny one, nothing is changed."""
     if selection is None or selection.labels is None or schema.kind == REGRESSION:
         return Fitted()
-    if len(selection.labels) < FEWEST_ROWS_TO_FIT:
+    if len(selection.labels) < FEWEST_EXAMPLES_TO_FIT:
         return Fitted()
     temperature = calibration.fit_temperature(selection.logits, selection.labels)
     thresholds = None
     if schema.kind == MULTI:
-        # Of the probabilities that are written and that `predict` decides by.
+        # Of the probabilities that are written and to which `predict` applies the thresholds.
         probabilities = class_probabilities(schema, selection.logits, temperature)
         thresholds = calibration.fit_thresholds(probabilities, selection.labels)
     return Fitted(temperature, thresholds, len(selection.logits))
 
 
 def with_thresholds(result: SplitResult, schema: LabelSchema, fitted: Fitted, names: Sequence[str]) -> SplitResult:
-    """Return a multi-label result decided by fitted thresholds; any other result unchanged."""
+    """Return a multi-label result with the predictions of the fitted thresholds; any other result unchanged."""
     if fitted.thresholds is None:
         return result
-    predictions = predict(schema, result.logits / fitted.temperature, fitted.thresholds)
+    from bertlab.evaluation import hf_metrics
+
+    predictions = predictions_from_logits(schema, result.logits / fitted.temperature, fitted.thresholds)
     rows = result.labelled()
-    scores = dict(result.metrics)
-    if result.labels is not None:
-        scores.update({name: METRICS[name](predictions[rows], result.labels[rows]) for name in names})
-    return dataclasses.replace(result, predictions=predictions, metrics=scores)
+    scores = {} if result.labels is None else hf_metrics.compute(names, predictions[rows], result.labels[rows])
+    return dataclasses.replace(result, predictions=predictions, metrics={**result.metrics, **scores})
 
 
 def baseline_predictions(
@@ -66,112 +67,128 @@ def baseline_predictions(
     texts: Mapping[str, Sequence[Any]],
     schema: LabelSchema,
 ) -> dict[str, tuple[dict[str, np.ndarray], str]]:
-    """Return, for each baseline, its predictions per split and a sentence on how it was made."""
+    """Return, for each baseline, its predictions per split and a sentence on how they were made."""
     rows = {name: len(column) for name, column in texts.items()}
     if schema.kind == REGRESSION:
         constant = {name: baselines.mean_baseline(train_labels, n) for name, n in rows.items()}
         simple = {"mean": (constant, "always the mean of the training labels")}
     else:
         constant = {name: baselines.majority_baseline(train_labels, n) for name, n in rows.items()}
-        most = "each label that more than half of the training rows have"
+        most = "each label that more than half of the training examples have"
         how = most if schema.kind == MULTI else "always the most frequent training class"
         simple = {"majority": (constant, how)}
-    bag = baselines.tfidf_baseline(train_texts, train_labels, texts, problem_type=schema.kind, seconds=BASELINE_SECONDS)
-    return {**simple, "bag_of_words": (bag.predictions, bag.note)}
+    tfidf = baselines.tfidf_baseline(
+        train_texts, train_labels, texts, problem_type=schema.kind, seconds=BASELINE_SECONDS
+    )
+    return {**simple, "tfidf": (tfidf.predictions, tfidf.note)}
 
 
-def split_facts(
+def split_results(
     result: SplitResult,
     schema: LabelSchema,
     metrics: Sequence[str],
     fitted: Fitted,
-    controls: Mapping[str, tuple[Mapping[str, np.ndarray], str]],
+    baselines: Baselines,
     sources: Sequence[str] | None,
     batch_size: int | None,
 ) -> dict[str, Any]:
-    """Return everything results.json says of one split."""
+    """Return the entry of one split in results.json."""
     rows = result.labelled()
-    facts: dict[str, Any] = {"rows": len(rows), "labelled": int(rows.sum())}
-    # What masked words are judged by needs no label of a row.
+    results: dict[str, Any] = {"rows": len(rows), "labelled": int(rows.sum())}
+    # The metrics of masked language modeling need no labels.
     scored = RUN_VALUES if result.labels is None else (*metrics, *RUN_VALUES)
-    other = {k: v for k, v in result.metrics.items() if k not in scored}
+    other = {name: value for name, value in result.metrics.items() if name not in scored}
     if other:
-        facts["other"] = other
+        results["other"] = other
     if result.labels is None or not rows.any():
-        return facts
-    said, truth = result.predictions[rows], result.labels[rows]
-    facts["metrics"] = {name: _with_interval(name, said, truth) for name in metrics}
-    facts["loss"] = result.metrics.get("loss")
-    facts["baselines"] = {
-        name: {"how": how, **_beside(said, column[result.name][rows], truth, metrics)}
-        for name, (column, how) in controls.items()
+        return results
+    predictions, labels = result.predictions[rows], result.labels[rows]
+    results["metrics"] = {
+        name: {
+            "value": result.metrics[name],
+            **statistics.bootstrap_interval(METRICS[name], predictions, labels)._asdict(),
+        }
+        for name in metrics
+    }
+    results["loss"] = result.metrics.get("loss")
+    results["baselines"] = {
+        name: {"how": how, **_baseline_results(predictions, of_splits[result.name][rows], labels, metrics)}
+        for name, (of_splits, how) in baselines.items()
     }
     if schema.kind != REGRESSION:
-        facts["per_class"] = statistics.classification_report(said, truth, schema.class_names)
-        facts["calibration"] = _calibration(schema, result.logits[rows], truth, fitted)
+        results["per_class"] = per_class(predictions, labels, schema.class_names)
+        results["calibration"] = _calibration(schema, result.logits[rows], labels, fitted)
     if schema.kind not in (MULTI, REGRESSION):
-        facts["confusion"] = confusion(said, truth, schema.size)
+        results["confusion"] = confusion_matrix(predictions, labels, schema.size)
         if batch_size:
-            facts["per_batch"] = _per_batch(said, truth, batch_size)
+            results["per_batch"] = _per_batch(predictions, labels, batch_size)
     if sources is not None:
-        facts["by_source"] = _by_source(
-            said, truth, [s for s, keep in zip(sources, rows, strict=True) if keep], metrics
-        )
-    return facts
+        results["by_source"] = _by_source(predictions, labels, np.asarray(sources)[rows], metrics)
+    return results
 
 
-def confusion(predictions: np.ndarray, labels: np.ndarray, classes: int) -> list[list[int]]:
+def per_class(predictions: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return {class name: {precision, recall, f1, support}} of class ids (n,) or of 0 and 1 (n, classes).
+
+    What is undefined is 0.
+    """
+    # Not classification_report, whose own rows would replace a class called "accuracy" or "macro avg".
+    from sklearn.metrics import precision_recall_fscore_support
+
+    # scikit-learn takes a single column for class ids of 0 and 1.
+    ids = [1] if labels.ndim == 2 and labels.shape[1] == 1 else range(len(class_names))
+    columns = precision_recall_fscore_support(labels, predictions, labels=ids, zero_division=0)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    scores = (dict(zip(("precision", "recall", "f1", "support"), row, strict=True)) for row in rows)
+    return dict(zip(class_names, scores, strict=True))
+
+
+def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, classes: int) -> list[list[int]]:
     """Return counts (classes, classes): rows are true classes, columns predicted ones."""
-    counts = np.zeros((classes, classes), dtype=int)
-    np.add.at(counts, (labels, predictions), 1)
-    return counts.tolist()
+    from sklearn import metrics
+
+    return metrics.confusion_matrix(labels, predictions, labels=range(classes)).tolist()
 
 
-def _with_interval(name: str, said: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
-    interval = statistics.bootstrap_interval(METRICS[name], said, truth)
-    return {"value": METRICS[name](said, truth), "low": interval.low, "high": interval.high, "n": interval.n}
-
-
-def _beside(said: np.ndarray, control: np.ndarray, truth: np.ndarray, metrics: Sequence[str]) -> dict[str, Any]:
-    """Return a control's scores, and between what the model's scores less these lie, on the same rows resampled."""
-    gaps = {m: statistics.paired_bootstrap(METRICS[m], said, control, truth) for m in metrics}
+def _baseline_results(
+    predictions: np.ndarray, baseline: np.ndarray, labels: np.ndarray, metrics: Sequence[str]
+) -> dict[str, Any]:
+    """Return a baseline's scores, and the 95% CI of model − baseline, by the paired bootstrap."""
+    comparisons = {m: statistics.paired_bootstrap(METRICS[m], predictions, baseline, labels) for m in metrics}
     return {
-        "metrics": {m: METRICS[m](control, truth) for m in metrics},
-        "difference": {m: {"low": gap.low, "high": gap.high} for m, gap in gaps.items()},
+        "metrics": {m: METRICS[m](baseline, labels) for m in metrics},
+        "difference": {m: {"low": found.low, "high": found.high} for m, found in comparisons.items()},
     }
 
 
-def _calibration(schema: LabelSchema, logits: np.ndarray, truth: np.ndarray, fitted: Fitted) -> dict[str, Any]:
-    facts: dict[str, Any] = {"temperature": fitted.temperature, "fitted_on_rows": fitted.rows}
-    for name, temperature in (("raw", 1.0), ("calibrated", fitted.temperature)):
-        if name == "calibrated" and not fitted.rows:
-            continue
+def _calibration(schema: LabelSchema, logits: np.ndarray, labels: np.ndarray, fitted: Fitted) -> dict[str, Any]:
+    results: dict[str, Any] = {"temperature": fitted.temperature, "fitted_on_rows": fitted.rows}
+    temperatures = {"raw": 1.0, "calibrated": fitted.temperature} if fitted.rows else {"raw": 1.0}
+    for name, temperature in temperatures.items():
         probabilities = class_probabilities(schema, logits, temperature)
-        labels = truth
         if schema.kind == MULTI:
-            probabilities, labels = probabilities.reshape(-1), truth.reshape(-1).astype(np.int64)
-        facts[name] = {
+            probabilities, labels = probabilities.reshape(-1), labels.reshape(-1).astype(np.int64)
+        results[name] = {
             "ece": calibration.expected_calibration_error(probabilities, labels),
             "brier": calibration.brier_score(probabilities, labels),
             "reliability": [dataclasses.asdict(row) for row in calibration.reliability_table(probabilities, labels)],
         }
-    return facts
+    return results
 
 
-def _per_batch(said: np.ndarray, truth: np.ndarray, size: int) -> dict[str, Any]:
-    values = statistics.per_batch_mcc(said, truth, size)
-    spread = statistics.mean_sd_interval(values)
-    return {"size": size, "matthews_correlation": values, "mean": spread.mean, "sd": spread.sd}
+def _per_batch(predictions: np.ndarray, labels: np.ndarray, size: int) -> dict[str, Any]:
+    values = statistics.per_batch_mcc(predictions, labels, size)
+    summary = statistics.mean_sd_interval(values)
+    return {"size": size, "matthews_correlation": values, "mean": summary.mean, "sd": summary.sd}
 
 
 def _by_source(
-    said: np.ndarray, truth: np.ndarray, sources: Sequence[str], metrics: Sequence[str]
+    predictions: np.ndarray, labels: np.ndarray, sources: np.ndarray, metrics: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    groups = np.asarray(sources)
-    found = {}
-    for name in sorted(set(sources)):
-        rows = groups == name
-        if rows.sum() >= ROWS_PER_GROUP:
-            scores = {m: METRICS[m](said[rows], truth[rows]) for m in metrics}
-            found[name] = {"n": int(rows.sum()), **scores}
-    return found
+    results = {}
+    for name in np.unique(sources).tolist():
+        rows = sources == name
+        if rows.sum() >= EXAMPLES_PER_SOURCE:
+            scores = {m: METRICS[m](predictions[rows], labels[rows]) for m in metrics}
+            results[name] = {"n": int(rows.sum()), **scores}
+    return results

@@ -17,7 +17,7 @@ from bertlab.evaluation import degenerate
 from bertlab.evaluation.evaluate import SplitResult
 from bertlab.evaluation.metrics import METRICS
 from bertlab.report import misclassified, predictions, provenance
-from bertlab.report.results import Fitted, baseline_predictions, fit, split_facts, with_thresholds
+from bertlab.report.results import Fitted, baseline_predictions, fit, split_results, with_thresholds
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -179,7 +179,7 @@ def _results(run: Run, results: Sequence[SplitResult], fitted: Fitted, controls:
     options = run.arguments[RunArguments]
     splits = {}
     for result in results:
-        told = split_facts(
+        told = split_results(
             result,
             run.data.schema,
             run.data.metrics,

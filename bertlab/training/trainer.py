@@ -309,7 +309,7 @@ def metrics_during_training(
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         logits, labels = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
-        return evaluate.score(schema, names, logits, labels, loss)
+        return evaluate.compute_metrics(schema, names, logits, labels, loss)
 
     return compute_metrics
 

@@ -19,7 +19,7 @@ from bertlab.evaluation.calibration import (
     sigmoid,
     softmax,
 )
-from bertlab.evaluation.evaluate import SplitResult, class_probabilities, predict
+from bertlab.evaluation.evaluate import SplitResult, class_probabilities, predictions_from_logits
 from bertlab.report import results
 
 
@@ -27,8 +27,8 @@ def calibrated(n=20_000, classes=3, seed=0):
     """Logits, and class ids drawn from exactly their softmax."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(scale=2.0, size=(n, classes))
-    references = (softmax(logits).cumsum(axis=1) < rng.random((n, 1))).sum(axis=1)
-    return logits, references
+    labels = (softmax(logits).cumsum(axis=1) < rng.random((n, 1))).sum(axis=1)
+    return logits, labels
 
 
 def test_softmax_and_sigmoid_are_stable_and_right():
@@ -79,9 +79,9 @@ def test_two_classes_as_one_column():
 
 
 def test_calibrated_probabilities_have_a_small_error_and_scaled_ones_a_large():
-    logits, references = calibrated()
-    assert expected_calibration_error(softmax(logits), references) < 0.015
-    assert expected_calibration_error(softmax(logits * 4), references) > 0.1
+    logits, labels = calibrated()
+    assert expected_calibration_error(softmax(logits), labels) < 0.015
+    assert expected_calibration_error(softmax(logits * 4), labels) > 0.1
 
 
 def test_brier_score_conventions():
@@ -102,22 +102,22 @@ def test_no_rows():
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
 def test_a_known_temperature_is_found(temperature):
-    logits, references = calibrated()
-    assert fit_temperature(logits * temperature, references) == pytest.approx(temperature, rel=0.05)
+    logits, labels = calibrated()
+    assert fit_temperature(logits * temperature, labels) == pytest.approx(temperature, rel=0.05)
 
 
 def test_a_temperature_lowers_the_loss_and_keeps_the_classes():
-    logits, references = calibrated(500)
-    scaled = logits * 3 / fit_temperature(logits * 3, references)
-    assert sk.log_loss(references, softmax(scaled)) < sk.log_loss(references, softmax(logits * 3))
+    logits, labels = calibrated(500)
+    scaled = logits * 3 / fit_temperature(logits * 3, labels)
+    assert sk.log_loss(labels, softmax(scaled)) < sk.log_loss(labels, softmax(logits * 3))
     assert (scaled.argmax(axis=1) == logits.argmax(axis=1)).all()
 
 
 def test_a_temperature_for_multi_label():
     rng = np.random.default_rng(0)
     logits = rng.normal(scale=2, size=(5000, 4))
-    references = (rng.random(logits.shape) < sigmoid(logits)).astype(int)
-    assert fit_temperature(logits * 2.0, references) == pytest.approx(2.0, rel=0.05)
+    labels = (rng.random(logits.shape) < sigmoid(logits)).astype(int)
+    assert fit_temperature(logits * 2.0, labels) == pytest.approx(2.0, rel=0.05)
 
 
 def test_separable_and_random_logits_stay_within_the_bounds():
@@ -140,19 +140,19 @@ def test_shapes_and_values_are_checked():
 @pytest.mark.parametrize("seed", range(5))
 def test_thresholds_are_as_good_as_an_exhaustive_search(seed):
     rng = np.random.default_rng(seed)
-    references = rng.integers(0, 2, (60, 3))
-    probabilities = np.round(np.clip(0.3 * references + rng.random((60, 3)) * 0.7, 0, 1), 1 + seed % 2)  # ties
-    thresholds = fit_thresholds(probabilities, references)
+    labels = rng.integers(0, 2, (60, 3))
+    probabilities = np.round(np.clip(0.3 * labels + rng.random((60, 3)) * 0.7, 0, 1), 1 + seed % 2)  # ties
+    thresholds = fit_thresholds(probabilities, labels)
     for label in range(3):
-        column, actual = probabilities[:, label], references[:, label]
+        column, actual = probabilities[:, label], labels[:, label]
         best = max(sk.f1_score(actual, column >= cut, zero_division=0) for cut in [*np.unique(column), 2.0])
         assert sk.f1_score(actual, column >= thresholds[label]) == pytest.approx(best)
 
 
 def test_thresholds_lie_midway_and_labels_without_positives_keep_a_half():
     probabilities = np.array([[0.9, 0.9, 0.2], [0.4, 0.1, 0.3], [0.2, 0.1, 0.4]])
-    references = np.array([[1, 0, 1], [1, 0, 1], [0, 0, 1]])
-    assert fit_thresholds(probabilities, references) == pytest.approx([0.3, 0.5, 0.1])
+    labels = np.array([[1, 0, 1], [1, 0, 1], [0, 0, 1]])
+    assert fit_thresholds(probabilities, labels) == pytest.approx([0.3, 0.5, 0.1])
 
 
 def test_a_threshold_between_neighbouring_floats_keeps_the_lower_one_out():
@@ -166,18 +166,18 @@ def test_a_threshold_between_neighbouring_floats_keeps_the_lower_one_out():
 
 def test_equally_good_thresholds_take_the_nearest_to_a_half():
     # Cut above 0.6: one of one right, one missed, F1 2/3; cut at the bottom: two of four, F1 2/3.
-    probabilities, references = [[0.8], [0.6], [0.58], [0.3]], [[1], [0], [0], [1]]
-    assert fit_thresholds(probabilities, references)[0] == pytest.approx(0.7)
+    probabilities, labels = [[0.8], [0.6], [0.58], [0.3]], [[1], [0], [0], [1]]
+    assert fit_thresholds(probabilities, labels)[0] == pytest.approx(0.7)
 
 
 def test_thresholds_are_those_of_the_probabilities_that_are_written():
-    """Logits three times too large: a threshold of raw chances would say something else of calibrated ones."""
+    """Logits three times too large: a threshold fitted on raw probabilities would not fit calibrated ones."""
     dice = np.random.default_rng(0)
     labels = dice.integers(0, 2, (300, 2))
     logits = 3 * (dice.normal(0, 2, labels.shape) + 2 * labels - 1)
     schema = LabelSchema(MULTI, ("a", "b"), {})
-    result = SplitResult("selection", "selection", logits, predict(schema, logits), labels, {})
+    result = SplitResult("selection", "selection", logits, predictions_from_logits(schema, logits), labels, {})
     fitted = results.fit(result, schema)
     assert fitted.temperature > 1.5 and not np.allclose(fitted.thresholds, 0.5)
-    said = results.with_thresholds(result, schema, fitted, ("f1_micro",)).predictions
-    assert (said == (class_probabilities(schema, logits, fitted.temperature) >= fitted.thresholds)).all()
+    predictions = results.with_thresholds(result, schema, fitted, ("f1_micro",)).predictions
+    assert (predictions == (class_probabilities(schema, logits, fitted.temperature) >= fitted.thresholds)).all()

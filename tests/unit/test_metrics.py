@@ -1,6 +1,5 @@
 """The metrics against scikit-learn and scipy, at their edges, and through `evaluate` without network or cache."""
 
-import itertools
 import os
 import subprocess
 import sys
@@ -11,8 +10,9 @@ import pytest
 import scipy.stats
 import sklearn.metrics as sk
 
+from bertlab.data.labels import MULTI, REGRESSION, SINGLE
 from bertlab.errors import UserError
-from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS, MULTI_LABEL, REGRESSION, SINGLE_LABEL, check_metrics
+from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS, check_metrics
 
 SAMPLES = 5
 ORACLES = {
@@ -35,12 +35,12 @@ ORACLES = {
 def random_data(problem_type, two_classes, seed, n=257):
     rng = np.random.default_rng(seed)
     if problem_type == REGRESSION:
-        references = np.round(rng.uniform(0, 5, n) * 4) / 4  # ties, as in STS-B
-        return references + rng.normal(size=n), references
-    shape = (n, 7) if problem_type == MULTI_LABEL else (n,)
-    classes = 2 if two_classes or problem_type == MULTI_LABEL else 6
-    references = rng.integers(0, classes, shape)
-    return np.where(rng.random(shape) < 0.6, references, rng.integers(0, classes, shape)), references
+        labels = np.round(rng.uniform(0, 5, n) * 4) / 4  # ties, as in STS-B
+        return labels + rng.normal(size=n), labels
+    shape = (n, 7) if problem_type == MULTI else (n,)
+    classes = 2 if two_classes or problem_type == MULTI else 6
+    labels = rng.integers(0, classes, shape)
+    return np.where(rng.random(shape) < 0.6, labels, rng.integers(0, classes, shape)), labels
 
 
 CASES = [(name, kind) for name, row in METRICS.items() for kind in row.problem_types]
@@ -54,25 +54,25 @@ def test_every_metric_has_an_oracle_and_a_direction():
     assert len(DATA) == len(CASES) * SAMPLES == 90
 
 
-@pytest.mark.parametrize(("name", "predictions", "references"), DATA)
-def test_equals_the_oracle_and_does_not_depend_on_order(name, predictions, references):
-    score = METRICS[name](predictions, references)
-    assert score == pytest.approx(ORACLES[name](predictions, references), abs=1e-12)
-    order = np.random.default_rng(0).permutation(len(references))
-    assert METRICS[name](predictions[order], references[order]) == pytest.approx(score, abs=1e-12)
+@pytest.mark.parametrize(("name", "predictions", "labels"), DATA)
+def test_equals_the_oracle_and_does_not_depend_on_order(name, predictions, labels):
+    score = METRICS[name](predictions, labels)
+    assert score == pytest.approx(ORACLES[name](predictions, labels), abs=1e-12)
+    order = np.random.default_rng(0).permutation(len(labels))
+    assert METRICS[name](predictions[order], labels[order]) == pytest.approx(score, abs=1e-12)
 
 
-@pytest.mark.parametrize(("name", "predictions", "references"), DATA)
-def test_a_weighted_score_is_the_score_of_the_repeated_examples(name, predictions, references):
-    draws = np.random.default_rng(1).integers(0, len(references), (4, len(references)))
-    weights = np.stack([np.bincount(draw, minlength=len(references)) for draw in draws]).astype(float)
-    expected = [METRICS[name](predictions[draw], references[draw]) for draw in draws]
-    assert METRICS[name].weighted(predictions, references, weights) == pytest.approx(expected, abs=1e-12)
+@pytest.mark.parametrize(("name", "predictions", "labels"), DATA)
+def test_a_weighted_score_is_the_score_of_the_repeated_examples(name, predictions, labels):
+    draws = np.random.default_rng(1).integers(0, len(labels), (4, len(labels)))
+    weights = np.stack([np.bincount(draw, minlength=len(labels)) for draw in draws]).astype(float)
+    expected = [METRICS[name](predictions[draw], labels[draw]) for draw in draws]
+    assert METRICS[name].weighted(predictions, labels, weights) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_no_examples_score_nan(name, kind):
-    empty = np.zeros((0, 3) if kind == MULTI_LABEL else 0)
+    empty = np.zeros((0, 3) if kind == MULTI else 0)
     assert np.isnan(METRICS[name](empty, empty))
 
 
@@ -93,11 +93,11 @@ UNDEFINED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "predictions", "references"), UNDEFINED)
-def test_what_is_undefined_is_zero_without_a_warning(name, predictions, references):
+@pytest.mark.parametrize(("name", "predictions", "labels"), UNDEFINED)
+def test_what_is_undefined_is_zero_without_a_warning(name, predictions, labels):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert METRICS[name](predictions, references) == 0.0
+        assert METRICS[name](predictions, labels) == 0.0
 
 
 def test_bounds_are_reached_exactly():
@@ -135,27 +135,24 @@ def test_a_two_class_metric_refuses_three_classes():
         METRICS["f1"]([0, 1, 2], [0, 1, 1])
 
 
-def test_check_metrics_speaks_before_training():
-    check_metrics(["matthews_correlation", "f1"], SINGLE_LABEL, 2)
-    check_metrics(["accuracy", "f1_samples"], MULTI_LABEL, 28)
+def test_check_metrics_refuses_before_training():
+    check_metrics(["matthews_correlation", "f1"], SINGLE, 2)
+    check_metrics(["accuracy", "f1_samples"], MULTI, 28)
     check_metrics(["pearson", "spearmanr", "mse"], REGRESSION, 1)
-    with pytest.raises(UserError, match=r"no metric 'spearman'. Did you mean 'spearmanr'"):
+    with pytest.raises(UserError, match=r"there is no metric 'spearman'. Did you mean 'spearmanr'"):
         check_metrics(["spearman"], REGRESSION, 1)
     with pytest.raises(UserError, match=r"pearson is for regression, and this task is single_label.*accuracy"):
-        check_metrics(["pearson"], SINGLE_LABEL, 2)
+        check_metrics(["pearson"], SINGLE, 2)
     with pytest.raises(UserError, match=r"this task has 3 classes. Use precision_macro."):
-        check_metrics(["precision"], SINGLE_LABEL, 3)
+        check_metrics(["precision"], SINGLE, 3)
 
 
 def test_evaluate_metrics_give_the_same_scores():
-    from bertlab.evaluation.hf_metrics import compute, load
+    from bertlab.evaluation.hf_metrics import compute
 
-    for (name, kind), seed in itertools.product(CASES, range(1)):
-        predictions, references = random_data(kind, METRICS[name].two_classes, seed)
-        assert compute([name], predictions, references) == {name: METRICS[name](predictions, references)}
-    metric = load("f1")
-    assert metric.name == "f1"
-    assert metric.compute(predictions=[1, 0], references=[1, 1]) == {"f1": pytest.approx(2 / 3)}
+    for name, kind in CASES:
+        predictions, labels = random_data(kind, METRICS[name].two_classes, 0)
+        assert compute([name], predictions, labels) == {name: METRICS[name](predictions, labels)}
 
 
 def test_compute_takes_what_a_trainer_gives():
@@ -174,12 +171,8 @@ def test_compute_reports_what_is_wrong():
     assert list(empty) == ["accuracy", "f1"]
     assert np.isnan(list(empty.values())).all()
     assert compute([], [1], [1]) == {}
-    with pytest.raises(UserError, match=r"no metric 'f1_marco'. Did you mean 'f1_macro'"):
-        compute(["f1_marco"], [1], [1])
     with pytest.raises(UserError, match="this task has 3 classes"):
         compute(["f1"], [2, 1], [2, 0])
-    with pytest.raises(ValueError, match="do not match"):
-        compute(["f1"], [1, 0], [1])
 
 
 def test_two_processes_at_once_without_a_cache_or_a_network(tmp_path):

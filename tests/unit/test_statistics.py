@@ -12,7 +12,6 @@ from bertlab.evaluation.statistics import (
     Comparison,
     McNemar,
     bootstrap_interval,
-    classification_report,
     comparison_row,
     describe_comparison,
     mcnemar,
@@ -22,31 +21,32 @@ from bertlab.evaluation.statistics import (
     per_batch_mcc,
     verdict,
 )
+from bertlab.report.results import per_class
 
 
 def noisy_classes(n, accuracy, classes=2, seed=0):
     rng = np.random.default_rng(seed)
-    references = rng.integers(0, classes, n)
-    wrong = (references + 1) % classes
-    return np.where(rng.random(n) < accuracy, references, wrong), references
+    labels = rng.integers(0, classes, n)
+    wrong = (labels + 1) % classes
+    return np.where(rng.random(n) < accuracy, labels, wrong), labels
 
 
 def noisy_values(n, seed=0):
     rng = np.random.default_rng(seed)
-    references = rng.normal(size=n)
-    return references + rng.normal(size=n), references
+    labels = rng.normal(size=n)
+    return labels + rng.normal(size=n), labels
 
 
 def plain(name):
     """The metric without its fast path: called once per resample."""
-    return lambda predictions, references: METRICS[name](predictions, references)
+    return lambda predictions, labels: METRICS[name](predictions, labels)
 
 
 @pytest.mark.parametrize(("n", "right"), [(10, 7), (50, 45), (400, 320)])
 def test_accuracy_bootstrap_is_the_binomial_distribution(n, right):
     # A resample draws n examples, each right with probability right / n: its accuracy is Binomial(n, right / n) / n.
-    predictions, references = np.arange(n) < right, np.ones(n, dtype=int)
-    interval = bootstrap_interval(METRICS["accuracy"], predictions.astype(int), references, resamples=20_000)
+    predictions, labels = np.arange(n) < right, np.ones(n, dtype=int)
+    interval = bootstrap_interval(METRICS["accuracy"], predictions.astype(int), labels, resamples=20_000)
     exact = scipy.stats.binom(n, right / n).ppf([0.025, 0.975]) / n
     assert (interval.low, interval.high) == pytest.approx(tuple(exact), abs=1 / n + 1e-9 if n < 100 else 0.004)
     assert interval.n == n
@@ -60,8 +60,8 @@ def test_three_examples_by_hand():
 def test_coverage_by_simulation():
     covered = 0
     for trial in range(400):
-        predictions, references = noisy_classes(300, 0.8, seed=trial)
-        low, high, *_ = bootstrap_interval(METRICS["accuracy"], predictions, references, resamples=400, seed=trial)
+        predictions, labels = noisy_classes(300, 0.8, seed=trial)
+        low, high, *_ = bootstrap_interval(METRICS["accuracy"], predictions, labels, resamples=400, seed=trial)
         covered += low <= 0.8 <= high
     assert 0.91 <= covered / 400 <= 0.98
 
@@ -79,11 +79,11 @@ def test_the_fast_path_has_the_distribution_of_the_plain_bootstrap(name):
 
 def test_multi_label_and_many_chunks():
     rng = np.random.default_rng(0)
-    references = rng.integers(0, 2, (5000, 6))
-    predictions = np.where(rng.random(references.shape) < 0.9, references, 1 - references)
+    labels = rng.integers(0, 2, (5000, 6))
+    predictions = np.where(rng.random(labels.shape) < 0.9, labels, 1 - labels)
     for name in ("f1_micro", "f1_macro", "f1_samples", "accuracy"):
-        low, high, *_ = bootstrap_interval(METRICS[name], predictions, references)
-        assert low < METRICS[name](predictions, references) < high
+        low, high, *_ = bootstrap_interval(METRICS[name], predictions, labels)
+        assert low < METRICS[name](predictions, labels) < high
         assert high - low < 0.05
     values = noisy_values(30_000)
     low, high, *_ = bootstrap_interval(METRICS["pearson"], *values, resamples=300)
@@ -144,23 +144,23 @@ def test_mean_of_one_and_of_none():
 
 
 def test_paired_bootstrap_sees_a_difference_that_separate_intervals_do_not():
-    good, references = noisy_classes(1000, 0.85)
+    good, labels = noisy_classes(1000, 0.85)
     worse = good.copy()
-    worse[:15] = 1 - references[:15]
-    comparison = paired_bootstrap(METRICS["accuracy"], good, worse, references)
-    intervals = [bootstrap_interval(METRICS["accuracy"], side, references) for side in (good, worse)]
+    worse[:15] = 1 - labels[:15]
+    comparison = paired_bootstrap(METRICS["accuracy"], good, worse, labels)
+    intervals = [bootstrap_interval(METRICS["accuracy"], side, labels) for side in (good, worse)]
     assert intervals[1].high > intervals[0].low
     assert 0 < comparison.low < comparison.difference < comparison.high
     assert comparison.a_better > 0.99
-    mirrored = paired_bootstrap(METRICS["accuracy"], worse, good, references)
+    mirrored = paired_bootstrap(METRICS["accuracy"], worse, good, labels)
     assert mirrored.difference == pytest.approx(-comparison.difference)
 
 
 def test_paired_bootstrap_by_hand():
     # A is right on 2 of 4, B on 1 of the other 2: the difference of a resample is (Bin(4, 1/2) - Bin) / 4, jointly
     # multinomial; P(A > B) sums the multinomial probabilities over (a, b, rest) with a > b.
-    references = np.ones(4, dtype=int)
-    comparison = paired_bootstrap(METRICS["accuracy"], [1, 1, 0, 0], [0, 0, 1, 0], references, resamples=20_000)
+    labels = np.ones(4, dtype=int)
+    comparison = paired_bootstrap(METRICS["accuracy"], [1, 1, 0, 0], [0, 0, 1, 0], labels, resamples=20_000)
     law = scipy.stats.multinomial(4, [0.5, 0.25, 0.25])
     cells = [(a, b, 4 - a - b) for a in range(5) for b in range(5 - a)]
     assert comparison.difference == 0.25
@@ -169,14 +169,14 @@ def test_paired_bootstrap_by_hand():
 
 @pytest.mark.parametrize("metric", [METRICS["mse"], METRICS["pearson"], plain("pearson")])
 def test_a_model_ties_with_itself(metric):
-    predictions, references = noisy_values(60)
-    comparison = paired_bootstrap(metric, predictions, predictions, references, resamples=50)
+    predictions, labels = noisy_values(60)
+    comparison = paired_bootstrap(metric, predictions, predictions, labels, resamples=50)
     assert comparison[:4] == (0.0, 0.0, 0.0, 0.0)
 
 
 def test_a_lower_error_is_better():
-    predictions, references = noisy_values(300)
-    comparison = paired_bootstrap(METRICS["mse"], references + 0.1, predictions, references)
+    predictions, labels = noisy_values(300)
+    comparison = paired_bootstrap(METRICS["mse"], labels + 0.1, predictions, labels)
     assert comparison.high < 0
     assert comparison.a_better == 1.0
     assert describe_comparison(comparison, "mse", "BERT", "words").startswith("BERT is significantly better than words")
@@ -234,42 +234,26 @@ def test_mcnemar_by_hand():
 
 
 def test_per_batch_mcc_lists_17_values_for_516_rows():
-    predictions, references = noisy_classes(516, 0.8)
-    scores = per_batch_mcc(predictions, references, 32)
+    predictions, labels = noisy_classes(516, 0.8)
+    scores = per_batch_mcc(predictions, labels, 32)
     assert len(scores) == 17
-    assert scores[3] == pytest.approx(sk.matthews_corrcoef(references[96:128], predictions[96:128]))
-    assert scores[16] == METRICS["matthews_correlation"](predictions[512:], references[512:])
-    assert per_batch_mcc(predictions, references, 1000) == [METRICS["matthews_correlation"](predictions, references)]
+    assert scores[3] == pytest.approx(sk.matthews_corrcoef(labels[96:128], predictions[96:128]))
+    assert scores[16] == METRICS["matthews_correlation"](predictions[512:], labels[512:])
+    assert per_batch_mcc(predictions, labels, 1000) == [METRICS["matthews_correlation"](predictions, labels)]
     assert per_batch_mcc([], [], 32) == []
-    with pytest.raises(ValueError, match="batch_size must be at least 1"):
-        per_batch_mcc(predictions, references, 0)
 
 
-def test_classification_report_names_absent_classes():
-    report = classification_report([0, 0, 2], [0, 2, 2], ["no", "maybe", "yes"])
-    assert list(report) == ["no", "maybe", "yes"]
-    assert report["no"] == pytest.approx({"precision": 0.5, "recall": 1.0, "f1": 2 / 3, "support": 1.0})
-    assert report["maybe"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0.0}
-    assert classification_report([], [], ["a"])["a"]["support"] == 0.0
-    multi = classification_report([[1, 0], [1, 1]], [[1, 0], [0, 1]], ["joy", "fear"])
-    assert (multi["joy"]["precision"], multi["fear"]["f1"]) == (0.5, 1.0)
-    single = classification_report([[1], [0]], [[1], [1]], ["joy"])
-    assert single["joy"] == pytest.approx({"precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 2.0})
+def test_every_class_has_its_scores_also_one_called_accuracy_and_one_that_never_occurs():
+    predictions, labels = noisy_classes(300, 0.7, classes=5)
+    scores = per_class(predictions, labels, ["accuracy", "macro avg", "c", "d", "e", "f"])
+    assert list(scores) == ["accuracy", "macro avg", "c", "d", "e", "f"]
+    for k, row in enumerate(scores.values()):
+        expected = {name: METRICS[name](predictions == k, labels == k) for name in ("precision", "recall", "f1")}
+        assert row == pytest.approx({**expected, "support": (labels == k).sum()})
 
 
-def test_classification_report_equals_scikit_learn():
-    predictions, references = noisy_classes(300, 0.7, classes=5)
-    table = sk.precision_recall_fscore_support(references, predictions, labels=range(6), zero_division=0)
-    report = classification_report(predictions, references, list("abcdef"))
-    assert np.array([list(row.values()) for row in report.values()]) == pytest.approx(np.transpose(table))
-
-
-def test_classification_report_refuses_what_it_cannot_name():
-    with pytest.raises(ValueError, match="the data has 3 classes and 2 class names"):
-        classification_report([0, 2], [0, 1], ["a", "b"])
-    with pytest.raises(ValueError, match="the data has 1 classes and 2 class names"):
-        classification_report([[1]], [[1]], ["a", "b"])
-    with pytest.raises(ValueError, match="must not be negative"):
-        classification_report([0, -1], [0, 1], ["a", "b"])
-    with pytest.raises(ValueError, match="same name"):
-        classification_report([0], [0], ["a", "a"])
+def test_the_scores_per_class_of_several_labels_and_of_a_single_one():
+    several = per_class(np.array([[1, 0], [1, 1]]), np.array([[1, 0], [0, 1]]), ["joy", "fear"])
+    assert (several["joy"]["precision"], several["fear"]["f1"]) == (0.5, 1.0)
+    single = per_class(np.array([[1], [0]]), np.array([[1], [1]]), ["joy"])
+    assert single == {"joy": pytest.approx({"precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 2})}
