@@ -52,7 +52,7 @@ def by_rows(rows: int, tokenizer: Any, folder: Path) -> dict[str, float]:
     Dataset.from_dict({"text": texts, "labels": [0] * rows}).save_to_disk(folder / str(rows))
     split = Dataset.load_from_disk(folder / str(rows))
     began = time.perf_counter()
-    lengths = np.asarray(tokenization.encode(split, tokenizer, 128, overwrite_cache=True)["length"])
+    lengths = np.asarray(tokenization.tokenize_split(split, tokenizer, 128, overwrite_cache=True)["length"])
     tokenized = time.perf_counter()
     sum(1 for _ in LengthGroupedOrder(lengths, 32, 0))
     ordered = time.perf_counter()

@@ -53,7 +53,7 @@ def ours(texts: list[str], tokenizer: Any, folder: Path) -> float:
     split.save_to_disk(on_disk)
     split = Dataset.load_from_disk(on_disk)
     began = time.perf_counter()
-    tokenization.encode(split, tokenizer, 128, overwrite_cache=True)
+    tokenization.tokenize_split(split, tokenizer, 128, overwrite_cache=True)
     return len(texts) / (time.perf_counter() - began)
 
 

@@ -34,7 +34,9 @@ def listed(work: Callable[..., Any], seconds: float = 0) -> Callable[..., Any]:
     return wrapper
 
 
-tokenization._tokenize = listed(tokenization._tokenize, PATIENCE / 2 + 1)  # once for train, once for validation
+tokenization._arrow_columns = listed(
+    tokenization._arrow_columns, PATIENCE / 2 + 1
+)  # once for train, once for validation
 sentences.write_sentences = listed(sentences.write_sentences)
 pairs.make_pairs = listed(pairs.make_pairs)
 torch.distributed.init_process_group = functools.partial(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertlab.data import batching, long_texts
+from bertlab.data import batching, tokenization
 from bertlab.data.sources import clean_text
 from bertlab.evaluation import calibration
 from bertlab.inference.inference_config import InputFormat
@@ -78,7 +78,7 @@ class Predictor(ABC):
         """Return the model's inputs for texts or pairs, cleaned, joined and cut as in training, without padding."""
         cleaned = [tuple(clean_text(text, self.clean) or "" for text in row) for row in rows]
         columns = list(zip(*map(self.joined, cleaned), strict=True))
-        tokenized = long_texts.tokenize(columns, self.tokenizer, self.max_length).inputs
+        tokenized = tokenization.tokenize_texts(columns, self.tokenizer, self.max_length)
         return [dict(zip(tokenized.keys(), values, strict=True)) for values in zip(*tokenized.values(), strict=True)]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch.utils.data import IterableDataset
 
-from bertlab.data import dataset, long_texts
+from bertlab.data import dataset, tokenization
 from bertlab.data.stream import Stream
 from bertlab.training.arguments import global_batch
 from bertlab.training.collators import PaddingCollator
@@ -74,7 +74,7 @@ class TokenizingCollator:
 
     def _tokenized(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         texts = dataset.text_columns({name: [row[name] for row in rows] for name in rows[0]})
-        columns = long_texts.tokenize(texts, self.tokenizer, self.max_length).inputs
+        columns = tokenization.tokenize_texts(texts, self.tokenizer, self.max_length)
         return [
             {**{name: values[index] for name, values in columns.items()}, "labels": row["labels"]}
             for index, row in enumerate(rows)

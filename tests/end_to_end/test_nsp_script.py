@@ -286,7 +286,7 @@ def test_two_nodes_give_the_same_run_as_one_process(text: Path, plain: Path, tin
         launched = [machines.submit(_node, rank, port, typed, tmp_path / "work") for rank in (0, 1)]
     assert [node.result().returncode for node in launched] == [0, 0], launched[0].result().stderr[-3000:]
     done = Counter((tmp_path / "work").read_text(encoding="utf-8").split())
-    assert done == {"write_sentences": 1, "make_pairs": 2, "_tokenize": 2}
+    assert done == {"write_sentences": 1, "make_pairs": 2, "_arrow_columns": 2}
     assert read_json(two / "run.json")["plan"]["world_size"] == 2
     assert "unused parameters" not in launched[0].result().stderr
     assert history(two, "loss") == pytest.approx(history(one, "loss"), abs=1e-5)

@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 
 from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
-from bertlab.data import long_texts, streaming
+from bertlab.data import streaming, tokenization
 from bertlab.data.stream import Stream
 from bertlab.errors import UserError
 from bertlab.training.collators import PaddingCollator
@@ -90,9 +90,9 @@ def test_grouped_rows_have_neighbours_of_like_length(train: Path):
 def test_only_the_beginning_of_a_streamed_text_is_tokenized(pair: bool, tiny_model, monkeypatch):
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     given = []
-    tokens = long_texts._tokens
+    call = tokenization._call_fast
     monkeypatch.setattr(
-        long_texts, "_tokens", lambda columns, *rest: given.append(len(columns[0][0])) or tokens(columns, *rest)
+        tokenization, "_call_fast", lambda columns, *rest: given.append(len(columns[0][0])) or call(columns, *rest)
     )
     texts = [["the boy walked on the hill " * 10_000, "a dog"], *([["good", "the sea " * 40]] if pair else [])]
     rows = [
@@ -103,7 +103,7 @@ def test_only_the_beginning_of_a_streamed_text_is_tokenized(pair: bool, tiny_mod
     whole = tokenizer(*texts, truncation=True, max_length=32, padding=True, return_tensors="pt")
     assert batch["labels"].tolist() == [0, 1]
     assert {name: batch[name].tolist() for name in whole} == {name: ids.tolist() for name, ids in whole.items()}
-    assert given == [pytest.approx(32 * long_texts.CHARACTERS_PER_TOKEN, abs=10)]
+    assert given == [pytest.approx(32 * tokenization.CHARACTERS_PER_TOKEN, abs=10)]
 
 
 def test_rows_of_one_fixed_length_are_known_as_such(tiny_model, train: Path, tmp_path: Path, monkeypatch):
