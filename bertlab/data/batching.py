@@ -1,6 +1,6 @@
 """Batches of rows: which go through a model together, and how they are padded; without torch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def consecutive_batches(lengths: np.ndarray, budget: int) -> Iterator[list[int]]:
-    """Yield consecutive row numbers whose padded size stays within `budget` tokens; a longer row comes alone."""
+def consecutive_batches(lengths: np.ndarray | Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Yield consecutive row numbers whose padded size stays within `budget`; a longer row comes alone."""
     batch: list[int] = []
     longest = 0
     for row, length in enumerate(np.asarray(lengths).tolist()):
