@@ -42,9 +42,8 @@ def run(arguments: parser.Arguments, checkpoint: Path | None, started: float) ->
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
     from bertlab.data import input_length, summary, tokenization
     from bertlab.models import surgery
-    from bertlab.pretraining import dataset
+    from bertlab.pretraining import dataset, objectives
     from bertlab.pretraining.model import build_model, check, tokenizer_and_config
-    from bertlab.pretraining.trainer import build_trainer, compute_baselines, evaluate_objective, evaluate_trained
     from bertlab.report import writer
     from bertlab.training import resume
     from bertlab.training.arguments import set_seeds, training_arguments
@@ -69,19 +68,29 @@ def run(arguments: parser.Arguments, checkpoint: Path | None, started: float) ->
         print_parameters(model)
         return
     output_dir.make(Path(args.output_dir), run_args)
-    trainer = build_trainer(nsp_args, run_args, args, model, tokenizer, tokenized, loaded)
-    train = tokenized[loaded.train] if loaded.train and args.do_train else None
+    train = objectives.training_rows(nsp_args, args, tokenized, loaded)
+    trainer = objectives.trainer_class(nsp_args)(
+        model=model,
+        args=args,
+        train_dataset=train,
+        eval_dataset=objectives.evaluation_rows(nsp_args, tokenized, loaded),
+        data_collator=objectives.data_collator(nsp_args, tokenizer, args.seed),
+        processing_class=tokenizer,
+        compute_loss_func=objectives.loss_function(nsp_args, args),
+        compute_metrics=objectives.metrics_function(nsp_args, args, loaded),
+        run=run_args,
+    )
     resume.begin(trainer, checkpoint, arguments, loaded, tokenized)
     plan = describe_plan(trainer, train, nsp_args.fixed_length, run_args.precision)
 
-    wanted = loaded.reported_splits(args)
-    controls = compute_baselines(nsp_args, trainer, tokenized, loaded, wanted, has_pretrained_head)
-    set_seeds(args)  # with or without controls before it, the same training
+    reported = loaded.reported_splits(args)
+    baselines = objectives.compute_baselines(nsp_args, trainer, tokenized, loaded, reported, has_pretrained_head)
+    set_seeds(args)  # with or without baselines before it, the same training
     train_metrics = train_and_save(trainer, checkpoint) if train is not None else {}
-    results = evaluate_trained(nsp_args, trainer, tokenized, loaded, wanted)
-    selection = evaluate_objective(nsp_args, trainer, tokenized, loaded, loaded.selection_splits)
+    results = objectives.evaluate_trained(nsp_args, trainer, tokenized, loaded, reported)
+    selection = objectives.evaluate_splits(nsp_args, trainer, tokenized, loaded, loaded.selection_splits)
     writer.finish(
-        writer.Run(arguments, loaded, tokenized, summaries, plan, results, selection, train_metrics, started, controls)
+        writer.Run(arguments, loaded, tokenized, summaries, plan, results, selection, train_metrics, started, baselines)
     )
     publish(trainer)
 

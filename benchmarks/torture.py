@@ -417,7 +417,7 @@ def _history(folder: Path) -> list[Any]:
 
 
 MODULES = (
-    *("training.trainer", "evaluation.evaluate", "pretraining.trainer", "training.resume"),
+    *("training.trainer", "evaluation.evaluate", "pretraining.objectives", "training.resume"),
     *("training.plan", "report.writer", "report.render"),
 )
 

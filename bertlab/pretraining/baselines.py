@@ -69,7 +69,7 @@ def frequency_baseline(
     }
 
 
-def say_if_flipped(predictions: np.ndarray, labels: np.ndarray) -> float:
+def warn_if_flipped(predictions: np.ndarray, labels: np.ndarray) -> float:
     """Return the accuracy of a pretrained head before training, and say so if its answers go against the labels.
 
     By Fisher's exact test of labels and answers, one-sided. Accuracy below one half would not do: a head that says

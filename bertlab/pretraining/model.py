@@ -42,12 +42,6 @@ def check(nsp: NspArguments, model: ModelArguments, training: Mapping[str, Any])
         raise UserError(f"--{flag} has no effect on next sentences.", "Leave it out.")
     if training.get("label_smoothing_factor") and "mlm" in nsp.objective:
         raise UserError(f"--label_smoothing_factor: --objective {nsp.objective} has none.", "Leave it out.")
-    for flag in ("bf16_full_eval", "fp16_full_eval"):
-        if training.get(flag):
-            raise UserError(
-                f"--{flag}: the score before training would leave 16-bit weights to train.",
-                "Leave it out; evaluation follows --precision.",
-            )
     for flag in ("model_config", "train_tokenizer"):
         if getattr(nsp, flag) and not nsp.from_scratch:
             raise UserError(f"--{flag} is for a model that begins with random weights.", "Add --from_scratch.")

@@ -24,7 +24,8 @@ BASELINE_NAMES = {
     "majority": "majority class",
     "mean": "mean of the training labels",
     "bag_of_words": "bag of words",
-    "zero_shot": "this model before training",
+    "before_training": "this model before training",
+    "zero_shot": "zero-shot",
 }
 
 

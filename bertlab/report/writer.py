@@ -33,7 +33,8 @@ BASELINE_NAMES = {
     "mean": "always guessing the mean",
     "bag_of_words": "a bag of words",
     "word_overlap": "word overlap",
-    "zero_shot": "this model before training",
+    "before_training": "this model before training",
+    "zero_shot": "its pretrained head, zero-shot,",
 }
 
 

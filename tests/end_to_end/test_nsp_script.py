@@ -99,9 +99,9 @@ def test_predictions_are_written_pair_by_pair(run: Path):
     assert len(wrong) == 1 + right.count(False)
 
 
-def test_a_score_stands_beside_its_controls(run: Path):
+def test_a_score_stands_beside_its_baselines(run: Path):
     told = read_json(run / "results.json")["splits"]["validation"]
-    assert set(told["baselines"]) == {"majority", "word_overlap", "zero_shot"}
+    assert set(told["baselines"]) == {"majority", "word_overlap", "before_training"}
     rows = len(_pairs(run))
     follow = sum(row["label"] == "IsNext" for row in _pairs(run))
     assert told["baselines"]["majority"]["metrics"]["accuracy"] == pytest.approx(max(follow, rows - follow) / rows)
@@ -133,16 +133,19 @@ def test_the_notice_says_that_the_head_is_new_only_where_it_is(
     assert zero_shot["metrics"]["accuracy"] == pytest.approx(results(run)["eval_accuracy"])
 
 
-def test_the_controls_before_training_change_nothing_of_it(run: Path, text, plain, tiny_model, tmp_path: Path):
-    """As in a sweep, whose trials do not score what is reported."""
-    settings = {**PLAIN, "max_steps": 12, "learning_rate": 3e-3, "do_eval": False}
+@pytest.mark.parametrize("change", [{"do_eval": False}, {"bf16_full_eval": True}], ids=str)
+def test_the_score_before_training_changes_nothing_of_it(
+    change: dict[str, Any], run: Path, text, plain, tiny_model, tmp_path: Path
+):
+    """Without it, as in a sweep, whose trials do not score what is reported; or with weights cast for it."""
+    settings = {**PLAIN, "max_steps": 12, "learning_rate": 3e-3, **change}
     folder = tmp_path / "run"
     assert pretrain(folder, config=plain, text=text, model_name_or_path=tiny_model, **settings) == 0
     assert farthest(run, folder) == 0
 
 
 @pytest.mark.parametrize("objective", ["mlm", "nsp+mlm"])
-def test_masked_words_are_scored_from_a_checkpoint(objective: str, text, plain, tiny_model, tmp_path: Path):
+def test_mlm_is_scored_from_a_checkpoint(objective: str, text, plain, tiny_model, tmp_path: Path):
     folder = tmp_path / "run"
     settings = {**PLAIN, "objective": objective, "eval_strategy": "steps", "eval_steps": 3}
     assert pretrain(folder, drawn=True, config=plain, text=text, model_name_or_path=tiny_model, **settings) == 0
@@ -150,7 +153,7 @@ def test_masked_words_are_scored_from_a_checkpoint(objective: str, text, plain, 
     assert 1 < told["eval_perplexity"] < 1000
     assert told["eval_masked_tokens"] > 50
     assert 0 < told["eval_most_frequent_token_accuracy"] < 1 < told["eval_token_frequency_perplexity"]
-    # The same tokens are hidden while training goes on and at its end.
+    # The same tokens are masked while training goes on and at its end.
     assert history(folder, "eval_masked_accuracy")[-1] == pytest.approx(told["eval_masked_accuracy"])
     assert history(folder, "eval_perplexity")[-1] == pytest.approx(told["eval_perplexity"], rel=1e-4)
     assert ("eval_accuracy" in told) == (objective == "nsp+mlm")
@@ -185,7 +188,7 @@ def test_a_bert_is_made_from_nothing_but_the_text(objective: str, text: Path, pl
         assert found["train_loss"] > 3, "the losses of both heads, of a model that knows nothing"
 
 
-def test_masked_words_are_learnt(text: Path, plain: Path, tmp_path: Path):
+def test_mlm_is_learnt(text: Path, plain: Path, tmp_path: Path):
     """A text of fifty words is soon known by heart, better than by its most frequent token."""
     folder = tmp_path / "run"
     settings = {**PLAIN, **SCRATCH, "objective": "mlm", "learning_rate": 2e-2, "max_steps": 40, "warmup_steps": 4}
@@ -267,7 +270,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
 
 
 def test_two_nodes_give_the_same_run_as_one_process(text: Path, plain: Path, tiny_model: Path, tmp_path: Path):
-    """Evaluated before training, for its control, the model must still be trained on both processes' rows.
+    """Though a copy of it is evaluated before training, the model is trained on both processes' rows.
 
     One of the two reads, pairs and tokenizes; it takes longer than a collective would wait. There is one row to
     evaluate, which is less than one for each process.

@@ -387,7 +387,7 @@ def test_labels_are_called_flipped_only_when_chance_cannot_explain_it(table: Any
     counts = np.ravel(table)
     labels, predictions = np.repeat([0, 0, 1, 1], counts), np.repeat([0, 1, 0, 1], counts)
     # Rows without a label count for nothing.
-    accuracy = baselines.say_if_flipped(np.append(predictions, [0, 1] * 200), np.append(labels, [-100] * 400))
+    accuracy = baselines.warn_if_flipped(np.append(predictions, [0, 1] * 200), np.append(labels, [-100] * 400))
     assert accuracy == pytest.approx((counts[0] + counts[3]) / counts.sum())
     told = capsys.readouterr().err
     assert ("the labels look flipped (0 must be IsNext, 1 NotNext)" in told) == said
@@ -397,7 +397,7 @@ def test_labels_are_called_flipped_only_when_chance_cannot_explain_it(table: Any
 
 
 def test_without_labels_nothing_is_flipped(capsys):
-    assert np.isnan(baselines.say_if_flipped(np.zeros(3), np.full(3, -100)))
+    assert np.isnan(baselines.warn_if_flipped(np.zeros(3), np.full(3, -100)))
     assert capsys.readouterr().err == ""
 
 
@@ -457,7 +457,6 @@ def test_settings_that_contradict_each_other_are_refused(settings: dict, model: 
             {"label_smoothing_factor": 0.1},
             "--label_smoothing_factor: --objective mlm has none.",
         ),
-        ({}, {}, {"bf16_full_eval": True}, "--bf16_full_eval: the score before training would leave 16-bit weights"),
     ],
 )
 def test_flags_without_effect_or_with_a_wrong_one_are_refused(settings, model, training, message):

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertForPreT
 
 from bertlab.data.labels import NO_LABEL
 from bertlab.pretraining import mlm
-from bertlab.pretraining.mlm import MaskingCollator, PretrainingLoss, TokenMasker
+from bertlab.pretraining.mlm import MaskingCollator, PretrainingLoss
 from bertlab.training.collators import PaddingCollator
 
 ROWS = 2000
@@ -47,8 +47,15 @@ def tokenized(tokenizer: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def _generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def _collator(tokenizer: Any, pad_to: int | None = None, probability: float = 0.3, **options: Any) -> MaskingCollator:
+    return MaskingCollator(tokenizer, PaddingCollator(tokenizer, pad_to), probability, **options)
+
+
+def _masked(tokenizer: Any, ids: torch.Tensor, probability: float, whole_words: bool) -> tuple[torch.Tensor, ...]:
+    """Return all rows masked, one after another by one generator, and the ids to predict."""
+    collator, generator = _collator(tokenizer, None, probability, whole_words=whole_words), torch.Generator()
+    generator.manual_seed(0)
+    return tuple(map(torch.stack, zip(*(collator.mask(row, generator) for row in ids), strict=True)))
 
 
 def _share(mask: torch.Tensor, of: torch.Tensor) -> float:
@@ -58,32 +65,32 @@ def _share(mask: torch.Tensor, of: torch.Tensor) -> float:
 @pytest.mark.parametrize("whole_words", [False, True])
 @pytest.mark.parametrize("probability", [0.15, 0.5])
 def test_the_stated_share_of_tokens_is_chosen(probability, whole_words, tokenizer, ids):
-    _, restore = TokenMasker(tokenizer, probability, whole_words)(ids, _generator())
+    _, targets = _masked(tokenizer, ids, probability, whole_words)
     can_be_chosen = ~torch.isin(ids, torch.tensor(tokenizer.all_special_ids))
     # About 24,000 tokens: four standard deviations of a share of 0.5 are 0.013, for words of three pieces 0.022.
-    assert _share(restore != NO_LABEL, can_be_chosen) == pytest.approx(probability, abs=0.022)
+    assert _share(targets != NO_LABEL, can_be_chosen) == pytest.approx(probability, abs=0.022)
 
 
 @pytest.mark.parametrize("whole_words", [False, True])
-def test_of_the_chosen_80_10_and_10_per_cent_are_hidden_swapped_and_kept(whole_words, tokenizer, ids):
-    hidden, restore = TokenMasker(tokenizer, 0.5, whole_words)(ids, _generator())
-    chosen = restore != NO_LABEL
-    assert _share(hidden.eq(tokenizer.mask_token_id) & chosen, chosen) == pytest.approx(0.8, abs=0.015)
-    changed = chosen & hidden.ne(tokenizer.mask_token_id) & hidden.ne(ids)
+def test_of_the_chosen_80_10_and_10_per_cent_are_masked_swapped_and_kept(whole_words, tokenizer, ids):
+    masked, targets = _masked(tokenizer, ids, 0.5, whole_words)
+    chosen = targets != NO_LABEL
+    assert _share(masked.eq(tokenizer.mask_token_id) & chosen, chosen) == pytest.approx(0.8, abs=0.015)
+    changed = chosen & masked.ne(tokenizer.mask_token_id) & masked.ne(ids)
     assert _share(changed, chosen) == pytest.approx(0.1, abs=0.012)
-    assert _share(chosen & hidden.eq(ids), chosen) == pytest.approx(0.1, abs=0.012)
-    assert len(hidden[changed].unique()) > 0.8 * len(tokenizer), "random tokens come from the whole vocabulary"
+    assert _share(chosen & masked.eq(ids), chosen) == pytest.approx(0.1, abs=0.012)
+    assert len(masked[changed].unique()) > 0.8 * len(tokenizer), "random tokens come from the whole vocabulary"
 
 
 @pytest.mark.parametrize("whole_words", [False, True])
-def test_special_tokens_and_padding_stay_and_what_was_there_is_restored(whole_words, tokenizer, ids):
-    hidden, restore = TokenMasker(tokenizer, 0.9, whole_words)(ids, _generator())
-    chosen = restore != NO_LABEL
+def test_special_tokens_and_padding_stay_and_the_ids_to_predict_are_what_was_there(whole_words, tokenizer, ids):
+    masked, targets = _masked(tokenizer, ids, 0.9, whole_words)
+    chosen = targets != NO_LABEL
     special = torch.isin(ids, torch.tensor(tokenizer.all_special_ids))
     assert not (chosen & special).any()
     assert {tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.unk_token_id} <= set(ids[special].tolist())
-    assert torch.equal(hidden[~chosen], ids[~chosen])
-    assert torch.equal(restore[chosen], ids[chosen])
+    assert torch.equal(masked[~chosen], ids[~chosen])
+    assert torch.equal(targets[chosen], ids[chosen])
 
 
 def _words(tokenizer: Any, row: torch.Tensor) -> list[list[int]]:
@@ -98,9 +105,9 @@ def _words(tokenizer: Any, row: torch.Tensor) -> list[list[int]]:
 
 
 def test_whole_words_are_chosen_together_and_at_the_stated_rate(tokenizer, ids):
-    _, restore = TokenMasker(tokenizer, 0.3, True)(ids, _generator())
+    _, targets = _masked(tokenizer, ids, 0.3, True)
     whole, several = [], 0
-    for row, back in zip(ids, restore, strict=True):
+    for row, back in zip(ids, targets, strict=True):
         for places in _words(tokenizer, row):
             pieces = {bool(back[place] != NO_LABEL) for place in places}
             assert len(pieces) == 1
@@ -111,27 +118,19 @@ def test_whole_words_are_chosen_together_and_at_the_stated_rate(tokenizer, ids):
 
 
 def test_pieces_are_chosen_apart_without_whole_words(tokenizer, ids):
-    _, restore = TokenMasker(tokenizer, 0.3, False)(ids, _generator())
+    _, targets = _masked(tokenizer, ids, 0.3, False)
     apart = [
         len({bool(back[place] != NO_LABEL) for place in places}) == 2
-        for row, back in zip(ids[:200], restore, strict=False)
+        for row, back in zip(ids[:200], targets, strict=False)
         for places in _words(tokenizer, row)
     ]
     assert sum(apart) > 50
 
 
-def test_a_generator_makes_masking_repeatable(tokenizer, ids):
-    mask = TokenMasker(tokenizer, 0.15, False)
-    one, again, other = (mask(ids, _generator(seed)) for seed in (3, 3, 4))
-    assert torch.equal(one[0], again[0]) and torch.equal(one[1], again[1])
-    assert not torch.equal(one[1], other[1])
+def test_masking_leaves_the_random_numbers_of_dropout_alone(tokenizer, tokenized):
     state = torch.get_rng_state()
-    mask(ids[:4], _generator())
-    assert torch.equal(torch.get_rng_state(), state), "dropout's random numbers are left alone"
-
-
-def _collator(tokenizer: Any, pad_to: int | None = None, next_sentences: bool = True, seed: int = 0) -> Any:
-    return MaskingCollator(PaddingCollator(tokenizer, pad_to), TokenMasker(tokenizer, 0.3, False), next_sentences, seed)
+    _collator(tokenizer)(tokenized)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def _own(batch: dict[str, torch.Tensor], index: int) -> tuple[list[int], list[int]]:
@@ -154,20 +153,20 @@ def test_a_row_is_masked_the_same_whatever_stands_beside_it(pad_to, side, tiny_m
     assert (together["input_ids"][padding] == tokenizer.pad_token_id).all()
 
 
-@pytest.mark.parametrize("next_sentences", [True, False])
-def test_labels_are_the_sentence_label_and_then_the_tokens(next_sentences, tokenizer, tokenized):
-    batch = _collator(tokenizer, next_sentences=next_sentences)(tokenized)
+@pytest.mark.parametrize("nsp", [True, False])
+def test_labels_are_the_nsp_label_and_then_the_tokens(nsp, tokenizer, tokenized):
+    batch = _collator(tokenizer, nsp=nsp)(tokenized)
     rows, tokens = batch["input_ids"].shape
     assert batch["labels"].shape == (rows, 1 + tokens)
     assert batch["labels"].dtype == torch.int64
-    assert batch["labels"][:, 0].tolist() == [row["labels"] if next_sentences else NO_LABEL for row in tokenized]
+    assert batch["labels"][:, 0].tolist() == [row["labels"] if nsp else NO_LABEL for row in tokenized]
     assert set(batch) == {"input_ids", "token_type_ids", "attention_mask", "labels"}
     seen = batch["labels"][:, 1:]
-    assert mlm.label_counts(batch["labels"]).tolist() == [rows * next_sentences, int((seen != -100).sum())]
+    assert mlm.label_counts(batch["labels"]).tolist() == [rows * nsp, int((seen != -100).sum())]
 
 
 @pytest.mark.parametrize("seed", [5, 18_446_634, 2**32 - 1])
-def test_training_rows_are_masked_anew_in_every_epoch_by_their_number(seed, tokenizer, tokenized):
+def test_training_rows_are_masked_differently_in_every_epoch_by_their_number(seed, tokenizer, tokenized):
     """With the largest seed that --seed takes too, whose rows would begin above 64 bits."""
     rows = [{**row, "mask_row": index} for index, row in enumerate(tokenized)]
     for row in rows:
@@ -193,7 +192,7 @@ def test_neighbouring_seeds_choose_every_place_at_the_stated_rate(tokenizer):
 
 @pytest.fixture(scope="module")
 def batch(tokenizer, tokenized) -> dict[str, torch.Tensor]:
-    return _collator(tokenizer)(tokenized)
+    return _collator(tokenizer, nsp=True)(tokenized)
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +215,7 @@ def test_the_loss_of_a_batch_is_berts_own(model: BertForPreTraining, batch):
     assert float(ours) == pytest.approx(float(wanted), rel=1e-6)
 
 
-def test_without_sentences_the_loss_is_that_of_masked_words(model: BertForPreTraining, batch):
+def test_without_nsp_the_loss_is_that_of_mlm(model: BertForPreTraining, batch):
     words_alone = BertForMaskedLM(model.config).eval()
     labels = batch["labels"].clone()
     labels[:, 0] = NO_LABEL
@@ -258,8 +257,8 @@ def test_row_statistics_are_what_a_loop_over_tokens_finds(model: BertForPreTrain
         outputs = model(**_inputs(batch))
     words, sentences = outputs.prediction_logits, outputs.seq_relationship_logits
     wanted = np.zeros((len(labels), 5))
-    for row, restore in enumerate(labels[:, 1:].tolist()):
-        for place, token in enumerate(restore):
+    for row, targets in enumerate(labels[:, 1:].tolist()):
+        for place, token in enumerate(targets):
             if token != NO_LABEL:
                 probabilities = words[row, place].log_softmax(dim=-1)
                 wanted[row, 2:] += [1, float(probabilities.argmax() == token), -float(probabilities[token])]
@@ -267,7 +266,7 @@ def test_row_statistics_are_what_a_loop_over_tokens_finds(model: BertForPreTrain
     found = mlm.row_statistics((words, sentences), labels).numpy()
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
     np.testing.assert_allclose(mlm.row_statistics(words, labels).numpy()[:, 2:], wanted[:, 2:], rtol=1e-5)
-    scores = mlm.mlm_scores(found)
+    scores = mlm.mlm_metrics(found)
     assert scores == {
         "masked_accuracy": pytest.approx(wanted[:, 3].sum() / wanted[:, 2].sum()),
         "perplexity": pytest.approx(np.exp(wanted[:, 4].sum() / wanted[:, 2].sum()), rel=1e-5),
@@ -276,7 +275,7 @@ def test_row_statistics_are_what_a_loop_over_tokens_finds(model: BertForPreTrain
 
 
 def test_nothing_masked_has_no_score():
-    scores = mlm.mlm_scores(np.zeros((3, 5), dtype=np.float32))
+    scores = mlm.mlm_metrics(np.zeros((3, 5), dtype=np.float32))
     assert np.isnan(scores["masked_accuracy"]) and np.isnan(scores["perplexity"])
     assert scores["masked_tokens"] == 0
 
