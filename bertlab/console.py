@@ -1,9 +1,11 @@
 """What the user reads on the terminal: messages and plain tables, from the first process only."""
 
+import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 def is_first_process() -> bool:
@@ -58,6 +60,28 @@ def _cell(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Hide transformers' progress bars and its table of new weights, which `info` names in one line.
+
+    Downloads keep their progress bars: those are huggingface_hub's.
+    """
+    import transformers
+
+    logger = logging.getLogger("transformers.modeling_utils")
+    hook = transformers.logging.set_tqdm_hook(lambda bar, args, options: bar(*args, **{**options, "disable": True}))
+    logger.addFilter(_is_no_load_report)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_no_load_report)
+        transformers.logging.set_tqdm_hook(hook)
+
+
+def _is_no_load_report(record: logging.LogRecord) -> bool:
+    return "LOAD REPORT" not in record.getMessage()
 
 
 SECRET_FLAGS = ("token", "hub_token")

@@ -1,4 +1,4 @@
-"""Tokenizer, configuration and model: where they are found, what is changed about them, what is new in them."""
+"""Configuration, tokenizer and weights: found in a folder, a package or on the Hub, checked, and loaded in float32."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bertlab import hub
 from bertlab.cli.arguments import ModelArguments
-from bertlab.console import info, warning
+from bertlab.console import info, quiet_transformers, warning
 from bertlab.data.labels import REGRESSION, LabelSchema
 from bertlab.errors import UserError, did_you_mean
 from bertlab.io import package_folder
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 PACKAGE_PREFIX = "package:"
-# What the attribute is called in the configurations that have it.
+# The names of the attribute in the configurations that have it.
 HEAD_DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "summary_last_dropout", "classifier_dropout_prob")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-# What a model can take that says nothing of it.
+# The longest input of a model whose configuration does not name it.
 USUAL_POSITIONS = 512
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
 
@@ -61,13 +61,13 @@ def load_config(arguments: ModelArguments) -> "PretrainedConfig":
     name = arguments.config_name or arguments.model_name_or_path
     folder = resolve(name)
     if lora.is_adapter(folder):
-        return lora.load_config(Path(folder))
-    _refuse_half_a_model(name, folder)
+        return lora.load_base_config(Path(folder))
+    _refuse_incomplete_folder(name, folder)
     try:
         config = AutoConfig.from_pretrained(folder, **_hub_options(arguments))
     except Exception as error:  # transformers raises OSError, ValueError, JSON and validation errors alike
         raise hub.model_error(name, error) from error
-    # Of a model type it knows, transformers would take its own class and leave the repository's out, unsaid.
+    # Of a model type it knows, transformers would silently take its own class instead of the repository's.
     if getattr(config, "auto_map", None) and not arguments.trust_remote_code:
         raise hub.custom_code_error(name)
     return config
@@ -98,7 +98,7 @@ def load_tokenizer(arguments: ModelArguments) -> "PreTrainedTokenizerBase":
     if "auto_map" in tokenizer.init_kwargs and not arguments.trust_remote_code:
         raise hub.custom_code_error(name)
     if len(tokenizer) <= len(tokenizer.all_special_ids):
-        # transformers 5 makes up a tokenizer of the special tokens alone where a folder has none.
+        # transformers 5 makes up a tokenizer of the special tokens alone for a folder that has none.
         raise UserError(f"{name} has no tokenizer of its own.", "Name one with --tokenizer_name.")
     if tokenizer.pad_token_id is None:
         raise UserError(
@@ -119,9 +119,9 @@ def class_names(config: "PretrainedConfig") -> list[str]:
 def build_classifier(
     arguments: ModelArguments, config: "PretrainedConfig", schema: LabelSchema, tokenizer: "PreTrainedTokenizerBase"
 ) -> "PreTrainedModel":
-    """Return a sequence classifier with float32 weights whose configuration knows the label names, as flags adapt it.
+    """Return a sequence classifier with float32 weights and the label names in its configuration.
 
-    The loss of its own forward is never used: losses.ExactLoss replaces it.
+    The loss of its own forward is never used: loss.ExactLoss replaces it.
 
     Raises:
         UserError: the weights cannot be loaded, do not fit, or a setting does not exist in this model.
@@ -131,14 +131,14 @@ def build_classifier(
     _describe_labels(config, schema, arguments.new_head)
     _set_head_dropout(config, arguments.classifier_dropout)
     model, _ = load_weights(AutoModelForSequenceClassification, arguments, config)
-    check_embeddings(model, tokenizer)
-    return surgery.adapt(model, arguments)
+    refuse_larger_tokenizer(model, tokenizer)
+    return surgery.apply_model_surgery(model, arguments)
 
 
 def load_weights(
     auto_class: Any, arguments: ModelArguments, config: "PretrainedConfig"
 ) -> tuple["PreTrainedModel", list[str]]:
-    """Return a model of `auto_class` with float32 weights and the names of those that are new, which are also said.
+    """Return a model of `auto_class` with float32 weights and the names of the new ones, which are also printed.
 
     Raises:
         UserError: the weights are missing, pickled, of another size, or not numbers.
@@ -146,39 +146,35 @@ def load_weights(
     import torch
 
     name = arguments.model_name_or_path or ""
-    model, loading = _read_weights(auto_class, arguments, config)
+    with quiet_transformers():
+        model, loading = _read_weights(auto_class, arguments, config)
     mismatched = sorted(item[0] if isinstance(item, tuple) else item for item in loading["mismatched_keys"])
-    _refuse_other_sizes(model, mismatched, arguments)
+    _refuse_mismatched_sizes(model, mismatched, arguments)
     new = sorted({*loading["missing_keys"], *mismatched})
     if new and not (arguments.new_head and new == mismatched):
         info(f"new, untrained weights: {', '.join(new)}.")
     if arguments.lora_rank is not None:
-        lora.refuse_missing(model, new, name)
-    broken = next((key for key, value in model.named_parameters() if not torch.isfinite(value).all()), None)
-    if broken is not None:
-        raise UserError(f"{name}: the weights of {broken} are not all finite numbers.", "The checkpoint is damaged.")
+        lora.refuse_missing_weights(model, new, name)
+    damaged = next((key for key, value in model.named_parameters() if not torch.isfinite(value).all()), None)
+    if damaged is not None:
+        raise UserError(f"{name}: the weights of {damaged} are not all finite numbers.", "The checkpoint is damaged.")
     return model, new
 
 
 def _read_weights(
     auto_class: Any, arguments: ModelArguments, config: "PretrainedConfig"
 ) -> tuple["PreTrainedModel", dict[str, Any]]:
-    """Return the model and what transformers says of the loading: keys that are missing or of another size."""
+    """Return the model and transformers' loading info: keys that are missing or of another size."""
     import torch
-    import transformers
     from safetensors import SafetensorError
 
     name = arguments.model_name_or_path or ""
     folder = resolve(name)
     source: str | None = folder
     options = _hub_options(arguments)
-    # What is new in the model is said in one line; transformers' own table says the same in ten.
-    transformers.logging.disable_progress_bar()
-    verbosity = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
     try:
         if lora.is_adapter(folder):
-            options["state_dict"] = lora.load_weights(Path(folder), resolve, _hub_options(arguments))
+            options["state_dict"] = lora.load_merged(Path(folder), resolve, options).state_dict()
             source, auto_class = None, auto_class._model_mapping[type(config)]
         model, loading = auto_class.from_pretrained(
             source,
@@ -200,13 +196,11 @@ def _read_weights(
         ) from error
     except Exception as error:  # as above
         raise hub.model_error(name, error) from error
-    finally:
-        transformers.logging.set_verbosity(verbosity)
     return model, loading
 
 
-def _refuse_other_sizes(model: "PreTrainedModel", mismatched: list[str], arguments: ModelArguments) -> None:
-    """Refuse an encoder that does not fit its configuration, and a head of another size that nobody gave up."""
+def _refuse_mismatched_sizes(model: "PreTrainedModel", mismatched: list[str], arguments: ModelArguments) -> None:
+    """Refuse an encoder that does not fit its configuration, and a head of another size that no flag replaces."""
     name = arguments.model_name_or_path
     inside = [key for key in mismatched if key.startswith(f"{model.base_model_prefix}.")]
     if inside:
@@ -223,11 +217,11 @@ def _refuse_other_sizes(model: "PreTrainedModel", mismatched: list[str], argumen
         )
 
 
-def check_embeddings(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
+def refuse_larger_tokenizer(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
     """Refuse a tokenizer with more tokens than the model embeds.
 
     Raises:
-        UserError: some of its ids would stand for nothing.
+        UserError: some of its ids would have no embedding.
     """
     rows = cast(int, model.get_input_embeddings().num_embeddings)
     if len(tokenizer) > rows:
@@ -247,11 +241,11 @@ def _hub_options(arguments: ModelArguments) -> dict[str, Any]:
 
 def _describe_labels(config: "PretrainedConfig", schema: LabelSchema, new_head: bool) -> None:
     names: Sequence[str] = schema.class_names if schema.kind != REGRESSION else ["score"]
-    known = class_names(config)
-    if known and set(known) != set(names) and len(known) == len(names) and not new_head:
+    trained = class_names(config)
+    if trained and set(trained) != set(names) and len(trained) == len(names) and not new_head:
         warning(
-            f"the model's head was trained for {', '.join(known)}; it goes on with {', '.join(names)} "
-            "(--new_head begins with a new one)."
+            f"the model's head was trained for {', '.join(trained)} and is now trained for {', '.join(names)}; "
+            "--new_head starts with a new head."
         )
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
@@ -270,16 +264,16 @@ def _set_head_dropout(config: "PretrainedConfig", dropout: float | None) -> None
 
 
 def _refuse_missing(flag: str, name: str, path: Path) -> None:
-    """Refuse a path that leads nowhere or to a file; a name without a path may be one on the Hub."""
+    """Refuse a path to a file or to nothing; a name that is no path may be one on the Hub."""
     if path.is_file():
-        raise UserError(f"{flag} {name} is a file, not a model's folder.", "Name the folder it lies in.")
+        raise UserError(f"{flag} {name} is a file, not a model's folder.", "Name the folder that holds it.")
     if hub.is_path(name) and not path.is_dir() and not name.startswith(PACKAGE_PREFIX):
         models = [config.parent.name for config in path.parent.glob("*/config.json")]
         raise UserError(f"{flag} {name}: no such folder.", did_you_mean(path.name, models) or "Check the path.")
 
 
-def _refuse_half_a_model(name: str, folder: str) -> None:
-    """Refuse a folder that is no model, or that holds pickled weights only, before anything is loaded."""
+def _refuse_incomplete_folder(name: str, folder: str) -> None:
+    """Refuse a folder without config.json or with pickled weights only, before anything is loaded."""
     path = Path(folder)
     _refuse_missing("--model_name_or_path", name, path)
     if not path.is_dir():

@@ -1,12 +1,11 @@
-"""LoRA (Hu et al. 2021) through peft: small matrices beside frozen ones; how they are made, saved, found and merged.
+"""LoRA (Hu et al. 2021) through peft: which modules get an adapter, and how a folder with one becomes a model again.
 
-A folder with an adapter holds what PEFT writes (adapter_model.safetensors, adapter_config.json), and in base_config/
-the configuration of the whole model, label names included. There is no config.json beside the adapter: transformers
+A run's folder holds what peft writes (adapter_model.safetensors, adapter_config.json), and in base_config/ the
+configuration of the whole model, label names included. There is no config.json next to the adapter: transformers
 would take the folder for a whole model and miss its weights.
 """
 
-import json
-import re
+import copy
 import shutil
 from collections.abc import Callable
 from importlib import import_module
@@ -14,27 +13,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertlab.cli.arguments import ModelArguments
+from bertlab.console import quiet_transformers
 from bertlab.data.files import weights_digest
 from bertlab.errors import UserError, did_you_mean
-from bertlab.io import package_folder
+from bertlab.io import package_folder, read_json, write_json
 from bertlab.models import parts
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 FLAG = "--lora_rank"
-ADAPTER = "default"  # the name that peft gives the only adapter of a model
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors")
 BASE_CONFIG = "base_config"
-# Where the configuration in base_config/ keeps the base model's name as the user wrote it.
-BASE_NAME = "base_model_name"
-# And the digest of its weights, where it is a folder: another model may lie there later.
-BASE_WEIGHTS = "base_model_weights"
+# In base_config/: the base model's name as the user wrote it, and the digest of its weights if it is a folder.
+BASE_MODEL = "base_model.json"
 
 
-def require() -> Any:
+def import_peft() -> Any:
     """Return the module peft.
 
     Raises:
@@ -50,56 +46,70 @@ def is_adapter(folder: str | Path) -> bool:
     return (Path(folder) / ADAPTER_CONFIG).is_file() and not (Path(folder) / "config.json").is_file()
 
 
-def check(name: str, merge: bool) -> None:
-    """Refuse an adapter where peft is missing, or on a model that is itself an adapter and is not to be merged.
+def refuse_adapter_as_base(name: str, merge: bool) -> None:
+    """Refuse to train an adapter on an adapter, unless the result is merged; and any adapter without peft.
 
     Raises:
         UserError: so it is.
     """
-    require()
+    import_peft()
     if is_adapter(Path(name).expanduser()) and not merge:
         raise UserError(
-            f"{FLAG}: {name} is an adapter, and an adapter on an adapter cannot be found again.", "Add --lora_merge."
+            f"{FLAG}: {name} is an adapter, and an adapter on an adapter cannot be loaded again.", "Add --lora_merge."
         )
 
 
-def is_adapted(model: Any) -> bool:
+def has_adapter(model: Any) -> bool:
     """Return True for a model that trains an adapter."""
     return hasattr(model, "get_base_model")
 
 
-def attach(model: "PreTrainedModel", arguments: ModelArguments) -> Any:
-    """Return the model wrapped by PEFT: its layers frozen, adapters of --lora_rank in them; pooler and head train.
+def add_adapter(model: "PreTrainedModel", arguments: ModelArguments) -> Any:
+    """Return peft's wrapper of a model: adapters in its frozen linear modules; pooler and head train in full.
+
+    All linear modules rather than query and value alone, unless flags name some: Dettmers et al. 2023 (QLoRA).
 
     Raises:
-        UserError: the layers have no such linear maps.
+        UserError: the model has no such linear module.
     """
-    peft = require()
-    name = arguments.model_name_or_path or ""
-    shared = {id(value) for value in parts.encoder(model).parameters()}
-    head = [part for module in parts.head(model) for part in parts.own(module, shared)]
+    peft = import_peft()
+    _refuse_unknown_modules(model, arguments.lora_target_modules)
     rank = arguments.lora_rank or 0
+    shared = {id(value) for value in parts.encoder(model).parameters()}
+    head = [part for module in parts.head(model) for part in parts.unshared_modules(module, shared)]
     config = peft.LoraConfig(
         r=rank,
         lora_alpha=arguments.lora_alpha or 2 * rank,
         lora_dropout=arguments.lora_dropout,
-        target_modules=_targets(model, arguments.lora_target_modules),
-        modules_to_save=[parts.name_of(model, module) for module in (*parts.poolers(model), *head)],
+        target_modules=arguments.lora_target_modules or "all-linear",
+        modules_to_save=[parts.module_name(model, module) for module in (*parts.poolers(model), *head)],
         task_type="SEQ_CLS" if type(model).__name__.endswith("ForSequenceClassification") else None,
         revision=arguments.model_revision,
     )
-    setattr(model.config, BASE_NAME, name)
-    wrapped = peft.get_peft_model(model, config)
-    source = model.name_or_path or ""
-    source = "" if is_adapter(source) else source
-    if source and Path(source).is_dir():
-        setattr(model.config, BASE_WEIGHTS, weights_digest(Path(source)))
-        source = str(Path(source).resolve())
-    config.base_model_name_or_path = source
+    base: dict[str, Any] = {"name": arguments.model_name_or_path}
+    folder = Path(model.name_or_path or "").resolve()
+    if is_adapter(folder):
+        model.name_or_path = ""
+    elif model.name_or_path and folder.is_dir():
+        model.name_or_path, base["weights"] = str(folder), weights_digest(folder)
+    wrapped = peft.get_peft_model(model, config)  # keeps name_or_path in adapter_config.json
+    wrapped.base = base
     return wrapped
 
 
-def refuse_missing(model: "PreTrainedModel", new: list[str], name: str) -> None:
+def _refuse_unknown_modules(model: "PreTrainedModel", names: list[str]) -> None:
+    from torch import nn
+
+    modules = parts.encoder(model).named_modules()
+    linear = dict.fromkeys(name.rpartition(".")[2] for name, module in modules if isinstance(module, nn.Linear))
+    for name in names:
+        if name not in linear:  # peft passes over it if another name fits
+            raise UserError(
+                f"--lora_target_modules: the model has no linear module {name!r}.", did_you_mean(name, linear)
+            )
+
+
+def refuse_missing_weights(model: "PreTrainedModel", new: list[str], name: str) -> None:
     """Refuse a checkpoint that lacks a part of the encoder: it would stay random, and no adapter file has it.
 
     Raises:
@@ -112,60 +122,25 @@ def refuse_missing(model: "PreTrainedModel", new: list[str], name: str) -> None:
         )
 
 
-def _targets(model: "PreTrainedModel", asked: list[str]) -> str:
-    """Return the pattern of the linear maps to adapt: those in the layers that are asked for, or all of them.
-
-    All linear maps rather than query and value alone: Dettmers et al. 2023 (QLoRA).
-    """
-    from torch import nn
-
-    stack = parts.layers(model, FLAG)
-    linear = [name for name, module in stack.named_modules() if isinstance(module, nn.Linear)]
-    known = list(dict.fromkeys(name.rpartition(".")[2] for name in linear))
-    for name in asked:
-        if name not in known:
-            raise UserError(
-                f"--lora_target_modules: the layers have no linear map {name!r}.", did_you_mean(name, known)
-            )
-    return rf"{re.escape(parts.name_of(model, stack))}\.\d+\.(.*\.)?({'|'.join(asked or known)})"
-
-
-def save_config(model: Any, folder: Path) -> None:
-    """Write beside an adapter the configuration of the whole model."""
-    whole = parts.plain(model)
+def save_base_config(model: Any, folder: Path) -> None:
+    """Write next to an adapter the configuration of the whole model, and which model the adapter belongs to."""
+    whole = model.get_base_model()
     whole.config.architectures = [type(whole).__name__]
     whole.config.save_pretrained(folder / BASE_CONFIG)
+    write_json(folder / BASE_CONFIG / BASE_MODEL, model.base)
 
 
 def save_merged(model: Any, folder: Path) -> None:
-    """Write an ordinary model with the adapter added to its weights; what an adapter left in the folder goes."""
-    whole = parts.plain(model)
-    config = type(whole.config).from_dict(whole.config.to_dict())
-    _forget_base(config)
-    type(whole).from_pretrained(None, config=config, state_dict=merged_weights(model)).save_pretrained(folder)
+    """Write an ordinary model, the adapter added to its weights, in place of the adapter; `model` stays as it is."""
+    with quiet_transformers():
+        copy.deepcopy(model).merge_and_unload().save_pretrained(folder)
     for name in ADAPTER_FILES:
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / BASE_CONFIG, ignore_errors=True)
 
 
-def merged_weights(model: Any) -> "dict[str, torch.Tensor]":
-    """Return the weights of the whole model, adapter added, by their names without PEFT; the model stays as it is."""
-    from peft.tuners.lora import Linear
-
-    whole = parts.plain(model)
-    found = {}
-    for name, value in whole.state_dict().items():
-        if ".lora_" not in name and ".original_module." not in name:
-            found[name.replace(".base_layer.", ".").replace(f".modules_to_save.{ADAPTER}.", ".")] = value
-    for name, module in whole.named_modules():
-        if isinstance(module, Linear):
-            weight = f"{name}.weight"
-            found[weight] = found[weight] + module.get_delta_weight(ADAPTER)
-    return found
-
-
-def load_config(folder: Path) -> Any:
-    """Return the configuration of the whole model whose adapter lies in a folder.
+def load_base_config(folder: Path) -> "PretrainedConfig":
+    """Return the configuration of the whole model whose adapter is in a folder.
 
     Raises:
         UserError: the folder holds an adapter that was not made here.
@@ -177,94 +152,49 @@ def load_config(folder: Path) -> Any:
             f"{folder} holds an adapter without {BASE_CONFIG}/, which a run here writes.",
             "Merge it into its model with peft's merge_and_unload and name the folder of that.",
         )
-    config = AutoConfig.from_pretrained(folder / BASE_CONFIG)
-    _forget_base(config)
-    return config
+    return AutoConfig.from_pretrained(folder / BASE_CONFIG)
 
 
-def load_weights(folder: Path, find: Callable[[str], str], options: dict[str, Any]) -> "dict[str, torch.Tensor]":
-    """Return the weights of the whole model whose adapter lies in a folder, adapter added.
+def load_merged(folder: Path, resolve: Callable[[str], str], options: dict[str, Any]) -> "PreTrainedModel":
+    """Return the whole model whose adapter is in a folder, adapter added, in float32.
 
-    `find` makes a folder of a name like package:IMPORT_NAME/path; `options` are the Hub's.
+    `resolve` makes a folder of a name like package:IMPORT_NAME/path; `options` are the Hub's. peft's AutoPeftModel
+    would give the head the labels of the base model, and has no class for next-sentence prediction.
 
     Raises:
-        UserError: peft is missing, or the model that the adapter belongs to, or its weights are others by now.
+        UserError: peft is missing, or the model that the adapter belongs to, or that model's weights have changed.
     """
     import torch
     import transformers
 
-    peft = require()
-    config = load_config(folder)
-    adapter = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    base = _base_of(folder, adapter, find)
-    _refuse_other_weights(folder, Path(base))
+    peft = import_peft()
+    config: Any = load_base_config(folder)
+    adapter = peft.PeftConfig.from_pretrained(str(folder))
     model = getattr(transformers, config.architectures[0]).from_pretrained(
-        base,
+        _find_base(folder, adapter.base_model_name_or_path or "", resolve),
         config=config,
         dtype=torch.float32,
         use_safetensors=True,
         ignore_mismatched_sizes=True,  # the head comes with the adapter
-        **{**options, "revision": adapter.get("revision") or "main"},
+        **{**options, "revision": adapter.revision or "main"},
     )
-    return merged_weights(peft.PeftModel.from_pretrained(model, str(folder)))
+    return peft.PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
 
 
-def _base_of(folder: Path, adapter: dict[str, Any], find: Callable[[str], str]) -> str:
-    """Return the base model's folder as it was, or where its name leads to today."""
-    recorded = adapter.get("base_model_name_or_path") or ""
-    if Path(recorded).is_dir():
-        return recorded
-    told = _recorded(folder).get(BASE_NAME) or recorded
-    found = find(told)
+def _find_base(folder: Path, recorded: str, resolve: Callable[[str], str]) -> str:
+    """Return the base model's recorded folder, or where its name leads today; refuse one whose weights have changed."""
+    path = folder / BASE_CONFIG / BASE_MODEL
+    base = read_json(path) if path.is_file() else {}
+    name = base.get("name") or recorded
+    found = recorded if recorded and Path(recorded).is_dir() else resolve(name)
     if Path(found).is_absolute() and not Path(found).is_dir():
         raise UserError(
-            f"{folder} is an adapter on {told}, which is not there.",
+            f"{folder} is an adapter on {name}, which is not there.",
             "Put that model back, or train with --lora_merge.",
         )
-    return found
-
-
-def _recorded(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / BASE_CONFIG / "config.json").read_text(encoding="utf-8"))
-
-
-def _refuse_other_weights(folder: Path, base: Path) -> None:
-    """Refuse a base model's folder in which other weights lie than when the adapter was trained.
-
-    The first adapters do not say which these were.
-
-    Raises:
-        UserError: so it is.
-    """
-    before = _recorded(folder).get(BASE_WEIGHTS)
-    if before is not None and base.is_dir() and weights_digest(base) != before:
+    if "weights" in base and Path(found).is_dir() and weights_digest(Path(found)) != base["weights"]:
         raise UserError(
-            f"{folder} is an adapter on {base}, where other weights lie than when it was trained.",
-            "Put those back, or train anew, with --lora_merge for a run that needs no other model.",
+            f"{folder} is an adapter on {found}, whose weights have changed since it was trained.",
+            "Put the old weights back, or train again, with --lora_merge for a run that needs no other model.",
         )
-
-
-def _forget_base(config: Any) -> None:
-    for name in (BASE_NAME, BASE_WEIGHTS):
-        if hasattr(config, name):
-            delattr(config, name)
-
-
-def check_checkpoint(model: Any, checkpoint: Path) -> None:
-    """Refuse to resume a run with an adapter other than the checkpoint's, or with one where it has none.
-
-    Raises:
-        UserError: they differ.
-    """
-    path = checkpoint / ADAPTER_CONFIG
-    if path.is_file() != is_adapted(model):
-        how = "with" if path.is_file() else "without"
-        raise UserError(f"--resume: {checkpoint} was saved {how} --lora_rank.", "Pass the flags the run began with.")
-    if path.is_file():
-        saved, ours = json.loads(path.read_text(encoding="utf-8")), model.peft_config[ADAPTER]
-        for name, flag in (("r", "rank"), ("lora_alpha", "alpha"), ("target_modules", "target_modules")):
-            if saved[name] != getattr(ours, name):
-                raise UserError(
-                    f"--resume: {checkpoint} was saved with another --lora_{flag}.",
-                    "Pass the flags the run began with.",
-                )
+    return found

@@ -41,50 +41,49 @@ def check(model: ModelArguments, run: RunArguments) -> None:
         raise UserError(
             "--lora_rank keeps the layers as they are, which --reinit_layers makes random.", "Leave one out."
         )
-    lora.check(model.model_name_or_path or "", run.lora_merge)
+    lora.refuse_adapter_as_base(model.model_name_or_path or "", run.lora_merge)
 
 
-def adapt(model: "PreTrainedModel", arguments: ModelArguments) -> Any:
-    """Return the model with what the flags change about it; with --lora_rank it is wrapped by PEFT.
+def apply_model_surgery(model: "PreTrainedModel", arguments: ModelArguments) -> Any:
+    """Return the model with what the flags change about it; with --lora_rank it is wrapped by peft.
 
     Raises:
         UserError: the model has no such part, or not as many layers.
     """
     if arguments.new_head:
         reinit_weights(model, parts.head(model))
-        info(f"new head: {', '.join(parts.name_of(model, part) for part in parts.head(model))}.")
+        info(f"new head: {', '.join(parts.module_name(model, part) for part in parts.head(model))}.")
     if arguments.reinit_layers is not None:
-        reinitialise(model, arguments.reinit_layers)
+        reinit_top_layers(model, arguments.reinit_layers)
     if arguments.freeze_encoder:
         freeze_encoder(model)
     if arguments.freeze_embeddings:
         parts.embeddings(model).requires_grad_(False)
-    return model if arguments.lora_rank is None else lora.attach(model, arguments)
+    return model if arguments.lora_rank is None else lora.add_adapter(model, arguments)
 
 
-def reinitialise(model: "PreTrainedModel", count: int) -> None:
-    """Give the pooler and the top `count` layers new weights, as if they had never been trained.
+def reinit_top_layers(model: "PreTrainedModel", count: int) -> None:
+    """Re-initialise the pooler and the top `count` layers; the head stays as it was loaded.
 
     Zhang et al. 2021, "Revisiting few-sample BERT fine-tuning": the top layers are specialised to pretraining, and
-    training goes better without what they know. The head stays as it was loaded.
+    fine-tuning goes better without what they know.
 
     Raises:
-        UserError: more layers than there are, or nothing to make new.
+        UserError: there are fewer layers, or nothing to re-initialise.
     """
-    stack = parts.layers(model, "--reinit_layers")
-    if count > len(stack):
-        raise UserError(f"--reinit_layers {count}: the model has {len(stack)} layers.", f"Pass 0 to {len(stack)}.")
+    layers = parts.layers(model, "--reinit_layers")
+    if count > len(layers):
+        raise UserError(f"--reinit_layers {count}: the model has {len(layers)} layers.", f"Pass 0 to {len(layers)}.")
     poolers = parts.poolers(model)
     if not count and not poolers:
-        raise UserError("--reinit_layers 0: this model has no pooler.", f"Pass 1 to {len(stack)}.")
-    top = list(stack)[len(stack) - count :]
-    reinit_weights(model, [*poolers, *top])
-    renewed = ["the pooler"] * bool(poolers) + [f"the top {count} of {len(stack)} layers"] * bool(count)
-    info(f"re-initialised: {' and '.join(renewed)}.")
+        raise UserError("--reinit_layers 0: this model has no pooler.", f"Pass 1 to {len(layers)}.")
+    reinit_weights(model, [*poolers, *list(layers)[len(layers) - count :]])
+    names = ["the pooler"] * bool(poolers) + [f"the top {count} of {len(layers)} layers"] * bool(count)
+    info(f"re-initialised: {' and '.join(names)}.")
 
 
 def reinit_weights(model: "PreTrainedModel", modules: "list[nn.Module]") -> None:
-    """Draw new weights as the model's own class does; what a head shares with the encoder (word vectors) stays."""
+    """Draw new weights as the model's own class does; what a head shares with the encoder (word embeddings) stays."""
     import torch
 
     encoder = parts.encoder(model)

@@ -234,9 +234,9 @@ def build_model(
     if nsp.from_scratch:
         return getattr(transformers, name).from_config(config), False
     model, new = loading.load_weights(getattr(transformers, name), arguments, config)
-    loading.check_embeddings(model, tokenizer)
+    loading.refuse_larger_tokenizer(model, tokenizer)
     renewed = arguments.new_head or (arguments.reinit_layers is not None and bool(parts.poolers(model)))
     pretrained = not renewed and not any("seq_relationship" in key or "pooler" in key for key in new)
     if "nsp" in nsp.objective and not pretrained:
         info("no pretrained next-sentence head is used: what the model learns about it, it learns in this run.")
-    return surgery.adapt(model, arguments), pretrained
+    return surgery.apply_model_surgery(model, arguments), pretrained

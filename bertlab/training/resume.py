@@ -19,7 +19,7 @@ from bertlab.cli.parser import Arguments
 from bertlab.console import warning
 from bertlab.data import files, tokenization
 from bertlab.errors import UserError
-from bertlab.models import loading, lora
+from bertlab.models import loading
 from bertlab.training.arguments import global_batch
 from bertlab.training.checkpoints import SIGNATURE_FILE
 
@@ -63,10 +63,7 @@ OF_ROWS = {
 STREAMED_ROWS = 1_000
 OF_STREAM = ("max_train_samples", "on_missing", "clean", "label_map")
 # What a configuration says of where it comes from, or what `labels` says better.
-CONFIG_NOT_COMPARED = (
-    *("_name_or_path", "transformers_version", "architectures", "dtype"),
-    *(lora.BASE_NAME, lora.BASE_WEIGHTS),
-)
+CONFIG_NOT_COMPARED = ("_name_or_path", "transformers_version", "architectures", "dtype")
 SHOWN = 6
 BATCH = 10_000
 

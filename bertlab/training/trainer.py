@@ -17,6 +17,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 
 from bertlab import hub
 from bertlab.cli.arguments import RunArguments
+from bertlab.console import quiet_transformers
 from bertlab.data.labels import NO_LABEL, LabelSchema
 from bertlab.errors import UserError
 from bertlab.evaluation import evaluate
@@ -101,15 +102,16 @@ class EncoderTrainer(Trainer):
             ) from error
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        super()._save(output_dir, state_dict)
+        with quiet_transformers():
+            super()._save(output_dir, state_dict)
         if not self.args.should_save:
             return
         folder = Path(str(self.args.output_dir) if output_dir is None else output_dir)
         # Of a model with an adapter Trainer saves the adapter alone, in checkpoints and at the end.
-        if lora.is_adapted(self.model) and self.run.lora_merge and self.is_finished:
+        if lora.has_adapter(self.model) and self.run.lora_merge and self.is_finished:
             lora.save_merged(self.model, folder)
-        elif lora.is_adapted(self.model):
-            lora.save_config(self.model, folder)
+        elif lora.has_adapter(self.model):
+            lora.save_base_config(self.model, folder)
         # A pickle that nothing of ours reads: run.json has what was set.
         (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
         for weights in folder.glob("*.safetensors"):  # safetensors writes them for their owner alone, umask or not
@@ -322,7 +324,6 @@ def train_and_save(trainer: EncoderTrainer, checkpoint: Path | None) -> dict[str
             the checkpoint is not of this kind of model.
     """
     if checkpoint is not None:
-        lora.check_checkpoint(trainer.model, checkpoint)
         # That evaluation is in the checkpoint; once more, and early stopping would count it as one without progress.
         trainer.args.eval_on_start = False
     try:

@@ -75,10 +75,10 @@ def test_without_the_flag_another_size_is_refused_with_the_way_out(labels, outpu
     assert not (tmp_path / "run").exists()
 
 
-def test_without_the_flag_other_names_of_the_same_number_go_on_with_a_notice(first, tmp_path: Path, capsys):
+def test_without_the_flag_other_names_of_the_same_number_go_on_with_a_warning(first, tmp_path: Path, capsys):
     settings = {"model_name_or_path": first, "train_file": _rows(tmp_path, ("x", "y", "z")), "learning_rate": 0}
     assert classify(tmp_path / "run", **settings, num_train_epochs=1) == 0
     told = capsys.readouterr().err
-    assert "trained for contradiction, entailment, neutral; it goes on with x, y, z (--new_head begins with" in told
+    assert "trained for contradiction, entailment, neutral and is now trained for x, y, z; --new_head starts" in told
     before, after = weights_of(first), weights_of(tmp_path / "run")
     assert torch.equal(before["classifier.weight"], after["classifier.weight"])

@@ -16,7 +16,7 @@ def changed(model, family: str, **settings) -> set[str]:
     """Return the names of the weights that adapting a model has changed, seeded."""
     before = classifier(family).state_dict()
     torch.manual_seed(1)
-    surgery.adapt(model, ModelArguments(**settings))
+    surgery.apply_model_surgery(model, ModelArguments(**settings))
     return {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
 
 
@@ -53,7 +53,7 @@ def test_new_layers_have_the_spread_and_the_constants_of_their_class(family):
             value.fill_(7.0)
             value._is_hf_initialized = True
     torch.manual_seed(1)
-    surgery.reinitialise(model, 1)
+    surgery.reinit_top_layers(model, 1)
     for name, value in model.named_parameters():
         if any(value is one for one in top.parameters()):
             if fresh[name].std() > 0:
@@ -67,7 +67,7 @@ def test_the_seed_decides_the_new_weights():
     def new(seed: int) -> torch.Tensor:
         model = classifier("bert")
         torch.manual_seed(seed)
-        surgery.reinitialise(model, 1)
+        surgery.reinit_top_layers(model, 1)
         return model.bert.encoder.layer[2].output.dense.weight
 
     assert torch.equal(new(1), new(1))
@@ -76,17 +76,17 @@ def test_the_seed_decides_the_new_weights():
 
 def test_none_means_the_pooler_alone():
     assert changed(classifier("bert"), "bert", reinit_layers=0) == {"bert.pooler.dense.weight"}
-    said = refusal(surgery.reinitialise, classifier("roberta"), 0)
+    said = refusal(surgery.reinit_top_layers, classifier("roberta"), 0)
     assert said == "--reinit_layers 0: this model has no pooler. Pass 1 to 3."
 
 
 def test_more_layers_than_there_are_is_refused():
-    said = refusal(surgery.reinitialise, classifier("bert"), 4)
+    said = refusal(surgery.reinit_top_layers, classifier("bert"), 4)
     assert said == "--reinit_layers 4: the model has 3 layers. Pass 0 to 3."
 
 
 def test_a_model_that_shares_its_layers_is_refused():
-    said = refusal(surgery.reinitialise, classifier("albert"), 1)
+    said = refusal(surgery.reinit_top_layers, classifier("albert"), 1)
     assert said == "--reinit_layers: albert keeps no separate layers. Leave the flag out."
 
 
@@ -104,7 +104,7 @@ def test_a_new_head_leaves_the_word_vectors_it_shares():
     config = BertConfig(vocab_size=99, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
     model = BertForPreTraining(config)
     before = {name: value.clone() for name, value in model.named_parameters()}
-    surgery.adapt(model, ModelArguments(new_head=True))
+    surgery.apply_model_surgery(model, ModelArguments(new_head=True))
     found = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
     assert found == {"cls.predictions.transform.dense.weight", "cls.seq_relationship.weight"}
 
@@ -112,7 +112,7 @@ def test_a_new_head_leaves_the_word_vectors_it_shares():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_frozen_embeddings_get_no_gradient_and_all_else_does(family):
     model = classifier(family)
-    surgery.adapt(model, ModelArguments(freeze_embeddings=True))
+    surgery.apply_model_surgery(model, ModelArguments(freeze_embeddings=True))
     frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
     assert frozen == {name for name, _ in model.named_parameters() if ".embeddings." in name}
     assert any("word_embeddings" in name or "tok_embeddings" in name for name in frozen)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.utils import are_progress_bars_disabled
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoTokenizer, BertConfig, PretrainedConfig, RobertaConfig
+from transformers import logging as transformers_logging
 
 from bertlab.cli.arguments import ModelArguments
 from bertlab.data import input_length
@@ -181,6 +183,16 @@ def test_new_weights_are_named_in_one_line(tiny_model, capfd):
     assert capfd.readouterr().err == "info: new, untrained weights: classifier.bias, classifier.weight.\n"
 
 
+def test_loading_leaves_the_progress_bars_of_downloads_and_the_verbosity(tiny_model):
+    def settings() -> tuple:
+        bars = are_progress_bars_disabled(), transformers_logging.is_progress_bar_enabled()
+        return *bars, transformers_logging.get_verbosity(), transformers_logging.set_tqdm_hook(None)
+
+    before = settings()
+    build(tiny_model)
+    assert settings() == before == (False, True, transformers_logging.WARNING, None)
+
+
 def test_a_fine_tuned_model_loads_in_silence_and_knows_its_classes(tiny_model, tmp_path, capfd):
     model = build(tiny_model, ABC)
     model.save_pretrained(tmp_path / "tuned")
@@ -223,10 +235,10 @@ def test_a_head_of_another_size_is_refused_or_replaced(tuned, capfd):
     assert "info: new, untrained weights: classifier.bias, classifier.weight.\n" in capfd.readouterr().err
 
 
-def test_other_classes_on_an_old_head_get_a_notice(tuned, capfd):
+def test_other_classes_on_an_old_head_get_a_warning(tuned, capfd):
     build(tuned, LabelSchema(SINGLE, ("x", "y", "z"), {}))
     assert (
-        "warning: the model's head was trained for a, b, c; it goes on with x, y, z (--new_head begins"
+        "warning: the model's head was trained for a, b, c and is now trained for x, y, z; --new_head starts"
         in capfd.readouterr().err
     )
 

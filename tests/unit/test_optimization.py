@@ -33,7 +33,7 @@ def test_each_step_down_multiplies_the_rate(family, tmp_path):
     model = classifier(family)
     rates = by_name(model, optimizer_of(model, tmp_path, 0.5), "lr")
     assert rates.keys() == dict(model.named_parameters()).keys()
-    stack = f".{parts.name_of(parts.encoder(model), parts.layers(model, ''))}."
+    stack = f".{parts.module_name(parts.encoder(model), parts.layers(model, ''))}."
     for name, rate in rates.items():
         if stack in name:
             step = LAYERS - int(name.split(stack)[1].split(".")[0])
@@ -98,7 +98,7 @@ def test_it_works_over_an_adapter(tmp_path):
     pytest.importorskip("peft", reason="needs peft: pip install peft")
     from bertlab.models import lora
 
-    model = lora.attach(classifier("bert"), ModelArguments(lora_rank=2))
+    model = lora.add_adapter(classifier("bert"), ModelArguments(lora_rank=2))
     rates = by_name(model, optimizer_of(model, tmp_path, 0.5), "lr")
     assert rates.keys() == {name for name, value in model.named_parameters() if value.requires_grad}
     for name, rate in rates.items():
