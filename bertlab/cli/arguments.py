@@ -241,20 +241,20 @@ class ModelArguments:
     ignore_mismatched_sizes: bool = setting(False, "replace a head whose size does not fit instead of stopping")
     classifier_dropout: float | None = setting(None, "dropout before the classifier", minimum=0, maximum=0.99)
     new_head: bool = setting(
-        False, "begin with a new head, whatever head the model brings; its encoder and pooler stay"
+        False, "start with a new head, whatever head the model has; its encoder and pooler stay"
     )
     reinit_layers: int | None = setting(
-        None, "give the pooler and this many top layers new weights (0: the pooler alone)", minimum=0
+        None, "re-initialise the pooler and this many top layers (0: the pooler alone)", minimum=0
     )
-    freeze_encoder: bool = setting(False, "train the classifier (and pooler) alone")
-    freeze_embeddings: bool = setting(False, "keep the embeddings as they are")
+    freeze_encoder: bool = setting(False, "freeze the encoder: train only the classifier (and pooler)")
+    freeze_embeddings: bool = setting(False, "freeze the embeddings")
     lora_rank: int | None = setting(
-        None, "train low-rank matrices of this rank in the layers instead of the layers (needs peft)", minimum=1
+        None, "LoRA rank: train an adapter of this rank instead of the encoder's weights (needs peft)", minimum=1
     )
     lora_alpha: int | None = setting(None, "scale of the adapter, over its rank (default: twice the rank)", minimum=1)
     lora_dropout: float = setting(0.0, "dropout before the adapter", minimum=0, maximum=0.99)
     lora_target_modules: list[str] = setting(
-        [], "linear maps of the layers to adapt, for example query value (default: all of them)"
+        [], "linear modules to adapt, for example query value (default: all of them)"
     )
     class_weights: str = setting("none", "weigh the loss of each class by 1/frequency", choices=("none", "balanced"))
 

@@ -213,7 +213,7 @@ def training(folder: RunFolder) -> str:
     if plan:
         parts.append(
             f"{plan['steps']:,} steps of {plan['global_batch']:,} rows ({plan['warmup_steps']:,} warm-up), "
-            f"{plan['trainable']:,} of {plan['parameters']:,} parameters trained, {plan['precision']}, "
+            f"trainable parameters: {plan['trainable']:,} of {plan['parameters']:,}, {plan['precision']}, "
             f"seed {folder.run.get('seed')}."
         )
     log = training_log(folder)

@@ -48,7 +48,7 @@ class Plan:
             falling = f"; learning rate {high:.3g} at the {top} … {low:.3g} at {below}"
         return (
             f"global batch {self.global_batch}, {epoch}{self.steps} steps "
-            f"({self.warmup_steps} warm-up); {self.trainable:,} of {self.parameters:,} parameters train; "
+            f"({self.warmup_steps} warm-up); trainable parameters: {self.trainable:,} of {self.parameters:,}; "
             f"{self.world_size} × {self.device}, {self.precision} ({self.precision_reason}){waste}{falling}"
         )
 
@@ -63,7 +63,7 @@ def print_parameters(model: "PreTrainedModel") -> None:
     say(table(rows, ("parameter", "shape", "values", "trains")))
     total = sum(value.numel() for _, value in parameters)
     trained = sum(value.numel() for _, value in parameters if value.requires_grad)
-    say(f"\n{len(parameters)} named parameters, {total:,} values, {trained:,} of them train")
+    say(f"\n{len(parameters)} named parameters with {total:,} values; trainable parameters: {trained:,}")
 
 
 def describe_plan(trainer: "EncoderTrainer", train: Any, pad_to: int | None, asked_precision: str) -> Plan:
