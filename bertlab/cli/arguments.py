@@ -240,9 +240,7 @@ class ModelArguments:
     use_fast_tokenizer: bool = setting(True, "use the tokenizer written in Rust")
     ignore_mismatched_sizes: bool = setting(False, "replace a head whose size does not fit instead of stopping")
     classifier_dropout: float | None = setting(None, "dropout before the classifier", minimum=0, maximum=0.99)
-    new_head: bool = setting(
-        False, "start with a new head, whatever head the model has; its encoder and pooler stay"
-    )
+    new_head: bool = setting(False, "start with a new head, whatever head the model has; its encoder and pooler stay")
     reinit_layers: int | None = setting(
         None, "re-initialise the pooler and this many top layers (0: the pooler alone)", minimum=0
     )
