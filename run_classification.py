@@ -9,8 +9,8 @@
 """
 
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 from bertlab import hub
 from bertlab.cli import parser
@@ -22,37 +22,52 @@ from bertlab.training import failures, memory, output_dir
 
 @entry_point
 def main(argv: list[str] | None = None) -> int:
-    """Run the script with these words, or those of the command line, and return the exit status."""
-    started = time.time()
-    words = sys.argv[1:] if argv is None else argv
-    arguments = parser.parse(words, (DataArguments, ModelArguments, RunArguments), __doc__)
-    if arguments[RunArguments].print_config:
-        print(parser.print_config(arguments), end="")
+    """Run the script with these arguments, or those of the command line, and return the exit status."""
+    parsed = parser.parse(
+        sys.argv[1:] if argv is None else argv, (DataArguments, ModelArguments, RunArguments), __doc__
+    )
+    data_args, model_args, run_args, training, invocation = parsed.unpack()
+    if run_args.print_config:
+        print(parser.print_config(parsed), end="")
         return 0
-    model = arguments[ModelArguments]
-    checkpoint = output_dir.check(parser.output_dir(arguments), arguments[RunArguments], model.model_name_or_path)
-    hub.go_offline_if_unreachable(*model.names, dataset=sources.hub_name(arguments[DataArguments]))
-    with failures.handle_run_failures(parser.output_dir(arguments), arguments.training):
-        run(arguments, checkpoint, started)
+    folder = Path(training["output_dir"])
+    checkpoint = output_dir.check(folder, run_args, model_args.model_name_or_path)
+    hub.go_offline_if_unreachable(*model_args.names, dataset=sources.hub_name(data_args))
+    with failures.handle_run_failures(folder, training):
+        run(data_args, model_args, run_args, training, invocation, checkpoint)
     return 0
 
 
-def run(arguments: parser.Arguments, checkpoint: Path | None, started: float) -> None:
-    """Load, encode, build, train, evaluate, report."""
+def run(
+    data_args: DataArguments,
+    model_args: ModelArguments,
+    run_args: RunArguments,
+    training: dict[str, Any],
+    invocation: parser.Invocation,
+    checkpoint: Path | None,
+) -> None:
+    """Load, tokenize, build, train, evaluate, report."""
     memory.ask_for_large_pages()
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
     from bertlab.data import dataset, findings, input_length, streaming, summary, tokenization
     from bertlab.evaluation import evaluate, metrics
     from bertlab.models import loading, surgery
     from bertlab.report import writer
-    from bertlab.training import classification, resume
-    from bertlab.training.arguments import set_seeds, training_arguments
+    from bertlab.training import resume
+    from bertlab.training.arguments import configure_cpu, set_seeds, training_arguments, warn_unused_flags
+    from bertlab.training.collators import PaddingCollator
     from bertlab.training.loss import loss_for
     from bertlab.training.plan import describe_plan, print_parameters
-    from bertlab.training.trainer import publish, train_and_save
+    from bertlab.training.streaming import TokenizingCollator, training_set
+    from bertlab.training.trainer import (
+        EncoderTrainer,
+        longest_first,
+        metrics_during_training,
+        publish,
+        train_and_save,
+    )
 
-    data_args, model_args, run_args = (arguments[group] for group in arguments.groups)
-    streaming.check(arguments)
+    streaming.check(data_args, model_args, training, invocation.given)
     surgery.check(model_args, run_args)
     config = loading.load_config(model_args)
     tokenizer = loading.load_tokenizer(model_args)
@@ -61,34 +76,50 @@ def run(arguments: parser.Arguments, checkpoint: Path | None, started: float) ->
     loaded = load(
         data_args,
         loading.class_names(config),
-        training=arguments.training["do_train"],
+        training=training["do_train"],
         cache_dir=model_args.cache_dir,
         token=model_args.token,
     )
     metrics.check_metrics(loaded.metrics, loaded.schema.kind, loaded.schema.size)
     findings.print_findings(loaded)
-    tokenized = tokenization.tokenize_splits(loaded, tokenizer, data_args, started)
+    tokenized = tokenization.tokenize_splits(loaded, tokenizer, data_args, invocation.started)
     summaries = summary.summarize(tokenized, loaded.schema, data_args.max_seq_length)
 
-    args = training_arguments(arguments, loaded)
+    args = training_arguments(training, run_args, loaded, invocation.given)
+    configure_cpu(args)
     set_seeds(args)  # before the new head gets its first weights
     model = loading.build_classifier(model_args, config, loaded.schema, tokenizer)
     if run_args.print_parameters:
         print_parameters(model)
         return
-    train = classification.training_rows(args, tokenized, loaded)
-    loss = loss_for(loaded.schema, train, model_args.class_weights, args.label_smoothing_factor)
+    collator: Any = PaddingCollator(tokenizer, data_args.fixed_length)
+    train_dataset: Any = tokenized[loaded.train] if loaded.train and args.do_train else None
+    if loaded.stream:
+        collator = TokenizingCollator(collator, tokenizer, data_args.max_seq_length)
+        train_dataset = training_set(loaded.stream, args)
+    loss = loss_for(loaded.schema, train_dataset, model_args.class_weights, args.label_smoothing_factor)
     output_dir.make(Path(args.output_dir), run_args)  # after all that may be refused, so that nothing is left of it
-    classification.warn_unused_flags(run_args, args, loaded)
-    eval_split = tokenized.get(loaded.eval_split or "")
-    trainer = classification.build_trainer(arguments, args, model, tokenizer, train, eval_split, loaded, loss)
-    resume.begin(trainer, checkpoint, arguments, loaded, tokenized)
-    plan = describe_plan(trainer, train, data_args.fixed_length, run_args.precision)
+    warn_unused_flags(run_args, args, loaded)
+    trainer = EncoderTrainer(
+        model=model,
+        args=args,
+        train_dataset=train_dataset,
+        eval_dataset=longest_first(tokenized.get(loaded.eval_split or "")),
+        data_collator=collator,
+        processing_class=tokenizer,
+        compute_loss_func=loss,
+        compute_metrics=metrics_during_training(loaded.schema, loaded.metrics, loss.of_rows),
+        run=run_args,
+    )
+    resume.begin(trainer, checkpoint, invocation.settings, loaded, tokenized)
+    plan = describe_plan(trainer, train_dataset, data_args.fixed_length, run_args.precision)
 
-    train_metrics = train_and_save(trainer, checkpoint) if train is not None else {}
+    train_metrics = train_and_save(trainer, checkpoint) if train_dataset is not None else {}
     results = evaluate.evaluate_splits(trainer, tokenized, loaded, loaded.reported_splits(args), loss.of_rows)
     selection = evaluate.evaluate_splits(trainer, tokenized, loaded, loaded.selection_splits, loss.of_rows)
-    writer.finish(writer.Run(arguments, loaded, tokenized, summaries, plan, results, selection, train_metrics, started))
+    writer.finish(
+        writer.Run(run_args, invocation, loaded, tokenized, summaries, plan, results, selection, train_metrics)
+    )
     publish(trainer)
 
 

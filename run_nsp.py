@@ -9,8 +9,8 @@ Without --config the recipe is configs/nsp/meditations.yaml.
 """
 
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 from bertlab import hub
 from bertlab.cli import parser, recipes
@@ -21,23 +21,30 @@ from bertlab.training import failures, memory, output_dir
 
 @entry_point
 def main(argv: list[str] | None = None) -> int:
-    """Run the script with these words, or those of the command line, and return the exit status."""
-    started = time.time()
-    words = sys.argv[1:] if argv is None else argv
-    arguments = parser.parse(words, (NspArguments, ModelArguments, RunArguments), __doc__, recipes.NSP_DEFAULT)
-    if arguments[RunArguments].print_config:
-        print(parser.print_config(arguments), end="")
+    """Run the script with these arguments, or those of the command line, and return the exit status."""
+    groups = (NspArguments, ModelArguments, RunArguments)
+    parsed = parser.parse(sys.argv[1:] if argv is None else argv, groups, __doc__, recipes.NSP_DEFAULT)
+    nsp_args, model_args, run_args, training, invocation = parsed.unpack()
+    if run_args.print_config:
+        print(parser.print_config(parsed), end="")
         return 0
-    model = arguments[ModelArguments]
-    checkpoint = output_dir.check(parser.output_dir(arguments), arguments[RunArguments], model.model_name_or_path)
-    hub.go_offline_if_unreachable(*([] if arguments[NspArguments].train_tokenizer else model.names))
-    with failures.handle_run_failures(parser.output_dir(arguments), arguments.training):
-        run(arguments, checkpoint, started)
+    folder = Path(training["output_dir"])
+    checkpoint = output_dir.check(folder, run_args, model_args.model_name_or_path)
+    hub.go_offline_if_unreachable(*([] if nsp_args.train_tokenizer else model_args.names))
+    with failures.handle_run_failures(folder, training):
+        run(nsp_args, model_args, run_args, training, invocation, checkpoint)
     return 0
 
 
-def run(arguments: parser.Arguments, checkpoint: Path | None, started: float) -> None:
-    """Read, pair, encode, build, train, evaluate, report."""
+def run(
+    nsp_args: NspArguments,
+    model_args: ModelArguments,
+    run_args: RunArguments,
+    training: dict[str, Any],
+    invocation: parser.Invocation,
+    checkpoint: Path | None,
+) -> None:
+    """Read, pair, tokenize, build, train, evaluate, report."""
     memory.ask_for_large_pages()
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
     from bertlab.data import input_length, summary, tokenization
@@ -46,51 +53,54 @@ def run(arguments: parser.Arguments, checkpoint: Path | None, started: float) ->
     from bertlab.pretraining.model import build_model, check, tokenizer_and_config
     from bertlab.report import writer
     from bertlab.training import resume
-    from bertlab.training.arguments import set_seeds, training_arguments
+    from bertlab.training.arguments import configure_cpu, set_seeds, training_arguments
     from bertlab.training.plan import describe_plan, print_parameters
-    from bertlab.training.trainer import publish, train_and_save
+    from bertlab.training.trainer import EncoderTrainer, publish, train_and_save
 
-    nsp_args, model_args, run_args = (arguments[group] for group in arguments.groups)
-    check(nsp_args, model_args, arguments.training)
+    check(nsp_args, model_args, training)
     surgery.check(model_args, run_args)
-    text = dataset.read(nsp_args, model_args.cache_dir, started)
+    text = dataset.read(nsp_args, model_args.cache_dir, invocation.started)
     tokenizer, config = tokenizer_and_config(nsp_args, model_args, text)
     input_length.check_max_length(nsp_args.max_seq_length, tokenizer, config)
     loaded = dataset.make_splits(text, nsp_args, tokenizer)
     dataset.say_what_is_repeated(text, loaded)
-    tokenized = tokenization.tokenize_splits(loaded, tokenizer, nsp_args, started)
+    tokenized = tokenization.tokenize_splits(loaded, tokenizer, nsp_args, invocation.started)
     summaries = summary.summarize(tokenized, loaded.schema, nsp_args.max_seq_length)
 
-    args = training_arguments(arguments, loaded)
+    args = training_arguments(training, run_args, loaded, invocation.given)
+    configure_cpu(args)
     set_seeds(args)  # before the new head gets its first weights
     model, has_pretrained_head = build_model(nsp_args, model_args, config, tokenizer)
     if run_args.print_parameters:
         print_parameters(model)
         return
     output_dir.make(Path(args.output_dir), run_args)
-    train = objectives.training_rows(nsp_args, args, tokenized, loaded)
-    trainer = objectives.trainer_class(nsp_args)(
+    train_dataset = objectives.training_rows(nsp_args, args, tokenized, loaded)
+    trainer = EncoderTrainer(
         model=model,
         args=args,
-        train_dataset=train,
+        train_dataset=train_dataset,
         eval_dataset=objectives.evaluation_rows(nsp_args, tokenized, loaded),
         data_collator=objectives.data_collator(nsp_args, tokenizer, args.seed),
         processing_class=tokenizer,
         compute_loss_func=objectives.loss_function(nsp_args, args),
         compute_metrics=objectives.metrics_function(nsp_args, args, loaded),
+        preprocess_logits_for_metrics=objectives.preprocess_logits(nsp_args),
         run=run_args,
     )
-    resume.begin(trainer, checkpoint, arguments, loaded, tokenized)
-    plan = describe_plan(trainer, train, nsp_args.fixed_length, run_args.precision)
+    resume.begin(trainer, checkpoint, invocation.settings, loaded, tokenized)
+    plan = describe_plan(trainer, train_dataset, nsp_args.fixed_length, run_args.precision)
 
     reported = loaded.reported_splits(args)
     baselines = objectives.compute_baselines(nsp_args, trainer, tokenized, loaded, reported, has_pretrained_head)
     set_seeds(args)  # with or without baselines before it, the same training
-    train_metrics = train_and_save(trainer, checkpoint) if train is not None else {}
+    train_metrics = train_and_save(trainer, checkpoint) if train_dataset is not None else {}
     results = objectives.evaluate_trained(nsp_args, trainer, tokenized, loaded, reported)
     selection = objectives.evaluate_splits(nsp_args, trainer, tokenized, loaded, loaded.selection_splits)
     writer.finish(
-        writer.Run(arguments, loaded, tokenized, summaries, plan, results, selection, train_metrics, started, baselines)
+        writer.Run(
+            run_args, invocation, loaded, tokenized, summaries, plan, results, selection, train_metrics, baselines
+        )
     )
     publish(trainer)
 

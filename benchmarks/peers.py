@@ -18,7 +18,7 @@ from bertlab.data import dataset, tokenization
 from bertlab.evaluation import evaluate
 from bertlab.models import loading
 from bertlab.training import collators
-from bertlab.training.arguments import set_seeds, training_arguments
+from bertlab.training.arguments import configure_cpu, set_seeds, training_arguments
 from bertlab.training.loss import loss_for
 from bertlab.training.trainer import EncoderTrainer
 
@@ -62,13 +62,14 @@ def contender(name: str, folder: Path, *words: str) -> Contender:
     recipe = ["--task", "cola"] if name == OURS else ["--config", str(PEERS[name])]
     given = [*recipe, "--data_dir", str(folder), "--model_name_or_path", WEIGHTS, *words]
     given += ["--save_strategy", "no", "--disable_tqdm", "true", "--logging_steps", "1000000", "--report_to", "none"]
-    arguments = parser.parse(given, (DataArguments, ModelArguments, RunArguments), "")
-    arguments.training["output_dir"] = tempfile.gettempdir()
-    data_args, model_args, run_args = (arguments[group] for group in arguments.groups)
+    given += ["--output_dir", tempfile.gettempdir()]
+    parsed = parser.parse(given, (DataArguments, ModelArguments, RunArguments), "")
+    data_args, model_args, run_args, training, invocation = parsed.unpack()
     config, tokenizer = loading.load_config(model_args), loading.load_tokenizer(model_args)
     loaded = dataset.load(data_args, [], training=True, cache_dir=None, token=None)
     tokenized = tokenization.tokenize_splits(loaded, tokenizer, data_args)
-    args = training_arguments(arguments, loaded)
+    args = training_arguments(training, run_args, loaded, invocation.given)
+    configure_cpu(args)
     set_seeds(args)
     model = loading.build_classifier(model_args, config, loaded.schema, tokenizer)
     pad_to = data_args.fixed_length

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import textwrap
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,9 +113,21 @@ class Occurrence:
     recipe: str = ""
 
 
+@dataclass(frozen=True)
+class Invocation:
+    """How and when a run was asked for; `settings` are all flags that have a value, for run.json."""
+
+    argv: list[str]
+    recipe: str
+    preset: str
+    given: frozenset[str]
+    settings: dict[str, Any]
+    started: float = dataclasses.field(default_factory=time.time)
+
+
 @dataclass
 class Arguments:
-    """Everything one run was told: our argument groups, training values, and where they came from."""
+    """What the command line says: our argument groups, training values, and where they came from."""
 
     groups: dict[type, Any]
     training: dict[str, Any]
@@ -125,6 +138,11 @@ class Arguments:
 
     def __getitem__(self, group: type[T]) -> T:
         return self.groups[group]
+
+    def unpack(self) -> tuple[Any, ...]:
+        """Return the groups one by one, the training values, and the invocation: functions take what they use."""
+        invocation = Invocation(self.argv, self.recipe, self.preset, self.given, resolved(self))
+        return (*self.groups.values(), self.training, invocation)
 
 
 def parse(

@@ -6,14 +6,13 @@ process reads all rows and takes its own of each global batch; the collator toke
 are read whole, as without it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bertlab import hub
 from bertlab.cli.arguments import DataArguments, ModelArguments
-from bertlab.cli.parser import Arguments
 from bertlab.console import info, say, warning
 from bertlab.data import dataset, labels, sources
 from bertlab.data.labels import REGRESSION, LabelSchema
@@ -24,16 +23,15 @@ if TYPE_CHECKING:
     pass
 
 
-def check(arguments: Arguments) -> None:
+def check(rows: DataArguments, model: ModelArguments, training: Mapping[str, Any], given: Collection[str]) -> None:
     """Refuse what a stream cannot do, before anything is read.
 
     Raises:
         UserError: no --max_steps, a split cut from train, class weights, an order that needs every length, or several
             reading processes.
     """
-    training, rows, model = arguments.training, arguments[DataArguments], arguments[ModelArguments]
     if not rows.streaming:
-        if "shuffle_buffer" in arguments.given:
+        if "shuffle_buffer" in given:
             warning("--shuffle_buffer has no effect without --streaming.")
         return
     if (training.get("max_steps") or -1) < 1:

@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from bertlab.data.labels import NO_LABEL
 from bertlab.training.collators import PaddingCollator
-from bertlab.training.trainer import EncoderTrainer
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -117,7 +116,7 @@ class PretrainingLoss:
         self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Return the scalar loss; `num_items_in_batch` is (2,): the step's NSP labels and masked tokens."""
-        items = label_counts(labels) if num_items_in_batch is None else num_items_in_batch
+        items = self.count(labels) if num_items_in_batch is None else num_items_in_batch
         mlm_labels = labels[:, 1:]
         # Most tokens are not masked, and their logits need no float32 copy.
         masked = mlm_labels != NO_LABEL
@@ -126,27 +125,10 @@ class PretrainingLoss:
         mlm_loss = _mean_loss(outputs.prediction_logits[masked], mlm_labels[masked], items[1])
         return mlm_loss + _mean_loss(outputs.seq_relationship_logits, labels[:, 0], items[0])
 
-
-class PretrainingTrainer(EncoderTrainer):
-    """EncoderTrainer that counts the two kinds of labels apart, and keeps no MLM logits after a batch."""
-
-    def __init__(self, *, args: Any, **options: Any) -> None:
-        args.label_names, args.remove_unused_columns = ["labels"], False
-        super().__init__(args=args, preprocess_logits_for_metrics=row_statistics, **options)
-
-    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
-        if not batch_samples:
-            return None
-        counts = torch.stack([label_counts(batch["labels"]) for batch in batch_samples]).sum(dim=0).to(device)
-        if self.args.average_tokens_across_devices:
-            counts = self.accelerator.gather(counts.unsqueeze(0)).sum(dim=0)
-        return counts
-
-
-def label_counts(labels: torch.Tensor) -> torch.Tensor:
-    """Return (2,): how many NSP labels and how many masked tokens there are."""
-    known = labels.ne(NO_LABEL)
-    return torch.stack([known[:, 0].sum(), known[:, 1:].sum()])
+    def count(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return (2,): how many NSP labels and how many masked tokens a batch has."""
+        known = labels.ne(NO_LABEL)
+        return torch.stack([known[:, 0].sum(), known[:, 1:].sum()])
 
 
 def row_statistics(logits: Any, labels: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from bertlab.pretraining import mlm
 from bertlab.pretraining.baselines import frequency_baseline, overlap_baseline, sample_rows, warn_if_flipped
 from bertlab.pretraining.mlm import NSP_LOGITS
 from bertlab.training.collators import PaddingCollator
-from bertlab.training.loss import ExactLoss
+from bertlab.training.loss import ExactLoss, StepLoss
 from bertlab.training.trainer import EncoderTrainer, longest_first, metrics_during_training
 
 if TYPE_CHECKING:
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
 Tokenized = dict[str, "Dataset"]
 # Name -> class ids per split, and how they were made.
 Baselines = dict[str, tuple[dict[str, np.ndarray], str]]
-
-
-def trainer_class(nsp: NspArguments) -> type[EncoderTrainer]:
-    """Return the trainer of an objective."""
-    return EncoderTrainer if nsp.objective == "nsp" else mlm.PretrainingTrainer
 
 
 def training_rows(nsp: NspArguments, args: "TrainingArguments", tokenized: Tokenized, data: "Data") -> "Dataset | None":
@@ -65,9 +60,14 @@ def data_collator(nsp: NspArguments, tokenizer: "PreTrainedTokenizerBase", seed:
     )
 
 
-def loss_function(nsp: NspArguments, args: "TrainingArguments") -> Any:
+def loss_function(nsp: NspArguments, args: "TrainingArguments") -> StepLoss:
     """Return the loss of an objective, exact under any batch layout."""
     return _nsp_loss(args) if nsp.objective == "nsp" else mlm.PretrainingLoss()
+
+
+def preprocess_logits(nsp: NspArguments) -> Callable[[Any, Any], Any] | None:
+    """Return what is kept of a batch's logits: all of them, or the statistics of each row where tokens are masked."""
+    return None if nsp.objective == "nsp" else mlm.row_statistics
 
 
 def metrics_function(
@@ -149,12 +149,13 @@ def _trainer_of_a_copy(trainer: EncoderTrainer) -> EncoderTrainer:
     """
     args = copy.copy(trainer.args)
     args.eval_strategy, args.report_to, args.push_to_hub = "no", [], False
-    return type(trainer)(
+    return EncoderTrainer(
         model=copy.deepcopy(trainer.model),
         args=args,
         data_collator=trainer.data_collator,
         processing_class=trainer.processing_class,
         compute_loss_func=trainer.compute_loss_func,
+        preprocess_logits_for_metrics=trainer.preprocess_logits_for_metrics,
         run=trainer.run,
     )
 

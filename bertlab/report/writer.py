@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertlab import hub, io
-from bertlab.cli.arguments import ModelArguments, RunArguments
-from bertlab.cli.parser import Arguments, output_dir, resolved
+from bertlab.cli.arguments import RunArguments
+from bertlab.cli.parser import Invocation
 from bertlab.console import is_first_process, say, table, warning
 from bertlab.evaluation import degenerate
 from bertlab.evaluation.evaluate import SplitResult
@@ -42,7 +42,8 @@ BASELINE_NAMES = {
 class Run:
     """All that a run knows when it ends."""
 
-    arguments: Arguments
+    run_args: RunArguments
+    invocation: Invocation
     data: "Data"
     tokenized: dict[str, "Dataset"]
     summaries: list["SplitSummary"]
@@ -50,13 +51,12 @@ class Run:
     results: list[SplitResult]
     selection: list[SplitResult]
     train_metrics: dict[str, Any]
-    started: float
     controls: dict[str, Any] | None = None
 
     @property
     def folder(self) -> Path:
         """The output folder."""
-        return output_dir(self.arguments)
+        return Path(self.invocation.settings["output_dir"])
 
 
 def finish(run: Run) -> None:
@@ -177,7 +177,7 @@ def _controls(run: Run) -> dict[str, Any]:
 
 
 def _results(run: Run, results: Sequence[SplitResult], fitted: Fitted, controls: dict[str, Any]) -> dict[str, Any]:
-    options = run.arguments[RunArguments]
+    options = run.run_args
     splits = {}
     for result in results:
         told = split_results(
@@ -192,7 +192,7 @@ def _results(run: Run, results: Sequence[SplitResult], fitted: Fitted, controls:
         splits[result.name] = {"role": "validation" if result.name in run.data.validation else "test", **told}
     chosen_on = next(iter(run.selection), None)
     return {
-        "recipe": run.arguments.recipe,
+        "recipe": run.invocation.recipe,
         "problem_type": run.data.schema.kind,
         "class_names": run.data.schema.class_names,
         "metrics": run.data.metrics,
@@ -231,20 +231,20 @@ def _write_metrics(run: Run, results: Sequence[SplitResult]) -> None:
     io.write_json(run.folder / "all_results.json", {k: v for metrics in found.values() for k, v in metrics.items()})
 
 
-def _from_hub(arguments: Arguments) -> bool:
-    name = arguments[ModelArguments].model_name_or_path
+def _from_hub(settings: dict[str, Any]) -> bool:
+    name = settings.get("model_name_or_path")
     return name is not None and not hub.is_local(name)
 
 
 def _provenance(run: Run) -> dict[str, Any]:
     return {
-        "command": provenance.command(sys.argv[0], run.arguments.argv),
-        "recipe": run.arguments.recipe,
-        "configuration": resolved(run.arguments),
+        "command": provenance.command(sys.argv[0], run.invocation.argv),
+        "recipe": run.invocation.recipe,
+        "configuration": run.invocation.settings,
         "eval_split": run.data.eval_split,
-        "model_from_hub": _from_hub(run.arguments),
+        "model_from_hub": _from_hub(run.invocation.settings),
         "pairs": any(len(run.data.read(split[:1])) > 1 for split in run.data.splits.values()),
-        "seed": run.arguments.training.get("seed", 42),
+        "seed": run.invocation.settings.get("seed", 42),
         "plan": run.plan.__dict__,
         "data": {
             item.name: {
@@ -260,6 +260,9 @@ def _provenance(run: Run) -> dict[str, Any]:
         "code": provenance.commit(),
         "machine": provenance.machine(),
         "peak_memory_mb": provenance.peak_memory_mb(),
-        "seconds": {"whole_run": time.time() - run.started, "training": run.train_metrics.get("train_runtime")},
+        "seconds": {
+            "whole_run": time.time() - run.invocation.started,
+            "training": run.train_metrics.get("train_runtime"),
+        },
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

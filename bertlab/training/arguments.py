@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -18,7 +18,6 @@ from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 
 from bertlab.cli.arguments import RunArguments
-from bertlab.cli.parser import Arguments
 from bertlab.console import warning
 from bertlab.errors import UserError, did_you_mean
 from bertlab.evaluation import metrics
@@ -27,6 +26,8 @@ from bertlab.training import distributed, memory, precision
 if TYPE_CHECKING:
     from bertlab.data.dataset import Data
 
+# Rows bring the seed of their masks to the collator; the labels of both heads are one tensor.
+MLM_TRAINING_VALUES: dict[str, Any] = {"label_names": ["labels"], "remove_unused_columns": False}
 # Each process takes its own rows and pads them; by default the first deals out tensors, all of one length.
 STREAM_TRAINING_VALUES: dict[str, Any] = {
     "accelerator_config": {"dispatch_batches": False},
@@ -39,28 +40,30 @@ def global_batch(args: TrainingArguments) -> int:
     return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
 
 
-def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
+def training_arguments(
+    training: Mapping[str, Any], run: RunArguments, data: "Data", given: Collection[str]
+) -> TrainingArguments:
     """Return TrainingArguments with what depends on data and machine filled in.
 
-    The best epoch is chosen by the first metric. A value the user gave is never replaced.
+    The best epoch is chosen by the first metric. A value the user gave is never replaced; `given` names the flags
+    that were.
 
     Raises:
         UserError: a combination that TrainingArguments refuses, or that would select on reported data.
     """
-    run, values = arguments[RunArguments], dict(arguments.training)
+    values = dict(training)
     cpu = bool(values.get("use_cpu")) or distributed.uses_cpu() or not precision.has_accelerator()
     values["use_cpu"] = cpu
-    use_all_threads(cpu)
-    if cpu:
-        memory.keep_freed_memory()
     values.update(precision.choose(run.precision, values, cpu))
     # Every parameter of an encoder takes part in every step; to look for others costs a walk through each graph.
     values.setdefault("ddp_find_unused_parameters", False)
     values = _with_selection(values, data, run)
+    if data.mlm_metrics:
+        values.update(MLM_TRAINING_VALUES)
     if data.stream:
         values = {**STREAM_TRAINING_VALUES, **values}
         # A stream has one epoch, which ends with the run.
-        values |= {} if "save_strategy" in arguments.given else {"save_strategy": "steps"}
+        values |= {} if "save_strategy" in given else {"save_strategy": "steps"}
     _check_trackers(values.get("report_to"))
     try:
         args = SavedArguments(**values)
@@ -71,7 +74,7 @@ def training_arguments(arguments: Arguments, data: "Data") -> TrainingArguments:
         # A flag wins over the launcher, whose word TrainingArguments takes where both formats are off.
         args.mixed_precision = "no"
     _check_optimiser_and_schedule(args)
-    if "do_eval" in arguments.given and not arguments.training["do_eval"]:
+    if "do_eval" in given and not training["do_eval"]:
         # TrainingArguments turns it on for any --eval_strategy; a sweep's trials must not score the report splits.
         args.do_eval = False
     distributed.check(args)
@@ -185,18 +188,37 @@ def set_seeds(args: TrainingArguments) -> None:
     enable_full_determinism(args.seed) if args.full_determinism else set_seed(args.seed)
 
 
-def use_all_threads(cpu: bool) -> None:
+def configure_cpu(args: TrainingArguments) -> None:
+    """Let a process that trains on the CPU use the machine's cores, and keep the memory that it frees."""
+    if args.use_cpu:
+        use_all_threads()
+        memory.keep_freed_memory()
+
+
+def use_all_threads() -> None:
     """Undo a launcher's one thread per process, where the machine has more cores than that.
 
-    `accelerate launch` sets OMP_NUM_THREADS=1 unless told --num_cpu_threads_per_process, and torchrun unless it is
+    `accelerate launch` sets OMP_NUM_THREADS=1 unless --num_cpu_threads_per_process is given, and torchrun unless it is
     set, which halves the speed of two cores. A number above 1 is somebody's choice and is left alone.
     """
     launched = any(name in os.environ for name in ("ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID"))
-    if not cpu or not launched or os.environ.get("OMP_NUM_THREADS") != "1":
+    if not launched or os.environ.get("OMP_NUM_THREADS") != "1":
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    threads = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    torch.set_num_threads(threads)
+    torch.set_num_threads(max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
+def warn_unused_flags(run: RunArguments, args: TrainingArguments, data: "Data") -> None:
+    """Say which flags about scores have no effect in this run, and that it has no split to score."""
+    if (args.do_eval or args.do_predict) and not data.evaluation_splits:
+        warning("no split is there to report on, so there will be no score; --validation_fraction 0.1 cuts one off.")
+    unknown = [name for name in run.published if name not in data.metrics]
+    if unknown:
+        warning(f"--published {unknown[0]} is not shown: this run does not measure it.")
+    if run.published_split is not None and run.published_split not in data.evaluation_splits:
+        warning(f"--published_split {run.published_split}: this run does not report on such a split.")
+    if run.metric_batch_size is not None and not data.test:
+        warning("--metric_batch_size has no effect: there is no test split.")
 
 
 class SavedArguments(TrainingArguments):

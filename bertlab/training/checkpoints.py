@@ -16,8 +16,8 @@ from bertlab.training.output_lock import STATE
 
 CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 STATE_FILE = "trainer_state.json"
-# What a run was when it began, in every checkpoint: resuming.py compares it.
-SIGNATURE_FILE = "identity.json"
+# What resume.py compares, in every checkpoint.
+SIGNATURE_FILE = "run_signature.json"
 # Where files are written before they get their name; gone once a run has ended.
 SAVING = Path(STATE) / "saving"
 
@@ -134,7 +134,7 @@ def _discard(checkpoint: Path, staging: Path) -> None:
 def _expected(checkpoint: Path) -> set[str]:
     """Return the files that belong to a checkpoint by what it says: shards of weights, random numbers per process."""
     shards = _json(checkpoint / "model.safetensors.index.json").get("weight_map", {}).values()
-    processes = _json(checkpoint / SIGNATURE_FILE).get("cut", {}).get("processes", 1)
+    processes = _json(checkpoint / SIGNATURE_FILE).get("batch_layout", {}).get("processes", 1)
     return {*shards, *(f"rng_state_{rank}.pth" for rank in range(processes) if processes > 1)}
 
 

@@ -1,7 +1,7 @@
 """The loss of a batch as the mean over the whole optimizer step it belongs to, whatever the batch is cut into."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +12,18 @@ from bertlab.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+
+class StepLoss(Protocol):
+    """A loss of batches that is the mean over all labels of their optimizer step, and counts them."""
+
+    def __call__(
+        self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return the scalar loss of a batch; `num_items_in_batch` is the sum of `count` over the step."""
+
+    def count(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return how many labels of a batch the loss is the mean of, one number or several of different kinds."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,10 @@ class ExactLoss:
     ) -> torch.Tensor:
         """Return the scalar loss of `outputs.logits` (rows, classes) against `labels` as the collator makes them."""
         return self.of_logits(outputs.logits, labels, num_items_in_batch)
+
+    def count(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return how many labels of a batch the loss is the mean of."""
+        return known(labels).sum()
 
     def of_rows(self, logits: np.ndarray, labels: np.ndarray) -> float:
         """Return the mean loss of evaluated rows: logits (rows, classes) and their labels; NaN without a row."""

@@ -1,21 +1,18 @@
-"""What a run was when it began, kept in each of its checkpoints, so that no other run goes on from them.
+"""The signature of a run, kept in each of its checkpoints, so that no other run resumes from them.
 
-What the model sees is compared, not how it was said: a file may move and a flag may be spelt out, but no row, label,
-weight or value that changes the outcome may differ.
+What the model sees is compared, not how it was asked for: a file may move and a flag may be spelt out, but no row,
+label, weight or value that changes the outcome may differ.
 """
 
-import dataclasses
 import hashlib
 import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments
-from bertlab.cli.parser import Arguments
 from bertlab.console import warning
 from bertlab.data import files, tokenization
 from bertlab.errors import UserError
@@ -25,9 +22,10 @@ from bertlab.training.checkpoints import SIGNATURE_FILE
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedModel
 
     from bertlab.data.dataset import Data
+    from bertlab.data.stream import Stream
     from bertlab.training.trainer import EncoderTrainer
 
 # The fields of TrainingArguments that change the weights or which of them are kept. How long a run trains is among
@@ -41,27 +39,16 @@ RESUME_CRITICAL = (
     *("eval_strategy", "eval_steps", "eval_delay", "eval_on_start"),
     *("load_best_model_at_end", "metric_for_best_model", "greater_is_better"),
 )
-# Of our own flags all are compared but those that say where things are, what is printed, or what the rows, the
-# configuration and the weights show by themselves.
-NOT_COMPARED = {
-    ModelArguments: (
-        *("model_name_or_path", "config_name", "tokenizer_name", "model_revision", "token", "cache_dir"),
-        *("trust_remote_code", "use_fast_tokenizer", "ignore_mismatched_sizes"),
-    ),
-    RunArguments: (
-        *("precision", "resume", "overwrite_output_dir", "metric_batch_size", "print_parameters", "print_config"),
-        "lora_merge",
-        *("published", "published_split", "published_source"),
-    ),
-}
-# Of the flags that make rows of text, those that the rows do not show: how words are masked, how a stream is read.
-OF_ROWS = {
-    NspArguments: ("objective", "mlm_probability", "whole_word_masking"),
-    DataArguments: ("streaming", "shuffle_buffer"),
-}
-# A stream may have no end: so many of its rows stand for all. What becomes of later ones is told by these flags.
+# The same of our own flags; rows, configuration and weights are compared themselves.
+OWN_RESUME_CRITICAL = (
+    *("class_weights", "classifier_dropout", "new_head", "reinit_layers", "freeze_encoder", "freeze_embeddings"),
+    *("lora_rank", "lora_alpha", "lora_dropout", "lora_target_modules", "layerwise_lr_decay"),
+    *("early_stopping_patience", "early_stopping_threshold"),
+    *("objective", "mlm_probability", "whole_word_masking", "streaming", "shuffle_buffer"),
+)
+# A stream may have no end: so many of its rows stand for all. What becomes of later ones depends on these flags.
 STREAMED_ROWS = 1_000
-OF_STREAM = ("max_train_samples", "on_missing", "clean", "label_map")
+STREAM_RESUME_CRITICAL = ("max_train_samples", "on_missing", "clean", "label_map")
 # What a configuration says of where it comes from, or what `labels` says better.
 CONFIG_NOT_COMPARED = ("_name_or_path", "transformers_version", "architectures", "dtype")
 SHOWN = 6
@@ -73,47 +60,53 @@ RunSignature = dict[str, Any]
 def begin(
     trainer: "EncoderTrainer",
     checkpoint: Path | None,
-    arguments: Arguments,
+    settings: Mapping[str, Any],
     data: "Data",
     tokenized: Mapping[str, "Dataset"],
 ) -> None:
-    """Let a trainer sign its checkpoints with what this run is, and refuse the checkpoint of another run.
+    """Let a trainer write into its checkpoints what this run is, and refuse the checkpoint of another run.
 
     Raises:
         UserError: the checkpoint comes from a run with other rows, labels, weights or values; each is named.
     """
-    trainer.run_signature = run_signature(trainer, arguments, data, tokenized)
+    trainer.run_signature = run_signature(trainer, settings, data, tokenized)
     if checkpoint is not None:
         refuse_other_run(checkpoint, trainer.run_signature)
 
 
 def run_signature(
-    trainer: "EncoderTrainer", arguments: Arguments, data: "Data", tokenized: Mapping[str, "Dataset"]
+    trainer: "EncoderTrainer", settings: Mapping[str, Any], data: "Data", tokenized: Mapping[str, "Dataset"]
 ) -> RunSignature:
-    """Return what a run must share with one that goes on from its checkpoints, as plain JSON values."""
-    args = trainer.args
-    given = args.to_dict()
-    model: Any = trainer.model
-    found = {
-        "rows": {
-            **{name: f"{len(split):,} rows, {fingerprint(split)}" for name, split in tokenized.items()},
-            **({"stream": _of_stream(trainer, arguments, data)} if data.stream else {}),
-        },
+    """Return what a run must share with one that resumes from its checkpoints, as plain JSON values.
+
+    `settings` are the run's flags by name; those that nobody set may be missing.
+    """
+    args, model = trainer.args, cast("PreTrainedModel", trainer.model)
+    rows = {name: f"{len(split):,} rows, {fingerprint(split)}" for name, split in tokenized.items()}
+    if data.stream:
+        rows["stream"] = _stream_fingerprint(data.stream, trainer.processing_class, settings["max_seq_length"])
+    training = args.to_dict()
+    own = (*OWN_RESUME_CRITICAL, *(STREAM_RESUME_CRITICAL if data.stream else ()))
+    signature = {
+        "rows": rows,
         "labels": {"kind": data.schema.kind, "classes": list(data.schema.class_names)},
-        "model": {"weights": _weights(arguments, model.config), **_configuration(model.config)},
-        "values": {**{name: given.get(name) for name in RESUME_CRITICAL}, **_own_values(arguments)},
-        "cut": {
+        "model": {"weights": _weights(settings, model.config), **_configuration(model.config)},
+        "values": {
+            **{name: training.get(name) for name in RESUME_CRITICAL},
+            **{name: settings.get(name) for name in own},
+        },
+        "batch_layout": {
             "global_batch": global_batch(args),
             "per_device_train_batch_size": args.train_batch_size,
             "gradient_accumulation_steps": args.gradient_accumulation_steps,
             "processes": args.world_size,
         },
     }
-    return json.loads(json.dumps(found, default=str))
+    return json.loads(json.dumps(signature, default=str))
 
 
 def refuse_other_run(checkpoint: Path, now: RunSignature) -> None:
-    """Refuse a checkpoint whose run was another; say so where only the cut of the batch is another.
+    """Refuse a checkpoint whose run was another; say so where only its batch layout is another.
 
     Raises:
         UserError: rows, labels, weights or values differ.
@@ -123,28 +116,29 @@ def refuse_other_run(checkpoint: Path, now: RunSignature) -> None:
     except (OSError, ValueError):
         warning(f"{checkpoint} does not say what run it is from; that it is this one is taken on trust.")
         return
-    found = differences(before, now)
-    if found:
-        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    changed = differences(before, now)
+    if changed:
+        more = f"; and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
         raise UserError(
-            f"{checkpoint} is from another run: {'; '.join(found[:SHOWN])}{more}.",
-            "Take the change back, name another --output_dir, or begin anew with --overwrite_output_dir.",
+            f"{checkpoint} is from another run: {'; '.join(changed[:SHOWN])}{more}.",
+            "Undo the change, name another --output_dir, or start over with --overwrite_output_dir.",
         )
-    if before.get("cut") != now["cut"]:
+    layout = now["batch_layout"]
+    if before["batch_layout"] != layout:
         warning(
-            f"the global batch of {now['cut']['global_batch']} is cut otherwise than before ({_cut(before['cut'])}, "
-            f"now {_cut(now['cut'])}): the rows of each step are the same, the noise of dropout is not."
+            f"the global batch of {layout['global_batch']} is divided otherwise than before "
+            f"({_layout(before['batch_layout'])}, now {_layout(layout)}): the rows of each step are the same, dropout "
+            "is not."
         )
 
 
 def differences(before: RunSignature, now: RunSignature) -> list[str]:
-    """Return, in words, everything in which two runs differ that changes the outcome."""
-    ours, theirs = _flat(now), _flat(before)
-    names = [*ours, *(name for name in theirs if name not in ours)]
+    """Return everything in which two runs differ that changes the outcome, as `name before → now`."""
+    old, new = _flat(before), _flat(now)
     return [
-        f"{name} {_shown(theirs.get(name))} → {_shown(ours.get(name))}"
-        for name in names
-        if theirs.get(name) != ours.get(name)
+        f"{name} {_shown(old.get(name))} → {_shown(new.get(name))}"
+        for name in dict.fromkeys((*new, *old))
+        if old.get(name) != new.get(name)
     ]
 
 
@@ -162,25 +156,21 @@ def fingerprint(split: "Dataset") -> str:
     return digest.hexdigest()
 
 
-def _of_stream(trainer: "EncoderTrainer", arguments: Arguments, data: "Data") -> str:
+def _stream_fingerprint(stream: "Stream", tokenizer: Any, max_length: int) -> str:
     """Return a hash of a stream's first rows and of what makes tokens of them while it is read."""
-    rows = itertools.islice(data.stream.pass_over(), STREAMED_ROWS) if data.stream else ()
-    digest = hashlib.blake2b(json.dumps(list(rows), default=str).encode(), digest_size=8)
-    tokenizer: Any = trainer.processing_class
-    digest.update(f"{tokenization.tokenizer_digest(tokenizer)} {arguments[DataArguments].max_seq_length}".encode())
+    rows = list(itertools.islice(stream.pass_over(), STREAMED_ROWS))
+    digest = hashlib.blake2b(json.dumps(rows, default=str).encode(), digest_size=8)
+    digest.update(f"{tokenization.tokenizer_digest(tokenizer)} {max_length}".encode())
     return f"first {STREAMED_ROWS:,} rows, {digest.hexdigest()}"
 
 
-def _weights(arguments: Arguments, config: "PretrainedConfig") -> str | None:
+def _weights(settings: Mapping[str, Any], config: "PretrainedConfig") -> str | None:
     """Return the commit of a model on the Hub, or the hash of a local one's weights, or None from scratch."""
-    nsp = arguments.groups.get(NspArguments)
-    name = arguments[ModelArguments].model_name_or_path
-    if name is None or (nsp is not None and nsp.from_scratch):
+    name = settings.get("model_name_or_path")
+    if name is None or settings.get("from_scratch"):
         return None
     folder = Path(loading.resolve(name))
-    if not folder.is_dir():
-        return getattr(config, "_commit_hash", None)
-    return files.weights_digest(folder)
+    return files.weights_digest(folder) if folder.is_dir() else getattr(config, "_commit_hash", None)
 
 
 def _configuration(config: "PretrainedConfig") -> dict[str, Any]:
@@ -192,26 +182,14 @@ def _configuration(config: "PretrainedConfig") -> dict[str, Any]:
     }
 
 
-def _own_values(arguments: Arguments) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for group, left_out in NOT_COMPARED.items():
-        values.update({k: v for k, v in dataclasses.asdict(arguments[group]).items() if k not in left_out})
-    for group, names in OF_ROWS.items():
-        if group in arguments.groups:
-            values.update({name: getattr(arguments[group], name) for name in names})
-    if DataArguments in arguments.groups and arguments[DataArguments].streaming:
-        values.update({name: getattr(arguments[DataArguments], name) for name in OF_STREAM})
-    return values
-
-
-def _flat(found: RunSignature) -> dict[str, Any]:
+def _flat(signature: RunSignature) -> dict[str, Any]:
     """Return every compared value under the name a user knows it by."""
     return {
-        **found.get("values", {}),
-        "global batch": found.get("cut", {}).get("global_batch"),
-        **{f"labels' {name}": value for name, value in found.get("labels", {}).items()},
-        **{f"model's {name}": value for name, value in found.get("model", {}).items()},
-        **found.get("rows", {}),
+        **signature["values"],
+        "global batch": signature["batch_layout"]["global_batch"],
+        **{f"labels' {name}": value for name, value in signature["labels"].items()},
+        **{f"model's {name}": value for name, value in signature["model"].items()},
+        **signature["rows"],
     }
 
 
@@ -222,8 +200,8 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _cut(cut: Mapping[str, int]) -> str:
+def _layout(layout: Mapping[str, int]) -> str:
     return (
-        f"{cut['per_device_train_batch_size']} × {cut['gradient_accumulation_steps']} "
-        f"on {cut['processes']} process{'es' * (cut['processes'] != 1)}"
+        f"{layout['per_device_train_batch_size']} × {layout['gradient_accumulation_steps']} "
+        f"on {layout['processes']} process{'es' * (layout['processes'] != 1)}"
     )

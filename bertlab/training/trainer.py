@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from bertlab.evaluation import evaluate
 from bertlab.models import lora
 from bertlab.training import distributed, precision
 from bertlab.training.arguments import global_batch
-from bertlab.training.loss import known
+from bertlab.training.loss import StepLoss
 from bertlab.training.optimizer import apply_layerwise_lr_decay
 from bertlab.training.sampling import LengthGroupedOrder, MaxTokensBatchSampler
 
@@ -180,9 +180,12 @@ class EncoderTrainer(Trainer):
         # The base class takes -100 for a missing label in regression too, where it is a number like any other.
         if not batch_samples or "labels" not in batch_samples[0]:
             return None
-        items = torch.stack([known(batch["labels"]).sum() for batch in batch_samples]).sum().to(device)
-        # At least 1: a process may hold nothing but repeats.
-        return self.accelerator.gather(items).sum() if self.args.average_tokens_across_devices else items.clamp(1)
+        loss = cast(StepLoss, self.compute_loss_func)
+        counts = [loss.count(batch["labels"]) for batch in batch_samples]
+        items = torch.stack(counts).sum(dim=0).to(device)
+        if self.args.average_tokens_across_devices:
+            return self.accelerator.gather(items.unsqueeze(0)).sum(dim=0)
+        return items.clamp(min=1)  # a process may hold nothing but repeats
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         # With group_by_length the base class permutes evaluation too, and predictions come back in another order.

@@ -210,7 +210,7 @@ FLAWS = {
     "no schedule": (lambda c: (c / "scheduler.pt").unlink(), "it has no schedule"),
     "empty random numbers": (lambda c: (c / "rng_state.pth").write_bytes(b""), "rng_state.pth is cut off"),
     "random numbers of one of two": (
-        lambda c: (c / "identity.json").write_text('{"cut": {"processes": 2}}'),
+        lambda c: (c / "run_signature.json").write_text('{"batch_layout": {"processes": 2}}'),
         "rng_state_0.pth is missing",
     ),
 }
@@ -444,13 +444,13 @@ def test_the_batch_may_be_cut_otherwise_and_says_so(world, tmp_path: Path, capsy
     capsys.readouterr()
     other = {**settings, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}
     assert classify(tmp_path / "run", **other, resume="auto") == 0
-    assert "is cut otherwise than before (8 × 2 on 1 process, now 4 × 4 on 1 process)" in capsys.readouterr().err
+    assert "is divided otherwise than before (8 × 2 on 1 process, now 4 × 4 on 1 process)" in capsys.readouterr().err
     assert farthest(tmp_path / "run", tmp_path / "whole") < 1e-5
 
 
 def test_a_checkpoint_that_says_nothing_of_its_run_is_taken_on_trust(stopped, world, tmp_path: Path, capsys):
     folder = _copy(stopped, tmp_path / "run")
-    (folder / "checkpoint-6" / "identity.json").unlink()
+    (folder / "checkpoint-6" / "run_signature.json").unlink()
     assert classify(folder, **world, resume="auto") == 0
     assert "does not say what run it is from; that it is this one is taken on trust" in capsys.readouterr().err
 

@@ -108,7 +108,7 @@ def test_a_run_with_falling_rates_is_resumed_bit_for_bit(tiny_model, sentences, 
     shutil.copytree(tmp_path / "run", tmp_path / "other")
     assert classify(tmp_path / "run", **settings, resume="must") == 0
     _assert_same(tmp_path / "run", tmp_path / "whole")
-    for path in (tmp_path / "other").glob("checkpoint-*/identity.json"):
+    for path in (tmp_path / "other").glob("checkpoint-*/run_signature.json"):
         path.unlink()  # a checkpoint of another program: what it was trained with must be told by its optimizer
     capsys.readouterr()
     assert classify(tmp_path / "other", **{**settings, "layerwise_lr_decay": 1}, resume="must") == 2

@@ -122,4 +122,4 @@ def test_a_stream_read_by_other_rules_is_another_run(tiny_model, train: Path, tm
         capsys.readouterr()
         assert classify(tmp_path / "run", **{**settings, **change}, resume="auto") == 2
         said = capsys.readouterr().err.rstrip().rpartition("\n")[2]
-        assert f"checkpoint-3 is from another run: {told}. Take the change back" in said
+        assert f"checkpoint-3 is from another run: {told}. Undo the change" in said

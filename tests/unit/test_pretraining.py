@@ -162,7 +162,7 @@ def test_labels_are_the_nsp_label_and_then_the_tokens(nsp, tokenizer, tokenized)
     assert batch["labels"][:, 0].tolist() == [row["labels"] if nsp else NO_LABEL for row in tokenized]
     assert set(batch) == {"input_ids", "token_type_ids", "attention_mask", "labels"}
     seen = batch["labels"][:, 1:]
-    assert mlm.label_counts(batch["labels"]).tolist() == [rows * nsp, int((seen != -100).sum())]
+    assert mlm.PretrainingLoss().count(batch["labels"]).tolist() == [rows * nsp, int((seen != -100).sum())]
 
 
 @pytest.mark.parametrize("seed", [5, 18_446_634, 2**32 - 1])
@@ -238,7 +238,7 @@ def test_a_batch_without_a_masked_token_has_a_finite_loss(model: BertForPreTrain
 
 def test_parts_of_a_step_add_up_to_its_loss(model: BertForPreTraining, batch):
     labels, loss = batch["labels"], PretrainingLoss()
-    counts = mlm.label_counts(labels)
+    counts = mlm.PretrainingLoss().count(labels)
     with torch.no_grad():
         outputs = model(**_inputs(batch))
         parts = 0.0

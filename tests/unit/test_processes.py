@@ -12,8 +12,7 @@ from accelerate.utils import DistributedType
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, TrainingArguments
 
-from bertlab.cli import parser
-from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.cli.arguments import RunArguments
 from bertlab.data import cache
 from bertlab.errors import UserError
 from bertlab.training import distributed, trainer
@@ -72,12 +71,11 @@ def test_trainer_does_not_come_to_use_data_parallel(launched, tmp_path: Path, mo
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
     monkeypatch.setattr("bertlab.training.precision.has_accelerator", lambda: True)
-    typed = ["--train_file", "train.csv", "--precision", "fp32", "--output_dir", str(tmp_path)]
-    arguments = parser.parse(typed, (DataArguments, ModelArguments, RunArguments), "usage")
-    data = SimpleNamespace(train=None, eval_split=None, selection=None, stream=None)
+    training = {"output_dir": str(tmp_path), "do_train": True, "per_device_train_batch_size": 32}
+    data = SimpleNamespace(train=None, eval_split=None, selection=None, stream=None, mlm_metrics=())
     try:
         assert TrainingArguments(output_dir=str(tmp_path)).n_gpu == 4, "or there is nothing to guard against"
-        args = training_arguments(arguments, data)
+        args = training_arguments(training, RunArguments(precision="fp32"), data, training)
         assert (args.device.type, args.n_gpu, args.train_batch_size) == ("cuda", 1, 32)
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -178,9 +176,9 @@ def test_torchruns_one_thread_is_undone_as_accelerates_is(monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(16), raising=False)
     monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    use_all_threads(True)
+    use_all_threads()
     assert given == []  # somebody's own choice
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    use_all_threads(True)
+    use_all_threads()
     assert given == [8]

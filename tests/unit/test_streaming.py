@@ -221,7 +221,7 @@ def test_what_a_stream_cannot_do_is_refused(change: dict, told: str, tiny_model,
 
 
 def test_a_buffer_without_a_stream_is_said_to_do_nothing(capsys):
-    streaming.check(parser.parse(["--train_file", "train.csv", "--shuffle_buffer", "5"], GROUPS, "usage"))
+    streaming.check(DataArguments(shuffle_buffer=5), ModelArguments(), {}, {"shuffle_buffer"})
     assert capsys.readouterr().err == "warning: --shuffle_buffer has no effect without --streaming.\n"
 
 
