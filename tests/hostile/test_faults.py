@@ -374,7 +374,7 @@ def _refused(folder: Path, capsys: pytest.CaptureFixture[str], **settings: Any) 
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
     said = _last_line(capsys.readouterr().err)
     assert said.startswith(f"error: {folder / 'checkpoint-6'} is from another run: "), said
-    assert said.endswith("Take the change back, name another --output_dir, or begin anew with --overwrite_output_dir.")
+    assert said.endswith("Undo the change, name another --output_dir, or start over with --overwrite_output_dir.")
     return said.partition("from another run: ")[2].partition(". Take")[0]
 
 
