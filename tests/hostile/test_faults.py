@@ -375,7 +375,7 @@ def _refused(folder: Path, capsys: pytest.CaptureFixture[str], **settings: Any) 
     said = _last_line(capsys.readouterr().err)
     assert said.startswith(f"error: {folder / 'checkpoint-6'} is from another run: "), said
     assert said.endswith("Undo the change, name another --output_dir, or start over with --overwrite_output_dir.")
-    return said.partition("from another run: ")[2].partition(". Take")[0]
+    return said.partition("from another run: ")[2].partition(". Undo")[0]
 
 
 CHANGES = {
