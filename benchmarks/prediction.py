@@ -87,15 +87,14 @@ def load_both(folder: str) -> tuple[Predictor, Any]:
     """Return ours and the pipeline, for the same model."""
     from transformers import pipeline
 
-    options = predict._parser().parse_args([folder, "--max_seq_length", str(LONGEST)])
-    return load_predictor(folder, options), pipeline("text-classification", folder, top_k=None)
+    return load_predictor(folder, LONGEST), pipeline("text-classification", folder, top_k=None)
 
 
 def ours(predictor: Predictor, texts: list[str]) -> float:
     """Return rows a second of ours, in pieces as the command takes them."""
     began = time.perf_counter()
     for start in range(0, len(texts), predict.ROWS_AT_ONCE):
-        predictor.probabilities([(text,) for text in texts[start : start + predict.ROWS_AT_ONCE]])
+        predictor([(text,) for text in texts[start : start + predict.ROWS_AT_ONCE]])
     return len(texts) / (time.perf_counter() - began)
 
 
@@ -108,10 +107,10 @@ def piped(pipeline: Any, texts: list[str], size: int) -> float:
 
 def agreement(predictor: Predictor, pipeline: Any, texts: list[str]) -> dict[str, float]:
     """Return how far our probabilities are from the pipeline's."""
-    mine = predictor.probabilities([(text,) for text in texts])
+    mine = predictor([(text,) for text in texts])
     told = pipeline(texts, truncation=True, max_length=LONGEST)
     by_name = [{item["label"]: item["score"] for item in row} for row in told]
-    theirs = np.array([[row[name] for name in predictor.class_names] for row in by_name])
+    theirs = np.array([[row[name] for name in predictor.config.class_names] for row in by_name])
     changed = int((mine.argmax(1) != theirs.argmax(1)).sum())
     largest = float(np.abs(mine - theirs).max())
     return {"largest difference of a probability": largest, "rows": len(texts), "rows of another class": changed}

@@ -34,13 +34,13 @@ def our_first_answer(model: str) -> Iterator[str]:
 
     memory.ask_for_large_pages()
     yield from libraries()
-    from bertlab.commands import predict
-    from bertlab.inference import torch_predictor
+    from bertlab.commands import predict  # noqa: F401
+    from bertlab.inference.loading import load_predictor
 
     yield "other imports"
-    predictor = torch_predictor.load(model, predict._parser().parse_args([model]))
+    predictor = load_predictor(model)
     yield "model"
-    predictor.probabilities([("Hello.",)])
+    predictor([("Hello.",)])
     yield "answer"
 
 

@@ -6,7 +6,6 @@ Each is a process of its own. What the parts of an answer and of a first step ta
 processes of its own as well. Needs what requirements-onnx.txt names.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -19,8 +18,8 @@ from typing import Any
 
 from benchmarks import measure
 from benchmarks.prediction import make_classifier
-from bertlab.commands import export
-from bertlab.inference import onnx_predictor, torch_predictor
+from bertlab.cli.arguments import ModelArguments
+from bertlab.inference import onnx_export, torch_predictor
 
 ROOT = Path(__file__).resolve().parent.parent
 PIPELINE = (
@@ -72,11 +71,8 @@ def exported(folder: str) -> str:
     """Return a folder with the model of `folder` as ONNX, as `python -m bertlab export` leaves it."""
     output = Path(folder) / "onnx"
     output.mkdir()
-    options = argparse.Namespace(max_seq_length=None, revision="main", token=None, trust_remote_code=False)
-    predictor = torch_predictor.load(folder, options)
-    export.write_onnx(predictor, output / onnx_predictor.MODEL)
-    predictor.tokenizer.save_pretrained(output)
-    predictor.model.config.save_pretrained(output)
+    predictor = torch_predictor.load(ModelArguments(model_name_or_path=folder))
+    onnx_export.export_onnx(predictor, output)
     return str(output)
 
 

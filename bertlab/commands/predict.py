@@ -15,6 +15,7 @@ from bertlab.cli.entry_point import entry_point
 from bertlab.commands.predict_inputs import check, check_pairs, columns, is_table, read_rows
 from bertlab.console import table
 from bertlab.data import readers
+from bertlab.data.labels import MULTI, REGRESSION
 from bertlab.errors import UserError
 from bertlab.inference.loading import load_predictor
 from bertlab.inference.predictor import Predictor, Row
@@ -46,21 +47,25 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     console.register_secret(options.token)
     check(options)
-    predictor = load_predictor(options.model, options)
-    reading = predictor.reading
-    chosen = columns(options, reading) if is_table(options) else None
-    text_column_delimiter = chosen.text_column_delimiter if chosen else None
-    several = chosen.is_pair if chosen else bool(options.pair or options.pairs or options.rank is not None)
-    check_pairs(several, options.model, reading)
-    rows = read_rows(options, chosen, reading)
+    predictor = load_predictor(
+        options.model,
+        options.max_seq_length,
+        revision=options.revision,
+        token=options.token,
+        trust_remote_code=options.trust_remote_code,
+    )
+    input_format = predictor.config.input_format
+    table_columns = columns(options, input_format) if is_table(options) else None
+    if table_columns:
+        predictor = replace(predictor, text_column_delimiter=table_columns.text_column_delimiter)
+    pairs = table_columns.is_pair if table_columns else bool(options.pair or options.pairs or options.rank is not None)
+    check_pairs(pairs, options.model, input_format)
+    rows = read_rows(options, table_columns, input_format)
     if options.rank is not None:
         return _print_ranking(predictor, list(rows), options.model)
-    predictor = replace(predictor, text_column_delimiter=text_column_delimiter)
-    printer = PRINTERS[options.format]
     start = 0
     for chunk in chunks(rows):
-        probabilities = predictor.probabilities(chunk)
-        printer(predictor, chunk, probabilities, start)
+        PRINTERS[options.format](predictor, chunk, predictor(chunk), start)
         start += len(chunk)
     if not start:
         raise UserError("there is nothing to predict.", "Pass --text, --pair, --file, or lines on standard input.")
@@ -68,53 +73,54 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _print_table(predictor: Predictor, rows: Sequence[Row], probabilities: np.ndarray, start: int) -> None:
-    told = []
-    for row, label, chance in zip(rows, predictor.labels(probabilities), probabilities, strict=True):
-        text = " | ".join(predictor.joined(row))
-        text = text if len(text) <= 90 else text[:89] + "…"
-        told.append((label, *([] if predictor.kind == "regression" else [float(chance.max())]), " ".join(text.split())))
-    header = ("score", "text") if predictor.kind == "regression" else ("label", "probability", "text")
-    print(table(told, header))
+    regression = predictor.config.problem_type == REGRESSION
+    lines = []
+    for row, label, values in zip(rows, predictor.labels(probabilities), probabilities, strict=True):
+        text = " | ".join(predictor.join(row))
+        text = " ".join((text if len(text) <= 90 else text[:89] + "…").split())
+        lines.append((label, text) if regression else (label, float(values.max()), text))
+    print(table(lines, ("score", "text") if regression else ("label", "probability", "text")))
 
 
 def _print_json_lines(predictor: Predictor, rows: Sequence[Row], probabilities: np.ndarray, start: int) -> None:
-    said: Sequence[Any] = predictor.labels(probabilities)
-    if predictor.kind.startswith("multi"):
-        said = predictor.names(probabilities)
-    for row, label, chance in zip(map(predictor.joined, rows), said, probabilities, strict=True):
-        told: dict[str, Any] = {"text": row[0], **({"text_pair": row[1]} if len(row) > 1 else {})}
-        if predictor.kind == "regression":
-            told["score"] = float(label)
+    config = predictor.config
+    labels: Sequence[Any] = predictor.labels(probabilities)
+    if config.problem_type == MULTI:
+        labels = predictor.predicted_classes(probabilities)
+    for row, label, values in zip(map(predictor.join, rows), labels, probabilities, strict=True):
+        line: dict[str, Any] = dict(zip(("text", "text_pair"), row, strict=False))
+        if config.problem_type == REGRESSION:
+            line["score"] = float(label)
         else:
-            told["label"] = label
-            shares = (round(float(p), 6) for p in chance)
-            told["probabilities"] = dict(zip(predictor.class_names, shares, strict=True))
-        print(json.dumps(told, ensure_ascii=False))
+            line["label"] = label
+            line["probabilities"] = {
+                name: round(float(value), 6) for name, value in zip(config.class_names, values, strict=True)
+            }
+        print(json.dumps(line, ensure_ascii=False))
 
 
 def _print_tsv(predictor: Predictor, rows: Sequence[Row], probabilities: np.ndarray, start: int) -> None:
     writer = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
-    regression = predictor.kind == "regression"
+    names = () if predictor.config.problem_type == REGRESSION else predictor.config.class_names
     if start == 0:
-        writer.writerow(
-            ["idx", "prediction", *([] if regression else [f"probability_{n}" for n in predictor.class_names])]
-        )
-    for index, (label, chance) in enumerate(zip(predictor.labels(probabilities), probabilities, strict=True), start):
-        writer.writerow([index, escape_formula(label), *([] if regression else [f"{p:.6f}" for p in chance])])
+        writer.writerow(["idx", "prediction", *(f"probability_{name}" for name in names)])
+    for index, (label, values) in enumerate(zip(predictor.labels(probabilities), probabilities, strict=True), start):
+        writer.writerow([index, escape_formula(label), *(f"{value:.6f}" for value in values[: len(names)])])
 
 
 def _print_ranking(predictor: Predictor, rows: list[Row], model: str) -> int:
-    """Print candidate continuations, the likeliest first."""
-    if predictor.reading.next_sentence is False:
+    """Print candidate continuations, the most probable first."""
+    if predictor.config.input_format.next_sentence is False:
         raise UserError(
             f"--rank: {model} is no next-sentence model, so nothing in it says what follows.",
             "Train one with run_nsp.py.",
         )
     if not rows:
         raise UserError("--rank: the file of candidates is empty.", "Give one candidate a line with --file.")
-    probabilities = predictor.probabilities(rows)[:, 0]
+    probabilities = predictor(rows)[:, 0]
     order = np.argsort(-probabilities, kind="stable")
-    print(table([(float(probabilities[i]), rows[i][1]) for i in order], (predictor.class_names[0], "candidate")))
+    header = (predictor.config.class_names[0], "candidate")
+    print(table([(float(probabilities[i]), rows[i][1]) for i in order], header))
     return 0
 
 

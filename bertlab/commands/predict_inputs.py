@@ -22,7 +22,7 @@ def check(options: argparse.Namespace) -> None:
     """Refuse what cannot be read together.
 
     Raises:
-        UserError: several ways in are named, a flag is for another way in, or a text is empty or not readable.
+        UserError: several inputs are named, a flag is for another input, or a text is empty or not readable.
     """
     given = [f"--{name}" for name in ONE_OF_THESE if getattr(options, name) is not None]
     if options.file is not None and "--rank" not in given:
@@ -35,16 +35,16 @@ def check(options: argparse.Namespace) -> None:
         raise UserError(
             f"--rank prints a ranking, not --format {options.format}.", "Leave --format out, or name the pairs."
         )
-    words: dict[str, Iterable[str]] = {
+    given_texts: dict[str, Iterable[str]] = {
         "text": options.text or [],
         "pair": itertools.chain(*(options.pair or [])),
         "rank": [] if options.rank is None else [options.rank],
     }
-    for name, texts in words.items():
+    for name, texts in given_texts.items():
         for text in texts:
             if not text.strip():
                 raise UserError(f"--{name}: {text!r} is no text.", "Give one with words in it.")
-            if any("\ud800" <= letter <= "\udfff" for letter in text):
+            if any("\ud800" <= character <= "\udfff" for character in text):
                 raise UserError(f"--{name}: {text[:60]!a} holds bytes that are no text.", "Write it in UTF-8.")
 
 
@@ -70,22 +70,22 @@ def is_table(options: argparse.Namespace) -> bool:
     return True
 
 
-def columns(options: argparse.Namespace, reading: InputFormat) -> Columns:
+def columns(options: argparse.Namespace, input_format: InputFormat) -> Columns:
     """Return the text columns of a table: the named ones, else those of the training, else the usual ones.
 
     Raises:
         UserError: a named column is not there, or the text column cannot be told.
     """
-    names = readers.column_names(Path(options.file), **_settings(options, reading))
+    names = readers.column_names(Path(options.file), **_settings(options, input_format))
     arguments = DataArguments(
-        text_column_names=options.text_column_names or list(reading.text_column_names),
+        text_column_names=options.text_column_names or list(input_format.text_column_names),
         text_column_delimiter=options.text_column_delimiter,
-        label_column_name=_among(names, reading.label_column_name),
-        source_column_name=_among(names, reading.source_column_name),
+        label_column_name=_among(names, input_format.label_column_name),
+        source_column_name=_among(names, input_format.source_column_name),
     )
     if arguments.text_column_delimiter is None:
-        arguments.text_column_delimiter = reading.text_column_delimiter
-    if not options.text_column_names and not _all_among(names, reading.text_column_names):
+        arguments.text_column_delimiter = input_format.text_column_delimiter
+    if not options.text_column_names and not _all_among(names, input_format.text_column_names):
         arguments.text_column_names = []
     if len(names) == 1 and not arguments.text_column_names and names[0] not in TEXT_COLUMNS:
         warning(
@@ -95,25 +95,25 @@ def columns(options: argparse.Namespace, reading: InputFormat) -> Columns:
     return choose_columns(names, arguments, options.file)
 
 
-def check_pairs(pairs: bool, model: str, reading: InputFormat) -> None:
+def check_pairs(pairs: bool, model: str, input_format: InputFormat) -> None:
     """Refuse pairs for a model of single texts, and single texts for one of pairs.
 
     Raises:
         UserError: so it is, and the model's folder says so.
     """
-    if reading.pairs and not pairs:
+    if input_format.pairs and not pairs:
         raise UserError(
             f"{model} was trained on pairs, and this is one text a row.",
             "Give two: --pair A B, --pairs for lines with a tab, or two --text_column_names.",
         )
-    if reading.pairs is False and pairs:
+    if input_format.pairs is False and pairs:
         raise UserError(
             f"{model} was trained on single texts, and these are pairs.",
             "Give one text a row, or join columns with --text_column_delimiter.",
         )
 
 
-def read_rows(options: argparse.Namespace, chosen: Columns | None, reading: InputFormat) -> Iterator[Row]:
+def read_rows(options: argparse.Namespace, chosen: Columns | None, input_format: InputFormat) -> Iterator[Row]:
     """Yield the texts or pairs to predict; of a table the `chosen` columns, not yet joined.
 
     Raises:
@@ -124,17 +124,17 @@ def read_rows(options: argparse.Namespace, chosen: Columns | None, reading: Inpu
     elif options.pair:
         yield from (tuple(pair) for pair in options.pair)
     elif chosen is not None:
-        yield from _table_rows(Path(options.file), chosen.text, _settings(options, reading))
+        yield from _table_rows(Path(options.file), chosen.text, _settings(options, input_format))
     else:
         for line in _lines(options):
             yield (options.rank, line) if options.rank is not None else _tab_pair(line) if options.pairs else (line,)
 
 
-def _settings(options: argparse.Namespace, reading: InputFormat) -> dict[str, Any]:
+def _settings(options: argparse.Namespace, input_format: InputFormat) -> dict[str, Any]:
     return {
         "delimiter": options.delimiter,
         "encoding": options.encoding,
-        "quoting": options.quoting or reading.quoting,
+        "quoting": options.quoting or input_format.quoting,
     }
 
 
@@ -142,9 +142,9 @@ def _among(names: Sequence[str], name: str | None) -> str | None:
     return name if name in names else None
 
 
-def _all_among(names: Sequence[str], wanted: Sequence[str]) -> bool:
+def _all_among(names: Sequence[str], columns: Sequence[str]) -> bool:
     # `a,b` is two names unless a column is really called that.
-    return all(part.strip() in names for text in wanted for part in ([text] if text in names else text.split(",")))
+    return all(part.strip() in names for text in columns for part in ([text] if text in names else text.split(",")))
 
 
 def _lines(options: argparse.Namespace) -> Iterator[str]:

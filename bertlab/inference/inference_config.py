@@ -1,4 +1,4 @@
-"""What a run's folder says beyond the model: how its texts were read, and what was fitted to its scores."""
+"""What predictions depend on beside tokenizer and weights: class names, input format, and what a run has fitted."""
 
 import json
 from collections.abc import Mapping
@@ -8,14 +8,18 @@ from typing import Any
 
 from bertlab.console import info, warning
 from bertlab.data import file_layouts
+from bertlab.data.labels import SINGLE
 from bertlab.errors import UserError
 from bertlab.io import read_json
 from bertlab.training.checkpoints import CHECKPOINT
 
+# The metadata of an ONNX file, each as JSON; `problem_type` is plain text, `input_format` was once called `reading`.
+METADATA = ("class_names", "max_seq_length", "clean", "temperature", "thresholds", "input_format")
+
 
 @dataclass(frozen=True)
 class InputFormat:
-    """How a model's texts were read in training, by the names of the flags; None where nothing is known.
+    """How a model's texts were read in training, by the names of the flags; None where that is not known.
 
     `pairs` is True for a model of two texts at once, `next_sentence` for one of pairs that follow or do not.
     """
@@ -29,30 +33,55 @@ class InputFormat:
     quoting: str = "auto"
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> "InputFormat":
-        """Return the reading that a mapping of flags tells; what else is in it is passed over."""
-        known = {one.name: told[one.name] for one in fields(cls) if told.get(one.name) is not None}
-        return cls(**{**known, "text_column_names": tuple(known.get("text_column_names", ()))})
-
-    def as_json(self) -> str:
-        """Return what `of` takes back, as JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+    def from_dict(cls, values: Mapping[str, Any]) -> "InputFormat":
+        """Return the input format that a mapping of flags describes; other keys are ignored."""
+        given = {item.name: values[item.name] for item in fields(cls) if values.get(item.name) is not None}
+        return cls(**{**given, "text_column_names": tuple(given.get("text_column_names", ()))})
 
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """What a folder says beyond the model; of a folder that no run wrote, nothing."""
+    """All that turns texts into inputs and logits into predictions; `precision` is the one of the training."""
 
-    reading: InputFormat = field(default_factory=InputFormat)
+    class_names: tuple[str, ...] = ()
+    problem_type: str = SINGLE
     max_seq_length: int | None = None
     clean: tuple[str, ...] = ()
-    precision: str | None = None
     temperature: float = 1.0
     thresholds: tuple[float, ...] = ()
+    input_format: InputFormat = field(default_factory=InputFormat)
+    precision: str | None = None
+
+    def to_metadata(self) -> dict[str, str]:
+        """Return the metadata of an ONNX file."""
+        values = asdict(self)
+        encoded = {name: json.dumps(values[name], ensure_ascii=False) for name in METADATA}
+        return {"problem_type": self.problem_type, **encoded}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> "InferenceConfig":
+        """Return the config that `to_metadata` has encoded.
+
+        Raises:
+            KeyError, ValueError, TypeError, AttributeError: the metadata were not written by `to_metadata`.
+        """
+        metadata = {"input_format": metadata.get("reading", "{}"), **metadata}
+        values = {name: json.loads(metadata[name]) for name in METADATA}
+        return cls(
+            class_names=tuple(values["class_names"]),
+            problem_type=metadata["problem_type"],
+            max_seq_length=int(values["max_seq_length"]),
+            clean=tuple(values["clean"]),
+            temperature=float(values["temperature"]),
+            thresholds=tuple(values["thresholds"]),
+            input_format=InputFormat.from_dict(values["input_format"]),
+        )
 
 
 def of_folder(folder: Path) -> InferenceConfig:
-    """Return what a run's folder says; a checkpoint's is that of its run, without what was fitted at the run's end.
+    """Return the config of a run's folder; a checkpoint has that of its run, without temperature and thresholds.
+
+    A folder that no run wrote has the defaults.
 
     Raises:
         UserError: run.json or results.json is there and cannot be read.
@@ -60,23 +89,25 @@ def of_folder(folder: Path) -> InferenceConfig:
     home = folder.resolve()
     if (home / "run.json").is_file() or not CHECKPOINT.fullmatch(home.name):
         return _of_run(home)
-    found = _of_run(home.parent)
+    config = _of_run(home.parent)
     if not (home.parent / "run.json").is_file():
         warning(f"{folder}: its run has not ended, so texts are not cleaned and are as long as the model can read.")
-    elif found.temperature != 1.0 or found.thresholds:
+    elif config.temperature != 1.0 or config.thresholds:
         info(f"{folder}: the run's temperature and thresholds were fitted to its last model, so they are not used.")
-    return replace(found, temperature=1.0, thresholds=())
+    return replace(config, temperature=1.0, thresholds=())
 
 
 def _of_run(folder: Path) -> InferenceConfig:
-    run, results = (_read(folder / name) for name in ("run.json", "results.json"))
+    run, results = (
+        read_json(path) if path.is_file() else {} for path in (folder / "run.json", folder / "results.json")
+    )
     configuration, plan = (_section(folder / "run.json", run, name) for name in ("configuration", "plan"))
-    reading = {**configuration, "pairs": run.get("pairs"), "next_sentence": "negatives" in configuration}
+    values = {**configuration, "pairs": run.get("pairs"), "next_sentence": "negatives" in configuration}
     if configuration.get("data_layout"):
         layout = file_layouts.find_layout(configuration["data_layout"])
-        reading |= {"text_column_names": layout.text, "label_column_name": layout.label}
+        values |= {"text_column_names": layout.text, "label_column_name": layout.label}
     return InferenceConfig(
-        reading=InputFormat.of(reading),
+        input_format=InputFormat.from_dict(values),
         max_seq_length=configuration.get("max_seq_length"),
         clean=tuple(configuration.get("clean") or ()),
         precision=plan.get("precision"),
@@ -89,8 +120,8 @@ def _read(path: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 
 
-def _section(path: Path, told: dict[str, Any], name: str) -> dict[str, Any]:
-    section = told.get(name) or {}
+def _section(path: Path, run: dict[str, Any], name: str) -> dict[str, Any]:
+    section = run.get(name) or {}
     if not isinstance(section, dict):
         raise UserError(f"{path}: {name!r} is no object.", "The run is not whole; train it again.")
     return section

@@ -1,26 +1,30 @@
-"""The predictor of a run, of any model, or of an exported one."""
+"""The predictor of a run, of any model, or of a run exported as ONNX."""
 
-import argparse
-from typing import TYPE_CHECKING
-
+from bertlab.cli.arguments import ModelArguments
+from bertlab.inference import onnx_predictor
 from bertlab.inference.predictor import Predictor
 from bertlab.training import memory
 
-if TYPE_CHECKING:
-    pass
 
-
-def load_predictor(name: str, options: argparse.Namespace) -> Predictor:
-    """Return the predictor of a run's folder, of any model on disk or on the Hub, or of a run exported as ONNX.
+def load_predictor(
+    name: str,
+    max_seq_length: int | None = None,
+    *,
+    revision: str = "main",
+    token: str | None = None,
+    trust_remote_code: bool = False,
+) -> Predictor:
+    """Return the predictor of a run's folder, of any model on disk or on the Hub, or of an ONNX export.
 
     Raises:
         UserError: the model cannot be loaded, is not a classifier, or has too few positions.
     """
-    from bertlab.inference import onnx_predictor
-
     if onnx_predictor.is_exported(name):
-        return onnx_predictor.load(name, options.max_seq_length)
+        return onnx_predictor.load(name, max_seq_length)
     memory.ask_for_large_pages()
     from bertlab.inference import torch_predictor  # imports torch, which takes seconds
 
-    return torch_predictor.load(name, options)
+    arguments = ModelArguments(
+        model_name_or_path=name, model_revision=revision, token=token, trust_remote_code=trust_remote_code
+    )
+    return torch_predictor.load(arguments, max_seq_length)

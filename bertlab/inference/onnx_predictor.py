@@ -1,8 +1,7 @@
 """A run exported as ONNX that labels texts: without torch, so that the first answer comes sooner."""
 
 import importlib.util
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from bertlab.cli.arguments import ModelArguments
 from bertlab.data import input_length
 from bertlab.errors import UserError
-from bertlab.inference.inference_config import InputFormat
+from bertlab.inference.inference_config import InferenceConfig
 from bertlab.inference.predictor import Predictor
 from bertlab.models import loading
 
@@ -21,16 +20,16 @@ if TYPE_CHECKING:
 MODEL = "model.onnx"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OnnxPredictor(Predictor):
     """A model in ONNX Runtime, on the processor."""
 
     session: "InferenceSession"
 
-    def logits(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    def forward(self, batch: dict[str, np.ndarray]) -> np.ndarray:
         """Return the logits (rows, outputs), float32, of a padded batch."""
-        wanted = {value.name: inputs[value.name] for value in self.session.get_inputs()}
-        return np.asarray(self.session.run(None, wanted)[0])
+        inputs = {value.name: batch[value.name] for value in self.session.get_inputs()}
+        return np.asarray(self.session.run(None, inputs)[0])
 
 
 def is_exported(name: str) -> bool:
@@ -39,45 +38,31 @@ def is_exported(name: str) -> bool:
     return (folder / MODEL).is_file() and not any(folder.glob("*.safetensors"))
 
 
-def load(name: str, max_length: int | None) -> OnnxPredictor:
-    """Return the predictor of a folder that `python -m bertlab export` wrote, reading at most `max_length` tokens.
+def load(name: str, max_seq_length: int | None = None, threads: int = 0) -> OnnxPredictor:
+    """Return the predictor of a folder that `python -m bertlab export` wrote; 0 threads are as many as there are cores.
 
     Raises:
-        UserError: ONNX Runtime is not installed, cannot read the file, the file says nothing of classes, or the model
+        UserError: ONNX Runtime is not installed, cannot read the file, the file has no metadata of ours, or the model
             has too few positions.
     """
     folder = Path(loading.resolve(name))
-    session = open_session(folder / MODEL)
-    told = session.get_modelmeta().custom_metadata_map
+    session = _open_session(folder / MODEL, threads)
     try:
-        settings: dict[str, Any] = {
-            "class_names": tuple(json.loads(told["class_names"])),
-            "kind": told["problem_type"],
-            "max_length": max_length or int(told["max_seq_length"]),
-            "clean": tuple(json.loads(told["clean"])),
-            "temperature": float(told["temperature"]),
-            "thresholds": tuple(json.loads(told["thresholds"])),
-            # Files of earlier versions say nothing of it.
-            "reading": InputFormat.of(json.loads(told.get("reading", "{}"))),
-        }
+        config = InferenceConfig.from_metadata(session.get_modelmeta().custom_metadata_map)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"{folder / MODEL} does not say what its outputs mean.", "Make it with `python -m bertlab export RUN`."
         ) from error
-    tokenizer = _tokenizer(folder)
+    tokenizer = _load_tokenizer(folder)
     tokenizer.model_input_names = [value.name for value in session.get_inputs()]
-    if max_length is not None:
-        config = loading.load_config(ModelArguments(model_name_or_path=str(folder)))
-        input_length.check_max_length(max_length, tokenizer, config)
-    return OnnxPredictor(tokenizer=tokenizer, session=session, text_column_delimiter=None, **settings)
+    if max_seq_length is not None:
+        model_config = loading.load_config(ModelArguments(model_name_or_path=str(folder)))
+        input_length.check_max_length(max_seq_length, tokenizer, model_config)
+        config = replace(config, max_seq_length=max_seq_length)
+    return OnnxPredictor(tokenizer=tokenizer, config=config, session=session)
 
 
-def open_session(path: Path, threads: int = 0) -> "InferenceSession":
-    """Return ONNX Runtime's session of a model's file, on the processor; 0 threads are as many as it has cores.
-
-    Raises:
-        UserError: ONNX Runtime is not installed, or cannot read the file.
-    """
+def _open_session(path: Path, threads: int) -> "InferenceSession":
     if importlib.util.find_spec("onnxruntime") is None:
         raise UserError(f"{path} needs ONNX Runtime, which is not installed.", "pip install onnxruntime")
     import onnxruntime
@@ -91,7 +76,7 @@ def open_session(path: Path, threads: int = 0) -> "InferenceSession":
         raise UserError(f"{path} cannot be read: {reason}", "Export the run again.") from error
 
 
-def _tokenizer(folder: Path) -> Any:
+def _load_tokenizer(folder: Path) -> Any:
     if not (folder / "tokenizer.json").is_file():
         return loading.load_tokenizer(ModelArguments(model_name_or_path=str(folder)))
     from transformers import PreTrainedTokenizerFast  # and not AutoTokenizer, which imports torch

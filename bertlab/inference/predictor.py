@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertlab.data import batching, tokenization
+from bertlab.data.labels import MULTI, REGRESSION
 from bertlab.data.sources import clean_text
 from bertlab.evaluation import calibration
-from bertlab.inference.inference_config import InputFormat
+from bertlab.inference.inference_config import InferenceConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -22,68 +23,75 @@ TOKENS_PER_BATCH = 8192
 Row = tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Predictor(ABC):
-    """A loaded model with all that its predictions depend on."""
+    """A tokenizer and a model with all that predictions depend on; call it with texts or pairs.
+
+    The texts of a row are joined with `text_column_delimiter`, unless it is None.
+    """
 
     tokenizer: "PreTrainedTokenizerBase"
-    class_names: tuple[str, ...]
-    kind: str
-    max_length: int
-    clean: tuple[str, ...]
-    temperature: float
-    thresholds: tuple[float, ...]
-    reading: InputFormat
-    text_column_delimiter: str | None
+    config: InferenceConfig
+    text_column_delimiter: str | None = None
 
-    def computing(self) -> AbstractContextManager[Any]:
-        """Return what holds while batches are computed."""
+    def __call__(self, rows: Sequence[Row]) -> np.ndarray:
+        """Return calibrated probabilities (rows, classes) of texts or pairs, or scores (rows, 1), in their order."""
+        logits = self.logits(rows)
+        if self.config.problem_type == REGRESSION:
+            return logits
+        scaled = logits / self.config.temperature
+        return calibration.sigmoid(scaled) if self.config.problem_type == MULTI else calibration.softmax(scaled)
+
+    def logits(self, rows: Sequence[Row]) -> np.ndarray:
+        """Return the logits (rows, outputs), float64, of texts or pairs, in their order."""
+        tokenized = self.tokenize(rows)
+        logits = np.zeros((len(rows), max(1, len(self.config.class_names))))
+        with self.inference_mode():
+            for batch in token_batches([len(row["input_ids"]) for row in tokenized]):
+                logits[batch] = self.forward(self.pad([tokenized[row] for row in batch]))
+        return logits
+
+    def inference_mode(self) -> AbstractContextManager[Any]:
+        """Return the context in which `forward` is called."""
         return nullcontext()
 
     @abstractmethod
-    def logits(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    def forward(self, batch: dict[str, np.ndarray]) -> np.ndarray:
         """Return the logits (rows, outputs) of a padded batch, int64 (rows, tokens) under each input's name."""
 
-    def probabilities(self, rows: Sequence[Row]) -> np.ndarray:
-        """Return calibrated probabilities (rows, classes) of texts or pairs, or scores (rows, 1), in their order."""
-        tokenized = self.encode(rows)
-        pad = batching.Padding(self.tokenizer)
-        logits = np.zeros((len(rows), max(1, len(self.class_names))), dtype=np.float64)
-        with self.computing():
-            for batch in token_batches([len(row["input_ids"]) for row in tokenized]):
-                logits[batch] = self.logits(pad([tokenized[row] for row in batch]))
-        if self.kind == "regression":
-            return logits
-        scaled = logits / self.temperature
-        return calibration.sigmoid(scaled) if self.kind.startswith("multi") else calibration.softmax(scaled)
-
-    def names(self, probabilities: np.ndarray) -> list[list[str]]:
-        """Return the classes that each row of probabilities says: one, or any number where a row can have several."""
-        if self.kind.startswith("multi"):
-            limits = np.asarray(self.thresholds or [0.5] * len(self.class_names))
-            return [[n for n, on in zip(self.class_names, row >= limits, strict=True) if on] for row in probabilities]
-        return [[self.class_names[index]] for index in probabilities.argmax(axis=1)]
+    def predicted_classes(self, probabilities: np.ndarray) -> list[list[str]]:
+        """Return the classes that each row of probabilities predicts: one, or any number with several labels."""
+        names = self.config.class_names
+        if self.config.problem_type == MULTI:
+            thresholds = np.asarray(self.config.thresholds or [0.5] * len(names))
+            return [[name for name, on in zip(names, row >= thresholds, strict=True) if on] for row in probabilities]
+        return [[names[index]] for index in probabilities.argmax(axis=1)]
 
     def labels(self, probabilities: np.ndarray) -> list[str]:
-        """Return what each row of probabilities says as text: its classes, or its number."""
-        if self.kind == "regression":
+        """Return what each row of probabilities predicts as text: its classes, or its number."""
+        if self.config.problem_type == REGRESSION:
             return [f"{score:.9g}" for score in probabilities[:, 0]]
-        return ["|".join(names) for names in self.names(probabilities)]
+        return ["|".join(names) for names in self.predicted_classes(probabilities)]
 
-    def joined(self, row: Row) -> Row:
-        """Return a text or pair as it is, and the texts of several columns joined, where the model reads them so."""
+    def join(self, row: Row) -> Row:
+        """Return a text or pair as it is, or the texts of several columns as one, where the model reads them so."""
         return row if self.text_column_delimiter is None else (self.text_column_delimiter.join(row),)
 
-    def encode(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
-        """Return the model's inputs for texts or pairs, cleaned, joined and cut as in training, without padding."""
-        cleaned = [tuple(clean_text(text, self.clean) or "" for text in row) for row in rows]
-        columns = list(zip(*map(self.joined, cleaned), strict=True))
-        tokenized = tokenization.tokenize_texts(columns, self.tokenizer, self.max_length)
+    def tokenize(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+        """Return the model's inputs for texts or pairs, cleaned, joined and truncated as in training, not padded."""
+        cleaned = [tuple(clean_text(text, self.config.clean) or "" for text in row) for row in rows]
+        columns = list(zip(*map(self.join, cleaned), strict=True))
+        max_length = self.config.max_seq_length or self.tokenizer.model_max_length
+        tokenized = tokenization.tokenize_texts(columns, self.tokenizer, max_length)
         return [dict(zip(tokenized.keys(), values, strict=True)) for values in zip(*tokenized.values(), strict=True)]
+
+    def pad(self, tokenized: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+        """Return tokenized rows as one batch, padded to the longest."""
+        return batching.Padding(self.tokenizer)(tokenized)
 
 
 def token_batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Yield row numbers in batches of like length whose padded size stays within TOKENS_PER_BATCH."""
+    """Yield row numbers in length-bucketed batches whose padded size stays within TOKENS_PER_BATCH."""
     order = np.argsort(-np.asarray(lengths), kind="stable")
-    for part in batching.consecutive_batches(np.asarray(lengths)[order], TOKENS_PER_BATCH):
-        yield order[part].tolist()
+    for batch in batching.consecutive_batches(np.asarray(lengths)[order], TOKENS_PER_BATCH):
+        yield order[batch].tolist()

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from running import classify, labelled_sentences, predict, read_json, subprocess
 from bertlab.__main__ import main
 from bertlab.commands import export
 from bertlab.evaluation.calibration import softmax
+from bertlab.inference.inference_config import InferenceConfig, InputFormat
+from bertlab.inference.onnx_predictor import MODEL
 
 ABSENT = [name for name in export.NEEDED if importlib.util.find_spec(name) is None]
 needs_onnx = pytest.mark.skipif(bool(ABSENT), reason=f"needs {', '.join(ABSENT)}: make test-onnx")
@@ -34,7 +37,7 @@ def run(tmp_path_factory, tiny_model, write_csv):
 
 
 def exported(run, output, *more):
-    return main(["export", str(run), "--format", "onnx", "--rounds", "1", "--output", str(output), *map(str, more)])
+    return main(["export", str(run), "--format", "onnx", "--output", str(output), *map(str, more)])
 
 
 def logits(folder, texts):
@@ -42,7 +45,7 @@ def logits(folder, texts):
     import onnxruntime
     from transformers import AutoTokenizer
 
-    session = onnxruntime.InferenceSession(str(folder / export.MODEL), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(folder / MODEL), providers=["CPUExecutionProvider"])
     told = session.get_modelmeta().custom_metadata_map
     limits = {"truncation": True, "max_length": int(told["max_seq_length"])}
     batch = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="np", **limits)
@@ -65,7 +68,6 @@ def test_the_exported_model_is_usable_alone_and_says_the_same(run, tmp_path, cap
     assert "Logits differ from PyTorch's by at most" in capsys.readouterr().out
     report = read_json(output / export.REPORT)
     assert report["parity"]["largest_difference"] <= export.TOLERANCE and report["parity"]["texts"] == "validation"
-    assert set(report["speed"]["batched"]) >= {"torch fp32", "onnx fp32"}
     for texts in (TEXTS, TEXTS[:1], TEXTS * 5):
         assert np.abs(logits(output, texts) - torch_logits(run, texts)).max() < 1e-5
     program = (output / "README.md").read_text(encoding="utf-8").split("```")[1].removeprefix("python\n")
@@ -92,12 +94,12 @@ def assert_predict_labels_alike(run, output, capsys):
     shutil.copytree(output, unnamed)
     import onnx
 
-    model = onnx.load(unnamed / export.MODEL)
+    model = onnx.load(unnamed / MODEL)
     del model.metadata_props[:]
-    onnx.save(model, unnamed / export.MODEL)
+    onnx.save(model, unnamed / MODEL)
     assert predict(unnamed, "--text", "a boy") == 2
     assert "does not say what its outputs mean. Make it with" in capsys.readouterr().err
-    (unnamed / export.MODEL).write_bytes(b"no model")
+    (unnamed / MODEL).write_bytes(b"no model")
     assert predict(unnamed, "--text", "a boy") == 2
     said = capsys.readouterr().err
     assert "model.onnx cannot be read" in said and said.count("\n") == 1
@@ -128,7 +130,7 @@ def test_joined_columns_are_joined_for_an_exported_model_too(tmp_path, tiny_mode
 
 
 def test_an_exported_model_names_what_it_needs(tmp_path, capsys, monkeypatch):
-    (tmp_path / export.MODEL).write_bytes(b"")
+    (tmp_path / MODEL).write_bytes(b"")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert predict(tmp_path, "--text", "a boy") == 2
     assert "needs ONNX Runtime, which is not installed. pip install onnxruntime" in capsys.readouterr().err
@@ -140,18 +142,31 @@ def test_int8_is_smaller_and_its_score_is_told(run, tmp_path, capsys):
     assert exported(run, output, "--quantize", "int8") == 0
     report = read_json(output / export.REPORT)
     assert report["megabytes"] < report["megabytes_fp32"]
-    assert [path.name for path in output.glob("*.onnx")] == [export.MODEL]
+    assert [path.name for path in output.glob("*.onnx")] == [MODEL]
     told = read_json(run / "results.json")["splits"]["validation"]["metrics"]
     for name, one in report["score"]["metrics"].items():
         assert one["before"] == pytest.approx(told[name]["value"]) and one["n"] == 40
         assert one["difference"] == pytest.approx(one["after"] - one["before"]) and one["verdict"]
-    assert "onnx int8" in capsys.readouterr().out
+    assert "predictions changed" in capsys.readouterr().out
     (run.parent / "validation.csv").rename(run.parent / "moved.csv")
     try:
         assert exported(run, tmp_path / "again", "--quantize", "int8") == 2
         assert "the data to measure it on is not at hand" in capsys.readouterr().err
     finally:
         (run.parent / "moved.csv").rename(run.parent / "validation.csv")
+
+
+@needs_onnx
+def test_the_benchmark_times_every_engine_on_the_same_rows(run, tmp_path):
+    from benchmarks import export as benchmark
+
+    output = tmp_path / "export.json"
+    assert benchmark.main(["--run", str(run), "--rounds", "1", "--output", str(output)]) == 0
+    report = read_json(output)
+    assert report["score"]["changed"] >= 0
+    for regime in ("batched", "one_by_one"):
+        assert {"torch fp32", "onnx fp32", "onnx int8"} <= set(report["speed"][regime])
+        assert report["speed"][regime]["torch fp32"]["ratio"] == 1
 
 
 @needs_onnx
@@ -165,11 +180,11 @@ def test_a_next_sentence_run_is_exported_on_its_own_pairs(tmp_path, tiny_model):
 
 @needs_onnx
 def test_logits_that_differ_leave_nothing_behind(run, tmp_path, capsys, monkeypatch):
-    from bertlab.inference import engines
+    from bertlab.inference import onnx_export
 
-    monkeypatch.setattr(engines, "largest_difference", lambda *_: 0.5)
-    monkeypatch.setattr(export, "write_onnx", lambda _, path: path.write_bytes(b"half"))
-    monkeypatch.setattr(engines, "onnx_engine", lambda path, name: None)
+    monkeypatch.setattr(onnx_export, "largest_difference", lambda *_: 0.5)
+    monkeypatch.setattr(onnx_export, "export_onnx", lambda _, folder: (folder / "half.onnx").write_bytes(b"half"))
+    monkeypatch.setattr(export.onnx_predictor, "load", lambda _: None)
     assert exported(run, tmp_path / "wrong") == 2
     assert "differ from PyTorch's by up to 0.5, more than --tolerance 0.0001" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -206,13 +221,16 @@ def test_what_cannot_be_exported_is_refused(run, tmp_path, capsys, monkeypatch):
     assert "--quantize: there is no 'int4'. Did you mean 'int8'?" in said
 
 
-def test_metadata_are_what_predictions_depend_on(run):
-    import argparse
-
+def test_the_metadata_of_an_exported_model_are_all_that_its_predictions_depend_on(run):
+    from bertlab.cli.arguments import ModelArguments
     from bertlab.inference import torch_predictor
 
-    loading = argparse.Namespace(max_seq_length=None, revision="main", token=None, trust_remote_code=False)
-    told = export.metadata(torch_predictor.load(str(run), loading))
-    assert json.loads(told["class_names"]) == ["bad", "good"] and told["max_seq_length"] == "32"
-    assert told["problem_type"] == "single_label_classification" and float(told["temperature"]) > 0
-    assert json.loads(told["reading"])["pairs"] is False
+    config = torch_predictor.load(ModelArguments(model_name_or_path=str(run))).config
+    metadata = config.to_metadata()
+    assert json.loads(metadata["class_names"]) == ["bad", "good"] and metadata["max_seq_length"] == "32"
+    assert metadata["problem_type"] == "single_label_classification" and config.temperature > 0
+    assert InferenceConfig.from_metadata(metadata) == replace(config, precision=None)
+    # Files of earlier versions call the input format `reading`, or have none.
+    reading = metadata.pop("input_format")
+    assert InferenceConfig.from_metadata({**metadata, "reading": reading}).input_format.pairs is False
+    assert InferenceConfig.from_metadata(metadata).input_format == InputFormat()

@@ -303,7 +303,7 @@ def test_a_class_name_with_a_bar_stays_whole(tiny_model: Path, tmp_path: Path, m
 @pytest.mark.parametrize("form", ["jsonl", "tsv", "table"])
 def test_a_small_score_keeps_its_digits(form: str, tiny_model: Path, tmp_path: Path, monkeypatch, capsys):
     folder = _headed(tiny_model, tmp_path / "number", ["LABEL_0"], None)
-    monkeypatch.setattr(TorchPredictor, "logits", lambda *_: np.array([[1.23456789e-5]]))
+    monkeypatch.setattr(TorchPredictor, "forward", lambda *_: np.array([[1.23456789e-5]]))
     assert predict(folder, "--format", form, "--text", "a cat") == 0
     assert "1.23456789e-05" in capsys.readouterr().out
 
