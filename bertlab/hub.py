@@ -1,4 +1,4 @@
-"""The Hub: asked once whether it can be reached, so that its absence costs seconds; its failures said in one line."""
+"""The Hub: one request shows whether it can be reached, so that its absence costs seconds; its errors as UserErrors."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from bertlab.errors import UserError, causes, nearest
 
 # huggingface_hub retries five times with growing pauses: 23 s per file before it gives up.
 PROBE_SECONDS = 5.0
-# What a misspelt name is compared with, beside what is in the cache; the Hub is not searched.
+# Candidates for "Did you mean", besides the models in the cache; the Hub is not searched.
 WELL_KNOWN_MODELS = tuple(
     f"{owner}/{model}"
     for owner, models in (
@@ -36,22 +36,21 @@ WELL_KNOWN_MODELS = tuple(
 )
 WELL_KNOWN_DATA = ("nyu-mll/glue", "aps/super_glue", "stanfordnlp/imdb", "stanfordnlp/sst2", "fancyzhx/ag_news")
 PROXY_PASSWORD = "the proxy wants a password (407): HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
-# Statuses that the Hub's client has no type for: what the Hub does, and the way out.
+# Statuses that huggingface_hub has no type for: what the Hub does, and what to do.
 STATUSES = {
     401: ("does not accept the token", "Log in again with `hf auth login`, pass another --token, or unset HF_TOKEN."),
     403: ("refuses access", "Pass --token with a token that has the right to read it."),
     407: ("is behind a proxy that wants a password", "Set HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT."),
     429: ("allows no more requests for now", "Wait some minutes, or log in with `hf auth login` for a higher limit."),
 }
-
-# Why the Hub was given up in this process; nothing where the user has said to stay offline.
-_given_up: list[str] = []
+# The environment variable with the reason for which this process, and those it starts, went offline.
+OFFLINE_REASON = "BERTLAB_OFFLINE_REASON"
 
 
 def is_path(name: str) -> bool:
-    """Return True for a name that can only be a folder's, whether that is there or not: the Hub's are OWNER/NAME.
+    """Return True for a name that can only be a path, existing or not: the Hub's names are OWNER/NAME.
 
-    So is one in runs/, where every run goes that names no other folder.
+    A name in runs/, the default place of runs, is one too.
     """
     return name.startswith((".", "/", "~", "runs/")) or name.count("/") > 1
 
@@ -62,7 +61,7 @@ def is_local(name: str | None) -> bool:
 
 
 def go_offline_if_unreachable(*models: str | None, dataset: str | None = None) -> None:
-    """Where one of these names needs the Hub, ask about the first; use the cache alone if there is no good answer.
+    """Ask the Hub about the first of these names that needs it; use the cache alone if there is no good answer.
 
     Must run before `datasets` or `transformers` is imported: they read HF_HUB_OFFLINE once.
     """
@@ -72,18 +71,20 @@ def go_offline_if_unreachable(*models: str | None, dataset: str | None = None) -
         return
     reason = _failure_within(PROBE_SECONDS, f"{_endpoint()}/api/{paths[0]}")
     if reason is not None:
-        warning(f"the Hub at {_endpoint()} cannot be asked: {reason}; using only what is already on this disk.")
-        _given_up.append(reason)
+        warning(f"the Hub at {_endpoint()} cannot be reached: {reason}; using only what is on this disk.")
+        os.environ[OFFLINE_REASON] = reason
         os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def offline() -> bool:
-    """Return True if the Hub's libraries are told to use their cache alone."""
+    """Return True if the Hub's libraries use their cache alone."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
 
 
 def dataset_error(name: str, error: Exception) -> UserError:
-    """Return what to tell a user whose data set could not be loaded from the Hub or a folder."""
+    """Return the error for a data set that could not be loaded from the Hub or a folder."""
+    from datasets.exceptions import DatasetNotFoundError
+
     if "scripts are no longer supported" in str(error):
         return UserError(
             f"--dataset_name {name} is a loading script; a script could run any code, so none is ever run.",
@@ -93,36 +94,36 @@ def dataset_error(name: str, error: Exception) -> UserError:
         return UserError(f"--dataset_name {name} cannot be loaded: {_reason(error)}", "Name files: --train_file.")
     if offline():
         return UserError(
-            f"the data set {name} is not in the cache and the Hub cannot be asked ({_why_offline()}).",
-            "Ways out: --data_dir FOLDER with the files (and a local --model_name_or_path), run once with the "
-            "network to fill the cache, or `make demo`, which needs no Hub.",
+            f"the data set {name} is not in the cache and the Hub cannot be reached ({_why_offline()}).",
+            "Pass --data_dir FOLDER with the files (and a local --model_name_or_path), run once with the network to "
+            "fill the cache, or try `make demo`, which needs no Hub.",
         )
+    if isinstance(error, DatasetNotFoundError):  # raised `from None`: of huggingface_hub's error only the text is left
+        return _gated("data set", name) if "gated" in str(error) else _unknown_name("data set", name)
     return _hub_error("data set", name, error) or UserError(
         f"the data set {name} cannot be loaded from the Hub: {_reason(error)}", "Check --dataset_name and --token."
     )
 
 
 def model_error(name: str, error: Exception) -> UserError:
-    """Return what to tell a user whose model or tokenizer could not be loaded."""
+    """Return the error for a model or tokenizer that could not be loaded."""
     if "custom code" in str(error) or "trust_remote_code" in str(error):
         return custom_code_error(name)
     if not is_local(name) and offline():
         near = nearest(name, _cached_models())
         return UserError(
-            f"the model {name} is not in the cache and the Hub cannot be asked ({_why_offline()}).",
+            f"the model {name} is not in the cache and the Hub cannot be reached ({_why_offline()}).",
             (f"Did you mean {near!r}, which is in the cache? " if near else "")
-            + "Ways out: --model_name_or_path with a folder or package:IMPORT_NAME/path (and --data_dir, where the "
-            "data would come from the Hub too), run once with the network to fill the cache, or `make demo`, which "
-            "needs no Hub.",
+            + "Pass --model_name_or_path with a folder or package:IMPORT_NAME/path (and --data_dir, if the data is on "
+            "the Hub too), run once with the network to fill the cache, or try `make demo`, which needs no Hub.",
         )
-    known = None if is_local(name) else _hub_error("model", name, error)
-    return known or UserError(
+    return (None if is_local(name) else _hub_error("model", name, error)) or UserError(
         f"--model_name_or_path {name} cannot be loaded: {_reason(error)}", "Name a folder or a Hub model."
     )
 
 
 def custom_code_error(name: str) -> UserError:
-    """Return the refusal of a model or tokenizer that brings Python code of its own."""
+    """Return the error for a model or tokenizer with Python code of its own."""
     return UserError(
         f"{name} names code of its own in its configuration (auto_map), which would run on this machine.",
         "Choose a model that transformers knows, or read that code and pass --trust_remote_code.",
@@ -130,9 +131,9 @@ def custom_code_error(name: str) -> UserError:
 
 
 def upload_error(error: Exception) -> UserError:
-    """Return what to tell a user whose repository cannot be made on the Hub before training begins."""
-    known = _hub_error("repository", "of --hub_model_id", error)
-    reason = known.problem if known else _reason(error)
+    """Return the error for a repository that cannot be created on the Hub before training begins."""
+    explained = _hub_error("repository", "of --hub_model_id", error)
+    reason = explained.problem if explained else _reason(error)
     return UserError(
         f"--push_to_hub: nothing can be uploaded: {reason}", "Log in with `hf auth login`, or leave the flag out."
     )
@@ -143,13 +144,13 @@ def _endpoint() -> str:
 
 
 def _why_offline() -> str:
-    return _given_up[-1] if _given_up else "HF_HUB_OFFLINE is set"
+    return os.environ.get(OFFLINE_REASON) or "HF_HUB_OFFLINE is set"
 
 
 def _failure_within(seconds: float, url: str) -> str | None:
-    """Ask for one header; return why there is no use in asking for more, or None.
+    """Request one header; return why the Hub cannot be used, or None.
 
-    In a thread of its own: no time limit reaches into the resolution of a name, which may take half a minute.
+    In a thread of its own: no time limit of a socket holds for the resolution of a name, which may take half a minute.
     """
     answer: list[str | None] = []
     thread = threading.Thread(target=lambda: answer.append(_failure(seconds, url)), daemon=True)
@@ -187,61 +188,63 @@ def _connection_failure(cause: object, seconds: float) -> str:
     return f"{cause}{proxy}".strip() or type(cause).__name__
 
 
-def _hub_error(what: str, name: str, error: Exception) -> UserError | None:
-    """Return the line for a failure that the Hub's client names by a type or a status, or None for any other.
+def _hub_error(kind: str, name: str, error: Exception) -> UserError | None:
+    """Return the error for what huggingface_hub raised by a type or a status, or None for any other error."""
+    from huggingface_hub import errors
 
-    Types go by their names: huggingface_hub has changed the library that defines them.
-    """
-    types = {base.__name__ for cause in causes(error) for base in type(cause).__mro__}
-    status = next((found for found in map(_status, causes(error)) if found), 0)
-    if "GatedRepoError" in types:
-        page = f"{_endpoint()}/{'datasets/' if what == 'data set' else ''}{name}"
-        return UserError(
-            f"the {what} {name} is gated: its owner has to grant access ({status}).",
-            f"Ask for it at {page}, then `hf auth login`, --token or HF_TOKEN with the token of that account.",
-        )
-    if "RevisionNotFoundError" in types:
-        return UserError(f"the {what} {name} has no such revision.", "Check --model_revision, or leave it out.")
+    chain = list(causes(error))
+
+    def is_a(*types: type[BaseException]) -> bool:
+        return any(isinstance(cause, types) for cause in chain)
+
+    status = next((cause.response.status_code for cause in chain if isinstance(cause, errors.HfHubHTTPError)), 0)
+    if is_a(errors.GatedRepoError):
+        return _gated(kind, name)
+    if is_a(errors.RevisionNotFoundError):
+        return UserError(f"the {kind} {name} has no such revision.", "Check --model_revision, or leave it out.")
     # To a stranger the Hub answers 401 for what is private and for what does not exist.
-    unknown = status == 401 and not any("credentials" in str(cause) for cause in causes(error))
-    if unknown or types & {"RepositoryNotFoundError", "DatasetNotFoundError"}:
-        return _unknown_name(what, name)
+    unknown = status == 401 and not any("credentials" in str(cause) for cause in chain)
+    if unknown or is_a(errors.RepositoryNotFoundError):
+        return _unknown_name(kind, name)
     if status in STATUSES:
         problem, hint = STATUSES[status]
-        return UserError(f"the {what} {name}: the Hub {problem} ({status}).", hint)
+        return UserError(f"the {kind} {name}: the Hub {problem} ({status}).", hint)
     if status >= 500:
         return UserError(
-            f"the {what} {name}: the Hub is out of order ({status}).",
+            f"the {kind} {name}: the Hub is out of order ({status}).",
             "Try again later, or set HF_HUB_OFFLINE=1 if it is in the cache.",
         )
-    if "ProxyError" in types:
+    if is_a(errors.LocalEntryNotFoundError, ConnectionError):
         return UserError(
-            f"the {what} {name}: the proxy refuses ({_reason(list(causes(error))[-1])})",
-            "Check HTTPS_PROXY and NO_PROXY.",
-        )
-    broken = "Consistency check failed" in str(error)
-    if broken or types & {"RemoteProtocolError", "ReadError", "ReadTimeout"}:
-        return UserError(f"the download of the {what} {name} broke off.", "Call again: it goes on where it stopped.")
-    if types & {"ConnectError", "ConnectTimeout", "TimeoutException", "LocalEntryNotFoundError"}:
-        return UserError(
-            f"the {what} {name}: the Hub at {_endpoint()} cannot be reached any more.",
+            f"the {kind} {name}: the Hub at {_endpoint()} can no longer be reached.",
             "Check the network and HTTPS_PROXY, or set HF_HUB_OFFLINE=1 if it is in the cache.",
         )
+    # HTTPError is that of httpx or of its successor, whichever this huggingface_hub uses.
+    if is_a(errors.HTTPError) or "Consistency check failed" in str(error):
+        return UserError(f"the download of the {kind} {name} broke off.", "Run the same command again.")
     return None
 
 
-def _unknown_name(what: str, name: str) -> UserError:
-    known = WELL_KNOWN_DATA if what == "data set" else (*WELL_KNOWN_MODELS, *_cached_models())
-    near = _moved(name, known) or nearest(name, known)
-    hint = f"Did you mean {near!r}? " if near else f"Names are listed at {_endpoint()}/models. "
+def _gated(kind: str, name: str) -> UserError:
+    page = f"{_endpoint()}/{'datasets/' if kind == 'data set' else ''}{name}"
     return UserError(
-        f"the {what} {name} is not on the Hub, or it is private.", hint + "A private one needs --token or HF_TOKEN."
+        f"the {kind} {name} is gated: its owner has to grant access.",
+        f"Ask for it at {page}, then `hf auth login`, --token or HF_TOKEN with the token of that account.",
     )
 
 
-def _moved(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name with the same part after the owner: names without an owner have been given one."""
-    return next((full for full in known if full.rpartition("/")[2] == name.rpartition("/")[2]), None)
+def _unknown_name(kind: str, name: str) -> UserError:
+    names = WELL_KNOWN_DATA if kind == "data set" else (*WELL_KNOWN_MODELS, *_cached_models())
+    near = _with_owner(name, names) or nearest(name, names)
+    hint = f"Did you mean {near!r}? " if near else f"Names are listed at {_endpoint()}/models. "
+    return UserError(
+        f"the {kind} {name} is not on the Hub, or it is private.", hint + "A private one needs --token or HF_TOKEN."
+    )
+
+
+def _with_owner(name: str, names: Iterable[str]) -> str | None:
+    """Return the name with the same part after the owner: the Hub has given an owner to names without one."""
+    return next((full for full in names if full.rpartition("/")[2] == name.rpartition("/")[2]), None)
 
 
 def _cached_models() -> list[str]:
@@ -250,10 +253,6 @@ def _cached_models() -> list[str]:
 
     folders = sorted(Path(constants.HF_HUB_CACHE).glob("models--*"))
     return [folder.name.removeprefix("models--").replace("--", "/") for folder in folders]
-
-
-def _status(error: BaseException) -> int:
-    return getattr(getattr(error, "response", None), "status_code", 0)
 
 
 def _reason(error: BaseException) -> str:

@@ -132,7 +132,7 @@ def test_a_folder_without_weights_is_refused(copy):
 def test_a_model_of_the_hub_that_is_not_cached_is_explained():
     said = refusal(loading.load_config, ModelArguments(model_name_or_path="some/model"))
     assert said.startswith(
-        "the model some/model is not in the cache and the Hub cannot be asked (HF_HUB_OFFLINE is set). Ways out:"
+        "the model some/model is not in the cache and the Hub cannot be reached (HF_HUB_OFFLINE is set). Pass --model"
     )
 
 
