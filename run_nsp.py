@@ -63,7 +63,7 @@ def run(
     tokenizer, config = tokenizer_and_config(nsp_args, model_args, text)
     input_length.check_max_length(nsp_args.max_seq_length, tokenizer, config)
     loaded = dataset.make_splits(text, nsp_args, tokenizer)
-    dataset.say_what_is_repeated(text, loaded)
+    dataset.warn_of_repeats(text, loaded)
     tokenized = tokenization.tokenize_splits(loaded, tokenizer, nsp_args, invocation.started)
     summaries = summary.summarize(tokenized, loaded.schema, nsp_args.max_seq_length)
 

@@ -1,10 +1,11 @@
-"""From --text to the splits of a next-sentence run: documents, sentences, pairs, each document in one split only."""
+"""From --text to the splits of an NSP run: documents, sentences, pairs, each document in one split only."""
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from datasets import config as datasets_config
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 # BERT's own order: id 0 says that the second segment follows the first.
 CLASS_NAMES = ("IsNext", "NotNext")
 METRICS = ("accuracy", "matthews_correlation", "f1_macro")
-# What masked words are judged by. The first leads where they are trained alone and nobody looks at labels.
+# The first is the primary metric of --objective mlm, which has no labels.
 MLM_METRICS = ("masked_accuracy", "perplexity")
 # [CLS] A [SEP] B [SEP]
 SPECIAL_TOKENS = 3
@@ -36,17 +37,18 @@ SAMPLED_SENTENCES = 2_000
 FEW_LINES = 10
 # In the prose of 27 wrapped books 28 to 88 % of the lines end inside a sentence, where a line is a paragraph 0.2 %.
 WRAPPED_SHARE = 0.25
+# Of the files in the cache: what an earlier version wrote with other columns is not read.
+CACHE_FORMAT = 2
 # Makes one number of the hashes of two sentences, another for the other order; odd, so that no bit of one is lost.
 ORDER = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
 class Text:
-    """The sentences of a run on disk, and the key of everything that made them what they are."""
+    """The sentences of a run on disk, in a cache folder of their text and settings."""
 
     sentences: "Dataset"
     files: list[Path]
-    key: str
     folder: Path
     started: float = math.inf
 
@@ -57,36 +59,43 @@ def read(arguments: NspArguments, cache_dir: str | None, started: float = math.i
     `started` is when this run began: --overwrite_cache writes again what is older.
 
     Raises:
-        UserError: no text, no file, not text, or one sentence only.
+        UserError: no text, no file, not text, or only one sentence.
     """
     files = sentences.find_text_files(arguments.text)
     settings = (arguments.document_unit, arguments.sentence_splitter, arguments.language, arguments.encoding)
-    key = Hasher.hash([[file_digest(path) for path in files], settings, __version__])
+    key = Hasher.hash([[file_digest(path) for path in files], settings, __version__, CACHE_FORMAT])
     folder = Path(cache_dir or datasets_config.HF_DATASETS_CACHE) / "bertlab-nsp" / key
-    path = folder / "sentences.arrow"
-    with cache.folder_lock(folder):
-        if cache.is_fresh(path, arguments.overwrite_cache, started):
-            found = _open(path)
-        else:
-            unit, splitter, language, encoding = settings
-            found = sentences.write_sentences(files, unit, splitter, language, encoding, path)
-    documents = pairs.count_documents(found)
-    say(f"{_count(len(files), 'file')}, {_count(documents, 'document')}, {len(found):,} sentences")
+    table = _cached(
+        folder / "sentences.arrow",
+        arguments.overwrite_cache,
+        started,
+        functools.partial(sentences.write_sentences, files, *settings),
+    )
+    documents = pairs.count_documents(table)
+    say(f"{_count(len(files), 'file')}, {_count(documents, 'document')}, {len(table):,} sentences")
     if arguments.document_unit == "line":
-        _say_if_wrapped(found)
-    return Text(found, files, key, folder, started)
+        _warn_if_wrapped(table)
+    return Text(table, files, folder, started)
 
 
-def _say_if_wrapped(found: "Dataset") -> None:
-    """Say so where many lines end inside a sentence, as documents would then be pieces of sentences.
+def _cached(path: Path, overwrite: bool, started: float, write: Callable[[Path], "Dataset"]) -> "Dataset":
+    """Return the table at a path; one process of the machine writes it where it is missing or to be replaced."""
+    from datasets import Dataset
+
+    with cache.folder_lock(path.parent):
+        return Dataset.from_file(str(path)) if cache.is_fresh(path, overwrite, started) else write(path)
+
+
+def _warn_if_wrapped(table: "Dataset") -> None:
+    """Warn where many lines end inside a sentence, as documents would then be pieces of sentences.
 
     A line does that if its last character is a letter, digit or comma and the next line begins with a small letter.
     """
-    begins = np.flatnonzero(np.diff(found.data.column("document").to_numpy()))
+    begins = np.flatnonzero(np.diff(table.data.column("document").to_numpy()))
     if len(begins) < FEW_LINES:
         return
     begins = begins[:: math.ceil(len(begins) / SAMPLED_SENTENCES)]
-    lasts, firsts = (found.select(begins + step)["sentence"][:] for step in (0, 1))
+    lasts, firsts = (table.select(begins + step)["sentence"][:] for step in (0, 1))
     inside = sum(
         (last[-1].isalnum() or last[-1] in ",;") and first[0].islower()
         for last, first in zip(lasts, firsts, strict=True)
@@ -101,7 +110,7 @@ def _say_if_wrapped(found: "Dataset") -> None:
 def make_splits(text: Text, arguments: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> Data:
     """Return the pairs of every split; no document gives pairs to two of them.
 
-    The tokenizer only tells how long its tokens are in this text: segments are packed by length in bytes.
+    The tokenizer is used only to measure how long its tokens are in this text: segments are packed by length in bytes.
 
     Raises:
         UserError: too few documents, or text that gives no such pairs.
@@ -113,7 +122,7 @@ def make_splits(text: Text, arguments: NspArguments, tokenizer: "PreTrainedToken
     counts = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
     say(f"{sum(map(len, splits.values())):,} pairs ({counts}), {arguments.negatives.replace('_', ' ')} negatives")
     if arguments.objective != "mlm":
-        _say_if_one_class(splits, arguments.pairs)
+        _warn_if_one_class(splits, arguments.pairs)
 
     def texts(rows: pairs.Batch) -> list[list[str]]:
         return list(pairs.pair_texts(text.sentences, rows))
@@ -133,21 +142,21 @@ def make_splits(text: Text, arguments: NspArguments, tokenizer: "PreTrainedToken
     )
 
 
-def _say_if_one_class(splits: Mapping[str, "Dataset"], policy: str) -> None:
-    """Say which splits have pairs of one class alone, of which nothing is learnt and every answer is right."""
+def _warn_if_one_class(splits: Mapping[str, "Dataset"], policy: str) -> None:
+    """Warn of splits whose pairs are of one class, from which nothing is learned and every answer is right."""
     for name, split in splits.items():
         labels = np.unique(split.with_format("arrow")[:]["labels"])
         if len(labels) == 1:
-            packed = ": --max_seq_length holds no two sentences" if policy == "segments" else ""
+            packed = ": no two sentences fit into --max_seq_length" if policy == "segments" else ""
             hint = "Raise it, or choose --pairs all." if packed else "Give more text, or allow more pairs."
             warning(f"{name}: all pairs are {CLASS_NAMES[labels[0]]}{packed}. {hint}")
 
 
-def say_what_is_repeated(text: Text, data: Data) -> None:
-    """Say how many pairs of each held-out split are trained on too, where documents repeat one another.
+def warn_of_repeats(text: Text, data: Data) -> None:
+    """Warn of held-out pairs that are trained on too, where documents repeat one another.
 
-    Counted are IsNext pairs whose last sentence of A and first of B, by their texts, also follow each other inside
-    an IsNext pair of train. Only the first process looks for it.
+    Counted are IsNext pairs whose last sentence of A and first of B, by their texts, also follow each other inside an
+    IsNext pair of train. Only the first process looks for them.
     """
     if data.train is None or not is_first_process():
         return
@@ -183,54 +192,44 @@ def _two_texts(hashes: np.ndarray, first: np.ndarray) -> np.ndarray:
 
 def _target_tokens(text: Text, arguments: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> int:
     """Return the length that segments are packed to, in tokens of BYTES_PER_TOKEN bytes each."""
-    wanted = arguments.max_seq_length - SPECIAL_TOKENS
+    target = arguments.max_seq_length - SPECIAL_TOKENS
     if arguments.pairs != "segments":
-        return wanted
+        return target
     rows = np.random.default_rng(0).permutation(len(text.sentences))[:SAMPLED_SENTENCES]
     sample = text.sentences.select(np.sort(rows))["sentence"][:]
     tokens = sum(len(ids) for ids in tokenizer(sample, add_special_tokens=False, verbose=False)["input_ids"])
     bytes_per_token = sum(len(sentence.encode()) for sentence in sample) / max(tokens, 1)
-    return max(1, round(wanted * bytes_per_token / pairs.BYTES_PER_TOKEN))
+    return max(1, round(target * bytes_per_token / pairs.BYTES_PER_TOKEN))
 
 
 def _split(text: Text, arguments: NspArguments, name: str, documents: np.ndarray, target: int) -> "Dataset":
     """Return the pairs of one split's documents, at most as many as asked for, chosen at random."""
-    policy = (arguments.pairs, arguments.negatives, arguments.negative_fraction, arguments.short_seq_probability)
-    key = Hasher.hash([policy, target, documents, arguments.split_seed])
-    path = text.folder / f"pairs-{key}.arrow"
-    with cache.folder_lock(text.folder):
-        if cache.is_fresh(path, arguments.overwrite_cache, text.started):
-            found = _open(path)
-        else:
-            found = pairs.make_pairs(
-                text.sentences,
-                path,
-                pairs=arguments.pairs,
-                negatives=arguments.negatives,
-                negative_fraction=arguments.negative_fraction,
-                seed=arguments.split_seed,
-                documents=documents,
-                target_tokens=target,
-                short_probability=arguments.short_seq_probability,
-                name=f"The {name} split",
-            )
-    most = arguments.max_train_samples if name == "train" else arguments.max_eval_samples
-    if most is not None and most < len(found):
+    policy: dict[str, Any] = {
+        "pairs": arguments.pairs,
+        "negatives": arguments.negatives,
+        "negative_fraction": arguments.negative_fraction,
+        "short_probability": arguments.short_seq_probability,
+        "target_tokens": target,
+        "documents": documents,
+        "seed": arguments.split_seed,
+    }
+    table = _cached(
+        text.folder / f"pairs-{Hasher.hash(policy)}.arrow",
+        arguments.overwrite_cache,
+        text.started,
+        functools.partial(pairs.make_pairs, text.sentences, **policy, name=f"The {name} split"),
+    )
+    limit = arguments.max_train_samples if name == "train" else arguments.max_eval_samples
+    if limit is not None and limit < len(table):
         # With the seed alone this would be the permutation that chose the negatives, and the part all of one class.
-        rows = np.random.default_rng([arguments.split_seed, 1]).permutation(len(found))[:most]
-        found = found.select(np.sort(rows))
-    found = found.rename_column("label", "labels")
+        rows = np.random.default_rng([arguments.split_seed, 1]).permutation(len(table))[:limit]
+        table = table.select(np.sort(rows))
+    table = table.rename_column("label", "labels")
     if name == "train":
-        return found
-    kinds = [pairs.NEGATIVE_KINDS[code] for code in found["negative_kind"][:]]
-    return found.add_column("source", kinds).add_column("idx", np.arange(len(found)))
+        return table
+    negative_types = [pairs.NEGATIVE_TYPES[code] for code in table["negative_type"][:]]
+    return table.add_column("source", negative_types).add_column("idx", np.arange(len(table)))
 
 
 def _count(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'s' * (number != 1)}"
-
-
-def _open(path: Path) -> "Dataset":
-    from datasets import Dataset
-
-    return Dataset.from_file(str(path))

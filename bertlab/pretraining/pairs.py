@@ -1,4 +1,4 @@
-"""From sentences to next-sentence pairs: which two runs of sentences stand together, and whether B follows A.
+"""From sentences to next-sentence prediction (NSP) pairs: which two runs of sentences are a pair, and its label.
 
 A pair is two ranges of sentence numbers, never text, so a gigabyte of text gives a table of about 100 MB. The
 functions work on whole arrays and depend on nothing but their arguments and the seed.
@@ -18,25 +18,21 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bertlab.errors import UserError, did_you_mean
+from bertlab.errors import UserError
 from bertlab.pretraining.sentences import arrow_stream
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 IS_NEXT, NOT_NEXT = 0, 1
-PAIR_POLICIES = ("all", "one_per_document", "segments")
-NEGATIVE_POLICIES = ("other_document", "same_document", "any")
-# The values of the column `negative_kind` are places in this tuple.
-NEGATIVE_KINDS = ("next", *NEGATIVE_POLICIES)
+# The values of the column `negative_type` are places in this tuple.
+NEGATIVE_TYPES = ("next", "other_document", "same_document", "any")
 RANGES = ("first_start", "first_stop", "second_start", "second_stop")
 
 # UTF-8 bytes in a token of bert-base-uncased: 4.24 in Gutenberg's books, 4.48 in the Meditations, 3 in
 # Chinese. Bytes are lengths that every script has, and Arrow knows them without reading the text.
 BYTES_PER_TOKEN = 4.3
 
-# With one legal sentence in 50, one pair in a thousand million is still without after so many rounds.
-_ROUNDS = 1000
 _TRIES = 100
 _ROWS_AT_ONCE = 1 << 20
 
@@ -61,8 +57,7 @@ class Corpus:
         """Return the corpus of sentences with these document numbers (n,), never falling, and hashes (n,)."""
         begins = np.flatnonzero(np.diff(documents, prepend=-1))
         offsets = np.append(begins, len(documents))
-        numbers = np.arange(len(begins), dtype=_number_type(len(documents)))
-        return cls(np.repeat(numbers, np.diff(offsets)), offsets, text_hash)
+        return cls(np.repeat(np.arange(len(begins), dtype=np.int32), np.diff(offsets)), offsets, text_hash)
 
     @cached_property
     def sizes(self) -> np.ndarray:
@@ -85,24 +80,29 @@ def make_pairs(
 ) -> "Dataset":
     """Write the pairs of a table of sentences to an Arrow file and return it, memory-mapped, as a Dataset.
 
-    `sentences` is what `write_sentences` returns. Only the sentences of `documents` (their numbers; by
-    default all) are used, for negatives too. `name` names them in errors. One row a pair: the RANGES (int32,
-    or int64 from 2**31 sentences on; a start and the number after the last), `label` (int8, 0 = IsNext, 1 =
-    NotNext) and `negative_kind` (int8, a place in NEGATIVE_KINDS). The same seed gives the same rows.
+    `sentences` is what `write_sentences` returns. Only the sentences of `documents` (their numbers; by default all)
+    are used, for negatives too. `name` names them in errors. One row a pair: the RANGES (int32; a start and the
+    number after the last), `label` (int8, 0 = IsNext, 1 = NotNext) and `negative_type` (int8, a place in
+    NEGATIVE_TYPES). The same seed gives the same rows.
 
-    `all` makes a pair from every two neighbours, `one_per_document` from two at random in each document of
-    two or more sentences; of these, round(negative_fraction * n) are NotNext. `segments` is described at
-    `segment_pairs`, with a length of `target_tokens` * BYTES_PER_TOKEN bytes. The policies of negatives: at
-    `sentence_pairs`.
+    `all` makes a pair from every two neighbours, `one_per_document` from two at random in each document of two or
+    more sentences; of these, round(negative_fraction * n) are NotNext. `segments` is described at `segment_pairs`,
+    with a length of `target_tokens` * BYTES_PER_TOKEN bytes. Where negatives come from: at `sentence_pairs`.
 
-    Raises UserError for an unknown policy, a fraction out of range and text that does not give such pairs.
+    Raises:
+        UserError: the text does not give such pairs.
     """
-    _check_policies(pairs, negatives, negative_fraction)
-    members, corpus = _chosen(sentences, documents)
+    from datasets import Dataset
+
+    document, text_hash = (sentences.data.column(column).to_numpy() for column in ("document", "text_hash"))
+    members = np.arange(len(document)) if documents is None else np.flatnonzero(np.isin(document, documents))
+    members = members.astype(np.int32)
+    corpus = Corpus.of(document[members], text_hash[members])
     _check_corpus(corpus, pairs, negatives, negative_fraction, name)
     rng = np.random.default_rng(seed)
     if pairs == "segments":
-        lengths = _byte_lengths(sentences)[members]
+        # The gaps in Arrow's offsets, so that no text is read.
+        lengths = pc.binary_length(sentences.data.column("sentence")).to_numpy()[members]
         target = target_tokens * BYTES_PER_TOKEN
         columns = segment_pairs(corpus, lengths, target, negatives, negative_fraction, short_probability, rng)
     else:
@@ -110,7 +110,10 @@ def make_pairs(
         columns = sentence_pairs(corpus, first, negatives, negative_fraction, rng, name)
     if not len(columns["label"]):
         raise UserError(f"{name} gives no pair.", "Give more text, or choose other --pairs or --negatives.")
-    return _written(_renumbered(columns, members), arrow_path)
+    table = pa.table(_renumbered(columns, members))
+    with arrow_stream(arrow_path, table.schema) as writer:
+        writer.write_table(table, max_chunksize=_ROWS_AT_ONCE)
+    return Dataset.from_file(str(arrow_path))
 
 
 def count_documents(sentences: "Dataset") -> int:
@@ -121,19 +124,17 @@ def count_documents(sentences: "Dataset") -> int:
 def split_documents(n_documents: int, fractions: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
     """Return the document numbers of each named split and of `train`, which gets the rest.
 
-    Every document is in exactly one split. A split has round(fraction * n_documents) documents, at least one
-    when its fraction is above 0 and none when it is 0; its numbers (k,) are sorted.
+    Every document is in exactly one split. A split has round(fraction * n_documents) documents, at least one when its
+    fraction is above 0 and none when it is 0; its numbers (k,) are sorted.
 
-    Raises UserError when a fraction is out of range or nothing would be left for training.
+    Raises:
+        UserError: nothing would be left for training.
     """
-    for name, fraction in fractions.items():
-        if not 0 <= fraction < 1:
-            raise UserError(f"{name}_fraction is {fraction}, and must be at least 0 and below 1.")
     counts = {name: max(1, round(part * n_documents)) if part else 0 for name, part in fractions.items()}
     if sum(counts.values()) >= n_documents:
-        wanted = ", ".join(f"{count} for {name}" for name, count in counts.items() if count)
+        held_out = ", ".join(f"{count} for {name}" for name, count in counts.items() if count)
         raise UserError(
-            f"The number of documents is {n_documents}, and with {wanted} none is left for training.",
+            f"The number of documents is {n_documents}, and with {held_out} none is left for training.",
             "Lower the fractions, or choose a smaller --document_unit (line or block).",
         )
     order = np.random.default_rng(seed).permutation(n_documents)
@@ -167,27 +168,27 @@ def sentence_pairs(
 ) -> Columns:
     """Return a pair of single sentences for each number in `first` (n,), as columns (n,).
 
-    Exactly round(negative_fraction * n) pairs, a random choice, are NotNext. Their second sentence is uniform
-    over those that the policy allows: `other_document` and `same_document` never give a sentence with the
-    text of the first or of the true next one; `any` is the tutorial's bag, every sentence whatever, the true
-    next one included. A first sentence for which nothing is allowed (a document of two, with `same_document`)
-    is always IsNext.
+    Exactly round(negative_fraction * n) pairs, a random choice, are NotNext. Their second sentence is uniform over
+    those that `negatives` allows: `other_document` and `same_document` never give a sentence with the text of the
+    first or of the true next one; `any` is the tutorial's bag of all sentences, the true next one included. A first
+    sentence for which nothing is allowed (a document of two, with `same_document`) is always IsNext.
 
-    Raises UserError when too few pairs have a sentence that is allowed.
+    Raises:
+        UserError: too few pairs have a sentence that is allowed.
     """
     label = np.full(len(first), IS_NEXT, np.int8)
-    wanted = round(negative_fraction * len(first))
-    able = np.flatnonzero(_has_second(corpus, first, negatives)) if wanted else first[:0]
-    if wanted > len(able):
+    count = round(negative_fraction * len(first))
+    able = np.flatnonzero(_has_second(corpus, first, negatives)) if count else first[:0]
+    if count > len(able):
         raise UserError(
-            f"{name}: {wanted} of {len(first)} pairs are to be NotNext, but only {len(able)} have a second "
+            f"{name}: {count} of {len(first)} pairs are to be NotNext, but only {len(able)} have a second "
             f"sentence that {negatives} allows.",
             _other_way(negatives),
         )
-    chosen = rng.permutation(able)[:wanted]
+    chosen = rng.permutation(able)[:count]
     label[chosen] = NOT_NEXT
     second = first + 1
-    second[chosen] = _draw_seconds(corpus, first[chosen], negatives, rng, name)
+    second[chosen] = _draw_seconds(corpus, first[chosen], negatives, rng)
     return _columns((first, first + 1, second, second + 1), label, negatives)
 
 
@@ -218,12 +219,14 @@ def segment_pairs(
     draws the target once for a whole document, takes B from the same document where ten draws find no other, and
     cuts the longer side at its beginning or its end, by chance.
     """
+    from datasets.utils import tqdm
+
     packer = _Packer(corpus, lengths, negatives, random.Random(int(rng.integers(2**62))))
-    rows = array("i" if corpus.document.dtype == np.int32 else "q")
-    for document in _progress(range(len(corpus.offsets) - 1)):
+    rows = array("i")
+    for document in tqdm(range(len(corpus.sizes)), desc="Pairs", unit=" documents", unit_scale=True):
         for row in packer.pairs(document, target, negative_fraction, short_probability):
             rows.extend(row)
-    *ranges, label = np.frombuffer(rows, corpus.document.dtype).reshape(-1, 5).T
+    *ranges, label = np.frombuffer(rows, np.int32).reshape(-1, 5).T
     return _columns(ranges, label.astype(np.int8), negatives)
 
 
@@ -232,16 +235,14 @@ def pair_texts(sentences: "Dataset", batch: Batch) -> tuple[list[str], list[str]
 
     `sentences` is what `write_sentences` returns, `batch` has the columns RANGES.
     """
-    column = sentences.data.column("sentence")
-    first = _range_texts(column, np.asarray(batch["first_start"]), np.asarray(batch["first_stop"]))
-    second = _range_texts(column, np.asarray(batch["second_start"]), np.asarray(batch["second_stop"]))
-    return first, second
+    starts, stops, second_starts, second_stops = (np.asarray(batch[name]) for name in RANGES)
+    return _range_texts(sentences, starts, stops), _range_texts(sentences, second_starts, second_stops)
 
 
 def _columns(ranges: Sequence[np.ndarray], label: np.ndarray, negatives: str) -> Columns:
     """Return the columns of pairs with these RANGES and labels, all (n,)."""
-    kind = np.where(label == NOT_NEXT, NEGATIVE_KINDS.index(negatives), 0).astype(np.int8)
-    return {**dict(zip(RANGES, ranges, strict=True)), "label": label, "negative_kind": kind}
+    negative_type = np.where(label == NOT_NEXT, NEGATIVE_TYPES.index(negatives), 0).astype(np.int8)
+    return {**dict(zip(RANGES, ranges, strict=True)), "label": label, "negative_type": negative_type}
 
 
 class _Packer:
@@ -309,26 +310,19 @@ class _Packer:
         return at, start if at < start else at
 
 
-def _draw_seconds(corpus: Corpus, first: np.ndarray, negatives: str, rng: np.random.Generator, name: str) -> np.ndarray:
-    """Return a uniform draw (n,) from the sentences that the policy allows after each of `first` (n,)."""
+def _draw_seconds(corpus: Corpus, first: np.ndarray, negatives: str, rng: np.random.Generator) -> np.ndarray:
+    """Return a uniform draw (n,) from the sentences that `negatives` allows after each of `first` (n,)."""
     if negatives == "any":
         return rng.integers(len(corpus.document), size=len(first))
     propose = _from_others if negatives == "other_document" else _from_same
     hashes = corpus.text_hash
     second = np.empty_like(first)
-    open_ = np.arange(len(first))
-    for _ in range(_ROUNDS):
-        at = first[open_]
-        second[open_] = draw = propose(corpus, at, rng)
-        clash = (hashes[draw] == hashes[at + 1]) | (hashes[draw] == hashes[at])
-        open_ = open_[clash]
-        if not len(open_):
-            return second
-    raise UserError(
-        f"{name}: nearly every sentence that {negatives} allows has the text of the true next one, "
-        f"for {len(open_)} pairs.",
-        "Remove what is repeated in the text.",
-    )
+    rest = np.arange(len(first))
+    while len(rest):
+        at = first[rest]
+        second[rest] = draw = propose(corpus, at, rng)
+        rest = rest[(hashes[draw] == hashes[at + 1]) | (hashes[draw] == hashes[at])]
+    return second
 
 
 def _from_others(corpus: Corpus, first: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -347,83 +341,26 @@ def _from_same(corpus: Corpus, first: np.ndarray, rng: np.random.Generator) -> n
 
 
 def _has_second(corpus: Corpus, first: np.ndarray, negatives: str) -> np.ndarray:
-    """Return for each of `first` (n,) whether the policy allows any sentence as its second."""
+    """Return for each of `first` (n,) whether `negatives` allows any sentence as its second."""
     if negatives == "any":
         return np.ones(len(first), bool)
     size = corpus.sizes[corpus.document[first]]
-    room = size if negatives == "same_document" else len(corpus.document) - size
     text, _ = pd.factorize(corpus.text_hash)
-    anywhere = np.bincount(text)[text]
-    # The texts of the first and of the next are ruled out. Where they are rare, nothing more need be counted,
-    # which halves the time for 7 million sentences.
-    enough = room > anywhere[first] + anywhere[first + 1]
-    if enough.all():
-        return enough
-    inside = _count_inside(corpus.document, text)
-    ruled_out = inside if negatives == "same_document" else anywhere - inside
+    # One number for a text in a document: both factors are below 2**31, so it fits.
+    text_in_document, _ = pd.factorize(corpus.document.astype(np.int64) * (text.max() + 1) + text)
+    inside = np.bincount(text_in_document)[text_in_document]
+    same = negatives == "same_document"
+    room, ruled_out = (size, inside) if same else (len(text) - size, np.bincount(text)[text] - inside)
     return room > ruled_out[first] + np.where(text[first] == text[first + 1], 0, ruled_out[first + 1])
 
 
-def _count_inside(document: np.ndarray, text: np.ndarray) -> np.ndarray:
-    """Return for each sentence (n,) how many sentences of its document have its text, itself included."""
-    # One number for a text in a document: both factors are below 2**31, so it fits.
-    code, _ = pd.factorize(document.astype(np.int64) * (text.max() + 1) + text)
-    return np.bincount(code)[code]
-
-
-def _range_texts(column: pa.ChunkedArray, starts: np.ndarray, stops: np.ndarray) -> list[str]:
+def _range_texts(sentences: "Dataset", starts: np.ndarray, stops: np.ndarray) -> list[str]:
     sizes = stops - starts
-    if (sizes == 1).all():
-        return _take(column, starts)
     ends = np.cumsum(sizes)
     rows = np.arange(ends[-1]) + np.repeat(starts - (ends - sizes), sizes)
-    texts = _take(column, rows)
+    # pyarrow's own take would first join all chunks of the column, which are the whole text, into one.
+    texts = sentences.data.fast_gather(rows).column("sentence").to_pylist()
     return [" ".join(texts[end - size : end]) for end, size in zip(ends, sizes, strict=True)]
-
-
-def _take(column: pa.ChunkedArray, rows: np.ndarray) -> list[str]:
-    """Return the strings in some rows of a column.
-
-    Taken chunk by chunk: pyarrow may first join all chunks, which are the whole text, into one.
-    """
-    order = np.argsort(rows, kind="stable")
-    chunks = column.chunks
-    ends = np.cumsum([len(chunk) for chunk in chunks])
-    cuts = np.searchsorted(rows[order], ends)
-    texts = np.empty(len(rows), dtype=object)
-    at = 0
-    for chunk, end, cut in zip(chunks, ends, cuts, strict=True):
-        if cut > at:
-            picked = order[at:cut]
-            texts[picked] = chunk.take(pa.array(rows[picked] - (end - len(chunk)))).to_pylist()
-            at = cut
-    return texts.tolist()
-
-
-def _chosen(sentences: "Dataset", documents: np.ndarray | None) -> tuple[np.ndarray, Corpus]:
-    """Return the numbers of the sentences in some documents, sorted, and the corpus they make."""
-    document = _column(sentences, "document")
-    text_hash = _column(sentences, "text_hash")
-    if documents is None:
-        return np.arange(len(document), dtype=_number_type(len(document))), Corpus.of(document, text_hash)
-    keep = np.zeros(document[-1] + 1, bool)
-    keep[documents] = True
-    members = np.flatnonzero(keep[document]).astype(_number_type(len(document)))
-    return members, Corpus.of(document[members], text_hash[members])
-
-
-def _number_type(count: int) -> type[np.int32] | type[np.int64]:
-    """Return the smaller type that numbers `count` sentences, as there are several arrays of them."""
-    return np.int32 if count < 2**31 else np.int64
-
-
-def _column(sentences: "Dataset", name: str) -> np.ndarray:
-    return sentences.data.column(name).to_numpy()
-
-
-def _byte_lengths(sentences: "Dataset") -> np.ndarray:
-    """Return the UTF-8 bytes of each sentence, (n,): the gaps in Arrow's offsets, so that no text is read."""
-    return pc.binary_length(sentences.data.column("sentence")).cast(pa.int32()).to_numpy()
 
 
 def _renumbered(columns: Columns, members: np.ndarray) -> Columns:
@@ -434,31 +371,6 @@ def _renumbered(columns: Columns, members: np.ndarray) -> Columns:
         # By the last sentence of a range: the one after it may be in another split, or none.
         whole[f"{part}_stop"] = members[columns[f"{part}_stop"] - 1] + 1
     return whole
-
-
-def _written(columns: Columns, arrow_path: Path) -> "Dataset":
-    from datasets import Dataset
-
-    table = pa.table(columns)
-    with arrow_stream(arrow_path, table.schema) as writer:
-        writer.write_table(table, max_chunksize=_ROWS_AT_ONCE)
-    return Dataset.from_file(str(arrow_path))
-
-
-def _progress(documents: range) -> Iterator[int]:
-    from datasets.utils import tqdm
-
-    yield from tqdm(documents, desc="Pairs", unit=" documents", unit_scale=True)
-
-
-def _check_policies(pairs: str, negatives: str, fraction: float) -> None:
-    if pairs not in PAIR_POLICIES:
-        raise UserError(f"The pairs {pairs!r} are unknown.", did_you_mean(pairs, PAIR_POLICIES))
-    if negatives not in NEGATIVE_POLICIES:
-        hint = did_you_mean(negatives, NEGATIVE_POLICIES)
-        raise UserError(f"The negatives {negatives!r} are unknown.", hint)
-    if not 0 <= fraction <= 1:
-        raise UserError(f"negative_fraction is {fraction}, and must be from 0 to 1.")
 
 
 def _check_corpus(corpus: Corpus, pairs: str, negatives: str, fraction: float, name: str) -> None:

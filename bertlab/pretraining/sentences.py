@@ -1,8 +1,7 @@
-"""From text files to sentences on disk: find the files, cut them into documents, cut those into sentences.
+"""From text files to sentences on disk: find the files, split them into documents, and these into sentences.
 
-Nothing here holds a whole file. A file is read in pieces of about a million characters, and the sentences go
-to an Arrow file that is memory-mapped when it is used: a gigabyte of text needs no more memory than a
-megabyte.
+No file is in memory whole. It is read in pieces of about a million characters, and the sentences go to an
+Arrow file that is memory-mapped when it is used: a gigabyte of text needs no more memory than a megabyte.
 """
 
 import functools
@@ -22,13 +21,10 @@ import pyarrow as pa
 import sentencex
 
 from bertlab.data.files import open_binary, open_text
-from bertlab.errors import UserError, did_you_mean
+from bertlab.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-DOCUMENT_UNITS = ("line", "block", "file")
-SENTENCE_SPLITTERS = ("sentencex", "period", "line")
 
 SCHEMA = pa.schema([("sentence", pa.large_string()), ("document", pa.int32()), ("text_hash", pa.uint64())])
 
@@ -48,9 +44,9 @@ LANGUAGES = frozenset(_ISO_639_1.split())
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 _READ_CHARS = 1 << 20
-# A document without a boundary in this many characters is cut at the best place before it.
+# A document without a boundary in this many characters is split at the best place before it.
 _PIECE_CHARS = 1 << 22
-_CUT_WITHIN = 1 << 16
+_SPLIT_WITHIN = 1 << 16
 _BATCH_SENTENCES = 1 << 16
 _BATCH_CHARS = 1 << 24
 # What sentencex is given at once: 1.2 million characters with 200,000 quotes never closed took it 64 s, in
@@ -58,10 +54,10 @@ _BATCH_CHARS = 1 << 24
 _WINDOW_CHARS = 1 << 16
 
 _BLANK_LINES = re.compile(r"\n\s*\n")
-# Where to cut when there is no blank line, best first. A line end comes before a space, so that text with one
-# sentence a line is never cut inside a line.
+# Where to split when there is no blank line, best first. A line end comes before a space, so that text with one
+# sentence a line is never split inside a line.
 _STOP = "[.!?…][\"'”’»)\\]]*"
-_CUTS = tuple(re.compile(cut) for cut in (rf"{_STOP}\n", r"\n", rf"{_STOP}\s|[。！？]", r"\s"))
+_SPLITS = tuple(re.compile(split) for split in (rf"{_STOP}\n", r"\n", rf"{_STOP}\s|[。！？]", r"\s"))
 
 
 class Piece(NamedTuple):
@@ -77,46 +73,46 @@ def find_text_files(patterns: Sequence[str | Path]) -> list[Path]:
 
     The files of a folder or glob are sorted by path, hidden ones left out; a file named twice is read once.
 
-    Raises UserError when nothing is named, a file is missing (with the nearest name), unreadable or an archive of
-    files, a folder holds no text file or cannot be listed, or a glob matches nothing.
+    Raises:
+        UserError: nothing is named, a file is missing (with the nearest name), unreadable or an archive of files, a
+            folder has no text file or cannot be listed, or a glob matches nothing.
     """
-    found: dict[Path, Path] = {}
+    files: dict[Path, Path] = {}
     for pattern in patterns:
         if not os.fspath(pattern).strip():
-            # Path("") is the folder one is in, and all that lies below it: an unset variable in a script.
+            # Path("") is the current folder, and all that is below it: an unset variable in a script.
             raise UserError("--text names an empty path.", "Name files, folders or globs; . is this folder.")
         # Path.expanduser would raise for a user that does not exist.
         for path in _matching(Path(os.path.expanduser(pattern))):  # noqa: PTH111
             open_binary(path).close()
             if path.name.casefold().endswith(ARCHIVES):
                 raise UserError(f"{path} is an archive of files.", "Unpack it and name the folder.")
-            found.setdefault(path.resolve(), path)
-    if not found:
+            files.setdefault(path.resolve(), path)
+    if not files:
         raise UserError("No text is given.", "Name files, folders or globs with --text.")
-    return list(found.values())
+    return list(files.values())
 
 
 def read_documents(path: Path, unit: str, encoding: str | None = None) -> Iterator[Piece]:
     """Yield the documents of a text file in order, blank ones left out; every line end becomes a newline.
 
-    `unit` is `line` (a line is a document), `block` (what stands between blank lines) or `file`. A line or
-    block comes whole up to about four million characters. A file comes in pieces of a million, parted at
-    blank lines. What has no boundary for four million characters is parted at the end of a sentence, or else
-    at a space.
+    `unit` is `line` (a line is a document), `block` (text between blank lines) or `file`. A line or block comes whole
+    up to about four million characters. A file comes in pieces of a million, split at blank lines. What has no
+    boundary for four million characters is split at the end of a sentence, or else at a space.
 
-    Raises UserError for an unknown unit and for whatever `open_text` refuses: no text, no such encoding.
+    Raises:
+        UserError: whatever `open_text` refuses: no text, no such encoding.
     """
-    _check_choice("document unit", unit, DOCUMENT_UNITS)
     rest, opens = "", True
     for chunk in _chunks(path, encoding):
-        *whole, rest = _part(rest + chunk, unit)
+        *whole, rest = _split_units(rest + chunk, unit)
         for text in whole:
             blank = not text or text.isspace()
             if not blank:
                 yield Piece(text, opens)
             opens = (opens and blank) if unit == "file" else True
         if len(rest) > _PIECE_CHARS:
-            head, rest = _cut(rest)
+            head, rest = _split_long(rest)
             if not head.isspace():
                 yield Piece(head, opens)
                 opens = False
@@ -127,20 +123,24 @@ def read_documents(path: Path, unit: str, encoding: str | None = None) -> Iterat
 def sentence_splitter(splitter: str, language: str = "en") -> Callable[[str], list[str]]:
     """Return the function from a text to its sentences in order, none of them blank.
 
-    `sentencex` follows the rules of the language, or those of a related one or of English where it has none.
-    `period` parts at every full stop, which is dropped with the pieces that are blank. `line` takes each line
-    as a sentence. With the other two the lines of a paragraph are joined, and no sentence crosses a blank
-    line. Line ends, tabs and runs of spaces become one space.
+    `sentencex` follows the rules of the language, or those of a related one or of English where it has none. `period`
+    splits at every full stop, which is dropped with the pieces that are blank. `line` takes each line as a sentence.
+    With the other two the lines of a paragraph are joined, and no sentence crosses a blank line. Line ends, tabs and
+    runs of spaces become one space.
 
-    Raises UserError for an unknown splitter or language.
+    Raises:
+        UserError: an unknown language.
+
     Source: https://github.com/wikimedia/sentencex for `sentencex`.
     """
-    _check_choice("sentence splitter", splitter, SENTENCE_SPLITTERS)
     if splitter == "line":
         return _split_lines
     if splitter == "period":
         return _split_periods
-    return functools.partial(_split_sentencex, _language(language))
+    code = language.strip().casefold().replace("_", "-")
+    if code.split("-")[0] not in LANGUAGES:
+        raise UserError(f"The language {language!r} is unknown.", "Give a two-letter code, such as en, de, fr or zh.")
+    return functools.partial(_split_sentencex, code)
 
 
 def write_sentences(
@@ -148,17 +148,16 @@ def write_sentences(
 ) -> "Dataset":
     """Write the sentences of text files to an Arrow file and return it, memory-mapped, as a Dataset.
 
-    One row a sentence, in the order of the files: `sentence` (large_string), `document` (int32, counted from
-    0, never falling) and `text_hash` (uint64, equal for equal sentences). The file gets its name when it is
-    complete.
+    One row a sentence, in the order of the files: `sentence` (large_string), `document` (int32, counted from 0, never
+    falling) and `text_hash` (uint64, equal for equal sentences). The file gets its name when it is complete.
 
-    Raises UserError for an unknown unit, splitter, language or encoding, for a file that is empty, not text
-    or without a sentence, and when there is only one sentence in all.
+    Raises:
+        UserError: an unknown language or encoding, a file that is empty, not text or without a sentence, or only one
+            sentence in all.
     """
     from datasets import Dataset
     from datasets.utils import tqdm
 
-    _check_choice("document unit", unit, DOCUMENT_UNITS)
     split = sentence_splitter(splitter, language)
     rows = 0
     with (
@@ -183,7 +182,8 @@ def write_sentences(
 def arrow_stream(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatchStreamWriter]:
     """Open an Arrow stream for writing that gets its name only when it is complete; its folder is made.
 
-    Raises UserError when the folder cannot be made or written to, or the disk is full.
+    Raises:
+        UserError: the folder cannot be made or written to, or the disk is full.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
@@ -195,7 +195,7 @@ def arrow_stream(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatchStream
         reason = error.strerror or str(error)
         raise UserError(f"{path} cannot be written: {reason}.", "Choose a folder with room.") from None
     finally:
-        with suppress(OSError):
+        with suppress(OSError):  # its folder may be a file
             unfinished.unlink()
 
 
@@ -218,20 +218,16 @@ def _text_files_in(folder: Path) -> list[Path]:
         # os.walk would leave out a folder that it may not list.
         raise UserError(f"{error.filename} cannot be listed: {error.strerror}.", "Name its files, or another folder.")
 
-    found: list[Path] = []
-    others: set[str] = set()
+    paths: list[Path] = []
     for root, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if name.casefold().endswith((".txt", ".txt.gz")) and not name.startswith("."):
-                found.append(Path(root, name))
-            else:
-                others.add(Path(name).suffix)
-    if not found:
-        suffixes = sorted(others - {""})
-        hint = f"Name others by a glob: '{folder}/*{suffixes[0]}'." if suffixes else "Name another folder, or files."
-        raise UserError(f"{folder} holds no .txt or .txt.gz file.", hint)
-    return sorted(found)
+        paths += [Path(root, name) for name in names if not name.startswith(".")]
+    texts = sorted(path for path in paths if path.name.casefold().endswith((".txt", ".txt.gz")))
+    if not texts:
+        suffix = min((path.suffix for path in paths if path.suffix), default=None)
+        hint = f"Name others by a glob: '{folder}/*{suffix}'." if suffix else "Name another folder, or files."
+        raise UserError(f"{folder} has no .txt or .txt.gz file.", hint)
+    return texts
 
 
 def _chunks(path: Path, encoding: str | None) -> Iterator[str]:
@@ -243,20 +239,20 @@ def _chunks(path: Path, encoding: str | None) -> Iterator[str]:
     yield newlines.decode("", final=True)
 
 
-def _part(text: str, unit: str) -> list[str]:
-    """Return a text parted at the boundaries of a unit; the last part may go on in the next chunk."""
+def _split_units(text: str, unit: str) -> list[str]:
+    """Return a text split at the boundaries of a unit; the last part may go on in the next chunk."""
     if unit == "line":
         return text.split("\n")
     if unit == "block":
         return _BLANK_LINES.split(text)
-    # A file needs no boundaries; the last blank line is where a sentence is surely at its end.
+    # A file needs no boundaries; the last blank line is where a sentence certainly ends.
     return text.rsplit("\n\n", 1)
 
 
-def _cut(text: str) -> tuple[str, str]:
-    """Return a long text in two, cut near its end where a sentence ends, or else at a space."""
-    tail = max(0, len(text) - _CUT_WITHIN)
-    for pattern in _CUTS:
+def _split_long(text: str) -> tuple[str, str]:
+    """Return a long text in two, split near its end where a sentence ends, or else at a space."""
+    tail = max(0, len(text) - _SPLIT_WITHIN)
+    for pattern in _SPLITS:
         ends = [match.end() for match in pattern.finditer(text, tail)]
         if ends:
             return text[: ends[-1]], text[ends[-1] :]
@@ -280,16 +276,14 @@ def _segments(language: str, paragraph: str) -> list[str]:
 
     The last sentence of a window is given again at the start of the next, so that no window ends a sentence.
     """
-    if len(paragraph) <= _WINDOW_CHARS:
-        return sentencex.segment(language, paragraph)
-    found: list[str] = []
+    sentences: list[str] = []
     start, size = 0, _WINDOW_CHARS
     while start + size < len(paragraph):
         *whole, last = sentencex.segment(language, paragraph[start : start + size])
-        found += whole
+        sentences += whole
         # Without a sentence end in the window, only a longer one can find it.
         start, size = (start + size - len(last), _WINDOW_CHARS) if whole else (start, 2 * size)
-    return found + sentencex.segment(language, paragraph[start:])
+    return sentences + sentencex.segment(language, paragraph[start:])
 
 
 def _paragraphs(text: str) -> list[str]:
@@ -327,7 +321,7 @@ def _documents(
                 document, opens = document + 1, False
             yield document, sentences, len(piece.text)
         if document == before:
-            raise UserError(f"{path} holds no sentence.", "Leave it out, or check that it is text.")
+            raise UserError(f"{path} has no sentence.", "Leave it out, or check that it is text.")
 
 
 def _batches(documents: Iterable[tuple[int, list[str], int]]) -> Iterator[tuple[pa.RecordBatch, int]]:
@@ -336,10 +330,10 @@ def _batches(documents: Iterable[tuple[int, list[str], int]]) -> Iterator[tuple[
     numbers: list[int] = []
     counts: list[int] = []
     characters = 0
-    for document, found, read in documents:
-        sentences += found
+    for document, new, read in documents:
+        sentences += new
         numbers.append(document)
-        counts.append(len(found))
+        counts.append(len(new))
         characters += read
         if len(sentences) >= _BATCH_SENTENCES or characters >= _BATCH_CHARS:
             yield _batch(sentences, np.repeat(numbers, counts)), characters
@@ -363,17 +357,3 @@ def _text_bytes(path: Path) -> int:
     with open_binary(path) as file:
         file.seek(-4, os.SEEK_END)
         return struct.unpack("<I", file.read(4))[0]
-
-
-def _language(code: str) -> str:
-    """Return a language code as sentencex knows it: `de-AT` and `de_AT` are `de-at`."""
-    known = code.strip().casefold().replace("_", "-")
-    if known.split("-")[0] not in LANGUAGES:
-        hint = "Give a two-letter code, such as en, de, fr or zh."
-        raise UserError(f"The language {code!r} is unknown.", hint)
-    return known
-
-
-def _check_choice(what: str, given: str, choices: Sequence[str]) -> None:
-    if given not in choices:
-        raise UserError(f"The {what} {given!r} is unknown.", did_you_mean(given, choices))

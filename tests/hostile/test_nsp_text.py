@@ -44,7 +44,7 @@ NOISE = random.Random(0).randbytes(4000)
 TEXTS: dict[str, tuple[str | bytes, str, str]] = {
     # content, what is said, the way out
     "empty": ("", "text.txt is empty", "."),
-    "blank": ("\n  \n\n\t\n", "text.txt holds no sentence.", "Leave it out, or check that it is text."),
+    "blank": ("\n  \n\n\t\n", "text.txt has no sentence.", "Leave it out, or check that it is text."),
     "no document but one": (
         "...\n..\n",
         "The train split is one document, so no sentence can come from another.",
@@ -104,7 +104,7 @@ def test_nothing_named_is_refused(refused):
 def test_a_folder_without_text_says_what_it_holds(refused, tmp_path: Path):
     folder = tmp_path / "books"
     folder.mkdir()
-    assert f"{folder} holds no .txt or .txt.gz file. Name another folder, or files." in refused(text=folder)
+    assert f"{folder} has no .txt or .txt.gz file. Name another folder, or files." in refused(text=folder)
     (folder / "notes.md").write_text("A text. Of two sentences.\n", encoding="utf-8")
     assert f"Name others by a glob: '{folder}/*.md'." in refused(text=folder)
     assert f"No file matches {folder}/*.rst." in refused(text=f"{folder}/*.rst")

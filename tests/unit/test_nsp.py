@@ -23,7 +23,7 @@ from bertlab.pretraining.model import (
     tokenizer_and_config,
     train_tokenizer,
 )
-from bertlab.pretraining.pairs import NEGATIVE_KINDS
+from bertlab.pretraining.pairs import NEGATIVE_TYPES
 
 
 def _arguments(text: Path, **changed: Any) -> NspArguments:
@@ -92,7 +92,7 @@ def test_another_text_or_setting_is_read_anew(tmp_path: Path):
     text.write_text("One here. Two here.\nThree there. Four there.\n", encoding="utf-8")
     changed = dataset.read(_arguments(text), cache)
     assert changed.sentences["sentence"][:] == ["One here.", "Two here.", "Three there.", "Four there."]
-    assert len({first.key, by_period.key, changed.key}) == 3
+    assert len({first.folder, by_period.folder, changed.folder}) == 3
 
 
 def test_overwrite_cache_writes_again(tmp_path: Path, tokenizer):
@@ -142,7 +142,7 @@ def test_splits_have_roles_and_only_those_not_trained_on_have_groups(read: datas
         split = data.splits[name]
         assert split["idx"][:] == list(range(len(split)))
         kinds = split["source"][:]
-        assert set(kinds) == {"next", "other_document"} <= set(NEGATIVE_KINDS)
+        assert set(kinds) == {"next", "other_document"} <= set(NEGATIVE_TYPES)
         assert [kind != "next" for kind in kinds] == [label == 1 for label in split["labels"][:]]
 
 
@@ -204,7 +204,7 @@ def test_a_split_of_one_class_is_told(read: dataset.Text, tokenizer, capsys):
     assert "all pairs are" not in capsys.readouterr().err
     dataset.make_splits(read, _arguments(Path(), **packed), tokenizer)
     told = capsys.readouterr().err.splitlines()
-    hint = "all pairs are NotNext: --max_seq_length holds no two sentences. Raise it, or choose --pairs all."
+    hint = "all pairs are NotNext: no two sentences fit into --max_seq_length. Raise it, or choose --pairs all."
     assert told == [f"warning: {name}: {hint}" for name in ("train", "validation", "selection", "test")]
     dataset.make_splits(read, _arguments(Path(), max_train_samples=1), tokenizer)
     assert "warning: train: all pairs are " in capsys.readouterr().err
@@ -246,7 +246,7 @@ def _said_of_repeats(folder: Path, tokenizer: Any, capsys: Any, documents: list[
     text = dataset.read(arguments, str(folder / "cache"))
     data = dataset.make_splits(text, arguments, tokenizer)
     capsys.readouterr()
-    dataset.say_what_is_repeated(text, data)
+    dataset.warn_of_repeats(text, data)
     return capsys.readouterr().err.splitlines(), data.splits, text.sentences["sentence"][:]
 
 

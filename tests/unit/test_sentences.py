@@ -13,16 +13,15 @@ from hypothesis import strategies as st
 from bertlab.errors import UserError
 from bertlab.pretraining import sentences
 from bertlab.pretraining.sentences import (
-    DOCUMENT_UNITS,
     LANGUAGES,
-    SENTENCE_SPLITTERS,
-    Piece,
     find_text_files,
     read_documents,
     sentence_splitter,
     write_sentences,
 )
 
+DOCUMENT_UNITS = ("line", "block", "file")
+SENTENCE_SPLITTERS = ("sentencex", "period", "line")
 TEXT = "One. Two.\nThree.\n \t\nFour!  Five?\n\n\nSix"
 
 # Letters, stops, quotes and every kind of white space that could stand where a cut is made.
@@ -92,7 +91,7 @@ class TestFindTextFiles:
     def test_a_folder_without_text_names_the_glob_that_helps(self, tmp_path: Path) -> None:
         written(tmp_path, "x", "a.md")
         message = refusal(find_text_files, [tmp_path])
-        assert message == f"{tmp_path} holds no .txt or .txt.gz file. Name others by a glob: '{tmp_path}/*.md'."
+        assert message == f"{tmp_path} has no .txt or .txt.gz file. Name others by a glob: '{tmp_path}/*.md'."
 
     def test_a_folder_that_cannot_be_listed_is_not_left_out(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -169,7 +168,7 @@ class TestReadDocuments:
         assert len(pieces) > 3
 
     @pytest.mark.parametrize("unit", ["line", "block"])
-    def test_the_document_after_a_long_one_begins_anew(
+    def test_the_document_after_a_long_one_is_another(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str
     ) -> None:
         monkeypatch.setattr(sentences, "_READ_CHARS", 8)
@@ -177,16 +176,12 @@ class TestReadDocuments:
         path = written(tmp_path, "long " * 20 + "\n\nnext")
         assert documents(path, unit) == ["long " * 20, "next"]
 
-    def test_a_line_is_never_cut_where_there_are_line_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert sentences._cut("one. two\nthree. four") == ("one. two\n", "three. four")
-        assert sentences._cut("one\ntwo.”\nthree\nfo") == ("one\ntwo.”\n", "three\nfo")
-        assert sentences._cut("今天。明天") == ("今天。", "明天")
-        assert sentences._cut("one two") == ("one ", "two")
-        assert sentences._cut("onetwo") == ("onetwo", "")
-
-    def test_unknown_unit(self, tmp_path: Path) -> None:
-        message = refusal(list, read_documents(tmp_path / "a.txt", "lines"))
-        assert message == "The document unit 'lines' is unknown. Did you mean 'line'?"
+    def test_a_line_is_never_split_where_there_are_line_ends(self) -> None:
+        assert sentences._split_long("one. two\nthree. four") == ("one. two\n", "three. four")
+        assert sentences._split_long("one\ntwo.”\nthree\nfo") == ("one\ntwo.”\n", "three\nfo")
+        assert sentences._split_long("今天。明天") == ("今天。", "明天")
+        assert sentences._split_long("one two") == ("one ", "two")
+        assert sentences._split_long("onetwo") == ("onetwo", "")
 
 
 class TestSplitSentences:
@@ -232,10 +227,6 @@ class TestSplitSentences:
         message = refusal(sentence_splitter, "sentencex", language)
         expected = f"The language {language!r} is unknown. Give a two-letter code, such as en, de, fr or zh."
         assert message == expected
-
-    def test_unknown_splitter(self) -> None:
-        message = refusal(sentence_splitter, "sentence")
-        assert message == "The sentence splitter 'sentence' is unknown. Did you mean 'sentencex'?"
 
     @settings(max_examples=30, deadline=None)
     @given(words=st.lists(st.sampled_from(["word", "Mr.", "end.", "What?", "U.S."]), min_size=30, max_size=90))
@@ -299,7 +290,7 @@ class TestWriteSentences:
         ("content", "expected"),
         [
             ("", "{path} is empty. Give a file with text in it."),
-            (" \n\t\n", "{path} holds no sentence. Leave it out, or check that it is text."),
+            (" \n\t\n", "{path} has no sentence. Leave it out, or check that it is text."),
             (
                 "Just one.",
                 "There is only one sentence in {path}, and a pair needs two. "
@@ -330,19 +321,9 @@ class TestWriteSentences:
         assert message.startswith(f"{target} cannot be written: ")
         assert message.endswith(" Choose a folder with room.")
 
-    @pytest.mark.parametrize(
-        ("unit", "splitter", "language"),
-        [("page", "period", "en"), ("line", "dot", "en"), ("line", "sentencex", "xx")],
-    )
-    def test_choices_are_checked_before_anything_is_written(
-        self, tmp_path: Path, unit: str, splitter: str, language: str
-    ) -> None:
-        assert "is unknown." in refusal(table, tmp_path, "One. Two.", unit, splitter, language)
+    def test_an_unknown_language_is_refused_before_anything_is_written(self, tmp_path: Path) -> None:
+        assert "is unknown." in refusal(table, tmp_path, "One. Two.", "line", "sentencex", "xx")
         assert not (tmp_path / "out.arrow").exists()
-
-
-def test_pieces_say_whether_they_open_a_document() -> None:
-    assert Piece("text", True) == ("text", True)
 
 
 def test_the_meditations_have_1372_sentences(real_data: Path, tmp_path: Path) -> None:
