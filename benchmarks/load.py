@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import platform
-import random
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -134,12 +135,12 @@ def measure(item: Load, scale: float, model: Path, folder: Path) -> dict[str, An
 
 def write_rows(path: Path, rows: int, words: int, more: int = 0) -> None:
     """Write rows of `words` random words, then `more` rows of ten, with labels that alternate."""
-    dice = random.Random(0)
+    dice, vocabulary = np.random.default_rng(0), np.array(WORDS, dtype=object)
     with path.open("w", encoding="utf-8") as stream:
         if path.suffix == ".csv":
             stream.write("text,label\n")
         for row in range(rows + more):
-            text = " ".join(dice.choices(WORDS, k=words if row < rows else 10))
+            text = " ".join(vocabulary[dice.integers(len(WORDS), size=words if row < rows else 10)])
             label = ("good", "bad")[row % 2]
             line = f"{text},{label}" if path.suffix == ".csv" else json.dumps({"text": text, "label": label})
             stream.write(line + "\n")

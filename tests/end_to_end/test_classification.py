@@ -22,49 +22,89 @@ from running import (
 STEPS = {"max_steps": 3, "per_device_train_batch_size": 8}
 
 
-def test_two_classes_are_trained_evaluated_and_predicted(tiny_model, make_csv, tmp_path: Path):
-    files = {"train_file": make_csv("train", 40), "validation_file": make_csv("dev", 20)}
-    folder = tmp_path / "run"
-    assert classify(folder, model_name_or_path=tiny_model, **files, **STEPS, test_file=make_csv("test", 11)) == 0
-    found = results(folder)
+@pytest.fixture(scope="module")
+def finished(sharp_model, write_csv, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run with everything it writes, whose classes are in another order than the alphabet's."""
+    folder = tmp_path_factory.mktemp("finished")
+    header = ("text", "label")
+    files = {
+        f"{split}_file": write_csv(folder / f"{split}.csv", header, labelled_sentences(rows, seed=rows))
+        for split, rows in (("train", 40), ("validation", 20), ("test", 21))
+    }
+    settings = {"model_name_or_path": sharp_model, "class_names": ["good", "bad"], "metric_batch_size": 8}
+    assert classify(folder / "run", drawn=True, **files, **settings, **STEPS) == 0
+    return folder / "run"
+
+
+def test_two_classes_are_trained_evaluated_and_predicted(finished: Path):
+    scores = results(finished)
     for key in ("train_loss", "train_samples", "eval_loss", "eval_accuracy", "eval_f1", "test_accuracy"):
-        assert math.isfinite(found[key]), key
-    assert (found["train_samples"], found["eval_samples"], found["test_samples"]) == (40, 20, 11)
-    told = read_json(folder / "results.json")["splits"]
-    assert told["validation"]["metrics"]["accuracy"]["value"] == found["eval_accuracy"]
-    assert told["validation"]["baselines"]["majority"]["metrics"]["accuracy"] == 0.5
-    said = predictions(folder, "validation")
-    assert found["eval_accuracy"] == np.mean([row["label"] == row["prediction"] for row in said])
+        assert math.isfinite(scores[key]), key
+    assert (scores["train_samples"], scores["eval_samples"], scores["test_samples"]) == (40, 20, 21)
+    splits = read_json(finished / "results.json")["splits"]
+    assert splits["validation"]["metrics"]["accuracy"]["value"] == scores["eval_accuracy"]
+    assert splits["validation"]["baselines"]["majority"]["metrics"]["accuracy"] == 0.5
+    rows = predictions(finished, "validation")
+    assert scores["eval_accuracy"] == np.mean([row["label"] == row["prediction"] for row in rows])
 
 
-def test_everything_a_run_promises_is_there_and_loads(tiny_model, make_csv, tmp_path: Path):
+def test_everything_a_run_promises_is_there_and_loads(finished: Path):
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-    files = {"train_file": make_csv("train", 40), "validation_file": make_csv("dev", 20)}
-    folder = tmp_path / "run"
-    assert classify(folder, drawn=True, model_name_or_path=tiny_model, **files, **STEPS) == 0
-    present = {path.name for path in folder.iterdir()}
+    present = {path.name for path in finished.iterdir()}
     assert present >= {
         *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
         *("all_results.json", "train_results.json", "eval_results.json", "trainer_state.json"),
         *("results.json", "run.json", "predictions", "errors", "plots", "report.html", "README.md"),
     }
-    drawn = {path.name for path in (folder / "plots").iterdir()}
-    assert drawn >= {"loss.png", "token_lengths.png", "label_balance.png"}
-    model = AutoModelForSequenceClassification.from_pretrained(folder)
-    assert model.config.id2label == {0: "bad", 1: "good"}
-    assert model.config.label2id == {"bad": 0, "good": 1}
-    label = pipeline("text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(folder))
+    plots = {path.name for path in (finished / "plots").iterdir()}
+    assert plots >= {"loss.png", "token_lengths.png", "label_balance.png"}
+    model = AutoModelForSequenceClassification.from_pretrained(finished)
+    assert model.config.id2label == {0: "good", 1: "bad"}
+    assert model.config.label2id == {"good": 0, "bad": 1}
+    label = pipeline("text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(finished))
     assert label("a good film")[0]["label"] in ("bad", "good")
-    run = read_json(folder / "run.json")
+    run = read_json(finished / "run.json")
     assert run["command"][1:3] == ["--precision", "fp32"]
     assert run["configuration"]["per_device_train_batch_size"] == 8
     assert run["plan"]["steps"] == 3
     assert run["data"]["train"]["rows"] == 40
-    errors = (folder / "errors" / "validation.tsv").read_text(encoding="utf-8").splitlines()
+    errors = (finished / "errors" / "validation.tsv").read_text(encoding="utf-8").splitlines()
     assert errors[0].split("\t")[:3] == ["idx", "label", "prediction"]
-    wrong = sum(row["label"] != row["prediction"] for row in predictions(folder, "validation"))
+    wrong = sum(row["label"] != row["prediction"] for row in predictions(finished, "validation"))
     assert len(errors) == 1 + wrong
+
+
+def test_the_metric_is_listed_for_every_batch_of_test_rows(finished: Path):
+    per_batch = read_json(finished / "results.json")["splits"]["test"]["per_batch"]
+    assert per_batch["size"] == 8
+    assert len(per_batch["matthews_correlation"]) == 3
+
+
+def test_a_finished_run_is_evaluated_with_its_own_label_order(finished: Path, tmp_path: Path):
+    before = (finished / "run.json").read_text(encoding="utf-8")
+    settings = {"validation_file": finished.with_name("validation.csv"), "do_eval": True}
+    assert classify(tmp_path / "again", model_name_or_path=finished, **settings) == 0
+    scores = results(tmp_path / "again")
+    assert scores["eval_accuracy"] == results(finished)["eval_accuracy"]
+    assert scores["eval_loss"] == pytest.approx(results(finished)["eval_loss"], abs=1e-6)
+    assert predictions(tmp_path / "again", "validation") == predictions(finished, "validation")
+    assert list(predictions(finished, "validation")[0])[3:] == ["probability_good", "probability_bad"]
+    assert not [key for key in scores if key.startswith("train_")]
+    assert (finished / "run.json").read_text(encoding="utf-8") == before
+
+
+def test_a_finished_run_predicts_rows_without_labels(finished: Path, make_csv, tmp_path: Path):
+    settings = {"test_file": make_csv("new", 7, labelled=False), "do_predict": True}
+    assert classify(tmp_path / "again", model_name_or_path=finished, **settings) == 0
+    assert len(predictions(tmp_path / "again", "test")) == 7
+
+
+def test_a_finished_run_is_trained_on_with_its_own_label_order(finished: Path, make_csv, tmp_path: Path):
+    settings = {"train_file": make_csv("train", 40), "max_steps": 1, "learning_rate": 0}
+    assert classify(tmp_path / "more", model_name_or_path=finished, **settings) == 0
+    assert read_json(tmp_path / "more" / "config.json")["id2label"] == {"0": "good", "1": "bad"}
+    assert farthest(tmp_path / "more", finished) == 0
 
 
 def test_labels_are_merged_and_named_by_the_label_map(tiny_model, make_csv, tmp_path: Path):
@@ -83,10 +123,10 @@ def test_labels_are_merged_and_named_by_the_label_map(tiny_model, make_csv, tmp_
     assert classify(folder, model_name_or_path=tiny_model, train_file=train, **settings, **STEPS) == 0
     assert AutoConfig.from_pretrained(folder).id2label == {0: "negative", 1: "neutral", 2: "positive"}
     assert set(results(folder)) >= {"eval_accuracy", "eval_f1_macro", "eval_matthews_correlation"}
-    said = predictions(folder, "validation")
-    assert list(said[0])[3:] == ["probability_negative", "probability_neutral", "probability_positive"]
-    assert [sum(row["label"] == name for row in said) for name in ("negative", "neutral", "positive")] == [4, 2, 4]
-    for row in said:
+    predicted = predictions(folder, "validation")
+    assert list(predicted[0])[3:] == ["probability_negative", "probability_neutral", "probability_positive"]
+    assert [sum(row["label"] == name for row in predicted) for name in ("negative", "neutral", "positive")] == [4, 2, 4]
+    for row in predicted:
         assert sum(float(row[name]) for name in list(row)[3:]) == pytest.approx(1, abs=2e-6)
 
 
@@ -121,9 +161,11 @@ def test_a_row_of_json_lines_may_have_several_labels(tiny_model, tmp_path: Path)
     assert classify(folder, model_name_or_path=tiny_model, **files, **STEPS) == 0
     assert read_json(folder / "config.json")["problem_type"] == "multi_label_classification"
     assert set(results(folder)) >= {"eval_f1_micro", "eval_f1_macro", "eval_accuracy", "eval_loss"}
-    said = predictions(folder, "validation")
-    assert [set(filter(None, row["label"].split("|"))) for row in said] == [set(row["labels"]) for row in rows[:16]]
-    for row in said:
+    predicted = predictions(folder, "validation")
+    assert [set(filter(None, row["label"].split("|"))) for row in predicted] == [
+        set(row["labels"]) for row in rows[:16]
+    ]
+    for row in predicted:
         likely = {name for name in names if float(row[f"probability_{name}"]) >= 0.5}
         assert set(filter(None, row["prediction"].split("|"))) == likely
 
@@ -135,23 +177,23 @@ def test_decimal_labels_are_a_regression(tiny_model, write_csv, tmp_path: Path, 
     settings = {"validation_fraction": 0.25, "label_column_name": "label"}
     assert classify(folder, model_name_or_path=tiny_model, train_file=train, **settings, **STEPS) == 0
     assert "this is a regression" in capsys.readouterr().err
-    found, said = results(folder), predictions(folder, "validation")
-    assert list(said[0]) == ["idx", "label", "prediction"]
-    off = [float(row["label"]) - float(row["prediction"]) for row in said]
-    assert found["eval_mse"] == pytest.approx(np.mean(np.square(off)), abs=1e-3)
-    assert found["eval_loss"] == pytest.approx(found["eval_mse"], abs=1e-5)
-    assert -1 <= found["eval_pearson"] <= 1
+    scores, predicted = results(folder), predictions(folder, "validation")
+    assert list(predicted[0]) == ["idx", "label", "prediction"]
+    off = [float(row["label"]) - float(row["prediction"]) for row in predicted]
+    assert scores["eval_mse"] == pytest.approx(np.mean(np.square(off)), abs=1e-3)
+    assert scores["eval_loss"] == pytest.approx(scores["eval_mse"], abs=1e-5)
+    assert -1 <= scores["eval_pearson"] <= 1
 
 
 def test_a_test_file_without_labels_is_predicted_whole_and_in_order(sharp_model, make_csv, tmp_path: Path, capsys):
     files = {"train_file": make_csv("train", 40), "test_file": make_csv("unlabelled", 37, labelled=False)}
     folder = tmp_path / "run"
     assert classify(folder, model_name_or_path=sharp_model, **files, **STEPS) == 0
-    said = predictions(folder, "test")
-    assert list(said[0]) == ["idx", "label", "prediction", "probability_bad", "probability_good"]
-    assert [row["idx"] for row in said] == [str(index) for index in range(37)]
-    assert {row["label"] for row in said} == {""}
-    assert all((float(row["probability_good"]) > 0.5) == (row["prediction"] == "good") for row in said)
+    predicted = predictions(folder, "test")
+    assert list(predicted[0]) == ["idx", "label", "prediction", "probability_bad", "probability_good"]
+    assert [row["idx"] for row in predicted] == [str(index) for index in range(37)]
+    assert {row["label"] for row in predicted} == {""}
+    assert all((float(row["probability_good"]) > 0.5) == (row["prediction"] == "good") for row in predicted)
     assert "test_accuracy" not in results(folder)
     assert results(folder)["test_samples"] == 37
     assert "test: 37 predictions in" in capsys.readouterr().out
@@ -179,10 +221,10 @@ def test_several_validation_splits_have_keys_of_their_own(tiny_model, tmp_path: 
         (data / f"{file}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     folder = tmp_path / "run"
     assert classify(folder, task="mnli", data_dir=data, model_name_or_path=tiny_model, **STEPS) == 0
-    found = results(folder)
-    assert found["eval_samples"] == 9
-    assert {"eval_accuracy", "eval_validation_mismatched_accuracy"} <= set(found)
-    assert found["eval_validation_mismatched_samples"] == 12
+    scores = results(folder)
+    assert scores["eval_samples"] == 9
+    assert {"eval_accuracy", "eval_validation_mismatched_accuracy"} <= set(scores)
+    assert scores["eval_validation_mismatched_samples"] == 12
     files = {path.stem: len(predictions(folder, path.stem)) for path in (folder / "predictions").iterdir()}
     assert files == {"validation_matched": 9, "validation_mismatched": 12, "test_matched": 5, "test_mismatched": 6}
     assert read_json(folder / "config.json")["id2label"] == {"0": names[0], "1": names[1], "2": names[2]}
@@ -211,39 +253,26 @@ def test_the_best_epoch_is_chosen_and_training_stops_on_the_selection_split(tiny
     assert list(read_json(folder / "results.json")["splits"]) == ["validation"]
 
 
-def test_early_stopping_on_the_reported_split_is_refused(tiny_model, make_csv, tmp_path: Path, capsys):
-    files = {"train_file": make_csv("train", 40), "validation_file": make_csv("dev", 20)}
-    assert classify(tmp_path / "run", model_name_or_path=tiny_model, **files, early_stopping_patience=2) == 2
-    assert "--selection_fraction" in capsys.readouterr().err
-
-
-def test_evaluating_each_epoch_without_a_split_is_refused(tiny_model, make_csv, tmp_path: Path, capsys):
-    train = make_csv("train", 40)
-    assert classify(tmp_path / "run", model_name_or_path=tiny_model, train_file=train, eval_strategy="epoch") == 2
-    assert "--eval_strategy epoch: there is no split to evaluate" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_run_without_a_split_to_report_on_says_so_or_is_refused(tiny_model, make_csv, tmp_path: Path, capsys):
     settings = {"model_name_or_path": tiny_model, "train_file": make_csv("train", 20)}
     assert classify(tmp_path / "run", do_eval=True, **settings) == 2
     assert "there is no split to evaluate or predict, only train. Cut one off" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-    said = "no split is there to report on, so there will be no score; --validation_fraction 0.1 cuts one off."
+    warning = "no split is there to report on, so there will be no score; --validation_fraction 0.1 cuts one off."
     assert classify(tmp_path / "run", max_steps=1, **settings) == 0
-    assert said in capsys.readouterr().err
+    assert warning in capsys.readouterr().err
     assert classify(tmp_path / "other", max_steps=1, do_train=True, **settings) == 0
-    assert said not in capsys.readouterr().err
+    assert warning not in capsys.readouterr().err
 
 
 def test_what_a_run_has_no_use_for_is_said(tiny_model, make_csv, tmp_path: Path, capsys):
     settings = {"published": "mse=1", "published_split": "test", "metric_batch_size": 8, "max_steps": 1}
     files = {"train_file": make_csv("train", 20), "validation_file": make_csv("dev", 8)}
     assert classify(tmp_path / "run", model_name_or_path=tiny_model, **files, **settings) == 0
-    said = capsys.readouterr().err
-    assert "--published mse is not shown: this run does not measure it." in said
-    assert "--published_split test: this run does not report on such a split." in said
-    assert "--metric_batch_size has no effect: there is no test split." in said
+    printed = capsys.readouterr().err
+    assert "--published mse is not shown: this run does not measure it." in printed
+    assert "--published_split test: this run does not report on such a split." in printed
+    assert "--metric_batch_size has no effect: there is no test split." in printed
 
 
 def test_balanced_class_weights_raise_the_loss_of_the_rare_class(tiny_model, write_csv, tmp_path: Path):
@@ -258,16 +287,13 @@ def test_balanced_class_weights_raise_the_loss_of_the_rare_class(tiny_model, wri
     assert probabilities["none"] < probabilities["balanced"] - 0.05
 
 
-@pytest.mark.parametrize("kind", ["regression", "multi_label_classification"])
-def test_class_weights_are_refused_where_labels_are_not_classes(kind: str, tiny_model, tmp_path: Path, capsys):
-    rows = [
-        {"text": text, "label": index / 3 if kind == "regression" else [label]}
-        for index, (text, label) in enumerate(labelled_sentences(30, 1))
-    ]
+def test_class_weights_are_refused_where_rows_have_several_labels(tiny_model, tmp_path: Path, capsys):
+    rows = [{"text": text, "label": [label]} for text, label in labelled_sentences(30, 1)]
     train = write_lines(tmp_path / "train.jsonl", rows)
     settings = {"train_file": train, "model_name_or_path": tiny_model, "class_weights": "balanced"}
     assert classify(tmp_path / "run", **settings) == 2
-    assert f"--class_weights balanced is for single classes, not {kind}" in capsys.readouterr().err
+    expected = "--class_weights balanced is for single classes, not multi_label_classification"
+    assert expected in capsys.readouterr().err
 
 
 def test_a_frozen_encoder_stays_as_it_was(tiny_model, make_csv, tmp_path: Path):
@@ -279,54 +305,6 @@ def test_a_frozen_encoder_stays_as_it_was(tiny_model, make_csv, tmp_path: Path):
     assert changed == {"pooler.dense.weight", "pooler.dense.bias"}
     plan = read_json(folder / "run.json")["plan"]
     assert plan["trainable"] == 32 * 32 + 32 + 2 * 32 + 2 < plan["parameters"]
-
-
-@pytest.fixture
-def finished(sharp_model, make_csv, tmp_path: Path) -> Path:
-    """Return a run whose classes are in another order than the alphabet's."""
-    folder = tmp_path / "finished"
-    files = {"train_file": make_csv("train", 40), "validation_file": make_csv("dev", 20)}
-    settings = {"model_name_or_path": sharp_model, "class_names": ["good", "bad"]}
-    assert classify(folder, **files, **settings, **STEPS) == 0
-    return folder
-
-
-def test_a_finished_run_is_evaluated_with_its_own_label_order(finished: Path, make_csv, tmp_path: Path):
-    before = (finished / "run.json").read_text(encoding="utf-8")
-    settings = {"validation_file": make_csv("dev", 20), "do_eval": True}
-    assert classify(tmp_path / "again", model_name_or_path=finished, **settings) == 0
-    found = results(tmp_path / "again")
-    assert found["eval_accuracy"] == results(finished)["eval_accuracy"]
-    assert found["eval_loss"] == pytest.approx(results(finished)["eval_loss"], abs=1e-6)
-    assert predictions(tmp_path / "again", "validation") == predictions(finished, "validation")
-    assert list(predictions(finished, "validation")[0])[3:] == ["probability_good", "probability_bad"]
-    assert not [key for key in found if key.startswith("train_")]
-    assert (finished / "run.json").read_text(encoding="utf-8") == before
-
-
-def test_a_finished_run_predicts_rows_without_labels(finished: Path, make_csv, tmp_path: Path):
-    settings = {"test_file": make_csv("new", 7, labelled=False), "do_predict": True}
-    assert classify(tmp_path / "again", model_name_or_path=finished, **settings) == 0
-    assert len(predictions(tmp_path / "again", "test")) == 7
-
-
-def test_a_finished_run_is_trained_on_with_its_own_label_order(finished: Path, make_csv, tmp_path: Path):
-    settings = {"train_file": make_csv("train", 40), "max_steps": 1, "learning_rate": 0}
-    assert classify(tmp_path / "more", model_name_or_path=finished, **settings) == 0
-    assert read_json(tmp_path / "more" / "config.json")["id2label"] == {"0": "good", "1": "bad"}
-    assert farthest(tmp_path / "more", finished) == 0
-
-
-def test_a_folder_with_content_is_never_written_over_unasked(tiny_model, make_csv, tmp_path: Path, capsys):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / "thesis.txt").write_text("mine", encoding="utf-8")
-    settings = {"train_file": make_csv("train", 40), "model_name_or_path": tiny_model, **STEPS}
-    assert classify(folder, **settings) == 2
-    said = capsys.readouterr().err
-    assert "is not empty (thesis.txt)" in said
-    assert "--overwrite_output_dir" in said
-    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
 
 
 def test_overwriting_replaces_the_run_and_keeps_foreign_files(tiny_model, make_csv, tmp_path: Path):
@@ -344,28 +322,12 @@ def test_overwriting_replaces_the_run_and_keeps_foreign_files(tiny_model, make_c
     assert not (folder / "predictions" / "old.tsv").exists()
 
 
-def test_a_misspelt_file_costs_no_earlier_run(finished: Path, tiny_model, tmp_path: Path, capsys):
-    settings = {"train_file": tmp_path / "trian.csv", "model_name_or_path": tiny_model, "overwrite_output_dir": True}
-    assert classify(finished, **settings) == 2
-    assert capsys.readouterr().err.count("error: ") == 1
-    assert (finished / "model.safetensors").is_file()
-
-
 def test_the_seed_alone_decides_the_weights(tiny_model, make_csv, tmp_path: Path):
     settings = {"train_file": make_csv("train", 40), "model_name_or_path": tiny_model, **STEPS}
     for name, seed in (("one", 1), ("same", 1), ("other", 2)):
         assert classify(tmp_path / name, seed=seed, **settings) == 0
     assert farthest(tmp_path / "one", tmp_path / "same") == 0
     assert farthest(tmp_path / "one", tmp_path / "other") > 1e-3
-
-
-def test_the_metric_is_listed_for_every_batch_of_test_rows(tiny_model, make_csv, tmp_path: Path):
-    files = {"train_file": make_csv("train", 40), "test_file": make_csv("test", 21)}
-    folder = tmp_path / "run"
-    assert classify(folder, model_name_or_path=tiny_model, **files, **STEPS, metric_batch_size=8) == 0
-    told = read_json(folder / "results.json")["splits"]["test"]["per_batch"]
-    assert told["size"] == 8
-    assert len(told["matthews_correlation"]) == 3
 
 
 def test_no_socket_is_opened(tiny_model, make_csv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -380,18 +342,10 @@ def test_no_socket_is_opened(tiny_model, make_csv, tmp_path: Path, monkeypatch: 
     assert classify(tmp_path / "run", model_name_or_path=tiny_model, **files, **STEPS) == 0
 
 
-def test_choosing_the_best_epoch_without_saving_any_is_refused(tiny_model, tmp_path, write_csv, capsys):
-    rows = write_csv(tmp_path / "train.csv", ("text", "label"), labelled_sentences(40, seed=3))
-    told = {"train_file": rows, "model_name_or_path": tiny_model, "selection_fraction": 0.2, "save_strategy": "no"}
-    assert classify(tmp_path / "run", **told) == 2
-    assert "error: --save_strategy no keeps no epoch" in capsys.readouterr().err
-
-
 def test_a_model_that_predicts_one_class_says_so(tiny_model, make_csv, tmp_path: Path, capsys):
     """At a learning rate of 0 two classes of equal size stay what the new head makes of them: of one kind."""
     files = {"train_file": make_csv("train", 40), "validation_file": make_csv("dev", 20)}
     assert classify(tmp_path / "run", model_name_or_path=tiny_model, **files, learning_rate=0, max_steps=1) == 0
-    said = {row["prediction"] for row in predictions(tmp_path / "run", "validation")}
-    told = "warning: validation: all 20 rows are predicted to be" in capsys.readouterr().err
-    assert told == (len(said) == 1)
-    assert told
+    predicted = {row["prediction"] for row in predictions(tmp_path / "run", "validation")}
+    assert len(predicted) == 1
+    assert "warning: validation: all 20 rows are predicted to be" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from running import results
+from running import drawing, results
 
 ROWS = [
     ("equivalent", "The boy read the book at night .", "At night the book was read by the boy ."),
@@ -17,7 +17,7 @@ ROWS = [
 
 @pytest.fixture
 def flags(long_model: Path, write_csv, tmp_path: Path) -> list[str]:
-    """Return the words of transformers' test of its text-classification example, with data of our own."""
+    """Return the command line of transformers' test of its text-classification example, with data of our own."""
     header = ("label", "sentence1", "sentence2")
     train, dev = write_csv(tmp_path / "train.csv", header, ROWS), write_csv(tmp_path / "dev.csv", header, ROWS[::-1])
     return f"""
@@ -41,9 +41,9 @@ def test_the_example_s_own_flags_train_and_evaluate(flags: list[str], tmp_path: 
     import run_classification
 
     assert run_classification.main([*flags, "--use_cpu"]) == 0
-    found = results(tmp_path / "out")
-    assert 0 <= found["eval_accuracy"] <= 1
-    assert found["eval_samples"] == 6
+    scores = results(tmp_path / "out")
+    assert 0 <= scores["eval_accuracy"] <= 1
+    assert scores["eval_samples"] == 6
 
 
 OLD = {
@@ -59,8 +59,9 @@ OLD = {
 def test_flags_of_older_versions_are_translated_each_with_a_message(flags: list[str], tmp_path: Path, capsys):
     import run_classification
 
-    typed = [word for word in flags if not word.startswith("--warmup_steps")]
-    assert run_classification.main([*typed, *" ".join(OLD).split()]) == 0
+    argv = [flag for flag in flags if not flag.startswith("--warmup_steps")]
+    with drawing(False):
+        assert run_classification.main([*argv, *" ".join(OLD).split()]) == 0
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith(("info: ", "warning: "))]
     for old, new in OLD.items():
         about = [line for line in notes if old.split()[0] in line.split()]

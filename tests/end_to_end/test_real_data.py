@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from running import classify, predictions, read_json, results
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def small_model(weights: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -46,13 +48,13 @@ GLUE = {
 def test_a_glue_task_runs_from_its_download(task: str, real_data: Path, small_model: Path, tmp_path: Path):
     name, metric, rows = GLUE[task]
     folder = tmp_path / "run"
-    found = _run(folder, small_model, task=task, data_dir=real_data / "glue" / name, max_predict_samples=rows)
-    assert f"eval_{metric}" in found
-    assert found["eval_samples"] == 64
-    said = predictions(folder, "test")
-    assert [row["idx"] for row in said] == [str(index) for index in range(rows)]
+    scores = _run(folder, small_model, task=task, data_dir=real_data / "glue" / name, max_predict_samples=rows)
+    assert f"eval_{metric}" in scores
+    assert scores["eval_samples"] == 64
+    rows_predicted = predictions(folder, "test")
+    assert [row["idx"] for row in rows_predicted] == [str(index) for index in range(rows)]
     if task == "cola":
-        assert {row["label"] for row in said} == {""}
+        assert {row["label"] for row in rows_predicted} == {""}
         lines = (real_data / "glue" / name / "test.tsv").read_text(encoding="utf-8").splitlines()
         assert len(lines) == 1 + rows
 
@@ -86,8 +88,8 @@ def test_cola_public_is_cut_and_scored_as_in_the_tutorial(real_data: Path, small
 
 def test_imdb_is_read_from_its_gzipped_csv(real_data: Path, small_model: Path, tmp_path: Path):
     settings = {"task": "imdb", "train_file": real_data / "imdb" / "IMDB Dataset.csv.gz", "max_seq_length": 32}
-    found = _run(tmp_path / "run", small_model, **settings)
-    assert found["eval_samples"] == 64
+    scores = _run(tmp_path / "run", small_model, **settings)
+    assert scores["eval_samples"] == 64
     balance = read_json(tmp_path / "run" / "run.json")["data"]["train"]["balance"]
     assert set(balance) == {"negative", "positive"}
     assert sum(balance.values()) == 64
@@ -95,8 +97,8 @@ def test_imdb_is_read_from_its_gzipped_csv(real_data: Path, small_model: Path, t
 
 def test_stars_of_app_reviews_become_three_classes(real_data: Path, small_model: Path, tmp_path: Path):
     settings = {"task": "app_reviews", "train_file": real_data / "app_reviews" / "reviews.csv"}
-    found = _run(tmp_path / "run", small_model, **settings, max_predict_samples=64)
-    assert {"eval_accuracy", "eval_f1_macro", "test_accuracy"} <= set(found)
+    scores = _run(tmp_path / "run", small_model, **settings, max_predict_samples=64)
+    assert {"eval_accuracy", "eval_f1_macro", "test_accuracy"} <= set(scores)
     assert read_json(tmp_path / "run" / "config.json")["id2label"] == {
         "0": "negative",
         "1": "neutral",
