@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 def is_first_process() -> bool:
-    """Return True on the one process of a run that speaks and writes."""
+    """Return True on the one process of a run that prints and writes files."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
@@ -35,7 +35,7 @@ def _message(level: str, text: str) -> None:
 
 
 def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
-    """Return rows as aligned columns under a header; numbers to the right, floats with four digits."""
+    """Return rows as aligned columns under a header; numbers right-aligned, floats with four digits."""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(len(row[i]) for row in [list(header), *cells]) for i in range(len(header))]
     right = [all(isinstance(row[i], (int, float)) or row[i] is None for row in rows) for i in range(len(header))]
@@ -48,10 +48,10 @@ def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = ()) -> str:
-    """Return rows as a Markdown table under a header; `right` are the columns whose cells stand to the right."""
+    """Return rows as a Markdown table under a header; `right` are the right-aligned columns."""
     to_right = set(right)
     rule = ["---:" if column in to_right else "---" for column in range(len(header))]
-    # A bar would begin another cell, and the end of a line another row.
+    # A bar would start a new cell, and a line break a new row.
     cells = [[" ".join(str(cell).split()).replace("|", "\\|") for cell in row] for row in (header, *rows)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (cells[0], rule, *cells[1:]))
 
@@ -85,34 +85,24 @@ def _is_no_load_report(record: logging.LogRecord) -> bool:
 
 
 SECRET_FLAGS = ("token", "hub_token")
-
-
-# What environment variables that hold one are called: HF_TOKEN, WANDB_API_KEY, COMET_API_KEY…
-_SECRET_VARIABLE = re.compile(r"(TOKEN|API_KEY|PASSWORD|SECRET)$")
-
-
-# A token of the Hub, a header that carries one, a password in a proxy's address.
-_SECRET_SHAPE = re.compile(r"\bhf_\w{8,}|(?<=Bearer )[^\s'\"]+|(?<=://)[^\s/@]+:[^\s/@]+(?=@)")
-
-
-# Shorter ones would redact ordinary words.
-_SHORTEST_SECRET = 8
-
-
 HIDDEN = "***"
-
-
+# Environment variables with secrets: HF_TOKEN, WANDB_API_KEY, COMET_API_KEY…
+_SECRET_VARIABLE = re.compile(r"(TOKEN|API_KEY|PASSWORD|SECRET)$")
+# A token of the Hub, a header with one, a password in a proxy's address.
+_SECRET_SHAPE = re.compile(r"\bhf_\w{8,}|(?<=Bearer )[^\s'\"]+|(?<=://)[^\s/@]+:[^\s/@]+(?=@)")
+# Shorter values would redact ordinary words.
+_SHORTEST_SECRET = 8
 _registered: set[str] = set()
 
 
 def register_secret(value: str | None) -> None:
-    """Keep a token that was passed by a flag, so that no message repeats it; one too short to be any is no secret."""
+    """Register a token that was passed by a flag, so that no message repeats it."""
     if value and len(value) >= _SHORTEST_SECRET:
         _registered.add(value)
 
 
 def redact(text: str) -> str:
-    """Return a message without any secret: those remembered, those of the environment, and what looks like one."""
+    """Return a message without secrets: registered, in the environment, or of the shape of one."""
     named = (
         value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name) and len(value) >= _SHORTEST_SECRET
     )

@@ -1,4 +1,4 @@
-"""The one way a user is told that something they can mend is wrong: one line, one way out, exit status 2."""
+"""Errors that the user can fix: one line with what is wrong and what to do, exit status 2."""
 
 import difflib
 import sys
@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 
 
 class UserError(Exception):
-    """Something the user can mend: what is wrong and where, then the way out.
+    """An error that the user can fix, shown on one line.
 
-    `problem` names the file, row, column or flag; `hint` names the nearest valid choice or the flag that helps.
-    Both are single sentences, shown together on one line.
+    `problem` names the file, row, column or flag; `hint` the nearest valid choice or the flag that helps.
     """
 
     def __init__(self, problem: str, hint: str = "") -> None:
@@ -19,11 +18,11 @@ class UserError(Exception):
 
 
 class Interrupted(BaseException):
-    """A signal ended a run; no `except Exception` on the way out takes it for a failure."""
+    """A signal ended a run; `except Exception` does not catch it."""
 
-    def __init__(self, number: int, told: str = "") -> None:
+    def __init__(self, number: int, message: str = "") -> None:
         self.number = number
-        super().__init__(told)
+        super().__init__(message)
 
     @property
     def status(self) -> int:
@@ -32,25 +31,24 @@ class Interrupted(BaseException):
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """Return the choice that looks most like `name`, or None when nothing does."""
-    known = list(choices)
-    folded = {choice.casefold(): choice for choice in known}
+    """Return the choice most similar to `name`, or None."""
+    folded = {choice.casefold(): choice for choice in choices}
     matches = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
     return folded[matches[0]] if matches else None
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Return a hint that names the nearest choice, or lists the first choices when nothing is near."""
-    known = [str(choice) for choice in choices]
-    near = nearest(name, known)
+    """Return a hint with the nearest choice, or with the first choices if none is near."""
+    names = [str(choice) for choice in choices]
+    near = nearest(name, names)
     if near is not None:
         return f"Did you mean {near!r}?"
-    shown = ", ".join(known[:12]) + (f", … ({len(known)} in all)" if len(known) > 12 else "")
-    return f"Choose from: {shown}." if known else ""
+    shown = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
+    return f"Choose from: {shown}." if names else ""
 
 
 def not_installed(package: str) -> UserError:
-    """Return what is said of a requirement that this Python does not have."""
+    """Return the error for a requirement that this Python does not have."""
     return UserError(
         f"the package {package!r} is not installed for {sys.executable}.",
         "Install the requirements (pip install -r requirements.txt), or activate the environment that has them "
@@ -59,15 +57,15 @@ def not_installed(package: str) -> UserError:
 
 
 def _one_line(text: str) -> str:
-    # Spaces stay as they are: a label may differ from another by one of them.
+    # Spaces stay: two labels may differ by one of them.
     return " ".join(line.strip() for line in text.splitlines()).replace("\t", " ")
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those that led to it, each once: cause and context together may lead in a circle."""
+    """Yield an error and those that led to it, each once: cause and context together can form a circle."""
     link: BaseException | None = error
     seen: list[BaseException] = []
-    while link is not None and not any(link is one for one in seen):
+    while link is not None and not any(link is other for other in seen):
         yield link
         seen.append(link)
         link = link.__cause__ or link.__context__

@@ -1,7 +1,6 @@
 """The Hub: one request shows whether it can be reached, so that its absence costs seconds; its errors as UserErrors."""
 
 import os
-import socket
 import ssl
 import threading
 import urllib.error
@@ -174,18 +173,14 @@ def _failure(seconds: float, url: str) -> str | None:
 
 
 def _connection_failure(cause: object, seconds: float) -> str:
-    proxy = " through the proxy of HTTPS_PROXY" if urllib.request.getproxies() else ""
-    if isinstance(cause, socket.gaierror):
-        return f"the host's name cannot be resolved{proxy} (DNS)"
-    if isinstance(cause, TimeoutError):
-        return f"no answer within {seconds:g} s{proxy}"
-    if isinstance(cause, ConnectionRefusedError):
-        return f"the connection{proxy} is refused"
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({cause.verify_message}); SSL_CERT_FILE names another set"
     if "407" in str(cause):
         return PROXY_PASSWORD
-    return f"{cause}{proxy}".strip() or type(cause).__name__
+    proxy = " (through the proxy of HTTPS_PROXY)" if urllib.request.getproxies() else ""
+    if isinstance(cause, TimeoutError):
+        return f"no answer within {seconds:g} s{proxy}"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {cause.verify_message}; SSL_CERT_FILE names another set"
+    return f"{getattr(cause, 'strerror', None) or cause or type(cause).__name__}{proxy}"
 
 
 def _hub_error(kind: str, name: str, error: Exception) -> UserError | None:

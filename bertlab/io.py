@@ -1,4 +1,4 @@
-"""Files of a run are read here, and written under a temporary name and renamed: a reader never meets half of one."""
+"""Files of a run, written to a temporary name and renamed: no reader meets half a file."""
 
 import contextlib
 import importlib.util
@@ -14,35 +14,29 @@ from bertlab.errors import UserError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, making its folder; who may read it follows the umask.
+    """Write a file atomically, creating its folder.
 
     Raises:
-        UserError: its folder cannot be made, or it cannot be written there.
+        UserError: the folder cannot be created, or the file cannot be written there.
     """
-    # Not tempfile, whose files are for their owner alone, umask or not.
+    # Not tempfile: only the owner may read its files, whatever the umask.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
-        _forget(temporary)
-        error.filename = error.filename or str(temporary)  # a disk that fills up while writing is named by nobody
+        error.filename = error.filename or str(temporary)  # a full disk names no file
         raise UserError(
-            f"{path} cannot be written: {error.strerror}.", f"See to {path.parent}, or name another place."
+            f"{path} cannot be written: {error.strerror}.", f"Make {path.parent} writable, or name another place."
         ) from error
-    except BaseException:
-        _forget(temporary)
-        raise
-
-
-def _forget(temporary: Path) -> None:
-    with contextlib.suppress(OSError):  # a folder that is a file, or may not be written, has no such file
-        temporary.unlink()
+    finally:
+        with contextlib.suppress(OSError):  # renamed, or its folder could not be created
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file whole or not at all, making its folder.
+    """Write a UTF-8 text file atomically, creating its folder.
 
     Raises:
         UserError: it cannot be written.
@@ -51,7 +45,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all; numbers that are not finite become null.
+    """Write a JSON file atomically; numbers that are not finite become null.
 
     Raises:
         UserError: it cannot be written.
@@ -60,22 +54,22 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, hint: str = "The run is not whole; train it again.") -> dict[str, Any]:
-    """Return the object in a JSON file; `hint` is the way out where there is none.
+    """Return the object in a JSON file; `hint` is that of the error.
 
     Raises:
         UserError: the file is missing, cannot be read or holds something else.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}).", hint) from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise UserError(f"{path} holds no JSON object.", hint)
-    return found
+    return value
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON gives it back: names as text, arrays as lists, what is not finite or None as None."""
+    """Return a value as JSON can hold it: keys as text, arrays as lists, numbers that are not finite as None."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -89,25 +83,23 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
 
 
-# The wide forms are taken for formulas in East Asian settings.
+# Spreadsheets take the full-width forms for formulas in East Asian locales.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠].", re.DOTALL)
-
-
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def escape_formula(text: str) -> str:
-    """Return a cell that a spreadsheet shows and does not run."""
+    """Return a cell that a spreadsheet shows as text instead of evaluating it."""
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def unescape_formula(cell: str) -> str:
-    """Return the text that `escape_formula` made a cell of."""
-    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell[1:]) and not _NUMBER.fullmatch(cell[1:]) else cell
+    """Return the text that `escape_formula` escaped."""
+    return cell[1:] if cell[:1] == "'" and escape_formula(cell[1:]) == cell else cell
 
 
 def package_folder(name: str) -> Path | None:
-    """Return the folder of an installed package, or None; the package is located, never imported."""
+    """Return the folder of an installed package, or None, without importing it."""
     try:
         spec = importlib.util.find_spec(name) if name.isidentifier() else None
     except (ImportError, ValueError):

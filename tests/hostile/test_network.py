@@ -158,10 +158,10 @@ def test_a_data_set_is_refused_as_a_model_is(
 @pytest.mark.parametrize(
     ("endpoint", "proxy", "reason"),
     [
-        ("http://127.0.0.1:9", None, "the connection is refused"),
-        ("http://hub.invalid", None, "the host's name cannot be resolved (DNS)"),
-        ("http://hub.invalid", "http://127.0.0.1:9", "the connection through the proxy of HTTPS_PROXY is refused"),
-        ("https://huggingface.co", "http://user:passw0rd@127.0.0.1:9", "through the proxy of HTTPS_PROXY is refused"),
+        ("http://127.0.0.1:9", None, "Connection refused"),
+        ("http://hub.invalid", None, "Name or service not known"),
+        ("http://hub.invalid", "http://127.0.0.1:9", "Connection refused (through the proxy of HTTPS_PROXY)"),
+        ("https://huggingface.co", "http://user:passw0rd@127.0.0.1:9", "Connection refused (through the proxy"),
         ("no-address", None, "unknown url type"),
     ],
 )
