@@ -1,15 +1,13 @@
 """Many commands as processes of their own, a few at a time, each on a device; stopped together, logged apart."""
 
+import collections
 import contextlib
 import os
-import queue
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +18,10 @@ from bertlab.errors import UserError
 # What a stopped process may take to leave, in seconds, before it is killed: a run finishes its step and saves first,
 # which takes a large model on a CPU longer than the 10 s this was once.
 GRACE = 60.0
+# Seconds between two looks at the processes that run.
+POLL = 0.05
+# As a shell says of a command that cannot be started.
+CANNOT_START = 127
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,16 @@ class Started:
 
     job: Job
     slot: Slot
+
+
+@dataclass(frozen=True, eq=False)
+class _Process:
+    """A job that runs."""
+
+    job: Job
+    slot: Slot
+    child: "subprocess.Popen[bytes]"
+    began: float
 
 
 @dataclass(frozen=True)
@@ -80,107 +92,86 @@ def slots(devices: Sequence[str], jobs: int) -> list[Slot]:
 
 
 def run_all(jobs: Sequence[Job], places: Sequence[Slot]) -> Generator[Started | Ended, None, None]:
-    """Run every job, as many at once as there are places, and yield what happens as it happens.
+    """Run every job, as many at once as there are places, and yield what starts and what ends.
 
-    Closing the iterator, or an exception (Ctrl-C) in it, stops the processes that run and starts no other.
+    A request to stop (Ctrl-C, SIGTERM, a closed terminal), closing the iterator or an exception stops the processes
+    that run, and starts no other.
+
+    Raises:
+        KeyboardInterrupt: a request to stop came.
     """
-    runner = _Runner(places)
-    pool = ThreadPoolExecutor(len(places))
-    try:
-        for job in jobs:
-            pool.submit(runner.work, job)
-        left = len(jobs)
-        while left:
-            event = runner.events.get()
-            left -= isinstance(event, Ended)
-            yield event
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        runner.stop()
-        pool.shutdown()
+    waiting, free = collections.deque(jobs), collections.deque(places)
+    running: list[_Process] = []
+    with _stop_requests() as requests:
+        try:
+            while waiting or running:
+                if requests:
+                    raise KeyboardInterrupt
+                if waiting and free:
+                    yield _start(waiting.popleft(), free, running)
+                    continue
+                ended = [process for process in running if process.child.poll() is not None]
+                for process in ended:
+                    running.remove(process)
+                    free.append(process.slot)
+                    yield Ended(process.job, process.child.returncode, time.monotonic() - process.began)
+                if not ended:
+                    time.sleep(POLL)
+        finally:
+            _stop([process.child for process in running], requests)
 
 
 @contextlib.contextmanager
-def stopped_like_ctrl_c() -> Iterator[None]:
-    """Take a request to end, or a closed terminal, as Ctrl-C, so that no process is left behind."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
+def _stop_requests() -> Iterator[list[int]]:
+    """Yield a list of the signals that ask this process to stop, so that none breaks in while a process is started."""
+    requests: list[int] = []
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     # nohup has SIGHUP ignored, and it stays so.
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    wanted = [getattr(signal, name) for name in names if signal.getsignal(getattr(signal, name)) != signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in wanted}
+    numbers = [getattr(signal, name) for name in names if signal.getsignal(getattr(signal, name)) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, _: requests.append(number)) for number in numbers}
     try:
-        yield
+        yield requests
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-class _Runner:
-    """The processes that run at this moment, and the places that are free."""
-
-    def __init__(self, places: Sequence[Slot]) -> None:
-        self.events: queue.SimpleQueue[Started | Ended] = queue.SimpleQueue()
-        self.free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
-        self.lock = threading.Lock()
-        self.children: set[subprocess.Popen[bytes]] = set()
-        self.stopping = False
-        for place in places:
-            self.free.put(place)
-
-    def work(self, job: Job) -> None:
-        """Run one job on a free place, and tell when it starts and ends."""
-        slot, began, status = self.free.get(), time.monotonic(), None
-        try:
-            child = self._start(job, slot)
-            if child is not None:
-                self.events.put(Started(job, slot))
-                status = child.wait()
-                with self.lock:
-                    self.children.discard(child)
-        except OSError:
-            status = 127  # as a shell says of a command that cannot be started
-        finally:
-            self.free.put(slot)
-            self.events.put(Ended(job, status, time.monotonic() - began))
-
-    def stop(self) -> None:
-        """End every process that runs, with all it has started, and let none begin."""
-        with self.lock:
-            self.stopping = True
-            children = list(self.children)
-        for child in children:
-            _signal(child, signal.SIGTERM)
-        if children:
-            runs = "1 run" if len(children) == 1 else f"{len(children)} runs"
-            info(f"waiting up to {GRACE:.0f} s for {runs} to save; Ctrl-C again does not wait.")
-        deadline = time.monotonic() + GRACE
-        try:
-            for child in children:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    child.wait(max(0.1, deadline - time.monotonic()))
-        finally:
-            for child in children:
-                if child.poll() is None:
-                    _signal(child, getattr(signal, "SIGKILL", signal.SIGTERM))
-
-    def _start(self, job: Job, slot: Slot) -> "subprocess.Popen[bytes] | None":
+def _start(job: Job, free: "collections.deque[Slot]", running: list[_Process]) -> Started | Ended:
+    """Start a job on the first free place, unless another process is at it."""
+    try:
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        with job.log.open("ab") as log, self.lock:
-            if self.stopping or not _claim(log):
-                return None
+        with job.log.open("ab") as log:
+            if not _claim(log):
+                return Ended(job, None, 0.0)
             child = subprocess.Popen(
                 job.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **slot.environment},
+                env={**os.environ, **free[0].environment},
                 start_new_session=True,  # Ctrl-C reaches this process alone, which then ends its children in order
             )
-            self.children.add(child)
-        return child
+    except OSError:
+        return Ended(job, CANNOT_START, 0.0)
+    running.append(_Process(job, free.popleft(), child, time.monotonic()))
+    return Started(job, running[-1].slot)
+
+
+def _stop(children: Sequence["subprocess.Popen[bytes]"], requests: Sequence[int]) -> None:
+    """End processes with all they have started; after GRACE seconds, or one more request to stop, kill them."""
+    if not children:
+        return
+    for child in children:
+        _signal(child, signal.SIGTERM)
+    runs = "1 run" if len(children) == 1 else f"{len(children)} runs"
+    info(f"waiting up to {GRACE:.0f} s for {runs} to save; Ctrl-C again does not wait.")
+    deadline, before = time.monotonic() + GRACE, len(requests)
+    while any(child.poll() is None for child in children):
+        if time.monotonic() > deadline or len(requests) > before:
+            for child in children:
+                _signal(child, getattr(signal, "SIGKILL", signal.SIGTERM))
+                child.wait()
+        time.sleep(POLL)
 
 
 def _claim(log: BinaryIO) -> bool:

@@ -120,7 +120,7 @@ def execute(runs: Sequence[RunSpec], places: Sequence[jobs.Slot]) -> dict[str, s
     for run in runs:
         run_specs.keep_note(run)
     progress = Progress(runs, min(len(places), len(runs)))
-    with jobs.stopped_like_ctrl_c(), contextlib.closing(jobs.run_all([run.job for run in runs], places)) as events:
+    with contextlib.closing(jobs.run_all([run.job for run in runs], places)) as events:
         for event in events:
             progress.tell(event)
     return progress.failures

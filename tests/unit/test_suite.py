@@ -88,10 +88,8 @@ def test_ctrl_c_ends_the_runs_and_says_how_to_go_on(stub, capsys):
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    began = time.monotonic()
     assert run("--tasks", "cola", "--seeds", "2", "--devices", "cpu") == 130
     thread.join()
-    assert time.monotonic() - began < 30
     said = capsys.readouterr().err
     assert said.count("info: waiting up to 60 s for 1 run to save; Ctrl-C again does not wait.") == 1
     assert "stopped; the same command goes on." in said
@@ -100,15 +98,11 @@ def test_ctrl_c_ends_the_runs_and_says_how_to_go_on(stub, capsys):
     assert run("--tasks", "cola", "--seeds", "2", "--devices", "cpu") == 0
 
 
-def deaf_jobs(folder: Path, count: int) -> list[jobs.Job]:
-    """Return commands that do not leave when they are asked to."""
+def started_deaf(folder: Path, count: int) -> Generator[jobs.Started | jobs.Ended, None, None]:
+    """Start commands that do not leave when they are asked to."""
     ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
     code = f"import signal, time; {ignore}; print('deaf', flush=True); time.sleep(60)"
-    return [jobs.Job(str(n), (sys.executable, "-c", code), folder / f"{n}.log") for n in range(count)]
-
-
-def started_deaf(folder: Path, count: int) -> Generator[jobs.Started | jobs.Ended, None, None]:
-    todo = deaf_jobs(folder, count)
+    todo = [jobs.Job(str(n), (sys.executable, "-c", code), folder / f"{n}.log") for n in range(count)]
     events = jobs.run_all(todo, [jobs.Slot("cpu", {})] * count)
     for _ in todo:
         next(events)
@@ -117,26 +111,26 @@ def started_deaf(folder: Path, count: int) -> Generator[jobs.Started | jobs.Ende
     return events
 
 
+def is_free(log: Path) -> bool:
+    """Return True where no process that was started with this log is alive."""
+    with log.open("ab") as stream:
+        return jobs._claim(stream)
+
+
 def test_a_run_that_does_not_leave_is_killed_after_a_while(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(jobs, "GRACE", 0.5)
-    events = started_deaf(tmp_path, 2)
-    began = time.monotonic()
-    events.close()
-    assert 0.5 <= time.monotonic() - began < 30
+    monkeypatch.setattr(jobs, "GRACE", 0)
+    started_deaf(tmp_path, 2).close()
     assert "info: waiting up to 0 s for 2 runs to save;" in capsys.readouterr().err
+    assert is_free(tmp_path / "0.log") and is_free(tmp_path / "1.log")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks of flock")
 def test_a_second_ctrl_c_kills_what_has_not_left(tmp_path):
     events = started_deaf(tmp_path, 1)
-    began = time.monotonic()
+    assert not is_free(tmp_path / "0.log")
     threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
-    with pytest.raises(KeyboardInterrupt):
-        events.close()
-    with (tmp_path / "0.log").open("ab") as log:
-        while not jobs._claim(log):  # held for as long as the process lives
-            assert time.monotonic() - began < 30
-            time.sleep(0.02)
+    events.close()
+    assert is_free(tmp_path / "0.log")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks of flock")
