@@ -74,7 +74,7 @@ def _by_seed(folder: Path) -> BySeed:
 
 def _refuse_other_rows(one: FinishedRun, other: FinishedRun) -> None:
     for split in one.results["splits"].keys() & other.results["splits"].keys():
-        prints = [run.told["data"].get(split, {}).get("fingerprint") for run in (one, other)]
+        prints = [run.run["data"].get(split, {}).get("fingerprint") for run in (one, other)]
         if prints[0] != prints[1]:
             raise UserError(
                 f"{one.folder} and {other.folder} were scored on different rows (split {split}).",

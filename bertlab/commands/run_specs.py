@@ -75,6 +75,11 @@ class RunSpec:
         return (self.folder / FINISHED).is_file()
 
     @property
+    def begun(self) -> bool:
+        """True once the run was started, whatever became of it."""
+        return self.finished or self.note.is_file()
+
+    @property
     def job(self) -> Job:
         """The command through the real script, which goes on where it was stopped, and its log beside the folder."""
         path = ROOT / self.script.name

@@ -84,38 +84,35 @@ def grid(space: Space) -> list[Values]:
     return [dict(zip(space, values, strict=True)) for values in combinations]
 
 
-def holds(space: Space, values: Values) -> bool:
-    """Return True where a trial has a value for every swept flag and no other, each among its choices or in range."""
-    return list(values) == list(space) and all(_is_in(space[name], text) for name, text in values.items())
+def open_study(
+    space: Space, search: str, seed: int, tried: Sequence[tuple[Values, float | None]], *, upward: bool = True
+) -> "optuna.Study":
+    """Return a study of earlier trials with their scores, None for one without; it asks at random or by TPE.
 
-
-def propose(
-    space: Space, search: str, seed: int, tried: Sequence[tuple[Values, float | None]], count: int, *, upward: bool
-) -> list[Values]:
-    """Return `count` further trials, at random or by TPE (Bergstra et al., 2011; optuna's).
-
-    `tried` are earlier trials with their scores, None for one that has none. The same seed and the same earlier
-    trials give the same proposals.
+    The same seed and the same earlier trials give the same values. TPE: Bergstra et al. (2011).
 
     Raises:
         UserError: optuna is not installed.
+        KeyError, TypeError, ValueError: an earlier trial is not in the search space.
     """
     optuna = import_optuna()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    own = seed + len(tried)
-    sampler = optuna.samplers.RandomSampler(own) if search == "random" else optuna.samplers.TPESampler(seed=own)
-    study = optuna.create_study(direction="maximize" if upward else "minimize", sampler=sampler)
-    distributions = {name: _distribution(values) for name, values in space.items()}
+    sampler = optuna.samplers.RandomSampler if search == "random" else optuna.samplers.TPESampler
+    study = optuna.create_study(direction="maximize" if upward else "minimize", sampler=sampler(seed=seed + len(tried)))
     for values, score in tried:
-        study.add_trial(
-            optuna.trial.create_trial(
-                params={name: _typed(space[name], text) for name, text in values.items()},
-                distributions=distributions,
-                value=score,
-                state=optuna.trial.TrialState.FAIL if score is None else optuna.trial.TrialState.COMPLETE,
-            )
+        trial = optuna.trial.create_trial(
+            params={name: _typed(space[name], text) for name, text in values.items()},
+            distributions=_distributions(space),
+            value=score,
+            state=optuna.trial.TrialState.FAIL if score is None else optuna.trial.TrialState.COMPLETE,
         )
-    asked = [study.ask(distributions).params for _ in range(count)]
+        study.add_trial(trial)
+    return study
+
+
+def ask(study: "optuna.Study", space: Space, count: int) -> list[Values]:
+    """Return the values of `count` further trials."""
+    asked = [study.ask(_distributions(space)).params for _ in range(count)]
     return [{name: _text(space[name], params[name]) for name in space} for params in asked]
 
 
@@ -159,12 +156,16 @@ def _range(flag: Flag, value: dict[str, Any], where: str) -> Range:
     return Range(low, high, log, flag.kind == "int")
 
 
-def _distribution(values: tuple[str, ...] | Range) -> "optuna.distributions.BaseDistribution":
-    optuna = import_optuna()
-    if not isinstance(values, Range):
-        return optuna.distributions.CategoricalDistribution(values)
-    kind = optuna.distributions.IntDistribution if values.whole else optuna.distributions.FloatDistribution
-    return kind(values.low, values.high, log=values.log)
+def _distributions(space: Space) -> "dict[str, optuna.distributions.BaseDistribution]":
+    kinds = import_optuna().distributions
+    return {
+        name: (kinds.IntDistribution if values.whole else kinds.FloatDistribution)(
+            values.low, values.high, log=values.log
+        )
+        if isinstance(values, Range)
+        else kinds.CategoricalDistribution(values)
+        for name, values in space.items()
+    }
 
 
 def _typed(values: tuple[str, ...] | Range, text: str) -> Any:
@@ -173,16 +174,7 @@ def _typed(values: tuple[str, ...] | Range, text: str) -> Any:
     return int(text) if values.whole else float(text)
 
 
-def _is_in(values: tuple[str, ...] | Range, text: str) -> bool:
-    if not isinstance(values, Range):
-        return text in values
-    try:
-        return values.low <= _typed(values, text) <= values.high
-    except (TypeError, ValueError):  # a list or a word, where a number is wanted
-        return False
-
-
 def _text(values: tuple[str, ...] | Range, value: Any) -> str:
     if not isinstance(values, Range) or values.whole:
         return str(value)
-    return f"{min(max(float(f'{value:.{DIGITS}g}'), values.low), values.high)!r}"
+    return repr(min(max(float(f"{value:.{DIGITS}g}"), values.low), values.high))

@@ -66,14 +66,14 @@ def main(argv: Sequence[str]) -> int:
     places = jobs.slots(options.devices, options.jobs) if left else []
     output_dir.make_writable(folder)
     try:
-        failures = execute(left, places) if left else {}
+        failures = execute(left, places)
     except KeyboardInterrupt:
         return stopped()
     table = [row for recipe, some in runs.items() for row in suite_table.rows(recipe, _finished(some))]
     if table:
         for form, ending in suite_table.FILES.items():
-            write_text(folder / f"suite.{ending}", suite_table.FORMATS[form](table))
-        print(suite_table.FORMATS[options.format](table), end="")
+            write_text(folder / f"suite.{ending}", suite_table.render(table, form))
+        print(suite_table.render(table, options.format), end="")
     return report(failures)
 
 
@@ -117,6 +117,8 @@ def seeds(options: SuiteArguments) -> list[int]:
 
 def execute(runs: Sequence[RunSpec], places: Sequence[jobs.Slot]) -> dict[str, str]:
     """Run what is planned, saying on stderr what starts and ends; return what went wrong, by the run's name."""
+    if not runs:
+        return {}
     for run in runs:
         run_specs.keep_note(run)
     progress = Progress(runs, min(len(places), len(runs)))

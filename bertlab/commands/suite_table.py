@@ -1,4 +1,4 @@
-"""The table of many runs: mean, spread, interval, failures, baselines and a verdict for each recipe and metric."""
+"""The table of many runs: mean, deviation, interval, degenerate runs, baselines and a verdict per recipe and metric."""
 
 import csv
 import dataclasses
@@ -16,10 +16,14 @@ from bertlab.commands import run_specs
 from bertlab.errors import UserError
 from bertlab.evaluation import degenerate, statistics
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
-from bertlab.io import read_json
+from bertlab.evaluation.statistics import SeedSummary
+from bertlab.io import plain, read_json
 from bertlab.report import run_folder
 
-WORDS = (
+# The formats that are kept as files, and how these end.
+FILES = {"markdown": "md", "csv": "csv", "json": "json"}
+HEADER = ("recipe", "split", "metric", "mean ± sd (n)", "95% CI", "min", "max", "failed", "baselines")
+NOTES = (
     "95% CI: Student's t over seeds, for the mean. Failed: a run is degenerate, as it predicts one class only or its "
     "training loss in the last epoch is not below that of the best constant. A published value is that of one run: "
     "it is compared with the interval in which one more seed would fall, 95 of 100 times."
@@ -28,30 +32,40 @@ WORDS = (
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a run left behind, as far as the table needs it."""
+    """The files of a finished run, as far as the table needs them."""
 
     folder: Path
     seed: int
-    results: dict[str, Any]
-    told: dict[str, Any]
-    learned_nothing: bool | None
+    results: Mapping[str, Any]
+    run: Mapping[str, Any]
+    degenerate: bool | None
 
     @classmethod
     def read(cls, folder: Path) -> "FinishedRun":
-        """Return the facts of a finished run.
+        """Return a finished run.
 
         Raises:
             UserError: one of its files is missing or damaged.
         """
-        results, told = (read_json(folder / name, run_specs.DO_AGAIN) for name in ("results.json", "run.json"))
-        trained = told.get("configuration", {}).get("do_train") and (folder / "trainer_state.json").is_file()
+        results, run = (read_json(folder / name, run_specs.DO_AGAIN) for name in ("results.json", "run.json"))
+        trained = run.get("configuration", {}).get("do_train") and (folder / "trainer_state.json").is_file()
         state = read_json(folder / "trainer_state.json", run_specs.DO_AGAIN) if trained else {}
-        failed = degenerate.is_degenerate(told, results["problem_type"], state.get("log_history", []))
-        return cls(folder, told["seed"], results, told, failed)
+        failed = degenerate.is_degenerate(run, results["problem_type"], state.get("log_history", []))
+        return cls(folder, run["seed"], results, run, failed)
 
     def failed(self, split: str) -> bool:
-        """Return True where the run learned nothing, or predicts one class for all of a split."""
-        return bool(self.learned_nothing) or degenerate.only_class(self.results["splits"][split]) is not None
+        """Return True where the run is degenerate, or predicts one class for all of a split."""
+        return bool(self.degenerate) or degenerate.only_class(self.results["splits"][split]) is not None
+
+    def scores(self, split: str, baseline: str | None = None) -> dict[str, float | None]:
+        """Return every score of a split, or of a baseline on it, by its metric."""
+        results = self.results["splits"].get(split, {})
+        if baseline is not None:
+            return results.get("baselines", {}).get(baseline, {}).get("metrics", {})
+        return {
+            **{name: metric["value"] for name, metric in results.get("metrics", {}).items()},
+            **results.get("other", {}),
+        }
 
 
 @dataclass(frozen=True)
@@ -84,22 +98,19 @@ def rows(recipe: str, runs: Sequence[FinishedRun]) -> list[Row]:
         UserError: the runs did not see the same data.
     """
     _refuse_other_data(runs)
-    if not runs:
-        return []
-    first = runs[0].results
     return [
         _row(recipe, runs, split, metric)
-        for split, told in first["splits"].items()
-        for metric in (*told.get("metrics", {}), *told.get("other", {}))
+        for split in (runs[0].results["splits"] if runs else ())
+        for metric in runs[0].scores(split)
     ]
 
 
 def verdict(
-    spread: statistics.SeedSummary,
+    summary: SeedSummary,
     *,
     published: float | None,
     same_model: bool,
-    leads: Mapping[str, statistics.SeedSummary],
+    leads: Mapping[str, SeedSummary],
     upward: bool = True,
 ) -> str:
     """Return the verdicts on a mean over seeds against a published value and against the best baseline not beaten.
@@ -108,11 +119,11 @@ def verdict(
     fall: the t prediction interval, which is sqrt(n + 1) times as wide as that of the mean. `leads` are the runs'
     scores − those of each baseline, seed by seed: a baseline may change with the seed, as an untrained head does.
     """
-    if spread.n < 2:
-        return "not comparable: one seed" if spread.n else "no score"
+    if summary.n < 2:
+        return "not comparable: one seed" if summary.n else "no score"
     parts = []
     if published is not None:
-        half, difference = (spread.high - spread.low) / 2 * math.sqrt(spread.n + 1), spread.mean - published
+        half, difference = (summary.high - summary.low) / 2 * math.sqrt(summary.n + 1), summary.mean - published
         relation = statistics.verdict(difference - half, difference + half, upward)
         parts.append(f"{relation} the published {published:.4g}{'' if same_model else ' (of another model)'}")
     leads = {name: lead for name, lead in leads.items() if lead.n > 1}
@@ -121,58 +132,56 @@ def verdict(
         level = [name for name, relation in verdicts.items() if relation != statistics.BETTER]
         best = (min if upward else max)(level, key=lambda name: leads[name].mean, default="")
         parts.append(f"{verdicts[best]} {best.replace('_', ' ')}" if best else f"{statistics.BETTER} its baselines")
-    return "; ".join(parts) or f"{spread.n} seeds, nothing to compare with"
+    return "; ".join(parts) or f"{summary.n} seeds, nothing to compare with"
 
 
-def as_text(table: Sequence[Row]) -> str:
-    """Return the table for a terminal, under it a sentence for each row, and what the words mean."""
-    header = ("recipe", "split", "metric", "mean ± sd (n)", "95% CI", "min", "max", "failed", "baselines")
-    lines = [console.table([_cells(row) for row in table], header), ""]
-    lines += [f"{row.recipe}, {row.split}, {row.metric} ({row.model}): {row.verdict}." for row in table]
+def render(table: Sequence[Row], form: str) -> str:
+    """Return the table as text with a sentence for each row, as Markdown, as CSV, or as JSON.
+
+    CSV and JSON have every field of a row; what is undefined is empty or null.
+    """
+    if form == "json":
+        return to_json([dataclasses.asdict(row) for row in table])
+    if form == "csv":
+        return to_csv([{**dataclasses.asdict(row), "baselines": _baselines(row)} for row in table])
+    if form == "markdown":
+        header = (HEADER[0], "model", *HEADER[1:], "published", "verdict")
+        body = [(row.recipe, row.model, *_cells(row)[1:], _published(row), row.verdict) for row in table]
+        return f"{console.markdown(header, body)}\n\n{NOTES}\n"
+    sentences = [f"{row.recipe}, {row.split}, {row.metric} ({row.model}): {row.verdict}." for row in table]
     sources = dict.fromkeys(f"Published for {row.recipe}: {row.source}." for row in table if row.source)
-    return "\n".join([*lines, *sources, WORDS]) + "\n"
+    return "\n".join([console.table([_cells(row) for row in table], HEADER), "", *sentences, *sources, NOTES, ""])
 
 
-def as_markdown(table: Sequence[Row]) -> str:
-    """Return the table as Markdown, with model, published value, its source and the verdict in it."""
-    header = ("recipe", "split", "metric", "mean ± sd (n)", "95% CI", "min", "max", "failed", "baselines")
-    body = [(*_cells(row)[:1], row.model, *_cells(row)[1:], _published(row), row.verdict) for row in table]
-    return f"{console.markdown((header[0], 'model', *header[1:], 'published', 'verdict'), body)}\n\n{WORDS}\n"
+def to_json(value: Any) -> str:
+    """Return a value as JSON; numbers that are not finite are null."""
+    return json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n"
 
 
-def as_csv(table: Sequence[Row]) -> str:
-    """Return the table as CSV, a column for each field."""
+def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return records of the same keys as CSV under a header; None and numbers that are not finite are empty."""
     stream = io.StringIO()
-    names = [field.name for field in dataclasses.fields(Row)]
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(names)
-    for row in table:
-        values = {**dataclasses.asdict(row), "baselines": _baselines(row)}
-        writer.writerow(["" if _unknown(values[name]) else values[name] for name in names])
+    writer = csv.DictWriter(stream, list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(plain(record) for record in records)
     return stream.getvalue()
 
 
-def as_json(table: Sequence[Row]) -> str:
-    """Return the table as JSON, an object for each row; what is undefined is null."""
-    found = [{k: None if _unknown(v) else v for k, v in dataclasses.asdict(row).items()} for row in table]
-    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
-
-
-FORMATS = {"text": as_text, "markdown": as_markdown, "csv": as_csv, "json": as_json}
-# The forms that are kept, and how their files end.
-FILES = {"markdown": "md", "csv": "csv", "json": "json"}
+def summary_of(values: Sequence[float | None]) -> SeedSummary:
+    """Return mean, deviation and interval of the values that are defined."""
+    return statistics.mean_sd_interval([value for value in values if value is not None])
 
 
 def _row(recipe: str, runs: Sequence[FinishedRun], split: str, metric: str) -> Row:
-    found = [_score(run, split, metric) for run in runs]
-    scores, spread = [value for value in found if value is not None], _known(found)
-    told = runs[0].results
-    controls = {
-        name: [_control(run, split, name, metric) for run in runs]
-        for name, control in told["splits"][split].get("baselines", {}).items()
-        if control["metrics"].get(metric) is not None
+    first = runs[0].results
+    values = [run.scores(split).get(metric) for run in runs]
+    baselines = {
+        name: [run.scores(split, name).get(metric) for run in runs]
+        for name in first["splits"][split].get("baselines", {})
+        if runs[0].scores(split, name).get(metric) is not None
     }
-    model, published = run_folder.model_name(runs[0].told["configuration"]), told.get("published") or {}
+    summary, defined = summary_of(values), [value for value in values if value is not None]
+    model, published = run_folder.model_name(runs[0].run["configuration"]), first.get("published") or {}
     value = (published.get("values") or {}).get(metric) if published.get("split") == split else None
     source = published.get("source") if value is not None else None
     return Row(
@@ -180,44 +189,28 @@ def _row(recipe: str, runs: Sequence[FinishedRun], split: str, metric: str) -> R
         model=model,
         split=split,
         metric=metric,
-        **{name: getattr(spread, name) for name in ("mean", "sd", "n", "low", "high")},
-        minimum=min(scores, default=math.nan),
-        maximum=max(scores, default=math.nan),
+        **{name: getattr(summary, name) for name in ("mean", "sd", "n", "low", "high")},
+        minimum=min(defined, default=math.nan),
+        maximum=max(defined, default=math.nan),
         failed=sum(run.failed(split) for run in runs),
-        examples=told["splits"][split]["rows"],
-        baselines={name: _known(values).mean for name, values in controls.items()},
+        examples=first["splits"][split]["rows"],
+        baselines={name: summary_of(scores).mean for name, scores in baselines.items()},
         published=value,
         source=source,
         verdict=verdict(
-            spread,
+            summary,
             published=value,
             same_model=_names(source or "", model),
-            leads={name: _lead(found, values) for name, values in controls.items()},
+            leads={name: _lead(values, scores) for name, scores in baselines.items()},
             upward=GREATER_IS_BETTER.get(metric, True),
         ),
     )
 
 
-def _score(run: FinishedRun, split: str, metric: str) -> float | None:
-    told = run.results["splits"].get(split, {})
-    if metric in told.get("metrics", {}):
-        return told["metrics"][metric]["value"]
-    return told.get("other", {}).get(metric)
-
-
-def _control(run: FinishedRun, split: str, name: str, metric: str) -> float | None:
-    return run.results["splits"].get(split, {}).get("baselines", {}).get(name, {}).get("metrics", {}).get(metric)
-
-
-def _known(values: Sequence[float | None]) -> statistics.SeedSummary:
-    """Return mean and spread of the values that are defined."""
-    return statistics.mean_sd_interval([value for value in values if value is not None])
-
-
-def _lead(scores: Sequence[float | None], control: Sequence[float | None]) -> statistics.SeedSummary:
-    """Return mean and spread of scores less a baseline's, run by run, where both are defined."""
-    pairs = zip(scores, control, strict=True)
-    return _known([None if one is None or other is None else one - other for one, other in pairs])
+def _lead(scores: Sequence[float | None], baseline: Sequence[float | None]) -> SeedSummary:
+    """Return mean and interval of scores − a baseline's, run by run, where both are defined."""
+    pairs = zip(scores, baseline, strict=True)
+    return summary_of([None if ours is None or theirs is None else ours - theirs for ours, theirs in pairs])
 
 
 def _names(source: str, model: str) -> bool:
@@ -228,9 +221,8 @@ def _names(source: str, model: str) -> bool:
 def _refuse_other_data(runs: Sequence[FinishedRun]) -> None:
     """Refuse one mean over runs that were trained or scored on different rows."""
     for run in runs[1:]:
-        for split, told in run.told["data"].items():
-            before = runs[0].told["data"].get(split, {}).get("fingerprint")
-            if told["fingerprint"] != before:
+        for split, data in run.run["data"].items():
+            if data["fingerprint"] != runs[0].run["data"].get(split, {}).get("fingerprint"):
                 raise UserError(
                     f"{runs[0].folder} and {run.folder} did not see the same data (split {split}).",
                     "Delete the folder of the one that is out of date and call again.",
@@ -240,14 +232,8 @@ def _refuse_other_data(runs: Sequence[FinishedRun]) -> None:
 def _cells(row: Row) -> tuple[str, ...]:
     sd = "-" if math.isnan(row.sd) else f"{row.sd:.4f}"
     interval = "-" if math.isnan(row.low) else f"{row.low:.4f} to {row.high:.4f}"
-    spread = (
-        f"{row.mean:.4f} ± {sd} ({row.n})",
-        interval,
-        f"{row.minimum:.4f}",
-        f"{row.maximum:.4f}",
-        str(row.failed),
-    )
-    return (row.recipe, row.split, row.metric, *spread, _baselines(row))
+    scores = (f"{row.mean:.4f} ± {sd} ({row.n})", interval, f"{row.minimum:.4f}", f"{row.maximum:.4f}")
+    return (row.recipe, row.split, row.metric, *scores, str(row.failed), _baselines(row))
 
 
 def _baselines(row: Row) -> str:
@@ -256,7 +242,3 @@ def _baselines(row: Row) -> str:
 
 def _published(row: Row) -> str:
     return "-" if row.published is None else f"{row.published:.4g} ({row.source})"
-
-
-def _unknown(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))

@@ -3,14 +3,12 @@
     python -m bertlab sweep configs/sweeps/bert_paper.yaml --task rte
     python -m bertlab sweep my_sweep.yaml --task rte --search tpe --trials 20 --jobs 2
 
-Each trial is a run of its own that only trains, and is judged by the lead metric on rows cut from train
-(--selection_fraction, 0.1 where the task has none). The report splits stay closed until all trials have ended; then
+Each trial is a run of its own that only trains, and is judged by the primary metric on rows held out of train
+(--selection_fraction, 0.1 where the task has none). The evaluation splits stay closed until all trials have ended; then
 the winner's command is run once more, with them, into the folder `winner`. A second call goes on.
 """
 
-import csv
-import io
-import json
+import dataclasses
 import math
 import shutil
 from collections.abc import Sequence
@@ -33,6 +31,8 @@ from bertlab.training import checkpoints, output_dir
 
 OUTPUT = "runs/sweep"
 SELECTION_FRACTION = "0.1"
+# The values that optuna was asked for so far; those of a grid follow from the sweep's own file.
+TRIALS = "trials.json"
 STAGES = ("do_train", "do_eval", "do_predict")
 TRIAL = ("--do_train", "true", "--do_eval", "false", "--do_predict", "false")
 WINNER = ("--do_train", "true", "--do_eval", "true", "--do_predict", "true")
@@ -54,7 +54,7 @@ class SweepArguments(suite.ManyRunsArguments):
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is searched, where, and the words that every trial has."""
+    """What is searched, where, and the flags that every trial has."""
 
     space: Space
     options: SweepArguments
@@ -62,12 +62,17 @@ class Sweep:
     recipe: str
     folder: Path
 
+    @property
+    def has_winner(self) -> bool:
+        """True once the evaluation splits were opened."""
+        return (self.folder / "winner" / output_dir.FINISHED).is_file()
+
     def trial(self, number: int, values: Values) -> RunSpec:
         """Return the run of one trial."""
         return self._run(values, TRIAL, f"trial{number:03d}")
 
     def winner(self, values: Values) -> RunSpec:
-        """Return the run that trains with the chosen values and opens the report splits."""
+        """Return the run that trains with the chosen values and opens the evaluation splits."""
         return self._run(values, WINNER, "winner")
 
     def _run(self, values: Values, stages: Sequence[str], name: str) -> RunSpec:
@@ -77,13 +82,13 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial and what became of it: its score on the selection split, None while there is none."""
+    """One trial with its score on the selection split, None while it has not finished."""
 
+    trial: str
     values: Values
-    run: RunSpec
     metric: str | None = None
     score: float | None = None
-    seconds: float | None = None
+    seconds: int | None = None
 
 
 @entry_point
@@ -96,37 +101,38 @@ def main(argv: Sequence[str]) -> int:
     sweep = plan(search_space.find(named[0]), options, words)
     try:
         trials, failures = execute(sweep)
-        best = _best(trials)
         closed = failures and not options.allow_failures
-        if best is not None and not closed:
-            failures |= _open(sweep, best)
+        if not closed:
+            failures |= _open(sweep, trials)
     except KeyboardInterrupt:
         return suite.stopped()
-    rows = _report(sweep)
+    winners = [FinishedRun.read(sweep.folder / "winner")] if sweep.has_winner else []
+    rows = suite_table.rows(sweep.recipe, winners)
     for form, ending in suite_table.FILES.items():
-        write_text(sweep.folder / f"sweep.{ending}", FORMATS[form](trials, rows))
-    print(FORMATS[options.format](trials, rows), end="")
+        write_text(sweep.folder / f"sweep.{ending}", render(trials, rows, form))
+    print(render(trials, rows, options.format), end="")
     if closed:
-        warning("the report splits stay closed: trials did not finish; --allow_failures chooses among the others.")
+        warning("the evaluation splits stay closed: trials did not finish; --allow_failures chooses among the others.")
     return suite.report(failures)
 
 
 def plan(path: Path, options: SweepArguments, words: Sequence[str]) -> Sweep:
-    """Return a sweep with all its flags known to be good; nothing is touched.
+    """Return a sweep whose flags are all valid; nothing is touched.
 
     Raises:
         UserError: the file is no sweep, a flag is swept and given, or the script would refuse a flag.
     """
     _check_search(options)
-    for name in run_specs.typed(words):
+    given = run_specs.typed(words)
+    for name in given:
         if name in STAGES:
             raise UserError(f"--{name}: a sweep's trials train, and its winner is scored.", "Leave it out.")
     own = [flag.name for flag in dataclass_flags(SweepArguments)]
     base = run_specs.plan(words, Path(OUTPUT), "", own)
     space = search_space.read(path, base.script.groups)
-    given = [name for name in run_specs.typed(words) if name in space]
-    if given:
-        raise UserError(f"--{given[0]} is swept in {path} and given as a flag.", "Take it out of one of them.")
+    for name in given:
+        if name in space:
+            raise UserError(f"--{name} is swept in {path} and given as a flag.", "Take it out of one of them.")
     if options.search == "grid":
         search_space.grid(space)
     recipe = parser.run_name(base.arguments)
@@ -135,62 +141,46 @@ def plan(path: Path, options: SweepArguments, words: Sequence[str]) -> Sweep:
 
 
 def execute(sweep: Sweep) -> tuple[list[Trial], dict[str, str]]:
-    """Run the trials, in rounds where later ones learn from earlier ones; return them and what went wrong.
+    """Run the trials, by rounds where TPE learns from earlier ones; return them and what went wrong.
 
     Raises:
-        UserError: the folder holds trials of another sweep, or the report splits were opened before these trials.
+        UserError: the folder holds trials of another sweep, or its winner was scored before all trials were run.
     """
-    known = _kept(sweep)
-    total = len(search_space.grid(sweep.space)) if sweep.options.search == "grid" else sweep.options.trials or 0
-    opened = (sweep.folder / "winner" / output_dir.FINISHED).is_file()
-    if opened and len(known) < total:
-        raise UserError(
-            f"{sweep.folder} has its winner: more trials would choose after the report splits were opened.",
-            "Name another --output_dir.",
-        )
-    if opened:
-        return _trials(sweep, known), {}
-    places = jobs.slots(sweep.options.devices, sweep.options.jobs)
+    asked = _asked(sweep)
+    runs = _runs(sweep, asked)
+    total = len(asked) if sweep.options.search == "grid" else sweep.options.trials or 0
+    if sweep.has_winner:
+        if len(asked) < total or not all(run.begun for run in runs):
+            raise UserError(
+                f"{sweep.folder} has its winner: more trials would choose after the evaluation splits were opened.",
+                "Name another --output_dir.",
+            )
+        return _trials(asked, runs), {}
+    slots = jobs.slots(sweep.options.devices, sweep.options.jobs)
     output_dir.make_writable(sweep.folder)
-    failures = _run_unfinished(_runs(sweep, known), places)
-    while len(known) < total:
-        before = len(known)
-        known += _next(sweep, known, total, len(places))
-        runs = _runs(sweep, known)[before:]  # may refuse one, and what was refused is not to be gone on with
-        write_json(sweep.folder / "trials.json", known)
-        failures |= _run_unfinished(runs, places)
-    return _trials(sweep, known), failures
+    failures = _run_unfinished(runs, slots)
+    while len(asked) < total:
+        count = total - len(asked) if sweep.options.search == "random" else min(len(slots), total - len(asked))
+        asked += _ask(sweep, _trials(asked, runs), count)
+        runs = _runs(sweep, asked)  # may refuse one, and then a second call is not to go on with it
+        write_json(sweep.folder / TRIALS, {"trials": asked})
+        failures |= _run_unfinished(runs[-count:], slots)
+    return _trials(asked, runs), failures
 
 
-def as_text(trials: Sequence[Trial], rows: Sequence[Row]) -> str:
-    """Return the table of trials, best first, and the winner's scores on the report splits."""
-    table = console.table([_cells(trial) for trial in _ranked(trials)], _header(trials))
-    return f"{table}\n\n" + (f"The best, on the report splits:\n{suite_table.as_text(rows)}" if rows else "")
-
-
-def as_markdown(trials: Sequence[Trial], rows: Sequence[Row]) -> str:
-    """Return the same as Markdown."""
-    table = console.markdown(_header(trials), [_cells(trial) for trial in _ranked(trials)])
-    return f"{table}\n\n" + (f"The best, on the report splits:\n\n{suite_table.as_markdown(rows)}" if rows else "")
-
-
-def as_csv(trials: Sequence[Trial], rows: Sequence[Row]) -> str:
-    """Return the trials as CSV; the winner's scores are in the other forms and in its folder."""
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([_header(trials), *(_cells(trial) for trial in _ranked(trials))])
-    return stream.getvalue()
-
-
-def as_json(trials: Sequence[Trial], rows: Sequence[Row]) -> str:
-    """Return trials and the winner's scores as JSON."""
-    told = [
-        {"trial": t.run.folder.name, "values": t.values, "metric": t.metric, "score": t.score, "seconds": t.seconds}
-        for t in _ranked(trials)
-    ]
-    return json.dumps({"trials": told, "winner": json.loads(suite_table.as_json(rows))}, indent=2) + "\n"
-
-
-FORMATS = {"text": as_text, "markdown": as_markdown, "csv": as_csv, "json": as_json}
+def render(trials: Sequence[Trial], rows: Sequence[Row], form: str) -> str:
+    """Return the trials, best first, and the winner's scores in a format of the suite's; CSV has the trials alone."""
+    ranked = [dataclasses.asdict(trial) for trial in _ranked(trials)]
+    if form == "json":
+        return suite_table.to_json({"trials": ranked, "winner": [dataclasses.asdict(row) for row in rows]})
+    score = f"{_metric(trials)} on selection"
+    records = [{"trial": t["trial"], **t["values"], score: t["score"], "seconds": t["seconds"]} for t in ranked]
+    if form == "csv":
+        return suite_table.to_csv(records)
+    cells = [[_cell(value) for value in record.values()] for record in records]
+    table = console.markdown(list(records[0]), cells) if form == "markdown" else console.table(cells, list(records[0]))
+    winner = f"The best, on the evaluation splits:\n\n{suite_table.render(rows, form)}" if rows else ""
+    return f"{table}\n\n{winner}"
 
 
 def _check_search(options: SweepArguments) -> None:
@@ -208,57 +198,43 @@ def _selection(base: RunSpec, words: Sequence[str]) -> tuple[str, ...]:
     if base.arguments[base.script.groups[0]].selection_fraction:
         return ()
     if "selection_fraction" in run_specs.typed(words):
-        raise UserError("--selection_fraction 0 leaves nothing to choose by but what is reported.", "Give it 0.1.")
+        raise UserError("--selection_fraction 0 leaves only the evaluation splits to choose by.", "Give it 0.1.")
     info(f"trials are judged on --selection_fraction {SELECTION_FRACTION} of the training rows.")
     return ("--selection_fraction", SELECTION_FRACTION)
 
 
-def _kept(sweep: Sweep) -> list[Values]:
-    """Return the trials that an earlier call planned.
-
-    Raises:
-        UserError: they are those of another sweep, or the file cannot be read.
-    """
-    known = _read_trials(sweep.folder / "trials.json")
-    # A search that learns is told of them, and optuna takes no trial from outside its space.
-    same = all(search_space.holds(sweep.space, values) for values in known)
-    if not same or (known and sweep.options.search == "grid" and known != search_space.grid(sweep.space)):
-        raise UserError(f"{sweep.folder} holds the trials of another sweep.", "Name another --output_dir.")
-    return known
-
-
-def _read_trials(path: Path) -> list[Values]:
-    if not path.exists():
-        return []
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}).", "Name another --output_dir.") from error
-    if not isinstance(known, list) or not all(isinstance(values, dict) for values in known):
-        raise UserError(f"{path} was not written by a sweep.", "Name another --output_dir.")
-    return known
-
-
-def _next(sweep: Sweep, known: Sequence[Values], total: int, places: int) -> list[Values]:
-    """Return the next trials: all of a grid or a random search, one round of a search that learns."""
+def _asked(sweep: Sweep) -> list[Values]:
+    """Return the values of a grid, or those that an earlier call has asked optuna for."""
     if sweep.options.search == "grid":
         return search_space.grid(sweep.space)
-    count = total - len(known) if sweep.options.search == "random" else min(places, total - len(known))
-    trials = _trials(sweep, known)
-    tried = [(trial.values, trial.score) for trial in trials]
-    options = sweep.options
-    return search_space.propose(sweep.space, options.search, options.search_seed, tried, count, upward=_upward(trials))
+    path = sweep.folder / TRIALS
+    asked = read_json(path, "Name another --output_dir.").get("trials", []) if path.exists() else []
+    try:
+        search_space.open_study(sweep.space, sweep.options.search, 0, [(values, None) for values in asked])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{sweep.folder} holds the trials of another sweep ({error}).", "Name another --output_dir."
+        ) from error
+    return asked
 
 
-def _runs(sweep: Sweep, known: Sequence[Values]) -> list[RunSpec]:
-    return [sweep.trial(number, values) for number, values in enumerate(known, start=1)]
+def _ask(sweep: Sweep, trials: Sequence[Trial], count: int) -> list[Values]:
+    options, tried = sweep.options, [(trial.values, trial.score) for trial in trials]
+    study = search_space.open_study(
+        sweep.space, options.search, options.search_seed, tried, upward=_greater_is_better(trials)
+    )
+    return search_space.ask(study, sweep.space, count)
 
 
-def _run_unfinished(runs: Sequence[RunSpec], places: Sequence[jobs.Slot]) -> dict[str, str]:
+def _runs(sweep: Sweep, asked: Sequence[Values]) -> list[RunSpec]:
+    runs = [sweep.trial(number, values) for number, values in enumerate(asked, start=1)]
     for run in runs:
         run_specs.refuse_if_other(run)
-    left = [run for run in runs if not run.finished]
-    failures = suite.execute(left, places) if left else {}
+    return runs
+
+
+def _run_unfinished(runs: Sequence[RunSpec], slots: Sequence[jobs.Slot]) -> dict[str, str]:
+    failures = suite.execute([run for run in runs if not run.finished], slots)
     for run in runs:
         if run.finished:  # 18 trials of BERT-base would keep 50 GB of checkpoints that nobody goes on from
             for checkpoint in checkpoints.numbered(run.folder):
@@ -266,57 +242,43 @@ def _run_unfinished(runs: Sequence[RunSpec], places: Sequence[jobs.Slot]) -> dic
     return failures
 
 
-def _open(sweep: Sweep, best: Trial) -> dict[str, str]:
-    """Train with the best values once more and score the report splits, unless that was done."""
+def _open(sweep: Sweep, trials: Sequence[Trial]) -> dict[str, str]:
+    """Train with the best values once more and score the evaluation splits, unless that was done."""
+    best = next((trial for trial in _ranked(trials) if trial.score is not None), None)
+    if best is None:
+        return {}
     winner = sweep.winner(best.values)
     run_specs.refuse_if_other(winner)
     return {} if winner.finished else suite.execute([winner], jobs.slots(sweep.options.devices, 1)[:1])
 
 
-def _report(sweep: Sweep) -> list[Row]:
-    folder = sweep.folder / "winner"
-    return (
-        suite_table.rows(sweep.recipe, [FinishedRun.read(folder)]) if (folder / output_dir.FINISHED).is_file() else []
-    )
+def _trials(asked: Sequence[Values], runs: Sequence[RunSpec]) -> list[Trial]:
+    return [_trial(values, run) for values, run in zip(asked, runs, strict=True)]
 
 
-def _trials(sweep: Sweep, known: Sequence[Values]) -> list[Trial]:
-    """Return the trials with the scores of those that have finished."""
-    found = []
-    for values, run in zip(known, _runs(sweep, known), strict=True):
-        if not run.finished:
-            found.append(Trial(values, run))
-            continue
-        results, told = (
-            read_json(run.folder / name, run_specs.DO_AGAIN) for name in ("results.json", output_dir.FINISHED)
-        )
-        metric = results["metrics"][0]
-        score = ((results.get("selection") or {}).get("metrics") or {}).get(metric)
-        found.append(Trial(values, run, metric, score, told["seconds"]["whole_run"]))
-    return found
+def _trial(values: Values, run: RunSpec) -> Trial:
+    """Return a trial, with its score if it has finished."""
+    if not run.finished:
+        return Trial(run.folder.name, values)
+    results, facts = (read_json(run.folder / name, run_specs.DO_AGAIN) for name in ("results.json", "run.json"))
+    metric = results["metrics"][0]
+    score = ((results.get("selection") or {}).get("metrics") or {}).get(metric)
+    return Trial(run.folder.name, values, metric, score, round(facts["seconds"]["whole_run"]))
 
 
-def _upward(trials: Sequence[Trial]) -> bool:
-    metric = next((trial.metric for trial in trials if trial.metric), "accuracy")
-    return GREATER_IS_BETTER.get(metric, True)
+def _metric(trials: Sequence[Trial]) -> str:
+    return next((trial.metric for trial in trials if trial.metric), "score")
+
+
+def _greater_is_better(trials: Sequence[Trial]) -> bool:
+    return GREATER_IS_BETTER.get(_metric(trials), True)
 
 
 def _ranked(trials: Sequence[Trial]) -> list[Trial]:
     """Return the trials from the best to the worst, equal ones in their order, those without a score last."""
-    sign = -1 if _upward(trials) else 1
+    sign = -1 if _greater_is_better(trials) else 1
     return sorted(trials, key=lambda trial: math.inf if trial.score is None else sign * trial.score)
 
 
-def _best(trials: Sequence[Trial]) -> Trial | None:
-    return next((trial for trial in _ranked(trials) if trial.score is not None), None)
-
-
-def _header(trials: Sequence[Trial]) -> tuple[str, ...]:
-    metric = next((trial.metric for trial in trials if trial.metric), "score")
-    return ("trial", *(trials[0].values if trials else ()), f"{metric} on selection", "seconds")
-
-
-def _cells(trial: Trial) -> tuple[str, ...]:
-    score = "not finished" if trial.score is None else f"{trial.score:.4f}"
-    seconds = "-" if trial.seconds is None else f"{trial.seconds:.0f}"
-    return (trial.run.folder.name, *trial.values.values(), score, seconds)
+def _cell(value: str | float | None) -> str:
+    return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -38,7 +38,7 @@ def test_a_row_is_what_the_runs_say(tmp_path):
     assert (row.minimum, row.maximum) == (min(scores), max(scores))
     assert row.baselines == {"majority": 0.0}
     assert (row.published, row.source, row.model) == (0.99, "a paper, table 2", "bert-base-cased")
-    text = suite_table.as_text([row])
+    text = suite_table.render([row], "text")
     assert "significantly worse than the published 0.99 (of another model)" in text
     assert "Published for example: a paper, table 2." in text
 
@@ -47,21 +47,21 @@ def test_a_row_is_what_the_runs_say(tmp_path):
 def test_every_kind_of_task_has_a_table_in_every_form(tmp_path, kind):
     rows = suite_table.rows("x", read(tmp_path, kind, seeds=2))
     assert len(rows) == 2
-    for form in suite_table.FORMATS.values():
-        assert rows[0].metric in form(rows)
-    assert len(suite_table.as_csv(rows).splitlines()) == 3
+    for form in ("text", *suite_table.FILES):
+        assert rows[0].metric in suite_table.render(rows, form)
+    assert len(suite_table.render(rows, "csv").splitlines()) == 3
 
 
 def test_unknown_numbers_are_null_in_json_and_empty_in_csv(tmp_path):
     rows = suite_table.rows("x", read(tmp_path, seeds=1))
     assert rows[0].verdict == "not comparable: one seed"
-    assert json.loads(suite_table.as_json(rows))[0]["sd"] is None
-    assert "nan" not in suite_table.as_csv(rows)
+    assert json.loads(suite_table.render(rows, "json"))[0]["sd"] is None
+    assert "nan" not in suite_table.render(rows, "csv")
 
 
 def test_runs_on_other_data_have_no_common_mean(tmp_path):
     runs = read(tmp_path, seeds=2)
-    runs[1].told["data"]["validation"]["fingerprint"] = "other"
+    runs[1].run["data"]["validation"]["fingerprint"] = "other"
     with pytest.raises(UserError, match=r"did not see the same data \(split validation\)"):
         suite_table.rows("x", runs)
 
