@@ -1,4 +1,4 @@
-"""What a next-sentence model must beat: the majority, word overlap, and itself before training."""
+"""What a model must beat: word overlap and its pretrained head in NSP, token frequencies in MLM."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from bertlab.console import warning
-from bertlab.data.labels import NO_LABEL
 from bertlab.evaluation import baselines
 
 Pairs = Sequence[Sequence[str]]
 # Enough to fit three weights; more rows change the third digit.
 TRAINING_PAIRS = 20_000
-# Below this chance of going so far against the labels without any tie to them, these are said to look flipped.
+# Labels look flipped if predictions that do not depend on them would so contradict them with a chance below this.
 FLIP_P_VALUE = 1e-4
 
 
@@ -25,11 +24,11 @@ def sample_rows(rows: int, seed: int = 0) -> np.ndarray:
 def overlap_baseline(
     train: Pairs, train_labels: np.ndarray, splits: Mapping[str, Pairs]
 ) -> tuple[dict[str, np.ndarray], str]:
-    """Fit logistic regression on the TF-IDF likeness of two segments and their lengths; predict every split.
+    """Fit logistic regression on the TF-IDF similarity of two segments and their lengths; predict every split.
 
-    `train` and each split are [first segments, second segments]. Returns class ids per split and a sentence on how
-    they were made. The likeness is the cosine of TF-IDF vectors of words, whose weights come from the training text;
-    without a word in it there are lengths alone.
+    `train` and each split are [first segments, second segments]. Returns class ids per split and how they were made.
+    The similarity is the cosine of TF-IDF vectors of words, whose weights come from the training text; without a word
+    in it there are lengths alone.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -42,58 +41,54 @@ def overlap_baseline(
     vectorizer = _vectorizer([*first, *second])
     model = make_pipeline(StandardScaler(), LogisticRegression())
     model.fit(_features(vectorizer, first, second), train_labels)
-    said = {name: model.predict(_features(vectorizer, *columns)) for name, columns in splits.items()}
-    features = "TF-IDF likeness and lengths" if vectorizer else "no words in the texts, so lengths alone"
+    predictions = {name: model.predict(_features(vectorizer, *columns)) for name, columns in splits.items()}
+    features = "TF-IDF similarity and lengths" if vectorizer else "no words in the texts, so lengths alone"
     note = f"{features}, logistic regression on {len(train_labels):,} training pairs"
-    return said, f"{note}, {time.perf_counter() - started:.1f} s"
+    return predictions, f"{note}, {time.perf_counter() - started:.1f} s"
 
 
 def frequency_baseline(
     train: Sequence[Sequence[int]], split: Sequence[Sequence[int]], special: Sequence[int], vocabulary: int
 ) -> dict[str, float]:
-    """Return what a guess by token frequency alone scores on masked words: accuracy and perplexity.
+    """Return the MLM scores of token frequencies alone: accuracy and perplexity.
 
     `train` and `split` are rows of token ids below `vocabulary`. The accuracy is that of always guessing the most
-    frequent training token; the perplexity that of the training frequencies, where a token that is not there counts
+    frequent training token; the perplexity that of the training frequencies, where a token without occurrence counts
     once. Both are over all tokens of the split but the `special` ones, any of which may be masked.
     """
-    seen, asked = (np.bincount(np.concatenate(rows), minlength=vocabulary) for rows in (train, split))
-    seen[list(special)] = asked[list(special)] = 0
-    if not seen.any() or not asked.any():
+    train_counts, counts = (np.bincount(np.concatenate(rows), minlength=vocabulary) for rows in (train, split))
+    train_counts[list(special)] = counts[list(special)] = 0
+    if not train_counts.any() or not counts.any():
         return {"most_frequent_token_accuracy": float("nan"), "token_frequency_perplexity": float("nan")}
-    probabilities = np.maximum(seen, 1) / np.maximum(seen, 1).sum()
-    shares = asked / asked.sum()
+    probabilities = np.maximum(train_counts, 1) / np.maximum(train_counts, 1).sum()
+    shares = counts / counts.sum()
     return {
-        "most_frequent_token_accuracy": float(shares[seen.argmax()]),
+        "most_frequent_token_accuracy": float(shares[train_counts.argmax()]),
         "token_frequency_perplexity": float(np.exp(-(shares * np.log(probabilities)).sum())),
     }
 
 
-def warn_if_flipped(predictions: np.ndarray, labels: np.ndarray) -> float:
-    """Return the accuracy of a pretrained head before training, and say so if its answers go against the labels.
+def warn_if_flipped(predictions: np.ndarray, labels: np.ndarray) -> None:
+    """Warn if the predictions of a pretrained head before training contradict the labels.
 
-    By Fisher's exact test of labels and answers, one-sided. Accuracy below one half would not do: a head that says
-    IsNext of nearly all is often wrong where NotNext is more than half.
+    By Fisher's exact test of labels and predictions, one-sided. Accuracy below one half would not do: a head that
+    predicts IsNext for nearly all is often wrong where NotNext is more than half.
     """
     from scipy.stats import fisher_exact
 
-    known = labels != NO_LABEL
-    if not known.any():
-        return float("nan")
-    labels, predictions = labels[known], predictions[known]
-    table = np.array([[np.sum((labels == label) & (predictions == said)) for said in (0, 1)] for label in (0, 1)])
-    # "less": IsNext is said less often of the pairs that follow.
+    table = np.zeros((2, 2), dtype=int)
+    np.add.at(table, (labels, predictions), 1)
+    # "less": IsNext is predicted less often for the pairs that follow.
     if fisher_exact(table, alternative="less").pvalue < FLIP_P_VALUE:
         follow, others = table[:, 0] / table.sum(axis=1)
         warning(
-            f"the pretrained next-sentence head says IsNext of {follow:.1%} of the IsNext pairs and of {others:.1%} "
-            "of the NotNext pairs: the labels look flipped (0 must be IsNext, 1 NotNext)."
+            f"the pretrained next-sentence head predicts IsNext for {follow:.1%} of the IsNext pairs and for "
+            f"{others:.1%} of the NotNext pairs: the labels look flipped (0 must be IsNext, 1 NotNext)."
         )
-    return float(np.mean(predictions == labels))
 
 
 def _vectorizer(texts: Sequence[str]) -> Any:
-    """Return a TF-IDF vectorizer fitted on texts, or None when there is no word in them."""
+    """Return a TF-IDF vectorizer fitted on texts, or None if there is no word in them."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     try:
@@ -105,9 +100,9 @@ def _vectorizer(texts: Sequence[str]) -> Any:
 
 
 def _features(vectorizer: Any, first: Sequence[str], second: Sequence[str]) -> np.ndarray:
-    """Return likeness, if there is a vectorizer, and the two lengths of pairs: (n, 2 or 3)."""
+    """Return the similarity, if there is a vectorizer, and the two lengths of pairs: (n, 2 or 3)."""
     lengths = [np.log1p([len(text.split()) for text in column]) for column in (first, second)]
     if vectorizer is None:
         return np.column_stack(lengths)
-    one, two = vectorizer.transform(first), vectorizer.transform(second)
-    return np.column_stack([np.asarray(one.multiply(two).sum(axis=1)).reshape(-1), *lengths])
+    products = vectorizer.transform(first).multiply(vectorizer.transform(second))
+    return np.column_stack([np.asarray(products.sum(axis=1)).reshape(-1), *lengths])

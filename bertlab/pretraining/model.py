@@ -1,4 +1,4 @@
-"""The model and tokenizer of a next-sentence or masked-word run: a checkpoint's, or new ones from the text itself."""
+"""The model and tokenizer of an NSP or MLM run: a checkpoint's, or new ones from the text itself."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -86,16 +86,17 @@ def _conditions(nsp: NspArguments) -> tuple[tuple[str, bool, str, str], ...]:
 
 
 def train_tokenizer(sentences: "Dataset", vocabulary: int) -> "PreTrainedTokenizerBase":
-    """Return an uncased WordPiece tokenizer of BERT's kind, learnt from a table of sentences.
+    """Return an uncased WordPiece tokenizer as BERT's, trained on a table of sentences.
 
     The same sentences give the same ids, on every process and when a run is resumed. The trainer alone would number
-    the inner letters of words as they come out of a hash table, so they are found in a first pass and given in order.
+    the characters that continue a word in the order of a hash table, so a first pass finds them and the second is
+    given them in order.
     """
     from tokenizers import models, processors
     from transformers import PreTrainedTokenizerFast
 
-    letters = (token for token in _learn(sentences, 0, SPECIAL_TOKENS, "Letters") if token.startswith("##"))
-    vocab = _learn(sentences, vocabulary, (*SPECIAL_TOKENS, *sorted(letters)), "Words")
+    characters = (token for token in _learn(sentences, 0, SPECIAL_TOKENS, "Characters") if token.startswith("##"))
+    vocab = _learn(sentences, vocabulary, (*SPECIAL_TOKENS, *sorted(characters)), "Words")
     tokenizer = _untrained(models.WordPiece(vocab, unk_token="[UNK]"))
     ends = [(token, vocab[token]) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -140,28 +141,28 @@ def scratch_config(nsp: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> "
     """Return BERT's configuration with what --model_config changes.
 
     Raises:
-        UserError: a setting BERT does not have, or a value of the wrong kind.
+        UserError: a setting that BERT does not have, or a value that it cannot have.
     """
     from transformers import BertConfig
 
-    values: dict[str, Any] = {}
-    for name, text in nsp.model_config.items():
-        if name not in SETTINGS:
-            raise UserError(f"--model_config: BERT has no setting {name!r}.", did_you_mean(name, SETTINGS))
-        values[name] = _setting(name, text, getattr(BertConfig(), name))
+    base = BertConfig()
+    values = {name: _setting(name, text, getattr(base, name, None)) for name, text in nsp.model_config.items()}
     config = BertConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **values)
     if config.hidden_size % config.num_attention_heads:
         raise UserError(
-            f"--model_config: {config.num_attention_heads} heads cannot share hidden_size {config.hidden_size}.",
-            "It must be a multiple of num_attention_heads.",
+            f"--model_config: hidden_size {config.hidden_size} is not a multiple of the number of heads, "
+            f"{config.num_attention_heads}.",
+            "Change hidden_size or num_attention_heads.",
         )
     return config
 
 
 def _setting(name: str, text: str, default: Any) -> Any:
-    """Return what a word of --model_config says, of the kind of BERT-base's value."""
+    """Return the value of a --model_config setting, of the type of BERT-base's."""
     from transformers.activations import ACT2FN
 
+    if name not in SETTINGS:
+        raise UserError(f"--model_config: BERT has no setting {name!r}.", did_you_mean(name, SETTINGS))
     if isinstance(default, str):
         if text not in ACT2FN:
             raise UserError(f"--model_config {name}={text}: no such activation.", did_you_mean(text, ACT2FN))
@@ -170,24 +171,22 @@ def _setting(name: str, text: str, default: Any) -> Any:
     try:
         value = int(text) if whole else float(text)
     except ValueError:
-        kind = "whole number" if whole else "number"
-        raise UserError(f"--model_config {name}={text}: not a {kind}.", f"BERT-base has {default}.") from None
-    if whole and value < 1:
-        raise UserError(f"--model_config {name}={text}: below 1.", f"BERT-base has {default}.")
-    if not whole and not 0 <= value < 1:
-        raise UserError(f"--model_config {name}={text}: not from 0 to below 1.", f"BERT-base has {default}.")
+        value = math.nan
+    if not (value >= 1 if whole else 0 <= value < 1):
+        kind = "a whole number of at least 1" if whole else "a number from 0 to below 1"
+        raise UserError(f"--model_config {name}={text}: it must be {kind}.", f"BERT-base has {default}.")
     return value
 
 
 def tokenizer_and_config(
     nsp: NspArguments, arguments: ModelArguments, text: Text
 ) -> tuple["PreTrainedTokenizerBase", "PretrainedConfig"]:
-    """Return those of the checkpoint, or new ones: a tokenizer learnt from the text, a configuration from flags.
+    """Return those of the checkpoint, or new ones: a tokenizer trained on the text, a configuration from flags.
 
     Raises:
         UserError: they cannot be loaded, or a setting is not BERT's.
     """
-    # The configuration first: of a model that is not there it says so.
+    # The configuration first: its error names a model that does not exist.
     config = None if nsp.from_scratch else loading.load_config(arguments)
     if nsp.train_tokenizer:
         tokenizer = train_tokenizer(text.sentences, nsp.train_tokenizer)
@@ -203,7 +202,7 @@ def tokenizer_and_config(
 def build_model(
     nsp: NspArguments, arguments: ModelArguments, config: "PretrainedConfig", tokenizer: "PreTrainedTokenizerBase"
 ) -> tuple["PreTrainedModel", bool]:
-    """Return the model of an objective, and whether it brings a pretrained next-sentence head and pooler.
+    """Return the model of an objective, and whether its NSP head and pooler are pretrained.
 
     Raises:
         UserError: this kind of model has no such head, its tokenizer no mask token, no marked pieces of words or too
@@ -212,14 +211,14 @@ def build_model(
     import transformers
 
     name, mapping = AUTO_CLASSES[nsp.objective]
-    # The pretraining class of a RoBERTa has masked words alone, so both kinds of model are asked for.
+    # The pretraining class of a RoBERTa has an MLM head alone, so NSP asks for both mappings.
     needed = {mapping, AUTO_CLASSES["nsp"][1]} if "nsp" in nsp.objective else {mapping}
-    if not all(type(config) in getattr(transformers, one) for one in needed):
+    if not all(type(config) in getattr(transformers, models) for models in needed):
         raise UserError(
             f"a {config.model_type} model has no head for --objective {nsp.objective}.",
-            "Next sentences need a BERT, ERNIE, MobileBERT, FNet or Megatron-BERT model."
+            "NSP needs a BERT, ERNIE, MobileBERT, FNet or Megatron-BERT model."
             if "nsp" in nsp.objective
-            else "Masked words need an encoder, such as BERT or RoBERTa.",
+            else "MLM needs an encoder, such as BERT or RoBERTa.",
         )
     if "mlm" in nsp.objective and tokenizer.mask_token_id is None:
         raise UserError(f"--objective {nsp.objective}: the tokenizer has no mask token.", "Use --objective nsp.")
@@ -238,5 +237,5 @@ def build_model(
     renewed = arguments.new_head or (arguments.reinit_layers is not None and bool(parts.poolers(model)))
     pretrained = not renewed and not any("seq_relationship" in key or "pooler" in key for key in new)
     if "nsp" in nsp.objective and not pretrained:
-        info("no pretrained next-sentence head is used: what the model learns about it, it learns in this run.")
+        info("no pretrained next-sentence head is used; a new one is trained in this run.")
     return surgery.apply_model_surgery(model, arguments), pretrained

@@ -121,7 +121,7 @@ def test_scores_are_split_by_kind_of_pair(run: Path):
 def test_the_notice_says_that_the_head_is_new_only_where_it_is(
     run: Path, text: Path, plain: Path, tiny_model: Path, tmp_path: Path, capsys
 ):
-    head = "no pretrained next-sentence head is used: what the model learns about it, it learns in this run."
+    head = "no pretrained next-sentence head is used; a new one is trained in this run."
     assert pretrain(tmp_path / "new", config=plain, text=text, model_name_or_path=tiny_model, **PLAIN) == 0
     told = capsys.readouterr()
     assert head in told.err

@@ -152,11 +152,11 @@ FLAGS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "heads that do not divide": (
         {"from_scratch": True, "model_config": ["hidden_size=30", "num_attention_heads=4"]},
-        ("4 heads cannot share hidden_size 30.", "a multiple of num_attention_heads"),
+        ("hidden_size 30 is not a multiple of the number of heads, 4.", "num_attention_heads"),
     ),
     "no heads": (
         {"from_scratch": True, "model_config": ["num_attention_heads=0"]},
-        ("num_attention_heads=0: below 1.", "BERT-base has 12."),
+        ("num_attention_heads=0: it must be a whole number of at least 1.", "BERT-base has 12."),
     ),
     "positions too few": (
         {"from_scratch": True, "train_tokenizer": 150, "model_config": ["max_position_embeddings=16"]},
@@ -240,11 +240,11 @@ def test_a_model_without_a_next_sentence_head_is_refused(objective, refused, tex
     model = _model(tmp_path / "roberta", RobertaConfig(vocab_size=300, **sizes), tiny_model)
     assert refused(config=plain, text=text, model_name_or_path=model, objective=objective) == (
         f"a roberta model has no head for --objective {objective}. "
-        "Next sentences need a BERT, ERNIE, MobileBERT, FNet or Megatron-BERT model."
+        "NSP needs a BERT, ERNIE, MobileBERT, FNet or Megatron-BERT model."
     )
 
 
-def test_words_cannot_be_masked_without_a_mask_token(refused, text, plain, tiny_model, tmp_path: Path):
+def test_mlm_needs_a_mask_token(refused, text, plain, tiny_model, tmp_path: Path):
     model = shutil.copytree(tiny_model, tmp_path / "model")
     settings = json.loads((model / "tokenizer_config.json").read_text(encoding="utf-8"))
     settings["mask_token"] = None
