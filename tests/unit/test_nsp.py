@@ -375,7 +375,7 @@ def test_training_pairs_for_the_baseline_are_a_seeded_part():
         (((25, 25), (25, 25)), False),
         (((50, 0), (0, 50)), False),
         (((38, 12), (13, 37)), False),
-        # NotNext is more than half, as with segments, and the head predicts IsNext for nearly all: often wrong, no more.
+        # NotNext is more than half, as with segments, and the head predicts IsNext for nearly all: often wrong.
         (((350, 0), (650, 0)), False),
         (((348, 2), (640, 10)), False),
         (((0, 650), (0, 350)), False),
