@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 import run_classification
 import run_nsp
@@ -17,7 +18,12 @@ from bertlab.evaluation.metrics import METRICS
 from tools import ledger
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "data").glob("*/README.md"))]
+DOCUMENTS = [
+    *(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "data").glob("*/README.md")),
+]
+WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
 # Usages that the scripts and commands print themselves.
 USAGES = {"run_classification.py": run_classification.__doc__, "run_nsp.py": run_nsp.__doc__, "check": check.USAGE}
 BLOCKS = re.compile(r"```(?:bash|sh)\n(.*?)```", re.DOTALL)
@@ -25,7 +31,7 @@ GROUPS = {
     "run_classification.py": (DataArguments, ModelArguments, RunArguments),
     "run_nsp.py": (NspArguments, ModelArguments, RunArguments),
 }
-SHELL = ("cat", "pip", "python3")
+SHELL = ("cat", "pip", "pre-commit", "python3")
 
 
 def commands(text: str) -> list[list[str]]:
@@ -49,6 +55,8 @@ def indented(usage: str) -> str:
 
 SHOWN = [(path, words) for path in DOCUMENTS for words in commands(path.read_text(encoding="utf-8"))]
 SHOWN += [(Path(name), words) for name, usage in USAGES.items() for words in commands(indented(usage or ""))]
+STEPS = [step for job in yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"].values() for step in job["steps"]]
+SHOWN += [(WORKFLOW, shlex.split(step["run"])) for step in STEPS if "run" in step]
 
 
 def test_there_are_commands_to_look_at():
