@@ -15,15 +15,17 @@ import math
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bertlab import ROOT, console
-from bertlab.cli.command_parser import Parser
+from bertlab.cli.arguments import setting
 from bertlab.cli.entry_point import entry_point
-from bertlab.cli.parser import FILES
+from bertlab.cli.flag_rules import FILES
+from bertlab.cli.parser import parse_command
 from bertlab.commands import run_specs
 from bertlab.commands.run_specs import WHERE_AND_HOW
 from bertlab.console import info
@@ -191,16 +193,26 @@ def documents() -> list[Path]:
     return [path for pattern in DOCUMENTS for path in sorted(ROOT.glob(pattern))]
 
 
+@dataclass
+class LedgerArguments:
+    """What is written, and of which runs."""
+
+    command: str = setting(
+        None,
+        "record: write the records of finished runs; tables: write the tables in README.md and docs/",
+        choices=("record", "tables"),
+        positional=True,
+    )
+    runs: list[Path] = setting([], "record: the folder of a run, or of a suite with all its runs", positional=True)
+    label: str | None = setting(None, "record: what to call the model instead of its own name")
+
+
 @entry_point
 def main(argv: Sequence[str]) -> int:
     """Record runs, or write the tables."""
-    parser = Parser("python -m tools.ledger", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="record|tables")
-    recording = commands.add_parser("record", help="write the records of finished runs")
-    recording.add_argument("runs", nargs="+", type=Path, help="a run's folder, or a suite's with all its runs")
-    recording.add_argument("--label", help="what to call the model instead of its own name")
-    commands.add_parser("tables", help="write the tables in README.md and docs/ anew")
-    options = parser.parse_args(argv)
+    options = parse_command(argv, LedgerArguments, __doc__ or "")
+    if (options.command == "record") is not bool(options.runs):
+        raise UserError(f"ledger {options.command}: not understood.", "Write `record RUN …`, or `tables`.")
     if options.command == "tables":
         for document in documents():
             text = document.read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["bool", "int", "float", "str", "dict"]
+Kind = Literal["bool", "int", "float", "str", "Path", "dict"]
 
 
 @dataclass(frozen=True)
@@ -31,25 +31,32 @@ class Flag:
     unset: float | None = None  # stands for "not set", whatever the range
     is_json: bool = False  # a JSON object, or a file that holds one
     may_be_empty: bool = False  # an empty text is a value
+    numeric: bool = False  # of a dict: its values are numbers
+    count: int = 0  # so many values each time
+    repeatable: bool = False  # the values of several times add up
+    positional: bool = False  # a word of a command without a flag; required where its default is None
 
 
-def setting(
-    default: Any,
-    help: str,
-    *,
-    choices: tuple[str, ...] = (),
-    minimum: float | None = None,
-    maximum: float | None = None,
-    may_be_empty: bool = False,
-) -> Any:
-    """Return a dataclass field that carries what the command line needs to know of it."""
-    metadata = {
-        "help": help,
-        "choices": choices,
-        "minimum": minimum,
-        "maximum": maximum,
-        "may_be_empty": may_be_empty,
-    }
+@dataclass(frozen=True)
+class Occurrence:
+    """A flag or recipe key with its raw values, the words that name its place in messages, and its recipe, if any."""
+
+    name: str
+    values: list[str]
+    where: str
+    recipe: str = ""
+
+    @property
+    def words(self) -> list[str]:
+        """The words of the command line that give the flag these values."""
+        if self.values and self.values[0].startswith("--"):
+            return [f"{self.where}={self.values[0]}", *self.values[1:]]
+        return [self.where, *self.values]
+
+
+def setting(default: Any, help: str, **more: Any) -> Any:
+    """Return a dataclass field that carries what the command line needs to know: `more` are fields of `Flag`."""
+    metadata = {"help": help, **more}
     if isinstance(default, (list, dict)):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -278,7 +285,7 @@ class RunArguments:
     layerwise_lr_decay: float = setting(
         1.0,
         "multiply the learning rate by this at each step down from the head to the embeddings",
-        minimum=0,
+        above=0,
         maximum=1,
     )
     lora_merge: bool = setting(False, "add the adapter of --lora_rank to the weights: the run is an ordinary model")
@@ -291,8 +298,8 @@ class RunArguments:
     metric_batch_size: int | None = setting(
         None, "also list the metric of each consecutive batch of this many test rows", minimum=1
     )
-    published: dict[str, str] = setting(
-        {}, "published values to show beside ours: matthews_correlation=0.5653 (same metric names)"
+    published: dict[str, float] = setting(
+        {}, "published values to show beside ours: matthews_correlation=0.5653 (same metric names)", numeric=True
     )
     published_split: str | None = setting(None, "split they belong to (default: the first one reported)")
     published_source: str | None = setting(None, "where they come from: model, split, seeds, document")
@@ -302,21 +309,12 @@ class RunArguments:
 
 def dataclass_flags(cls: type) -> list[Flag]:
     """Return the flags of one of our argument dataclasses, in order."""
-    hints = typing.get_type_hints(cls)
+    hints, group = typing.get_type_hints(cls), cls.__name__.removesuffix("Arguments").lower()
     flags = []
     for item in dataclasses.fields(cls):
         kind, many = _kind_of_type(hints[item.name])
         default = item.default if item.default is not dataclasses.MISSING else item.default_factory()  # type: ignore[operator]
-        flags.append(
-            Flag(
-                item.name,
-                kind,
-                many,
-                default,
-                group=cls.__name__.removesuffix("Arguments").lower(),
-                **item.metadata,
-            )
-        )
+        flags.append(Flag(item.name, kind, many, default, group=group, **item.metadata))
     return flags
 
 

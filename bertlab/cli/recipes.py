@@ -1,12 +1,13 @@
 """Recipes: flat YAML files under configs/ whose keys are exactly the flags."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
 from bertlab import ROOT
+from bertlab.cli.arguments import Occurrence
 from bertlab.errors import UserError, did_you_mean
 
 CONFIGS = ROOT / "configs"
@@ -14,14 +15,6 @@ CONFIGS = ROOT / "configs"
 RECIPE_FOLDERS = ("tasks", "nsp", "demo", "presets", "benchmarks")
 # What run_nsp.py takes where no recipe is named.
 NSP_DEFAULT = "nsp/meditations"
-
-
-class Entry(NamedTuple):
-    """One key of a recipe: its values as text, and the place for messages."""
-
-    key: str
-    values: list[str]
-    where: str
 
 
 class _TextLoader(yaml.BaseLoader):
@@ -62,16 +55,6 @@ def is_preset(path: Path) -> bool:
     return path.resolve().is_relative_to(CONFIGS / "presets")
 
 
-def run_name(files: Sequence[Path]) -> tuple[str, str]:
-    """Return what the runs of these recipes are called, and the part that presets add: `rte-stable`, `stable`.
-
-    Without a recipe but with a preset the name is empty: data and model are still to be named.
-    """
-    complete = next((short_name(path) for path in files if not is_preset(path)), "")
-    preset = "-".join(path.stem for path in files if is_preset(path))
-    return "-".join(filter(None, (complete, preset))) if complete else "", preset
-
-
 def find_recipe(name: str) -> Path:
     """Return the file of a recipe named as `cola`, `tasks/cola` or by a path.
 
@@ -103,7 +86,7 @@ def find_task(name: str) -> Path:
     return path
 
 
-def read_recipe(path: Path) -> Iterator[Entry]:
+def read_recipe(path: Path) -> Iterator[Occurrence]:
     """Yield the entries of a recipe in order; a mapping becomes values of the form key=value.
 
     Raises:
@@ -118,7 +101,7 @@ def read_recipe(path: Path) -> Iterator[Entry]:
             values = [_scalar(item, where) for item in value]
         else:
             values = [_scalar(value, where)]
-        yield Entry(str(key), values, where)
+        yield Occurrence(str(key), values, where, str(path))
 
 
 def header(path: Path) -> str:

@@ -10,6 +10,23 @@ from typing import Any
 from bertlab.cli.arguments import Flag, Kind
 from bertlab.io import package_folder
 
+# Where our defaults differ from TrainingArguments' own; what depends on data or machine is decided in training.py.
+TRAINING_DEFAULTS: dict[str, Any] = {
+    "train_sampling_strategy": "group_by_length",
+    "per_device_train_batch_size": 32,
+    "per_device_eval_batch_size": 64,
+    "learning_rate": 2e-5,
+    "logging_steps": 10,
+    # A loss that is no number is to be seen, not replaced by the mean of those before it; that also spares a GPU
+    # from being waited for at every step.
+    "logging_nan_inf_filter": False,
+    # Without it early stopping forgets its patience when a run is resumed.
+    "restore_callback_states_from_checkpoint": True,
+    # The finished run, with its card; the other ways let Trainer copy half a model into the folder.
+    "hub_strategy": "end",
+    "save_strategy": "epoch",
+    "save_total_limit": 1,
+}
 # The ranges TrainingArguments itself does not check, or checks only once training has begun: from and to, included.
 TRAINING_LIMITS: dict[str, tuple[float | None, float | None]] = {
     "per_device_train_batch_size": (1, None),
@@ -35,19 +52,11 @@ TRAINING_LIMITS: dict[str, tuple[float | None, float | None]] = {
     "seed": (0, 2**32 - 1),
     "data_seed": (0, 2**32 - 1),
 }
-
-
 # Of nothing there can be none: a step below 1 is a share of all steps.
 TRAINING_ABOVE_ZERO = ("num_train_epochs", "logging_steps", "eval_steps", "save_steps")
-
-
 TRAINING_UNSET: dict[str, float] = {"max_steps": -1}
-
-
 # Choices that cannot be read from the source text of TrainingArguments.
 _LOG_LEVELS = ("passive", "debug", "info", "warning", "error", "critical", "detail")
-
-
 TRAINING_CHOICES = {
     "log_level": _LOG_LEVELS,
     "log_level_replica": _LOG_LEVELS,
@@ -66,6 +75,11 @@ def training_flags() -> tuple[Flag, ...]:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id[0] != "_":
             flags.append(_training_flag(node.target.id, node, enums))
     return tuple(flags)
+
+
+def default_of(flag: Flag) -> Any:
+    """Return the value of a flag that nobody sets; what depends on data or machine is None."""
+    return TRAINING_DEFAULTS.get(flag.name, flag.default) if flag.group == "training" else flag.default
 
 
 def _package_folder(name: str) -> Path:

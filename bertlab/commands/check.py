@@ -9,7 +9,7 @@ import numpy as np
 
 from bertlab import hub
 from bertlab.cli import parser
-from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments, setting
 from bertlab.cli.entry_point import entry_point
 from bertlab.console import say, table
 from bertlab.data import sources
@@ -26,9 +26,7 @@ USAGE = """python -m bertlab check: look at the data with the flags of a trainin
 
     python -m bertlab check --task cola --data_dir glue_data/CoLA
     python -m bertlab check --train_file reviews.csv --text_column_names content --label_column_name score \\
-        --model_name_or_path google-bert/bert-base-uncased --strict
-
---strict ends with exit status 1 when something would make a score wrong."""
+        --model_name_or_path google-bert/bert-base-uncased --strict"""
 
 # Tokens are counted of every row of a split of up to so many characters, which takes a second or two; of a longer one
 # on random rows of about as many, and on no fewer rows than these.
@@ -37,6 +35,16 @@ SAMPLE_ROWS = 2_000
 # The suggested maximum keeps all of this share of the rows whole.
 KEPT_WHOLE = 0.99
 UNKNOWN_SHOWN = 12
+
+
+@dataclass
+class CheckArguments:
+    """How the command ends."""
+
+    strict: bool = setting(False, "end with exit status 1 when something would make a score wrong")
+
+
+GROUPS = (CheckArguments, DataArguments, ModelArguments, RunArguments)
 
 
 @dataclass(frozen=True)
@@ -94,9 +102,7 @@ def suggested_length(lengths: np.ndarray, longest: int) -> int:
 @entry_point
 def main(argv: Sequence[str]) -> int:
     """Print the data report; return 1 with --strict when something would make a score wrong."""
-    strict = "--strict" in argv
-    words = [word for word in argv if word != "--strict"]
-    arguments = parser.parse(words, (DataArguments, ModelArguments, RunArguments), USAGE)
+    arguments = parser.parse(argv, GROUPS, USAGE)
     data_args, model_args = arguments[DataArguments], arguments[ModelArguments]
     if data_args.on_missing == "error" and "on_missing" not in arguments.given:
         data_args.on_missing = "drop"
@@ -121,7 +127,7 @@ def main(argv: Sequence[str]) -> int:
         say(f"{'WRONG' if finding.wrong else 'note '}  {finding.text}")
     if not findings:
         say("No empty, repeated, contradictory or leaked texts.")
-    return 1 if strict and any(finding.wrong for finding in findings) else 0
+    return 1 if arguments[CheckArguments].strict and any(finding.wrong for finding in findings) else 0
 
 
 def _print_report(

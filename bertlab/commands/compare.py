@@ -1,19 +1,31 @@
 """`python -m bertlab compare RUN_A RUN_B`: is one run, or folder of seeds, better than the other, or is it noise?"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from bertlab.cli.command_parser import Parser
+from bertlab.cli.arguments import setting
 from bertlab.cli.entry_point import entry_point
+from bertlab.cli.parser import parse_command
 from bertlab.commands import compare_seeds
 from bertlab.console import say, table, warning
 from bertlab.errors import UserError, did_you_mean
 from bertlab.evaluation import statistics
 from bertlab.evaluation.metrics import METRICS
 from bertlab.report.run_folder import Predictions, RunFolder, split_labels
+
+
+@dataclass
+class CompareArguments:
+    """Which runs are compared, and by what."""
+
+    run_a: Path = setting(None, "the --output_dir of a finished run, or a folder of runs", positional=True)
+    run_b: Path = setting(None, "another one, scored on the same rows", positional=True)
+    split: str | None = setting(None, "compare on this split alone (default: all that both scored)")
+    metric: str | None = setting(None, "compare by this metric alone (default: all that both report)")
 
 
 class Paired(NamedTuple):
@@ -32,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         UserError: a folder is no finished run, or the two were not scored on the same rows with the same labels.
     """
-    options = _parser().parse_args(argv)
+    options = parse_command(argv, CompareArguments, __doc__)
     if compare_seeds.holds_runs(options.run_a) or compare_seeds.holds_runs(options.run_b):
         compare_seeds.compare(options.run_a, options.run_b, options.split, options.metric)
         return 0
@@ -192,14 +204,3 @@ def _values(run: RunFolder, column: Sequence[str], ids: dict[str, int]) -> np.nd
         raise UserError(
             f"{run.path}: predictions name a class {error} that results.json does not have.", "Train it again."
         ) from error
-
-
-def _parser() -> Parser:
-    parser = Parser("python -m bertlab compare", description=__doc__)
-    parser.add_argument(
-        "run_a", type=Path, metavar="RUN_A", help="the --output_dir of a finished run, or a folder of runs"
-    )
-    parser.add_argument("run_b", type=Path, metavar="RUN_B", help="another one, scored on the same rows")
-    parser.add_argument("--split", metavar="NAME", help="compare on this split alone (default: all that both scored)")
-    parser.add_argument("--metric", metavar="NAME", help="compare by this metric alone (default: all that both report)")
-    return parser

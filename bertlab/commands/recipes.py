@@ -1,26 +1,34 @@
-"""`python -m bertlab recipes`: list the recipes, or print one."""
+"""`python -m bertlab recipes`: list the recipes, or print one with `recipes show NAME`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from bertlab.cli.arguments import setting
+from bertlab.cli.parser import parse_command
 from bertlab.cli.recipes import CONFIGS, find_recipe, header, recipe_names
 from bertlab.errors import UserError
 
 
+@dataclass
+class RecipesArguments:
+    """Which recipe is printed."""
+
+    show: list[str] = setting([], "`show NAME` prints a recipe; without it all are listed", positional=True)
+
+
 def main(argv: Sequence[str]) -> int:
-    """`python -m bertlab recipes`: list the recipes, or print one with `show NAME`.
+    """List the recipes, or print one, and return the exit status.
 
     Raises:
         UserError: there is no such recipe or sub-command.
     """
-    if argv in (["--help"], ["-h"]):
-        print("python -m bertlab recipes            list the recipes\npython -m bertlab recipes show NAME  print one")
-        return 0
-    if not argv:
+    words = parse_command(argv, RecipesArguments, __doc__ or "").show
+    if not words:
         for name in recipe_names():
             print(f"{name:<32} {header(CONFIGS / f'{name}.yaml')}")
         return 0
-    if argv[0] != "show" or len(argv) != 2:
-        raise UserError(f"recipes {' '.join(argv)}: not understood.", "Write `recipes` or `recipes show NAME`.")
-    path = find_recipe(argv[1])
+    if words[0] != "show" or len(words) != 2:
+        raise UserError(f"recipes {' '.join(words)}: not understood.", "Write `recipes` or `recipes show NAME`.")
+    path = find_recipe(words[1])
     print(f"# {path}\n{path.read_text(encoding='utf-8')}", end="")
     return 0

@@ -1,12 +1,21 @@
 """`python -m bertlab report RUN…`: draw the plots, page and card of finished runs again."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from bertlab.cli.command_parser import Parser
+from bertlab.cli.arguments import setting
 from bertlab.cli.entry_point import entry_point
+from bertlab.cli.parser import parse_command
 from bertlab.console import say
 from bertlab.report.run_folder import RunFolder
+
+
+@dataclass
+class ReportArguments:
+    """Which runs are drawn."""
+
+    runs: list[Path] = setting(None, "the --output_dir of each finished run", positional=True)
 
 
 @entry_point
@@ -16,9 +25,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         UserError: a folder is not a finished run; none is drawn then.
     """
-    parser = Parser("python -m bertlab report", description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the --output_dir of a finished run")
-    folders = parser.parse_args(argv).runs
+    folders = parse_command(argv, ReportArguments, __doc__).runs
     for folder in folders:
         RunFolder.read(folder)
     # matplotlib and jinja2 are loaded only once there is something to draw.

@@ -12,6 +12,8 @@ from typing import Any
 from bertlab import ROOT
 from bertlab.cli import parser, recipes
 from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments, dataclass_flags
+from bertlab.cli.flag_rules import current_name
+from bertlab.cli.training_flags import default_of
 from bertlab.commands.jobs import Job
 from bertlab.errors import UserError
 from bertlab.io import read_json, write_json
@@ -121,7 +123,7 @@ def plan(
 def typed(words: Iterable[str]) -> list[str]:
     """Return the names of the flags among words, as they are written in Python and called today."""
     names = (word[2:].partition("=")[0].replace("-", "_") for word in words if word[:2] == "--" and word[2:3].isalpha())
-    return [parser.name_today(name) for name in names]
+    return [current_name(name) for name in names]
 
 
 def refuse_if_other(run: RunSpec) -> None:
@@ -155,7 +157,7 @@ def script_of(words: Sequence[str]) -> Script:
         script: {flag.name for g in script.groups for flag in dataclass_flags(g)} for script in (CLASSIFICATION, NSP)
     }
     files = parser.recipe_files(words)
-    keys = {key for path in files for key, *_ in recipes.read_recipe(path)} | set(typed(words))
+    keys = {entry.name for path in files for entry in recipes.read_recipe(path)} | set(typed(words))
     return NSP if keys & (flags[NSP] - flags[CLASSIFICATION]) else CLASSIFICATION
 
 
@@ -170,7 +172,7 @@ def differences(before: dict[str, Any], now: dict[str, Any], groups: Sequence[ty
 
     A flag that one of them does not name is at its default there: it was not set, or did not exist yet.
     """
-    defaults = {name: parser.default_of(flag) for name, flag in parser.flags_of(groups).items()}
+    defaults = {name: default_of(flag) for name, flag in parser.flags_of(groups).items()}
     found = []
     for name in sorted((before.keys() | now.keys()) - WHERE_AND_HOW):
         one, other = (values.get(name, defaults.get(name)) for values in (before, now))

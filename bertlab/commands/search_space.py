@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertlab.cli import parser, recipes
-from bertlab.cli.arguments import Flag
+from bertlab.cli.arguments import Flag, Occurrence
+from bertlab.cli.flag_rules import ALIASES
+from bertlab.cli.values import convert
 from bertlab.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def read(path: Path, groups: Sequence[type]) -> Space:
     space: dict[str, tuple[str, ...] | Range] = {}
     for name, value in recipes.load_yaml(path).items():
         where = f"{path}, key {name!r}"
-        flag, _ = parser.lookup(parser.Occurrence(parser.ALIASES.get(name, name), [], where), flags)
+        flag, _ = parser.lookup(Occurrence(ALIASES.get(name, name), [], where), flags)
         if flag.name in space:
             raise UserError(f"{where}: --{flag.name} is there twice.", "Keep one of them.")
         space[flag.name] = _range(flag, value, where) if isinstance(value, dict) else _choices(flag, value, where)
@@ -135,7 +137,7 @@ def _choices(flag: Flag, value: Any, where: str) -> tuple[str, ...]:
     if len(set(value)) < len(value):
         raise UserError(f"{where}: a choice is there twice.", "Keep one of them.")
     for text in value:
-        parser.convert(flag, parser.Occurrence(flag.name, [text], where))
+        convert(flag, Occurrence(flag.name, [text], where))
     return tuple(value)
 
 
@@ -147,8 +149,8 @@ def _range(flag: Flag, value: dict[str, Any], where: str) -> Range:
         raise UserError(f"{where}: a range needs low and high.", FORMAT)
     if flag.kind not in ("int", "float"):
         raise UserError(f"{where}: --{flag.name} is no number and has no range.", "Write a list of choices.")
-    low, high = (parser.convert(flag, parser.Occurrence(flag.name, [value[end]], where)) for end in ("low", "high"))
-    log = parser.convert(Flag("log", "bool"), parser.Occurrence("log", [value.get("log", "false")], where))
+    low, high = (convert(flag, Occurrence(flag.name, [value[end]], where)) for end in ("low", "high"))
+    log = convert(Flag("log", "bool"), Occurrence("log", [value.get("log", "false")], where))
     if not low < high:
         raise UserError(f"{where}: low {value['low']} is not below high {value['high']}.", "Exchange them.")
     if log and low <= 0:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bertlab.cli.command_parser import Parser
+from bertlab.cli.arguments import setting
 from bertlab.cli.entry_point import entry_point
+from bertlab.cli.parser import parse_command
 from bertlab.console import say, table
 from bertlab.errors import UserError
 from bertlab.io import write_bytes
@@ -60,6 +61,15 @@ LAYOUT = "glue/"
 LOWEST, HIGHEST = 0.0, 5.0
 
 
+@dataclass
+class SubmissionArguments:
+    """Which runs are packed, and where to."""
+
+    runs: list[Path] = setting(None, "the --output_dir of each finished GLUE run", positional=True)
+    output: Path = setting(Path("submission.zip"), "the file to write")
+    overwrite: bool = setting(False, "replace the file if it exists")
+
+
 @entry_point
 def main(argv: Sequence[str]) -> int:
     """Write the zip file, say what is in it and what is missing, and return the exit status.
@@ -68,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
         UserError: a folder is no finished GLUE run with predictions for every test row, two are of one task, or the
             output is there already.
     """
-    options = _parser().parse_args(argv)
+    options = parse_command(argv, SubmissionArguments, __doc__)
     _check_output(options.output, options.overwrite)
     runs = by_task([RunFolder.read(path) for path in options.runs])
     contents = {name: server_file(runs[file.task], name) for name, file in FILES.items() if file.task in runs}
@@ -209,11 +219,3 @@ def _print(contents: dict[str, str], runs: dict[str, RunFolder], output: Path) -
             "for these."
         )
     say(f"\n{len(contents)} of {len(FILES)} files are in {output}")
-
-
-def _parser() -> Parser:
-    parser = Parser("python -m bertlab submission", description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the --output_dir of a finished GLUE run")
-    parser.add_argument("--output", type=Path, default=Path("submission.zip"), help="the file to write [%(default)s]")
-    parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there already")
-    return parser

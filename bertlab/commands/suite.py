@@ -19,6 +19,7 @@ from pathlib import Path
 from bertlab.cli import parser, recipes
 from bertlab.cli.arguments import dataclass_flags, setting
 from bertlab.cli.entry_point import entry_point
+from bertlab.cli.flag_rules import Rule
 from bertlab.commands import jobs, run_specs, suite_table
 from bertlab.commands.run_specs import RunSpec
 from bertlab.commands.suite_table import FinishedRun
@@ -53,10 +54,13 @@ class SuiteArguments(ManyRunsArguments):
     print_commands: bool = setting(False, "print the commands of the runs still to do, one a line, and stop")
 
 
+RULES = (Rule("--seeds", "conflicts with", "--seed_list", "both name the seeds"),)
+
+
 @entry_point
 def main(argv: Sequence[str]) -> int:
     """Run what is not finished, gather all, and return 1 if a run did not finish, 130 if stopped."""
-    options, words = parser.parse_part(argv, SuiteArguments, __doc__ or "")
+    options, words = parser.parse_known(argv, SuiteArguments, __doc__ or "", RULES)
     folder = Path(options.output_dir or OUTPUT)
     runs = plan(options, words)
     left = [run for some in runs.values() for run in some if not run.finished]
@@ -93,7 +97,7 @@ def plan(options: SuiteArguments, words: Sequence[str]) -> dict[str, list[RunSpe
         raise UserError("there is nothing to run.", "Name recipes: --tasks cola rte, or --configs nsp/meditations.")
     runs: dict[str, list[RunSpec]] = {}
     for recipe in chosen:
-        name, _ = recipes.run_name(parser.recipe_files([*recipe, *words]))
+        name, _ = parser.recipe_name(parser.recipe_files([*recipe, *words]))
         if not name:
             raise UserError(f"{recipe[1]} is a preset and no run.", f"Put it on top: --tasks … --config {recipe[1]}.")
         if name in runs:
@@ -106,10 +110,8 @@ def seeds(options: SuiteArguments) -> list[int]:
     """Return the seeds of every recipe.
 
     Raises:
-        UserError: they are named in two ways, or one of them twice.
+        UserError: one of them is named twice.
     """
-    if options.seeds is not None and options.seed_list:
-        raise UserError("--seeds and --seed_list both say which seeds.", "Keep one of them.")
     if len(set(options.seed_list)) < len(options.seed_list):
         raise UserError(f"--seed_list {' '.join(map(str, options.seed_list))}: one is named twice.", "Keep one.")
     return options.seed_list or list(range(1, (options.seeds or SEEDS) + 1))

@@ -19,6 +19,7 @@ from bertlab import console
 from bertlab.cli import parser
 from bertlab.cli.arguments import dataclass_flags, setting
 from bertlab.cli.entry_point import entry_point
+from bertlab.cli.flag_rules import Rule
 from bertlab.commands import jobs, run_specs, search_space, suite, suite_table
 from bertlab.commands.run_specs import RunSpec
 from bertlab.commands.search_space import Space, Values
@@ -42,6 +43,7 @@ WINNER = ("--do_train", "true", "--do_eval", "true", "--do_predict", "true")
 class SweepArguments(suite.ManyRunsArguments):
     """How the values of a sweep are searched."""
 
+    sweep: str = setting(None, "a file like configs/sweeps/bert_paper.yaml, or its name", positional=True)
     search: str = setting(
         "grid",
         "every combination; or random values, or optuna's TPE (both: pip install optuna)",
@@ -50,6 +52,12 @@ class SweepArguments(suite.ManyRunsArguments):
     trials: int | None = setting(None, "how many trials of --search random or tpe", minimum=1)
     allow_failures: bool = setting(False, "choose among the finished trials although others failed")
     search_seed: int = setting(0, "seed of --search random and tpe", minimum=0, maximum=2**31 - 1)
+
+
+RULES = (
+    Rule("--trials", "conflicts with", "--search grid", "a grid is all combinations", "Add --search random or tpe."),
+    Rule("--search random tpe", "requires", "--trials", "the search has no end of its own", "Add --trials 20."),
+)
 
 
 @dataclass(frozen=True)
@@ -94,11 +102,8 @@ class Trial:
 @entry_point
 def main(argv: Sequence[str]) -> int:
     """Run the trials that are not finished and then the winner; return 1 if a run did not finish, 130 if stopped."""
-    named = [] if not argv or argv[0].startswith("-") else [argv[0]]
-    options, words = parser.parse_part(argv[len(named) :], SweepArguments, __doc__ or "")
-    if not named:
-        raise UserError("which sweep?", "Write python -m bertlab sweep configs/sweeps/bert_paper.yaml --task …")
-    sweep = plan(search_space.find(named[0]), options, words)
+    options, words = parser.parse_known(argv, SweepArguments, __doc__ or "", RULES)
+    sweep = plan(search_space.find(options.sweep), options, words)
     try:
         trials, failures = execute(sweep)
         closed = failures and not options.allow_failures
@@ -122,7 +127,8 @@ def plan(path: Path, options: SweepArguments, words: Sequence[str]) -> Sweep:
     Raises:
         UserError: the file is no sweep, a flag is swept and given, or the script would refuse a flag.
     """
-    _check_search(options)
+    if options.search != "grid":
+        search_space.import_optuna()
     given = run_specs.typed(words)
     for name in given:
         if name in STAGES:
@@ -181,16 +187,6 @@ def render(trials: Sequence[Trial], rows: Sequence[Row], form: str) -> str:
     table = console.markdown(list(records[0]), cells) if form == "markdown" else console.table(cells, list(records[0]))
     winner = f"The best, on the evaluation splits:\n\n{suite_table.render(rows, form)}" if rows else ""
     return f"{table}\n\n{winner}"
-
-
-def _check_search(options: SweepArguments) -> None:
-    if options.search == "grid":
-        if options.trials is not None:
-            raise UserError("--trials: a grid has as many trials as combinations.", "Add --search random or tpe.")
-        return
-    if options.trials is None:
-        raise UserError(f"--search {options.search} needs to know when to stop.", "Add --trials 20.")
-    search_space.import_optuna()
 
 
 def _selection(base: RunSpec, words: Sequence[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertlab import ROOT, console
-from bertlab.cli import parser
+from bertlab.cli.flag_rules import current_name
 from bertlab.data.dataset import TextReader, text_columns
 from bertlab.pretraining.pairs import RANGES
 
@@ -39,7 +39,7 @@ def command(script: str, argv: list[str]) -> list[str]:
     for word in argv:
         name, equals, _ = word.replace("-", "_").partition("=")
         flag = name.lstrip("_") if word.startswith("--") else ""
-        is_secret = parser.RENAMED.get(flag, parser.ALIASES.get(flag, flag)) in console.SECRET_FLAGS
+        is_secret = current_name(flag) in console.SECRET_FLAGS
         words.append(
             console.HIDDEN if hide else f"{word.split('=')[0]}={console.HIDDEN}" if is_secret and equals else word
         )

@@ -100,13 +100,13 @@ def _is_a_subcommand(name: str, argv: list[str], tmp_path: Path, monkeypatch) ->
     assert name in COMMANDS
     if name == "predict":
         assert predict._parser().parse_args(argv).model
-    elif name in ("export", "submission"):
-        assert {"export": export, "submission": submission}[name]._parser().parse_args(argv)
+    elif name == "export":
+        assert export._parser().parse_args(argv)
+    elif name == "submission":
+        assert parser.parse_command(argv, submission.SubmissionArguments, "").runs
     elif name == "check":
-        words = [word for word in argv if word != "--strict"]
-        if not any(word.endswith(".yaml") for word in words):
-            arguments = parser.parse(words, GROUPS["run_classification.py"], check.USAGE)
-            assert arguments[ModelArguments].model_name_or_path
+        if not any(word.endswith(".yaml") for word in argv):
+            assert parser.parse(argv, check.GROUPS, check.USAGE)[ModelArguments].model_name_or_path
     elif name == "recipes":
         assert recipes.main(argv) == 0
     elif name in ("suite", "sweep"):
@@ -122,10 +122,11 @@ def _plans(name: str, argv: list[str], tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     argv = [str(ROOT / word) if word.startswith("configs/") else word for word in argv]
     if name == "suite":
-        assert suite.plan(*parser.parse_part(argv, suite.SuiteArguments, ""))
+        assert suite.plan(*parser.parse_known(argv, suite.SuiteArguments, ""))
     else:
         pytest.importorskip("optuna") if "tpe" in argv else None
-        assert sweep.plan(search_space.find(argv[0]), *parser.parse_part(argv[1:], sweep.SweepArguments, "")).space
+        options, words = parser.parse_known(argv, sweep.SweepArguments, "")
+        assert sweep.plan(search_space.find(options.sweep), options, words).space
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -51,7 +51,7 @@ def test_every_file_under_configs_is_a_recipe_or_of_a_known_other_kind():
 
 
 def test_it_parses_and_each_key_is_a_flag(recipe):
-    seen = [key for key, *_ in recipes.read_recipe(recipe)]
+    seen = [entry.name for entry in recipes.read_recipe(recipe)]
     flags = {flag.name for group in groups_of(recipe) for flag in dataclass_flags(group)}
     assert seen and set(seen) <= flags | {flag.name for flag in training_flags()}
     assert parsed(recipe).given == set(seen)
@@ -85,7 +85,8 @@ def test_its_commands_parse(recipe, monkeypatch):
     for command in commands:
         words = shlex.split(command, comments=True)
         script = next(i for i, word in enumerate(words) if word.startswith("run_"))
-        found = parser.parse(words[script + 1 :], groups_of(recipe), "usage")
+        default = recipes.NSP_DEFAULT if words[script] == "run_nsp.py" else None
+        found = parser.parse(words[script + 1 :], groups_of(recipe), "usage", default)
         assert found.recipe in (recipes.short_name(recipe), f"rte-{recipe.stem}", "")
         assert found.preset == (recipe.stem if recipes.is_preset(recipe) else "")
 
@@ -119,15 +120,15 @@ def test_glue_carries_the_values_of_the_published_table(task):
 @pytest.mark.parametrize(
     ("task", "published"),
     [
-        ("cola", {"matthews_correlation": "0.5653"}),
-        ("sst2", {"accuracy": "0.9232"}),
-        ("mrpc", {"f1": "0.8885", "accuracy": "0.8407"}),
-        ("stsb", {"pearson": "0.8864", "spearmanr": "0.8848"}),
-        ("qqp", {"accuracy": "0.9071", "f1": "0.8749"}),
-        ("mnli", {"accuracy": "0.8391"}),
-        ("qnli", {"accuracy": "0.9066"}),
-        ("rte", {"accuracy": "0.657"}),
-        ("wnli", {"accuracy": "0.5634"}),
+        ("cola", {"matthews_correlation": 0.5653}),
+        ("sst2", {"accuracy": 0.9232}),
+        ("mrpc", {"f1": 0.8885, "accuracy": 0.8407}),
+        ("stsb", {"pearson": 0.8864, "spearmanr": 0.8848}),
+        ("qqp", {"accuracy": 0.9071, "f1": 0.8749}),
+        ("mnli", {"accuracy": 0.8391}),
+        ("qnli", {"accuracy": 0.9066}),
+        ("rte", {"accuracy": 0.657}),
+        ("wnli", {"accuracy": 0.5634}),
     ],
 )
 def test_glue_shows_the_published_scores(task, published):

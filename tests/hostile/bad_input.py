@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from bertlab.cli.parser import ALIASES
+from bertlab.cli.flag_rules import ALIASES
 
 Content = str | bytes | Callable[[Path], None]
 

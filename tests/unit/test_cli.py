@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from bertlab.cli import parser, recipes
+from bertlab.cli import flag_rules, parser, recipes
 from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments, dataclass_flags
-from bertlab.cli.training_flags import training_flags
+from bertlab.cli.training_flags import TRAINING_DEFAULTS, training_flags
 from bertlab.errors import UserError
 
 GROUPS = (DataArguments, ModelArguments, RunArguments)
@@ -135,19 +135,23 @@ def test_words_of_the_command_line_become_values(argv, flag, expected):
         ),
         (["--no_learning_rate"], "--no_learning_rate: no such flag. Did you mean 'learning_rate'?"),
         (["--seed", "1", "--seed", "2"], "--seed is given twice: '--seed 1' and '--seed 2'. Keep one of them."),
+        (
+            ["--resume", "auto", "--resume_from_checkpoint", "true"],
+            "--resume is given twice: '--resume auto' and '--resume_from_checkpoint true'.",
+        ),
         (["--stratify", "--no_stratify"], "--stratify is given twice: '--stratify' and '--no_stratify'."),
         (
             ["--evaluation_strategy", "epoch", "--eval_strategy", "no"],
             "--eval_strategy is given twice: '--evaluation_strategy epoch' and '--eval_strategy no'.",
         ),
         (["--no_stratify", "true"], "--no_stratify takes no value. Write stratify with true or false instead."),
-        (["cola"], "'cola' stands before any flag. Write --flag value; --help lists the flags."),
+        (["cola"], "'cola' belongs to no flag. Write --flag value; --help lists the flags."),
         (["--learning_rate"], "--learning_rate needs a value. The initial learning rate for the optimizer."),
         (["--seed", "1,5"], "--seed: '1,5' is not a whole number. Random seed"),
         (["--max_steps", "1,000"], "--max_steps: '1,000' is not a whole number. Write 1000."),
         (["--learning_rate", "0,001"], "--learning_rate: '0,001' is not a number. Write 0.001."),
         (["--max_steps", "1", "\u2013seed", "3"], "not 3: 1 \u2013seed 3. A flag begins with two dashes."),
-        (["--published", "accuracy=high"], "--published accuracy: 'high' is not a number. A published score"),
+        (["--published", "accuracy=high"], "--published accuracy: 'high' is not a number. Published values"),
         (["--published", "accuracy=nan"], "--published accuracy: 'nan' is not a finite number."),
         (["--task", "cola", "--task_name", "rte"], "--task is given twice: cola and rte. Each task is a run of its"),
         (["--train_file", ""], "--train_file needs a value. Training rows: CSV, TSV,"),
@@ -230,25 +234,25 @@ def test_no_flag_of_ours_hides_a_training_argument(groups):
     assert ours & {flag.name for flag in training_flags()} == set()
 
 
-@pytest.mark.parametrize("name", sorted({*parser.RENAMED, *parser.SWITCHES, *parser.RETIRED}))
+@pytest.mark.parametrize("name", sorted({*flag_rules.RENAMED, *flag_rules.SWITCHES, *flag_rules.RETIRED}))
 def test_old_names_are_no_flags_and_lead_to_ones_that_are(name):
     flags = {flag.name for group in GROUPS for flag in dataclass_flags(group)} | {f.name for f in training_flags()}
     assert name not in flags
-    target = parser.RENAMED.get(name) or parser.SWITCHES.get(name, (None,))[0]
+    target = flag_rules.RENAMED.get(name) or flag_rules.SWITCHES.get(name, (None,))[0]
     assert target is None or target in flags
 
 
-@pytest.mark.parametrize(("old", "new"), parser.RENAMED.items())
+@pytest.mark.parametrize(("old", "new"), flag_rules.RENAMED.items())
 def test_renamed_flags_are_taken_under_their_new_name(old, new, capsys):
     text = {"no_cuda": "true", "warmup_ratio": "0.25", "evaluation_strategy": "epoch"}.get(old, "4")
     assert value(new, f"--{old}", text) == value(new, f"--{new}", text)
     assert capsys.readouterr().err == f"info: --{old} is called --{new} since transformers 5; taken as that.\n"
 
 
-@pytest.mark.parametrize("name", parser.SWITCHES)
+@pytest.mark.parametrize("name", flag_rules.SWITCHES)
 @pytest.mark.parametrize("given", [[], ["true"], ["false"]])
 def test_switches_of_old_become_one_value_of_a_flag(name, given, capsys):
-    flag, when_true, when_false = parser.SWITCHES[name]
+    flag, when_true, when_false = flag_rules.SWITCHES[name]
     arguments = parsed(f"--{name}", *given)
     expected = when_false if given == ["false"] else when_true
     note = capsys.readouterr().err
@@ -260,7 +264,7 @@ def test_switches_of_old_become_one_value_of_a_flag(name, given, capsys):
         assert note == f"info: --{name} is --{flag} {expected} since transformers 5; taken as that.\n"
 
 
-@pytest.mark.parametrize(("name", "reason"), parser.RETIRED.items())
+@pytest.mark.parametrize(("name", "reason"), flag_rules.RETIRED.items())
 def test_retired_flags_are_passed_over_with_the_reason(name, reason, capsys):
     assert not parsed(f"--{name}", "true").given
     assert capsys.readouterr().err == f"warning: --{name} has no effect since transformers 5: {reason}.\n"
@@ -321,19 +325,19 @@ def test_without_a_stage_all_three_happen(argv, stages):
 
 def test_our_defaults_differ_from_trainings_where_the_table_says():
     training = parsed().training
-    assert {name: training[name] for name in parser.TRAINING_DEFAULTS} == parser.TRAINING_DEFAULTS
+    assert {name: training[name] for name in TRAINING_DEFAULTS} == TRAINING_DEFAULTS
     assert parsed("--save_strategy", "no").given == {"save_strategy"}
 
 
 def test_published_scores_stay_with_the_data_they_are_of(capsys):
     """A recipe's, that is; whoever types one knows what it is of."""
-    assert parsed("--task", "cola")[RunArguments].published == {"matthews_correlation": "0.5653"}
+    assert parsed("--task", "cola")[RunArguments].published == {"matthews_correlation": 0.5653}
     run = parsed("--task", "cola", "--train_file", "own.csv")[RunArguments]
     assert (run.published, run.published_source) == ({}, None)
     assert "the published scores are of nyu-mll/glue and not of own.csv" in capsys.readouterr().err
     typed = parsed("--task", "cola", "--train_file", "own.csv", "--published", "accuracy=0.9")[RunArguments]
-    assert typed.published == {"accuracy": "0.9"}
-    assert parsed("--task", "app_reviews", "--train_file", "own.csv")[RunArguments].published == {"accuracy": "0.888"}
+    assert typed.published == {"accuracy": 0.9}
+    assert parsed("--task", "app_reviews", "--train_file", "own.csv")[RunArguments].published == {"accuracy": 0.888}
 
 
 def test_help_lists_every_flag_at_once_without_the_heavy_libraries():
@@ -370,6 +374,97 @@ def test_an_error_is_one_line_and_status_2_without_a_traceback():
     assert run.stderr == "error: --task kola: there is no such task. Did you mean 'cola'?\n"
 
 
+RULED = (
+    ("--prediction_loss_only", "--prediction_loss_only is not supported: scores need the predictions. Leave it out."),
+    ("--eval_do_concat_batches false", "--eval_do_concat_batches false is not supported: scores are of whole splits"),
+    ("--no_do_train --do_eval false --do_predict false", "--do_train false requires --do_eval or --do_predict: else"),
+    ("--bf16 --fp16", "--bf16 conflicts with --fp16: a run has one precision. Leave one of them out."),
+    ("--fp16 --precision bf16", "--fp16 conflicts with --precision bf16: a run has one precision."),
+    ("--resume auto --overwrite_output_dir", "--resume conflicts with --overwrite_output_dir: one continues what"),
+    (
+        "--dataloader_drop_last --gradient_accumulation_steps 2",
+        "--dataloader_drop_last conflicts with --gradient_accumulation_steps: the steps of an epoch would depend",
+    ),
+    ("--dataloader_persistent_workers", "--dataloader_persistent_workers requires --dataloader_num_workers: there"),
+    ("--early_stopping_threshold 0.1", "nothing stops early. Add --early_stopping_patience 2."),
+    ("--early_stopping_patience 2", "must not be those that are reported. Add --selection_fraction 0.1."),
+    ("--selection_fraction 0.1 --save_strategy no", "--selection_fraction conflicts with --save_strategy no: the best"),
+    ("--freeze_encoder --reinit_layers 1", "--freeze_encoder conflicts with --reinit_layers: the new layers would"),
+    ("--freeze_encoder --layerwise_lr_decay 0.9", "--freeze_encoder conflicts with --layerwise_lr_decay: only the"),
+    ("--lora_rank 2 --freeze_encoder", "--lora_rank conflicts with --freeze_encoder: LoRA trains the layers"),
+    ("--lora_rank 2 --reinit_layers 1", "--lora_rank conflicts with --reinit_layers: LoRA freezes layers, so new ones"),
+    ("--lora_alpha 8", "--lora_alpha requires --lora_rank: there is no adapter. Add --lora_rank 8."),
+    ("--lora_merge", "--lora_merge requires --lora_rank: there is no adapter. Add --lora_rank 8."),
+    (
+        "--do_regression --problem_type single_label_classification",
+        "--do_regression conflicts with --problem_type single_label_classification: both name the kind of label.",
+    ),
+    ("--shuffle_buffer 5", "only a stream has a buffer. Add --streaming, or leave --shuffle_buffer out."),
+    ("--streaming", "--streaming requires --max_steps: a stream has no known length. Add --max_steps 1000."),
+    ("--streaming --max_steps 9 --test_fraction 0.1", "--streaming conflicts with --test_fraction: it reads the"),
+    ("--streaming --max_steps 9 --class_weights balanced", "--streaming conflicts with --class_weights: labels are"),
+    ("--streaming --max_steps 9 --dataloader_num_workers 2", "each worker would read every row."),
+    (
+        "--streaming --max_steps 9 --train_sampling_strategy batch_rebalance",
+        "it needs the length of every row. Choose group_by_length, random or sequential.",
+    ),
+)
+NSP_RULED = (
+    ("--class_weights balanced", "--class_weights conflicts with --objective nsp: it is for classification."),
+    ("--objective mlm --label_smoothing_factor 0.1", "--label_smoothing_factor conflicts with --objective mlm: masked"),
+    ("--from_scratch --model_name_or_path m --new_head", "--from_scratch conflicts with --new_head: all weights are"),
+    ("--from_scratch --train_tokenizer 200 --config_name c", "it is not read. Pass its values with --model_config."),
+    ("--from_scratch", "--from_scratch requires --train_tokenizer or --tokenizer_name or --model_name_or_path: it"),
+    ("--train_tokenizer 200", "--train_tokenizer requires --from_scratch: a checkpoint has its own."),
+    ("--model_config hidden_size=8", "--model_config requires --from_scratch: a checkpoint has its own."),
+    ("--from_scratch --train_tokenizer 200 --tokenizer_name t", "--train_tokenizer conflicts with --tokenizer_name: a"),
+    ("--whole_word_masking", "requires --objective mlm or nsp+mlm: nothing is masked. Add --objective mlm or nsp+mlm,"),
+    ("--mlm_probability 0.3", "--mlm_probability requires --objective mlm or nsp+mlm: nothing is masked."),
+    ("--short_seq_probability 0.5", "--short_seq_probability requires --pairs segments: only segments are packed."),
+    ("--sentence_splitter period --language de", "--language requires --sentence_splitter sentencex: other splitters"),
+)
+
+
+@pytest.mark.parametrize(("typed", "message"), RULED)
+def test_flags_that_require_or_exclude_others_are_refused(typed, message):
+    assert message in refusal(*typed.split())
+
+
+@pytest.mark.parametrize(("typed", "message"), NSP_RULED)
+def test_flags_of_nsp_that_require_or_exclude_others_are_refused(typed, message):
+    model = [] if "--from_scratch" in typed else ["--model_name_or_path", "m"]
+    with pytest.raises(UserError) as caught:
+        parsed(*model, *typed.split(), groups=NSP_GROUPS)
+    assert message in str(caught.value)
+
+
+def test_a_run_without_a_model_says_so():
+    with pytest.raises(UserError, match="no model is named"):
+        parsed("--text", "a.txt", groups=NSP_GROUPS)
+
+
+@pytest.mark.parametrize(
+    ("typed", "groups"),
+    [
+        ("--freeze_encoder --reinit_layers 0", GROUPS),
+        ("--bf16 --precision bf16", GROUPS),
+        ("--streaming --max_steps 9", GROUPS),
+        ("--early_stopping_patience 2 --early_stopping_threshold 0.1 --selection_fraction 0.1", GROUPS),
+        ("--from_scratch --tokenizer_name there", NSP_GROUPS),
+        ("--whole_word_masking --objective mlm --model_name_or_path m", NSP_GROUPS),
+    ],
+)
+def test_flags_that_go_together_pass(typed, groups):
+    assert parsed(*typed.split(), groups=groups)
+
+
+def test_every_rule_is_about_flags_of_a_script():
+    scripts = [parser.flags_of(groups) for groups in (GROUPS, NSP_GROUPS)]
+    for rule in flag_rules.RULES:
+        names = {name for name, _ in flag_rules.rule_flags(f"{rule.flags} {rule.others}")}
+        assert any(names <= flags.keys() for flags in scripts), rule
+
+
 @pytest.mark.parametrize(
     ("given", "resume"), [("True", "must"), ("false", "never"), ("runs/x/checkpoint-8", "runs/x/checkpoint-8")]
 )
@@ -377,11 +472,6 @@ def test_resume_from_checkpoint_is_resume(given, resume):
     arguments = parsed("--resume_from_checkpoint", given)
     assert arguments[RunArguments].resume == resume
     assert "resume_from_checkpoint" not in arguments.training
-
-
-def test_resume_said_twice_is_refused():
-    with pytest.raises(UserError, match="say the same"):
-        parsed("--resume_from_checkpoint", "true", "--resume", "auto")
 
 
 @pytest.mark.parametrize(

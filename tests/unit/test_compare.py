@@ -74,7 +74,7 @@ def test_one_metric_and_one_split_can_be_named(tmp_path, capsys):
     status, _, err = run(capsys, folder, folder, "--split", "test")
     assert status == 2 and "has no scores for a split 'test'" in err
     status, _, err = run(capsys, folder, folder, "--spl", "validation")
-    assert status == 2 and "Did you mean '--split'? Options are not abbreviated." in err
+    assert status == 2 and "Did you mean 'split'? Flags are not abbreviated." in err
 
 
 def test_what_differs_is_named(tmp_path, capsys):

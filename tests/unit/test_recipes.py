@@ -12,7 +12,7 @@ from bertlab.errors import UserError
 
 
 def read(path: Path) -> dict[str, list[str]]:
-    return {entry.key: entry.values for entry in recipes.read_recipe(path)}
+    return {entry.name: entry.values for entry in recipes.read_recipe(path)}
 
 
 def refusal(path: Path) -> str:
@@ -142,10 +142,12 @@ def test_any_file_is_read_or_refused(tmp_path_factory, content):
     except UserError as error:
         assert str(path) in str(error)
     else:
-        assert all(isinstance(word, str) for key, values, _ in found for word in (key, *values))
+        assert all(isinstance(word, str) for entry in found for word in (entry.name, *entry.values))
 
 
 @pytest.mark.parametrize("word", ["-h", "--help"])
 def test_help_is_no_error(word, capsys):
-    assert main([word]) == 0
+    with pytest.raises(SystemExit) as stop:
+        main([word])
+    assert stop.value.code == 0
     assert "recipes show NAME" in capsys.readouterr().out

@@ -195,7 +195,10 @@ def test_runs_made_or_begun_with_other_values_are_refused_before_anything_starts
         (["--task_name", "cola"], "--task: the suite takes several. Write --tasks."),
         (["--tasks", "cola", "--seeds", "3", "7"], "--seeds takes one value, not 2: 3 7. How many seeds"),
         (["--tasks", "cola", "--seeds", "0"], "--seeds: 0 is out of range. It must be at least 1."),
-        (["--tasks", "cola", "--seeds", "2", "--seed_list", "3"], "--seeds and --seed_list both say which seeds."),
+        (
+            ["--tasks", "cola", "--seeds", "2", "--seed_list", "3"],
+            "--seeds conflicts with --seed_list: both name the seeds.",
+        ),
         (["--tasks", "cola", "--seed_list", "3", "3"], "--seed_list 3 3: one is named twice."),
         (["--tasks", "cola", "--seeds", "2", "--seeds", "3"], "--seeds is given twice"),
         (["--tasks", "cola", "CoLA"], "two recipes are called cola, or one is named twice."),
@@ -209,7 +212,7 @@ def test_runs_made_or_begun_with_other_values_are_refused_before_anything_starts
         (["--tasks", "cola", "--devices", "cpu", "cpu"], "--devices cpu cpu: one is named twice."),
         (["--tasks", "cola", "--jobs", "0"], "--jobs: 0 is out of range. It must be at least 1."),
         (["--tasks", "cola", "--format", "html"], "--format: 'html' is not one of its values."),
-        (["cola"], "'cola' stands before any flag."),
+        (["cola"], "'cola' belongs to no flag."),
     ],
 )
 def test_what_is_wrong_is_one_line_before_anything_starts(stub, capsys, words, message):
@@ -228,7 +231,7 @@ def test_an_output_folder_that_cannot_be_made_is_one_line_before_anything_starts
 
 
 def test_recipes_for_next_sentences_run_their_own_script(stub):
-    options, words = suite.parser.parse_part(
+    options, words = suite.parser.parse_known(
         ["--configs", "nsp/meditations", "demo/cola", "--seeds", "1"], suite.SuiteArguments, ""
     )
     planned = suite.plan(options, words)

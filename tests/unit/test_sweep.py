@@ -102,7 +102,7 @@ def grid(stub: Path) -> Path:
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ([], "which sweep? Write python -m bertlab sweep configs/sweeps/bert_paper.yaml"),
+        ([], "SWEEP is missing. A file like configs/sweeps/bert_paper.yaml, or its name."),
         (["bert_papre", "--task", "rte"], "there is no sweep 'bert_papre'. Did you mean 'bert_paper'?"),
         (["mine.yaml", "--task", "rte", "--seed", "3"], "--seed is swept in mine.yaml and given as a flag."),
         (
@@ -120,9 +120,15 @@ def grid(stub: Path) -> Path:
             "--do_eval: a sweep's trials train, and its winner is scored.",
         ),
         (["mine.yaml", "--task", "rte", "--do_eval"], "--do_eval: a sweep's trials train, and its winner is scored."),
+<<<<<<< HEAD
         (["mine.yaml", "--task", "rte", "--selection_fraction", "0"], "--selection_fraction 0 leaves only"),
         (["mine.yaml", "--task", "rte", "--trials", "3"], "--trials: a grid has as many trials as combinations."),
         (["mine.yaml", "--task", "rte", "--search", "tpe"], "--search tpe needs to know when to stop. Add --trials"),
+=======
+        (["mine.yaml", "--task", "rte", "--selection_fraction", "0"], "--selection_fraction 0 leaves nothing"),
+        (["mine.yaml", "--task", "rte", "--trials", "3"], "--trials conflicts with --search grid: a grid is"),
+        (["mine.yaml", "--task", "rte", "--search", "tpe"], "--search tpe requires --trials: the search has no end"),
+>>>>>>> 531ce34 (Split the parser by subject; check flags that contradict each other in one table; give commands their flags as dataclasses)
         (["mine.yaml", "--task", "rte", "--serach", "tpe"], "--serach: no such flag. Did you mean 'search'?"),
         (["range.yaml", "--task", "rte"], "--seed has a range, and a grid needs choices."),
     ],
@@ -141,7 +147,10 @@ def test_a_trial_that_is_refused_leaves_nothing_to_go_on_with(grid, capsys):
     good = (grid / "mine.yaml").read_text(encoding="utf-8")
     (grid / "mine.yaml").write_text(f"{good}dataloader_prefetch_factor: [2]\n", encoding="utf-8")
     assert sweep("mine.yaml", "--task", "rte", "--devices", "cpu") == 2
-    assert "--dataloader_prefetch_factor: there are no workers." in capsys.readouterr().err
+    assert (
+        "--dataloader_prefetch_factor requires --dataloader_num_workers: there are no workers."
+        in capsys.readouterr().err
+    )
     (grid / "mine.yaml").write_text(good, encoding="utf-8")
     assert sweep("mine.yaml", "--task", "rte", "--devices", "cpu") == 0
     assert len(started(grid)) == 4

@@ -1,0 +1,277 @@
+"""What depends on flags alone: names of earlier versions, and flags that need others or do not go with them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from bertlab.cli.arguments import DataArguments, Flag, Occurrence, RunArguments
+from bertlab.cli.training_flags import default_of
+from bertlab.cli.values import BOOLEANS, boolean, number
+from bertlab.console import info, warning
+from bertlab.errors import UserError
+
+ALIASES = {"task_name": "task", "max_length": "max_seq_length", "use_auth_token": "token", "recipe": "config"}
+
+# Names that transformers 4 had and version 5 refuses, and the name today.
+RENAMED = {
+    "evaluation_strategy": "eval_strategy",
+    "warmup_ratio": "warmup_steps",
+    "per_gpu_train_batch_size": "per_device_train_batch_size",
+    "per_gpu_eval_batch_size": "per_device_eval_batch_size",
+    "no_cuda": "use_cpu",
+    "push_to_hub_model_id": "hub_model_id",
+    "push_to_hub_token": "hub_token",
+    "torchdynamo": "torch_compile_backend",
+}
+WARMUP_RATIO = Flag("warmup_ratio", "float", help="share of all steps, below 1")
+# Former switches that are one value of a flag today: (flag, value when true, value when false).
+SWITCHES: dict[str, tuple[str, str, str | None]] = {
+    "group_by_length": ("train_sampling_strategy", "group_by_length", "random"),
+    "adafactor": ("optim", "adafactor", None),
+    "include_inputs_for_metrics": ("include_for_metrics", "inputs", None),
+    "include_tokens_per_second": ("include_num_input_tokens_seen", "all", None),
+}
+# Names that have no effect any more.
+RETIRED = {
+    "logging_dir": "set the environment variable TENSORBOARD_LOGGING_DIR to move TensorBoard's files",
+    "save_safetensors": "weights are always saved as safetensors",
+    "fp16_backend": "mixed precision is chosen with --precision",
+    "half_precision_backend": "mixed precision is chosen with --precision",
+    "fp16_opt_level": "mixed precision is chosen with --precision",
+    "use_mps_device": "an Apple GPU is used where there is one",
+    "jit_mode_eval": "TorchScript evaluation left transformers; see --torch_compile",
+    "use_ipex": "the Intel extension left transformers; --precision auto uses what the CPU has",
+    "tpu_num_cores": "accelerate launch decides the number of processes",
+    "past_index": "encoders keep no past state",
+    "mp_parameters": "SageMaker model parallelism left transformers",
+    "ray_scope": "see python -m bertlab suite for searches",
+}
+
+
+class Rule(NamedTuple):
+    """Flags that each require one of the others, conflict with all of them, or are not supported; why; what to do.
+
+    Flags stand as they are typed. One with values counts as given at these values; one without wherever its value is
+    not its default and not false, 0 or empty. A rule holds for a script that has all of its flags.
+    """
+
+    flags: str
+    verb: Literal["requires", "conflicts with", "is not supported"]
+    others: str
+    why: str
+    hint: str = ""
+
+
+# Only run_nsp.py has --objective.
+NSP, MLM = "--objective nsp mlm nsp+mlm", "--objective mlm nsp+mlm"
+WORKERS = "Add --dataloader_num_workers 2, or leave it out."
+RULES = (
+    Rule("--prediction_loss_only", "is not supported", "", "scores need the predictions"),
+    Rule("--batch_eval_metrics", "is not supported", "", "scores are of whole splits, not of batches"),
+    Rule("--eval_do_concat_batches false", "is not supported", "", "scores are of whole splits, not of batches"),
+    Rule("--auto_find_batch_size", "is not supported", "", "it restarts a run midway", "Pass a smaller batch."),
+    Rule("--do_train false", "requires", "--do_eval --do_predict", "else there is nothing to do"),
+    Rule("--bf16", "conflicts with", "--fp16 --precision fp32 fp16", "a run has one precision"),
+    Rule("--fp16", "conflicts with", "--precision fp32 bf16", "a run has one precision"),
+    Rule("--resume", "conflicts with", "--overwrite_output_dir", "one continues what the other deletes"),
+    Rule(
+        "--dataloader_drop_last",
+        "conflicts with",
+        "--gradient_accumulation_steps",
+        "the steps of an epoch would depend on the number of rows of each part of a batch",
+    ),
+    Rule("--dataloader_prefetch_factor", "requires", "--dataloader_num_workers", "there are no workers", WORKERS),
+    Rule("--dataloader_persistent_workers", "requires", "--dataloader_num_workers", "there are no workers", WORKERS),
+    Rule(
+        "--early_stopping_threshold",
+        "requires",
+        "--early_stopping_patience",
+        "nothing stops early",
+        "Add --early_stopping_patience 2.",
+    ),
+    Rule(
+        "--early_stopping_patience",
+        "requires",
+        "--selection_fraction",
+        "the rows to stop by must not be those that are reported",
+        "Add --selection_fraction 0.1.",
+    ),
+    Rule("--selection_fraction", "conflicts with", "--save_strategy no", "the best epoch must be saved to be chosen"),
+    Rule("--freeze_encoder", "conflicts with", "--reinit_layers", "the new layers would stay random"),
+    Rule("--freeze_encoder", "conflicts with", "--layerwise_lr_decay", "only the head trains"),
+    Rule("--lora_rank", "conflicts with", "--freeze_encoder", "LoRA trains the layers of the encoder"),
+    Rule("--lora_rank", "conflicts with", "--reinit_layers", "LoRA freezes layers, so new ones would stay random"),
+    Rule(
+        "--lora_alpha --lora_dropout --lora_target_modules --lora_merge",
+        "requires",
+        "--lora_rank",
+        "there is no adapter",
+        "Add --lora_rank 8.",
+    ),
+    Rule(
+        "--do_regression",
+        "conflicts with",
+        "--problem_type single_label_classification multi_label_classification",
+        "both name the kind of label",
+    ),
+    Rule("--shuffle_buffer", "requires", "--streaming", "only a stream has a buffer"),
+    Rule("--streaming", "requires", "--max_steps", "a stream has no known length", "Add --max_steps 1000."),
+    Rule(
+        "--streaming",
+        "conflicts with",
+        "--validation_fraction --selection_fraction --test_fraction --shuffle_train_dataset",
+        "it reads the training rows once, and the other needs all of them",
+        "Leave it out, or name files of held-out rows.",
+    ),
+    Rule("--streaming", "conflicts with", "--class_weights", "labels are counted before training"),
+    Rule("--streaming", "conflicts with", "--dataloader_num_workers", "each worker would read every row"),
+    Rule(
+        "--streaming",
+        "conflicts with",
+        "--train_sampling_strategy batch_rebalance",
+        "it needs the length of every row",
+        "Choose group_by_length, random or sequential.",
+    ),
+    Rule("--class_weights --classifier_dropout", "conflicts with", NSP, "it is for classification", "Leave it out."),
+    Rule("--label_smoothing_factor", "conflicts with", MLM, "masked language modeling has none", "Leave it out."),
+    Rule(
+        "--from_scratch false",
+        "requires",
+        "--model_name_or_path",
+        "no model is named",
+        "Pass --model_name_or_path, a --config that names one, or --from_scratch.",
+    ),
+    Rule(
+        "--from_scratch",
+        "requires",
+        "--train_tokenizer --tokenizer_name --model_name_or_path",
+        "it needs a tokenizer",
+        "Pass --train_tokenizer 8000, or --tokenizer_name.",
+    ),
+    Rule(
+        "--from_scratch",
+        "conflicts with",
+        "--freeze_encoder --freeze_embeddings --reinit_layers --new_head --lora_rank",
+        "all weights are random",
+    ),
+    Rule("--from_scratch", "conflicts with", "--config_name", "it is not read", "Pass its values with --model_config."),
+    Rule("--model_config --train_tokenizer", "requires", "--from_scratch", "a checkpoint has its own"),
+    Rule("--train_tokenizer", "conflicts with", "--tokenizer_name", "a run has one tokenizer"),
+    Rule("--whole_word_masking --mlm_probability", "requires", MLM, "nothing is masked"),
+    Rule("--short_seq_probability", "requires", "--pairs segments", "only segments are packed"),
+    Rule("--language", "requires", "--sentence_splitter sentencex", "other splitters know no languages"),
+)
+
+
+def check_rules(rules: Sequence[Rule], flags: Mapping[str, Flag], values: Mapping[str, Any]) -> None:
+    """Refuse the first flag that requires another, conflicts with another, or is not supported.
+
+    Raises:
+        UserError: there is one.
+    """
+    for rule in rules:
+        if all(name in flags for name, _ in rule_flags(f"{rule.flags} {rule.others}")):
+            for flag in _given(rule.flags, flags, values):
+                _check_rule(rule, flag, _given(rule.others, flags, values))
+
+
+def _check_rule(rule: Rule, flag: str, given: Sequence[str]) -> None:
+    if rule.verb == "is not supported":
+        raise UserError(f"{flag} is not supported: {rule.why}.", rule.hint or "Leave it out.")
+    if rule.verb == "conflicts with" and given:
+        raise UserError(f"{flag} conflicts with {given[0]}: {rule.why}.", rule.hint or "Leave one of them out.")
+    if rule.verb == "requires" and not given:
+        other = " or ".join(" ".join([f"--{name}", " or ".join(at)]).strip() for name, at in rule_flags(rule.others))
+        raise UserError(f"{flag} requires {other}: {rule.why}.", rule.hint or f"Add {other}, or leave {flag} out.")
+
+
+def _given(typed: str, flags: Mapping[str, Flag], values: Mapping[str, Any]) -> list[str]:
+    """Return those of a rule's flags that count as given, as they would be typed."""
+    given = []
+    for name, at in rule_flags(typed):
+        default = default_of(flags[name])
+        value = values.get(name, default)
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        if text in at or (not at and value and value != default):
+            given.append(f"--{name} {text}" if at else f"--{name}")
+    return given
+
+
+def rule_flags(typed: str) -> list[tuple[str, list[str]]]:
+    """Return each flag of a rule with the values at which it counts as given."""
+    return [(name, values.split()) for name, values in re.findall(r"--(\w+)((?: (?!--)\S+)*)", typed)]
+
+
+# What says where the data comes from, and what says how that is read, which another source does not ask for.
+FILES = ("train_file", "validation_file", "test_file")
+FOLDER = ("data_dir", "data_layout")
+DATASET = ("dataset_name", "dataset_config_name")
+COLUMNS = ("text_column_names", "text_column_delimiter", "label_column_name", "source_column_name", "remove_columns")
+NOT_READ_WITH = {
+    FILES: (*FOLDER, *DATASET),
+    FOLDER[:1]: (*DATASET, *COLUMNS, "delimiter", "quoting"),
+    DATASET[:1]: ("data_layout", "delimiter", "quoting", "encoding"),
+}
+
+
+def refuse_unread(data: DataArguments, typed: Sequence[Occurrence]) -> None:
+    """Refuse a typed flag that the source of the run's data does not read; a recipe may know several sources.
+
+    Raises:
+        UserError: there is one.
+    """
+    source, unread = next(
+        ((name, flags) for names, flags in NOT_READ_WITH.items() for name in names if getattr(data, name)), ("", ())
+    )
+    ignored = next((part for part in typed if part.name in unread), None)
+    if ignored is not None:
+        raise UserError(
+            f"{ignored.where} would be ignored: the data is that of --{source} {getattr(data, source)}.",
+            "Leave one of the two out.",
+        )
+
+
+def leave_out_scores_of_other_data(data: DataArguments, run: RunArguments, typed: Sequence[Occurrence]) -> None:
+    """Leave out a recipe's published scores where files are read in place of the data set that it names."""
+    file = next((getattr(data, name) for name in FILES if getattr(data, name)), None)
+    if run.published and data.dataset_name and file and not any(part.name == "published" for part in typed):
+        info(f"the published scores are of {data.dataset_name} and not of {file}; they are left out.")
+        run.published, run.published_split, run.published_source = {}, None, None
+
+
+def current_name(name: str) -> str:
+    """Return the name today of a flag that was typed by an alias, a former name, or as --no_NAME."""
+    name = ALIASES.get(name, name)
+    name = SWITCHES[name][0] if name in SWITCHES else RENAMED.get(name, name)
+    return name.removeprefix("no_")
+
+
+def translate(part: Occurrence) -> list[Occurrence]:
+    """Return what a former name stands for today, with a message; other names pass unchanged.
+
+    Raises:
+        UserError: the value is not one that the former name took, or has no meaning today.
+    """
+    name, values, where = ALIASES.get(part.name, part.name), part.values, part.where
+    if name == "resume_from_checkpoint" and values:
+        # Trainer's own: true for the newest checkpoint, or a path.
+        on = BOOLEANS.get(values[0].lower())
+        return [] if on is False else [Occurrence("resume", ["must"] if on else values, where)]
+    if name in RENAMED:
+        if name == "warmup_ratio" and values and number(WARMUP_RATIO, values[0], where) >= 1:
+            raise UserError(f"{where}: {values[0]} would be a number of steps.", "Write --warmup_steps for steps.")
+        info(f"{where} is called --{RENAMED[name]} since transformers 5; taken as that.")
+        return [Occurrence(RENAMED[name], values, where)]
+    if name in SWITCHES:
+        flag, when_true, when_false = SWITCHES[name]
+        value = when_true if not values or boolean(values[0], where) else when_false
+        info(
+            f"{where} is " + (f"--{flag} {value} since transformers 5; taken as that." if value else "the default now.")
+        )
+        return [Occurrence(flag, [value], where)] if value else []
+    if name in RETIRED:
+        if name == "save_safetensors" and values and not boolean(values[0], where):
+            raise UserError(f"{where} false: weights are only ever saved as safetensors.", "Leave the flag out.")
+        warning(f"{where} has no effect since transformers 5: {RETIRED[name]}.")
+        return []
+    return [Occurrence(name, values, where)]
