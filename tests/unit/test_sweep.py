@@ -120,15 +120,9 @@ def grid(stub: Path) -> Path:
             "--do_eval: a sweep's trials train, and its winner is scored.",
         ),
         (["mine.yaml", "--task", "rte", "--do_eval"], "--do_eval: a sweep's trials train, and its winner is scored."),
-<<<<<<< HEAD
         (["mine.yaml", "--task", "rte", "--selection_fraction", "0"], "--selection_fraction 0 leaves only"),
-        (["mine.yaml", "--task", "rte", "--trials", "3"], "--trials: a grid has as many trials as combinations."),
-        (["mine.yaml", "--task", "rte", "--search", "tpe"], "--search tpe needs to know when to stop. Add --trials"),
-=======
-        (["mine.yaml", "--task", "rte", "--selection_fraction", "0"], "--selection_fraction 0 leaves nothing"),
         (["mine.yaml", "--task", "rte", "--trials", "3"], "--trials conflicts with --search grid: a grid is"),
         (["mine.yaml", "--task", "rte", "--search", "tpe"], "--search tpe requires --trials: the search has no end"),
->>>>>>> 531ce34 (Split the parser by subject; check flags that contradict each other in one table; give commands their flags as dataclasses)
         (["mine.yaml", "--task", "rte", "--serach", "tpe"], "--serach: no such flag. Did you mean 'search'?"),
         (["range.yaml", "--task", "rte"], "--seed has a range, and a grid needs choices."),
     ],
