@@ -21,6 +21,7 @@ def test_accelerate_launch_runs_the_demo(weights: str, tmp_path: Path):
     assert "test_matthews_correlation" in results(folder)
 
 
+@pytest.mark.launch
 @pytest.mark.parametrize(
     ("script", "flags", "name"),
     [

@@ -269,6 +269,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
     assert len(history(tmp_path / "stopped", "loss")) == 6
 
 
+@pytest.mark.launch
 def test_two_nodes_give_the_same_run_as_one_process(text: Path, plain: Path, tiny_model: Path, tmp_path: Path):
     """Though a copy of it is evaluated before training, the model is trained on both processes' rows.
 

@@ -1,10 +1,12 @@
 """The suite with the real script in processes of their own, two at once."""
 
+import pytest
 from running import QUIET, read_json, words
 
 from bertlab.commands import suite
 
 
+@pytest.mark.launch
 def test_two_seeds_at_once_become_one_table(tmp_path, tiny_model, make_csv, capsys):
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(f"train_file: {make_csv('train', 24)}\nvalidation_file: {make_csv('validation', 12)}\n")

@@ -718,6 +718,7 @@ def test_a_process_whose_peer_ended_says_no_more_than_that(tmp_path: Path, monke
 # -------------------------------------------------------------------------------------------- two processes, kill -9
 
 
+@pytest.mark.launch
 def test_killed_runs_end_as_the_run_that_nobody_killed(tmp_path: Path):
     """A short form of `make torture`."""
     output = tmp_path / "torture.json"

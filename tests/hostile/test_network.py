@@ -206,6 +206,7 @@ def test_local_data_and_model_ask_nobody(local_hub: LocalHub, tiny_model: Path, 
     assert not local_hub.requests
 
 
+@pytest.mark.launch
 def test_a_hub_that_never_answers_costs_seconds_in_a_process_of_its_own(tmp_path: Path) -> None:
     """From the outside, with nothing replaced: a server that takes the connection and is silent."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

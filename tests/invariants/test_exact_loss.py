@@ -81,6 +81,7 @@ def test_accumulation_gives_the_same_run_as_one_batch(cut: str, whole, still_mod
     _assert_same_run(_run(tmp_path / "run", still_model, sentences, *CUTS[cut]), whole)
 
 
+@pytest.mark.launch
 def test_two_processes_give_the_same_run_as_one(whole, still_model, sentences, tmp_path: Path):
     settings = {
         **QUIET,
@@ -99,6 +100,7 @@ def test_two_processes_give_the_same_run_as_one(whole, still_model, sentences, t
     _assert_same_run(tmp_path / "run", whole)
 
 
+@pytest.mark.launch
 def test_two_fsdp_shards_give_the_same_run_and_a_checkpoint_that_loads_on_one(
     whole, still_model, sentences, tmp_path: Path
 ):

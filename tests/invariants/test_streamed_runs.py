@@ -70,6 +70,7 @@ def test_a_stream_does_not_depend_on_the_cut_of_a_batch(long: Path, still_model,
     _assert_same_run(tmp_path / "run", long)
 
 
+@pytest.mark.launch
 def test_two_processes_share_a_stream_and_the_few_rows_they_evaluate(
     long: Path, still_model, train: Path, few, tmp_path: Path
 ):

@@ -340,6 +340,7 @@ def test_published_scores_stay_with_the_data_they_are_of(capsys):
     assert parsed("--task", "app_reviews", "--train_file", "own.csv")[RunArguments].published == {"accuracy": 0.888}
 
 
+@pytest.mark.launch
 def test_help_lists_every_flag_at_once_without_the_heavy_libraries():
     probe = (
         "import sys, json, time\n"
@@ -362,6 +363,7 @@ def test_help_lists_every_flag_at_once_without_the_heavy_libraries():
     assert "[group_by_length]" in of_sampling and "(default)" not in of_sampling  # that would be transformers'
 
 
+@pytest.mark.launch
 def test_an_error_is_one_line_and_status_2_without_a_traceback():
     run = subprocess.run(
         [sys.executable, "run_classification.py", "--task", "kola"],

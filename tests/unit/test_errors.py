@@ -39,6 +39,7 @@ def test_a_package_that_is_missed_later_is_told_of_and_a_module_of_ours_is_a_fau
         main("bertlab.nothing")
 
 
+@pytest.mark.launch
 @pytest.mark.parametrize("words", [["run_classification.py", "--help"], ["-m", "bertlab", "recipes"]])
 def test_a_reader_that_has_gone_ends_the_output_without_a_word(words):
     process = subprocess.Popen(
