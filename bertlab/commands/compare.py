@@ -1,6 +1,6 @@
 """`python -m bertlab compare RUN_A RUN_B`: is one run, or folder of seeds, better than the other, or is it noise?"""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -10,12 +10,12 @@ import numpy as np
 from bertlab.cli.arguments import setting
 from bertlab.cli.entry_point import entry_point
 from bertlab.cli.parser import parse_command
-from bertlab.commands import compare_seeds
+from bertlab.commands.suite_table import FinishedRun
 from bertlab.console import say, table, warning
 from bertlab.errors import UserError, did_you_mean
-from bertlab.evaluation import statistics
-from bertlab.evaluation.metrics import METRICS
-from bertlab.report.run_folder import Predictions, RunFolder, split_labels
+from bertlab.evaluation import paired_seeds, statistics
+from bertlab.evaluation.metrics import METRICS, check_metrics
+from bertlab.report.run_folder import Predictions, RunFolder, runs_in, split_labels
 
 
 @dataclass
@@ -31,10 +31,17 @@ class CompareArguments:
 class Paired(NamedTuple):
     """The predictions of two runs for the same labelled rows of one split, and their labels, in one label schema."""
 
-    split: str
     predictions_a: np.ndarray
     predictions_b: np.ndarray
     labels: np.ndarray
+
+
+class Report(NamedTuple):
+    """What is printed of A and B: rows of the table, what else was counted, and a verdict for each row."""
+
+    rows: list[tuple[str, ...]]
+    notes: list[str]
+    verdicts: list[str]
 
 
 @entry_point
@@ -45,19 +52,91 @@ def main(argv: Sequence[str]) -> int:
         UserError: a folder is no finished run, or the two were not scored on the same rows with the same labels.
     """
     options = parse_command(argv, CompareArguments, __doc__)
-    if compare_seeds.holds_runs(options.run_a) or compare_seeds.holds_runs(options.run_b):
-        compare_seeds.compare(options.run_a, options.run_b, options.split, options.metric)
-        return 0
-    first, second = RunFolder.read(options.run_a), RunFolder.read(options.run_b)
-    _same_schema(first, second)
-    names = run_names(first, second)
-    say(f"A is {names[0]}, B is {names[1]}.")
-    metrics = shared_metrics(first, second, options.metric)
-    for split in shared_splits(first, second, options.split):
-        rows = paired(first, second, split)
-        _note_other_texts(first, second, split)
-        _print_split(rows, metrics, names, exact=not first.is_regression)
+    of_seeds = _holds_runs(options.run_a) or _holds_runs(options.run_b)
+    compare = compare_seeds if of_seeds else compare_runs
+    rows, notes, verdicts = compare(options.run_a, options.run_b, options.split, options.metric)
+    say(f"\n{table(rows, statistics.COMPARISON_HEADER)}\n")
+    for line in (*notes, *verdicts):
+        say(line)
     return 0
+
+
+def compare_runs(path_a: Path, path_b: Path, split: str | None, metric: str | None) -> Report:
+    """Compare two runs by the paired bootstrap on every split and metric that both have, or on the named ones.
+
+    Raises:
+        UserError: they are no finished runs, share no split or metric, or differ in classes, rows or labels.
+    """
+    first, second = RunFolder.read(path_a), RunFolder.read(path_b)
+    _refuse_other_schema(first, second)
+    report = Report([], [], [])
+    names = (first.name, second.name) if first.name != second.name else (str(path_a), str(path_b))
+    say(f"A is {names[0]}, B is {names[1]}.")
+    metrics = _shared_metrics(first, second, metric)
+    for name in _shared_splits(first, second, split):
+        pair = paired(first, second, name)
+        sides, labels = (pair.predictions_a, pair.predictions_b), pair.labels
+        for metric_name in metrics:
+            score = METRICS[metric_name]
+            comparison = statistics.paired_bootstrap(score, *sides, labels)
+            a, b = (f"{score(side, labels):.4f}" for side in sides)
+            report.rows.append(statistics.comparison_row(name, metric_name, a, b, comparison))
+            report.verdicts.append(statistics.describe_comparison(comparison, f"{metric_name} on {name}", *names))
+        if not first.is_regression:
+            test = statistics.mcnemar(*(_correct(side, labels) for side in sides))
+            report.notes.append(
+                f"On {name} only A is correct on {test.only_a} examples, only B on {test.only_b}: exact McNemar test, "
+                f"p = {test.p_value:.3g}."
+            )
+        _warn_of_other_texts(first, second, name)
+    return report
+
+
+def compare_seeds(folder_a: Path, folder_b: Path, split: str | None, metric: str | None) -> Report:
+    """Compare two folders of runs by the scores of the same seeds, on every shared score or on the named ones.
+
+    Raises:
+        UserError: a folder holds no runs or those of several recipes, they were not scored on the same rows, they
+            share fewer than two seeds, no score, or none of that name.
+    """
+    a, b = _by_seed(folder_a), _by_seed(folder_b)
+    shared = sorted(a.keys() & b.keys())
+    if len(shared) < 2:
+        raise UserError(
+            f"{folder_a} has the seeds {_listed(a)} and {folder_b} has {_listed(b)}: fewer than two are in both.",
+            "Train both with the same --seeds, or name two runs.",
+        )
+    for seed in shared:
+        _refuse_other_rows(a[seed], b[seed])
+    scores = paired_seeds.compare_shared_seeds(
+        *({seed: run.results["splits"] for seed, run in side.items()} for side in (a, b))
+    )
+    if not scores:
+        raise UserError(
+            f"{folder_a} and {folder_b} share no score: no metric of one split is in all their runs.",
+            "Name two folders of runs of one task.",
+        )
+    for flag, name, names in (
+        ("--split", split, {score.split for score in scores}),
+        ("--metric", metric, {score.metric for score in scores}),
+    ):
+        if name is not None and name not in names:
+            raise UserError(f"{flag} {name}: not scored by all of these runs.", did_you_mean(name, sorted(names)))
+    scores = [score for score in scores if split in (None, score.split) and metric in (None, score.metric)]
+    if not scores:
+        raise UserError(f"--split {split} --metric {metric}: not scored by all of these runs.", "Leave one out.")
+    say(f"A is {folder_a}, B is {folder_b}; seeds {_listed(shared)}.")
+    notes = ["95% CI: Student's t over the differences between runs of the same seed."]
+    for name in dict.fromkeys(score.split for score in scores):
+        failed = [sum(side[seed].failed(name) for seed in shared) for side in (a, b)]
+        notes.append(f"On {name}, degenerate runs: {failed[0]} of A, {failed[1]} of B.")
+    verdicts = [
+        statistics.describe_comparison(
+            score.comparison, f"{score.metric} on {score.split}", str(folder_a), str(folder_b), "seeds"
+        )
+        for score in scores
+    ]
+    return Report([score.row for score in scores], notes, verdicts)
 
 
 def paired(first: RunFolder, second: RunFolder, split: str) -> Paired:
@@ -66,81 +145,57 @@ def paired(first: RunFolder, second: RunFolder, split: str) -> Paired:
     Raises:
         UserError: problem type, classes, rows or labels differ; it says which and where.
     """
-    _same_schema(first, second)
-    one, other = first.predictions(split), second.predictions(split)
-    _same_rows(one, other, split)
-    known = _labelled(first, one, split)
+    a, b = first.predictions(split), second.predictions(split)
+    _refuse_other_labels(a, b, split)
+    labelled = _labelled(first, a, split)
     ids = {name: index for index, name in enumerate(first.class_names)}
     columns = [
-        _values(first, [text for text, keep in zip(column, known, strict=True) if keep], ids)
-        for column in (one.predictions, other.predictions, one.labels)
+        _values(first, [text for text, keep in zip(column, labelled, strict=True) if keep], ids)
+        for column in (a.predictions, b.predictions, a.labels)
     ]
-    return Paired(split, *columns)
+    return Paired(*columns)
 
 
-def shared_splits(first: RunFolder, second: RunFolder, named: str | None) -> list[str]:
-    """Return the scored splits that two runs share, or the named one.
+def _holds_runs(folder: Path) -> bool:
+    """Return True for a folder of finished runs, one for each seed, as the suite makes it; False for a run's own."""
+    return runs_in(folder) != [folder]
 
-    Raises:
-        UserError: they share none, or one of them lacks the named one.
-    """
-    both = [name for name in first.scored if name in second.scored]
-    if named is not None and named not in both:
+
+def _by_seed(folder: Path) -> dict[int, FinishedRun]:
+    if not _holds_runs(folder):
+        raise UserError(f"{folder} holds no finished runs of several seeds.", "Name two runs, or two such folders.")
+    runs = [FinishedRun.read(path) for path in runs_in(folder)]
+    by_seed = {run.seed: run for run in runs}
+    if len(by_seed) < len(runs):
+        inner = sorted({run.folder.parent.name for run in runs})
+        raise UserError(f"{folder} holds several runs of one seed.", f"Name one of its folders: {', '.join(inner)}.")
+    return by_seed
+
+
+def _listed(seeds: Collection[int]) -> str:
+    return ", ".join(map(str, sorted(seeds)))
+
+
+def _shared_splits(first: RunFolder, second: RunFolder, named: str | None) -> list[str]:
+    shared = [name for name in first.scored if name in second.scored]
+    if named is not None and named not in shared:
         lacking = next(run for run in (first, second) if named not in run.scored)
-        raise UserError(f"{lacking.path} has no scores for a split {named!r}.", did_you_mean(named, both))
-    if not both:
-        told = [f"{run.path} has {', '.join(run.scored) or 'no scored split'}" for run in (first, second)]
-        raise UserError(f"the runs share no scored split: {' and '.join(told)}.", "Score both on the same data.")
-    return [named] if named else both
+        raise UserError(f"{lacking.path} has no scores for a split {named!r}.", did_you_mean(named, shared))
+    if not shared:
+        of_each = [f"{run.path} has {', '.join(run.scored) or 'no scored split'}" for run in (first, second)]
+        raise UserError(f"the runs share no scored split: {' and '.join(of_each)}.", "Score both on the same data.")
+    return [named] if named else shared
 
 
-def shared_metrics(first: RunFolder, second: RunFolder, named: str | None) -> list[str]:
-    """Return the metrics that two runs share, or the named one, which they need not have reported.
-
-    Raises:
-        UserError: the metric is unknown or does not fit, or there is none in common.
-    """
-    if named is None:
-        both = [name for name in first.metrics if name in second.metrics]
-        if not both:
-            raise UserError("the runs share no metric.", f"Name one with --metric: {', '.join(METRICS)}.")
-        return both
-    from bertlab.evaluation.metrics import check_metrics
-
-    check_metrics([named], first.kind, max(1, len(first.class_names)), "--metric")
-    return [named]
-
-
-def run_names(first: RunFolder, second: RunFolder) -> tuple[str, str]:
-    """Return what to call two runs: the folders' names, or their paths where the names are the same."""
-    if first.name != second.name:
-        return first.name, second.name
-    return str(first.path), str(second.path)
-
-
-def _print_split(rows: Paired, metrics: Sequence[str], names: tuple[str, str], *, exact: bool) -> None:
-    lines, verdicts = [], []
-    sides = (rows.predictions_a, rows.predictions_b)
-    for name in metrics:
-        comparison = statistics.paired_bootstrap(METRICS[name], *sides, rows.labels)
-        a, b = (f"{METRICS[name](side, rows.labels):.4f}" for side in sides)
-        lines.append(statistics.comparison_row(rows.split, name, a, b, comparison))
-        verdicts.append(statistics.describe_comparison(comparison, name, *names))
-    say(f"\n{table(lines, statistics.COMPARISON_HEADER)}\n")
-    if exact:
-        test = statistics.mcnemar(*(_correct(side, rows.labels) for side in sides))
-        say(
-            f"Only A is correct on {test.only_a} examples, only B on {test.only_b}: exact McNemar test, "
-            f"p = {test.p_value:.3g}."
-        )
-    for line in verdicts:
-        say(line)
-
-
-def _note_other_texts(first: RunFolder, second: RunFolder, split: str) -> None:
-    prints = [((run.run.get("data") or {}).get(split) or {}).get("fingerprint") for run in (first, second)]
-    if prints[0] != prints[1]:
-        warning(f"split {split}: the labels are the same, but the runs did not read the same texts for them.")
+def _shared_metrics(first: RunFolder, second: RunFolder, named: str | None) -> list[str]:
+    """Return the metrics that two runs share, or the named one, which they need not have reported."""
+    if named is not None:
+        check_metrics([named], first.kind, max(1, len(first.class_names)), "--metric")
+        return [named]
+    shared = [name for name in first.metrics if name in second.metrics]
+    if not shared:
+        raise UserError("the runs share no metric.", f"Name one with --metric: {', '.join(METRICS)}.")
+    return shared
 
 
 def _correct(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -148,7 +203,23 @@ def _correct(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return correct.all(axis=1) if correct.ndim == 2 else correct
 
 
-def _same_schema(first: RunFolder, second: RunFolder) -> None:
+def _warn_of_other_texts(first: RunFolder, second: RunFolder, split: str) -> None:
+    prints = [((run.run.get("data") or {}).get(split) or {}).get("fingerprint") for run in (first, second)]
+    if prints[0] != prints[1]:
+        warning(f"split {split}: the labels are the same, but the runs did not read the same texts for them.")
+
+
+def _refuse_other_rows(a: FinishedRun, b: FinishedRun) -> None:
+    for split in a.results["splits"].keys() & b.results["splits"].keys():
+        prints = [run.run["data"].get(split, {}).get("fingerprint") for run in (a, b)]
+        if prints[0] != prints[1]:
+            raise UserError(
+                f"{a.folder} and {b.folder} were scored on different rows (split {split}).",
+                "Score both on the same data.",
+            )
+
+
+def _refuse_other_schema(first: RunFolder, second: RunFolder) -> None:
     if first.kind != second.kind:
         raise UserError(
             f"{first.path} is {first.kind} and {second.path} is {second.kind}.", "Compare runs of one kind of task."
@@ -160,13 +231,13 @@ def _same_schema(first: RunFolder, second: RunFolder) -> None:
         raise UserError(f"the runs have different classes: only one of them has {shown}.", "Train both on the same.")
 
 
-def _same_rows(one: Predictions, other: Predictions, split: str) -> None:
-    if len(one.idx) != len(other.idx):
+def _refuse_other_labels(a: Predictions, b: Predictions, split: str) -> None:
+    if len(a.idx) != len(b.idx):
         raise UserError(
-            f"split {split}: A has {len(one.idx):,} rows and B {len(other.idx):,}.", "Score both on the same rows."
+            f"split {split}: A has {len(a.idx):,} rows and B {len(b.idx):,}.", "Score both on the same rows."
         )
-    for what, left, right in (("idx", one.idx, other.idx), ("label", one.labels, other.labels)):
-        differing = [row for row, (a, b) in enumerate(zip(left, right, strict=True)) if a != b]
+    for what, left, right in (("idx", a.idx, b.idx), ("label", a.labels, b.labels)):
+        differing = [row for row, pair in enumerate(zip(left, right, strict=True)) if pair[0] != pair[1]]
         if differing:
             row = differing[0]
             raise UserError(
@@ -176,18 +247,18 @@ def _same_rows(one: Predictions, other: Predictions, split: str) -> None:
             )
 
 
-def _labelled(run: RunFolder, found: Predictions, split: str) -> list[bool]:
-    """Return which rows have a label; a row without any of several labels is an empty cell as well."""
+def _labelled(run: RunFolder, predictions: Predictions, split: str) -> list[bool]:
+    """Return which rows have a label; in multi-label data an empty cell is also a row of no class."""
     counted = run.results["splits"][split]["labelled"]
-    if counted == len(found.labels):
+    if counted == len(predictions.labels):
         return [True] * counted
-    known = [bool(label) for label in found.labels]
-    if sum(known) != counted:
+    labelled = [bool(label) for label in predictions.labels]
+    if sum(labelled) != counted:
         raise UserError(
-            f"split {split}: rows without a label cannot be told from rows with none of them.",
+            f"split {split}: rows without a label look like rows of no class.",
             "Compare on a split whose rows are all labelled.",
         )
-    return known
+    return labelled
 
 
 def _values(run: RunFolder, column: Sequence[str], ids: dict[str, int]) -> np.ndarray:
