@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from running import QUIET, drawing, words
+from running import QUIET, drawing, to_argv
 
 from bertlab.pretraining.pairs import RANGES
 
@@ -48,7 +48,7 @@ def pretrain(output_dir: Path, *, drawn: bool = False, **settings: Any) -> int:
     import run_nsp
 
     with drawing(drawn):
-        return run_nsp.main(words({**QUIET, "output_dir": output_dir, **settings}))
+        return run_nsp.main(to_argv({**QUIET, "output_dir": output_dir, **settings}))
 
 
 def ranges(split: Any) -> list[tuple[int, ...]]:

@@ -26,33 +26,33 @@ _WORDS = "the a boy girl cat dog reads sleeps walks sang often never film story 
 WORDS = _WORDS.split(" ")
 
 
-def words(settings: dict[str, Any]) -> list[str]:
-    """Return settings as the words of a command line; a list becomes several words, None is left out."""
-    typed: list[str] = []
+def to_argv(settings: dict[str, Any]) -> list[str]:
+    """Return settings as a command line; a list becomes several arguments, None is left out."""
+    argv: list[str] = []
     for name, value in settings.items():
         if value is not None:
             values = value if isinstance(value, (list, tuple)) else [value]
-            typed += [f"--{name}", *(str(one).lower() if isinstance(one, bool) else str(one) for one in values)]
-    return typed
+            argv += [f"--{name}", *(str(item).lower() if isinstance(item, bool) else str(item) for item in values)]
+    return argv
 
 
 @contextmanager
-def drawing(wanted: bool) -> Iterator[None]:
-    """Leave out plots, page and card where they are not wanted: they take longer than so small a run."""
+def drawing(enabled: bool) -> Iterator[None]:
+    """Leave out plots, page and card unless `enabled`: they take longer than so small a run."""
     from bertlab.report import writer
 
     with pytest.MonkeyPatch.context() as patch:
-        if not wanted:
+        if not enabled:
             patch.setattr(writer, "_draw", lambda *_: None)
         yield
 
 
 def classify(output_dir: Path, *, drawn: bool = False, **settings: Any) -> int:
-    """Run run_classification.py in this process, quietly on the CPU unless told otherwise; return its exit status."""
+    """Run run_classification.py in this process, quietly on the CPU by default; return its exit status."""
     import run_classification
 
     with drawing(drawn):
-        return run_classification.main(words({**QUIET, "output_dir": output_dir, **settings}))
+        return run_classification.main(to_argv({**QUIET, "output_dir": output_dir, **settings}))
 
 
 def predict(*argv: object) -> int:
@@ -68,7 +68,7 @@ def subprocess_of(
     """Run a command with this interpreter's tools and the test's environment; None removes a variable."""
     changed = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     return subprocess.run(
-        [str(word) for word in command],
+        [str(part) for part in command],
         cwd=cwd,
         env={name: value for name, value in changed.items() if value is not None},
         capture_output=True,
@@ -79,12 +79,12 @@ def subprocess_of(
 
 
 def accelerate(*argv: object) -> list[object]:
-    """Return the words of `accelerate launch …` under this interpreter."""
+    """Return the command `accelerate launch …` under this interpreter."""
     return [sys.executable, "-m", "accelerate.commands.launch", *argv]
 
 
 def on_two_processes(script: object, *flags: object) -> list[object]:
-    """Return the words that start two CPU processes of a script, as configs/accelerate/cpu_2_processes.yaml says."""
+    """Return the command that starts two CPU processes of a script, as configs/accelerate/cpu_2_processes.yaml says."""
     return accelerate("--config_file", "configs/accelerate/cpu_2_processes.yaml", script, *flags)
 
 
@@ -141,7 +141,7 @@ def write_lines(path: Path, rows: Iterable[Any]) -> Path:
 
 
 def variant(model: Path, folder: Path, **config: Any) -> Path:
-    """Copy a model's folder and change its configuration; new positions or a new spread of weights make them anew."""
+    """Copy a model and change its configuration; max_position_embeddings and initializer_range give it new weights."""
     from transformers import AutoConfig, AutoModel
 
     shutil.copytree(model, folder)

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import ROOT, accelerate, classify, read_json, results, subprocess_of, words
+from running import ROOT, accelerate, classify, read_json, results, subprocess_of, to_argv
 
 SETTINGS = {"max_steps": 2, "max_train_samples": 32, "max_eval_samples": 16, "max_predict_samples": 16}
 
@@ -13,7 +13,7 @@ SETTINGS = {"max_steps": 2, "max_train_samples": 32, "max_eval_samples": 16, "ma
 def test_accelerate_launch_runs_the_demo(weights: str, tmp_path: Path):
     folder = tmp_path / "run"
     settings = {"config": "configs/demo/cola.yaml", "output_dir": folder, **SETTINGS, "disable_tqdm": True}
-    done = subprocess_of(accelerate("run_classification.py", *words(settings)))
+    done = subprocess_of(accelerate("run_classification.py", *to_argv(settings)))
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"Everything is in {folder}" in done.stdout
     assert "Traceback" not in done.stderr

@@ -28,9 +28,9 @@ from running import (
     read_json,
     results,
     subprocess_of,
+    to_argv,
     variant,
     weights_of,
-    words,
 )
 from transformers import AutoModelForNextSentencePrediction, AutoTokenizer, BertForPreTraining, TrainerCallback
 
@@ -283,7 +283,7 @@ def test_two_nodes_give_the_same_run_as_one_process(text: Path, plain: Path, tin
     one, two = tmp_path / "one", tmp_path / "two"
     assert pretrain(one, **{**settings, "per_device_train_batch_size": 16}) == 0
     # What is there is to be made again, by one process.
-    typed = words({**QUIET, **settings, "output_dir": two, "overwrite_cache": True})
+    typed = to_argv({**QUIET, **settings, "output_dir": two, "overwrite_cache": True})
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with ThreadPoolExecutor() as machines:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import transformers.trainer
-from running import labelled_sentences, words
+from running import labelled_sentences, to_argv
 
 import run_classification
 
-QUICK = words({"max_seq_length": 32, "max_steps": 2, "logging_steps": 1, "disable_tqdm": True, "precision": "fp32"})
+QUICK = to_argv({"max_seq_length": 32, "max_steps": 2, "logging_steps": 1, "disable_tqdm": True, "precision": "fp32"})
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_no_upload_holds_the_token(argv, tmp_path, monkeypatch, strategy):
 
     monkeypatch.setattr(transformers.trainer, "hf_api", Hub)
     settings = {"hub_strategy": strategy, "hub_token": "hf_of_nobody", "save_strategy": "epoch", "output_dir": folder}
-    assert run_classification.main([*argv, "--push_to_hub", *words(settings)]) == 0
+    assert run_classification.main([*argv, "--push_to_hub", *to_argv(settings)]) == 0
     assert len(uploads) == {None: 1, "every_save": 3, "all_checkpoints": 5}[strategy]
     assert not list(folder.rglob("training_args.bin"))
 

@@ -21,7 +21,7 @@ import torch
 from finished_runs import SCRIPT, finished_run
 from hypothesis import given
 from hypothesis import strategies as st
-from running import classify, labelled_sentences, predict, read_json, variant, words
+from running import classify, labelled_sentences, predict, read_json, to_argv, variant
 
 import run_nsp
 from bertlab import console
@@ -111,8 +111,8 @@ def _ways_to_load(model: Path, rows: Path, out: Path) -> dict[str, Callable[[], 
     text.write_text("A sentence is here. Another one follows it. A third one ends it.\n" * 20, encoding="utf-8")
     return {
         "train": lambda: classify(out, train_file=rows, validation_file=rows, model_name_or_path=model),
-        "nsp": lambda: run_nsp.main(words({"text": text, "model_name_or_path": model, "output_dir": out})),
-        "check": lambda: bertlab(["check", *words({"train_file": rows, "model_name_or_path": model})]),
+        "nsp": lambda: run_nsp.main(to_argv({"text": text, "model_name_or_path": model, "output_dir": out})),
+        "check": lambda: bertlab(["check", *to_argv({"train_file": rows, "model_name_or_path": model})]),
         "predict": lambda: predict(model, "--text", "a good book"),
     }
 
@@ -352,7 +352,7 @@ def test_no_file_and_no_line_tells_a_token(run: Run, tmp_path, capfd) -> None:
 def test_no_error_tells_a_token(argv: list[str], rows, tmp_path, refused) -> None:
     import run_classification
 
-    files = words({"train_file": rows, "output_dir": tmp_path / "run"})
+    files = to_argv({"train_file": rows, "output_dir": tmp_path / "run"})
     said = refused(run_classification.main([*([] if argv[0] == TOKEN else files), *argv]))
     assert not [token for token in (TOKEN, HUB_TOKEN, "s3cr3t-of-another-form") if token in said]
 

@@ -17,9 +17,9 @@ from running import (
     read_json,
     results,
     subprocess_of,
+    to_argv,
     variant,
     weights_of,
-    words,
 )
 from torch.nn import functional
 from transformers import Trainer as HfTrainer
@@ -92,7 +92,7 @@ def test_two_processes_give_the_same_run_as_one(whole, still_model, sentences, t
         "per_device_train_batch_size": 8,
     }
     del settings["use_cpu"]  # the accelerate file says so
-    done = subprocess_of(on_two_processes("run_classification.py", *words(settings)))
+    done = subprocess_of(on_two_processes("run_classification.py", *to_argv(settings)))
     assert done.returncode == 0, done.stderr[-3000:]
     assert "unused parameters" not in done.stderr
     assert done.stdout.count("global batch 16") == 1, "only one process speaks"
@@ -108,7 +108,7 @@ def test_two_fsdp_shards_give_the_same_run_and_a_checkpoint_that_loads_on_one(
     settings = {**QUIET, **SETTINGS, **sentences, "model_name_or_path": still_model, "output_dir": folder}
     settings |= {"per_device_train_batch_size": 8, "save_strategy": "epoch"}
     launch = ("--config_file", "configs/accelerate/fsdp.yaml", "--num_processes", 2)
-    done = subprocess_of(accelerate(*launch, ROOT / "tests" / "fsdp_on_cpu.py", *words(settings)))
+    done = subprocess_of(accelerate(*launch, ROOT / "tests" / "fsdp_on_cpu.py", *to_argv(settings)))
     assert done.returncode == 0, done.stderr[-3000:]
     assert "every parameter is a shard" in done.stdout
     _assert_same_run(folder, whole)

@@ -14,7 +14,7 @@ from running import (
     read_json,
     results,
     subprocess_of,
-    words,
+    to_argv,
 )
 from transformers import TrainerCallback
 
@@ -78,7 +78,7 @@ def test_two_processes_share_a_stream_and_the_few_rows_they_evaluate(
     settings = {**QUIET, **STEPS, **few, "model_name_or_path": still_model, "train_file": train}
     settings |= {"output_dir": tmp_path / "run", "per_device_train_batch_size": 8}
     launch = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2)
-    done = subprocess_of([*launch, "run_classification.py", *words(settings)])
+    done = subprocess_of([*launch, "run_classification.py", *to_argv(settings)])
     assert done.returncode == 0, done.stderr[-3000:]
     assert read_json(tmp_path / "run" / "run.json")["plan"]["world_size"] == 2
     _assert_same_run(tmp_path / "run", long)

@@ -4,7 +4,7 @@ import itertools
 from pathlib import Path
 
 import pytest
-from running import classify, labelled_sentences, words, write_lines
+from running import classify, labelled_sentences, to_argv, write_lines
 from transformers import AutoTokenizer
 
 from bertlab.cli import parser
@@ -216,7 +216,7 @@ def test_what_a_stream_cannot_do_is_refused(change: dict, told: str, tiny_model,
 
 def test_a_stream_is_not_opened_where_nothing_is_trained(train: Path):
     arguments = parser.parse(
-        words({"validation_file": train, "streaming": True, "do_eval": True, "max_steps": 1}), GROUPS, "usage"
+        to_argv({"validation_file": train, "streaming": True, "do_eval": True, "max_steps": 1}), GROUPS, "usage"
     )
     found = streaming.load(arguments[DataArguments], ("bad", "good"), training=False, cache_dir=None, token=None)
     assert found.stream is None

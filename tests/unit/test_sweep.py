@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from many_runs import in_this_process, order, started
-from running import QUIET, labelled_sentences, words
+from running import QUIET, labelled_sentences, to_argv
 
 from bertlab.__main__ import main
 from bertlab.commands import jobs, run_specs, search_space
@@ -192,7 +192,7 @@ def test_real_trials_choose_on_the_selection_split_and_the_winner_alone_sees_the
         write_csv(tmp_path / f"{name}.csv", ("text", "label"), labelled_sentences(rows, rows))
     (tmp_path / "mine.yaml").write_text("learning_rate: [1e-9, 3e-3]\n", encoding="utf-8")
     settings = {"train_file": "train.csv", "validation_file": "validation.csv", "per_device_train_batch_size": 8}
-    typed = words({**QUIET, **settings, "model_name_or_path": tiny_model, "output_dir": "out", "devices": "cpu"})
+    typed = to_argv({**QUIET, **settings, "model_name_or_path": tiny_model, "output_dir": "out", "devices": "cpu"})
     assert sweep("mine.yaml", *typed) == 0
     told = json.loads((tmp_path / "out/sweep.json").read_text(encoding="utf-8"))
     assert [trial["values"]["learning_rate"] for trial in told["trials"]] == ["3e-3", "1e-9"]
