@@ -1,22 +1,20 @@
 """`python -m bertlab export RUN --format onnx`: a trained model for ONNX Runtime, checked against PyTorch."""
 
-import argparse
 import importlib.util
-import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertlab.cli.arguments import ModelArguments
-from bertlab.cli.command_parser import Parser
+from bertlab.cli.arguments import ModelArguments, setting
 from bertlab.cli.entry_point import entry_point
+from bertlab.cli.parser import parse_command
 from bertlab.commands import scored_split
 from bertlab.commands.scored_split import ScoredSplit
 from bertlab.console import info, say, table
@@ -47,6 +45,18 @@ SAMPLES = (
 )
 
 
+@dataclass
+class ExportArguments:
+    """Which run is exported, as what and where to."""
+
+    run: Path = setting(None, "the --output_dir of a finished run", positional=True)
+    format: str = setting("onnx", "what to write", choices=("onnx",))
+    quantize: str | None = setting(None, "int8 weights; the score is measured before and after", choices=("int8",))
+    output: Path | None = setting(None, "folder to write (default: RUN/onnx, or RUN/onnx-int8)")
+    overwrite: bool = setting(False, "replace an earlier export there")
+    tolerance: float = setting(TOLERANCE, "largest difference of a float32 logit", minimum=0)
+
+
 @entry_point
 def main(argv: Sequence[str]) -> int:
     """Export a run, print how far it is from PyTorch, and return the exit status.
@@ -55,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
         UserError: no finished run, the extra is not installed, the output is there already, the logits differ by more
             than --tolerance, or, with --quantize, there are no labels to measure the score on.
     """
-    options = _parser().parse_args(argv)
+    options = parse_command(argv, ExportArguments, __doc__ or "")
     run = RunFolder.read(options.run)
     output = options.output or options.run / ("onnx-int8" if options.quantize else "onnx")
     _check(run, output, options)
@@ -78,7 +88,7 @@ def _export(
     reference: "TorchPredictor",
     scored: ScoredSplit | None,
     folder: Path,
-    options: argparse.Namespace,
+    options: ExportArguments,
 ) -> dict[str, Any]:
     """Write the model into a folder and return what was measured."""
     from bertlab.inference import onnx_export
@@ -165,7 +175,7 @@ def _scored_split(run: RunFolder, predictor: "TorchPredictor", quantize: str | N
     return scored
 
 
-def _check(run: RunFolder, output: Path, options: argparse.Namespace) -> None:
+def _check(run: RunFolder, output: Path, options: ExportArguments) -> None:
     """Refuse, before anything is loaded, what cannot end well."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
@@ -220,26 +230,3 @@ def _print(report: dict[str, Any]) -> None:
         for one in score["metrics"].values():
             say(one["verdict"])
         say(f"\n{report['megabytes_fp32']:.1f} MB became {report['megabytes']:.1f} MB.")
-
-
-def _parser() -> Parser:
-    parser = Parser("python -m bertlab export", description=__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="the --output_dir of a finished run")
-    parser.add_argument("--format", choices=("onnx",), required=True, help="what to write")
-    parser.add_argument("--quantize", choices=("int8",), help="int8 weights; the score is measured before and after")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to [RUN/onnx, RUN/onnx-int8]")
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export there")
-    parser.add_argument(
-        "--tolerance", type=_tolerance, default=TOLERANCE, help="largest difference of a float32 logit [%(default)s]"
-    )
-    return parser
-
-
-def _tolerance(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
-    return value

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from bertlab import console
-from bertlab.cli.command_parser import Parser
 from bertlab.cli.entry_point import entry_point
-from bertlab.commands.predict_inputs import check, check_pairs, columns, is_table, read_rows
+from bertlab.cli.parser import parse_command
+from bertlab.commands import predict_inputs
+from bertlab.commands.predict_inputs import PredictArguments, check_pairs, columns, is_table, read_rows
 from bertlab.console import table
-from bertlab.data import readers
 from bertlab.data.labels import MULTI, REGRESSION
 from bertlab.errors import UserError
 from bertlab.inference.loading import load_predictor
@@ -44,9 +43,8 @@ def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
 @entry_point
 def main(argv: Sequence[str]) -> int:
     """Predict and print; return the exit status."""
-    options = _parser().parse_args(argv)
-    console.register_secret(options.token)
-    check(options)
+    options = parse_command(argv, PredictArguments, __doc__ or "", predict_inputs.RULES)
+    predict_inputs.check_texts(options)
     predictor = load_predictor(
         options.model,
         options.max_seq_length,
@@ -129,24 +127,3 @@ PRINTERS: dict[str, Callable[[Predictor, Sequence[Row], np.ndarray, int], None]]
     "jsonl": _print_json_lines,
     "tsv": _print_tsv,
 }
-
-
-def _parser() -> Parser:
-    parser = Parser("python -m bertlab predict", description=__doc__)
-    parser.add_argument("model", help="a folder of a run, a model or an ONNX export; package:…/path; a Hub name")
-    parser.add_argument("--text", nargs="+", action="extend", help="texts to label")
-    parser.add_argument("--pair", nargs=2, action="append", metavar=("A", "B"), help="a pair to label; may be repeated")
-    parser.add_argument("--file", help="one text a line, or CSV, TSV, JSON lines, Parquet; - is standard input")
-    parser.add_argument("--pairs", action="store_true", help="lines of --file are two texts with a tab between")
-    parser.add_argument("--rank", metavar="A", help="rank the lines of --file as continuations of this text")
-    parser.add_argument("--text_column_names", nargs="+", help="columns of --file [as trained]")
-    parser.add_argument("--format", choices=sorted(PRINTERS), default="table", help="how to print [table]")
-    parser.add_argument("--max_seq_length", type=int, help="longest input in tokens (default: as trained)")
-    parser.add_argument("--delimiter", help="field delimiter of --file")
-    parser.add_argument("--text_column_delimiter", help="join the columns with this into one text [as trained]")
-    parser.add_argument("--quoting", choices=readers.QUOTINGS, help="how --file uses double quotes [as trained]")
-    parser.add_argument("--encoding", help="text encoding of --file or standard input")
-    parser.add_argument("--revision", default="main", help="revision of a model on the Hub")
-    parser.add_argument("--token", help="access token for the Hub")
-    parser.add_argument("--trust_remote_code", action="store_true", help="allow code of the model's own to run")
-    return parser

@@ -1,12 +1,12 @@
 """The texts or pairs that `predict` is given: words of the command line, lines of text, or the columns of a table."""
 
-import argparse
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bertlab.cli.arguments import DataArguments
+from bertlab.cli.arguments import DataArguments, setting
+from bertlab.cli.flag_rules import Rule
 from bertlab.console import info, warning
 from bertlab.data import readers
 from bertlab.data.files import open_text, standard_input
@@ -15,32 +15,48 @@ from bertlab.errors import UserError
 from bertlab.inference.inference_config import InputFormat
 from bertlab.inference.predictor import Row
 
-ONE_OF_THESE = ("text", "pair", "rank")
+
+@dataclass
+class PredictArguments:
+    """Which model predicts, what it reads, and how that is printed."""
+
+    model: str = setting(
+        None, "a folder of a run, a model or an ONNX export; package:…/path; a Hub name", positional=True
+    )
+    text: list[str] = setting([], "texts to label", repeatable=True)
+    pair: list[str] = setting([], "a pair to label: two texts; may be repeated", count=2, repeatable=True)
+    file: str = setting("-", "one text a line, or CSV, TSV, JSON lines, Parquet; - is standard input")
+    pairs: bool = setting(False, "lines of --file are two texts with a tab between")
+    rank: str | None = setting(None, "rank the lines of --file as continuations of this text")
+    text_column_names: list[str] = setting([], "columns of --file (default: as trained)")
+    format: str = setting("table", "how to print", choices=("jsonl", "table", "tsv"))
+    max_seq_length: int | None = setting(None, "longest input in tokens (default: as trained)")
+    delimiter: str | None = setting(None, "field delimiter of --file")
+    text_column_delimiter: str | None = setting(
+        None, "join the columns with this into one text (default: as trained)", may_be_empty=True
+    )
+    quoting: str | None = setting(None, "how --file uses double quotes (default: as trained)", choices=readers.QUOTINGS)
+    encoding: str | None = setting(None, "text encoding of --file or standard input")
+    revision: str = setting("main", "revision of a model on the Hub")
+    token: str | None = setting(None, "access token for the Hub")
+    trust_remote_code: bool = setting(False, "allow code from the model's repository to run on this machine")
 
 
-def check(options: argparse.Namespace) -> None:
-    """Refuse what cannot be read together.
+RULES = (
+    Rule("--text", "conflicts with", "--pair --rank --file --pairs", "only one of them can be read"),
+    Rule("--pair", "conflicts with", "--rank --file --pairs", "only one of them can be read"),
+    Rule("--rank", "conflicts with", "--pairs --format jsonl tsv", "it pairs one text with each line, as a table"),
+)
+
+
+def check_texts(options: PredictArguments) -> None:
+    """Refuse a typed text without content, or one that is not text.
 
     Raises:
-        UserError: several inputs are named, a flag is for another input, or a text is empty or not readable.
+        UserError: there is one.
     """
-    given = [f"--{name}" for name in ONE_OF_THESE if getattr(options, name) is not None]
-    if options.file is not None and "--rank" not in given:
-        given.append("--file")
-    if len(given) > 1:
-        raise UserError(f"{given[0]} and {given[1]} are both given, and only one can be read.", "Drop one of them.")
-    if options.pairs and given not in ([], ["--file"]):
-        raise UserError(f"--pairs is about the lines of a file, and {given[0]} is given.", "Drop --pairs.")
-    if options.rank is not None and options.format != "table":
-        raise UserError(
-            f"--rank prints a ranking, not --format {options.format}.", "Leave --format out, or name the pairs."
-        )
-    given_texts: dict[str, Iterable[str]] = {
-        "text": options.text or [],
-        "pair": itertools.chain(*(options.pair or [])),
-        "rank": [] if options.rank is None else [options.rank],
-    }
-    for name, texts in given_texts.items():
+    typed = {"text": options.text, "pair": options.pair, "rank": [] if options.rank is None else [options.rank]}
+    for name, texts in typed.items():
         for text in texts:
             if not text.strip():
                 raise UserError(f"--{name}: {text!r} is no text.", "Give one with words in it.")
@@ -48,13 +64,13 @@ def check(options: argparse.Namespace) -> None:
                 raise UserError(f"--{name}: {text[:60]!a} holds bytes that are no text.", "Write it in UTF-8.")
 
 
-def is_table(options: argparse.Namespace) -> bool:
+def is_table(options: PredictArguments) -> bool:
     """Return True where --file has columns: by its suffix, or because columns are named.
 
     Raises:
         UserError: there is no reader for the file, or a flag is for lines of text.
     """
-    if options.file in (None, "-"):
+    if options.file == "-":
         return False
     path = Path(options.file)
     inner = Path(path.stem) if path.suffix.casefold() == ".gz" else path
@@ -70,7 +86,7 @@ def is_table(options: argparse.Namespace) -> bool:
     return True
 
 
-def columns(options: argparse.Namespace, input_format: InputFormat) -> Columns:
+def columns(options: PredictArguments, input_format: InputFormat) -> Columns:
     """Return the text columns of a table: the named ones, else those of the training, else the usual ones.
 
     Raises:
@@ -113,7 +129,7 @@ def check_pairs(pairs: bool, model: str, input_format: InputFormat) -> None:
         )
 
 
-def read_rows(options: argparse.Namespace, chosen: Columns | None, input_format: InputFormat) -> Iterator[Row]:
+def read_rows(options: PredictArguments, chosen: Columns | None, input_format: InputFormat) -> Iterator[Row]:
     """Yield the texts or pairs to predict; of a table the `chosen` columns, not yet joined.
 
     Raises:
@@ -122,7 +138,7 @@ def read_rows(options: argparse.Namespace, chosen: Columns | None, input_format:
     if options.text:
         yield from ((text,) for text in options.text)
     elif options.pair:
-        yield from (tuple(pair) for pair in options.pair)
+        yield from zip(options.pair[::2], options.pair[1::2], strict=True)
     elif chosen is not None:
         yield from _table_rows(Path(options.file), chosen.text, _settings(options, input_format))
     else:
@@ -130,7 +146,7 @@ def read_rows(options: argparse.Namespace, chosen: Columns | None, input_format:
             yield (options.rank, line) if options.rank is not None else _tab_pair(line) if options.pairs else (line,)
 
 
-def _settings(options: argparse.Namespace, input_format: InputFormat) -> dict[str, Any]:
+def _settings(options: PredictArguments, input_format: InputFormat) -> dict[str, Any]:
     return {
         "delimiter": options.delimiter,
         "encoding": options.encoding,
@@ -147,8 +163,8 @@ def _all_among(names: Sequence[str], columns: Sequence[str]) -> bool:
     return all(part.strip() in names for text in columns for part in ([text] if text in names else text.split(",")))
 
 
-def _lines(options: argparse.Namespace) -> Iterator[str]:
-    if options.file in (None, "-"):
+def _lines(options: PredictArguments) -> Iterator[str]:
+    if options.file == "-":
         where, opened = "standard input", standard_input(options.encoding)
     else:
         where, opened = options.file, open_text(Path(options.file), options.encoding)

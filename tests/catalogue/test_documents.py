@@ -13,7 +13,7 @@ import run_nsp
 from bertlab.__main__ import COMMANDS
 from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments
-from bertlab.commands import check, export, predict, recipes, search_space, submission, suite, sweep
+from bertlab.commands import check, export, predict_inputs, recipes, search_space, submission, suite, sweep
 from bertlab.evaluation.metrics import METRICS
 from tools import ledger
 
@@ -99,9 +99,9 @@ def _parses_as_run(argv: list[str], script: str, tmp_path: Path, monkeypatch) ->
 def _is_a_subcommand(name: str, argv: list[str], tmp_path: Path, monkeypatch) -> None:
     assert name in COMMANDS
     if name == "predict":
-        assert predict._parser().parse_args(argv).model
+        assert parser.parse_command(argv, predict_inputs.PredictArguments, "", predict_inputs.RULES).model
     elif name == "export":
-        assert export._parser().parse_args(argv)
+        assert parser.parse_command(argv, export.ExportArguments, "").run
     elif name == "submission":
         assert parser.parse_command(argv, submission.SubmissionArguments, "").runs
     elif name == "check":

@@ -185,9 +185,9 @@ CONTRADICTIONS = [
 ]
 
 SUBCOMMANDS = [
-    refused("predict without model", "--text a", "required: model", command="predict"),
-    refused("predict misspelt", "{classifier} --txt a", "--txt", "--text", command="predict"),
-    refused("predict abbreviated", "{classifier} --form tsv --text a", "--form", "--format", command="predict"),
+    refused("predict without model", "--text a", "MODEL is missing", command="predict"),
+    refused("predict misspelt", "{classifier} --txt a", "--txt", "'text'", command="predict"),
+    refused("predict abbreviated", "{classifier} --form tsv --text a", "--form", "'format'", command="predict"),
     refused(
         "predict in another format",
         "{classifier} --format cvs --text a",
@@ -236,7 +236,7 @@ SUBCOMMANDS = [
         command="predict",
     ),
     refused("predict too short", "{classifier} --text a --max_seq_length 0", "--max_seq_length 0", command="predict"),
-    refused("export misspelt", "old --format onnx --valdate", "--valdate", "no such option", command="export"),
+    refused("export misspelt", "old --format onnx --valdate", "--valdate", "no such flag", command="export"),
     refused("export of no run", "./rnus --format onnx", "rnus: no such folder", command="export"),
     refused("submission misspelt", "old --splt test", "--splt", "no such flag", command="submission"),
     refused("report of nothing", "", "RUN", command="report"),
