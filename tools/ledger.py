@@ -26,14 +26,15 @@ from bertlab.cli.arguments import setting
 from bertlab.cli.entry_point import entry_point
 from bertlab.cli.flag_rules import FILES
 from bertlab.cli.parser import parse_command
-from bertlab.commands import run_specs
+from bertlab.commands import run_specs, suite_table
 from bertlab.commands.run_specs import WHERE_AND_HOW
+from bertlab.commands.suite_table import FinishedRun, Row
 from bertlab.console import info
 from bertlab.errors import UserError
 from bertlab.evaluation import paired_seeds, statistics
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.io import read_json, write_json, write_text
-from bertlab.report.run_folder import model_name, runs_in
+from bertlab.report.run_folder import RunFolder, model_name, runs_in
 from tools import benchmark_tables
 
 RESULTS = ROOT / "results"
@@ -45,12 +46,7 @@ MARKED = re.compile(
 )
 HEADER = ("model", "split", "metric", "mean", "sd", "min to max", "seeds", "rows", "baselines", "published")
 SUMMARY = (
-    "recipe",
-    "ours: model",
-    "split (rows)",
-    "metric",
-    "mean ± sd (seeds)",
-    "best baseline",
+    *("recipe", "ours: model", "split (rows)", "metric", "mean ± sd (seeds)", "best baseline"),
     "published: value (model, split, source)",
 )
 ALL = "all"
@@ -64,41 +60,34 @@ PLACES = (*FILES, "data_dir", "text")
 FOREIGN = re.compile(r"(?P<before>(?:[^/=]*=)*)(?P<path>(?:~[\w.-]*)?/.*[^/].*)", re.DOTALL)
 
 
-def record(run: Path, label: str | None = None) -> tuple[Path, dict[str, Any]]:
-    """Return where the record of a finished run belongs, and what it says.
+def record(folder: Path, label: str | None = None) -> tuple[Path, dict[str, Any]]:
+    """Return where the record of a finished run belongs, and its content.
 
-    It names no folder of the machine: a path in this repository is told from there, any other absolute one is cut to
-    its last part. Names on the Hub and relative paths stay whole, or two models of one last part would look alike.
+    It names no folder of the machine: a path in this repository begins there, any other absolute one is cut to its
+    last part. Names on the Hub and relative paths stay whole, or two models of one last part would look alike.
 
     Raises:
         UserError: the folder is not a finished run.
     """
-    told, results = (_read(run / name) for name in ("run.json", "results.json"))
-    _refuse_foreign(run, told, results)
-    configuration, state = told["configuration"], run / "trainer_state.json"
-    model = label or model_name(configuration)
+    run = RunFolder.read(folder)
+    model = label or model_name(run.configuration)
     entry = {
-        "recipe": told["recipe"] or "none",
+        "recipe": run.run["recipe"] or "none",
         "model": model,
-        "seed": told["seed"],
-        "command": _without_folders(told["command"]),
+        "seed": run.run["seed"],
+        "command": _without_folders(run.run["command"]),
         "settings": {
-            name: _without_folders(value) for name, value in configuration.items() if name not in WHERE_AND_HOW
+            name: _without_folders(value) for name, value in run.configuration.items() if name not in WHERE_AND_HOW
         },
-        "plan": told["plan"],
+        "plan": run.run["plan"],
         "data": {
             name: {key: split[key] for key in ("rows", "labelled", "from", "fingerprint")}
-            for name, split in told["data"].items()
+            for name, split in run.run["data"].items()
         },
-        "splits": {name: _scores(split) for name, split in results["splits"].items()},
-        "training_loss": training_loss(read_json(state).get("log_history", []) if state.is_file() else []),
-        "published": results["published"],
-        "versions": told["versions"],
-        "code": told["code"],
-        "machine": told["machine"],
-        "seconds": told["seconds"],
-        "peak_memory_mb": told["peak_memory_mb"],
-        "finished": told["finished"],
+        "splits": {name: _scores(split) for name, split in run.results["splits"].items()},
+        "training_loss": training_loss(run.log),
+        "published": run.results["published"],
+        **{key: run.run[key] for key in ("versions", "code", "machine", "seconds", "peak_memory_mb", "finished")},
     }
     return RESULTS / entry["recipe"] / model / f"seed{entry['seed']}.json", entry
 
@@ -109,27 +98,27 @@ def table(recipe: str) -> str:
     Raises:
         UserError: there is no record of that recipe.
     """
-    folder = RESULTS / recipe
-    models = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    rows = [row for model in models for row in _rows(_entries(model))]
+    models = (_entries(model) for model in _models(RESULTS / recipe))
+    rows = [_cells(entries[0], row) for entries in models for row in _scored(entries)]
     if not rows:
         raise UserError(f"there is no record of {recipe!r} under results/.", "Write one with `ledger record RUN`.")
     return console.markdown(HEADER, rows) + "\n"
 
 
 def summary() -> str:
-    """Return the Markdown table of all recipes: for each model its leading score, beside the published value.
+    """Return the Markdown table of all recipes: for each model its primary score, beside the published value.
 
     Runs recorded under a --label are experiments; the documents that discuss them have their tables.
 
     Raises:
         UserError: there is no record.
     """
-    models = sorted({path.parent for path in RESULTS.rglob("seed*.json")})
-    if not models:
+    found = [_entries(model) for model in _models(RESULTS)]
+    if not found:
         raise UserError("there is no record under results/.", "Write one with `ledger record RUN`.")
-    found = (_entries(model) for model in models)
-    return console.markdown(SUMMARY, [_leading(entries) for entries in found if not _is_labelled(entries[0])]) + "\n"
+    return (
+        console.markdown(SUMMARY, [_summary_row(entries) for entries in found if not _is_labelled(entries[0])]) + "\n"
+    )
 
 
 def paired(a: str, b: str) -> str:
@@ -234,7 +223,7 @@ def _entries(model: Path) -> list[dict[str, Any]]:
         UserError: they are of runs with other training values or data, over which no mean may be taken.
     """
     paths = sorted(model.glob("seed*.json"))
-    entries = [_read(path) for path in paths]
+    entries = [read_json(path) for path in paths]
     for path, entry in zip(paths, entries, strict=True):
         unlike = _unlike(entries[0], entry)
         if unlike:
@@ -276,7 +265,7 @@ def _refuse_another(path: Path, entry: dict[str, Any]) -> None:
         UserError: there is one.
     """
     for known in sorted(path.parent.glob("seed*.json"), key=lambda other: (other != path, other.name)):
-        unlike = _unlike(_read(known), entry)
+        unlike = _unlike(read_json(known), entry)
         if unlike:
             raise UserError(
                 f"{known} is the record of another run ({unlike}).",
@@ -286,107 +275,89 @@ def _refuse_another(path: Path, entry: dict[str, Any]) -> None:
 
 def _tell_replaced(path: Path, entry: dict[str, Any]) -> None:
     """Say that a record is written over by that of a later run: nothing in them tells the two models apart."""
-    before = _read(path).get("finished") if path.is_file() else None
+    before = read_json(path).get("finished") if path.is_file() else None
     if before not in (None, entry.get("finished")):
         info(f"{path} replaced: it was of a run that finished {before}. --label keeps another model's apart.")
 
 
-def _leading(entries: list[dict[str, Any]]) -> tuple[str, ...]:
-    """Return the row of one recipe and model: the published value's split, or the first, and its first metric."""
-    first = entries[0]
-    published = first.get("published") or {}
-    scored = [name for name, told in first["splits"].items() if told["metrics"] or told["other"]]
-    split = published["split"] if published.get("split") in scored else scored[0]
-    told = first["splits"][split]
-    metric = next(iter([*told["metrics"], *told["other"]]))
-    spread = statistics.mean_sd_interval(_values(entries, split, metric))
-    controls = {
-        name: _mean_control(entries, split, name, metric)
-        for name, control in told["baselines"].items()
-        if control.get(metric) is not None
+def _models(folder: Path) -> list[Path]:
+    """Return the folders of records in a folder, those of one recipe and model each."""
+    return sorted({path.parent for path in folder.rglob("seed*.json")})
+
+
+def _scored(entries: Sequence[dict[str, Any]]) -> list[Row]:
+    """Return a row for every metric of every split of one recipe and model, and for every group of rows."""
+    runs = [
+        FinishedRun(
+            folder=Path(),
+            seed=entry["seed"],
+            results={
+                "published": entry.get("published"),
+                "splits": {name: _as_results(split) for name, split in entry["splits"].items()},
+            },
+            run={"configuration": entry.get("settings") or {}, "data": {}},  # the first records have no settings
+            degenerate=None,
+        )
+        for entry in entries
+    ]
+    return suite_table.rows("", runs)
+
+
+def _as_results(split: dict[str, Any]) -> dict[str, Any]:
+    """Return a split of a record as results.json has it, with the primary metric of each group of rows."""
+    groups = {
+        metric: split["by_source"][group].get(metric.partition(" of ")[0]) for group, metric in _groups(split).items()
     }
-    best = (max if GREATER_IS_BETTER.get(metric, True) else min)(
-        controls, key=lambda name: controls[name], default=None
-    )
-    sd = "" if math.isnan(spread.sd) else f" ± {spread.sd:.3f}"
+    baselines = {name: {"metrics": metrics} for name, metrics in split["baselines"].items()}
+    return {**split, "other": {**split["other"], **groups}, "baselines": baselines}
+
+
+def _groups(split: dict[str, Any]) -> dict[str, str]:
+    """Return what the primary metric of each group of rows is called."""
+    primary = next(iter([*split["metrics"], *split["other"]]), "")
+    return {group: f"{primary} of {group}" for group in split.get("by_source", {})}
+
+
+def _summary_row(entries: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """Return the row of one recipe and model: the published value's split, or the first, and its primary metric."""
+    scored, first = _scored(entries), entries[0]
+    published = (first.get("published") or {}).get("split")
+    row = next((row for row in scored if row.split == published), scored[0])
+    order = max if GREATER_IS_BETTER.get(row.metric, True) else min
+    best = order(row.baselines, key=lambda name: row.baselines[name], default=None)
+    sd = "" if math.isnan(row.sd) else f" ± {row.sd:.3f}"
     return (
         first["recipe"],
         first["model"],
-        f"{split} ({told['rows']:,})",
-        metric.replace("_", " "),
-        f"{_figure(spread.mean)}{sd} ({spread.n})",
-        "-" if best is None else f"{best.replace('_', ' ')} {controls[best]:.3f}",
-        _published(first, split, metric),
+        f"{row.split} ({row.examples:,})",
+        row.metric.replace("_", " "),
+        f"{_figure(row.mean)}{sd} ({row.n})",
+        "-" if best is None else f"{best.replace('_', ' ')} {row.baselines[best]:.3f}",
+        suite_table.published(row),
     )
 
 
-def _published(entry: dict[str, Any], split: str, metric: str) -> str:
-    """Return the published value of a score with its source, which says of which model and split it is."""
-    published = entry.get("published") or {}
-    value = (published.get("values") or {}).get(metric) if published.get("split") == split else None
-    return "-" if value is None else f"{value:.4g} ({published['source']})"
-
-
-def _rows(entries: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Return a row per split and metric of one model's records, and one per group of rows with the leading metric."""
-    rows: list[tuple[str, ...]] = []
-    for split, scores in (entries[0]["splits"] if entries else {}).items():
-        for metric in (*scores["metrics"], *scores["other"]):
-            beside = ", ".join(
-                f"{name.replace('_', ' ')} {_mean_control(entries, split, name, metric):.3f}"
-                for name, control in scores["baselines"].items()
-                if control.get(metric) is not None
-            )
-            values = _values(entries, split, metric)
-            rows.append(
-                _row(entries[0], split, metric, values, scores["rows"], beside, _published(entries[0], split, metric))
-            )
-        leading = next(iter([*scores["metrics"], *scores["other"]]), "")
-        for group, found in scores.get("by_source", {}).items():
-            told = (entry["splits"].get(split, {}).get("by_source", {}).get(group, {}) for entry in entries)
-            values = [value for value in (group_scores.get(leading) for group_scores in told) if value is not None]
-            rows.append(_row(entries[0], split, f"{leading} of {group}", values, found["n"], "", "-"))
-    return rows
-
-
-def _row(
-    entry: dict[str, Any], split: str, score: str, values: list[float], n: int, beside: str, published: str
-) -> tuple[str, ...]:
-    """Return the cells under HEADER of one score over the seeds."""
-    spread = statistics.mean_sd_interval(values)
+def _cells(entry: dict[str, Any], row: Row) -> tuple[str, ...]:
+    """Return the cells under HEADER."""
+    split = entry["splits"][row.split]
+    sizes = {metric: split["by_source"][group]["n"] for group, metric in _groups(split).items()}
     return (
         entry["model"],
-        split,
-        score.replace("_", " "),
-        _figure(spread.mean),
-        _figure(spread.sd),
-        f"{min(values):.3f} to {max(values):.3f}" if values else "-",
-        str(spread.n),
-        str(n),
-        beside or "-",
-        published,
+        row.split,
+        row.metric.replace("_", " "),
+        _figure(row.mean),
+        _figure(row.sd),
+        f"{row.minimum:.3f} to {row.maximum:.3f}" if row.n else "-",
+        str(row.n),
+        str(sizes.get(row.metric, row.examples)),
+        ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in row.baselines.items()) or "-",
+        suite_table.published(row),
     )
 
 
 def _is_labelled(entry: dict[str, Any]) -> bool:
     """Return True for a record under another name than its model's; the first records do not say."""
     return bool(entry.get("settings")) and entry["model"] != model_name(entry["settings"])
-
-
-def _values(entries: list[dict[str, Any]], split: str, metric: str) -> list[float]:
-    """Return a score of every record that has it; one that is undefined is kept as null."""
-    found = (_value(entry["splits"].get(split) or {}, metric) for entry in entries)
-    return [value for value in found if value is not None]
-
-
-def _value(scores: dict[str, Any], metric: str) -> float | None:
-    measured = scores.get("metrics", {})
-    return measured[metric]["value"] if metric in measured else scores.get("other", {}).get(metric)
-
-
-def _mean_control(entries: list[dict[str, Any]], split: str, name: str, metric: str) -> float:
-    controls = (entry["splits"][split]["baselines"].get(name, {}).get(metric) for entry in entries)
-    return statistics.mean_sd_interval([value for value in controls if value is not None]).mean
 
 
 def _figure(value: float) -> str:
@@ -422,25 +393,6 @@ def _last(value: Any) -> Any:
     if isinstance(value, list):
         return [_last(item) for item in value]
     return Path(value).name if isinstance(value, str) else value
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; the folder is not a finished run.", "Name a run's output folder.")
-    return read_json(path)
-
-
-def _refuse_foreign(run: Path, told: dict[str, Any], results: dict[str, Any]) -> None:
-    """Refuse files of these names that no run of ours has written.
-
-    Raises:
-        UserError: one of the facts that a record keeps is missing.
-    """
-    kept = ("configuration", "recipe", "seed", "command", "plan", "data", "versions", "code", "machine", "finished")
-    for name, facts, needed in (("run.json", told, kept), ("results.json", results, ("splits", "published"))):
-        missing = [key for key in needed if key not in facts]
-        if missing:
-            raise UserError(f"{run / name}: {missing[0]!r} is missing.", "Name the output folder of a finished run.")
 
 
 if __name__ == "__main__":

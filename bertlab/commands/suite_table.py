@@ -146,7 +146,7 @@ def render(table: Sequence[Row], form: str) -> str:
         return to_csv([{**dataclasses.asdict(row), "baselines": _baselines(row)} for row in table])
     if form == "markdown":
         header = (HEADER[0], "model", *HEADER[1:], "published", "verdict")
-        body = [(row.recipe, row.model, *_cells(row)[1:], _published(row), row.verdict) for row in table]
+        body = [(row.recipe, row.model, *_cells(row)[1:], published(row), row.verdict) for row in table]
         return f"{console.markdown(header, body)}\n\n{NOTES}\n"
     sentences = [f"{row.recipe}, {row.split}, {row.metric} ({row.model}): {row.verdict}." for row in table]
     sources = dict.fromkeys(f"Published for {row.recipe}: {row.source}." for row in table if row.source)
@@ -172,6 +172,11 @@ def summary_of(values: Sequence[float | None]) -> SeedSummary:
     return statistics.mean_sd_interval([value for value in values if value is not None])
 
 
+def published(row: Row) -> str:
+    """Return the published value of a row with its source, which names model and split."""
+    return "-" if row.published is None else f"{row.published:.4g} ({row.source})"
+
+
 def _row(recipe: str, runs: Sequence[FinishedRun], split: str, metric: str) -> Row:
     first = runs[0].results
     values = [run.scores(split).get(metric) for run in runs]
@@ -181,9 +186,9 @@ def _row(recipe: str, runs: Sequence[FinishedRun], split: str, metric: str) -> R
         if runs[0].scores(split, name).get(metric) is not None
     }
     summary, defined = summary_of(values), [value for value in values if value is not None]
-    model, published = run_folder.model_name(runs[0].run["configuration"]), first.get("published") or {}
-    value = (published.get("values") or {}).get(metric) if published.get("split") == split else None
-    source = published.get("source") if value is not None else None
+    model, paper = run_folder.model_name(runs[0].run["configuration"]), first.get("published") or {}
+    value = (paper.get("values") or {}).get(metric) if paper.get("split") == split else None
+    source = paper.get("source") if value is not None else None
     return Row(
         recipe=recipe,
         model=model,
@@ -238,7 +243,3 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _baselines(row: Row) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in row.baselines.items()) or "-"
-
-
-def _published(row: Row) -> str:
-    return "-" if row.published is None else f"{row.published:.4g} ({row.source})"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bertlab.data.labels import SINGLE
 from bertlab.errors import UserError
 from bertlab.report import run_folder
 from tools import ledger
@@ -115,7 +116,10 @@ def _run(folder, model, seed=1, finished="now", text="books"):
     told |= {part: {} for part in ("versions", "code", "machine", "seconds", "peak_memory_mb")}
     scores = {"role": "validation", "rows": 9, "metrics": {"accuracy": {"value": 0.5}}}
     ledger.write_json(folder / "run.json", told)
-    ledger.write_json(folder / "results.json", {"splits": {"validation": scores}, "published": {}})
+    ledger.write_json(
+        folder / "results.json",
+        {"problem_type": SINGLE, "splits": {"validation": scores}, "published": {}},
+    )
     return str(folder)
 
 
@@ -184,7 +188,10 @@ def test_a_finished_run_becomes_a_record(tmp_path, monkeypatch, capsys):
         "baselines": {"majority": {"metrics": {}}},
     }
     ledger.write_json(run / "run.json", told)
-    ledger.write_json(run / "results.json", {"splits": {"validation": split}, "published": {}})
+    ledger.write_json(
+        run / "results.json",
+        {"problem_type": SINGLE, "splits": {"validation": split}, "published": {}},
+    )
     assert ledger.main(["record", str(run)]) == 0
     assert capsys.readouterr().out.strip() == "results/cola/weights/seed4.json"
     entry = json.loads((tmp_path / "results/cola/weights/seed4.json").read_text(encoding="utf-8"))
