@@ -61,7 +61,7 @@ def load(arguments: ModelArguments, max_seq_length: int | None = None) -> TorchP
     if max_seq_length is not None:
         input_length.check_max_length(max_seq_length, tokenizer, model_config)
     auto_class = _auto_class(model_config, name)
-    model, new_weights = loading.load_weights(auto_class, arguments, model_config)
+    model, new_weights = loading.load_weights(auto_class, arguments, model_config, tokenizer)
     _refuse_random(name, new_weights)
     model.eval().to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     if model.device.type == "cpu":

@@ -130,18 +130,17 @@ def build_classifier(
 
     _describe_labels(config, schema, arguments.new_head)
     _set_head_dropout(config, arguments.classifier_dropout)
-    model, _ = load_weights(AutoModelForSequenceClassification, arguments, config)
-    refuse_larger_tokenizer(model, tokenizer)
+    model, _ = load_weights(AutoModelForSequenceClassification, arguments, config, tokenizer)
     return surgery.apply_model_surgery(model, arguments)
 
 
 def load_weights(
-    auto_class: Any, arguments: ModelArguments, config: "PretrainedConfig"
+    auto_class: Any, arguments: ModelArguments, config: "PretrainedConfig", tokenizer: "PreTrainedTokenizerBase"
 ) -> tuple["PreTrainedModel", list[str]]:
     """Return a model of `auto_class` with float32 weights and the names of the new ones, which are also printed.
 
     Raises:
-        UserError: the weights are missing, pickled, of another size, or not numbers.
+        UserError: the weights are missing, pickled, of another size, or not numbers, or some tokens have no embedding.
     """
     import torch
 
@@ -158,6 +157,11 @@ def load_weights(
     damaged = next((key for key, value in model.named_parameters() if not torch.isfinite(value).all()), None)
     if damaged is not None:
         raise UserError(f"{name}: the weights of {damaged} are not all finite numbers.", "The checkpoint is damaged.")
+    rows = cast(int, model.get_input_embeddings().num_embeddings)
+    if len(tokenizer) > rows:
+        raise UserError(
+            f"the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}.", "Name the right --tokenizer_name."
+        )
     return model, new
 
 
@@ -214,19 +218,6 @@ def _refuse_mismatched_sizes(model: "PreTrainedModel", mismatched: list[str], ar
         raise UserError(
             f"{name}: {wrong} has another size than this task needs ({model.config.num_labels} outputs).",
             "Pass --new_head to keep the encoder and train a new head on it.",
-        )
-
-
-def refuse_larger_tokenizer(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
-    """Refuse a tokenizer with more tokens than the model embeds.
-
-    Raises:
-        UserError: some of its ids would have no embedding.
-    """
-    rows = cast(int, model.get_input_embeddings().num_embeddings)
-    if len(tokenizer) > rows:
-        raise UserError(
-            f"the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}.", "Name the right --tokenizer_name."
         )
 
 

@@ -232,8 +232,7 @@ def build_model(
         config.label2id = {label: index for index, label in enumerate(CLASS_NAMES)}
     if nsp.from_scratch:
         return getattr(transformers, name).from_config(config), False
-    model, new = loading.load_weights(getattr(transformers, name), arguments, config)
-    loading.refuse_larger_tokenizer(model, tokenizer)
+    model, new = loading.load_weights(getattr(transformers, name), arguments, config, tokenizer)
     renewed = arguments.new_head or (arguments.reinit_layers is not None and bool(parts.poolers(model)))
     pretrained = not renewed and not any("seq_relationship" in key or "pooler" in key for key in new)
     if "nsp" in nsp.objective and not pretrained:

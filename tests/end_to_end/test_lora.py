@@ -76,7 +76,8 @@ def _written(folder: Path) -> np.ndarray:
 
 def _ours(folder: Path):
     arguments = ModelArguments(model_name_or_path=str(folder))
-    return loading.load_weights(AutoModelForSequenceClassification, arguments, loading.load_config(arguments))[0]
+    config, tokenizer = loading.load_config(arguments), loading.load_tokenizer(arguments)
+    return loading.load_weights(AutoModelForSequenceClassification, arguments, config, tokenizer)[0]
 
 
 def test_the_run_learns_and_its_folder_holds_the_adapter_alone(whole: Path, sharp_model: Path):
