@@ -51,7 +51,7 @@ def run(
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
     from bertlab.data import dataset, findings, input_length, streaming, summary, tokenization
     from bertlab.evaluation import evaluate, metrics
-    from bertlab.models import loading, surgery
+    from bertlab.models import loading, lora
     from bertlab.report import writer
     from bertlab.training import resume
     from bertlab.training.arguments import configure_cpu, set_seeds, training_arguments, warn_unused_flags
@@ -68,7 +68,7 @@ def run(
     )
 
     streaming.check(data_args, model_args, training, invocation.given)
-    surgery.check(model_args, run_args)
+    lora.refuse_adapter_on_adapter(model_args, run_args)
     config = loading.load_config(model_args)
     tokenizer = loading.load_tokenizer(model_args)
     input_length.check_max_length(data_args.max_seq_length, tokenizer, config)

@@ -48,7 +48,7 @@ def run(
     memory.ask_for_large_pages()
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
     from bertlab.data import input_length, summary, tokenization
-    from bertlab.models import surgery
+    from bertlab.models import lora
     from bertlab.pretraining import dataset, objectives
     from bertlab.pretraining.model import build_model, check, tokenizer_and_config
     from bertlab.report import writer
@@ -58,7 +58,7 @@ def run(
     from bertlab.training.trainer import EncoderTrainer, publish, train_and_save
 
     check(nsp_args, model_args, training)
-    surgery.check(model_args, run_args)
+    lora.refuse_adapter_on_adapter(model_args, run_args)
     text = dataset.read(nsp_args, model_args.cache_dir, invocation.started)
     tokenizer, config = tokenizer_and_config(nsp_args, model_args, text)
     input_length.check_max_length(nsp_args.max_seq_length, tokenizer, config)

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertlab.cli.arguments import ModelArguments
+from bertlab.cli.arguments import ModelArguments, RunArguments
 from bertlab.console import quiet_transformers
 from bertlab.data.files import weights_digest
 from bertlab.errors import UserError, did_you_mean
@@ -22,7 +22,6 @@ from bertlab.models import parts
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-FLAG = "--lora_rank"
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors")
 BASE_CONFIG = "base_config"
@@ -46,16 +45,20 @@ def is_adapter(folder: str | Path) -> bool:
     return (Path(folder) / ADAPTER_CONFIG).is_file() and not (Path(folder) / "config.json").is_file()
 
 
-def refuse_adapter_as_base(name: str, merge: bool) -> None:
-    """Refuse to train an adapter on an adapter, unless the result is merged; and any adapter without peft.
+def refuse_adapter_on_adapter(model: ModelArguments, run: RunArguments) -> None:
+    """Refuse --lora_rank on a model that is an adapter, unless the result is merged; and without peft.
 
     Raises:
         UserError: so it is.
     """
+    if model.lora_rank is None:
+        return
     import_peft()
-    if is_adapter(Path(name).expanduser()) and not merge:
+    name = model.model_name_or_path or ""
+    if is_adapter(Path(name).expanduser()) and not run.lora_merge:
         raise UserError(
-            f"{FLAG}: {name} is an adapter, and an adapter on an adapter cannot be loaded again.", "Add --lora_merge."
+            f"--lora_rank: {name} is an adapter, and an adapter on an adapter cannot be loaded again.",
+            "Add --lora_merge.",
         )
 
 
@@ -118,7 +121,7 @@ def refuse_missing_weights(model: "PreTrainedModel", new: list[str], name: str) 
     missing = [key for key in new if key.startswith(f"{model.base_model_prefix}.") and parts.POOLER not in key]
     if missing:
         raise UserError(
-            f"{FLAG}: {name} lacks {', '.join(missing[:3])}, which would stay random.", "Leave --lora_rank out."
+            f"--lora_rank: {name} lacks {', '.join(missing[:3])}, which would stay random.", "Leave --lora_rank out."
         )
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from bertlab.cli.arguments import ModelArguments, RunArguments
+from bertlab.cli.arguments import ModelArguments
 from bertlab.console import info
 from bertlab.errors import UserError
 from bertlab.models import lora, parts
@@ -10,38 +10,6 @@ from bertlab.models import lora, parts
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
-
-# What begins from a checkpoint or keeps a part of it has nothing to begin from in a model with random weights.
-NEEDS_A_CHECKPOINT = ("freeze_encoder", "freeze_embeddings", "reinit_layers", "new_head", "lora_rank")
-OF_LORA = ("lora_alpha", "lora_dropout", "lora_target_modules")
-
-
-def check(model: ModelArguments, run: RunArguments) -> None:
-    """Refuse flags that contradict each other, before anything is read.
-
-    Raises:
-        UserError: a part would be both new and frozen, an adapter's setting without an adapter, or peft is missing.
-    """
-    if model.freeze_encoder and model.reinit_layers:
-        raise UserError("--freeze_encoder would keep the layers of --reinit_layers random.", "Leave one out.")
-    if run.layerwise_lr_decay == 0:
-        raise UserError(
-            "--layerwise_lr_decay 0 would train the head alone.", "Pass a number up to 1, or --freeze_encoder."
-        )
-    if run.layerwise_lr_decay < 1 and model.freeze_encoder:
-        raise UserError("--layerwise_lr_decay: with --freeze_encoder only the head trains.", "Leave one out.")
-    if model.lora_rank is None:
-        told = [name for name in OF_LORA if getattr(model, name)] + ["lora_merge"] * run.lora_merge
-        if told:
-            raise UserError(f"--{told[0]}: there is no adapter to apply it to.", "Add --lora_rank 8.")
-        return
-    if model.freeze_encoder:
-        raise UserError("--lora_rank trains the layers that --freeze_encoder keeps.", "Leave one out.")
-    if model.reinit_layers:
-        raise UserError(
-            "--lora_rank keeps the layers as they are, which --reinit_layers makes random.", "Leave one out."
-        )
-    lora.refuse_adapter_as_base(model.model_name_or_path or "", run.lora_merge)
 
 
 def apply_model_surgery(model: "PreTrainedModel", arguments: ModelArguments) -> Any:

@@ -51,9 +51,6 @@ def check(nsp: NspArguments, model: ModelArguments, training: Mapping[str, Any])
         )
     if nsp.from_scratch and not nsp.train_tokenizer and not (model.tokenizer_name or model.model_name_or_path):
         raise UserError("--from_scratch needs a tokenizer.", "Pass --train_tokenizer 8000, or --tokenizer_name.")
-    given = [name for name in surgery.NEEDS_A_CHECKPOINT if getattr(model, name) not in (None, False)]
-    if nsp.from_scratch and given:
-        raise UserError(f"--{given[0]}: with --from_scratch the encoder knows nothing yet.", "Leave one out.")
     if nsp.from_scratch and model.config_name:
         raise UserError("--config_name: with --from_scratch it is not read.", "Pass its values with --model_config.")
     if nsp.train_tokenizer and model.tokenizer_name:

@@ -2,7 +2,7 @@
 
 from bad_input import Case, refused
 
-# Said before the error: a classifier's head is new.
+# Printed before the error: a classifier's head is new.
 NEW = ("new, untrained weights",)
 
 CLASSIFY = [
@@ -60,21 +60,9 @@ CLASSIFY = [
         notes=NEW,
     ),
 ]
-PREDICT = [
-    refused(f"predict {name}", f"{place} --text a", *says, command="predict")
-    for name, place, says in [
-        ("missing", "./modle", ("./modle: no such folder",)),
-        ("not a model", ".", ("no config.json there",)),
-        ("pickled", "{pickled}", ("pytorch_model.bin", "safetensors")),
-        ("cut", "{cut_weights}", ("cut_weights",)),
-        ("a file", "notes.md", ("notes.md", "is a file")),
-        ("without tokenizer", "{no_tokenizer}", ("--tokenizer_name",)),
-    ]
-]
+PREDICT = [refused("predict missing", "./modle --text a", "./modle: no such folder", command="predict")]
 NSP = [
     refused("nsp missing", "--model_name_or_path ./modle", "./modle: no such folder", command="nsp"),
-    refused("nsp decoder", "--model_name_or_path {decoder}", "decoder", "padding token", command="nsp"),
-    refused("nsp pickled", "--model_name_or_path {pickled}", "pytorch_model.bin", command="nsp"),
     refused(
         "nsp configuration misspelt",
         "--from_scratch --model_config hiden_size=8 --tokenizer_name {model}",

@@ -424,11 +424,6 @@ SCRATCH = {"from_scratch": True, "train_tokenizer": 300}
             "--from_scratch needs a tokenizer. Pass --train_tokenizer 8000, or --tokenizer_name.",
         ),
         (
-            SCRATCH,
-            {"freeze_encoder": True},
-            "--freeze_encoder: with --from_scratch the encoder knows nothing yet. Leave one out.",
-        ),
-        (
             {"whole_word_masking": True},
             BASE,
             "--whole_word_masking: --objective nsp masks no words. Add --objective nsp+mlm or mlm.",

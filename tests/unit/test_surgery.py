@@ -6,7 +6,7 @@ from architectures import FAMILIES, LAYERS, classifier
 
 from bertlab.cli.arguments import ModelArguments, RunArguments
 from bertlab.errors import UserError
-from bertlab.models import parts, surgery
+from bertlab.models import lora, parts, surgery
 
 HAVE_POOLER = ("bert", "deberta-v2")
 LAYER = {"distilbert": "transformer.layer", "modernbert": "layers"}
@@ -34,10 +34,10 @@ def test_the_pooler_and_the_top_layers_are_made_new_and_nothing_else(family, cou
     prefix = f"{model.base_model_prefix}.{LAYER.get(family, 'encoder.layer')}"
     top = tuple(f"{prefix}.{index}." for index in range(LAYERS - count, LAYERS))
     matrices = {name for name, value in model.named_parameters() if value.dim() == 2 and name.startswith(top)}
-    found = changed(model, family, reinit_layers=count)
-    assert matrices <= found
-    assert all(name.startswith(top) or "pooler" in name for name in found)
-    assert any("pooler" in name for name in found) == (family in HAVE_POOLER)
+    names = changed(model, family, reinit_layers=count)
+    assert matrices <= names
+    assert all(name.startswith(top) or "pooler" in name for name in names)
+    assert any("pooler" in name for name in names) == (family in HAVE_POOLER)
     pooler = "the pooler and " if family in HAVE_POOLER else ""
     assert f"info: re-initialised: {pooler}the top {count} of 3 layers." in capfd.readouterr().err
 
@@ -55,7 +55,7 @@ def test_new_layers_have_the_spread_and_the_constants_of_their_class(family):
     torch.manual_seed(1)
     surgery.reinit_top_layers(model, 1)
     for name, value in model.named_parameters():
-        if any(value is one for one in top.parameters()):
+        if any(value is other for other in top.parameters()):
             if fresh[name].std() > 0:
                 assert float(value.detach().std() / fresh[name].detach().std()) == pytest.approx(1, abs=0.25), name
                 assert abs(float(value.detach().mean())) < 0.02
@@ -76,18 +76,18 @@ def test_the_seed_decides_the_new_weights():
 
 def test_none_means_the_pooler_alone():
     assert changed(classifier("bert"), "bert", reinit_layers=0) == {"bert.pooler.dense.weight"}
-    said = refusal(surgery.reinit_top_layers, classifier("roberta"), 0)
-    assert said == "--reinit_layers 0: this model has no pooler. Pass 1 to 3."
+    message = refusal(surgery.reinit_top_layers, classifier("roberta"), 0)
+    assert message == "--reinit_layers 0: this model has no pooler. Pass 1 to 3."
 
 
 def test_more_layers_than_there_are_is_refused():
-    said = refusal(surgery.reinit_top_layers, classifier("bert"), 4)
-    assert said == "--reinit_layers 4: the model has 3 layers. Pass 0 to 3."
+    message = refusal(surgery.reinit_top_layers, classifier("bert"), 4)
+    assert message == "--reinit_layers 4: the model has 3 layers. Pass 0 to 3."
 
 
 def test_a_model_that_shares_its_layers_is_refused():
-    said = refusal(surgery.reinit_top_layers, classifier("albert"), 1)
-    assert said == "--reinit_layers: albert keeps no separate layers. Leave the flag out."
+    message = refusal(surgery.reinit_top_layers, classifier("albert"), 1)
+    assert message == "--reinit_layers: albert keeps no separate layers. Leave the flag out."
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -118,47 +118,7 @@ def test_frozen_embeddings_get_no_gradient_and_all_else_does(family):
     assert any("word_embeddings" in name or "tok_embeddings" in name for name in frozen)
 
 
-@pytest.mark.parametrize(
-    ("model", "run", "said"),
-    [
-        (
-            {"freeze_encoder": True, "reinit_layers": 1},
-            {},
-            "--freeze_encoder would keep the layers of --reinit_layers random. Leave one out.",
-        ),
-        (
-            {"freeze_encoder": True},
-            {"layerwise_lr_decay": 0.9},
-            "--layerwise_lr_decay: with --freeze_encoder only the head trains. Leave one out.",
-        ),
-        (
-            {},
-            {"layerwise_lr_decay": 0.0},
-            "--layerwise_lr_decay 0 would train the head alone. Pass a number up to 1, or --freeze_encoder.",
-        ),
-        (
-            {"lora_alpha": 8},
-            {},
-            "--lora_alpha: there is no adapter to apply it to. Add --lora_rank 8.",
-        ),
-        ({}, {"lora_merge": True}, "--lora_merge: there is no adapter to apply it to. Add --lora_rank 8."),
-        (
-            {"lora_rank": 2, "freeze_encoder": True},
-            {},
-            "--lora_rank trains the layers that --freeze_encoder keeps. Leave one out.",
-        ),
-        (
-            {"lora_rank": 2, "reinit_layers": 1},
-            {},
-            "--lora_rank keeps the layers as they are, which --reinit_layers makes random. Leave one out.",
-        ),
-    ],
-)
-def test_flags_that_contradict_each_other_are_refused(model, run, said):
-    assert refusal(surgery.check, ModelArguments(**model), RunArguments(**run)) == said
-
-
 def test_lora_without_peft_names_the_package(monkeypatch):
     monkeypatch.setattr("bertlab.models.lora.package_folder", lambda name: None)
-    said = refusal(surgery.check, ModelArguments(lora_rank=2), RunArguments())
-    assert said == "LoRA needs the package peft, which is not installed. pip install peft"
+    message = refusal(lora.refuse_adapter_on_adapter, ModelArguments(lora_rank=2), RunArguments())
+    assert message == "LoRA needs the package peft, which is not installed. pip install peft"

