@@ -99,7 +99,6 @@ RULES = (
     Rule("--selection_fraction", "conflicts with", "--save_strategy no", "the best epoch must be saved to be chosen"),
     Rule("--freeze_encoder", "conflicts with", "--reinit_layers", "the new layers would stay random"),
     Rule("--freeze_encoder", "conflicts with", "--layerwise_lr_decay", "only the head trains"),
-    Rule("--layerwise_lr_decay 0.0", "is not supported", "", "only the head would train", "Pass --freeze_encoder."),
     Rule("--lora_rank", "conflicts with", "--freeze_encoder", "LoRA trains the layers of the encoder"),
     Rule("--lora_rank", "conflicts with", "--reinit_layers", "LoRA freezes layers, so new ones would stay random"),
     Rule(
