@@ -392,6 +392,7 @@ RULED = (
     ("--early_stopping_patience 2", "must not be those that are reported. Add --selection_fraction 0.1."),
     ("--selection_fraction 0.1 --save_strategy no", "--selection_fraction conflicts with --save_strategy no: the best"),
     ("--freeze_encoder --reinit_layers 1", "--freeze_encoder conflicts with --reinit_layers: the new layers would"),
+    ("--freeze_encoder --layerwise_lr_decay 0.9", "--freeze_encoder conflicts with --layerwise_lr_decay: only the"),
     ("--lora_rank 2 --freeze_encoder", "--lora_rank conflicts with --freeze_encoder: LoRA trains the layers"),
     ("--lora_rank 2 --reinit_layers 1", "--lora_rank conflicts with --reinit_layers: LoRA freezes layers, so new ones"),
     ("--lora_alpha 8", "--lora_alpha requires --lora_rank: there is no adapter. Add --lora_rank 8."),
