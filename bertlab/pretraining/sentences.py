@@ -1,19 +1,18 @@
 """From text files to sentences on disk: find the files, split them into documents, and these into sentences.
 
-No file is in memory whole. It is read in pieces of about a million characters, and the sentences go to an
-Arrow file that is memory-mapped when it is used: a gigabyte of text needs no more memory than a megabyte.
+Files are read in pieces of about a million characters, and the sentences go to an Arrow file that is memory-mapped
+when it is used: a gigabyte of text needs no more memory than a megabyte.
 """
 
 import functools
 import glob
-import io
 import os
 import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -43,10 +42,9 @@ LANGUAGES = frozenset(_ISO_639_1.split())
 # Endings of what `open_text` would take for one file, plain or packed.
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
-_READ_CHARS = 1 << 20
-# A document without a boundary in this many characters is split at the best place before it.
-_PIECE_CHARS = 1 << 22
-_SPLIT_WITHIN = 1 << 16
+# A document of more characters is split at the next blank line; of four times as many, where a line ends a sentence;
+# of sixteen times as many, at the end of any line.
+_PIECE_CHARS = 1 << 20
 _BATCH_SENTENCES = 1 << 16
 _BATCH_CHARS = 1 << 24
 # What sentencex is given at once: 1.2 million characters with 200,000 quotes never closed took it 64 s, in
@@ -54,18 +52,7 @@ _BATCH_CHARS = 1 << 24
 _WINDOW_CHARS = 1 << 16
 
 _BLANK_LINES = re.compile(r"\n\s*\n")
-# Where to split when there is no blank line, best first. A line end comes before a space, so that text with one
-# sentence a line is never split inside a line.
-_STOP = "[.!?…][\"'”’»)\\]]*"
-_SPLITS = tuple(re.compile(split) for split in (rf"{_STOP}\n", r"\n", rf"{_STOP}\s|[。！？]", r"\s"))
-
-
-class Piece(NamedTuple):
-    """Text of one document, whole or, when it is longer than a few million characters, in several pieces."""
-
-    text: str
-    opens: bool
-    """Whether a document begins here; otherwise the piece goes on with the document of the piece before."""
+_SENTENCE_END = re.compile("[.!?…。！？][\"'”’»)\\]]*\\s*$")
 
 
 def find_text_files(patterns: Sequence[str | Path]) -> list[Path]:
@@ -93,31 +80,30 @@ def find_text_files(patterns: Sequence[str | Path]) -> list[Path]:
     return list(files.values())
 
 
-def read_documents(path: Path, unit: str, encoding: str | None = None) -> Iterator[Piece]:
+def read_documents(path: Path, unit: str, encoding: str | None = None) -> Iterator[tuple[str, bool]]:
     """Yield the documents of a text file in order, blank ones left out; every line end becomes a newline.
 
-    `unit` is `line` (a line is a document), `block` (text between blank lines) or `file`. A line or block comes whole
-    up to about four million characters. A file comes in pieces of a million, split at blank lines. What has no
-    boundary for four million characters is split at the end of a sentence, or else at a space.
+    `unit` is `line` (a line is a document), `block` (text between blank lines) or `file`. A document of more than a
+    million characters comes in several pieces, so each has a flag that a document begins with it.
 
     Raises:
         UserError: whatever `open_text` refuses: no text, no such encoding.
     """
-    rest, opens = "", True
-    for chunk in _chunks(path, encoding):
-        *whole, rest = _split_units(rest + chunk, unit)
-        for text in whole:
-            blank = not text or text.isspace()
-            if not blank:
-                yield Piece(text, opens)
-            opens = (opens and blank) if unit == "file" else True
-        if len(rest) > _PIECE_CHARS:
-            head, rest = _split_long(rest)
-            if not head.isspace():
-                yield Piece(head, opens)
-                opens = False
-    if rest and not rest.isspace():
-        yield Piece(rest, opens)
+    lines: list[str] = []
+    size, begins = 0, True
+    with open_text(path, encoding) as stream:
+        for line in stream:
+            blank = line.isspace()
+            ends = unit == "line" or (blank and unit == "block")
+            if lines or not blank:
+                lines.append(line)
+                size += len(line)
+            if lines and (ends or (size > _PIECE_CHARS and _can_split(size, line))):
+                yield _with_newlines(lines), begins
+                lines, size, begins = [], 0, False
+            begins = begins or ends
+    if lines:
+        yield _with_newlines(lines), begins
 
 
 def sentence_splitter(splitter: str, language: str = "en") -> Callable[[str], list[str]]:
@@ -230,33 +216,13 @@ def _text_files_in(folder: Path) -> list[Path]:
     return texts
 
 
-def _chunks(path: Path, encoding: str | None) -> Iterator[str]:
-    """Yield a text file in chunks of a million characters with every line end as a newline."""
-    newlines = io.IncrementalNewlineDecoder(None, translate=True)
-    with open_text(path, encoding) as stream:
-        while text := stream.read(_READ_CHARS):
-            yield newlines.decode(text)
-    yield newlines.decode("", final=True)
+def _with_newlines(lines: Iterable[str]) -> str:
+    return "".join(lines).replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _split_units(text: str, unit: str) -> list[str]:
-    """Return a text split at the boundaries of a unit; the last part may go on in the next chunk."""
-    if unit == "line":
-        return text.split("\n")
-    if unit == "block":
-        return _BLANK_LINES.split(text)
-    # A file needs no boundaries; the last blank line is where a sentence certainly ends.
-    return text.rsplit("\n\n", 1)
-
-
-def _split_long(text: str) -> tuple[str, str]:
-    """Return a long text in two, split near its end where a sentence ends, or else at a space."""
-    tail = max(0, len(text) - _SPLIT_WITHIN)
-    for pattern in _SPLITS:
-        ends = [match.end() for match in pattern.finditer(text, tail)]
-        if ends:
-            return text[: ends[-1]], text[ends[-1] :]
-    return text, ""
+def _can_split(size: int, line: str) -> bool:
+    """Return True where a long document that has `size` characters up to the end of this line is split."""
+    return line.isspace() or size > 16 * _PIECE_CHARS or (size > 4 * _PIECE_CHARS and bool(_SENTENCE_END.search(line)))
 
 
 def _split_lines(text: str) -> list[str]:
@@ -312,14 +278,14 @@ def _documents(
     """Yield document number, sentences and characters read, for each piece of each file."""
     document = -1
     for path in files:
-        before, opens = document, False
-        for piece in read_documents(path, unit, encoding):
-            sentences = split(piece.text)
-            opens = opens or piece.opens
+        before, is_new = document, False
+        for text, begins in read_documents(path, unit, encoding):
+            sentences = split(text)
+            is_new = is_new or begins
             # A document of full stops alone has no sentence and gets no number.
-            if sentences and opens:
-                document, opens = document + 1, False
-            yield document, sentences, len(piece.text)
+            if sentences and is_new:
+                document, is_new = document + 1, False
+            yield document, sentences, len(text)
         if document == before:
             raise UserError(f"{path} has no sentence.", "Leave it out, or check that it is text.")
 

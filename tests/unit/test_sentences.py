@@ -36,12 +36,12 @@ def written(folder: Path, content: str | bytes, name: str = "text.txt") -> Path:
 
 def documents(path: Path, unit: str, encoding: str | None = None) -> list[str]:
     """Return the whole documents of a file, the pieces of each joined, without line ends around them."""
-    found: list[str] = []
-    for piece in read_documents(path, unit, encoding):
-        if piece.opens:
-            found.append("")
-        found[-1] += piece.text
-    return [document.strip("\n") for document in found]
+    whole: list[str] = []
+    for text, begins in read_documents(path, unit, encoding):
+        if begins:
+            whole.append("")
+        whole[-1] += text
+    return [document.strip() for document in whole]
 
 
 def table(folder: Path, content: str | bytes, unit: str = "line", splitter: str = "sentencex", language: str = "en"):
@@ -144,44 +144,35 @@ class TestReadDocuments:
         latin = written(tmp_path, "naïve".encode("latin-1"), "b.txt")
         assert documents(marked, "line") == documents(packed, "line") == documents(latin, "line", "latin-1")
 
-    @pytest.mark.parametrize("size", [1, 2, 3, 7])
-    @pytest.mark.parametrize("unit", ["line", "block"])
-    def test_where_chunks_end_makes_no_difference(
+    @pytest.mark.parametrize("size", [1, 7, 30, 100])
+    @pytest.mark.parametrize("unit", DOCUMENT_UNITS)
+    def test_where_a_document_is_split_makes_no_difference(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str, size: int
     ) -> None:
         path = written(tmp_path, TEXT.replace("Three.\n", "Three.\r\n") * 3)
         expected = documents(path, unit)
-        monkeypatch.setattr(sentences, "_READ_CHARS", size)
-        assert documents(path, unit) == expected
+        monkeypatch.setattr(sentences, "_PIECE_CHARS", size)
+        assert [document.split() for document in documents(path, unit)] == [document.split() for document in expected]
 
-    @pytest.mark.parametrize("unit", DOCUMENT_UNITS)
-    def test_a_document_without_a_boundary_comes_in_pieces_that_end_where_a_sentence_ends(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str
+    @pytest.mark.parametrize(
+        ("text", "end"),
+        [
+            ("A few words\n\n" * 60, "words\n\n"),
+            ("A few words, and\nmore of them. Last\nwords.”\n" * 60, "words.”\n"),
+            ("今天很好，我们去\n散步。\n" * 60, "散步。\n"),
+            ("no stop\n" * 200, "stop\n"),
+        ],
+        ids=["blank lines", "ends of sentences", "Chinese", "lines"],
+    )
+    def test_a_long_file_comes_in_pieces_that_end_at_the_best_place(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, end: str
     ) -> None:
-        monkeypatch.setattr(sentences, "_READ_CHARS", 10)
-        monkeypatch.setattr(sentences, "_PIECE_CHARS", 30)
-        text = "A few words. " * 20
-        pieces = list(read_documents(written(tmp_path, text), unit))
-        assert "".join(piece.text for piece in pieces) == text
-        assert [piece.opens for piece in pieces] == [True] + [False] * (len(pieces) - 1)
-        assert all(piece.text.endswith(". ") for piece in pieces)
+        monkeypatch.setattr(sentences, "_PIECE_CHARS", 20)
+        pieces = list(read_documents(written(tmp_path, text), "file"))
+        assert "".join(piece for piece, _ in pieces).split() == text.split()
+        assert [begins for _, begins in pieces] == [True] + [False] * (len(pieces) - 1)
+        assert all(piece.endswith(end) for piece, _ in pieces)
         assert len(pieces) > 3
-
-    @pytest.mark.parametrize("unit", ["line", "block"])
-    def test_the_document_after_a_long_one_is_another(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str
-    ) -> None:
-        monkeypatch.setattr(sentences, "_READ_CHARS", 8)
-        monkeypatch.setattr(sentences, "_PIECE_CHARS", 16)
-        path = written(tmp_path, "long " * 20 + "\n\nnext")
-        assert documents(path, unit) == ["long " * 20, "next"]
-
-    def test_a_line_is_never_split_where_there_are_line_ends(self) -> None:
-        assert sentences._split_long("one. two\nthree. four") == ("one. two\n", "three. four")
-        assert sentences._split_long("one\ntwo.”\nthree\nfo") == ("one\ntwo.”\n", "three\nfo")
-        assert sentences._split_long("今天。明天") == ("今天。", "明天")
-        assert sentences._split_long("one two") == ("one ", "two")
-        assert sentences._split_long("onetwo") == ("onetwo", "")
 
 
 class TestSplitSentences:
@@ -272,7 +263,7 @@ class TestWriteSentences:
     ) -> None:
         text = "One is here. Two\nis there.\n\nThree. Four\n\n\nFive.\n" * 20
         expected = table(tmp_path, text, "file", splitter).to_dict()
-        monkeypatch.setattr(sentences, "_READ_CHARS", 50)
+        monkeypatch.setattr(sentences, "_PIECE_CHARS", 50)
         assert table(tmp_path, text, "file", splitter).to_dict() == expected
         assert set(expected["document"]) == {0}
 
