@@ -44,11 +44,11 @@ def test_the_files_are_those_the_documents_name():
 def test_its_comment_says_what_it_is_and_its_commands_are_understood(file: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(recipes.CONFIGS.parent)
     assert file.read_text(encoding="utf-8").startswith("# ")
-    for words in _commands(file):
-        script = words.index("run_classification.py")
-        assert words[2:4] == ["--config_file", f"configs/accelerate/{file.name}"]
-        assert _launch(Path(words[3]), *words[4:script]).num_processes >= 1
-        assert parser.parse(words[script + 1 :], (DataArguments, ModelArguments, RunArguments), "usage")
+    for argv in _commands(file):
+        script = argv.index("run_classification.py")
+        assert argv[2:4] == ["--config_file", f"configs/accelerate/{file.name}"]
+        assert _launch(Path(argv[3]), *argv[4:script]).num_processes >= 1
+        assert parser.parse(argv[script + 1 :], (DataArguments, ModelArguments, RunArguments), "usage")
     assert _commands(file)
 
 
@@ -70,7 +70,7 @@ def test_one_process_is_started_for_each_gpu(name: str, machines: int, processes
 
 def test_fsdp_shards_by_layer_and_writes_one_file(monkeypatch):
     environment = _environment("fsdp", monkeypatch)
-    wanted = {"USE_FSDP": "true", "MIXED_PRECISION": "no"}
-    assert {name: environment[f"ACCELERATE_{name}"] for name in wanted} == wanted
+    launcher = {"USE_FSDP": "true", "MIXED_PRECISION": "no"}
+    assert {name: environment[f"ACCELERATE_{name}"] for name in launcher} == launcher
     fsdp = {"VERSION": "2", "STATE_DICT_TYPE": "FULL_STATE_DICT", "TRANSFORMER_CLS_TO_WRAP": "BertLayer"}
     assert {name: environment[f"FSDP_{name}"] for name in fsdp} == fsdp

@@ -30,8 +30,8 @@ def test_ratios_are_taken_round_by_round():
 
 def test_a_table_is_made_from_the_file(tmp_path: Path, capsys):
     where = measure.Options(tmp_path, 3, False, tmp_path)
-    found = {"training": measure.compared(RATES, "examples/s", {"other": 1.5}), "padding": {"random": 0.5}}
-    measure.write(where, "made", found)
+    figures = {"training": measure.compared(RATES, "examples/s", {"other": 1.5}), "padding": {"random": 0.5}}
+    measure.write(where, "made", figures)
     assert "2.00 (1.00 to 3.00)" in capsys.readouterr().out
     assert {"machine", "versions", "code", "training", "padding"} <= set(read_json(tmp_path / "made.json"))
     text = benchmark_tables.markdown("made", tmp_path)
@@ -39,11 +39,11 @@ def test_a_table_is_made_from_the_file(tmp_path: Path, capsys):
     assert "- padding: random 0.5" in text
 
 
-@pytest.mark.parametrize(("changed", "said"), [(True, ", with changes"), (False, ""), (None, "")])
-def test_a_table_says_of_code_that_was_not_committed(tmp_path: Path, changed: bool | None, said: str):
+@pytest.mark.parametrize(("changed", "remark"), [(True, ", with changes"), (False, ""), (None, "")])
+def test_a_table_says_of_code_that_was_not_committed(tmp_path: Path, changed: bool | None, remark: str):
     about = {"code": {"commit": "0123456789", "changed": changed}, "rounds": 1, "machine": {}, "versions": {}}
     (tmp_path / "made.json").write_text(json.dumps(about), encoding="utf-8")
-    assert f"; commit 01234567{said}; 1 round." in benchmark_tables.markdown("made", tmp_path)
+    assert f"; commit 01234567{remark}; 1 round." in benchmark_tables.markdown("made", tmp_path)
 
 
 def test_a_benchmark_that_was_not_run_says_so(tmp_path: Path):
@@ -113,7 +113,7 @@ ONE = {"freed memory given back": tried.CHOICES["freed memory given back"]}
 
 # What is measured in processes of its own would take longer than all the rest.
 @pytest.mark.parametrize(
-    ("name", "elsewhere", "told"),
+    ("name", "elsewhere", "titles"),
     [
         ("training", {"memory_in_own_process": lambda *_: 1.0, "SHAPES": ((8, 8, 8),)}, ("training", "evaluation")),
         (
@@ -129,7 +129,7 @@ ONE = {"freed memory given back": tried.CHOICES["freed memory given back"]}
     ],
 )
 def test_a_benchmark_runs(
-    name: str, elsewhere, told, long_model: Path, downloads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, elsewhere, titles, long_model: Path, downloads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")  # which one of them sets: this puts it back
     module = importlib.import_module(f"benchmarks.{name}")
@@ -141,7 +141,7 @@ def test_a_benchmark_runs(
     assert module.main() == 0
     result = read_json(tmp_path / f"{name}.json")
     assert result["quick"] is True
-    for title in told:
+    for title in titles:
         assert all(rate["min"] > 0 for rate in result[title]["rates"].values())
     assert benchmark_tables.markdown(name, tmp_path)
 

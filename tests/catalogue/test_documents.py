@@ -35,16 +35,16 @@ SHELL = ("cat", "pip", "pre-commit", "python3")
 
 
 def commands(text: str) -> list[list[str]]:
-    """Return the commands of all shell blocks as words, without comments, the last one of a pipe or of `a && b`."""
-    found = []
+    """Return the commands of all shell blocks, without comments; of a pipe and of `a && b` the last one."""
+    argvs = []
     for block in BLOCKS.findall(text):
         for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
-            while "|" in words or "&&" in words:
-                words = words[min(words.index(mark) for mark in ("|", "&&") if mark in words) + 1 :]
-            if words:
-                found.append(words)
-    return found
+            argv = shlex.split(line, comments=True)
+            while "|" in argv or "&&" in argv:
+                argv = argv[min(argv.index(mark) for mark in ("|", "&&") if mark in argv) + 1 :]
+            if argv:
+                argvs.append(argv)
+    return argvs
 
 
 def indented(usage: str) -> str:
@@ -53,8 +53,8 @@ def indented(usage: str) -> str:
     return "\n".join(["```bash", *lines, "```"])
 
 
-SHOWN = [(path, words) for path in DOCUMENTS for words in commands(path.read_text(encoding="utf-8"))]
-SHOWN += [(Path(name), words) for name, usage in USAGES.items() for words in commands(indented(usage or ""))]
+SHOWN = [(path, argv) for path in DOCUMENTS for argv in commands(path.read_text(encoding="utf-8"))]
+SHOWN += [(Path(name), argv) for name, usage in USAGES.items() for argv in commands(indented(usage or ""))]
 STEPS = [step for job in yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"].values() for step in job["steps"]]
 SHOWN += [(WORKFLOW, shlex.split(step["run"])) for step in STEPS if "run" in step]
 
@@ -63,24 +63,24 @@ def test_there_are_commands_to_look_at():
     assert len(SHOWN) > 30
 
 
-@pytest.mark.parametrize(("path", "words"), SHOWN, ids=[" ".join(words)[:60] for _, words in SHOWN])
-def test_every_command_shown_is_understood(path, words, tmp_path, monkeypatch, capsys):
-    if words[0] == "make":
-        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+@pytest.mark.parametrize(("path", "argv"), SHOWN, ids=[" ".join(argv)[:60] for _, argv in SHOWN])
+def test_every_command_shown_is_understood(path, argv, tmp_path, monkeypatch, capsys):
+    if argv[0] == "make":
+        assert re.search(rf"^{argv[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
         return
-    script = next((word for word in words if word in GROUPS), None)
+    script = next((word for word in argv if word in GROUPS), None)
     if script:
-        _parses_as_run(words[words.index(script) + 1 :], script, tmp_path, monkeypatch)
-    elif words[:3] == ["python", "-m", "bertlab"]:
-        _is_a_subcommand(words[3], words[4:], tmp_path, monkeypatch)
-    elif words[:2] == ["python", "-m"]:
-        assert words[2] == "pytest" or (ROOT / f"{words[2].replace('.', '/')}.py").is_file()
-    elif words[0] == "python":
-        assert (ROOT / words[1]).is_file()
-    elif words[0] == "pip":
-        assert all((ROOT / file).is_file() for flag, file in itertools.pairwise(words) if flag == "-r")
+        _parses_as_run(argv[argv.index(script) + 1 :], script, tmp_path, monkeypatch)
+    elif argv[:3] == ["python", "-m", "bertlab"]:
+        _is_a_subcommand(argv[3], argv[4:], tmp_path, monkeypatch)
+    elif argv[:2] == ["python", "-m"]:
+        assert argv[2] == "pytest" or (ROOT / f"{argv[2].replace('.', '/')}.py").is_file()
+    elif argv[0] == "python":
+        assert (ROOT / argv[1]).is_file()
+    elif argv[0] == "pip":
+        assert all((ROOT / file).is_file() for flag, file in itertools.pairwise(argv) if flag == "-r")
     else:
-        assert words[0] in (*SHELL, ".", "wc"), f"{path.name}: nobody checks {' '.join(words)}"
+        assert argv[0] in (*SHELL, ".", "wc"), f"{path.name}: nobody checks {' '.join(argv)}"
 
 
 def _parses_as_run(argv: list[str], script: str, tmp_path: Path, monkeypatch) -> None:
@@ -125,8 +125,8 @@ def _plans(name: str, argv: list[str], tmp_path: Path, monkeypatch) -> None:
         assert suite.plan(*parser.parse_known(argv, suite.SuiteArguments, ""))
     else:
         pytest.importorskip("optuna") if "tpe" in argv else None
-        options, words = parser.parse_known(argv, sweep.SweepArguments, "")
-        assert sweep.plan(search_space.find(options.sweep), options, words).space
+        options, flags = parser.parse_known(argv, sweep.SweepArguments, "")
+        assert sweep.plan(search_space.find(options.sweep), options, flags).space
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

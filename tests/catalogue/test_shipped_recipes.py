@@ -72,7 +72,7 @@ def test_its_comment_says_what_it_is_and_how_to_run_it(recipe):
     accepted = (f"--task {stem}", f"configs/{folder}/{stem}.yaml")
     # run_nsp.py has a recipe that it takes when none is named.
     named = [command for command in commands if "run_nsp.py" not in command or "--config" in command]
-    assert all(any(f"{words} " in f"{command} " for words in accepted) for command in named), commands
+    assert all(any(f"{name} " in f"{command} " for name in accepted) for command in named), commands
     if folder in ("tasks", "nsp"):
         assert any(line.startswith("Reproduces:") for line in lines)
 
@@ -83,12 +83,12 @@ def test_its_commands_parse(recipe, monkeypatch):
     text = "\n".join(lines[lines.index("Command:") + 1 :]).replace("\\\n", " ")
     commands = [line for line in text.splitlines() if "run_classification.py" in line or "run_nsp.py" in line]
     for command in commands:
-        words = shlex.split(command, comments=True)
-        script = next(i for i, word in enumerate(words) if word.startswith("run_"))
-        default = recipes.NSP_DEFAULT if words[script] == "run_nsp.py" else None
-        found = parser.parse(words[script + 1 :], groups_of(recipe), "usage", default)
-        assert found.recipe in (recipes.short_name(recipe), f"rte-{recipe.stem}", "")
-        assert found.preset == (recipe.stem if recipes.is_preset(recipe) else "")
+        argv = shlex.split(command, comments=True)
+        script = next(i for i, word in enumerate(argv) if word.startswith("run_"))
+        default = recipes.NSP_DEFAULT if argv[script] == "run_nsp.py" else None
+        arguments = parser.parse(argv[script + 1 :], groups_of(recipe), "usage", default)
+        assert arguments.recipe in (recipes.short_name(recipe), f"rte-{recipe.stem}", "")
+        assert arguments.preset == (recipe.stem if recipes.is_preset(recipe) else "")
 
 
 def test_its_metrics_and_layout_exist(recipe):
@@ -144,8 +144,8 @@ def test_presets_set_training_values_alone_and_go_on_top_of_every_task():
         assert parsed(preset).given <= training
         for task in (recipes.CONFIGS / "tasks").glob("*.yaml"):
             # A preset is on top of the recipe wherever it stands.
-            words = ["--config", str(preset), "--task", task.stem]
-            on_top = parser.parse(words, groups_of(task), "usage")
+            argv = ["--config", str(preset), "--task", task.stem]
+            on_top = parser.parse(argv, groups_of(task), "usage")
             assert {name: on_top.training[name] for name in parsed(preset).given} == {
                 name: values[name] for name in parsed(preset).given
             }

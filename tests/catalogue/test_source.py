@@ -17,9 +17,9 @@ def test_no_column_is_turned_into_an_array_row_by_row():
     assert not ROW_BY_ROW.search('np.asarray(split["labels"][:])')
     files = sorted((ROOT / "bertlab").rglob("*.py"))
     assert len(files) > 80
-    found = [f"{path.name}: {hit}" for path in files for hit in ROW_BY_ROW.findall(path.read_text(encoding="utf-8"))]
+    hits = [f"{path.name}: {hit}" for path in files for hit in ROW_BY_ROW.findall(path.read_text(encoding="utf-8"))]
     # pair_texts has a batch of plain lists.
-    assert found == [hit for hit in found if hit.startswith("pairs.py: ")]
+    assert hits == [hit for hit in hits if hit.startswith("pairs.py: ")]
 
 
 def _pins(name: str) -> dict[str, Version]:

@@ -77,9 +77,9 @@ def test_cola_public_is_cut_and_scored_as_in_the_tutorial(real_data: Path, small
     assert re.search(r"^train +7,695 ", table, re.MULTILINE)
     assert re.search(r"^validation +856 ", table, re.MULTILINE)
     assert re.search(r"^out_of_domain_dev +516 .*acceptable 354 \(68\.60%\)", table, re.MULTILINE)
-    told = read_json(folder / "run.json")["data"]
-    assert told["train"]["rows"] + told["validation"]["rows"] == 8551
-    assert max(told[name]["token_length"]["longest"] for name in ("train", "validation")) == 47
+    splits = read_json(folder / "run.json")["data"]
+    assert splits["train"]["rows"] + splits["validation"]["rows"] == 8551
+    assert max(splits[name]["token_length"]["longest"] for name in ("train", "validation")) == 47
     split = read_json(folder / "results.json")["splits"]["out_of_domain_dev"]
     assert split["per_batch"]["size"] == 32
     assert len(split["per_batch"]["matthews_correlation"]) == 17

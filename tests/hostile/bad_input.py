@@ -1,6 +1,6 @@
 """One case of bad input, the small world it happens in, and how it is run through the real `main`.
 
-A case is a command line typed in a folder of its own. The folder holds GOOD_FILES and whatever the case puts there
+A case is a command line in a folder of its own. The folder holds GOOD_FILES and whatever the case puts there
 or over them. `{model}` and the other names of `Models` stand for folders of models, `{here}` for the case's own.
 """
 
@@ -48,7 +48,7 @@ COMMON |= {"max_seq_length": "32", "disable_tqdm": "true"}
 
 @dataclass(frozen=True)
 class Case:
-    """A command line, the words its one error line must hold, and the files it meets.
+    """A command line, the parts its one error line must hold, and the files it meets.
 
     `notes` are the beginnings of the remarks that may stand before the error. `rows` are given for input that is
     odd and right to accept: the texts and labels read from `train.csv` or the file that `--train_file` names.
@@ -56,7 +56,7 @@ class Case:
     """
 
     name: str
-    typed: str
+    flags: str
     says: tuple[str, ...]
     command: str = "classify"
     files: Mapping[str, Content] = field(default_factory=dict)
@@ -66,14 +66,14 @@ class Case:
     rows: tuple[tuple[str, Any], ...] | None = None
 
 
-def refused(name: str, typed: str, *says: str, **more: Any) -> Case:
+def refused(name: str, flags: str, *says: str, **more: Any) -> Case:
     """Return a case that must end with status 2 and one line that holds every one of `says`."""
-    return Case(name, typed, says, **more)
+    return Case(name, flags, says, **more)
 
 
-def accepted(name: str, typed: str, rows: tuple[tuple[str, Any], ...], *says: str, **more: Any) -> Case:
+def accepted(name: str, flags: str, rows: tuple[tuple[str, Any], ...], *says: str, **more: Any) -> Case:
     """Return a case that must be read, row for row; `says` stand in what `check` prints."""
-    return Case(name, typed, says, command="check", rows=rows, **more)
+    return Case(name, flags, says, command="check", rows=rows, **more)
 
 
 def write_files(folder: Path, files: Mapping[str, Content]) -> None:
@@ -87,14 +87,14 @@ def write_files(folder: Path, files: Mapping[str, Content]) -> None:
             path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def words(case: Case) -> list[str]:
-    """Return the words of a case's command line: the usual flags, then its own."""
-    typed = shlex.split(case.typed)
-    names = [word[2:].split("=")[0].replace("-", "_") for word in typed if word.startswith("--")]
-    said = {ALIASES.get(name, name) for name in names}
+def to_argv(case: Case) -> list[str]:
+    """Return the command line of a case: the usual flags, then its own."""
+    own = shlex.split(case.flags)
+    names = [word[2:].split("=")[0].replace("-", "_") for word in own if word.startswith("--")]
+    given = {ALIASES.get(name, name) for name in names}
     usual = {} if case.bare or case.command not in USUAL else {**USUAL[case.command], **COMMON}
-    before = [word for name, value in usual.items() if name not in said for word in (f"--{name}", value)]
-    return [*before, *typed]
+    before = [word for name, value in usual.items() if name not in given for word in (f"--{name}", value)]
+    return [*before, *own]
 
 
 def run(case: Case, argv: list[str]) -> int:
@@ -109,13 +109,13 @@ def run(case: Case, argv: list[str]) -> int:
 
 def contents(*folders: Path) -> dict[str, str]:
     """Return a digest of everything under the folders by path: bytes of files, targets of links, names of folders."""
-    found = {}
+    digests = {}
     for folder in folders:
         for path in sorted(folder.rglob("*")):
             link = path.is_symlink()
             data = str(path.readlink()).encode() if link else path.read_bytes() if path.is_file() else b"folder"
-            found[str(path)] = hashlib.sha256(data).hexdigest()
-    return found
+            digests[str(path)] = hashlib.sha256(data).hexdigest()
+    return digests
 
 
 def close_to_reading(patch: pytest.MonkeyPatch, folder: Path, name: str) -> None:
@@ -161,9 +161,9 @@ class Models:
         self.sound, self.folder = sound, folder
 
     def fill(self, word: str, here: Path) -> str:
-        """Return a word of a command line with folders in place of their names."""
+        """Return an argument with folders in place of their names."""
         named = re.sub(r"\{here\}", str(here), word)
-        return re.sub(r"\{([a-z][a-z_]+)\}", lambda found: str(self[found[1]]), named)
+        return re.sub(r"\{([a-z][a-z_]+)\}", lambda match: str(self[match[1]]), named)
 
     def __getitem__(self, name: str) -> Path:
         if name == "model":
@@ -228,8 +228,8 @@ class Models:
         from tokenizers import Tokenizer, models, pre_tokenizers
         from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-        known = {"<|endoftext|>": 0, "a": 1, "good": 2, "bad": 3, "film": 4}
-        tokenizer = Tokenizer(models.WordLevel(known, unk_token="<|endoftext|>"))
+        vocabulary = {"<|endoftext|>": 0, "a": 1, "good": 2, "bad": 3, "film": 4}
+        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<|endoftext|>"))
         tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
         end = "<|endoftext|>"
         PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=end, unk_token=end).save_pretrained(path)

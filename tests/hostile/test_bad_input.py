@@ -1,4 +1,4 @@
-"""Bad input, case by case: exit status 2, one line that says what, where and the way out, and nothing touched.
+"""Bad input, case by case: exit status 2, one line that says what, where and what to do, and nothing touched.
 
 Every case goes through the `main` of the real script or subcommand, in this process; the tables are in cases_*.py.
 The few files that are odd and right to accept must be read row for row.
@@ -23,7 +23,7 @@ from bad_input import (
     contents,
     library_messages_on_stderr,
     run,
-    words,
+    to_argv,
     write_files,
 )
 
@@ -56,7 +56,7 @@ def test_bad_input_is_refused_in_one_line_and_odd_input_is_read(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
     write_files(tmp_path, {**GOOD_FILES, **case.files})
-    argv = [models.fill(word, tmp_path) for word in words(case)]
+    argv = [models.fill(word, tmp_path) for word in to_argv(case)]
     capsys.readouterr()  # the progress bars of models that are made for this case
     before = contents(tmp_path, models.sound, models.folder)
     with library_messages_on_stderr(), pytest.MonkeyPatch.context() as patch:
@@ -66,16 +66,16 @@ def test_bad_input_is_refused_in_one_line_and_odd_input_is_read(
     assert contents(tmp_path, models.sound, models.folder) == before
     lines = printed.err.splitlines()
     notes = [line.partition(": ")[2] for line in lines if line.startswith(("info: ", "warning: "))]
-    assert all(any(note.startswith(known) for known in case.notes) for note in notes), notes
-    assert all(any(note.startswith(known) for note in notes) for known in case.notes), notes
-    told = [line for line in lines if not line.startswith(("info: ", "warning: "))]
+    assert all(any(note.startswith(beginning) for beginning in case.notes) for note in notes), notes
+    assert all(any(note.startswith(beginning) for note in notes) for beginning in case.notes), notes
+    errors = [line for line in lines if not line.startswith(("info: ", "warning: "))]
     if case.rows is None:
         assert status == 2
-        assert len(told) == 1 and told[0].startswith("error: "), printed.err
-        assert not [part for part in case.says if part not in told[0]], told[0]
-        assert not [trace for trace in ("Traceback", "Error(", "'>") if trace in told[0]], told[0]
+        assert len(errors) == 1 and errors[0].startswith("error: "), printed.err
+        assert not [part for part in case.says if part not in errors[0]], errors[0]
+        assert not [trace for trace in ("Traceback", "Error(", "'>") if trace in errors[0]], errors[0]
     else:
-        assert (status, told) == (0, [])
+        assert (status, errors) == (0, [])
         assert not [part for part in case.says if part not in printed.out], printed.out
         file = argv[argv.index("--train_file") + 1]
         encoding = argv[argv.index("--encoding") + 1] if "--encoding" in argv else None

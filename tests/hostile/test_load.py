@@ -55,9 +55,9 @@ def test_predicting_a_long_file_takes_no_more_memory_than_a_short_one(model, tmp
     size = (tmp_path / "long.jsonl").stat().st_size / MB
 
     def held(name: str) -> float:
-        words = (model, "--file", tmp_path / f"{name}.jsonl", "--format", "tsv", "--max_seq_length", 8)
+        argv = (model, "--file", tmp_path / f"{name}.jsonl", "--format", "tsv", "--max_seq_length", 8)
         status = []
-        peak, _ = peak_of(lambda: status.append(predict(*words)))
+        peak, _ = peak_of(lambda: status.append(predict(*argv)))
         assert status == [0]
         assert len(capsys.readouterr().out.splitlines()) > 1_500
         return peak
@@ -91,9 +91,9 @@ def test_reading_and_checking_training_rows_does_not_hold_their_text(tmp_path, c
 
     load("short", 1_000)
     before = anonymous_mb()
-    found = []
-    peak, _ = peak_of(lambda: found.append(load("long", 10_000)))
-    ((loaded, size),) = found
+    loads = []
+    peak, _ = peak_of(lambda: loads.append(load("long", 10_000)))
+    ((loaded, size),) = loads
     assert len(loaded.splits["train"]) == 9_900
     assert size > 35
     assert peak - before < 0.7 * size

@@ -52,11 +52,11 @@ class Trap:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run of formulas as texts and labels, told four tokens, under a umask of its own."""
+    """A finished run of formulas as texts and labels, given four tokens, under a umask of its own."""
 
     folder: Path
     settings: dict[str, Any]
-    said: str
+    printed: str
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +67,15 @@ def run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory, write_csv) -
     recipe.write_text(f"token: {TOKEN}\nnum_train_epochs: 2\nsave_total_limit: 2\n", encoding="utf-8")
     settings = {"config": recipe, "train_file": rows, "validation_file": rows, "hub_token": HUB_TOKEN}
     settings["model_name_or_path"] = tiny_model
-    said, before = io.StringIO(), os.umask(UMASK)
+    printed, before = io.StringIO(), os.umask(UMASK)
     try:
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), redirect_stderr(printed):
             patch.setenv("HF_TOKEN", ENVIRONMENT)
             patch.setenv("WANDB_API_KEY", WANDB)
             assert classify(folder / "run", **settings) == 0
     finally:
         os.umask(before)
-    return Run(folder / "run", settings, said.getvalue())
+    return Run(folder / "run", settings, printed.getvalue())
 
 
 @pytest.fixture
@@ -93,11 +93,11 @@ def refused(capfd: pytest.CaptureFixture[str]) -> Callable[[int], str]:
     """Return a function that takes an exit status, which must be 2, and returns the one line of error."""
 
     def line(status: int) -> str:
-        said = capfd.readouterr().err
-        assert status == 2, said
-        assert "Traceback" not in said
-        (found,) = [line for line in said.splitlines() if line.startswith("error: ")]
-        return found
+        printed = capfd.readouterr().err
+        assert status == 2, printed
+        assert "Traceback" not in printed
+        (error,) = [line for line in printed.splitlines() if line.startswith("error: ")]
+        return error
 
     return line
 
@@ -136,13 +136,15 @@ def _edit(path: Path, **values: object) -> None:
 
 
 @pytest.mark.parametrize("way", ["train", "nsp", "check", "predict"])
-@pytest.mark.parametrize("known", [True, False], ids=["known-type", "unknown-type"])
-def test_a_model_with_code_of_its_own_is_refused(way, known, model_with_code, rows, tmp_path, marker, refused) -> None:
-    if not known:
+@pytest.mark.parametrize("known_type", [True, False], ids=["known-type", "unknown-type"])
+def test_a_model_with_code_of_its_own_is_refused(
+    way, known_type, model_with_code, rows, tmp_path, marker, refused
+) -> None:
+    if not known_type:
         _edit(model_with_code / "config.json", model_type="somebodys-own")
-    said = refused(_ways_to_load(model_with_code, rows, tmp_path / "run")[way]())
-    assert "names code of its own in its configuration (auto_map), which would run on this machine" in said
-    assert "--trust_remote_code" in said
+    error = refused(_ways_to_load(model_with_code, rows, tmp_path / "run")[way]())
+    assert "names code of its own in its configuration (auto_map), which would run on this machine" in error
+    assert "--trust_remote_code" in error
     assert not marker.exists()
     assert not (tmp_path / "run").exists()
 
@@ -167,8 +169,8 @@ def test_pickled_weights_are_never_opened(way, tiny_model, rows, tmp_path, marke
     model = variant(tiny_model, tmp_path / "model", architectures=["BertForSequenceClassification"], num_labels=2)
     (model / "model.safetensors").unlink()
     (model / "pytorch_model.bin").write_bytes(pickle.dumps(Trap(marker)))
-    said = refused(_ways_to_load(model, rows, tmp_path / "run")[way]())
-    assert "holds pickled weights only (pytorch_model.bin); they can run code" in said
+    error = refused(_ways_to_load(model, rows, tmp_path / "run")[way]())
+    assert "holds pickled weights only (pytorch_model.bin); they can run code" in error
     assert not marker.exists()
 
 
@@ -204,9 +206,9 @@ def test_a_checkpoint_cannot_run_code(run: Run, tmp_path, marker) -> None:
 @pytest.mark.parametrize("name", ["rows.py", "rows.pkl", "rows.pickle", "rows.pt", "rows.npy", "rows.joblib"])
 def test_data_that_would_run_is_not_opened(name, tiny_model, tmp_path, marker, refused) -> None:
     (tmp_path / name).write_bytes(pickle.dumps(Trap(marker)))
-    said = refused(classify(tmp_path / "run", train_file=tmp_path / name, model_name_or_path=tiny_model))
-    assert f"{tmp_path / name} is a script or a pickle; opening one can run any code" in said
-    assert "Save the rows as .csv" in said
+    error = refused(classify(tmp_path / "run", train_file=tmp_path / name, model_name_or_path=tiny_model))
+    assert f"{tmp_path / name} is a script or a pickle; opening one can run any code" in error
+    assert "Save the rows as .csv" in error
     assert not marker.exists()
 
 
@@ -216,9 +218,9 @@ def test_a_loading_script_is_not_run(named, tiny_model, tmp_path, marker, refuse
     script.parent.mkdir()
     script.write_text(f"import os\nos.mkdir({str(marker)!r})\n", encoding="utf-8")
     name = script.parent if named == "folder" else script
-    said = refused(classify(tmp_path / "run", dataset_name=name, model_name_or_path=tiny_model))
-    assert f"--dataset_name {name} is a loading script; a script could run any code, so none is ever run." in said
-    assert "--train_file" in said
+    error = refused(classify(tmp_path / "run", dataset_name=name, model_name_or_path=tiny_model))
+    assert f"--dataset_name {name} is a loading script; a script could run any code, so none is ever run." in error
+    assert "--train_file" in error
     assert not marker.exists()
 
 
@@ -259,9 +261,9 @@ def test_an_archive_that_is_no_data_is_refused(kind, tiny_model, tmp_path, refus
     path = tmp_path / "in" / name
     path.parent.mkdir()
     path.write_bytes(content())
-    said = refused(classify(tmp_path / "run", train_file=path, model_name_or_path=tiny_model))
-    assert str(path) in said
-    assert problem in said
+    error = refused(classify(tmp_path / "run", train_file=path, model_name_or_path=tiny_model))
+    assert str(path) in error
+    assert problem in error
     assert [entry.name for entry in tmp_path.iterdir()] == ["in"]
 
 
@@ -327,12 +329,12 @@ def test_names_of_all_kinds_are_shown_and_never_run(tmp_path) -> None:
 def test_no_file_and_no_line_tells_a_token(run: Run, tmp_path, capfd) -> None:
     assert classify(tmp_path / "other", **run.settings, print_config=True) == 0
     assert bertlab(["predict", str(run.folder), "--token", TOKEN, "--text", "a good book"]) == 0
-    said = run.said + "".join(capfd.readouterr())
+    printed = run.printed + "".join(capfd.readouterr())
     written = {str(path): path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
     assert any("checkpoint-" in name for name in written)
     assert not [name for name in written if name.endswith("training_args.bin")]
     for token in (TOKEN, HUB_TOKEN, WANDB, ENVIRONMENT):
-        assert token not in said
+        assert token not in printed
         assert not [name for name, content in written.items() if token.encode() in content]
     command = read_json(run.folder / "run.json")["command"]
     assert command[command.index("--hub_token") + 1] == "***"
@@ -353,13 +355,13 @@ def test_no_error_tells_a_token(argv: list[str], rows, tmp_path, refused) -> Non
     import run_classification
 
     files = to_argv({"train_file": rows, "output_dir": tmp_path / "run"})
-    said = refused(run_classification.main([*([] if argv[0] == TOKEN else files), *argv]))
-    assert not [token for token in (TOKEN, HUB_TOKEN, "s3cr3t-of-another-form") if token in said]
+    error = refused(run_classification.main([*([] if argv[0] == TOKEN else files), *argv]))
+    assert not [token for token in (TOKEN, HUB_TOKEN, "s3cr3t-of-another-form") if token in error]
 
 
 def test_a_header_that_a_library_quotes_is_hidden() -> None:
-    said = console.redact("Illegal header value b'Bearer abc def' via http://user:pass@proxy:80, token hf_abcdefgh12")
-    assert said == "Illegal header value b'Bearer *** def' via http://***@proxy:80, token ***"
+    hidden = console.redact("Illegal header value b'Bearer abc def' via http://user:pass@proxy:80, token hf_abcdefgh12")
+    assert hidden == "Illegal header value b'Bearer *** def' via http://***@proxy:80, token ***"
 
 
 # Files
