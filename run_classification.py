@@ -72,8 +72,7 @@ def run(
     config = loading.load_config(model_args)
     tokenizer = loading.load_tokenizer(model_args)
     input_length.check_max_length(data_args.max_seq_length, tokenizer, config)
-    load = streaming.load if data_args.streaming else dataset.load
-    loaded = load(
+    loaded = dataset.load_splits(
         data_args,
         loading.class_names(config),
         training=training["do_train"],

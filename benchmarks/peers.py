@@ -66,7 +66,7 @@ def contender(name: str, folder: Path, *words: str) -> Contender:
     parsed = parser.parse(given, (DataArguments, ModelArguments, RunArguments), "")
     data_args, model_args, run_args, training, invocation = parsed.unpack()
     config, tokenizer = loading.load_config(model_args), loading.load_tokenizer(model_args)
-    loaded = dataset.load(data_args, [], training=True, cache_dir=None, token=None)
+    loaded = dataset.load_splits(data_args, [], training=True, cache_dir=None, token=None)
     tokenized = tokenization.tokenize_splits(loaded, tokenizer, data_args)
     args = training_arguments(training, run_args, loaded, invocation.given)
     configure_cpu(args)

@@ -157,7 +157,7 @@ def classified(task: str, *words: str, clean: bool = True) -> tuple[Any, dict[st
     arguments = parse(given, (DataArguments, ModelArguments, RunArguments), "")
     if not clean:
         arguments[DataArguments].clean = []
-    loaded = dataset.load(arguments[DataArguments], [], training=True, cache_dir=None, token=None)
+    loaded = dataset.load_splits(arguments[DataArguments], [], training=True, cache_dir=None, token=None)
     tokenizer = loading.load_tokenizer(arguments[ModelArguments])
     tokenized = tokenization.tokenize_splits(loaded, tokenizer, arguments[DataArguments])
     return loaded, {name: np.asarray(split["full_length"][:]) for name, split in tokenized.items()}
@@ -165,9 +165,9 @@ def classified(task: str, *words: str, clean: bool = True) -> tuple[Any, dict[st
 
 def texts_in_order(file: Path) -> list[str]:
     """Return the reviews of a CSV file in its own order."""
-    from bertlab.data.readers import read_rows
+    from bertlab.data.readers import DataFile, read_rows
 
-    return [str(row.values["review"]) for row in read_rows(file)]
+    return [str(row.values["review"]) for row in read_rows(DataFile(file))]
 
 
 def ordered(data: Any) -> Iterable[Any]:

@@ -114,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
     config = loading.load_config(model_args)
     tokenizer = loading.load_tokenizer(model_args)
     names = loading.class_names(config)
-    loaded = dataset.load(data_args, names, training=False, cache_dir=model_args.cache_dir, token=model_args.token)
+    loaded = dataset.load_splits(data_args, names, training=False, cache_dir=model_args.cache_dir, token=model_args.token)
     metrics.check_metrics(loaded.metrics, loaded.schema.kind, loaded.schema.size)
     findings = find_problems(loaded)
     if "max_seq_length" in arguments.given:
@@ -161,7 +161,7 @@ def _balance(data: "Data", name: str) -> str:
         return "no labels"
     if data.schema.kind != labels.SINGLE:
         return data.schema.kind.replace("_", " ")
-    counts = labels.balance((int(label) for label in split["labels"][:]), data.schema.class_names)
+    counts = labels.class_counts(split["labels"][:], data.schema.class_names)
     shown = [f"{label} {count} ({count / len(split):.2%})" for label, count in counts.items()]
     return ", ".join(shown[:6]) + (" …" if len(shown) > 6 else "")
 

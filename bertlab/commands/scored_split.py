@@ -58,9 +58,9 @@ def _load(run: RunFolder, tokenizer: "PreTrainedTokenizerBase") -> "Data":
 
         arguments = _arguments(NspArguments, run.configuration)
         return make_splits(read(arguments, run.configuration.get("cache_dir")), arguments, tokenizer)
-    from bertlab.data.dataset import load
+    from bertlab.data.dataset import load_splits
 
-    return load(
+    return load_splits(
         _arguments(DataArguments, run.configuration),
         run.class_names,
         training=bool(run.configuration.get("do_train", True)),

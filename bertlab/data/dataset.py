@@ -1,6 +1,10 @@
-"""From arguments to checked splits with one label space: read, check, label, cut, limit."""
+"""From arguments to checked splits with one label schema.
 
-from collections.abc import Callable, Mapping, Sequence
+`sources` reads raw splits. Here they get their roles, rows without text or label are refused or left out, `labels`
+decides what a label can be and assigns ids, parts are held out of the training split, and limits are applied.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +15,7 @@ from bertlab.cli.arguments import DataArguments
 from bertlab.console import info, say, warning
 from bertlab.data import labels, sources, splits
 from bertlab.data.labels import LabelSchema
-from bertlab.data.stream import Stream
+from bertlab.data.streaming import Stream
 from bertlab.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -77,55 +81,80 @@ class Data:
         return (*self.validation, *self.test)
 
 
-def load(
+def load_splits(
     arguments: DataArguments, model_names: Sequence[str], *, training: bool, cache_dir: str | None, token: str | None
 ) -> Data:
-    """Return the checked splits of a run.
+    """Return the checked splits of a run, and with --streaming the stream of its training rows.
 
     `model_names` are the class names of an already fine-tuned model, in its order, or nothing.
 
     Raises:
         UserError: the source, a column, a text, a label or a split is not as it must be.
     """
-    return arrange(sources.read(arguments, cache_dir, token), arguments, model_names, training=training)
+    raw = sources.read_source(arguments, cache_dir, token, streaming=arguments.streaming and training)
+    return prepare_splits(raw, arguments, model_names, training=training)
 
 
-def arrange(raw: sources.RawData, arguments: DataArguments, model_names: Sequence[str], *, training: bool) -> Data:
-    """Return the splits of raw data checked, labelled, cut and limited, as `load` does.
+def prepare_splits(
+    raw: sources.RawData, arguments: DataArguments, model_names: Sequence[str], *, training: bool
+) -> Data:
+    """Return the splits of raw data checked, labelled, cut and limited, as `load_splits` does.
 
     Raises:
         UserError: a column, a text, a label or a split is not as it must be.
     """
-    counts = (f"{len(split):,} rows in {Path(raw.origin[name]).name} ({name})" for name, split in raw.splits.items())
-    say(", ".join(counts))
+    if raw.splits:
+        counts = (f"{len(split):,} rows in {Path(raw.origin[name]).name} ({name})" for name, split in raw.splits.items())
+        say(", ".join(counts))
     train, validation, test = _roles(raw, arguments, training)
-    needed = list(dict.fromkeys(name for name in (train, *validation, *test) if name))
-    unlabelled = set(test) - {train}  # where a label may be missing
-    origin = dict(raw.origin)
+    may_lack_labels = set(test) - {train}
 
-    def complete(name: str, schema: LabelSchema | None) -> "Dataset":
-        return _complete(raw.splits[name], origin[name], name not in unlabelled, arguments.on_missing, schema)
+    def complete_rows(name: str, schema: LabelSchema | None) -> "Dataset":
+        required = name not in may_lack_labels
+        return _complete_rows(raw.splits[name], raw.origin[name], required, arguments.on_missing, schema)
 
-    rows_of_train = complete(train, labels.declared(arguments, raw.class_names)) if train else None
-    schema = labels.infer_labels(rows_of_train, arguments, raw.class_names, model_names, origin[train or needed[0]])
-    found, dropped = {}, {}
-    for name in needed:
-        rows = rows_of_train if rows_of_train is not None and name == train else complete(name, schema)
-        dropped[name] = len(raw.splits[name]) - len(rows)
-        found[name] = labels.assign(rows, schema, origin[name], labels_required=name not in unlabelled)
-    metrics = tuple(dict.fromkeys(arguments.metric_name)) or schema.default_metrics()
+    rows = {train: complete_rows(train, labels.declared_schema(arguments, raw.class_names))} if train else {}
+    schema = _label_schema(rows.get(train or ""), raw, arguments, model_names)
+    rows |= {name: complete_rows(name, schema) for name in (*validation, *test) if name != train}
+    dropped = {name: len(raw.splits[name]) - len(split) for name, split in rows.items()}
     data = Data(
-        splits=found,
+        splits={
+            name: labels.assign_labels(split, schema, raw.origin[name], name not in may_lack_labels)
+            for name, split in rows.items()
+        },
         train=train,
         selection=None,
         validation=validation,
         test=test,
         schema=schema,
-        metrics=metrics,
-        origin=origin,
+        metrics=tuple(dict.fromkeys(arguments.metric_name)) or schema.default_metrics(),
+        origin=dict(raw.origin),
         dropped={name: count for name, count in dropped.items() if count},
+        stream=_stream(raw, schema, arguments),
     )
-    return _limit(_cut(data, arguments), arguments)
+    return _limit(_hold_out(data, arguments), arguments)
+
+
+def _label_schema(
+    train: "Dataset | None", raw: sources.RawData, arguments: DataArguments, model_names: Sequence[str]
+) -> LabelSchema:
+    """Return what labels can be; those of a stream are not counted, so --label_map names its classes as well."""
+    if raw.train_rows is not None and not (arguments.class_names or raw.class_names):
+        arguments = replace(arguments, class_names=list(dict.fromkeys(arguments.label_map.values())))
+    origin = raw.origin.get(arguments.train_split_name) or next(iter(raw.origin.values()))
+    return labels.infer_labels(train, arguments, raw.class_names, model_names, origin)
+
+
+def _stream(raw: sources.RawData, schema: LabelSchema, arguments: DataArguments) -> Stream | None:
+    if raw.train_rows is None:
+        return None
+    origin = raw.origin[arguments.train_split_name]
+    if raw.columns.label is None:
+        raise UserError(f"{origin} has no labels to train on.", "Name the column with --label_column_name.")
+    say(f"training rows are read from {origin} as they are needed")
+    if arguments.on_missing == "drop":
+        info("rows of the stream without text or label are left out and not counted.")
+    return Stream(raw.train_rows, origin, schema, arguments)
 
 
 def _roles(
@@ -133,7 +162,7 @@ def _roles(
 ) -> tuple[str | None, tuple[str, ...], tuple[str, ...]]:
     """Return the names of the training, validation and test splits that the source has."""
     train = arguments.train_split_name if arguments.train_split_name in raw.splits else None
-    if training and train is None:
+    if training and train is None and raw.train_rows is None:
         raise UserError(
             f"there is no training split {arguments.train_split_name!r}, only {', '.join(raw.splits)}.",
             "Name it with --train_split_name or --train_file; to evaluate a trained model pass --do_eval.",
@@ -149,133 +178,133 @@ def _roles(
     for role, names in (("validation", validation), ("test", test)):
         if train in names:
             warning(f"the split {train!r} is also named for {role}: such scores say nothing of new text.")
-    for name in _to_cut(arguments):
+    for name in _held_out_names(arguments):
         if name in (train, *validation, *test):
             raise UserError(
                 f"--{name}_fraction: the data already has a split {name!r}.",
                 f"Leave the flag out, or leave the split out with --remove_splits {name}.",
             )
-    if train is None and not validation and not test:
+    if not (train or raw.train_rows or validation or test):
         raise UserError("there is no split to work on.", f"The data has {', '.join(raw.splits)}.")
     return train, validation, test
 
 
-def _to_cut(arguments: DataArguments) -> list[str]:
-    """Return the names of the splits that are to be cut off the training split."""
+def _held_out_names(arguments: DataArguments) -> list[str]:
+    """Return the names of the splits that are to be held out of the training split."""
     return [name for name in ("test", "validation", SELECTION) if getattr(arguments, f"{name}_fraction")]
 
 
 def _named_or_usual(
-    found: dict[str, "Dataset"], named: Sequence[str], usual: str, arguments: DataArguments
+    present: Mapping[str, "Dataset"], named: Sequence[str], usual: str, arguments: DataArguments
 ) -> tuple[str, ...]:
-    will_be_cut = _to_cut(arguments)
     for name in named:
-        if name not in found and name not in will_be_cut:
-            raise UserError(f"--{usual}_split_name: there is no split {name!r}.", did_you_mean(name, found))
+        if name not in present and name not in _held_out_names(arguments):
+            raise UserError(f"--{usual}_split_name: there is no split {name!r}.", did_you_mean(name, present))
     if named:
-        return tuple(dict.fromkeys(name for name in named if name in found))
-    return tuple(name for name in found if name == usual or name.startswith(f"{usual}_"))
+        return tuple(dict.fromkeys(name for name in named if name in present))
+    return tuple(name for name in present if name == usual or name.startswith(f"{usual}_"))
 
 
-def _complete(split: "Dataset", origin: str, labelled: bool, on_missing: str, schema: LabelSchema | None) -> "Dataset":
-    """Return the rows that have every text, and a label where one is needed; or refuse the first that has not.
+def _complete_rows(
+    split: "Dataset", origin: str, label_required: bool, on_missing: str, schema: LabelSchema | None
+) -> "Dataset":
+    """Return the rows that have every text, and a label where one is required; or refuse the first that has not.
 
-    Where the label `space` is known, -1 is no label unless a class has that name.
+    Where a schema is known, -1 is no label unless a class has that name.
     """
-    columns = [name for name in ("text", "text_pair", "label") if name in split.column_names]
-    kept = np.ones(len(split), dtype=bool)
-    for name in columns:
-        if name == "label" and not labelled:
+    complete = np.ones(len(split), dtype=bool)
+    for name in ("text", "text_pair", *(["label"] if label_required else [])):
+        if name not in split.column_names:
             continue
         present = split.with_format("arrow")[:][name].is_valid().to_numpy(zero_copy_only=False)
         if name == "label" and schema is not None:
-            present = ~np.fromiter((labels.is_unknown(label, schema) for label in split[name][:]), dtype=bool)
+            present = ~np.fromiter((schema.is_unlabelled(label) for label in split[name][:]), dtype=bool)
         if not present.all() and on_missing == "error":
             first = split[int(np.flatnonzero(~present)[0])]
-            place = labels.where(origin, first["line"]) if first["line"] else f"{origin}, row {first['idx']}"
             what, count = "label" if name == "label" else "text", int((~present).sum())
             raise UserError(
-                f"{place}: the {what} is missing ({count} such row{'s' * (count != 1)}).",
+                f"{labels.place(origin, first['line'], first['idx'])}: the {what} is missing "
+                f"({count} such row{'s' * (count != 1)}).",
                 "Pass --on_missing drop to leave such rows out."
                 + (" A test split may have them." if what == "label" else ""),
             )
-        kept &= present
-    if kept.all():
+        complete &= present
+    if complete.all():
         return split
-    if not kept.any():
+    if not complete.any():
         raise UserError(f"{origin}: no row has both text and label.", "Check the column names.")
-    info(f"{origin}: {int((~kept).sum())} of {len(split)} rows without text or label are left out.")
-    return split.select(np.flatnonzero(kept))
+    info(f"{origin}: {int((~complete).sum())} of {len(split)} rows without text or label are left out.")
+    return split.select(np.flatnonzero(complete))
 
 
-def _cut(data: Data, arguments: DataArguments) -> Data:
-    """Cut test, validation and selection splits off the training split, as asked."""
-    fractions = {name: getattr(arguments, f"{name}_fraction") for name in _to_cut(arguments)}
+def _hold_out(data: Data, arguments: DataArguments) -> Data:
+    """Hold test, validation and selection splits out of the training split, as asked."""
+    fractions = {name: getattr(arguments, f"{name}_fraction") for name in _held_out_names(arguments)}
     if data.train is None or not fractions:
         return data
     train = data.splits[data.train]
     stratify = arguments.stratify and data.schema.kind == labels.SINGLE
-    rows = splits.cut(
+    rows = splits.hold_out(
         _groups(train, arguments.keep_duplicates_together),
         train["labels"][:] if stratify else None,
         fractions,
         shuffle=arguments.split_shuffle,
         seed=arguments.split_seed,
     )
-    parts = {name: train.select(indices) for name, indices in rows.items() if name != "train"}
-    found = {**data.splits, data.train: train.select(rows["train"]), **parts}
-    origin = {**data.origin, **{name: f"{data.origin[data.train]} ({name} cut)" for name in parts}}
+    parts = {name: train.select(indices) for name, indices in rows.items()}
+    left = {data.train: parts.pop("train")}
     return replace(
         data,
-        splits=found,
+        splits={**data.splits, **left, **parts},
         selection=SELECTION if SELECTION in parts else None,
         validation=_with("validation", parts, arguments.validation_split_name, data.validation),
         test=_with("test", parts, arguments.test_split_name, data.test),
-        origin=origin,
+        origin={**data.origin, **dict.fromkeys(parts, f"{data.origin[data.train]} (held out)")},
     )
 
 
-def _with(name: str, parts: dict[str, "Dataset"], order: Sequence[str], names: tuple[str, ...]) -> tuple[str, ...]:
-    """Add a split that was cut to those of its role, in the order the user named them."""
-    joined = (name, *names) if name in parts else names
+def _with(name: str, held_out: Iterable[str], order: Sequence[str], names: tuple[str, ...]) -> tuple[str, ...]:
+    """Add a split that was held out to those of its role, in the order the user named them."""
+    joined = (name, *names) if name in held_out else names
     return tuple(sorted(joined, key=order.index)) if order and set(joined) <= set(order) else joined
 
 
-def _groups(split: "Dataset", by_text: bool) -> Sequence[int]:
+def _groups(train: "Dataset", by_text: bool) -> Sequence[int]:
+    """Return a number for each row: its own, or the same for rows of the same text."""
     if not by_text:
-        return range(len(split))
+        return range(len(train))
     numbers: dict[tuple[str, ...], int] = {}
-    texts = sources.rows_of(split, ["text", "text_pair"])
-    return [numbers.setdefault(row, len(numbers)) for row in zip(*texts.values(), strict=True)]
+    texts = text_columns(train.select_columns([n for n in train.column_names if n.startswith("text")])[:])
+    return [numbers.setdefault(row, len(numbers)) for row in zip(*texts, strict=True)]
 
 
 def _limit(data: Data, arguments: DataArguments) -> Data:
     """Apply --max_train_samples, --max_eval_samples and --max_predict_samples.
 
-    The first rows are taken, as Hugging Face's scripts do, but of a split that was cut here a random part: its rows
+    The first rows are taken, as Hugging Face's scripts do, but of a split that was held out a random part: its rows
     are in the order of the file, and the first of them may be of one class.
     """
-    found, cut = dict(data.splits), _to_cut(arguments)
+    limited, held_out = dict(data.splits), _held_out_names(arguments)
     if data.train and arguments.shuffle_train_dataset:
-        found[data.train] = found[data.train].shuffle(seed=arguments.shuffle_seed)
+        limited[data.train] = limited[data.train].shuffle(seed=arguments.shuffle_seed)
     limits = {
         **dict.fromkeys(data.test, arguments.max_predict_samples),
         **dict.fromkeys([*data.validation, *filter(None, [data.selection])], arguments.max_eval_samples),
         **dict.fromkeys(filter(None, [data.train]), arguments.max_train_samples),
     }
     for name, most in limits.items():
-        if most is not None and most < len(found[name]):
+        if most is not None and most < len(limited[name]):
             rows: Sequence[int] = range(most)
-            if name in cut:
-                drawn = np.random.default_rng(arguments.split_seed).permutation(len(found[name]))[:most]
+            if name in held_out:
+                drawn = np.random.default_rng(arguments.split_seed).permutation(len(limited[name]))[:most]
                 rows = np.sort(drawn).tolist()
-            found[name] = found[name].select(rows)
+            limited[name] = limited[name].select(rows)
     if data.train and arguments.max_train_samples and data.schema.kind == labels.SINGLE:
-        lost = set(data.splits[data.train]["labels"][:]) - set(found[data.train]["labels"][:])
+        lost = set(data.splits[data.train]["labels"][:]) - set(limited[data.train]["labels"][:])
         if lost:
             names = ", ".join(repr(data.schema.class_names[index]) for index in sorted(lost)[:3])
             warning(
                 f"--max_train_samples {arguments.max_train_samples}: the first rows have none of {names}; "
                 "--shuffle_train_dataset takes random ones."
             )
-    return replace(data, splits=found)
+    return replace(data, splits=limited)

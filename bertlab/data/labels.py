@@ -1,11 +1,16 @@
-"""The one place where labels as written become the ids, vectors or numbers a model is trained on."""
+"""The one place where labels as written become the ids, vectors or numbers that a model is trained on.
+
+`infer_labels` decides, from all labels of the training rows and what the user, the data set or a model declares, what
+a label can be. `assign_labels` replaces the labels of a split by their values.
+"""
 
 import math
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,9 +56,76 @@ class LabelSchema:
         return len(self.class_names) if self.kind != REGRESSION else 1
 
     def default_metrics(self) -> tuple[str, ...]:
-        """The metrics of this kind of problem; the first one leads."""
+        """The metrics of this kind of problem; the first is the primary metric."""
         binary = self.kind == SINGLE and self.size == 2
         return DEFAULT_METRICS["binary" if binary else self.kind]
+
+    def resolve(self, label: str) -> str:
+        """Return the class name a written label stands for: mapped, itself, or the name at that id.
+
+        `1.0` stands for 1 where a class is called 1, and the other way round. Numbers are ids only among names that
+        are words.
+        """
+        if label in self.label_map:
+            return self.label_map[label]
+        if label in self.class_names or _as_number(label) is None:
+            return label
+        for name in (*self.label_map, *self.class_names):
+            if _whole(name) == _whole(label):
+                return self.label_map.get(name, name)
+        is_id = self.ids_are_known and not self._has_numbers and label.isdecimal() and int(label) < self.size
+        return self.class_names[int(label)] if is_id else label
+
+    def is_unlabelled(self, label: Any) -> bool:
+        """Return True for a label as written that says nothing; -1 means so in GLUE, unless a class has that name."""
+        return label is None or (
+            label == "-1" and self.kind != REGRESSION and self.resolve(label) not in self.class_names
+        )
+
+    def value(self, label: Any, place: str) -> Any:
+        """Return what a label as written is trained on: an id, a vector of 0 and 1, or a number.
+
+        Raises:
+            UserError: it is not in the schema; `place` says where it stands.
+        """
+        if self.kind == REGRESSION:
+            number = _as_number(label)
+            if number is None:
+                raise UserError(f"{place}: the label {label!r} is not a finite number.", "Regression needs numbers.")
+            return number
+        if self.kind == SINGLE and isinstance(label, list):
+            raise UserError(f"{place}: the label is a list.", "Use --problem_type multi_label_classification.")
+        several = _as_list(label)
+        if len(set(several)) < len(several):
+            raise UserError(
+                f"{place}: the label list has {max(several, key=several.count)!r} twice.",
+                "Write the names or ids of a row's labels, not a vector of 0 and 1.",
+            )
+        ids = {self._id(name, place) for name in several}
+        return ids.pop() if self.kind == SINGLE else [float(index in ids) for index in range(self.size)]
+
+    def missing_value(self) -> Any:
+        """Return what stands for a label that is not known."""
+        if self.kind == REGRESSION:
+            return math.nan
+        return NO_LABEL if self.kind == SINGLE else [float(NO_LABEL)] * self.size
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.class_names)}
+
+    @cached_property
+    def _has_numbers(self) -> bool:
+        return any(_as_number(name) is not None for name in (*self.label_map, *self.class_names))
+
+    def _id(self, label: str, place: str) -> int:
+        name = self.resolve(label)
+        if name not in self._ids:
+            hint = did_you_mean(name, self.class_names) + " Name labels with --class_names, merge with --label_map."
+            if not self.ids_are_known and not self._has_numbers and name.isdecimal() and int(name) < self.size:
+                hint = f"If it is an id, say in which order: --class_names {shlex.join(self.class_names[:12])}."
+            raise UserError(f"{place}: the label {label!r} is none of the {self.size} classes.", hint)
+        return self._ids[name]
 
 
 def infer_labels(
@@ -63,11 +135,11 @@ def infer_labels(
     model_names: Sequence[str],
     origin: str,
 ) -> LabelSchema:
-    """Return the label space of a run.
+    """Return what the labels of a run can be.
 
-    `declared` are class names the data set itself brings, renamed as --label_map says; `model_names` those of an
-    already fine-tuned model, whose order wins when they are the same names. Without training rows the model's names
-    are the space.
+    `declared` are class names that the data set itself brings, renamed as --label_map says; `model_names` those of an
+    already fine-tuned model, whose order wins when they are the same names. Without training rows, and if nothing is
+    declared, the model's names are the classes.
 
     Raises:
         UserError: the training labels are missing, are one class only, or cannot be classes; or there are neither
@@ -81,114 +153,100 @@ def infer_labels(
         if arguments.label_map or arguments.class_names:
             raise UserError("regression takes numbers as they are.", "Leave out --label_map and --class_names.")
         return LabelSchema(kind, (), {})
+    repeated = [name for name, count in Counter(arguments.class_names).items() if count > 1]
+    if repeated:
+        raise UserError(f"--class_names has {repeated[0]!r} twice.", "Name every class once, in the order of the ids.")
     label_map = dict(arguments.label_map)
-    _refuse_twice(arguments.class_names)
-    wanted = tuple(arguments.class_names) or tuple(dict.fromkeys(label_map.get(name, name) for name in declared))
-    labels = _distinct(written)
-    found = _names_found(labels, label_map, wanted)
-    unused = [key for key in label_map if _whole(key) not in map(_whole, labels)] if labels else []
+    names = tuple(arguments.class_names) or tuple(dict.fromkeys(label_map.get(name, name) for name in declared))
+    counts = Counter(name for label in written for name in _as_list(label))
+    classes = _classes(counts, LabelSchema(kind, names, label_map))
+    unused = [key for key in label_map if _whole(key) not in map(_whole, counts)] if counts else []
     if unused:
         warning(f"--label_map: no training row has the label {' or '.join(map(repr, unused))}.")
-    if not found and not wanted:
-        wanted = tuple(model_names)
-    names = _ordered(found, wanted, model_names)
+    names = names or (() if classes else tuple(model_names))
+    ordered = _ordered(classes, names, model_names)
     if train is None:
-        _refuse_unknown(names, kind, origin)
-    elif kind == SINGLE:
-        _refuse_not_a_number(written, train, origin)
-        _refuse_unlikely(found, names, len(written), origin)
-    return LabelSchema(kind, names, label_map, bool(wanted) or set(names) == set(model_names))
+        _check_declared(ordered, kind, origin)
+    else:
+        _check_written(written, counts, train, origin)
+        _check_classes(classes, ordered, kind, len(written), origin)
+    return LabelSchema(kind, ordered, label_map, bool(names) or set(ordered) == set(model_names))
 
 
-def declared(arguments: DataArguments, names: Sequence[str]) -> LabelSchema | None:
-    """Return what is known of the label space before any label is read: the classes that user or data set name."""
+def declared_schema(arguments: DataArguments, names: Sequence[str]) -> LabelSchema | None:
+    """Return what is known before any label is read: the classes that user or data set name, or None."""
     named = tuple(arguments.class_names) or tuple(names)
     return LabelSchema(SINGLE, named, dict(arguments.label_map)) if named else None
 
 
-def assign(split: "Dataset", schema: LabelSchema, origin: str, labels_required: bool) -> "Dataset":
+def assign_labels(split: "Dataset", schema: LabelSchema, origin: str, labels_required: bool) -> "Dataset":
     """Return a split with `labels` in place of `label`: ids, 0/1 vectors, or numbers.
 
     Rows of a test split may lack a label: NO_LABEL (NaN in regression) stands there; a split without any label
     has no `labels` column.
 
     Raises:
-        UserError: there is no label column where labels are required, or a label is not in the label space.
+        UserError: there is no label column where labels are required, or a label is not in the schema.
     """
     if "label" not in split.column_names:
         if labels_required:
             raise UserError(f"{origin} has no label column.", "Name it with --label_column_name.")
         return split
-    written, lines = split["label"][:], split["line"][:]
+    written, lines, indices = (split[name][:] for name in ("label", "line", "idx"))
+    split = split.remove_columns("label")
     # So GLUE marks a test split without scores; beside other numbers -1 is a number.
     if not labels_required and schema.kind == REGRESSION and all(label in (None, "-1") for label in written):
-        return split.remove_columns("label")
-    ids = {name: index for index, name in enumerate(schema.class_names)}
-    values = []
-    for label, line in zip(written, lines, strict=True):
-        unknown = is_unknown(label, schema)
-        values.append(_missing(schema) if unknown else _value(label, schema, ids, where(origin, line)))
-    split = split.remove_columns("label")
+        return split
+    values = [
+        schema.missing_value() if schema.is_unlabelled(label) else schema.value(label, place(origin, line, idx))
+        for label, line, idx in zip(written, lines, indices, strict=True)
+    ]
     if all(is_missing(value) for value in values):
         return split
-    return split.add_column("labels", _column(values, schema))
+    return split.add_column("labels", np.asarray(values, dtype=np.int64) if schema.kind == SINGLE else values)
 
 
-def to_number(label: Any, schema: LabelSchema, place: str) -> Any:
-    """Return what a label as written is trained on: an id, a vector of 0 and 1, or a number; `place` is for messages.
-
-    Raises:
-        UserError: it is not in the label space.
-    """
-    return _value(label, schema, {name: index for index, name in enumerate(schema.class_names)}, place)
-
-
-def is_unknown(label: Any, schema: LabelSchema) -> bool:
-    """Return True for a label as written that says nothing; -1 means so in GLUE, unless a class has that name."""
-    return label is None or (
-        label == "-1" and schema.kind != REGRESSION and resolve(label, schema) not in schema.class_names
-    )
+def is_missing(value: Any) -> bool:
+    """Return True for a value that stands for a label that is not known."""
+    first = value[0] if isinstance(value, list) else value
+    return first == NO_LABEL or first != first
 
 
 def labelled_rows(labels: np.ndarray | None, rows: int) -> np.ndarray:
-    """Return a mask (rows,) of the rows whose label, as `assign` makes them, is known."""
+    """Return a mask (rows,) of the rows whose label, as `assign_labels` makes them, is known."""
     if labels is None:
         return np.zeros(rows, dtype=bool)
     first = labels[:, 0] if labels.ndim == 2 else labels
     return ~np.isnan(first) if first.dtype.kind == "f" and labels.ndim == 1 else first != NO_LABEL
 
 
-def resolve(label: str, schema: LabelSchema) -> str:
-    """Return the class name a written label stands for: mapped, itself, or the name at that id.
-
-    `1.0` stands for 1 where 1 is known, and the other way round. Numbers are ids only among names that are words.
-    """
-    return _resolve(label, schema.label_map, schema.class_names, schema.ids_are_known)
+def place(origin: str, line: int, idx: int) -> str:
+    """Return where a row stands, for messages: its line or row in the file, or its row in a data set of the Hub."""
+    return f"{origin}, line {line}" if line > 0 else f"{origin}, row {-line or idx + 1}"
 
 
-def where(origin: str, line: int) -> str:
-    """Return the place of a row for messages: line 7, row 7 where `line` is -7; data sets of the Hub have neither."""
-    return f"{origin}, {'line' if line > 0 else 'row'} {abs(line)}" if line else origin
-
-
-def balance(labels: Iterable[int], class_names: Sequence[str]) -> dict[str, int]:
+def class_counts(labels: Iterable[int], class_names: Sequence[str]) -> dict[str, int]:
     """Return the number of rows per class name, in the order of the ids."""
-    counts = Counter(label for label in labels if label != NO_LABEL)
+    counts = Counter(labels)
     return {name: counts.get(index, 0) for index, name in enumerate(class_names)}
 
 
-def _resolve(label: str, label_map: dict[str, str], names: Sequence[str], ids_are_known: bool = True) -> str:
-    if label in label_map:
-        return label_map[label]
-    if label in names or _as_number(label) is None:
-        return label
-    known = (*label_map, *names)
-    for name in known:
-        if _whole(name) == _whole(label):
-            return label_map.get(name, name)
-    if not ids_are_known or any(_as_number(name) is not None for name in known):
-        return label
-    return names[int(label)] if label.isdecimal() and int(label) < len(names) else label
+def _as_list(label: Any) -> list[str]:
+    """Return the labels of a row, whatever the kind."""
+    return label if isinstance(label, list) else [] if label is None else [label]
+
+
+def _as_number(label: Any) -> float | None:
+    try:
+        number = float(label)
+    except (ValueError, TypeError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _are_decimals(labels: Iterable[str | None]) -> bool:
+    numbers = [_as_number(label) for label in labels if label is not None]
+    return all(n is not None for n in numbers) and any(n is not None and n != int(n) for n in numbers)
 
 
 def _whole(label: str) -> str:
@@ -205,7 +263,7 @@ def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
     if asked in (SINGLE, REGRESSION) and lists:
         raise UserError(f"--problem_type {asked}: the labels in {origin} are lists.", "Use multi_label_classification.")
     if asked == MULTI and written and not lists:
-        warning(f"{origin} has no lists of labels: each row has the one label that is written there, whole.")
+        info(f"{origin} has no lists of labels: each row has the one label that is written there, whole.")
     if asked != "auto":
         return asked
     if lists:
@@ -216,53 +274,38 @@ def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
     return SINGLE
 
 
-def _are_decimals(written: Sequence[str | None]) -> bool:
-    numbers = [_as_number(label) for label in written if label is not None]
-    return all(n is not None for n in numbers) and any(n is not None and n != int(n) for n in numbers)
-
-
-def _as_number(label: str) -> float | None:
-    try:
-        number = float(label)
-    except (ValueError, TypeError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _distinct(written: Sequence[Any]) -> set[str]:
-    return {one for label in written for one in (label if isinstance(label, list) else [label]) if one is not None}
-
-
-def _names_found(labels: set[str], label_map: dict[str, str], names: Sequence[str]) -> set[str]:
-    found = {_resolve(label, label_map, names) for label in labels}
+def _classes(labels: Iterable[str], declared: LabelSchema) -> set[str]:
+    """Return the class names that the written labels stand for."""
+    names = {declared.resolve(label) for label in labels}
     # 1.0 beside 1, or beside 2, is how a program wrote some of the whole numbers of one column.
-    mixed = len({_whole(name) == name for name in found}) > 1 and all(_as_number(name) is not None for name in found)
-    return {_whole(name) for name in found} if mixed else found
+    mixed = len({_whole(name) == name for name in names}) > 1 and all(_as_number(name) is not None for name in names)
+    return {_whole(name) for name in names} if mixed else names
 
 
-def _ordered(found: set[str], wanted: Sequence[str], model_names: Sequence[str]) -> tuple[str, ...]:
+def _ordered(classes: set[str], declared: Sequence[str], model_names: Sequence[str]) -> tuple[str, ...]:
     """Return class names in the model's order if they are the model's, else as declared, else sorted."""
-    names = set(wanted) or found
+    names = set(declared) or classes
     if set(model_names) == names:
         return tuple(model_names)
-    if wanted:
-        unexpected = sorted(found - set(wanted))
+    if declared:
+        unexpected = sorted(classes - names)
         if unexpected:
             raise UserError(
-                f"the training data has the label {unexpected[0]!r}, which is not among {', '.join(wanted)}.",
-                did_you_mean(unexpected[0], wanted) + " Or name it with --class_names or --label_map.",
+                f"the training data has the label {unexpected[0]!r}, which is not among {', '.join(declared)}.",
+                did_you_mean(unexpected[0], declared) + " Or name it with --class_names or --label_map.",
             )
-        return tuple(wanted)
-    if all(_as_number(name) is not None for name in names):
-        return tuple(sorted(names, key=float))
-    return tuple(sorted(names))
+        return tuple(declared)
+    are_numbers = all(_as_number(name) is not None for name in names)
+    return tuple(sorted(names, key=float if are_numbers else None))
 
 
-def _refuse_unknown(names: Sequence[str], kind: str, origin: str) -> None:
+def _check_declared(names: Sequence[str], kind: str, origin: str) -> None:
+    """Refuse class names that no training label has been compared with and that cannot be right."""
     if not names:
         raise UserError(
-            f"{origin}: without training rows, nothing says which classes there are.",
-            "Name a model that was fine-tuned for them, or --class_names.",
+            f"{origin}: no training labels are counted, so nothing says which classes there are.",
+            "Name them with --class_names or --label_map, name a model that was fine-tuned for them, or pass "
+            "--do_regression.",
         )
     if kind == SINGLE and len(names) == 1:
         raise UserError(
@@ -270,10 +313,22 @@ def _refuse_unknown(names: Sequence[str], kind: str, origin: str) -> None:
         )
 
 
-def _refuse_unlikely(found: set[str], names: Sequence[str], rows: int, origin: str) -> None:
-    if len(found) < 2:
+def _check_written(written: Sequence[Any], counts: Mapping[str, int], train: "Dataset", origin: str) -> None:
+    """Refuse `nan` among numbers: it is what programs write for an empty cell, not a class."""
+    nan = {label for label in counts if label.casefold() == "nan"}
+    if nan and all(_as_number(label) is not None for label in counts if label not in nan):
+        row = next(index for index, label in enumerate(written) if nan & set(_as_list(label)))
         raise UserError(
-            f"{origin}: every row has the label {next(iter(found))!r}; there is nothing to learn.",
+            f"{place(origin, train[row]['line'], row)}: the label {written[row]!r} is not a number, as all others are.",
+            "Empty the cell and pass --on_missing drop, or name the class with --label_map nan=NAME.",
+        )
+
+
+def _check_classes(classes: set[str], names: Sequence[str], kind: str, rows: int, origin: str) -> None:
+    """Refuse classes that nobody can have meant; what a list of labels may well be is refused of single ones only."""
+    if kind == SINGLE and len(classes) < 2:
+        raise UserError(
+            f"{origin}: every row has the label {next(iter(classes))!r}; there is nothing to learn.",
             "Check the label column.",
         )
     folded: dict[str, str] = {}
@@ -286,76 +341,9 @@ def _refuse_unlikely(found: set[str], names: Sequence[str], rows: int, origin: s
                 f"Merge them with --label_map {shlex.quote(f'{name}={twin}')}.",
             )
     decimals = _are_decimals(names)
-    if (decimals or len(names) > MANY_CLASSES) and rows < ROWS_PER_CLASS * len(names):
+    if kind == SINGLE and (decimals or len(names) > MANY_CLASSES) and rows < ROWS_PER_CLASS * len(names):
         raise UserError(
             f"{origin}: {len(names)} different {'decimal numbers' if decimals else 'labels'} in {rows} rows; "
             "that is hardly a class column.",
             "Name the right one with --label_column_name, or pass --do_regression.",
         )
-
-
-def _refuse_twice(names: Sequence[str]) -> None:
-    twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
-    if twice is not None:
-        raise UserError(f"--class_names has {twice!r} twice.", "Name every class once, in the order of the ids.")
-
-
-def _refuse_not_a_number(written: Sequence[str], train: "Dataset", origin: str) -> None:
-    """Refuse `nan` among numbers: it is what programs write for an empty cell, not a class."""
-    others = {label for label in set(written) if label.casefold() != "nan"}
-    if len(others) < len(set(written)) and all(_as_number(label) is not None for label in others):
-        row = next(index for index, label in enumerate(written) if label.casefold() == "nan")
-        raise UserError(
-            f"{where(origin, train[row]['line'])}: the label {written[row]!r} is not a number, as all others are.",
-            "Empty the cell and pass --on_missing drop, or name the class with --label_map nan=NAME.",
-        )
-
-
-def _value(label: Any, schema: LabelSchema, ids: dict[str, int], where: str) -> Any:
-    if schema.kind == REGRESSION:
-        number = _as_number(label)
-        if number is None:
-            raise UserError(f"{where}: the label {label!r} is not a finite number.", "Regression needs numbers.")
-        return number
-    if schema.kind == SINGLE:
-        return _id(label, schema, ids, where)
-    several = label if isinstance(label, list) else [label]
-    if len(set(several)) < len(several):
-        raise UserError(
-            f"{where}: the label list has {max(several, key=several.count)!r} twice.",
-            "Write the names or ids of a row's labels, not a vector of 0 and 1.",
-        )
-    chosen = {_id(one, schema, ids, where) for one in several}
-    return [float(index in chosen) for index in range(schema.size)]
-
-
-def _id(label: Any, schema: LabelSchema, ids: dict[str, int], where: str) -> int:
-    if isinstance(label, list):
-        raise UserError(f"{where}: the label is a list.", "Use --problem_type multi_label_classification.")
-    name = resolve(label, schema)
-    if name not in ids:
-        hint = did_you_mean(name, schema.class_names) + " --label_map merges or renames labels."
-        if not schema.ids_are_known and name.isdecimal() and int(name) < schema.size and not _has_numbers(schema):
-            hint = f"If it is an id, say in which order: --class_names {shlex.join(schema.class_names[:12])}."
-        raise UserError(f"{where}: the label {label!r} does not occur in training.", hint)
-    return ids[name]
-
-
-def _has_numbers(schema: LabelSchema) -> bool:
-    return any(_as_number(name) is not None for name in (*schema.label_map, *schema.class_names))
-
-
-def _missing(schema: LabelSchema) -> Any:
-    if schema.kind == REGRESSION:
-        return math.nan
-    return NO_LABEL if schema.kind == SINGLE else [float(NO_LABEL)] * schema.size
-
-
-def is_missing(value: Any) -> bool:
-    """Return True for a label that `assign` made of none."""
-    first = value[0] if isinstance(value, list) else value
-    return first == NO_LABEL or first != first
-
-
-def _column(values: list[Any], schema: LabelSchema) -> Any:
-    return np.asarray(values, dtype=np.int64) if schema.kind == SINGLE else values

@@ -1,4 +1,4 @@
-"""Rows out of labelled-data files: delimited text, JSON, JSON lines and Parquet."""
+"""Rows of labelled-data files: delimited text, JSON, JSON lines and Parquet."""
 
 import csv
 import io
@@ -6,24 +6,21 @@ import itertools
 import json
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, TextIO
 
 from bertlab.data.files import COMPRESSED_SUFFIXES, open_binary, open_text, zip_member
-from bertlab.errors import UserError, did_you_mean
+from bertlab.errors import UserError
 
 if TYPE_CHECKING:
     from _csv import Reader
 
-    import pyarrow
-
-Value: TypeAlias = str | int | float | bool | list[Any] | None
-
 DELIMITED = (".csv", ".tsv", ".txt")
 JSON_LINES = (".jsonl", ".ndjson")
 SUFFIXES = (*DELIMITED, *JSON_LINES, ".json", ".parquet")
-# What other tools keep data in, and what runs when it is loaded.
+SPREADSHEETS = (".xlsx", ".xls", ".ods")
+# What other tools keep data in, and what can run code when it is loaded.
 RUNS_CODE = (".py", ".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin", ".npy", ".npz", ".rds", ".rdata")
 DELIMITERS = ",;\t|"
 QUOTINGS = ("auto", "none", "standard")
@@ -36,10 +33,28 @@ HEAD_ROWS = 100
 _HEAD_CHARS = 1 << 18
 # What pandas calls the index column that it writes without a name.
 UNNAMED_INDEX = "Unnamed: 0"
-SPREADSHEETS = (".xlsx", ".xls", ".ods")
 # How messages call the values of JSON that are no object.
 _KINDS = {"str": "a text", "list": "a list", "int": "a number", "float": "a number", "bool": "true or false"}
 _PARQUET_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A labelled-data file and how it is written; the format follows the suffix before `.gz` or `.zip`.
+
+    All but `path` and `encoding` is about delimited text. `delimiter` is one character; without it `.tsv` has the
+    tab, and others the one of `, ; tab |` that the first records agree on. `quoting` "standard" reads double quotes
+    as CSV does, "none" as characters (as in GLUE), "auto" is "none" for `.tsv` and "standard" for the others.
+    `columns` names the columns of a file without a header line. With `ragged_as_empty` a record of too few fields,
+    two of which a line break within a row leaves, is a row of empty cells.
+    """
+
+    path: Path
+    delimiter: str | None = None
+    quoting: str = "auto"
+    columns: tuple[str, ...] | None = None
+    encoding: str | None = None
+    ragged_as_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +65,7 @@ class Row:
     """
 
     line: int
-    values: dict[str, Value]
+    values: dict[str, Any]
     unit: str = "line"
 
     @property
@@ -59,76 +74,39 @@ class Row:
         return f"{self.unit} {self.line}"
 
 
-@dataclass(frozen=True)
-class _Style:
-    """How a delimited file is written."""
+def read_rows(file: DataFile) -> Iterator[Row]:
+    """Yield the rows of a file in order; every name that `column_names` returns is a key of every row.
 
-    delimiter: str | None
-    quoting: str
-    columns: tuple[str, ...]
-    torn: bool
+    None is an empty cell or a missing key.
 
-
-def read_rows(
-    path: Path,
-    *,
-    delimiter: str | None = None,
-    quoting: str = "auto",
-    columns: Sequence[str] | None = None,
-    encoding: str | None = None,
-    torn: bool = False,
-) -> Iterator[Row]:
-    """Yield the rows of a labelled-data file in order; the format follows the suffix before `.gz` or `.zip`.
-
-    Every name that `column_names` returns is a key of every row: None is an empty cell or a missing key.
-
-    - `.csv`, `.tsv`, `.txt`: values are text as written ("NA", "01"); blank lines are skipped. `delimiter` is
-      one character; without it `.tsv` has the tab, and the others the one of `, ; tab |` that the first
-      records agree on. `quoting` "standard" reads double quotes as CSV does, "none" as letters (as in GLUE),
-      "auto" is "none" for `.tsv` and "standard" for the others. `columns` names the columns of a file that
-      has no header line; a first column without a name is called `Unnamed: 0`. With `torn` a record of too few
-      fields, two of which a line break within a row leaves, is a row of empty cells. Other formats pass over
-      `delimiter`, `quoting` and `torn`, and refuse `columns`.
+    - `.csv`, `.tsv`, `.txt`: values are text as written ("NA", "01"); blank lines are skipped. A first column
+      without a name is called `Unnamed: 0`.
     - `.jsonl`, `.ndjson`: one object a line. `.json`: a list of objects, an object with exactly one list of
       objects among its values, or JSON lines; it is held in memory whole, while every other format streams.
       JSON's NaN and Infinity are read as floats.
-    - `.parquet`: in batches of 1000 rows; dates, times and decimals become text.
+    - `.parquet`: in batches of 1000 rows.
 
     Raises UserError at once for an unknown suffix or setting, and while reading for all that `open_text`
-    refuses, too few or too many fields, a quote out of place, a missing or doubled column name, broken JSON
-    or Parquet, and a nested object as a value.
+    refuses, too few or too many fields, a quote out of place, a missing or repeated column name, and broken JSON
+    or Parquet.
     """
-    suffix = format_suffix(path)
-    style = _style(path, suffix, delimiter, quoting, columns, torn)
+    file, suffix = _checked(file)
     if suffix in DELIMITED:
-        return _delimited_rows(path, style, encoding)
-    return _parquet_rows(path) if suffix == ".parquet" else _json_rows(path, suffix, encoding)
+        return _delimited_rows(file)
+    return _parquet_rows(file.path) if suffix == ".parquet" else _json_rows(file, suffix)
 
 
-def column_names(
-    path: Path,
-    *,
-    delimiter: str | None = None,
-    quoting: str = "auto",
-    columns: Sequence[str] | None = None,
-    encoding: str | None = None,
-    torn: bool = False,
-) -> list[str]:
-    """Return the column names of a labelled-data file from its head; the arguments are those of `read_rows`.
+def column_names(file: DataFile) -> list[str]:
+    """Return the column names of a file: its header, or the keys of its first rows; none when it has no row.
 
-    JSON has no header: the names are the keys of the first 100 rows, and none when there is no row.
-
-    Raises UserError for what `read_rows` refuses and the head shows.
+    Raises UserError for what `read_rows` refuses and the first rows show.
     """
-    suffix = format_suffix(path)
-    style = _style(path, suffix, delimiter, quoting, columns, torn)
+    checked, suffix = _checked(file)
     if suffix in DELIMITED:
-        with open_text(path, encoding) as stream:
-            return _header_and_records(path, stream, style)[0]
-    if suffix == ".parquet":
-        with open_binary(path) as file:
-            return list(_parquet(path, file).schema_arrow.names)
-    with closing(_json_rows(path, suffix, encoding)) as rows:
+        with open_text(file.path, file.encoding) as stream:
+            return _header_and_records(checked, stream)[0]
+    rows = _parquet_rows(file.path) if suffix == ".parquet" else _json_rows(file, suffix)
+    with closing(rows):
         return list(next(rows, Row(1, {})).values)
 
 
@@ -158,61 +136,58 @@ def format_suffix(path: Path) -> str:
     return suffix
 
 
-def _style(
-    path: Path, suffix: str, delimiter: str | None, quoting: str, columns: Sequence[str] | None, torn: bool
-) -> _Style:
-    """Return the settings checked, with "auto" resolved."""
-    if quoting not in QUOTINGS:
-        raise UserError(f"The quoting {quoting!r} is unknown.", did_you_mean(quoting, QUOTINGS))
+def _checked(file: DataFile) -> tuple[DataFile, str]:
+    """Return a file with its settings checked and "auto" resolved, and its suffix."""
+    suffix = format_suffix(file.path)
     # A shell passes '\t' on as a backslash and a t.
-    delimiter = "\t" if delimiter in ("\\t", "tab") else delimiter
+    delimiter = "\t" if file.delimiter in ("\\t", "tab") else file.delimiter
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
         raise UserError(f"The delimiter {delimiter!r} is not one character.", "Name one, such as ';' or 'tab'.")
-    if columns is not None:
-        _refuse_names(f"The given columns ({', '.join(columns)})", list(columns), "Name each column once.")
+    if file.columns is not None:
+        _refuse_names(f"The given columns ({', '.join(file.columns)})", file.columns, "Name each column once.")
         if suffix not in DELIMITED:
-            raise UserError(f"{path} names its own columns.", "Give columns only for delimited text.")
-    if quoting == "auto":
-        quoting = "none" if suffix == ".tsv" else "standard"
-    return _Style(delimiter or ("\t" if suffix == ".tsv" else None), quoting, tuple(columns or ()), torn)
+            raise UserError(f"{file.path} names its own columns.", "Give columns only for delimited text.")
+    tabs = suffix == ".tsv"
+    quoting = ("none" if tabs else "standard") if file.quoting == "auto" else file.quoting
+    return replace(file, delimiter=delimiter or ("\t" if tabs else None), quoting=quoting), suffix
 
 
 def _refuse_names(place: str, names: Sequence[str], hint: str) -> None:
     """Raise UserError when there is no name, an empty one, or one twice."""
     if "" in names or not names:
         raise UserError(f"{place}: column {list(names).index('') + 1 if names else 1} has no name.", hint)
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UserError(f"{place}: the column name {twice[0]!r} stands there more than once.", hint)
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise UserError(f"{place}: the column name {repeated[0]!r} stands there more than once.", hint)
 
 
-def _delimited_rows(path: Path, style: _Style, encoding: str | None) -> Iterator[Row]:
-    with open_text(path, encoding) as stream:
-        names, delimiter, records = _header_and_records(path, stream, style)
+def _delimited_rows(file: DataFile) -> Iterator[Row]:
+    with open_text(file.path, file.encoding) as stream:
+        names, delimiter, records = _header_and_records(file, stream)
         for line, record in records:
             if len(record) == len(names):
                 yield Row(line, dict(zip(names, [cell or None for cell in record], strict=True)))
             elif len(record) == 1 and record[0].isspace():
                 continue
-            elif style.torn and len(record) < len(names):
+            elif file.ragged_as_empty and len(record) < len(names):
                 yield Row(line, dict.fromkeys(names))
             else:
-                raise _ragged(path, line, record, names, style.quoting, delimiter)
+                raise _ragged(file, line, record, names, delimiter)
 
 
 def _header_and_records(
-    path: Path, stream: TextIO, style: _Style
+    file: DataFile, stream: TextIO
 ) -> tuple[list[str], str, Iterator[tuple[int, list[str]]]]:
     """Return the column names, the delimiter, and the records after the header with their lines."""
     head = _head(stream)
-    delimiter = style.delimiter or _detected(head, style.quoting, len(style.columns))
-    records = _records(path, itertools.chain(head, stream), delimiter, style.quoting)
-    if style.columns:
-        return list(style.columns), delimiter, records
+    delimiter = file.delimiter or _detected(head, file.quoting, len(file.columns or ()))
+    records = _records(file, itertools.chain(head, stream), delimiter)
+    if file.columns:
+        return list(file.columns), delimiter, records
     header = next((record for record in records if any(cell.strip() for cell in record[1])), None)
     if header is None:
-        raise _blank(path)
-    return _header(path, *header), delimiter, records
+        raise _blank(file.path)
+    return _header(file.path, *header), delimiter, records
 
 
 def _head(stream: TextIO) -> list[str]:
@@ -227,7 +202,7 @@ def _head(stream: TextIO) -> list[str]:
 
 
 def _detected(lines: list[str], quoting: str, width: int) -> str:
-    """Return the delimiter with which the most of the first records have `width` (or the header's) fields."""
+    """Return the delimiter with which most of the first records have `width` (or the header's) fields."""
 
     def agreement(delimiter: str) -> tuple[float, int]:
         try:
@@ -246,20 +221,19 @@ def _detected(lines: list[str], quoting: str, width: int) -> str:
 
 def _reader(lines: Iterable[str], delimiter: str, quoting: str, strict: bool) -> "Reader":
     csv.field_size_limit(MAX_CELL)
-    if quoting == "none":
-        return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=strict)
-    return csv.reader(lines, delimiter=delimiter, strict=strict)
+    style = csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL
+    return csv.reader(lines, delimiter=delimiter, quoting=style, strict=strict)
 
 
-def _records(path: Path, lines: Iterable[str], delimiter: str, quoting: str) -> Iterator[tuple[int, list[str]]]:
+def _records(file: DataFile, lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield each record that is not a blank line, with the line it starts on."""
-    reader = _reader(lines, delimiter, quoting, strict=True)
+    reader = _reader(lines, delimiter, file.quoting, strict=True)
     while True:
         line = reader.line_num + 1
         try:
             record = next(reader, None)
         except csv.Error as error:
-            raise _misquoted(path, line, reader.line_num, str(error)) from None
+            raise _misquoted(file.path, line, reader.line_num, str(error)) from None
         if record is None:
             return
         if record:
@@ -288,17 +262,17 @@ def _misquoted(path: Path, start: int, end: int, reason: str) -> UserError:
         what = f"in the record that starts here, text follows a closing double quote (line {end})"
     return UserError(
         f"{path}, line {start}: {what}.",
-        'Write a quote within a quoted cell twice (""), or read quotes as letters: --quoting none.',
+        'Write a quote within a quoted cell twice (""), or read quotes as characters: --quoting none.',
     )
 
 
-def _ragged(path: Path, line: int, record: list[str], names: list[str], quoting: str, delimiter: str) -> UserError:
-    other = "none" if quoting == "standard" else "standard"
+def _ragged(file: DataFile, line: int, record: list[str], names: list[str], delimiter: str) -> UserError:
+    other = "none" if file.quoting == "standard" else "standard"
     fields = f"{len(record)} field{'s' * (len(record) != 1)}"
-    torn = " In training --on_missing drop leaves torn rows out." if len(record) < len(names) else ""
+    drop = " In training --on_missing drop leaves ragged rows out." if len(record) < len(names) else ""
     return UserError(
-        f"{path}, line {line}: {fields}, expected {len(names)} ({', '.join(names[:8])}).",
-        f"It was read with --delimiter {delimiter!r} --quoting {quoting}; try another or --quoting {other}.{torn}",
+        f"{file.path}, line {line}: {fields}, expected {len(names)} ({', '.join(names[:8])}).",
+        f"It was read with --delimiter {delimiter!r} --quoting {file.quoting}; try another or --quoting {other}.{drop}",
     )
 
 
@@ -306,24 +280,25 @@ def _blank(path: Path) -> UserError:
     return UserError(f"{path} holds only blank lines.")
 
 
-def _json_rows(path: Path, suffix: str, encoding: str | None) -> Generator[Row]:
-    with open_text(path, encoding) as stream:
+def _json_rows(file: DataFile, suffix: str) -> Generator[Row]:
+    path = file.path
+    with open_text(path, file.encoding) as stream:
         unit, items = ("line", _json_lines(path, stream)) if suffix in JSON_LINES else _json_file(path, stream)
-        checked = (Row(line, _flat(path, f"{unit} {line}", item), unit) for line, item in items)
-        head = list(itertools.islice(checked, HEAD_ROWS))
-        missing: dict[str, Value] = dict.fromkeys(key for row in head for key in row.values)
-        for row in itertools.chain(head, checked):
+        rows = (Row(line, _object(path, f"{unit} {line}", item), unit) for line, item in items)
+        head = list(itertools.islice(rows, HEAD_ROWS))
+        missing: dict[str, Any] = dict.fromkeys(key for row in head for key in row.values)
+        for row in itertools.chain(head, rows):
             yield Row(row.line, {**missing, **row.values}, unit)
 
 
 def _json_lines(path: Path, stream: Iterable[str]) -> Iterator[tuple[int, object]]:
-    found = False
+    is_blank = True
     for line, text in enumerate(stream, 1):
         if text.strip():
-            found = True
+            is_blank = False
             # Without its line end: an object that is cut off ends on this line, not on the next.
             yield line, _parsed(path, text.rstrip(), line)
-    if not found:
+    if is_blank:
         raise _blank(path)
 
 
@@ -341,8 +316,8 @@ def _json_file(path: Path, stream: TextIO) -> tuple[str, Iterable[tuple[int, obj
         return "row", enumerate(document, 1)
     lists = _lists_of_objects(document) if isinstance(document, dict) else {}
     if len(lists) != 1:
-        found = f"{len(lists)} lists of objects ({', '.join(lists)})" if lists else "no list of objects"
-        raise UserError(f"{path} holds {found}, expected one.", "Write one object a line, as JSON lines.")
+        what = f"{len(lists)} lists of objects ({', '.join(lists)})" if lists else "no list of objects"
+        raise UserError(f"{path} holds {what}, expected one.", "Write one object a line, as JSON lines.")
     return "row", enumerate(next(iter(lists.values())), 1)
 
 
@@ -376,101 +351,28 @@ def _parsed(path: Path, text: str, line: int) -> object:
         raise UserError(f"{path}, line {line}: not readable JSON: {error}.") from None
 
 
-def _flat(path: Path, where: str, item: object) -> dict[str, Value]:
-    """Return a JSON row as it is, or raise UserError when it is no object, or nested, or not text."""
-    if not isinstance(item, dict):
-        raise UserError(
-            f"{path}, {where}: {_KINDS.get(type(item).__name__, 'null')} instead of an object.",
-            'Write every row as an object: {"text": …, "label": …}.',
-        )
-    for key, value in item.items():
-        if not _encodable(key) or any(isinstance(part, str) and not _encodable(part) for part in _parts(value)):
-            raise UserError(f"{path}, {where}: {key!a} holds half of a surrogate pair, which is no character.")
-        if any(isinstance(part, dict) for part in _parts(value)):
-            raise _nested(f"{path}, {where}", key)
-    return item
+def _object(path: Path, where: str, item: object) -> dict[str, Any]:
+    if isinstance(item, dict):
+        return item
+    raise UserError(
+        f"{path}, {where}: {_KINDS.get(type(item).__name__, 'null')} instead of an object.",
+        'Write every row as an object: {"text": …, "label": …}.',
+    )
 
 
-def _parts(value: object) -> Iterator[object]:
-    """Yield the value, or what its lists hold at any depth."""
-    # Without recursion: JSON may nest deeper than Python calls may.
-    waiting = [value]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, list):
-            waiting.extend(part)
-        else:
-            yield part
-
-
-def _encodable(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _nested(place: str, key: str) -> UserError:
-    return UserError(f"{place}: {key!r} holds a nested object.", "Flatten it: one plain value or list a key.")
-
-
-def _parquet_rows(path: Path) -> Iterator[Row]:
-    with open_binary(path) as file:
-        parquet = _parquet(path, file)
-        number = itertools.count(1)
-        for batch in _batches(path, parquet):
-            for values in batch:
-                yield Row(next(number), {key: _plain(value) for key, value in values.items()}, "row")
-
-
-def _parquet(path: Path, file: Any) -> Any:
-    """Return an opened Parquet file whose columns are all flat."""
+def _parquet_rows(path: Path) -> Generator[Row]:
     # Imported late: pyarrow takes 0.3 s, which reading CSV need not pay.
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
+    number = itertools.count(1)
     try:
-        parquet = ParquetFile(file)
-        schema = parquet.schema_arrow
-        names = list(schema.names)
+        with open_binary(path) as file:
+            parquet = ParquetFile(file)
+            _refuse_names(str(path), parquet.schema_arrow.names, "Write the file again with one name a column.")
+            for batch in parquet.iter_batches(batch_size=_PARQUET_BATCH):
+                for values in batch.to_pylist():
+                    yield Row(next(number), values, "row")
     except (pyarrow.ArrowException, OSError, ValueError, MemoryError) as error:
-        raise _damaged(path, error) from None
-    _refuse_names(str(path), names, "Write the file again with one name a column.")
-    for field in schema:
-        _refuse_type(path, field.name, field.type)
-    return parquet
-
-
-def _refuse_type(path: Path, name: str, kind: "pyarrow.DataType") -> None:
-    from pyarrow import types
-
-    while hasattr(kind, "value_type") and not types.is_map(kind):
-        kind = kind.value_type
-    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
-        raise UserError(f"{path}: the column {name!r} holds bytes, not text.", "Write it as a string column.")
-    if types.is_nested(kind):
-        raise _nested(str(path), name)
-
-
-def _batches(path: Path, parquet: Any) -> Iterator[list[dict[str, Any]]]:
-    import pyarrow
-
-    try:
-        for batch in parquet.iter_batches(batch_size=_PARQUET_BATCH):
-            yield batch.to_pylist()
-    except (pyarrow.ArrowException, OSError, ValueError, MemoryError) as error:
-        raise _damaged(path, error) from None
-
-
-def _plain(value: Any) -> Value:
-    if value is None or isinstance(value, str | int | float):
-        return value
-    return [_plain(item) for item in value] if isinstance(value, list) else str(value)
-
-
-def _damaged(path: Path, error: BaseException) -> UserError:
-    reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-    return UserError(f"{path} is damaged or not Parquet: {reason}.", "Fetch or write it again.")
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        raise UserError(f"{path} is damaged or not Parquet: {reason}.", "Fetch or write it again.") from None

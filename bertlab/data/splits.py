@@ -1,4 +1,4 @@
-"""Cutting report, selection and test splits off the training rows: seeded, disjoint, stratified."""
+"""Holding evaluation, selection and test splits out of the training rows: seeded, disjoint, stratified."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ import numpy as np
 from bertlab.errors import UserError
 
 
-def cut(
+def hold_out(
     groups: Sequence[int],
     classes: Sequence[int] | None,
     fractions: Mapping[str, float],
@@ -17,9 +17,9 @@ def cut(
 ) -> dict[str, np.ndarray]:
     """Return the row numbers, in order, of each named part and of what is left, `train`.
 
-    `groups` holds one number per row: rows of one group stay together (give each row its own to cut freely).
+    `groups` holds one number per row: rows of one group stay together (give each row its own to split freely).
     `classes` holds the class id of each row to keep the balance in every part, or None. A part of fraction f of n
-    groups has ceil(f·n) groups, as in scikit-learn; without `shuffle` parts are cut from the end.
+    groups has ceil(f·n) groups, as in scikit-learn; without `shuffle` parts are taken from the end.
 
     Raises:
         UserError: a part would be empty, or a class has too few rows to appear in every part.
@@ -30,17 +30,15 @@ def cut(
     total = len(left)
     parts: dict[str, np.ndarray] = {}
     for name, fraction in fractions.items():
-        if fraction <= 0:
-            continue
         size = int(np.ceil(fraction * total))
         if size >= len(left):
             raise UserError(f"--{name}_fraction {fraction:g} leaves no training rows.", "Make the fractions smaller.")
-        left, parts[name] = _cut_one(left, strata, size, shuffle, seed, name)
+        left, parts[name] = _part(left, strata, size, shuffle, seed, name)
     parts["train"] = left
     return {name: np.flatnonzero(np.isin(group_of_row, chosen)) for name, chosen in parts.items()}
 
 
-def _cut_one(
+def _part(
     left: np.ndarray, strata: np.ndarray | None, size: int, shuffle: bool, seed: int, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
     if not shuffle:

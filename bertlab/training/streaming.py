@@ -8,7 +8,7 @@ import numpy as np
 from torch.utils.data import IterableDataset
 
 from bertlab.data import dataset, tokenization
-from bertlab.data.stream import Stream
+from bertlab.data.streaming import Stream
 from bertlab.training.arguments import global_batch
 from bertlab.training.collators import PaddingCollator
 from bertlab.training.sampling import LengthGroupedOrder

@@ -27,7 +27,7 @@ def file(tmp_path, write_csv) -> Write:
 
 
 def load(training: bool = True, model_names: tuple[str, ...] = (), **settings) -> dataset.Data:
-    return dataset.load(DataArguments(**settings), model_names, training=training, cache_dir=None, token=None)
+    return dataset.load_splits(DataArguments(**settings), model_names, training=training, cache_dir=None, token=None)
 
 
 def refusal(training: bool = True, **settings) -> str:
@@ -183,7 +183,7 @@ def test_duplicates_stay_on_one_side_of_a_cut(words, fraction, shuffle):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "read", lambda *args: raw)
         try:
-            loaded = dataset.load(arguments, (), training=True, cache_dir=None, token=None)
+            loaded = dataset.load_splits(arguments, (), training=True, cache_dir=None, token=None)
         except UserError as error:
             assert "leaves no training rows" in str(error)
             return
@@ -317,6 +317,6 @@ def test_rows_that_a_hub_data_set_marks_as_unlabelled_are_dropped_or_refused():
     rows = {"premise": ["p"] * 5, "hypothesis": list("abcde"), "label": [0, -1, 1, 0, 1]}
     raw = sources.from_dataset_dict({"train": Dataset.from_dict(rows, features=names)}, DataArguments(), "snli")
     with pytest.raises(UserError, match=r"snli, row 1: the label is missing \(1 such row\)\."):
-        dataset.arrange(raw, DataArguments(), (), training=True)
-    loaded = dataset.arrange(raw, DataArguments(on_missing="drop"), (), training=True)
+        dataset.prepare_splits(raw, DataArguments(), (), training=True)
+    loaded = dataset.prepare_splits(raw, DataArguments(on_missing="drop"), (), training=True)
     assert (loaded.splits["train"]["labels"][:], loaded.dropped) == ([0, 1, 0, 1], {"train": 1})

@@ -181,7 +181,7 @@ def arguments_of(task: str, folder: Path) -> DataArguments:
 
 
 def load(arguments: DataArguments, training: bool = True, model_names: tuple[str, ...] = ()) -> dataset.Data:
-    return dataset.load(arguments, model_names, training=training, cache_dir=None, token=None)
+    return dataset.load_splits(arguments, model_names, training=training, cache_dir=None, token=None)
 
 
 def rows(split) -> list[tuple]:

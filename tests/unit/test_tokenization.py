@@ -129,7 +129,7 @@ def loaded(tmp_path, write_csv):
     def load(texts: list[str]) -> Dataset:
         rows = [[text, "ab"[i % 2]] for i, text in enumerate(texts)]
         path = write_csv(tmp_path / "train.csv", ["text", "label"], rows)
-        found = dataset.load(DataArguments(train_file=str(path)), (), training=True, cache_dir=None, token=None)
+        found = dataset.load_splits(DataArguments(train_file=str(path)), (), training=True, cache_dir=None, token=None)
         return found.splits["train"]
 
     return load

@@ -1,0 +1,217 @@
+"""Which columns of a source are text and label, and rows that look alike whatever the source.
+
+Every row becomes:
+
+    idx        int64           its number in the split, from 0: the order of predictions
+    line       int64           where it stands in its file, for messages: line 7 is 7, row 7 is -7 (0 on the Hub)
+    text       string          the first segment, None where it is missing
+    text_pair  string          the second segment, in pair tasks only
+    label      string          the label as written, None where there is none; a list in multi-label data
+    source     string          the group for the report, where one is named
+"""
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, time, timedelta
+from numbers import Number
+from typing import TYPE_CHECKING, Any
+
+from bertlab.cli.arguments import DataArguments
+from bertlab.data.readers import DELIMITERS, UNNAMED_INDEX
+from bertlab.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+# A tag starts with a letter, so that "x < 3" and "<3" stay; it becomes a space, or two words would run together. So
+# does a comment; one that is never closed ends the search at the next, or many of them would take quadratic time.
+TAG = re.compile(r"</?[A-Za-z][^<>]*>|<!--(?:(?!<!--).)*?-->", re.DOTALL)
+PAIR_COLUMNS = (
+    ("sentence1", "sentence2"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("premise", "hypothesis"),
+)
+TEXT_COLUMNS = ("sentence", "text", "review", "content")
+LABEL_COLUMNS = ("label", "labels")
+# Values that have one way to be written; how messages call others.
+SCALARS = (str, Number, date, time, timedelta)
+_KINDS = {list: "a list", dict: "a nested object", bytes: "bytes"}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a source are read, how the text is joined and cleaned, and whether labels are lists."""
+
+    text: tuple[str, ...]
+    text_column_delimiter: str | None = None
+    label: str | None = None
+    source: str | None = None
+    clean: tuple[str, ...] = ()
+    multi_label: bool = False
+
+    @property
+    def is_pair(self) -> bool:
+        """True where a row has two texts, which stay two segments."""
+        return len(self.text) == 2 and self.text_column_delimiter is None
+
+    def present_in(self, names: Sequence[str], where: str) -> "Columns":
+        """Return those of the columns that a split has: its text, and label and source where it has them.
+
+        Raises:
+            UserError: a text column is missing.
+        """
+        for column in self.text:
+            if column not in names:
+                raise UserError(f"{where} has no column {column!r}.", _columns_hint(column, names))
+        label = self.label if self.label in names else None
+        return replace(self, label=label, source=self.source if self.source in names else None)
+
+    def features(self) -> "Features":
+        """Return the types of the columns of a split."""
+        from datasets import Features, List, Value
+
+        text = Value("string")
+        features: dict[str, Any] = {"idx": Value("int64"), "line": Value("int64"), "text": text}
+        if self.is_pair:
+            features["text_pair"] = text
+        if self.label is not None:
+            features["label"] = List(text) if self.multi_label else text
+        if self.source is not None:
+            features["source"] = text
+        return Features(features)
+
+    def row(self, values: dict[str, Any], index: int, line: int, place: str) -> dict[str, Any]:
+        """Return row number `index` in the form described at the top of this module.
+
+        Raises:
+            UserError: a cell holds no text, or labels are lists in some rows only.
+        """
+        texts = [clean_text(values.get(name), self.clean, f"{place}: {name!r}") for name in self.text]
+        row: dict[str, Any] = {"idx": index, "line": line}
+        if self.is_pair:
+            row["text"], row["text_pair"] = texts
+        else:
+            delimiter = " " if self.text_column_delimiter is None else self.text_column_delimiter
+            row["text"] = None if None in texts else delimiter.join(texts)  # type: ignore[arg-type]
+        if self.label is not None:
+            written = values.get(self.label)
+            row["label"] = label_text(written, f"{place}: {self.label!r}")
+            if row["label"] is not None and isinstance(row["label"], list) != self.multi_label:
+                raise UserError(
+                    f"{place}: the label {written!r} does not fit the first row's.", "Labels must be all lists or none."
+                )
+        if self.source is not None:
+            row["source"] = cell_text(values.get(self.source), f"{place}: {self.source!r}").strip()
+        return row
+
+
+def label_text(value: Any, place: str) -> str | list[str] | None:
+    """Return a label as written: 1, 1.0 and "1" are the same label, and an empty cell is none.
+
+    Raises:
+        UserError: the value is no text, number or list of them.
+    """
+    if isinstance(value, (list, tuple)):
+        return [text for item in value if (text := _scalar_label(item, place)) is not None]
+    return _scalar_label(value, place)
+
+
+def _scalar_label(value: Any, place: str) -> str | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return cell_text(value, place).strip() or None
+
+
+def clean_text(value: Any, steps: Sequence[str], place: str) -> str | None:
+    """Return a cell as clean text, or None if nothing is left: `steps` are those of --clean.
+
+    Raises:
+        UserError: the value is no text or number.
+    """
+    text = cell_text(value, place)
+    if "html" in steps:
+        text = html.unescape(TAG.sub(" ", text))
+    if "whitespace" in steps:
+        text = " ".join(text.split())
+    return text if text.strip() else None
+
+
+def cell_text(value: Any, place: str) -> str:
+    """Return a cell as text; an empty cell, which some writers of JSON and Parquet turn into NaN, is empty.
+
+    Raises:
+        UserError: it holds a list, an object, bytes, or half of a surrogate pair.
+    """
+    if value is None or value != value:
+        return ""
+    if not isinstance(value, SCALARS):
+        what = _KINDS.get(type(value), f"a {type(value).__name__}")
+        raise UserError(f"{place} holds {what}, not text.", "Write one text in each row, or name another column.")
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{place} holds half of a surrogate pair, which is no character.") from None
+    return text
+
+
+def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -> Columns:
+    """Return which of a source's columns are text, label and source.
+
+    Raises:
+        UserError: a named column is not there, or the text column is not clear.
+    """
+    removed = split_names(arguments.remove_columns, names)
+    text = split_names(arguments.text_column_names, names)
+    label = arguments.label_column_name or next((name for name in LABEL_COLUMNS if name in names), None)
+    used = (*text, *filter(None, [arguments.label_column_name, arguments.source_column_name]))
+    for column in (*used, *removed):
+        if column not in names:
+            raise UserError(f"{where} has no column {column!r}.", _columns_hint(column, names))
+    for column in used:
+        if column in removed:
+            raise UserError(f"the column {column!r} is named to be read and to be removed.", "Drop one of the two.")
+    names, label = [name for name in names if name not in removed], None if label in removed else label
+    if not text:
+        text = _guess_text(names, label, arguments, where)
+    if label in text:
+        raise UserError(f"the column {label!r} is named as text and as label.", f"{where} has {', '.join(names)}.")
+    if len(set(text)) < len(text):
+        raise UserError(f"--text_column_names has {max(text, key=text.count)!r} twice.", "Name each column once.")
+    delimiter = arguments.text_column_delimiter
+    if len(text) > 2 and delimiter is None:
+        delimiter = " "
+    return Columns(text, delimiter, label, arguments.source_column_name, tuple(arguments.clean))
+
+
+def _guess_text(names: Sequence[str], label: str | None, arguments: DataArguments, where: str) -> tuple[str, ...]:
+    for pair in PAIR_COLUMNS:
+        if set(pair) <= set(names):
+            return pair
+    if len(names) == 1 and set(names[0]) & set(DELIMITERS):
+        raise UserError(f"{where} has no column that is clearly text.", _columns_hint("", names))
+    left = [name for name in names if name not in (label, arguments.source_column_name, UNNAMED_INDEX)]
+    usual = [name for name in TEXT_COLUMNS if name in left]
+    if len(usual) == 1 or len(left) == 1:
+        return ((usual or left)[0],)
+    raise UserError(
+        f"{where} has the columns {', '.join(names)}: which holds the text?", "Name it with --text_column_names."
+    )
+
+
+def split_names(given: Iterable[str], present: Iterable[str]) -> tuple[str, ...]:
+    """Return names one by one: `a,b` is two, as in Hugging Face's scripts, unless one is really called that."""
+    present = set(present)
+    return tuple(
+        name for text in given for name in ([text] if text in present else (part.strip() for part in text.split(",")))
+    )
+
+
+def _columns_hint(column: str, names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"It has one, {names[0]!r}; if that is a whole line, the delimiter is another: --delimiter."
+    near = did_you_mean(column, names)
+    return near if near.startswith("Did") else f"It has {', '.join(names)}."
