@@ -49,7 +49,7 @@ def run(
     """Load, tokenize, build, train, evaluate, report."""
     memory.ask_for_large_pages()
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
-    from bertlab.data import dataset, findings, input_length, streaming, summary, tokenization
+    from bertlab.data import dataset, findings, input_length, summary, tokenization
     from bertlab.evaluation import evaluate, metrics
     from bertlab.models import loading, lora
     from bertlab.report import writer
@@ -67,7 +67,6 @@ def run(
         train_and_save,
     )
 
-    streaming.check(data_args, model_args, training, invocation.given)
     lora.refuse_adapter_on_adapter(model_args, run_args)
     config = loading.load_config(model_args)
     tokenizer = loading.load_tokenizer(model_args)

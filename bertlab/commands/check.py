@@ -114,7 +114,9 @@ def main(argv: Sequence[str]) -> int:
     config = loading.load_config(model_args)
     tokenizer = loading.load_tokenizer(model_args)
     names = loading.class_names(config)
-    loaded = dataset.load_splits(data_args, names, training=False, cache_dir=model_args.cache_dir, token=model_args.token)
+    loaded = dataset.load_splits(
+        data_args, names, training=False, cache_dir=model_args.cache_dir, token=model_args.token
+    )
     metrics.check_metrics(loaded.metrics, loaded.schema.kind, loaded.schema.size)
     findings = find_problems(loaded)
     if "max_seq_length" in arguments.given:

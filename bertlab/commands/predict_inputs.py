@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bertlab.cli.arguments import DataArguments, setting
 from bertlab.cli.flag_rules import Rule
 from bertlab.console import info, warning
 from bertlab.data import readers
+from bertlab.data.columns import TEXT_COLUMNS, Columns, cell_text, choose_columns
 from bertlab.data.files import open_text, standard_input
-from bertlab.data.sources import TEXT_COLUMNS, Columns, choose_columns, clean_text
+from bertlab.data.readers import DataFile
 from bertlab.errors import UserError
 from bertlab.inference.inference_config import InputFormat
 from bertlab.inference.predictor import Row
@@ -92,7 +92,7 @@ def columns(options: PredictArguments, input_format: InputFormat) -> Columns:
     Raises:
         UserError: a named column is not there, or the text column cannot be told.
     """
-    names = readers.column_names(Path(options.file), **_settings(options, input_format))
+    names = readers.column_names(_table(options, input_format))
     arguments = DataArguments(
         text_column_names=options.text_column_names or list(input_format.text_column_names),
         text_column_delimiter=options.text_column_delimiter,
@@ -140,18 +140,15 @@ def read_rows(options: PredictArguments, chosen: Columns | None, input_format: I
     elif options.pair:
         yield from zip(options.pair[::2], options.pair[1::2], strict=True)
     elif chosen is not None:
-        yield from _table_rows(Path(options.file), chosen.text, _settings(options, input_format))
+        yield from _table_rows(_table(options, input_format), chosen.text)
     else:
         for line in _lines(options):
             yield (options.rank, line) if options.rank is not None else _tab_pair(line) if options.pairs else (line,)
 
 
-def _settings(options: PredictArguments, input_format: InputFormat) -> dict[str, Any]:
-    return {
-        "delimiter": options.delimiter,
-        "encoding": options.encoding,
-        "quoting": options.quoting or input_format.quoting,
-    }
+def _table(options: PredictArguments, input_format: InputFormat) -> DataFile:
+    quoting = options.quoting or input_format.quoting
+    return DataFile(Path(options.file), options.delimiter, quoting, encoding=options.encoding)
 
 
 def _among(names: Sequence[str], name: str | None) -> str | None:
@@ -189,12 +186,11 @@ def _tab_pair(line: str) -> Row:
     return first, second
 
 
-def _table_rows(path: Path, names: Sequence[str], settings: dict[str, Any]) -> Iterator[Row]:
-    for row in readers.read_rows(path, **settings):
-        for name in names:
-            value = row.values[name]
-            if isinstance(value, list):
-                raise UserError(f"{path}, {row.where}: {name!r} holds a list, not a text.", "Write one text a row.")
-            if clean_text(value, ()) is None:
-                raise UserError(f"{path}, {row.where}: the text in {name!r} is missing.", "Leave such rows out.")
-        yield tuple(str(row.values[name]) for name in names)
+def _table_rows(file: DataFile, names: Sequence[str]) -> Iterator[Row]:
+    for row in readers.read_rows(file):
+        place = f"{file.path}, {row.where}"
+        texts = tuple(cell_text(row.values[name], f"{place}: {name!r}") for name in names)
+        for name, text in zip(names, texts, strict=True):
+            if not text.strip():
+                raise UserError(f"{place}: the text in {name!r} is missing.", "Leave such rows out.")
+        yield texts

@@ -38,7 +38,7 @@ TEXT_COLUMNS = ("sentence", "text", "review", "content")
 LABEL_COLUMNS = ("label", "labels")
 # Values that have one way to be written; how messages call others.
 SCALARS = (str, Number, date, time, timedelta)
-_KINDS = {list: "a list", dict: "a nested object", bytes: "bytes"}
+_KINDS = {"list": "a list", "dict": "a nested object", "bytes": "bytes"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ class Columns:
         Raises:
             UserError: a cell holds no text, or labels are lists in some rows only.
         """
-        texts = [clean_text(values.get(name), self.clean, f"{place}: {name!r}") for name in self.text]
+        cells = (cell_text(values.get(name), f"{place}: {name!r}") for name in self.text)
+        texts = [text if text.strip() else None for text in (clean_text(cell, self.clean) for cell in cells)]
         row: dict[str, Any] = {"idx": index, "line": line}
         if self.is_pair:
             row["text"], row["text_pair"] = texts
@@ -125,18 +126,13 @@ def _scalar_label(value: Any, place: str) -> str | None:
     return cell_text(value, place).strip() or None
 
 
-def clean_text(value: Any, steps: Sequence[str], place: str) -> str | None:
-    """Return a cell as clean text, or None if nothing is left: `steps` are those of --clean.
-
-    Raises:
-        UserError: the value is no text or number.
-    """
-    text = cell_text(value, place)
+def clean_text(text: str, steps: Sequence[str]) -> str:
+    """Return a text after the `steps` of --clean."""
     if "html" in steps:
         text = html.unescape(TAG.sub(" ", text))
     if "whitespace" in steps:
         text = " ".join(text.split())
-    return text if text.strip() else None
+    return text
 
 
 def cell_text(value: Any, place: str) -> str:
@@ -148,7 +144,7 @@ def cell_text(value: Any, place: str) -> str:
     if value is None or value != value:
         return ""
     if not isinstance(value, SCALARS):
-        what = _KINDS.get(type(value), f"a {type(value).__name__}")
+        what = _KINDS.get(type(value).__name__, f"{type(value).__name__} values")
         raise UserError(f"{place} holds {what}, not text.", "Write one text in each row, or name another column.")
     text = str(value)
     try:

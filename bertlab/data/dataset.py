@@ -103,9 +103,9 @@ def prepare_splits(
     Raises:
         UserError: a column, a text, a label or a split is not as it must be.
     """
-    if raw.splits:
-        counts = (f"{len(split):,} rows in {Path(raw.origin[name]).name} ({name})" for name, split in raw.splits.items())
-        say(", ".join(counts))
+    sizes = [f"{len(split):,} rows in {Path(raw.origin[name]).name} ({name})" for name, split in raw.splits.items()]
+    if sizes:
+        say(", ".join(sizes))
     train, validation, test = _roles(raw, arguments, training)
     may_lack_labels = set(test) - {train}
 

@@ -263,7 +263,7 @@ def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
     if asked in (SINGLE, REGRESSION) and lists:
         raise UserError(f"--problem_type {asked}: the labels in {origin} are lists.", "Use multi_label_classification.")
     if asked == MULTI and written and not lists:
-        info(f"{origin} has no lists of labels: each row has the one label that is written there, whole.")
+        warning(f"{origin} has no lists of labels: each row has the one label that is written there, whole.")
     if asked != "auto":
         return asked
     if lists:

@@ -175,9 +175,7 @@ def _delimited_rows(file: DataFile) -> Iterator[Row]:
                 raise _ragged(file, line, record, names, delimiter)
 
 
-def _header_and_records(
-    file: DataFile, stream: TextIO
-) -> tuple[list[str], str, Iterator[tuple[int, list[str]]]]:
+def _header_and_records(file: DataFile, stream: TextIO) -> tuple[list[str], str, Iterator[tuple[int, list[str]]]]:
     """Return the column names, the delimiter, and the records after the header with their lines."""
     head = _head(stream)
     delimiter = file.delimiter or _detected(head, file.quoting, len(file.columns or ()))
@@ -221,8 +219,9 @@ def _detected(lines: list[str], quoting: str, width: int) -> str:
 
 def _reader(lines: Iterable[str], delimiter: str, quoting: str, strict: bool) -> "Reader":
     csv.field_size_limit(MAX_CELL)
-    style = csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL
-    return csv.reader(lines, delimiter=delimiter, quoting=style, strict=strict)
+    if quoting == "none":
+        return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=strict)
+    return csv.reader(lines, delimiter=delimiter, strict=strict)
 
 
 def _records(file: DataFile, lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:

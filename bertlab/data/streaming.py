@@ -5,12 +5,11 @@ Evaluation splits are read whole, as without it. Shuffling, batches and tokeniza
 """
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bertlab.cli.arguments import DataArguments, ModelArguments
-from bertlab.console import warning
+from bertlab.cli.arguments import DataArguments
 from bertlab.data.labels import LabelSchema, place
 from bertlab.data.sources import Rows
 from bertlab.errors import UserError
@@ -44,36 +43,3 @@ class Stream:
                 raise UserError(f"{where}: the {what} is missing.", "Pass --on_missing drop to leave such rows out.")
         if is_empty:
             raise UserError(f"{self.origin}: no row has both text and label.", "Check the column names.")
-
-
-def check(rows: DataArguments, model: ModelArguments, training: Mapping[str, Any], given: Collection[str]) -> None:
-    """Refuse what a stream cannot do, before anything is read.
-
-    Raises:
-        UserError: no --max_steps, a split cut from train, class weights, an order that needs every length, or several
-            reading processes.
-    """
-    if not rows.streaming:
-        if "shuffle_buffer" in given:
-            warning("--shuffle_buffer has no effect without --streaming.")
-        return
-    if (training.get("max_steps") or -1) < 1:
-        raise UserError("--streaming: nobody knows how many rows there are.", "Say where to stop with --max_steps.")
-    for name in ("validation_fraction", "selection_fraction", "test_fraction", "shuffle_train_dataset"):
-        if getattr(rows, name):
-            raise UserError(
-                f"--streaming reads the training rows once: --{name} needs all of them.",
-                "Leave it out, or name files of held-out rows.",
-            )
-    if model.class_weights != "none":
-        raise UserError("--class_weights balanced counts the labels before training.", "Leave --streaming out.")
-    if training["train_sampling_strategy"] == "batch_rebalance":
-        raise UserError(
-            "--train_sampling_strategy batch_rebalance needs the length of every row.",
-            "With --streaming, choose group_by_length, random or sequential.",
-        )
-    if training.get("dataloader_num_workers"):
-        raise UserError(
-            "--dataloader_num_workers: each worker would read every row of a stream.",
-            "Leave it out with --streaming.",
-        )

@@ -59,7 +59,7 @@ def summarize_split(name: str, tokenized: "Dataset", schema: labels.LabelSchema,
     if len(known):
         labelled = int(labels.labelled_rows(known, len(known)).sum())
         if schema.kind == labels.SINGLE:
-            balance = labels.class_counts(known.tolist(), schema.class_names)
+            balance = labels.class_counts(map(int, known), schema.class_names)
         elif schema.kind == labels.MULTI:
             totals = (known == 1).sum(axis=0)
             balance = {name: int(n) for name, n in zip(schema.class_names, totals, strict=True)}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertlab.data import batching, tokenization
+from bertlab.data.columns import clean_text
 from bertlab.data.labels import MULTI, REGRESSION
-from bertlab.data.sources import clean_text
 from bertlab.evaluation import calibration
 from bertlab.inference.inference_config import InferenceConfig
 
@@ -79,7 +79,7 @@ class Predictor(ABC):
 
     def tokenize(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """Return the model's inputs for texts or pairs, cleaned, joined and truncated as in training, not padded."""
-        cleaned = [tuple(clean_text(text, self.config.clean) or "" for text in row) for row in rows]
+        cleaned = [tuple(clean_text(text, self.config.clean) for text in row) for row in rows]
         columns = list(zip(*map(self.join, cleaned), strict=True))
         max_length = self.config.max_seq_length or self.tokenizer.model_max_length
         tokenized = tokenization.tokenize_texts(columns, self.tokenizer, max_length)

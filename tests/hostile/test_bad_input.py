@@ -27,7 +27,7 @@ from bad_input import (
     write_files,
 )
 
-from bertlab.data.readers import read_rows
+from bertlab.data.readers import DataFile, read_rows
 
 TABLES = {
     "flags": cases_flags.CASES,
@@ -79,7 +79,7 @@ def test_bad_input_is_refused_in_one_line_and_odd_input_is_read(
         assert not [part for part in case.says if part not in printed.out], printed.out
         file = argv[argv.index("--train_file") + 1]
         encoding = argv[argv.index("--encoding") + 1] if "--encoding" in argv else None
-        read = [(row.values["text"], row.values["label"]) for row in read_rows(Path(file), encoding=encoding)]
+        read = [(row.values["text"], row.values["label"]) for row in read_rows(DataFile(Path(file), encoding=encoding))]
         assert read == list(case.rows)
 
 

@@ -5,9 +5,10 @@ import gzip
 import io
 import json
 import random
+import re
 import string
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from bertlab.data import files
+from bertlab.data import files, readers
+from bertlab.data.columns import Columns
 from bertlab.data.files import open_text
-from bertlab.data.readers import DELIMITERS, QUOTINGS, SUFFIXES, Row, column_names, read_rows
+from bertlab.data.readers import DELIMITERS, QUOTINGS, SUFFIXES, DataFile, Row
 from bertlab.errors import UserError
 
 # The folder is shared by the examples of one test, each of which overwrites its file there.
@@ -44,17 +46,33 @@ def zipped(data: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def read_rows(path: Path, **options: Any) -> Iterator[Row]:
+    return readers.read_rows(DataFile(path, **options))
+
+
 def rows_or_refusal(path: Path, **options: Any) -> list[Row]:
     """Return the rows, or none after a UserError; any other exception fails the test."""
     try:
-        names = column_names(path, **options)
+        names = readers.column_names(DataFile(path, **options))
         rows = list(read_rows(path, **options))
     except UserError as error:
         assert "\n" not in str(error)
         return []
+    for row in rows if names else ():
+        text_or_refusal(names, row)
     assert all(set(names) <= set(row.values) for row in rows)
     assert [row.line for row in rows] == sorted({row.line for row in rows})
     return rows
+
+
+def text_or_refusal(names: list[str], row: Row) -> None:
+    try:
+        texts = Columns(tuple(names[:1]), label=names[-1]).row(row.values, 0, row.line, row.where)
+    except UserError as error:
+        assert re.search("holds|all lists or none", str(error))
+    else:
+        assert all(isinstance(texts[name], str | None) for name in ("text", "label"))
+        json.dumps(texts, ensure_ascii=False).encode()
 
 
 @fuzz
@@ -151,8 +169,7 @@ def test_any_json_whole_or_cut_is_rows_or_a_refusal(tmp_path: Path, value: Any, 
     path = tmp_path / f"a{suffix}"
     text = json.dumps(value)
     path.write_text(text, encoding="utf-8")
-    rows = rows_or_refusal(path)
-    assert all(not isinstance(cell, dict) for row in rows for cell in row.values.values())
+    rows_or_refusal(path)
     path.write_text(text[:cut], encoding="utf-8")
     rows_or_refusal(path)
 

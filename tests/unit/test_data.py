@@ -1,4 +1,4 @@
-"""From arguments to checked splits: roles, missing cells, cuts, limits, and one label space for all of them."""
+"""From arguments to checked splits: roles, missing cells, parts held out, limits, and one label schema for all."""
 
 import json
 from collections.abc import Callable
@@ -66,7 +66,7 @@ def test_files_become_labelled_splits_with_roles(file):
 def test_an_unknown_evaluation_label_names_file_and_line(file):
     dev = file("dev.csv", [["z", "pos"], ["z", "neutral"]])
     said = refusal(train_file=file("train.csv", [["x", "pos"], ["y", "neg"]]), validation_file=dev)
-    assert said.startswith(f"{dev}, line 3: the label 'neutral' does not occur in training.")
+    assert said.startswith(f"{dev}, line 3: the label 'neutral' is none of the 2 classes.")
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -138,7 +138,7 @@ def test_json_labels_follow_the_same_rules(tmp_path):
         ({"validation_fraction": 0.1, "stratify": False, "split_shuffle": False}, {"train": 90, "validation": 10}),
     ],
 )
-def test_cuts_are_disjoint_and_labelled(file, settings, sizes):
+def test_splits_held_out_are_disjoint_and_labelled(file, settings, sizes):
     loaded = load(train_file=file("train.csv", rows(100)), **settings)
     assert {name: len(split) for name, split in loaded.splits.items()} == sizes
     everything = [text for name in sizes for text in texts(loaded, name)]
@@ -147,13 +147,13 @@ def test_cuts_are_disjoint_and_labelled(file, settings, sizes):
     assert loaded.selection == ("selection" if "selection" in sizes else None)
 
 
-def test_cuts_depend_on_the_split_seed_alone(file):
+def test_splits_held_out_depend_on_the_split_seed_alone(file):
     path = file("train.csv", rows(60))
     first, again, other = (load(train_file=path, validation_fraction=0.2, split_seed=s) for s in (1, 1, 2))
     assert texts(first, "validation") == texts(again, "validation") != texts(other, "validation")
 
 
-def test_a_cut_split_takes_its_place_in_the_named_order(file):
+def test_a_split_held_out_takes_its_place_in_the_named_order(file):
     loaded = load(
         train_file=file("train.csv", rows(20)),
         test_file=file("test.csv", rows(2)),
@@ -161,7 +161,7 @@ def test_a_cut_split_takes_its_place_in_the_named_order(file):
         test_fraction=0.1,
     )
     assert loaded.test == ("holdout", "test")
-    assert loaded.origin["test"].endswith("train.csv (test cut)")
+    assert loaded.origin["test"].endswith("train.csv (held out)")
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
@@ -170,7 +170,7 @@ def test_a_cut_split_takes_its_place_in_the_named_order(file):
     fraction=st.floats(0.05, 0.4),
     shuffle=st.booleans(),
 )
-def test_duplicates_stay_on_one_side_of_a_cut(words, fraction, shuffle):
+def test_duplicates_are_held_out_together(words, fraction, shuffle):
     from datasets import Dataset
 
     train = Dataset.from_dict(
@@ -181,7 +181,7 @@ def test_duplicates_stay_on_one_side_of_a_cut(words, fraction, shuffle):
     )
     raw = sources.from_dataset_dict({"train": train}, arguments, "memory")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "read", lambda *args: raw)
+        patch.setattr(sources, "read_source", lambda *args, **kwargs: raw)
         try:
             loaded = dataset.load_splits(arguments, (), training=True, cache_dir=None, token=None)
         except UserError as error:
@@ -202,7 +202,7 @@ def test_limits_take_the_first_rows_of_each_role(file):
     assert len(load(**flags, max_train_samples=500).splits["train"]) == 30
 
 
-def test_of_a_split_that_was_cut_a_limit_takes_random_rows(file):
+def test_of_a_split_that_was_held_out_a_limit_takes_random_rows(file):
     """A file that is sorted by label would else leave one class to choose the epoch by."""
     path = file("train.csv", [[f"text {i}", "ab"[i >= 100]] for i in range(200)])
     flags = {"train_file": path, "selection_fraction": 0.2, "validation_fraction": 0.2, "max_eval_samples": 20}
@@ -295,7 +295,7 @@ def test_without_training_the_models_classes_are_used(file):
     assert loaded.splits["validation"]["labels"][:] == [1, 0, 1, 0]
 
 
-def test_the_imdb_recipe_cuts_the_real_file_without_leaks(real_data):
+def test_the_imdb_recipe_splits_the_real_file_without_leaks(real_data):
     path = Path(real_data) / "imdb" / "IMDB Dataset.csv.gz"
     loaded = load(
         train_file=str(path),
@@ -316,7 +316,7 @@ def test_rows_that_a_hub_data_set_marks_as_unlabelled_are_dropped_or_refused():
     names = Features({"premise": Value("string"), "hypothesis": Value("string"), "label": ClassLabel(names=["e", "n"])})
     rows = {"premise": ["p"] * 5, "hypothesis": list("abcde"), "label": [0, -1, 1, 0, 1]}
     raw = sources.from_dataset_dict({"train": Dataset.from_dict(rows, features=names)}, DataArguments(), "snli")
-    with pytest.raises(UserError, match=r"snli, row 1: the label is missing \(1 such row\)\."):
+    with pytest.raises(UserError, match=r"snli, row 2: the label is missing \(1 such row\)\."):
         dataset.prepare_splits(raw, DataArguments(), (), training=True)
     loaded = dataset.prepare_splits(raw, DataArguments(on_missing="drop"), (), training=True)
     assert (loaded.splits["train"]["labels"][:], loaded.dropped) == ([0, 1, 0, 1], {"train": 1})

@@ -15,10 +15,9 @@ ROWS = 20
 
 def split(written: list) -> Dataset:
     kind = List(Value("string")) if any(isinstance(label, list) for label in written) else Value("string")
-    lines = list(range(2, len(written) + 2))
-    return Dataset.from_dict(
-        {"label": written, "line": lines}, features=Features({"label": kind, "line": Value("int64")})
-    )
+    number = Value("int64")
+    rows = {"label": written, "line": range(2, len(written) + 2), "idx": range(len(written))}
+    return Dataset.from_dict(rows, features=Features({"label": kind, "line": number, "idx": number}))
 
 
 def infer_labels(written: list | None, declared=(), model=(), **settings) -> LabelSchema:
@@ -33,7 +32,7 @@ def refusal(*args, **settings) -> str:
 
 
 def assigned(written: list, schema: LabelSchema, required: bool = False) -> list | None:
-    found = labels.assign(split(written), schema, "dev.csv", required)
+    found = labels.assign_labels(split(written), schema, "dev.csv", required)
     assert "label" not in found.column_names
     return found["labels"][:] if "labels" in found.column_names else None
 
@@ -61,7 +60,7 @@ def test_numbers_are_ids_only_where_somebody_declared_the_order():
     schema = infer_labels(["neg", "pos"] * ROWS)
     with pytest.raises(UserError) as caught:
         assigned(["neg", "0"], schema)
-    assert "dev.csv, line 3: the label '0' does not occur in training. If it is an id" in str(caught.value)
+    assert "dev.csv, line 3: the label '0' is none of the 2 classes. If it is an id" in str(caught.value)
     assert "--class_names neg pos" in str(caught.value)
     assert assigned(["neg", "1"], infer_labels(["neg", "pos"] * ROWS, class_names=["neg", "pos"])) == [0, 1]
 
@@ -124,20 +123,20 @@ def test_a_whole_number_is_the_same_label_however_it_is_written(label, names, ex
 @pytest.mark.parametrize(
     ("label", "schema", "hint"),
     [
-        ("maybe", single("no", "yes"), "Choose from: no, yes. --label_map merges or renames labels."),
+        ("maybe", single("no", "yes"), "Choose from: no, yes. Name labels with --class_names, merge with --label_map."),
         ("postive", single("negative", "positive"), "Did you mean 'positive'?"),
         ("0", single("1", "2"), "Choose from: 1, 2."),
         ("2", single("no", "yes"), "Choose from: no, yes."),
         ("0", single("bad", "good", _1="bad", _5="good"), "Choose from: bad, good."),
-        ("1.5", single("1", "2"), "--label_map merges"),
+        ("1.5", single("1", "2"), "merge with --label_map"),
     ],
 )
 def test_an_unknown_label_is_refused_with_file_and_line(label, schema, hint):
     with pytest.raises(UserError) as caught:
         assigned([schema.class_names[0], label], schema, required=True)
-    said = str(caught.value)
-    assert said.startswith(f"dev.csv, line 3: the label {label!r} does not occur in training. ")
-    assert hint in said
+    message = str(caught.value)
+    assert message.startswith(f"dev.csv, line 3: the label {label!r} is none of the 2 classes. ")
+    assert hint in message
 
 
 @pytest.mark.parametrize(
@@ -154,9 +153,9 @@ def test_minus_one_is_a_class_where_training_has_it():
 
 def test_a_split_without_label_column_is_refused_or_passed():
     bare = split(["a"]).remove_columns("label")
-    assert labels.assign(bare, single("a", "b"), "dev.csv", False) is bare
+    assert labels.assign_labels(bare, single("a", "b"), "dev.csv", False) is bare
     with pytest.raises(UserError, match=r"dev\.csv has no label column\. Name it with --label_column_name\."):
-        labels.assign(bare, single("a", "b"), "dev.csv", True)
+        labels.assign_labels(bare, single("a", "b"), "dev.csv", True)
 
 
 def test_decimals_are_a_regression_and_said_so(capsys):
@@ -170,7 +169,7 @@ def test_decimals_are_a_regression_and_said_so(capsys):
 def test_a_regression_test_split_of_minus_ones_is_unlabelled():
     """STS-B's on the Hub says -1.0 in every row: a score against it would mean nothing."""
     schema = infer_labels(["5.000", "0.2", "3"])
-    unlabelled = labels.assign(split(["-1", "-1", None]), schema, "some/set", labels_required=False)
+    unlabelled = labels.assign_labels(split(["-1", "-1", None]), schema, "some/set", labels_required=False)
     assert not {"label", "labels"} & set(unlabelled.column_names)
     assert assigned(["-1", "-1"], schema, required=True) == [-1.0, -1.0]
 
@@ -217,6 +216,8 @@ def test_label_lists_become_vectors():
             "the labels 'Yes' and 'yes' differ in case only. Merge them with --label_map ye",
         ),
         ((["A", "B", "a", "b"],), {}, "the labels 'A' and 'a' differ in case only. Merge them with --label_map a=A."),
+        (([["A", "b"], ["a"]],), {}, "the labels 'A' and 'a' differ in case only. Merge them with --label_map a=A."),
+        (([["1"], ["0", "nan"]],), {}, "train.csv, line 3: the label ['0', 'nan'] is not a number, as all others are."),
         (([f"id {i}" for i in range(300)],), {}, "300 different labels in 300 rows; that is hardly a class column."),
         (
             (["a", "c"], ("a", "b")),
@@ -226,7 +227,7 @@ def test_label_lists_become_vectors():
         (([["a"]],), {"problem_type": SINGLE}, "the labels in train.csv are lists. Use multi_label_classification."),
         (([["a"]],), {"do_regression": True}, "--problem_type regression: the labels in train.csv are lists."),
         ((["1", "2"],), {"do_regression": True, "label_map": {"1": "a"}}, "regression takes numbers as they are."),
-        ((None,), {}, "train.csv: without training rows, nothing says which classes there are. Name a model"),
+        ((None,), {}, "train.csv: no training labels are counted, so nothing says which classes there are. Name"),
         (
             (None, (), ["score"]),
             {},
@@ -243,7 +244,7 @@ def test_labels_that_cannot_be_classes_are_refused(args, settings, message):
     [
         (["a"], single("a", "b"), "dev.csv, line 2: the label is a list. Use --problem_type multi_label_"),
         (["1", "0", "1"], LabelSchema(MULTI, ("0", "1"), {}), "the label list has '1' twice. Write the names or ids"),
-        (["c"], LabelSchema(MULTI, ("a", "b"), {}), "dev.csv, line 2: the label 'c' does not occur in training."),
+        (["c"], LabelSchema(MULTI, ("a", "b"), {}), "dev.csv, line 2: the label 'c' is none of the 2 classes."),
     ],
 )
 def test_lists_that_are_no_label_sets_are_refused(label, schema, message):
@@ -266,4 +267,4 @@ def test_every_kind_of_problem_has_metrics(schema, first):
 
 
 def test_the_balance_counts_known_labels_by_name():
-    assert labels.balance([1, 1, NO_LABEL, 0], ("no", "yes", "maybe")) == {"no": 1, "yes": 2, "maybe": 0}
+    assert labels.class_counts([1, 1, NO_LABEL, 0], ("no", "yes", "maybe")) == {"no": 1, "yes": 2, "maybe": 0}

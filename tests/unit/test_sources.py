@@ -1,5 +1,7 @@
 """Which columns are read, how cells become text and labels, and that every source yields the same kind of rows."""
 
+import datetime
+import decimal
 import json
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from bertlab import hub
 from bertlab.cli.arguments import DataArguments
 from bertlab.data import sources
-from bertlab.data.sources import Columns, choose_columns, clean_text, label_text
+from bertlab.data.columns import Columns, cell_text, choose_columns, clean_text, label_text
 from bertlab.errors import UserError
 
 
@@ -18,7 +20,7 @@ def columns(names: list[str], **settings) -> Columns:
 
 
 def read(**settings) -> sources.RawData:
-    return sources.read(DataArguments(**settings), None, None)
+    return sources.read_source(DataArguments(**settings), None, None, streaming=False)
 
 
 def refusal(**settings) -> str:
@@ -68,9 +70,7 @@ def test_two_columns_are_a_pair_and_more_are_joined(given, delimiter, text, is_p
 
 
 def test_removed_columns_are_not_guessed():
-    assert columns(["text", "review", "label"], remove_columns=["review,label"]) == Columns(
-        ("text",), None, None, None, ()
-    )
+    assert columns(["text", "review", "label"], remove_columns=["review,label"]) == Columns(("text",))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_removed_columns_are_not_guessed():
         (
             ["title", "body", "label"],
             {},
-            "reviews.csv has the columns title, body, label: which holds the text? Say so",
+            "reviews.csv has the columns title, body, label: which holds the text? Name",
         ),
         (["a", "b"], {"text_column_names": ["a", "b", "a"]}, "--text_column_names has 'a' twice. Name each column"),
         (["text", "label"], {"text_column_names": ["label"]}, "the column 'label' is named as text and as label."),
@@ -103,7 +103,7 @@ def test_removed_columns_are_not_guessed():
         ),
     ],
 )
-def test_columns_that_cannot_be_told_are_refused(names, settings, message):
+def test_columns_that_are_not_clear_are_refused(names, settings, message):
     with pytest.raises(UserError) as caught:
         columns(names, **settings)
     assert message in str(caught.value)
@@ -119,16 +119,44 @@ def test_columns_that_cannot_be_told_are_refused(names, settings, message):
         ("a<!-- no\n<b>text</b> -->b <!-- open", ["html"], "a b <!-- open"),
         (" a \t b\u00a0c\n", ["whitespace"], "a b c"),
         (" a  b ", [], " a  b "),
-        ("<br />", ["html"], None),
-        ("  ", [], None),
-        ("", [], None),
-        (None, [], None),
-        (float("nan"), [], None),
-        (7, [], "7"),
+        ("<br />", ["html"], " "),
     ],
 )
-def test_cells_become_clean_text_or_nothing(text, how, clean):
+def test_text_is_cleaned_as_asked(text, how, clean):
     assert clean_text(text, how) == clean
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ""),
+        (float("nan"), ""),
+        (7, "7"),
+        (datetime.date(2024, 1, 31), "2024-01-31"),
+        (decimal.Decimal("1.50"), "1.50"),
+        ("\U0001f600 é", "😀 é"),
+    ],
+)
+def test_a_cell_is_read_as_text(value, text):
+    assert cell_text(value, "t.csv, line 2: 'text'") == text
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (["a"], "a list, not text. Write one text in each row, or name another column."),
+        ({"en": "a"}, "a nested object, not text."),
+        (b"a", "bytes, not text."),
+        (object(), "object values, not text."),
+        ("\ud83d", "half of a surrogate pair, which is no character."),
+    ],
+)
+def test_a_cell_that_is_no_text_is_refused(value, what):
+    for read_cell in (cell_text, label_text):
+        cell = [value] if read_cell is label_text else value
+        with pytest.raises(UserError) as caught:
+            read_cell(cell, "t.csv, line 2: 'text'")
+        assert f"t.csv, line 2: 'text' holds {what}" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +178,7 @@ def test_cells_become_clean_text_or_nothing(text, how, clean):
     ],
 )
 def test_labels_are_text_however_they_are_stored(value, label):
-    assert label_text(value) == label
+    assert label_text(value, "t.csv, line 2: 'label'") == label
 
 
 def test_every_row_has_its_number_line_text_label_and_source(tmp_path, write_csv):
@@ -227,7 +255,7 @@ def test_split_names_follow_the_flags(tmp_path, write_csv):
             "--remove_splits: there is no split 'tran'. Did you mean 'tra",
         ),
         ({"train_file": "https://a.b/c.csv"}, "https://a.b/c.csv is an address, not a file. Fetch it first;"),
-        ({"train_file": "T", "delimiter": ";"}, "T has no text column that can be told. It has one, 'text,label';"),
+        ({"train_file": "T", "delimiter": ";"}, "T has no column that is clearly text. It has one, 'text,label';"),
         ({"train_file": "T", "remove_splits": ["train"]}, "--remove_splits leaves no split. The data has train."),
         ({"train_file": "T", "test_file": "U"}, "U has no column 'text'. It has body, label."),
         ({"train_file": "E"}, "E has no rows. Give a file with data."),
@@ -280,20 +308,11 @@ def test_lists_of_class_labels_keep_their_names():
     assert raw.splits["train"]["label"][:] == [["good", "bad"], ["bad"]]
 
 
-@pytest.mark.parametrize(
-    ("kind", "value", "said"),
-    [
-        (List(Value("string")), ["a", "b"], "holds List values, not text."),
-        (Value("binary"), b"a", "holds bytes, not text."),
-        ({"en": Value("string")}, {"en": "a"}, "holds dict values, not text."),
-    ],
-)
-def test_a_column_of_a_hub_data_set_that_is_no_text_is_refused(kind, value, said):
-    features = Features({"tokens": kind, "label": Value("string")})
-    data = {"train": Dataset.from_dict({"tokens": [value], "label": ["x"]}, features=features)}
-    with pytest.raises(UserError) as caught:
+def test_a_column_of_a_hub_data_set_that_is_no_text_is_refused():
+    features = Features({"tokens": List(Value("string")), "label": Value("string")})
+    data = {"train": Dataset.from_dict({"tokens": [["a", "b"]], "label": ["x"]}, features=features)}
+    with pytest.raises(UserError, match="some/set, row 1: 'tokens' holds a list, not text"):
         sources.from_dataset_dict(data, DataArguments(), "some/set")
-    assert f"the data set some/set: 'tokens' {said} Name another column" in str(caught.value)
 
 
 def test_the_hub_is_asked_by_name_and_its_absence_is_explained(monkeypatch):
@@ -321,4 +340,4 @@ def test_only_a_data_set_that_is_not_local_needs_the_hub():
 @pytest.mark.parametrize("name", ["../out", "a/b", "a\\b", "a\0b", ".hidden", "", " ", "x" * 201])
 def test_a_split_of_any_source_that_no_file_can_be_named_after_is_refused(name):
     with pytest.raises(UserError, match="cannot be the name of a file"):
-        sources.RawData({name: None}, {}, (), sources.Columns(("text",), None, None, None, ()))
+        sources.RawData({name: None}, {}, (), Columns(("text",)))

@@ -9,8 +9,8 @@ from transformers import AutoTokenizer
 
 from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
-from bertlab.data import streaming, tokenization
-from bertlab.data.stream import Stream
+from bertlab.data import dataset, tokenization
+from bertlab.data.streaming import Stream
 from bertlab.errors import UserError
 from bertlab.training.collators import PaddingCollator
 from bertlab.training.streaming import StreamedRows, TokenizingCollator
@@ -29,7 +29,7 @@ def train(tmp_path_factory: pytest.TempPathFactory, write_csv) -> Path:
 def _load(train: Path | str | None = None, **more) -> Stream:
     values = {"train_file": None if train is None else str(train), "class_names": ["bad", "good"], "streaming": True}
     arguments = DataArguments(**{**values, **more})
-    found = streaming.load(arguments, (), training=True, cache_dir=None, token=None)
+    found = dataset.load_splits(arguments, (), training=True, cache_dir=None, token=None)
     assert found.stream is not None
     return found.stream
 
@@ -126,7 +126,7 @@ BROKEN = {
     "label": ({"text": "a cat", "label": None}, "line 3: the label is missing. Pass --on_missing drop"),
     "unknown": (
         {"text": "a cat", "label": "goood"},
-        "line 3: the label 'goood' is not among bad, good. Did you mean",
+        "line 3: the label 'goood' is none of the 2 classes. Did you mean",
     ),
     "not JSON": ('{"text": ', "line 3: not JSON"),
 }
@@ -182,7 +182,7 @@ def test_a_data_set_is_streamed_by_its_name(tmp_path: Path, write_csv):
         write_csv(tmp_path / "set" / f"{split}.csv", ("text", "label"), labelled_sentences(rows, seed=rows))
     settings = {"class_names": ["bad", "good"], "streaming": True, "remove_splits": ["validation"]}
     arguments = DataArguments(dataset_name=str(tmp_path / "set"), **settings)
-    found = streaming.load(arguments, (), training=True, cache_dir=None, token=None)
+    found = dataset.load_splits(arguments, (), training=True, cache_dir=None, token=None)
     assert _texts(found.stream.pass_over()) == [text for text, _ in labelled_sentences(9, seed=9)]
     assert {name: len(split) for name, split in found.splits.items()} == {"test": 5}
     assert found.splits["test"]["labels"][:] == [0, 1, 0, 1, 0]
@@ -192,7 +192,7 @@ def test_a_data_set_that_goes_away_while_it_is_read_is_told_in_one_line(tmp_path
     train = tmp_path / "set" / "train.csv"
     write_csv(train, ("text", "label"), labelled_sentences(9, seed=9))
     arguments = DataArguments(dataset_name=str(tmp_path / "set"), class_names=["bad", "good"], streaming=True)
-    found = streaming.load(arguments, (), training=True, cache_dir=None, token=None)
+    found = dataset.load_splits(arguments, (), training=True, cache_dir=None, token=None)
     train.unlink()
     with pytest.raises(UserError, match=r"--dataset_name .*set cannot be loaded: "):
         next(found.stream.pass_over())
@@ -201,7 +201,7 @@ def test_a_data_set_that_goes_away_while_it_is_read_is_told_in_one_line(tmp_path
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"class_names": None}, "nobody has counted the labels of"),
+        ({"class_names": None}, "no training labels are counted, so nothing says which classes there are"),
         ({"train_file": None, "validation_file": "dev.csv"}, "there is no training split 'train', only validation"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -218,6 +218,6 @@ def test_a_stream_is_not_opened_where_nothing_is_trained(train: Path):
     arguments = parser.parse(
         to_argv({"validation_file": train, "streaming": True, "do_eval": True, "max_steps": 1}), GROUPS, "usage"
     )
-    found = streaming.load(arguments[DataArguments], ("bad", "good"), training=False, cache_dir=None, token=None)
+    found = dataset.load_splits(arguments[DataArguments], ("bad", "good"), training=False, cache_dir=None, token=None)
     assert found.stream is None
     assert list(found.splits) == ["validation"]
