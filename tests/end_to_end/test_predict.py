@@ -220,7 +220,7 @@ def test_a_missing_column_is_named_with_the_nearest(run: Path, tmp_path: Path, c
     rows = _write(tmp_path / "rows.csv", "csv")
     assert "no column 'txet'" in _refused(capsys, run, "--file", rows, "--text_column_names", "txet")
     other = write_lines(tmp_path / "rows.jsonl", [{"a": "x", "b": "y"}])
-    assert "has the columns a, b: which holds the text? Say so with --text_column_names" in _refused(
+    assert "has the columns a, b: which holds the text? Name it with --text_column_names" in _refused(
         capsys, run, "--file", other
     )
 
