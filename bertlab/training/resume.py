@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
     from bertlab.data.dataset import Data
-    from bertlab.data.stream import Stream
+    from bertlab.data.streaming import Stream
     from bertlab.training.trainer import EncoderTrainer
 
 # The fields of TrainingArguments that change the weights or which of them are kept. How long a run trains is among
