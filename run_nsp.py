@@ -50,14 +50,13 @@ def run(
     from bertlab.data import input_length, summary, tokenization
     from bertlab.models import lora
     from bertlab.pretraining import dataset, objectives
-    from bertlab.pretraining.model import build_model, check, tokenizer_and_config
+    from bertlab.pretraining.model import build_model, tokenizer_and_config
     from bertlab.report import writer
     from bertlab.training import resume
     from bertlab.training.arguments import configure_cpu, set_seeds, training_arguments
     from bertlab.training.plan import describe_plan, print_parameters
     from bertlab.training.trainer import EncoderTrainer, publish, train_and_save
 
-    check(nsp_args, model_args, training)
     lora.refuse_adapter_on_adapter(model_args, run_args)
     text = dataset.read(nsp_args, model_args.cache_dir, invocation.started)
     tokenizer, config = tokenizer_and_config(nsp_args, model_args, text)

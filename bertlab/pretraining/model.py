@@ -1,7 +1,7 @@
 """The model and tokenizer of an NSP or MLM run: a checkpoint's, or new ones from the text itself."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertlab.cli.arguments import ModelArguments, NspArguments
@@ -28,58 +28,6 @@ SETTINGS = (
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # Sentences given to the trainer of a tokenizer at once, a step of its progress bar.
 LEARN_BATCH = 1000
-
-
-def check(nsp: NspArguments, model: ModelArguments, training: Mapping[str, Any]) -> None:
-    """Refuse settings that contradict each other or have no effect here, before any text is read.
-
-    Raises:
-        UserError: scratch-only settings without --from_scratch, no model and no --from_scratch, nothing to freeze or
-            adapt, a setting of something that this run does not do, or flags that only a classifier's training knows.
-    """
-    if model.class_weights != "none" or model.classifier_dropout is not None:
-        flag = "classifier_dropout" if model.class_weights == "none" else "class_weights"
-        raise UserError(f"--{flag} has no effect on next sentences.", "Leave it out.")
-    if training.get("label_smoothing_factor") and "mlm" in nsp.objective:
-        raise UserError(f"--label_smoothing_factor: --objective {nsp.objective} has none.", "Leave it out.")
-    for flag in ("model_config", "train_tokenizer"):
-        if getattr(nsp, flag) and not nsp.from_scratch:
-            raise UserError(f"--{flag} is for a model that begins with random weights.", "Add --from_scratch.")
-    if model.model_name_or_path is None and not nsp.from_scratch:
-        raise UserError(
-            "no model is named.", "Pass --model_name_or_path, a --config that names one, or --from_scratch."
-        )
-    if nsp.from_scratch and not nsp.train_tokenizer and not (model.tokenizer_name or model.model_name_or_path):
-        raise UserError("--from_scratch needs a tokenizer.", "Pass --train_tokenizer 8000, or --tokenizer_name.")
-    if nsp.from_scratch and model.config_name:
-        raise UserError("--config_name: with --from_scratch it is not read.", "Pass its values with --model_config.")
-    if nsp.train_tokenizer and model.tokenizer_name:
-        raise UserError("--tokenizer_name and --train_tokenizer are both given.", "Leave one out.")
-    for name, used, why, hint in _conditions(nsp):
-        if not used and getattr(nsp, name) != getattr(NspArguments(), name):
-            raise UserError(f"--{name}: {why}.", hint)
-
-
-def _conditions(nsp: NspArguments) -> tuple[tuple[str, bool, str, str], ...]:
-    """Return the flags that only some runs read: name, whether this run does, why it does not, and what to do."""
-    masked = "mlm" in nsp.objective
-    no_masks, mask = "--objective nsp masks no words", "Add --objective nsp+mlm or mlm."
-    return (
-        ("whole_word_masking", masked, no_masks, mask),
-        ("mlm_probability", masked, no_masks, mask),
-        (
-            "short_seq_probability",
-            nsp.pairs == "segments",
-            f"--pairs {nsp.pairs} packs nothing",
-            "Add --pairs segments.",
-        ),
-        (
-            "language",
-            nsp.sentence_splitter == "sentencex",
-            f"--sentence_splitter {nsp.sentence_splitter} knows no languages",
-            "Leave one of them out.",
-        ),
-    )
 
 
 def train_tokenizer(sentences: "Dataset", vocabulary: int) -> "PreTrainedTokenizerBase":

@@ -18,7 +18,6 @@ from bertlab.pretraining.model import (
     SETTINGS,
     SPECIAL_TOKENS,
     build_model,
-    check,
     scratch_config,
     tokenizer_and_config,
     train_tokenizer,
@@ -394,78 +393,6 @@ def test_labels_are_called_flipped_only_when_chance_cannot_explain_it(table: Any
     follow, others = (row[0] / max(sum(row), 1) for row in table)
     shares = f"predicts IsNext for {follow:.1%} of the IsNext pairs and for {others:.1%} of the NotNext pairs"
     assert (shares in told) == said
-
-
-BASE = {"model_name_or_path": "somewhere"}
-SCRATCH = {"from_scratch": True, "train_tokenizer": 300}
-
-
-@pytest.mark.parametrize(
-    ("settings", "model", "message"),
-    [
-        (
-            {"model_config": {"hidden_size": "64"}},
-            BASE,
-            "--model_config is for a model that begins with random weights. Add --from_scratch.",
-        ),
-        (
-            {"train_tokenizer": 300},
-            BASE,
-            "--train_tokenizer is for a model that begins with random weights. Add --from_scratch.",
-        ),
-        (
-            {},
-            {},
-            "no model is named. Pass --model_name_or_path, a --config that names one, or --from_scratch.",
-        ),
-        (
-            {"from_scratch": True},
-            {},
-            "--from_scratch needs a tokenizer. Pass --train_tokenizer 8000, or --tokenizer_name.",
-        ),
-        (
-            {"whole_word_masking": True},
-            BASE,
-            "--whole_word_masking: --objective nsp masks no words. Add --objective nsp+mlm or mlm.",
-        ),
-    ],
-)
-def test_settings_that_contradict_each_other_are_refused(settings: dict, model: dict, message: str):
-    with pytest.raises(UserError) as caught:
-        check(NspArguments(**settings), ModelArguments(**model), {})
-    assert str(caught.value) == message
-
-
-@pytest.mark.parametrize(
-    ("settings", "model", "training", "message"),
-    [
-        ({}, {"class_weights": "balanced"}, {}, "--class_weights has no effect on next sentences."),
-        ({}, {"classifier_dropout": 0.0}, {}, "--classifier_dropout has no effect on next sentences."),
-        (
-            {"objective": "mlm"},
-            {},
-            {"label_smoothing_factor": 0.1},
-            "--label_smoothing_factor: --objective mlm has none.",
-        ),
-    ],
-)
-def test_flags_without_effect_or_with_a_wrong_one_are_refused(settings, model, training, message):
-    with pytest.raises(UserError) as caught:
-        check(NspArguments(**settings), ModelArguments(**BASE, **model), training)
-    assert str(caught.value).startswith(message)
-
-
-@pytest.mark.parametrize(
-    ("settings", "model"),
-    [
-        ({}, BASE),
-        (SCRATCH, {}),
-        ({"from_scratch": True}, {"tokenizer_name": "there"}),
-        ({"whole_word_masking": True, "objective": "mlm"}, BASE),
-    ],
-)
-def test_settings_that_go_together_pass(settings: dict, model: dict):
-    check(NspArguments(**settings), ModelArguments(**model), {})
 
 
 @pytest.mark.parametrize(
