@@ -1,10 +1,10 @@
-"""A run that is planned: its script and command, what they resolve to, its folder, and whether it is done."""
+"""One of many runs: its script and command, what they resolve to, its folder, and whether it has finished."""
 
 import contextlib
 import io
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from bertlab.errors import UserError
 from bertlab.io import read_json, write_json
 from bertlab.training.output_dir import FINISHED
 
-# The way out where a run's file is damaged: a second call makes what is not there.
+# The hint where a run's file is damaged: a second call makes what is missing.
 DO_AGAIN = "Delete that run's folder to do it again."
 # Flags that change neither data, model nor training: runs that differ in them alone are of one kind.
 WHERE_AND_HOW = frozenset(
@@ -30,7 +30,7 @@ WHERE_AND_HOW = frozenset(
         *("published", "published_split", "published_source", "per_device_eval_batch_size"),
     )
 )
-# What is set for each run by whoever plans it, and what would keep a run from being one; with the way out.
+# Flags that are set for each run, or would keep a run from being one, and what to do instead.
 REFUSED = {
     "resume": "A second call goes on where the first one stopped.",
     "resume_from_checkpoint": "A second call goes on where the first one stopped.",
@@ -58,7 +58,7 @@ class RunSpec:
     """One run: its flags (--output_dir among them), and what they resolve to."""
 
     script: Script
-    words: tuple[str, ...]
+    argv: tuple[str, ...]
     arguments: parser.Arguments
 
     @property
@@ -73,20 +73,20 @@ class RunSpec:
 
     @property
     def finished(self) -> bool:
-        """True once the run has written all it leaves behind."""
+        """True once the run has written its last file."""
         return (self.folder / FINISHED).is_file()
 
     @property
     def begun(self) -> bool:
         """True once the run was started, whatever became of it."""
-        return self.finished or self.note.is_file()
+        return self.finished or self.plan_file.is_file()
 
     @property
     def job(self) -> Job:
         """The command through the real script, which goes on where it was stopped, and its log beside the folder."""
         path = ROOT / self.script.name
         script = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        command = (sys.executable, str(script), *self.words)
+        command = (sys.executable, str(script), *self.argv)
         return Job(self.name, command, self.folder.with_name(f"{self.folder.name}.log"))
 
     @property
@@ -95,76 +95,78 @@ class RunSpec:
         return str(self.folder)
 
     @property
-    def note(self) -> Path:
-        """The file beside the folder that says which values the run was begun with."""
+    def plan_file(self) -> Path:
+        """The file beside the folder with the values that the run was begun with."""
         return self.folder.with_name(f"{self.folder.name}.plan.json")
 
 
-def plan(
-    words: Sequence[str], folder: Path, usage: str, also_known: Sequence[str] = (), *, quiet: bool = False
-) -> RunSpec:
+def plan(argv: Sequence[str], folder: Path, also_known: Sequence[str] = (), *, quiet: bool = False) -> RunSpec:
     """Return the run that these flags make in a folder; `quiet` leaves out messages that were given before.
 
     Raises:
         UserError: what the script itself would refuse, and flags of REFUSED.
     """
-    for name in typed(words):
-        if name in REFUSED:
-            raise UserError(f"--{name} does not go with many runs.", REFUSED[name])
-    script = script_of(words)
-    complete = (*words, "--output_dir", str(folder), "--resume", "auto")
-    if "disable_tqdm" not in typed(words):
+    refuse_flags(argv, REFUSED)
+    script = script_of(argv)
+    complete = (*argv, "--output_dir", str(folder), "--resume", "auto")
+    if "disable_tqdm" not in flag_names(argv):
         complete = (*complete, "--disable_tqdm", "true")  # a log is no place for a progress bar
     with contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext():
-        arguments = parser.parse(complete, script.groups, usage, script.default_recipe, also_known)
+        arguments = parser.parse(complete, script.groups, "", script.default_recipe, also_known)
     return RunSpec(script, complete, arguments)
 
 
-def typed(words: Iterable[str]) -> list[str]:
-    """Return the names of the flags among words, as they are written in Python and called today."""
-    names = (word[2:].partition("=")[0].replace("-", "_") for word in words if word[:2] == "--" and word[2:3].isalpha())
-    return [current_name(name) for name in names]
-
-
-def refuse_if_other(run: RunSpec) -> None:
-    """Refuse a run in the folder of a planned one that was made, or begun, with other values.
+def refuse_flags(argv: Sequence[str], hints: Mapping[str, str]) -> None:
+    """Refuse flags that cannot be given for all runs at once.
 
     Raises:
-        UserError: it was; one mean over both would mean nothing.
+        UserError: one of `hints` was typed.
     """
-    if not run.finished and not (run.note.is_file() and run.folder.is_dir()):
+    for name in flag_names(argv):
+        if name in hints:
+            raise UserError(f"--{name} does not go with many runs.", hints[name])
+
+
+def flag_names(argv: Sequence[str]) -> list[str]:
+    """Return the current names of the flags that were typed."""
+    return [current_name(part.name) for part in parser.split(argv)[1]]
+
+
+def refuse_other_values(run: RunSpec) -> None:
+    """Refuse to go on in a folder whose run was made, or begun, with other values: they have no common mean.
+
+    Raises:
+        UserError: it was.
+    """
+    if not run.finished and not (run.plan_file.is_file() and run.folder.is_dir()):
         return
-    told = read_json(run.folder / FINISHED if run.finished else run.note, DO_AGAIN)
-    changed = _differences(run, told.get("configuration", {}))
-    if told.get("seed") != run.seed:
-        changed.insert(0, f"seed {told.get('seed')}, now {run.seed}")
+    before = read_json(run.folder / FINISHED if run.finished else run.plan_file, DO_AGAIN)
+    now = json.loads(json.dumps(parser.resolved(run.arguments), default=str))
+    changed = differences(before.get("configuration", {}), now, run.script.groups)
+    if before.get("seed") != run.seed:
+        changed.insert(0, ("seed", before.get("seed"), run.seed))
     if changed:
+        shown = "; ".join(f"{name} {old}, now {new}" for name, old, new in changed[:3])
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         raise UserError(
-            f"{run.folder} holds a run made with other values: {'; '.join(changed[:3])}{more}.",
+            f"{run.folder} holds a run made with other values: {shown}{more}.",
             "Name another --output_dir, or delete that folder.",
         )
 
 
-def keep_note(run: RunSpec) -> None:
-    """Write down which values a run is begun with, for a later call to compare before it goes on."""
-    write_json(run.note, {"seed": run.seed, "configuration": parser.resolved(run.arguments)})
+def write_plan(run: RunSpec) -> None:
+    """Write the values that a run is begun with, for a later call to compare before it goes on."""
+    write_json(run.plan_file, {"seed": run.seed, "configuration": parser.resolved(run.arguments)})
 
 
-def script_of(words: Sequence[str]) -> Script:
+def script_of(argv: Sequence[str]) -> Script:
     """Return the script that recipes and flags are for: run_nsp.py as soon as one belongs to it alone."""
     flags = {
         script: {flag.name for g in script.groups for flag in dataclass_flags(g)} for script in (CLASSIFICATION, NSP)
     }
-    files = parser.recipe_files(words)
-    keys = {entry.name for path in files for entry in recipes.read_recipe(path)} | set(typed(words))
-    return NSP if keys & (flags[NSP] - flags[CLASSIFICATION]) else CLASSIFICATION
-
-
-def _differences(run: RunSpec, told: dict[str, Any]) -> list[str]:
-    """Return how a finished run's values differ from a planned one's, each as `flag then, now now`."""
-    ours = json.loads(json.dumps(parser.resolved(run.arguments), default=str))
-    return [f"{name} {before}, now {now}" for name, before, now in differences(told, ours, run.script.groups)]
+    files = parser.recipe_files(argv)
+    names = {entry.name for path in files for entry in recipes.read_recipe(path)} | set(flag_names(argv))
+    return NSP if names & (flags[NSP] - flags[CLASSIFICATION]) else CLASSIFICATION
 
 
 def differences(before: dict[str, Any], now: dict[str, Any], groups: Sequence[type]) -> list[tuple[str, Any, Any]]:
@@ -175,9 +177,9 @@ def differences(before: dict[str, Any], now: dict[str, Any], groups: Sequence[ty
     defaults = {name: default_of(flag) for name, flag in parser.flags_of(groups).items()}
     found = []
     for name in sorted((before.keys() | now.keys()) - WHERE_AND_HOW):
-        one, other = (values.get(name, defaults.get(name)) for values in (before, now))
-        if not _same(one, other):
-            found.append((name, one, other))
+        old, new = (values.get(name, defaults.get(name)) for values in (before, now))
+        if not _same(old, new):
+            found.append((name, old, new))
     return found
 
 

@@ -29,8 +29,8 @@ from bertlab.training import output_dir
 
 OUTPUT = "runs/suite"
 SEEDS = 5
-# What the suite sets itself, and the flag of its own to use instead.
-INSTEAD = {"task": "--tasks", "seed": "--seeds or --seed_list"}
+# Flags of one run, and what to do instead.
+REFUSED = {"task": "Write --tasks.", "seed": "Write --seeds or --seed_list."}
 
 
 @dataclass
@@ -60,17 +60,17 @@ RULES = (Rule("--seeds", "conflicts with", "--seed_list", "both name the seeds")
 @entry_point
 def main(argv: Sequence[str]) -> int:
     """Run what is not finished, gather all, and return 1 if a run did not finish, 130 if stopped."""
-    options, words = parser.parse_known(argv, SuiteArguments, __doc__ or "", RULES)
+    options, run_flags = parser.parse_known(argv, SuiteArguments, __doc__ or "", RULES)
     folder = Path(options.output_dir or OUTPUT)
-    runs = plan(options, words)
+    runs = plan(options, run_flags)
     left = [run for some in runs.values() for run in some if not run.finished]
     if options.print_commands:
         print("".join(shlex.join(run.job.command) + "\n" for run in left), end="")
         return 0
-    places = jobs.slots(options.devices, options.jobs) if left else []
+    slots = jobs.slots(options.devices, options.jobs) if left else []
     output_dir.make_writable(folder)
     try:
-        failures = execute(left, places)
+        failures = execute(left, slots)
     except KeyboardInterrupt:
         return stopped()
     table = [row for recipe, some in runs.items() for row in suite_table.rows(recipe, _finished(some))]
@@ -81,28 +81,26 @@ def main(argv: Sequence[str]) -> int:
     return report(failures)
 
 
-def plan(options: SuiteArguments, words: Sequence[str]) -> dict[str, list[RunSpec]]:
+def plan(options: SuiteArguments, argv: Sequence[str]) -> dict[str, list[RunSpec]]:
     """Return the runs of each recipe, by its name; nothing is touched.
 
     Raises:
         UserError: no recipe, one named twice, a flag the suite sets itself or a script refuses, or a run in one of
             the folders that was made with other values.
     """
-    for name in run_specs.typed(words):
-        if name in INSTEAD:
-            raise UserError(f"--{name}: the suite takes several.", f"Write {INSTEAD[name]}.")
+    run_specs.refuse_flags(argv, REFUSED)
     chosen = [["--task", name] for name in options.tasks]
     chosen += [["--config", str(recipes.find_recipe(name))] for name in options.configs]
     if not chosen:
         raise UserError("there is nothing to run.", "Name recipes: --tasks cola rte, or --configs nsp/meditations.")
     runs: dict[str, list[RunSpec]] = {}
     for recipe in chosen:
-        name, _ = parser.recipe_name(parser.recipe_files([*recipe, *words]))
+        name, _ = parser.recipe_name(parser.recipe_files([*recipe, *argv]))
         if not name:
             raise UserError(f"{recipe[1]} is a preset and no run.", f"Put it on top: --tasks … --config {recipe[1]}.")
         if name in runs:
             raise UserError(f"two recipes are called {name}, or one is named twice.", "Keep one of them.")
-        runs[name] = _seeded([*recipe, *words], Path(options.output_dir or OUTPUT) / name, seeds(options))
+        runs[name] = _seeded([*recipe, *argv], Path(options.output_dir or OUTPUT) / name, seeds(options))
     return runs
 
 
@@ -117,21 +115,21 @@ def seeds(options: SuiteArguments) -> list[int]:
     return options.seed_list or list(range(1, (options.seeds or SEEDS) + 1))
 
 
-def execute(runs: Sequence[RunSpec], places: Sequence[jobs.Slot]) -> dict[str, str]:
-    """Run what is planned, saying on stderr what starts and ends; return what went wrong, by the run's name."""
+def execute(runs: Sequence[RunSpec], slots: Sequence[jobs.Slot]) -> dict[str, str]:
+    """Run every run, reporting on stderr what starts and ends; return what went wrong, by the run's name."""
     if not runs:
         return {}
     for run in runs:
-        run_specs.keep_note(run)
-    progress = Progress(runs, min(len(places), len(runs)))
-    with contextlib.closing(jobs.run_all([run.job for run in runs], places)) as events:
+        run_specs.write_plan(run)
+    progress = Progress(runs, min(len(slots), len(runs)))
+    with contextlib.closing(jobs.run_all([run.job for run in runs], slots)) as events:
         for event in events:
-            progress.tell(event)
+            progress.report(event)
     return progress.failures
 
 
 class Progress:
-    """Says in one line each what starts and what ends, and how long the rest will take."""
+    """Reports in one line each what starts and what ends, and how long the rest will take."""
 
     def __init__(self, runs: Sequence[RunSpec], at_once: int) -> None:
         self.runs = {run.name: run for run in runs}
@@ -140,11 +138,11 @@ class Progress:
         self.seconds: list[float] = []  # of those that finished
         self.failures: dict[str, str] = {}
 
-    def tell(self, event: jobs.Started | jobs.Ended) -> None:
+    def report(self, event: jobs.Started | jobs.Ended) -> None:
         """Print the line of one event, and keep what went wrong."""
         run = self.runs[event.job.name]
         if isinstance(event, jobs.Started):
-            _tell(f"{event.job.name} started on {event.slot.device}")
+            _print(f"{event.job.name} started on {event.slot.device}")
             return
         self.ended += 1
         problem = _problem(run, event)
@@ -153,7 +151,7 @@ class Progress:
         else:
             self.seconds.append(event.seconds)
         ending = problem or f"finished in {_duration(event.seconds)}"
-        _tell(f"{event.job.name} {ending} ({self.ended} of {len(self.runs)}{self._rest()})")
+        _print(f"{event.job.name} {ending} ({self.ended} of {len(self.runs)}{self._rest()})")
 
     def _rest(self) -> str:
         left = len(self.runs) - self.ended
@@ -173,19 +171,18 @@ def report(failures: dict[str, str]) -> int:
 
 
 def stopped() -> int:
-    """Say how to go on after Ctrl-C, and return the exit status that a shell expects."""
+    """Print how to go on after Ctrl-C, and return the exit status that a shell expects."""
     print("\nstopped; the same command goes on.", file=sys.stderr)
     return 130
 
 
-def _seeded(words: Sequence[str], folder: Path, numbers: Sequence[int]) -> list[RunSpec]:
+def _seeded(argv: Sequence[str], folder: Path, seeds: Sequence[int]) -> list[RunSpec]:
     own = [flag.name for flag in dataclass_flags(SuiteArguments)]
-    found: list[RunSpec] = []
-    for number in numbers:
-        seeded = [*words, "--seed", str(number)]
-        found.append(run_specs.plan(seeded, folder / f"seed{number}", "", own, quiet=bool(found)))
-        run_specs.refuse_if_other(found[-1])
-    return found
+    runs: list[RunSpec] = []
+    for seed in seeds:
+        runs.append(run_specs.plan([*argv, "--seed", str(seed)], folder / f"seed{seed}", own, quiet=bool(runs)))
+        run_specs.refuse_other_values(runs[-1])
+    return runs
 
 
 def _finished(runs: Sequence[RunSpec]) -> list[FinishedRun]:
@@ -202,7 +199,7 @@ def _problem(run: RunSpec, event: jobs.Ended) -> str:
     return "" if run.finished else "ended without a result"
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
 
 

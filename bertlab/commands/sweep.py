@@ -34,7 +34,7 @@ OUTPUT = "runs/sweep"
 SELECTION_FRACTION = "0.1"
 # The values that optuna was asked for so far; those of a grid follow from the sweep's own file.
 TRIALS = "trials.json"
-STAGES = ("do_train", "do_eval", "do_predict")
+REFUSED = dict.fromkeys(("do_train", "do_eval", "do_predict"), "Leave it out: trials train, and the winner is scored.")
 TRIAL = ("--do_train", "true", "--do_eval", "false", "--do_predict", "false")
 WINNER = ("--do_train", "true", "--do_eval", "true", "--do_predict", "true")
 
@@ -66,7 +66,7 @@ class Sweep:
 
     space: Space
     options: SweepArguments
-    words: tuple[str, ...]
+    argv: tuple[str, ...]
     recipe: str
     folder: Path
 
@@ -85,7 +85,7 @@ class Sweep:
 
     def _run(self, values: Values, stages: Sequence[str], name: str) -> RunSpec:
         chosen = [word for flag, text in values.items() for word in (f"--{flag}", text)]
-        return run_specs.plan([*self.words, *chosen, *stages], self.folder / name, "", quiet=True)
+        return run_specs.plan([*self.argv, *chosen, *stages], self.folder / name, quiet=True)
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ class Trial:
 @entry_point
 def main(argv: Sequence[str]) -> int:
     """Run the trials that are not finished and then the winner; return 1 if a run did not finish, 130 if stopped."""
-    options, words = parser.parse_known(argv, SweepArguments, __doc__ or "", RULES)
-    sweep = plan(search_space.find(options.sweep), options, words)
+    options, run_flags = parser.parse_known(argv, SweepArguments, __doc__ or "", RULES)
+    sweep = plan(options, run_flags)
     try:
         trials, failures = execute(sweep)
         closed = failures and not options.allow_failures
@@ -121,7 +121,7 @@ def main(argv: Sequence[str]) -> int:
     return suite.report(failures)
 
 
-def plan(path: Path, options: SweepArguments, words: Sequence[str]) -> Sweep:
+def plan(options: SweepArguments, argv: Sequence[str]) -> Sweep:
     """Return a sweep whose flags are all valid; nothing is touched.
 
     Raises:
@@ -129,21 +129,19 @@ def plan(path: Path, options: SweepArguments, words: Sequence[str]) -> Sweep:
     """
     if options.search != "grid":
         search_space.import_optuna()
-    given = run_specs.typed(words)
-    for name in given:
-        if name in STAGES:
-            raise UserError(f"--{name}: a sweep's trials train, and its winner is scored.", "Leave it out.")
-    own = [flag.name for flag in dataclass_flags(SweepArguments)]
-    base = run_specs.plan(words, Path(OUTPUT), "", own)
+    run_specs.refuse_flags(argv, REFUSED)
+    path = search_space.find(options.sweep)
+    base = run_specs.plan(argv, Path(OUTPUT), [flag.name for flag in dataclass_flags(SweepArguments)])
     space = search_space.read(path, base.script.groups)
-    for name in given:
-        if name in space:
+    given = run_specs.flag_names(argv)
+    for name in space:
+        if name in given:
             raise UserError(f"--{name} is swept in {path} and given as a flag.", "Take it out of one of them.")
     if options.search == "grid":
         search_space.grid(space)
     recipe = parser.run_name(base.arguments)
     folder = Path(options.output_dir or Path(OUTPUT) / path.stem / recipe)
-    return Sweep(space, options, (*words, *_selection(base, words)), recipe, folder)
+    return Sweep(space, options, (*argv, *_selection(base, given)), recipe, folder)
 
 
 def execute(sweep: Sweep) -> tuple[list[Trial], dict[str, str]]:
@@ -189,11 +187,11 @@ def render(trials: Sequence[Trial], rows: Sequence[Row], form: str) -> str:
     return f"{table}\n\n{winner}"
 
 
-def _selection(base: RunSpec, words: Sequence[str]) -> tuple[str, ...]:
+def _selection(base: RunSpec, given: Sequence[str]) -> tuple[str, ...]:
     """Return the flags that give a task without a selection split one."""
     if base.arguments[base.script.groups[0]].selection_fraction:
         return ()
-    if "selection_fraction" in run_specs.typed(words):
+    if "selection_fraction" in given:
         raise UserError("--selection_fraction 0 leaves only the evaluation splits to choose by.", "Give it 0.1.")
     info(f"trials are judged on --selection_fraction {SELECTION_FRACTION} of the training rows.")
     return ("--selection_fraction", SELECTION_FRACTION)
@@ -225,7 +223,7 @@ def _ask(sweep: Sweep, trials: Sequence[Trial], count: int) -> list[Values]:
 def _runs(sweep: Sweep, asked: Sequence[Values]) -> list[RunSpec]:
     runs = [sweep.trial(number, values) for number, values in enumerate(asked, start=1)]
     for run in runs:
-        run_specs.refuse_if_other(run)
+        run_specs.refuse_other_values(run)
     return runs
 
 
@@ -244,7 +242,7 @@ def _open(sweep: Sweep, trials: Sequence[Trial]) -> dict[str, str]:
     if best is None:
         return {}
     winner = sweep.winner(best.values)
-    run_specs.refuse_if_other(winner)
+    run_specs.refuse_other_values(winner)
     return {} if winner.finished else suite.execute([winner], jobs.slots(sweep.options.devices, 1)[:1])
 
 

@@ -13,7 +13,7 @@ import run_nsp
 from bertlab.__main__ import COMMANDS
 from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments
-from bertlab.commands import check, export, predict_inputs, recipes, search_space, submission, suite, sweep
+from bertlab.commands import check, export, predict_inputs, recipes, submission, suite, sweep
 from bertlab.evaluation.metrics import METRICS
 from tools import ledger
 
@@ -125,8 +125,7 @@ def _plans(name: str, argv: list[str], tmp_path: Path, monkeypatch) -> None:
         assert suite.plan(*parser.parse_known(argv, suite.SuiteArguments, ""))
     else:
         pytest.importorskip("optuna") if "tpe" in argv else None
-        options, flags = parser.parse_known(argv, sweep.SweepArguments, "")
-        assert sweep.plan(search_space.find(options.sweep), options, flags).space
+        assert sweep.plan(*parser.parse_known(argv, sweep.SweepArguments, "")).space
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -190,9 +190,9 @@ def test_runs_made_or_begun_with_other_values_are_refused_before_anything_starts
         (["--tasks", "cola", "--sedes", "5"], "--sedes: no such flag. Did you mean 'seeds'?"),
         (["--tasks", "cola", "--learning_rat", "1"], "--learning_rat: no such flag. Did you mean 'learning_rate'?"),
         (["--tasks", "cola", "--learning_rate", "fast"], "--learning_rate: 'fast' is not a number."),
-        (["--tasks", "cola", "--seed", "3"], "--seed: the suite takes several. Write --seeds or --seed_list."),
-        (["--task", "cola"], "--task: the suite takes several. Write --tasks."),
-        (["--task_name", "cola"], "--task: the suite takes several. Write --tasks."),
+        (["--tasks", "cola", "--seed", "3"], "--seed does not go with many runs. Write --seeds or --seed_list."),
+        (["--task", "cola"], "--task does not go with many runs. Write --tasks."),
+        (["--task_name", "cola"], "--task does not go with many runs. Write --tasks."),
         (["--tasks", "cola", "--seeds", "3", "7"], "--seeds takes one value, not 2: 3 7. How many seeds"),
         (["--tasks", "cola", "--seeds", "0"], "--seeds: 0 is out of range. It must be at least 1."),
         (
