@@ -255,10 +255,6 @@ def _whole(label: str) -> str:
 
 def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
     asked = REGRESSION if arguments.do_regression else arguments.problem_type
-    if arguments.problem_type not in (asked, "auto"):
-        raise UserError(
-            f"--do_regression and --problem_type {arguments.problem_type} contradict each other.", "Keep one of them."
-        )
     lists = any(isinstance(label, list) for label in written)
     if asked in (SINGLE, REGRESSION) and lists:
         raise UserError(f"--problem_type {asked}: the labels in {origin} are lists.", "Use multi_label_classification.")

@@ -57,7 +57,7 @@ def training_arguments(
     values.update(precision.choose(run.precision, values, cpu))
     # Every parameter of an encoder takes part in every step; to look for others costs a walk through each graph.
     values.setdefault("ddp_find_unused_parameters", False)
-    values = _with_selection(values, data, run)
+    values = _with_selection(values, data)
     if data.mlm_metrics:
         values.update(MLM_TRAINING_VALUES)
     if data.stream:
@@ -102,7 +102,7 @@ def _refuse_to_drop_all(args: TrainingArguments, data: "Data") -> None:
         )
 
 
-def _with_selection(values: dict[str, Any], data: "Data", run: RunArguments) -> dict[str, Any]:
+def _with_selection(values: dict[str, Any], data: "Data") -> dict[str, Any]:
     """Return training values that choose the best epoch on the selection split, which no report looks at."""
     if data.eval_split is None and values.get("eval_strategy", "no") != "no":
         raise UserError(
@@ -115,19 +115,9 @@ def _with_selection(values: dict[str, Any], data: "Data", run: RunArguments) -> 
         # Trainer takes the highest value of anything that is not called a loss.
         values.setdefault("greater_is_better", metrics.GREATER_IS_BETTER.get(best, True))
     if data.selection is None:
-        if run.early_stopping_patience:
-            raise UserError(
-                "--early_stopping_patience needs rows to stop by, apart from those reported.",
-                "Add --selection_fraction 0.1.",
-            )
         if values.get("load_best_model_at_end"):
             warning("the best epoch is chosen on the split that is reported; --selection_fraction 0.1 avoids that.")
         return values
-    if values.get("save_strategy") == "no":
-        raise UserError(
-            "--save_strategy no keeps no epoch, so the best one cannot be chosen on the selection split.",
-            "Leave it out, or pass --selection_fraction 0.",
-        )
     lead = data.metrics[0]
     chosen = {"eval_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": lead}
     if "metric_for_best_model" not in values:

@@ -29,12 +29,6 @@ def check(args: "TrainingArguments") -> None:
             "--accelerator_config even_batches false: a process without a batch would leave the others waiting.",
             "Leave it out: rows that are repeated to fill a batch are not counted.",
         )
-    if args.dataloader_drop_last and args.gradient_accumulation_steps > 1:
-        raise UserError(
-            "--dataloader_drop_last leaves out what does not fill a part of a batch, so with "
-            "--gradient_accumulation_steps the steps of an epoch would depend on how a batch is cut.",
-            "Leave one of them out.",
-        )
     if _launcher("USE_FSDP") and _distributed_type(args) in ("NO", "MULTI_CPU"):
         raise UserError(
             f"the launcher asks for FSDP, which accelerate does not do on {args.world_size} × {args.device.type}: "

@@ -36,10 +36,6 @@ def check(folder: Path, run: RunArguments, model: str | None = None) -> Path | N
         UserError: another run has the folder, it has content and nobody said what to do with it, what would be
             deleted or written over is no earlier run, or there is nothing to resume.
     """
-    if run.resume != "never" and run.overwrite_output_dir:
-        raise UserError(
-            f"--resume {run.resume} goes on with what --overwrite_output_dir deletes.", "Leave one of them out."
-        )
     try:
         is_file = folder.exists() and not folder.is_dir()
     except OSError as error:

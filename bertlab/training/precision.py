@@ -36,13 +36,9 @@ def choose(asked: str, training: dict[str, Any], cpu: bool) -> dict[str, bool]:
     --bf16 and --fp16 count as --precision of that name. Master weights stay float32 in every case.
 
     Raises:
-        UserError: two of them contradict each other, or fp16 is asked for on a CPU.
+        UserError: fp16 is asked for on a CPU.
     """
     flags = [name for name in ("bf16", "fp16") if training.get(name)]
-    if len(flags) > 1:
-        raise UserError("--bf16 and --fp16 contradict each other.", "Keep one of them.")
-    if flags and asked not in ("auto", flags[0]):
-        raise UserError(f"--{flags[0]} and --precision {asked} contradict each other.", "Keep one of them.")
     refused = any(training.get(name) is False for name in ("bf16", "fp16"))
     precision = flags[0] if flags else asked
     if precision == "auto":

@@ -248,8 +248,3 @@ def test_a_run_that_only_evaluates_begins_again_where_it_was_stopped(tmp_path):
     (tmp_path / "run.json").touch()
     output_lock.release(mark=output_dir.needs_mark(tmp_path))
     assert contents(tmp_path) == {"predictions", "run.json"}
-
-
-def test_resuming_and_overwriting_contradict_each_other(tmp_path):
-    said = refusal(tmp_path, resume="auto", overwrite_output_dir=True)
-    assert said == "--resume auto goes on with what --overwrite_output_dir deletes. Leave one of them out."

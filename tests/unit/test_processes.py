@@ -164,12 +164,6 @@ def test_processes_that_would_wait_for_one_without_a_batch_are_refused():
         distributed.check(_args(accelerator_config=SimpleNamespace(split_batches=False, even_batches=False)))
 
 
-def test_dropping_the_last_part_of_a_batch_is_refused():
-    distributed.check(_args(dataloader_drop_last=True))
-    with pytest.raises(UserError, match="--dataloader_drop_last leaves out what does not fill a part of a batch"):
-        distributed.check(_args(dataloader_drop_last=True, gradient_accumulation_steps=2))
-
-
 def test_torchruns_one_thread_is_undone_as_accelerates_is(monkeypatch: pytest.MonkeyPatch):
     given: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", given.append)
