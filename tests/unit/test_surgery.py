@@ -4,7 +4,7 @@ import pytest
 import torch
 from architectures import FAMILIES, LAYERS, classifier
 
-from bertlab.cli.arguments import ModelArguments
+from bertlab.cli.arguments import ModelArguments, RunArguments
 from bertlab.errors import UserError
 from bertlab.models import lora, parts, surgery
 
