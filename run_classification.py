@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         print(parser.print_config(parsed), end="")
         return 0
     folder = Path(training["output_dir"])
-    checkpoint = output_dir.check(folder, run_args, model_args.model_name_or_path)
+    checkpoint = output_dir.find_checkpoint(folder, run_args, model_args.model_name_or_path)
     hub.go_offline_if_unreachable(*model_args.names, dataset=sources.hub_name(data_args))
     with failures.handle_run_failures(folder, training):
         run(data_args, model_args, run_args, training, invocation, checkpoint)

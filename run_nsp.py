@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         print(parser.print_config(parsed), end="")
         return 0
     folder = Path(training["output_dir"])
-    checkpoint = output_dir.check(folder, run_args, model_args.model_name_or_path)
+    checkpoint = output_dir.find_checkpoint(folder, run_args, model_args.model_name_or_path)
     hub.go_offline_if_unreachable(*([] if nsp_args.train_tokenizer else model_args.names))
     with failures.handle_run_failures(folder, training):
         run(nsp_args, model_args, run_args, training, invocation, checkpoint)

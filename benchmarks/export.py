@@ -82,14 +82,16 @@ def speed(run: Path, exports: Path, rounds: int) -> dict[str, Any]:
 
 def open_engines(run: Path, exports: Path) -> dict[str, Predictor]:
     """Return the same model in PyTorch and ONNX Runtime, by name; PyTorch's 16 bits where `predict` would use them."""
-    predictor = torch_predictor.load(ModelArguments(model_name_or_path=str(run)))
+    predictor = torch_predictor.load_torch_predictor(ModelArguments(model_name_or_path=str(run)))
     predictor.model.to("cpu")  # type: ignore[arg-type]  # transformers types `to` as taking no string
     engines: dict[str, Predictor] = {REFERENCE: replace(predictor, config=replace(predictor.config, precision="fp32"))}
     lower, _ = precision.automatic(cpu=True)
     if "fp32" not in (lower, predictor.config.precision):
         engines[f"torch {lower}"] = predictor
     for name in ("fp32", "int8"):
-        engines[f"onnx {name}"] = onnx_predictor.load(str(exports / name), threads=torch.get_num_threads())
+        engines[f"onnx {name}"] = onnx_predictor.load_onnx_predictor(
+            str(exports / name), threads=torch.get_num_threads()
+        )
     return engines
 
 

@@ -71,7 +71,7 @@ def exported(folder: str) -> str:
     """Return a folder with the model of `folder` as ONNX, as `python -m bertlab export` leaves it."""
     output = Path(folder) / "onnx"
     output.mkdir()
-    predictor = torch_predictor.load(ModelArguments(model_name_or_path=folder))
+    predictor = torch_predictor.load_torch_predictor(ModelArguments(model_name_or_path=folder))
     onnx_export.export_onnx(predictor, output)
     return str(output)
 

@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     _check(run, output, options)
     from bertlab.inference import torch_predictor
 
-    predictor = torch_predictor.load(ModelArguments(model_name_or_path=str(options.run)))
+    predictor = torch_predictor.load_torch_predictor(ModelArguments(model_name_or_path=str(options.run)))
     predictor.model.to("cpu")  # type: ignore[arg-type]  # transformers types `to` as taking no string
     reference = replace(predictor, config=replace(predictor.config, precision="fp32"))
     scored = _scored_split(run, reference, options.quantize)
@@ -98,13 +98,13 @@ def _export(
     report: dict[str, Any] = {"run": run.name, "format": options.format, "quantize": options.quantize}
     rows = scored.rows if scored else [(text, text) if run.is_pair else (text,) for text in SAMPLES]
     report["parity"] = {
-        **_parity(reference, onnx_predictor.load(str(folder)), rows, options.tolerance),
+        **_parity(reference, onnx_predictor.load_onnx_predictor(str(folder)), rows, options.tolerance),
         "texts": scored.name if scored else "samples",
     }
     if options.quantize and scored and scored.labels is not None:
         report["megabytes_fp32"] = onnx_export.megabytes(folder)
         onnx_export.quantize_int8(folder)
-        report["score"] = _score(reference, onnx_predictor.load(str(folder)), scored, scored.labels)
+        report["score"] = _score(reference, onnx_predictor.load_onnx_predictor(str(folder)), scored, scored.labels)
     return {
         **report,
         "megabytes": onnx_export.megabytes(folder),

@@ -20,11 +20,11 @@ def load_predictor(
         UserError: the model cannot be loaded, is not a classifier, or has too few positions.
     """
     if onnx_predictor.is_exported(name):
-        return onnx_predictor.load(name, max_seq_length)
+        return onnx_predictor.load_onnx_predictor(name, max_seq_length)
     memory.ask_for_large_pages()
     from bertlab.inference import torch_predictor  # imports torch, which takes seconds
 
     arguments = ModelArguments(
         model_name_or_path=name, model_revision=revision, token=token, trust_remote_code=trust_remote_code
     )
-    return torch_predictor.load(arguments, max_seq_length)
+    return torch_predictor.load_torch_predictor(arguments, max_seq_length)

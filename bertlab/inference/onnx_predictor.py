@@ -38,7 +38,7 @@ def is_exported(name: str) -> bool:
     return (folder / MODEL).is_file() and not any(folder.glob("*.safetensors"))
 
 
-def load(name: str, max_seq_length: int | None = None, threads: int = 0) -> OnnxPredictor:
+def load_onnx_predictor(name: str, max_seq_length: int | None = None, threads: int = 0) -> OnnxPredictor:
     """Return the predictor of a folder that `python -m bertlab export` wrote; 0 threads are as many as there are cores.
 
     Raises:

@@ -48,7 +48,7 @@ class TorchPredictor(Predictor):
             yield
 
 
-def load(arguments: ModelArguments, max_seq_length: int | None = None) -> TorchPredictor:
+def load_torch_predictor(arguments: ModelArguments, max_seq_length: int | None = None) -> TorchPredictor:
     """Return the predictor of a run's folder, of any model on disk, or of one on the Hub.
 
     Raises:

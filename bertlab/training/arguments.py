@@ -77,7 +77,7 @@ def training_arguments(
     if "do_eval" in given and not training["do_eval"]:
         # TrainingArguments turns it on for any --eval_strategy; a sweep's trials must not score the report splits.
         args.do_eval = False
-    distributed.check(args)
+    distributed.check_processes(args)
     _refuse_to_drop_all(args, data)
     _refuse_to_do_nothing(args, data)
     return args

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainingArguments
 
 
-def check(args: "TrainingArguments") -> None:
+def check_processes(args: "TrainingArguments") -> None:
     """Refuse sharding that would not happen, and say which GPUs are idle and which numbers would not be exact.
 
     With several GPUs and one process, Trainer would use DataParallel; here it uses one GPU.

@@ -27,7 +27,7 @@ MARKS = (OF_ANOTHER_TRAINER, "trainer_state.json", "run.json")
 FINISHED = "run.json"
 
 
-def check(folder: Path, run: RunArguments, model: str | None = None) -> Path | None:
+def find_checkpoint(folder: Path, run: RunArguments, model: str | None = None) -> Path | None:
     """Return the checkpoint to continue from, or None to start anew; nothing is touched.
 
     `model` is --model_name_or_path: a run may not delete what it is to start from.
@@ -47,7 +47,7 @@ def check(folder: Path, run: RunArguments, model: str | None = None) -> Path | N
     found = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
     content = sorted(name for name in found if name != output_lock.STATE)
     if run.resume != "never":
-        return _checkpoint_to_resume(folder, run.resume, content)
+        return _named_or_newest(folder, run.resume, content)
     if content and not run.overwrite_output_dir:
         raise UserError(
             f"--output_dir {folder} is not empty ({', '.join(content[:4])}{' …' if len(content) > 4 else ''}).",
@@ -101,7 +101,7 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
     return UserError(f"--output_dir {folder} cannot be written: {error.strerror}.", "Name another folder.")
 
 
-def _checkpoint_to_resume(folder: Path, resume: str, content: list[str]) -> Path | None:
+def _named_or_newest(folder: Path, resume: str, content: list[str]) -> Path | None:
     if (folder / FINISHED).is_file():
         raise UserError(f"{folder} holds a finished run; there is nothing to resume.", "Use --overwrite_output_dir.")
     if resume not in ("auto", "must"):

@@ -223,7 +223,7 @@ def test_the_metadata_of_an_exported_model_are_all_that_its_predictions_depend_o
     from bertlab.cli.arguments import ModelArguments
     from bertlab.inference import torch_predictor
 
-    config = torch_predictor.load(ModelArguments(model_name_or_path=str(run))).config
+    config = torch_predictor.load_torch_predictor(ModelArguments(model_name_or_path=str(run))).config
     metadata = config.to_metadata()
     assert json.loads(metadata["class_names"]) == ["bad", "good"] and metadata["max_seq_length"] == "32"
     assert metadata["problem_type"] == "single_label_classification" and config.temperature > 0

@@ -557,7 +557,7 @@ def test_the_processes_of_one_run_do_not_refuse_each_other(tmp_path: Path, monke
 
     output_dir.make(tmp_path, RunArguments())
     monkeypatch.setenv("RANK", "1")
-    assert output_dir.check(tmp_path, RunArguments()) is None
+    assert output_dir.find_checkpoint(tmp_path, RunArguments()) is None
     output_dir.make(tmp_path, RunArguments())
     output_lock.release()
 

@@ -20,7 +20,7 @@ def run(**settings) -> RunArguments:
 
 def refusal(folder: Path, **settings) -> str:
     with pytest.raises(UserError) as caught:
-        output_dir.check(folder, run(**settings))
+        output_dir.find_checkpoint(folder, run(**settings))
     return str(caught.value)
 
 
@@ -75,8 +75,8 @@ def test_the_folder_follows_the_flags(argv, folder, monkeypatch):
 
 @pytest.mark.parametrize("resume", ["never", "auto"])
 def test_a_new_or_empty_folder_is_free(tmp_path, resume):
-    assert output_dir.check(tmp_path, run(resume=resume)) is None
-    assert output_dir.check(tmp_path / "new", run(resume=resume)) is None
+    assert output_dir.find_checkpoint(tmp_path, run(resume=resume)) is None
+    assert output_dir.find_checkpoint(tmp_path / "new", run(resume=resume)) is None
     assert not (tmp_path / "new").exists()
 
 
@@ -102,7 +102,7 @@ def test_overwriting_deletes_an_earlier_run_and_nothing_else(tmp_path):
         (tmp_path / name).touch()
     overwrite = run(overwrite_output_dir=True)
     before = contents(tmp_path)
-    assert output_dir.check(tmp_path, overwrite) is None
+    assert output_dir.find_checkpoint(tmp_path, overwrite) is None
     assert contents(tmp_path) == before
     output_dir.make(tmp_path, overwrite)
     output_lock.release()
@@ -160,14 +160,14 @@ def test_resuming_takes_the_newest_whole_checkpoint(tmp_path, capsys):
     checkpoint(tmp_path, 200, state='{"global_st')
     checkpoint(tmp_path, 300, weights=False)
     (tmp_path / "checkpoint-best").mkdir()
-    assert output_dir.check(tmp_path, run(resume="auto")) == newest
+    assert output_dir.find_checkpoint(tmp_path, run(resume="auto")) == newest
     assert capsys.readouterr().err == (
         f"warning: {tmp_path / 'checkpoint-300'} is not whole (it has no weights) and is passed over.\n"
         f"warning: {tmp_path / 'checkpoint-200'} is not whole (trainer_state.json is cut off) and is passed over.\n"
         f"info: going on from {newest}.\n"
     )
     named = tmp_path / "checkpoint-9"
-    assert output_dir.check(tmp_path, run(resume=str(named))) == named
+    assert output_dir.find_checkpoint(tmp_path, run(resume=str(named))) == named
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_checkpoint_of_elsewhere_is_not_resumed_over_what_the_folder_holds(tmp
         "Go on with that by --resume auto, or name another --output_dir."
     )
     (folder / name).rename(folder / "notes")
-    assert output_dir.check(folder, run(resume=elsewhere)) == Path(elsewhere)
+    assert output_dir.find_checkpoint(folder, run(resume=elsewhere)) == Path(elsewhere)
 
 
 @pytest.mark.parametrize("names", [["README.md"], ["results.json"], ["predictions", "src"]])
@@ -235,7 +235,7 @@ def test_a_model_of_another_program_is_no_run_to_begin_again(tmp_path):
 def test_a_run_that_was_stopped_before_a_whole_checkpoint_begins_again(tmp_path, left):
     for name in left:
         (tmp_path / name).mkdir() if name.startswith("checkpoint") else (tmp_path / name).touch()
-    assert output_dir.check(tmp_path, run(resume="auto")) is None
+    assert output_dir.find_checkpoint(tmp_path, run(resume="auto")) is None
 
 
 def test_a_run_that_only_evaluates_begins_again_where_it_was_stopped(tmp_path):
@@ -243,7 +243,7 @@ def test_a_run_that_only_evaluates_begins_again_where_it_was_stopped(tmp_path):
     (tmp_path / "predictions").mkdir()
     output_lock.release(mark=output_dir.needs_mark(tmp_path))
     assert contents(tmp_path) == {"predictions", output_lock.STATE}
-    assert output_dir.check(tmp_path, run(resume="auto")) is None
+    assert output_dir.find_checkpoint(tmp_path, run(resume="auto")) is None
     output_dir.make(tmp_path, run(resume="auto"))
     (tmp_path / "run.json").touch()
     output_lock.release(mark=output_dir.needs_mark(tmp_path))

@@ -46,7 +46,7 @@ def launched(monkeypatch: pytest.MonkeyPatch):
 def test_one_process_of_several_gpus_uses_one_and_says_how_to_use_all(launched, capsys):
     launched(gpus=4)
     args = _args(device="cuda", gpus=4)
-    distributed.check(args)
+    distributed.check_processes(args)
     assert args._n_gpu == 1, "Trainer wraps the model in DataParallel where this is more"
     assert capsys.readouterr().err == (
         "warning: 4 GPUs are visible and 1 is used; `accelerate launch --multi_gpu --num_processes 4` uses all.\n"
@@ -58,7 +58,7 @@ def test_one_process_of_several_gpus_uses_one_and_says_how_to_use_all(launched, 
 )
 def test_idle_gpus_beside_several_processes_are_named(gpus: int, local: int, said: str, launched, capsys):
     launched(gpus=gpus, LOCAL_WORLD_SIZE=str(local))
-    distributed.check(_args(local, DistributedType.MULTI_GPU, "cuda", 1))
+    distributed.check_processes(_args(local, DistributedType.MULTI_GPU, "cuda", 1))
     err = capsys.readouterr().err
     assert (said in err) if said else err == ""
 
@@ -86,8 +86,8 @@ def test_trainer_does_not_come_to_use_data_parallel(launched, tmp_path: Path, mo
 def test_fsdp_that_accelerate_would_leave_out_is_refused(kind: DistributedType, launched):
     launched(ACCELERATE_USE_FSDP="true")
     with pytest.raises(UserError, match=r"asks for FSDP.*2 × cpu.*Use GPUs, or configs/accelerate/cpu_2_processes"):
-        distributed.check(_args(2, kind))
-    distributed.check(_args(2, DistributedType.FSDP, "cuda"))
+        distributed.check_processes(_args(2, kind))
+    distributed.check_processes(_args(2, DistributedType.FSDP, "cuda"))
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_layer_the_model_does_not_have_is_refused_and_its_own_are_named(model,
 
 @pytest.mark.parametrize(("world", "average", "warned"), [(2, False, True), (2, True, False), (1, False, False)])
 def test_giving_up_the_exact_loss_is_said(world: int, average: bool, warned: bool, capsys):
-    distributed.check(_args(world, DistributedType.MULTI_CPU, average_tokens_across_devices=average))
+    distributed.check_processes(_args(world, DistributedType.MULTI_CPU, average_tokens_across_devices=average))
     assert ("--average_tokens_across_devices false" in capsys.readouterr().err) == warned
 
 
@@ -156,12 +156,12 @@ def test_a_split_in_memory_needs_no_lock():
 
 def test_batches_that_accelerate_would_split_are_refused():
     with pytest.raises(UserError, match="split_batches: a batch would not be what"):
-        distributed.check(_args(accelerator_config=SimpleNamespace(split_batches=True)))
+        distributed.check_processes(_args(accelerator_config=SimpleNamespace(split_batches=True)))
 
 
 def test_processes_that_would_wait_for_one_without_a_batch_are_refused():
     with pytest.raises(UserError, match="even_batches false: a process without a batch would leave the others"):
-        distributed.check(_args(accelerator_config=SimpleNamespace(split_batches=False, even_batches=False)))
+        distributed.check_processes(_args(accelerator_config=SimpleNamespace(split_batches=False, even_batches=False)))
 
 
 def test_torchruns_one_thread_is_undone_as_accelerates_is(monkeypatch: pytest.MonkeyPatch):
