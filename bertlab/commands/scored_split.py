@@ -1,4 +1,4 @@
-"""The texts and labels that a finished run was scored on, read once more from where it found them."""
+"""The texts and labels that a finished run was scored on, read again from their source."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ScoredSplit:
-    """One split of a run: its texts or pairs, its labels or None, and what they are scored by."""
+    """One split of a run: its texts or pairs, its labels or None, and the metrics of the run."""
 
     name: str
     rows: list[Row]

@@ -24,7 +24,7 @@ ROWS = {
 }
 THREE = ("entailment", "neutral", "contradiction")
 # Task: its predictions by turns, and what the server is to read for them.
-SAID = {
+PREDICTIONS = {
     "cola": (("unacceptable", "acceptable"), ("0", "1")),
     "sst2": (("negative", "positive"), ("0", "1")),
     "mrpc": (("not_equivalent", "equivalent"), ("0", "1")),
@@ -43,17 +43,17 @@ SPLITS |= {task: {"test": rows} for task, rows in {**SINGLE, "wnli": 146, "ax": 
 
 def glue_run(folder, task, **configuration):
     """Write what a finished run of a GLUE task leaves of its test predictions."""
-    said, _ = SAID[task]
+    predictions, _ = PREDICTIONS[task]
     (folder / "predictions").mkdir(parents=True)
     for split, rows in SPLITS[task].items():
-        lines = [f"{row}\t\t{said[row % len(said)]}" for row in range(rows)]
+        lines = [f"{row}\t\t{predictions[row % len(predictions)]}" for row in range(rows)]
         content = "\n".join(["idx\tlabel\tprediction", *lines, ""])
         (folder / "predictions" / f"{split}.tsv").write_text(content, encoding="utf-8")
     kind = "regression" if task == "stsb" else "single_label_classification"
     results = {"problem_type": kind, "splits": {split: {"rows": rows} for split, rows in SPLITS[task].items()}}
     (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
-    told = {"recipe": task, "configuration": {"data_layout": f"glue/{task}", **configuration}}
-    (folder / "run.json").write_text(json.dumps(told), encoding="utf-8")
+    run = {"recipe": task, "configuration": {"data_layout": f"glue/{task}", **configuration}}
+    (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
     return folder
 
 
@@ -82,7 +82,7 @@ def rewrite(folder, change, split="test"):
 @pytest.fixture(scope="module")
 def all_runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("glue")
-    return [glue_run(folder / task, task) for task in SAID]
+    return [glue_run(folder / task, task) for task in PREDICTIONS]
 
 
 def test_every_file_is_as_the_server_wants_it(all_runs, tmp_path, capsys):
@@ -92,8 +92,8 @@ def test_every_file_is_as_the_server_wants_it(all_runs, tmp_path, capsys):
     with zipfile.ZipFile(output) as archive:
         assert sorted(archive.namelist()) == sorted(ROWS)
         for name, rows in ROWS.items():
-            _, wanted = SAID[submission.FILES[name].task]
-            lines = "".join(f"{row}\t{wanted[row % len(wanted)]}\n" for row in range(rows))
+            _, expected = PREDICTIONS[submission.FILES[name].task]
+            lines = "".join(f"{row}\t{expected[row % len(expected)]}\n" for row in range(rows))
             assert archive.read(name) == f"index\tprediction\n{lines}".encode(), name
 
 
@@ -122,7 +122,7 @@ def test_an_output_that_is_there_is_kept_unless_told(tmp_path, capsys):
     output = tmp_path / "submission.zip"
     output.write_text("mine", encoding="utf-8")
     run = glue_run(tmp_path / "wnli", "wnli")
-    assert "is there already" in refused(capsys, output, run)
+    assert "submission.zip exists" in refused(capsys, output, run)
     assert submit(capsys, run, "--output", output, "--overwrite")[0] == 0
     assert zipfile.is_zipfile(output)
     assert "is a folder" in refused(capsys, tmp_path, run)
