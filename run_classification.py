@@ -18,6 +18,7 @@ from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.cli.entry_point import entry_point
 from bertlab.data import sources
 from bertlab.training import failures, memory, output_dir
+from bertlab.training.signals import Signals
 
 
 @entry_point
@@ -33,8 +34,8 @@ def main(argv: list[str] | None = None) -> int:
     folder = Path(training["output_dir"])
     checkpoint = output_dir.find_checkpoint(folder, run_args, model_args.model_name_or_path)
     hub.go_offline_if_unreachable(*model_args.names, dataset=sources.hub_name(data_args))
-    with failures.handle_run_failures(folder, training):
-        run(data_args, model_args, run_args, training, invocation, checkpoint)
+    with failures.handle_run_failures(folder, training) as signals:
+        run(data_args, model_args, run_args, training, invocation, checkpoint, signals)
     return 0
 
 
@@ -45,6 +46,7 @@ def run(
     training: dict[str, Any],
     invocation: parser.Invocation,
     checkpoint: Path | None,
+    signals: Signals,
 ) -> None:
     """Load, tokenize, build, train, evaluate, report."""
     memory.ask_for_large_pages()
@@ -55,6 +57,7 @@ def run(
     from bertlab.report import writer
     from bertlab.training import resume
     from bertlab.training.arguments import configure_cpu, set_seeds, training_arguments, warn_unused_flags
+    from bertlab.training.callbacks import StopOnSignal
     from bertlab.training.collators import PaddingCollator
     from bertlab.training.loss import loss_for
     from bertlab.training.plan import describe_plan, print_parameters
@@ -96,29 +99,30 @@ def run(
         collator = TokenizingCollator(collator, tokenizer, data_args.max_seq_length)
         train_dataset = training_set(loaded.stream, args)
     loss = loss_for(loaded.schema, train_dataset, model_args.class_weights, args.label_smoothing_factor)
-    output_dir.make(Path(args.output_dir), run_args)  # after all that may be refused, so that nothing is left of it
-    warn_unused_flags(run_args, args, loaded)
-    trainer = EncoderTrainer(
-        model=model,
-        args=args,
-        train_dataset=train_dataset,
-        eval_dataset=longest_first(tokenized.get(loaded.eval_split or "")),
-        data_collator=collator,
-        processing_class=tokenizer,
-        compute_loss_func=loss,
-        compute_metrics=metrics_during_training(loaded.schema, loaded.metrics, loss.of_rows),
-        run=run_args,
-    )
-    resume.begin(trainer, checkpoint, invocation.settings, loaded, tokenized)
-    plan = describe_plan(trainer, train_dataset, data_args.fixed_length, run_args.precision)
+    with output_dir.claimed(Path(args.output_dir), run_args):  # once all that may be refused was: nothing is left of it
+        warn_unused_flags(run_args, args, loaded)
+        trainer = EncoderTrainer(
+            model=model,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=longest_first(tokenized.get(loaded.eval_split or "")),
+            data_collator=collator,
+            processing_class=tokenizer,
+            compute_loss_func=loss,
+            compute_metrics=metrics_during_training(loaded.schema, loaded.metrics, loss.of_rows),
+            callbacks=[StopOnSignal(signals)],
+            run=run_args,
+        )
+        resume.begin(trainer, checkpoint, invocation.settings, loaded, tokenized)
+        plan = describe_plan(trainer, train_dataset, data_args.fixed_length, run_args.precision)
 
-    train_metrics = train_and_save(trainer, checkpoint) if train_dataset is not None else {}
-    results = evaluate.evaluate_splits(trainer, tokenized, loaded, loaded.reported_splits(args), loss.of_rows)
-    selection = evaluate.evaluate_splits(trainer, tokenized, loaded, loaded.selection_splits, loss.of_rows)
-    writer.finish(
-        writer.Run(run_args, invocation, loaded, tokenized, summaries, plan, results, selection, train_metrics)
-    )
-    publish(trainer)
+        train_metrics = train_and_save(trainer, checkpoint) if train_dataset is not None else {}
+        results = evaluate.evaluate_splits(trainer, tokenized, loaded, loaded.reported_splits(args), loss.of_rows)
+        selection = evaluate.evaluate_splits(trainer, tokenized, loaded, loaded.selection_splits, loss.of_rows)
+        writer.finish(
+            writer.Run(run_args, invocation, loaded, tokenized, summaries, plan, results, selection, train_metrics)
+        )
+        publish(trainer)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from bertlab.cli import parser, recipes
 from bertlab.cli.arguments import ModelArguments, NspArguments, RunArguments
 from bertlab.cli.entry_point import entry_point
 from bertlab.training import failures, memory, output_dir
+from bertlab.training.signals import Signals
 
 
 @entry_point
@@ -31,8 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     folder = Path(training["output_dir"])
     checkpoint = output_dir.find_checkpoint(folder, run_args, model_args.model_name_or_path)
     hub.go_offline_if_unreachable(*([] if nsp_args.train_tokenizer else model_args.names))
-    with failures.handle_run_failures(folder, training):
-        run(nsp_args, model_args, run_args, training, invocation, checkpoint)
+    with failures.handle_run_failures(folder, training) as signals:
+        run(nsp_args, model_args, run_args, training, invocation, checkpoint, signals)
     return 0
 
 
@@ -43,6 +44,7 @@ def run(
     training: dict[str, Any],
     invocation: parser.Invocation,
     checkpoint: Path | None,
+    signals: Signals,
 ) -> None:
     """Read, pair, tokenize, build, train, evaluate, report."""
     memory.ask_for_large_pages()
@@ -54,6 +56,7 @@ def run(
     from bertlab.report import writer
     from bertlab.training import resume
     from bertlab.training.arguments import configure_cpu, set_seeds, training_arguments
+    from bertlab.training.callbacks import StopOnSignal
     from bertlab.training.plan import describe_plan, print_parameters
     from bertlab.training.trainer import EncoderTrainer, publish, train_and_save
 
@@ -73,35 +76,36 @@ def run(
     if run_args.print_parameters:
         print_parameters(model)
         return
-    output_dir.make(Path(args.output_dir), run_args)
     train_dataset = objectives.training_rows(nsp_args, args, tokenized, loaded)
-    trainer = EncoderTrainer(
-        model=model,
-        args=args,
-        train_dataset=train_dataset,
-        eval_dataset=objectives.evaluation_rows(nsp_args, tokenized, loaded),
-        data_collator=objectives.data_collator(nsp_args, tokenizer, args.seed),
-        processing_class=tokenizer,
-        compute_loss_func=objectives.loss_function(nsp_args, args),
-        compute_metrics=objectives.metrics_function(nsp_args, args, loaded),
-        preprocess_logits_for_metrics=objectives.preprocess_logits(nsp_args),
-        run=run_args,
-    )
-    resume.begin(trainer, checkpoint, invocation.settings, loaded, tokenized)
-    plan = describe_plan(trainer, train_dataset, nsp_args.fixed_length, run_args.precision)
-
-    reported = loaded.reported_splits(args)
-    baselines = objectives.compute_baselines(nsp_args, trainer, tokenized, loaded, reported, has_pretrained_head)
-    set_seeds(args)  # with or without baselines before it, the same training
-    train_metrics = train_and_save(trainer, checkpoint) if train_dataset is not None else {}
-    results = objectives.evaluate_trained(nsp_args, trainer, tokenized, loaded, reported)
-    selection = objectives.evaluate_splits(nsp_args, trainer, tokenized, loaded, loaded.selection_splits)
-    writer.finish(
-        writer.Run(
-            run_args, invocation, loaded, tokenized, summaries, plan, results, selection, train_metrics, baselines
+    with output_dir.claimed(Path(args.output_dir), run_args):
+        trainer = EncoderTrainer(
+            model=model,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=objectives.evaluation_rows(nsp_args, tokenized, loaded),
+            data_collator=objectives.data_collator(nsp_args, tokenizer, args.seed),
+            processing_class=tokenizer,
+            compute_loss_func=objectives.loss_function(nsp_args, args),
+            compute_metrics=objectives.metrics_function(nsp_args, args, loaded),
+            preprocess_logits_for_metrics=objectives.preprocess_logits(nsp_args),
+            callbacks=[StopOnSignal(signals)],
+            run=run_args,
         )
-    )
-    publish(trainer)
+        resume.begin(trainer, checkpoint, invocation.settings, loaded, tokenized)
+        plan = describe_plan(trainer, train_dataset, nsp_args.fixed_length, run_args.precision)
+
+        reported = loaded.reported_splits(args)
+        baselines = objectives.compute_baselines(nsp_args, trainer, tokenized, loaded, reported, has_pretrained_head)
+        set_seeds(args)  # with or without baselines before it, the same training
+        train_metrics = train_and_save(trainer, checkpoint) if train_dataset is not None else {}
+        results = objectives.evaluate_trained(nsp_args, trainer, tokenized, loaded, reported)
+        selection = objectives.evaluate_splits(nsp_args, trainer, tokenized, loaded, loaded.selection_splits)
+        writer.finish(
+            writer.Run(
+                run_args, invocation, loaded, tokenized, summaries, plan, results, selection, train_metrics, baselines
+            )
+        )
+        publish(trainer)
 
 
 if __name__ == "__main__":

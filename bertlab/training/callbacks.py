@@ -14,7 +14,8 @@ from transformers import (
 )
 
 from bertlab.errors import Interrupted, UserError
-from bertlab.training import checkpoints, signals
+from bertlab.training import checkpoints
+from bertlab.training.signals import Signals
 
 
 class DeferEpochEndSave(TrainerCallback):
@@ -50,26 +51,27 @@ def _may_save(args: Any, control: Any) -> bool:
 class StopOnSignal(TrainerCallback):
     """Saves a checkpoint and ends the run after SIGTERM, at the same step on all processes."""
 
-    def __init__(self) -> None:
+    def __init__(self, signals: Signals) -> None:
+        self.signals = signals
         self.stopping = False
         self.group: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Let SIGTERM wait for the end of a step from now on."""
-        signals.wait_for_step(True)
+        self.signals.wait_for_step = True
         # A collective of the GPUs would make each step wait for the one before; this one is among the hosts.
         if args.world_size > 1 and "gloo" not in distributed.get_backend():
             self.group = distributed.new_group(backend="gloo")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Let SIGTERM end the run at once again, also one that came after the last step."""
-        signals.wait_for_step(False)
-        if self._any(signals.received() is not None, args.world_size):
+        self.signals.wait_for_step = False
+        if self._any_received(args.world_size):
             raise Interrupted(signal.SIGTERM)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Ask for a checkpoint if any process got the signal."""
-        if self._any(signals.received() is not None, args.world_size):
+        if self._any_received(args.world_size):
             self.stopping = control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -77,10 +79,11 @@ class StopOnSignal(TrainerCallback):
         if self.stopping:
             raise Interrupted(signal.SIGTERM)
 
-    def _any(self, mine: bool, processes: int) -> bool:
+    def _any_received(self, processes: int) -> bool:
+        received = self.signals.received is not None
         if processes == 1:
-            return mine
-        flag = torch.tensor(int(mine))
+            return received
+        flag = torch.tensor(int(received))
         distributed.all_reduce(flag, distributed.ReduceOp.MAX, group=self.group)
         return bool(flag)
 

@@ -1,78 +1,75 @@
-"""The ways a run can end before its end, each told in one line: a signal, a full disk, too little memory."""
+"""What can end a run early, each explained in one line: a signal, a full disk, too little memory."""
 
 import contextlib
 import errno
 import os
 import shutil
 import signal
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bertlab.errors import Interrupted, UserError, causes
-from bertlab.training import checkpoints, output_dir, output_lock, signals
+from bertlab.training import checkpoints
+from bertlab.training.signals import Signals, install_signal_handlers
 
-# What says that a disk (or a quota, or a limit on a file's size) is full: as error numbers, and in the words of
-# libraries that pass on no number.
+# A full disk, a quota, or a limit on a file's size: as error numbers, and in the messages of libraries that pass on no
+# number. The last two are all that torch says when a write comes back short.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-FULL_WORDS = tuple(os.strerror(number) for number in FULL)
-# torch says no more than this when a write comes back short.
-TORCH_WRITE_FAILED = ("PytorchStreamWriter failed", "unexpected pos")
-NO_MEMORY_WORDS = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-PEER_WORDS = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Socket Timeout")
+FULL_TEXTS = (*(os.strerror(number) for number in FULL), "PytorchStreamWriter failed", "unexpected pos")
+NO_MEMORY_TEXTS = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+PEER_TEXTS = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Socket Timeout")
 
 
 @contextlib.contextmanager
-def handle_run_failures(folder: Path, training: Mapping[str, Any]) -> Iterator[None]:
-    """Run a block so that what can end it early is told in one line, and the folder is given back.
+def handle_run_failures(folder: Path, training: Mapping[str, Any]) -> Iterator[Signals]:
+    """Run a block so that what can end it early is explained in one line; give it the signals that come meanwhile.
 
-    `folder` is the run's; `training` holds its training flags, for what helps where memory is short.
+    `folder` is the run's; `training` are its training flags, for what helps where memory is short.
 
     Raises:
         UserError: the disk is full, the memory too small, or another process of the run has ended.
-        Interrupted: Ctrl-C or SIGTERM, with how to go on.
+        Interrupted: Ctrl-C or SIGTERM, with how to resume.
     """
-    try:
-        with signals.eval_split():
-            yield
-    except (Interrupted, KeyboardInterrupt) as stopped:
-        number = stopped.number if isinstance(stopped, Interrupted) else signal.SIGINT
-        raise Interrupted(number, _how_to_go_on(number, folder)) from None
-    except UserError as error:
-        # Of a file that could not be written for want of room more can be told: how much there is, and how to go on.
-        if any(isinstance(link, OSError) and link.errno in FULL and link.filename for link in causes(error)):
-            raise _disk_full(folder, list(causes(error))) from error
-        raise
-    except Exception as error:
-        received = signals.received()
-        if received is not None:  # another process of the run ended by the signal first, and this one missed it
-            raise Interrupted(received, _how_to_go_on(received, folder)) from None
-        told = explain(error, folder, training)
-        if told is None:
+    with install_signal_handlers() as signals:
+        try:
+            yield signals
+        except (Interrupted, KeyboardInterrupt) as stopped:
+            number = stopped.number if isinstance(stopped, Interrupted) else signal.SIGINT
+            raise Interrupted(number, _how_to_resume(number, folder)) from None
+        except UserError as error:
+            chain = list(causes(error))
+            if any(isinstance(link, OSError) and link.errno in FULL for link in chain):
+                raise _disk_full(folder, chain) from error
             raise
-        raise told from error
-    finally:
-        output_lock.release(mark=output_dir.needs_mark(folder))
+        except Exception as error:
+            if signals.received is not None:  # another process of the run ended by the signal first
+                raise Interrupted(signals.received, _how_to_resume(signals.received, folder)) from None
+            explained = explain(error, folder, training)
+            if explained is None:
+                raise
+            raise explained from error
 
 
 def explain(error: Exception, folder: Path, training: Mapping[str, Any]) -> UserError | None:
-    """Return what a user is to know of a failure of the machine; None for any other failure."""
+    """Return what to print about a failure of the machine; None for any other failure."""
     chain = list(causes(error))
     if any(_is_full(link) for link in chain):
         return _disk_full(folder, chain)
-    if any(isinstance(link, MemoryError) or _says(link, NO_MEMORY_WORDS) for link in chain):
+    if any(isinstance(link, MemoryError) or _mentions(link, NO_MEMORY_TEXTS) for link in chain):
         return _out_of_memory(error, training)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and any(_says(link, PEER_WORDS) for link in chain):
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and any(_mentions(link, PEER_TEXTS) for link in chain):
         return UserError("another process of this run has ended.", "Its own line says why.")
     return None
 
 
-def _how_to_go_on(number: int, folder: Path) -> str:
+def _how_to_resume(number: int, folder: Path) -> str:
     by = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
     saved = checkpoints.numbered(folder)
     if not saved:
-        return f"stopped by {by}; no checkpoint was made yet, so the same command starts anew."
-    return f"stopped by {by}; go on from {saved[-1]} with the same command and --resume auto."
+        return f"stopped by {by}; there is no checkpoint yet, so the same command starts from the beginning."
+    return f"stopped by {by}; resume from {saved[-1]} with the same command and --resume auto."
 
 
 def _disk_full(folder: Path, chain: list[BaseException]) -> UserError:
@@ -86,13 +83,13 @@ def _disk_full(folder: Path, chain: list[BaseException]) -> UserError:
     kept = f" {saved[-1]} is untouched:" if saved else ""
     return UserError(
         f"the disk is full: nothing more can be written in {place} ({free} free{needs}).",
-        f"Make room;{kept} --resume auto goes on. --save_total_limit 1 and --save_strategy epoch take less.",
+        f"Make room;{kept} --resume auto continues. --save_total_limit 1 and --save_strategy epoch take less.",
     )
 
 
 def _out_of_memory(error: Exception, training: Mapping[str, Any]) -> UserError:
-    evaluating = any(name in ("prediction_step", "evaluation_loop") for name in _functions(error))
-    if evaluating:
+    frames = traceback.extract_tb(error.__traceback__)
+    if any(frame.name in ("prediction_step", "evaluation_loop") for frame in frames):
         size = int(training.get("per_device_eval_batch_size") or 8)
         return UserError(
             f"evaluation needs more memory than there is ({_first_line(error)}).",
@@ -102,12 +99,8 @@ def _out_of_memory(error: Exception, training: Mapping[str, Any]) -> UserError:
     steps = int(training.get("gradient_accumulation_steps") or 1)
     # A part that does not divide the batch would make it another one: 33 rows are not 2 × 16.
     parts = next((number for number in range(2, size + 1) if size % number == 0), 1)
-    smaller = (
-        f"Pass --per_device_train_batch_size {size // parts} --gradient_accumulation_steps {steps * parts}: the "
-        f"result stays the same. Or "
-        if parts > 1
-        else "Pass "
-    )
+    layout = f"--per_device_train_batch_size {size // parts} --gradient_accumulation_steps {steps * parts}"
+    smaller = f"Pass {layout}: the result stays the same. Or " if parts > 1 else "Pass "
     return UserError(
         f"training needs more memory than there is, at {size} rows at once ({_first_line(error)}).",
         f"{smaller}a smaller --max_seq_length, --activation_checkpointing, or --precision bf16.",
@@ -115,19 +108,11 @@ def _out_of_memory(error: Exception, training: Mapping[str, Any]) -> UserError:
 
 
 def _is_full(error: BaseException) -> bool:
-    return (isinstance(error, OSError) and error.errno in FULL) or _says(error, (*FULL_WORDS, *TORCH_WRITE_FAILED))
+    return (isinstance(error, OSError) and error.errno in FULL) or _mentions(error, FULL_TEXTS)
 
 
-def _says(error: BaseException, words: tuple[str, ...]) -> bool:
-    text = str(error)
-    return any(word in text for word in words)
-
-
-def _functions(error: BaseException) -> Iterator[str]:
-    trace = error.__traceback__
-    while trace is not None:
-        yield trace.tb_frame.f_code.co_name
-        trace = trace.tb_next
+def _mentions(error: BaseException, texts: tuple[str, ...]) -> bool:
+    return any(text in str(error) for text in texts)
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,7 +1,9 @@
-"""The output folder of a run: whose it is, whether it may be written, where training goes on from."""
+"""The output folder of a run: whose it is, whether it may be written, which checkpoint a run resumes from."""
 
+import contextlib
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from bertlab.cli.arguments import RunArguments
@@ -10,7 +12,7 @@ from bertlab.errors import UserError, nearest
 from bertlab.training import checkpoints, output_lock
 from bertlab.training.checkpoints import CHECKPOINT
 
-# What a run of ours leaves behind: all that --overwrite_output_dir deletes, whatever else lies in the folder.
+# What a run of ours writes: all that --overwrite_output_dir deletes, whatever else is in the folder.
 ARTEFACTS = (
     *("config.json", "model.safetensors", "training_args.bin", "trainer_state.json"),
     *("adapter_config.json", "adapter_model.safetensors", "base_config"),
@@ -28,24 +30,16 @@ FINISHED = "run.json"
 
 
 def find_checkpoint(folder: Path, run: RunArguments, model: str | None = None) -> Path | None:
-    """Return the checkpoint to continue from, or None to start anew; nothing is touched.
+    """Return the checkpoint to resume from, or None to start from the beginning; nothing is touched.
 
     `model` is --model_name_or_path: a run may not delete what it is to start from.
 
     Raises:
-        UserError: another run has the folder, it has content and nobody said what to do with it, what would be
+        UserError: another run holds the folder, it has content and no flag says what to do with it, what would be
             deleted or written over is no earlier run, or there is nothing to resume.
     """
-    try:
-        is_file = folder.exists() and not folder.is_dir()
-    except OSError as error:
-        raise UserError(f"--output_dir {folder}: {error.strerror}.", "Name another folder.") from error
-    if is_file:
-        raise UserError(f"--output_dir {folder} is a file.", "Name a folder.")
-    output_lock.refuse_if_taken(folder)
-    # The state is this run's own, made by a process that was quicker than this one, or left by one that was killed.
-    found = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
-    content = sorted(name for name in found if name != output_lock.STATE)
+    content = _content(folder)
+    output_lock.refuse_if_locked(folder)
     if run.resume != "never":
         return _named_or_newest(folder, run.resume, content)
     if content and not run.overwrite_output_dir:
@@ -60,32 +54,24 @@ def find_checkpoint(folder: Path, run: RunArguments, model: str | None = None) -
     return None
 
 
-def needs_mark(folder: Path) -> bool:
-    """Return True where a run that did not finish left files that do not show by themselves whose they are."""
-    return any(any(folder.glob(name)) for name in ARTEFACTS) and not _shows_a_run(folder)
+@contextlib.contextmanager
+def claimed(folder: Path, run: RunArguments) -> Iterator[None]:
+    """Make an output folder and hold it while the block lasts; delete an earlier run if --overwrite_output_dir says so.
 
-
-def make(folder: Path, run: RunArguments) -> None:
-    """Make and take the output folder, and delete an earlier run in it if --overwrite_output_dir says so.
-
-    Called once data and model are known to be good: nothing is lost to a misspelt file name. The folder is this
-    run's alone until `lock.release`.
+    For once data and model are known to be good: nothing is lost to a misspelt file name.
 
     Raises:
-        UserError: the folder cannot be written, or another run has taken it meanwhile.
+        UserError: the folder cannot be written, or another run holds it by now.
     """
-    # Every process of a run comes here at once: one of them takes and deletes, each tries a file of its own name.
     make_writable(folder)
-    try:
-        output_lock.take(folder)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    if run.overwrite_output_dir and is_first_process():
-        _delete_earlier_run(folder)
+    with output_lock.locked(folder):
+        if run.overwrite_output_dir and is_first_process():
+            _delete_earlier_run(folder)
+        yield
 
 
 def make_writable(folder: Path) -> None:
-    """Make a folder, and see that files can be written in it.
+    """Make a folder, and see that files can be written in it; all processes of a run may do so at once.
 
     Raises:
         UserError: it cannot be made or written.
@@ -94,11 +80,21 @@ def make_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise UserError(
+            f"--output_dir {folder} cannot be written: {error.strerror}.", "Name another folder."
+        ) from error
 
 
-def _unwritable(folder: Path, error: OSError) -> UserError:
-    return UserError(f"--output_dir {folder} cannot be written: {error.strerror}.", "Name another folder.")
+def _content(folder: Path) -> list[str]:
+    """Return the names in a folder but that of the state, which a killed run left or a quicker process made."""
+    try:
+        return sorted(path.name for path in folder.iterdir() if path.name != output_lock.STATE)
+    except FileNotFoundError:
+        return []
+    except NotADirectoryError as error:
+        raise UserError(f"--output_dir {folder} is not a folder.", "Name a folder.") from error
+    except OSError as error:
+        raise UserError(f"--output_dir {folder}: {error.strerror}.", "Name another folder.") from error
 
 
 def _named_or_newest(folder: Path, resume: str, content: list[str]) -> Path | None:
@@ -107,29 +103,32 @@ def _named_or_newest(folder: Path, resume: str, content: list[str]) -> Path | No
     if resume not in ("auto", "must"):
         return _named_checkpoint(folder, resume, content)
     newest = checkpoints.newest_whole(folder)
-    if newest is None and resume == "must":
-        raise UserError(f"--resume must: no checkpoint in {folder}.", "--resume auto starts anew where there is none.")
-    # A run that starts anew would write over a model that another program trained.
-    if newest is None and (not _is_run(folder) or (folder / OF_ANOTHER_TRAINER).is_file()):
-        _refuse_foreign(f"--resume {resume}", folder, content)
     if newest is not None:
-        info(f"going on from {newest}.")
-    return newest
+        info(f"resuming from {newest}.")
+        return newest
+    if resume == "must":
+        raise UserError(
+            f"--resume must: no checkpoint in {folder}.", "--resume auto starts from the beginning where there is none."
+        )
+    # A run that starts from the beginning would write over a model that another program trained.
+    if not _is_run(folder) or (folder / OF_ANOTHER_TRAINER).is_file():
+        _refuse_foreign(f"--resume {resume}", folder, content)
+    return None
 
 
 def _named_checkpoint(folder: Path, resume: str, content: list[str]) -> Path:
     path = Path(resume)
-    wrong = checkpoints.validate_checkpoint(path)
-    if wrong is not None:
+    problem = checkpoints.validate_checkpoint(path)
+    if problem is not None:
         near = nearest(resume, ("never", "auto", "must"))
         meant = f" Did you mean {near!r}?" if near is not None and not path.exists() else ""
-        found = ", ".join(map(str, checkpoints.numbered(folder))) or "none in --output_dir"
-        raise UserError(f"--resume {resume}: {wrong}.", f"Checkpoints: {found}.{meant}")
+        there = ", ".join(map(str, checkpoints.numbered(folder))) or "none in --output_dir"
+        raise UserError(f"--resume {resume}: {problem}.", f"Checkpoints: {there}.{meant}")
     held = [name for name in content if name in ARTEFACTS or CHECKPOINT.fullmatch(name)]
     if held and path.resolve().parent != folder.resolve():
         raise UserError(
             f"--resume {resume}: {folder} holds something else ({', '.join(held[:4])}), which would be lost.",
-            "Go on with that by --resume auto, or name another --output_dir.",
+            "Resume that with --resume auto, or name another --output_dir.",
         )
     return path
 
@@ -144,11 +143,8 @@ def _refuse_foreign(flag: str, folder: Path, content: list[str]) -> None:
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / output_lock.STATE).is_dir() or _shows_a_run(folder)
-
-
-def _shows_a_run(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in MARKS) or any(folder.glob("checkpoint-*"))
+    marks = ((folder / name).is_file() for name in MARKS)
+    return (folder / output_lock.STATE).is_dir() or any(marks) or bool(checkpoints.numbered(folder))
 
 
 def _delete_earlier_run(folder: Path) -> None:

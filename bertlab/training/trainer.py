@@ -53,8 +53,6 @@ class EncoderTrainer(Trainer):
         distributed.check_layers(options["model"])
         super().__init__(**options)
         self.run = run
-        # A signal asks for a save before it is decided when saves are due.
-        self.add_callback(callbacks.StopOnSignal())
         self.add_callback(callbacks.DeferEpochEndSave())
         self.add_callback(callbacks.StopOnNan())
         self.add_callback(callbacks.LocateBestCheckpoint())

@@ -20,8 +20,10 @@ CASES: list[Case] = [
         "--overwrite_output_dir",
         files={"old/run.json": "{}", "old/model.safetensors": "x"},
     ),
-    refused("output is a file", "--output_dir notes.md", "--output_dir notes.md is a file", "Name a folder"),
-    refused("output below a file", "--output_dir notes.md/run", "--output_dir notes.md/run", "notes.md", notes=NEW),
+    refused("output is a file", "--output_dir notes.md", "--output_dir notes.md is not a folder", "Name a folder"),
+    refused(
+        "output below a file", "--output_dir notes.md/run", "--output_dir notes.md/run is not a folder", "Name a folder"
+    ),
     refused("output name too long", f"--output_dir {'x' * 300}", "--output_dir", "too long"),
     refused("output read-only", "--output_dir /proc/run", "--output_dir /proc/run cannot be written", notes=NEW),
     refused(

@@ -1,12 +1,11 @@
 """What ends a run before its end: signals, a full disk, too little memory, a loss that is no number, a second run."""
 
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,8 +26,10 @@ from running import (
     weights_of,
 )
 
+from bertlab.cli.arguments import RunArguments
 from bertlab.errors import Interrupted, UserError
-from bertlab.training import callbacks, checkpoints, failures, output_lock, signals
+from bertlab.training import callbacks, checkpoints, failures, output_dir, output_lock
+from bertlab.training.signals import install_signal_handlers
 
 SETTINGS: dict[str, Any] = {
     "num_train_epochs": 2,
@@ -114,9 +115,9 @@ def test_ctrl_c_ends_at_once_with_how_to_go_on(world, tmp_path: Path, capsys, mo
     folder = tmp_path / "run"
     assert classify(folder, **world) == 130
     assert _last_line(capsys.readouterr().err) == (
-        f"stopped by Ctrl-C; go on from {folder / 'checkpoint-4'} with the same command and --resume auto."
+        f"stopped by Ctrl-C; resume from {folder / 'checkpoint-4'} with the same command and --resume auto."
     )
-    assert {path.name for path in folder.iterdir()} == {"checkpoint-2", "checkpoint-4"}
+    assert {path.name for path in folder.iterdir()} == {"checkpoint-2", "checkpoint-4", output_lock.STATE}
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "handlers are put back"
 
 
@@ -126,7 +127,7 @@ def test_sigterm_saves_the_step_it_came_in_and_the_run_then_ends_as_any(whole, w
         _at_step(patch, 6, lambda: signal.raise_signal(signal.SIGTERM))
         assert classify(folder, **world) == 143
     said = _last_line(capsys.readouterr().err)
-    assert said == f"stopped by SIGTERM; go on from {folder / 'checkpoint-7'} with the same command and --resume auto."
+    assert said == f"stopped by SIGTERM; resume from {folder / 'checkpoint-7'} with the same command and --resume auto."
     assert classify(folder, **world, resume="auto") == 0
     _assert_same(folder, whole)
 
@@ -152,17 +153,19 @@ def test_sigterm_after_the_last_step_ends_before_the_report(whole, world, tmp_pa
         _at_step(patch, 10, lambda: signal.raise_signal(signal.SIGTERM), "on_save")
         assert classify(folder, **world) == 143
     said = _last_line(capsys.readouterr().err)
-    assert said == f"stopped by SIGTERM; go on from {folder / 'checkpoint-10'} with the same command and --resume auto."
-    assert {path.name for path in folder.iterdir()} == {"checkpoint-8", "checkpoint-10"}
+    assert (
+        said == f"stopped by SIGTERM; resume from {folder / 'checkpoint-10'} with the same command and --resume auto."
+    )
+    assert {path.name for path in folder.iterdir()} == {"checkpoint-8", "checkpoint-10", output_lock.STATE}
     assert classify(folder, **world, resume="auto") == 0
     _assert_same(folder, whole)
 
 
 def test_a_second_sigterm_does_not_wait():
-    with pytest.raises(Interrupted), signals.eval_split():
-        signals.wait_for_step(True)
+    with pytest.raises(Interrupted), install_signal_handlers() as signals:
+        signals.wait_for_step = True
         signal.raise_signal(signal.SIGTERM)
-        assert signals.received() == signal.SIGTERM
+        assert signals.received == signal.SIGTERM
         signal.raise_signal(signal.SIGTERM)
         pytest.fail("it waited")
 
@@ -171,18 +174,20 @@ def test_sigterm_outside_training_ends_at_once(tmp_path: Path):
     with pytest.raises(Interrupted) as caught, failures.handle_run_failures(tmp_path, {}):
         signal.raise_signal(signal.SIGTERM)
     assert caught.value.status == 143
-    assert str(caught.value) == ("stopped by SIGTERM; no checkpoint was made yet, so the same command starts anew.")
+    assert str(caught.value) == (
+        "stopped by SIGTERM; there is no checkpoint yet, so the same command starts from the beginning."
+    )
 
 
 def test_a_worker_process_is_ended_by_the_signal_and_not_by_what_the_run_does_about_it():
-    with signals.eval_split():
-        signals.wait_for_step(True)
+    with install_signal_handlers() as signals:
+        signals.wait_for_step = True
         child = os.fork()
         if child == 0:
             signal.raise_signal(signal.SIGTERM)
             os._exit(0)
         assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGTERM
-    assert signals.received() is None
+    assert signals.received is None
 
 
 # ------------------------------------------------------------------------------------------------------ checkpoints
@@ -479,87 +484,87 @@ def test_pairs_of_another_text_or_another_objective_are_another_run(tiny_model, 
 # ------------------------------------------------------------------------------------------------------------- lock
 
 
-def _other_run(folder: Path) -> subprocess.Popen[str]:
-    """Start a process that takes a folder and keeps it until it is killed."""
-    hold = "output_lock.take(Path(sys.argv[1])); print('taken', flush=True); time.sleep(60)"
-    imports = "import sys, time; from pathlib import Path; from bertlab.training import output_lock"
-    command = [sys.executable, "-c", f"{imports}; {hold}", str(folder)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "taken\n"
-    return process
+HOLD = """
+import sys, time
+from collections.abc import Iterator
+from pathlib import Path
+from bertlab.training import output_lock
+
+with output_lock.locked(Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
 
 
-def test_the_second_run_in_a_folder_is_refused_and_a_killed_one_s_lock_is_void(whole, world, tmp_path, capsys):
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+    """Return a folder and the process that holds it until it is killed."""
     folder = tmp_path / "run"
     folder.mkdir()
-    other = _other_run(folder)
+    command = [sys.executable, "-c", HOLD, str(folder)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
-        for settings in ({}, {"resume": "auto"}, {"overwrite_output_dir": True}):
-            assert classify(folder, **world, **settings) == 2
-            said = _last_line(capsys.readouterr().err)
-            assert said.startswith(f"error: {folder} is being written by another run (process {other.pid} on ")
-            assert said.endswith("Wait for it, or name another --output_dir.")
-        assert {path.name for path in folder.iterdir()} == {output_lock.STATE}
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        yield folder, process
     finally:
-        other.kill()
-        other.wait()
+        process.kill()
+        process.communicate()
+
+
+def test_the_second_run_in_a_folder_is_refused_and_a_killed_one_s_lock_is_void(held, whole, world, capsys):
+    folder, other = held
+    for settings in ({}, {"resume": "auto"}, {"overwrite_output_dir": True}):
+        assert classify(folder, **world, **settings) == 2
+        said = _last_line(capsys.readouterr().err)
+        assert said.startswith(f"error: {folder} is being written by another run (process {other.pid} on ")
+        assert said.endswith("Wait for it, or name another --output_dir.")
+    assert {path.name for path in folder.iterdir()} == {output_lock.STATE}
+    other.kill()
+    other.wait()
     assert classify(folder, **world, resume="auto") == 0
-    assert f"the run before in {folder} (process {other.pid}, since " in capsys.readouterr().err
+    assert f"the run before in {folder} (process {other.pid} on " in capsys.readouterr().err
     assert not (folder / output_lock.STATE).exists()
     _assert_same(folder, whole)
 
 
-def test_a_run_on_another_machine_is_believed_as_long_as_its_heart_beats(tmp_path: Path):
-    state = tmp_path / output_lock.STATE
-    state.mkdir()
-    (state / "lock").touch()
-    signature = state / "holder.json"
-    signature.write_text(json.dumps({"host": "elsewhere", "pid": 7, "started": "2020-01-01 00:00:00"}))
-    for step in (output_lock.refuse_if_taken, output_lock.take):
-        with pytest.raises(UserError) as caught:
-            step(tmp_path)
-        assert "another run (process 7 on elsewhere, since 2020-01-01 00:00:00)" in str(caught.value)
-        assert f"if it has ended, delete {signature}" in str(caught.value)
-    silent = (state / "lock").stat().st_mtime - 2 * output_lock.SILENT_SECONDS
-    os.utime(signature, (silent, silent))
-    output_lock.refuse_if_taken(tmp_path)
-    output_lock.take(tmp_path)
-    assert json.loads(signature.read_text())["pid"] == os.getpid()
-    output_lock.release()
-    assert list(tmp_path.iterdir()) == []
+def test_a_run_on_another_machine_is_waited_for_until_its_claim_expires(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr(output_lock, "SECOND", 0.01)
+    monkeypatch.setattr(output_lock, "LEASE_SECONDS", 1e6)
+    claim = tmp_path / output_lock.STATE / "lease"
+    claim.parent.mkdir()
 
+    def held_elsewhere() -> None:
+        lease = f"token=0\nduration={output_lock.LEASE_SECONDS}\n"
+        claim.write_text(f"filelock/2\npid=7\nhost=elsewhere\nmode=lease\n{lease}")
 
-def test_a_heart_beats_while_a_folder_is_taken(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(output_lock, "HEARTBEAT_SECONDS", 0.01)
-    beats: list[float] = []
-    beaten = threading.Event()
-    utime = os.utime
+    held_elsewhere()
+    waits: list[float] = []
+    acquire = output_lock.SoftFileLease.acquire
 
-    def count(path: Any, *rest: Any) -> None:
-        utime(path, *rest)
-        beats.append(1)
-        if len(beats) == 2:
-            beaten.set()
+    def impatient(self, timeout=None, **options):
+        waits.append(timeout or 0)
+        return acquire(self, timeout=0, **options)
 
-    monkeypatch.setattr(os, "utime", count)
-    output_lock.take(tmp_path)
-    assert beaten.wait(10)
-    output_lock.release()
-    ended = len(beats)
-    assert not any(thread.name == "bertlab-heartbeat" for thread in threading.enumerate())
-    assert len(beats) == ended
+    monkeypatch.setattr(output_lock.SoftFileLease, "acquire", impatient)
+    with pytest.raises(UserError, match=r"another run \(process 7 on elsewhere\)"):
+        output_lock.refuse_if_locked(tmp_path)
+    assert max(waits) > output_lock.LEASE_SECONDS
+    assert "held by a run on another machine; waiting" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.setattr(output_lock, "LEASE_SECONDS", 0.01)
+    held_elsewhere()
+    output_lock.refuse_if_locked(tmp_path)
+    assert not claim.exists()
 
 
 def test_the_processes_of_one_run_do_not_refuse_each_other(tmp_path: Path, monkeypatch):
-    from bertlab.cli.arguments import RunArguments
-    from bertlab.training import output_dir
-
-    output_dir.make(tmp_path, RunArguments())
-    monkeypatch.setenv("RANK", "1")
-    assert output_dir.find_checkpoint(tmp_path, RunArguments()) is None
-    output_dir.make(tmp_path, RunArguments())
-    output_lock.release()
+    with output_dir.claimed(tmp_path, RunArguments()):
+        monkeypatch.setenv("RANK", "1")
+        assert output_dir.find_checkpoint(tmp_path, RunArguments()) is None
+        with output_dir.claimed(tmp_path, RunArguments()):
+            pass
+        assert (tmp_path / output_lock.STATE / "lease").is_file()
 
 
 # ------------------------------------------------------------------------------------------------- disk, memory, NaN
@@ -603,7 +608,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(moment, 
     last = folder / f"checkpoint-{4 if moment == 'a checkpoint' else 10}"
     assert said.startswith("error: the disk is full: nothing more can be written in ")
     assert "MB free; a checkpoint takes 0." in said
-    assert f"Make room; {last} is untouched: --resume auto goes on." in said
+    assert f"Make room; {last} is untouched: --resume auto continues." in said
     assert all(checkpoints.validate_checkpoint(path) is None for path in checkpoints.numbered(folder))
     assert not (folder / "run.json").exists()
     ballast.unlink()
@@ -652,7 +657,7 @@ def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(value: float, 
         f"Lower --learning_rate, add --warmup_steps 0.1, or pass --precision fp32; the last good checkpoint is "
         f"{folder / 'checkpoint-4'}."
     )
-    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint-2", "checkpoint-4"]
+    assert [path.name for path in checkpoints.numbered(folder)] == ["checkpoint-2", "checkpoint-4"]
 
 
 def test_a_gradient_that_is_no_number_is_seen_before_the_weights_are_saved():

@@ -66,7 +66,7 @@ def _assert_same(one: Path, other: Path) -> None:
 
 
 def test_the_stopped_run_has_a_checkpoint_in_mid_epoch_and_no_result(stopped: Path):
-    assert {path.name for path in stopped.iterdir()} == {"checkpoint-6", "checkpoint-7"}
+    assert {path.name for path in stopped.iterdir()} == {"checkpoint-6", "checkpoint-7", "_bertlab"}
     state = read_json(stopped / "checkpoint-7" / "trainer_state.json")
     assert 1 < state["epoch"] < 2
 

@@ -2,7 +2,6 @@
 
 import struct
 import zipfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,12 +21,6 @@ def refusal(folder: Path, **settings) -> str:
     with pytest.raises(UserError) as caught:
         output_dir.find_checkpoint(folder, run(**settings))
     return str(caught.value)
-
-
-@pytest.fixture(autouse=True)
-def _released() -> Iterator[None]:
-    yield
-    output_lock.release()
 
 
 def checkpoint(folder: Path, step: int, state: str = '{"global_step": 1}', weights: bool = True) -> Path:
@@ -91,7 +84,8 @@ def test_a_folder_with_content_is_refused_with_the_ways_out(tmp_path):
 
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").touch()
-    assert refusal(tmp_path / "file") == f"--output_dir {tmp_path / 'file'} is a file. Name a folder."
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        assert refusal(folder) == f"--output_dir {folder} is not a folder. Name a folder."
 
 
 def test_overwriting_deletes_an_earlier_run_and_nothing_else(tmp_path):
@@ -104,8 +98,8 @@ def test_overwriting_deletes_an_earlier_run_and_nothing_else(tmp_path):
     before = contents(tmp_path)
     assert output_dir.find_checkpoint(tmp_path, overwrite) is None
     assert contents(tmp_path) == before
-    output_dir.make(tmp_path, overwrite)
-    output_lock.release()
+    with output_dir.claimed(tmp_path, overwrite):
+        pass
     assert contents(tmp_path) == foreign
 
 
@@ -119,20 +113,19 @@ def test_overwriting_refuses_files_of_the_same_name_that_no_run_wrote(tmp_path, 
 
 
 def test_making_a_folder_leaves_no_trace_and_keeps_a_run_that_is_resumed(tmp_path):
-    output_dir.make(tmp_path / "a" / "b", run())
-    output_lock.release()
-    assert contents(tmp_path) == {"a", "a/b"}
-    finished_run(tmp_path / "a" / "b")
+    with output_dir.claimed(tmp_path / "a" / "b", run()):
+        finished_run(tmp_path / "a" / "b")
     before = contents(tmp_path)
-    output_dir.make(tmp_path / "a" / "b", run(resume="auto"))
-    output_lock.release()
+    assert "a/b/run.json" in before and "a/b/_bertlab" not in before
+    with output_dir.claimed(tmp_path / "a" / "b", run(resume="auto")):
+        pass
     assert contents(tmp_path) == before
 
 
 def test_processes_that_make_the_same_folder_at_once_do_not_trip_over_each_other(tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: output_dir.make(tmp_path / "run", run()), range(400)))
+        list(pool.map(lambda _: output_dir.make_writable(tmp_path / "run"), range(400)))
     assert contents(tmp_path) == {"run"}
 
 
@@ -140,18 +133,16 @@ def test_only_the_first_process_deletes_an_earlier_run(tmp_path, monkeypatch):
     finished_run(tmp_path)
     monkeypatch.setenv("RANK", "1")
     before = contents(tmp_path)
-    output_dir.make(tmp_path, run(overwrite_output_dir=True))
-    assert contents(tmp_path) == before
+    with output_dir.claimed(tmp_path, run(overwrite_output_dir=True)):
+        assert contents(tmp_path) == before
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
-    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "run"
+    folder.parent.touch()
     with pytest.raises(UserError) as caught:
-        output_dir.make(tmp_path / "file" / "run", run())
-    assert (
-        str(caught.value)
-        == f"--output_dir {tmp_path / 'file' / 'run'} cannot be written: Not a directory. Name another folder."
-    )
+        output_dir.make_writable(folder)
+    assert str(caught.value) == f"--output_dir {folder} cannot be written: Not a directory. Name another folder."
 
 
 def test_resuming_takes_the_newest_whole_checkpoint(tmp_path, capsys):
@@ -164,7 +155,7 @@ def test_resuming_takes_the_newest_whole_checkpoint(tmp_path, capsys):
     assert capsys.readouterr().err == (
         f"warning: {tmp_path / 'checkpoint-300'} is not whole (it has no weights) and is passed over.\n"
         f"warning: {tmp_path / 'checkpoint-200'} is not whole (trainer_state.json is cut off) and is passed over.\n"
-        f"info: going on from {newest}.\n"
+        f"info: resuming from {newest}.\n"
     )
     named = tmp_path / "checkpoint-9"
     assert output_dir.find_checkpoint(tmp_path, run(resume=str(named))) == named
@@ -176,7 +167,7 @@ def test_resuming_takes_the_newest_whole_checkpoint(tmp_path, capsys):
         (
             "must",
             lambda folder: None,
-            "--resume must: no checkpoint in FOLDER. --resume auto starts anew where there",
+            "--resume must: no checkpoint in FOLDER. --resume auto starts from the beginning where there",
         ),
         ("atuo", lambda folder: None, "--resume atuo: there is no such folder. Checkpoints: none in --output_dir."),
         ("atuo", lambda folder: checkpoint(folder, 5), "Checkpoints: FOLDER/checkpoint-5."),
@@ -209,7 +200,7 @@ def test_a_checkpoint_of_elsewhere_is_not_resumed_over_what_the_folder_holds(tmp
     (folder / name).mkdir(parents=True)
     assert refusal(folder, resume=elsewhere) == (
         f"--resume {elsewhere}: {folder} holds something else ({name}), which would be lost. "
-        "Go on with that by --resume auto, or name another --output_dir."
+        "Resume that with --resume auto, or name another --output_dir."
     )
     (folder / name).rename(folder / "notes")
     assert output_dir.find_checkpoint(folder, run(resume=elsewhere)) == Path(elsewhere)
@@ -239,12 +230,11 @@ def test_a_run_that_was_stopped_before_a_whole_checkpoint_begins_again(tmp_path,
 
 
 def test_a_run_that_only_evaluates_begins_again_where_it_was_stopped(tmp_path):
-    output_dir.make(tmp_path, run())
-    (tmp_path / "predictions").mkdir()
-    output_lock.release(mark=output_dir.needs_mark(tmp_path))
+    with pytest.raises(KeyboardInterrupt), output_dir.claimed(tmp_path, run()):
+        (tmp_path / "predictions").mkdir()
+        raise KeyboardInterrupt
     assert contents(tmp_path) == {"predictions", output_lock.STATE}
     assert output_dir.find_checkpoint(tmp_path, run(resume="auto")) is None
-    output_dir.make(tmp_path, run(resume="auto"))
-    (tmp_path / "run.json").touch()
-    output_lock.release(mark=output_dir.needs_mark(tmp_path))
+    with output_dir.claimed(tmp_path, run(resume="auto")):
+        (tmp_path / "run.json").touch()
     assert contents(tmp_path) == {"predictions", "run.json"}
