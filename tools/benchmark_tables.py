@@ -1,10 +1,10 @@
 """The tables of docs/numbers.md and docs/tutorials.md, made from what the benchmarks wrote."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from bertlab import ROOT, console
+from bertlab.io import read_json
 
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -14,13 +14,13 @@ def markdown(name: str, folder: Path = RESULTS) -> str:
     path = folder / f"{name}.json"
     if not path.is_file():
         return f"Not measured yet: `python -m benchmarks.{name}` writes it.\n"
-    result = json.loads(path.read_text(encoding="utf-8"))
+    result = read_json(path)
     about = {key: result.pop(key, {}) for key in ("machine", "versions", "code", "quick", "rounds")}
     comparisons = {title: item for title, item in result.items() if isinstance(item, dict) and "rates" in item}
     lines = [_comparison(title, item) for title, item in comparisons.items()]
     for title, item in result.items():
         if title not in comparisons:
-            lines += [f"- {title}: {_told(item)}"]
+            lines += [f"- {title}: {_figures(item)}"]
     versions = ", ".join(
         f"{key} {about['versions'][key]}" for key in ("torch", "transformers") if key in about["versions"]
     )
@@ -33,9 +33,9 @@ def markdown(name: str, folder: Path = RESULTS) -> str:
 
 
 def facts(tutorial: str, folder: Path = RESULTS) -> str:
-    """Return what a tutorial says of its data beside what was found in it, as a Markdown table."""
-    told = json.loads((folder / "tutorials.json").read_text(encoding="utf-8"))["tutorials"][tutorial]
-    rows = [(item["what"], "" if item["tutorial"] is None else item["tutorial"], item["found"]) for item in told]
+    """Return what a tutorial says of its data beside what was measured, as a Markdown table."""
+    items = read_json(folder / "tutorials.json")["tutorials"][tutorial]
+    rows = [(item["what"], "" if item["tutorial"] is None else item["tutorial"], item["found"]) for item in items]
     return console.markdown(("what", "the tutorial", "here"), rows) + "\n"
 
 
@@ -48,15 +48,15 @@ def _comparison(title: str, item: dict[str, Any]) -> str:
 
 
 def _spread(item: dict[str, float]) -> str:
-    return f"{_told(item['median'])} ({_told(item['min'])} to {_told(item['max'])})"
+    return f"{_figures(item['median'])} ({_figures(item['min'])} to {_figures(item['max'])})"
 
 
-def _told(value: Any) -> str:
-    """Return a number with three digits that mean something, or everything in a dictionary."""
+def _figures(value: Any) -> str:
+    """Return a number with three significant digits, or all the figures of a dictionary."""
     if isinstance(value, dict):
         if set(value) == {"median", "min", "max"}:
             return _spread(value)
-        return "; ".join(f"{key} {_told(one)}" for key, one in value.items())
+        return "; ".join(f"{key} {_figures(item)}" for key, item in value.items())
     if isinstance(value, (int, float)):
         return f"{value:,.0f}" if abs(value) >= 100 or isinstance(value, int) else f"{value:.3g}"
     return str(value)

@@ -1,13 +1,13 @@
 """`python -m tools.ledger`: small committed records of runs, and the tables in the documents made from them.
 
 A record is results/<recipe>/<model>/seed<k>.json. A table stands in a document between `<!-- ledger RECIPE -->` and
-`<!-- end -->`; `ledger tables` writes it anew from the records, so that no figure is typed by hand. Other marks:
+`<!-- end -->`; `ledger tables` writes it from the records, so that no figure is typed by hand. Other marks:
 
     ledger all              a row for each recipe and model, with its leading score
     curve RECIPE/MODEL      how the training loss fell
     paired A B              two settings, each RECIPE/MODEL, over the seeds that both have
     bench NAME              what a benchmark wrote
-    facts NAME              what a tutorial says of its data
+    facts NAME              what a tutorial says of its data, and what was measured
 """
 
 import itertools
@@ -39,7 +39,7 @@ from tools import benchmark_tables
 
 RESULTS = ROOT / "results"
 DOCUMENTS = ("README.md", "docs/*.md")
-# Which kind of table, and of what; all that stands before the end mark is made anew.
+# Which kind of table, and of what; all that is between the marks is replaced.
 MARKED = re.compile(
     r"(<!-- (?P<kind>ledger|paired|curve|bench|facts) (?P<name>[\w./-]+(?: [\w./-]+)?) -->\n).*?(<!-- end -->)",
     re.DOTALL,
@@ -54,7 +54,7 @@ ALL = "all"
 CURVE_PARTS = 10
 # What a plan says of the training, and not of the machine.
 PLAN = {"global_batch", "steps", "warmup_steps"}
-# Where the data lay, which may differ from machine to machine; what was in it is told by its fingerprint.
+# Where the data was, which may differ from machine to machine; its fingerprint says whether it is the same.
 PLACES = (*FILES, "data_dir", "text")
 # A path of one machine alone: absolute or from somebody's home, by itself or after --flag= or key=.
 FOREIGN = re.compile(r"(?P<before>(?:[^/=]*=)*)(?P<path>(?:~[\w.-]*)?/.*[^/].*)", re.DOTALL)
@@ -140,12 +140,12 @@ def curve(name: str) -> str:
     Raises:
         UserError: there is no such record, none that kept its training loss, or they are of unequal length.
     """
-    found = [entry["training_loss"] for entry in _entries(RESULTS / name) if entry.get("training_loss")]
-    if not found:
+    curves = [entry["training_loss"] for entry in _entries(RESULTS / name) if entry.get("training_loss")]
+    if not curves:
         raise UserError(f"results/{name} has no training loss.", "Write it with `ledger record RUN`.")
-    if len({tuple(step for step, _ in one) for one in found}) > 1:
+    if len({tuple(step for step, _ in curve) for curve in curves}) > 1:
         raise UserError(f"results/{name}: its runs ended at different steps.", "Name a model with runs of one length.")
-    steps, losses = [step for step, _ in found[0]], np.mean([[loss for _, loss in one] for one in found], axis=0)
+    steps, losses = [step for step, _ in curves[0]], np.mean([[loss for _, loss in curve] for curve in curves], axis=0)
     header = ("training steps", *(f"to {step:,}" for step in steps))
     return console.markdown(header, [("mean loss", *(f"{loss:.3f}" for loss in losses))]) + "\n"
 
@@ -166,7 +166,7 @@ def training_loss(log: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:
 
 
 def with_tables(text: str) -> str:
-    """Return a document with every table between its marks made anew."""
+    """Return a document with every table between its marks replaced."""
     makers = {
         "ledger": lambda name: summary() if name == ALL else table(name),
         "paired": lambda names: paired(*names.split()),
@@ -210,7 +210,7 @@ def main(argv: Sequence[str]) -> int:
     for run in (run for folder in options.runs for run in runs_in(folder)):
         path, entry = record(run, options.label)
         _refuse_another(path, entry)
-        _tell_replaced(path, entry)
+        _report_replaced(path, entry)
         write_json(path, entry)
         print(path.relative_to(ROOT))
     return 0
@@ -234,22 +234,22 @@ def _entries(model: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _unlike(one: dict[str, Any], other: dict[str, Any]) -> str:
+def _unlike(a: dict[str, Any], b: dict[str, Any]) -> str:
     """Return the part of two records by which their runs are unlike, and what in it; nothing where they are alike.
 
     The first records have no settings.
     """
-    data, plan = ((one.get(part) or {}, other.get(part) or {}) for part in ("data", "plan"))
-    settings = _comparable(one), _comparable(other)
+    settings = _comparable(a), _comparable(b)
+    plan, data = ((a.get(part) or {}, b.get(part) or {}) for part in ("plan", "data"))
     script = run_specs.NSP if "negatives" in {**settings[0], **settings[1]} else run_specs.CLASSIFICATION
-    found = {
-        "settings": [name for name, *_ in run_specs.differences(*settings, script.groups)] if all(settings) else [],
-        "plan": [name for name in PLAN & plan[0].keys() & plan[1].keys() if plan[0][name] != plan[1][name]],
-        "data": [name for name in {**data[0], **data[1]} if data[0].get(name) != data[1].get(name)]
+    shared = {
+        "settings": {name for name, *_ in run_specs.differences(*settings, script.groups)} if all(settings) else (),
+        "plan": {name for name in PLAN & plan[0].keys() & plan[1].keys() if plan[0][name] != plan[1][name]},
+        "data": {name for name in {**data[0], **data[1]} if data[0].get(name) != data[1].get(name)}
         if all(data)
-        else [],
+        else (),
     }
-    return next((f"{part}: {', '.join(sorted(names))}" for part, names in found.items() if names), "")
+    return next((f"{part}: {', '.join(sorted(names))}" for part, names in shared.items() if names), "")
 
 
 def _comparable(entry: dict[str, Any]) -> dict[str, Any]:
@@ -264,17 +264,17 @@ def _refuse_another(path: Path, entry: dict[str, Any]) -> None:
     Raises:
         UserError: there is one.
     """
-    for known in sorted(path.parent.glob("seed*.json"), key=lambda other: (other != path, other.name)):
-        unlike = _unlike(read_json(known), entry)
+    for existing in sorted(path.parent.glob("seed*.json"), key=lambda other: (other != path, other.name)):
+        unlike = _unlike(read_json(existing), entry)
         if unlike:
             raise UserError(
-                f"{known} is the record of another run ({unlike}).",
+                f"{existing} is the record of another run ({unlike}).",
                 "Name this one with --label, or delete that record.",
             )
 
 
-def _tell_replaced(path: Path, entry: dict[str, Any]) -> None:
-    """Say that a record is written over by that of a later run: nothing in them tells the two models apart."""
+def _report_replaced(path: Path, entry: dict[str, Any]) -> None:
+    """Report that a record is replaced by that of a later run: nothing in them distinguishes the two models."""
     before = read_json(path).get("finished") if path.is_file() else None
     if before not in (None, entry.get("finished")):
         info(f"{path} replaced: it was of a run that finished {before}. --label keeps another model's apart.")

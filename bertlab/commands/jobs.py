@@ -83,8 +83,8 @@ def slots(devices: Sequence[str], jobs: int) -> list[Slot]:
     named = [name.removeprefix("cuda:") for name in devices] or [str(i) for i in range(len(visible))] or ["cpu"]
     for given, name in zip(devices, named, strict=False):
         if name != "cpu" and not (name.isdecimal() and int(name) < len(visible)):
-            known = [*(f"cuda:{i}" for i in range(len(visible))), "cpu"]
-            raise UserError(f"--devices {given}: there is no such device.", f"There is {', '.join(known)}.")
+            devices = [*(f"cuda:{i}" for i in range(len(visible))), "cpu"]
+            raise UserError(f"--devices {given}: there is no such device.", f"There is {', '.join(devices)}.")
     if len(set(named)) < len(named):
         raise UserError(f"--devices {' '.join(devices)}: one is named twice.", "Put several runs on it with --jobs.")
     # Round after round, so that the first runs are spread over all devices.

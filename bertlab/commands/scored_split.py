@@ -70,5 +70,5 @@ def _load(run: RunFolder, tokenizer: "PreTrainedTokenizerBase") -> "Data":
 
 
 def _arguments(group: type[T], configuration: dict[str, Any]) -> T:
-    known = {field.name for field in dataclasses.fields(group)}  # type: ignore[arg-type]
-    return group(**{name: value for name, value in configuration.items() if name in known})
+    names = {field.name for field in dataclasses.fields(group)}  # type: ignore[arg-type]
+    return group(**{name: value for name, value in configuration.items() if name in names})

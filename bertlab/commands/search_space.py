@@ -50,8 +50,9 @@ def find(name: str) -> Path:
     for path in (Path(name), folder / f"{name}.yaml"):
         if path.suffix in {".yaml", ".yml"} and path.is_file():
             return path
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
-    raise UserError(f"there is no sweep {name!r}.", did_you_mean(name, known))
+    raise UserError(
+        f"there is no sweep {name!r}.", did_you_mean(name, sorted(path.stem for path in folder.glob("*.yaml")))
+    )
 
 
 def read(path: Path, groups: Sequence[type]) -> Space:

@@ -254,10 +254,10 @@ def _trial(values: Values, run: RunSpec) -> Trial:
     """Return a trial, with its score if it has finished."""
     if not run.finished:
         return Trial(run.folder.name, values)
-    results, facts = (read_json(run.folder / name, run_specs.DO_AGAIN) for name in ("results.json", "run.json"))
+    results, summary = (read_json(run.folder / name, run_specs.DO_AGAIN) for name in ("results.json", "run.json"))
     metric = results["metrics"][0]
     score = ((results.get("selection") or {}).get("metrics") or {}).get(metric)
-    return Trial(run.folder.name, values, metric, score, round(facts["seconds"]["whole_run"]))
+    return Trial(run.folder.name, values, metric, score, round(summary["seconds"]["whole_run"]))
 
 
 def _metric(trials: Sequence[Trial]) -> str:
