@@ -1,4 +1,4 @@
-"""errors/<split>.tsv: what the model got wrong, most confident first; in regression what it is furthest off."""
+"""misclassified/<split>.tsv: wrong predictions, most confident first; in regression the largest errors."""
 
 import csv
 import io
@@ -14,21 +14,24 @@ from bertlab.io import escape_formula, write_text
 from bertlab.report.predictions import label_name
 
 HEADER = ("idx", "label", "prediction", "confidence", "tokens", "truncated", "text", "text_pair")
-# What stands in the place of the confidence in regression.
+# The column that replaces the confidence in regression.
 ERROR = "absolute_error"
-# In regression the worst share of the rows counts as mistakes.
-WORST_SHARE = 0.1
+# The fraction of the examples that is listed in regression.
+WORST_FRACTION = 0.1
 
 
 def write(
     folder: Path, result: SplitResult, schema: LabelSchema, rows: dict[str, Sequence[Any]], temperature: float
 ) -> Path:
-    """Write the mistakes of one split; `rows` has idx, text, perhaps text_pair, full_length and length by row."""
-    mistakes, confidence = rank(result, schema, temperature)
+    """Write the misclassified examples of one split and return the path.
+
+    `rows` has idx, text, perhaps text_pair, full_length and length by row.
+    """
+    misclassified, confidence = rank(result, schema, temperature)
     stream = io.StringIO()
     writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
     writer.writerow([ERROR if name == "confidence" and schema.kind == REGRESSION else name for name in HEADER])
-    for row in mistakes.tolist():
+    for row in misclassified.tolist():
         assert result.labels is not None
         pair = rows["text_pair"][row] if "text_pair" in rows else ""
         writer.writerow(
@@ -43,22 +46,22 @@ def write(
                 safe_cell(pair),
             ]
         )
-    path = folder / "errors" / f"{result.name}.tsv"
+    path = folder / "misclassified" / f"{result.name}.tsv"
     write_text(path, stream.getvalue())
     return path
 
 
 def rank(result: SplitResult, schema: LabelSchema, temperature: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows that are wrong, most confident first, and a confidence (or error) for every row.
+    """Return the misclassified rows, most confident first, and a confidence (or error) for every row.
 
-    The confidence is the probability of the predicted class; of several labels, that of the wrong one it is surest
-    of; in regression it is the absolute error, and the worst tenth are the mistakes.
+    The confidence is the probability of the predicted class; for multi-label, the highest probability of a wrong
+    decision; in regression it is the absolute error, and the worst tenth of the rows are returned.
     """
-    known = result.labelled()
+    labelled = result.labelled()
     assert result.labels is not None
     if schema.kind == REGRESSION:
-        error = np.where(known, np.abs(result.predictions - np.nan_to_num(result.labels)), -1.0)
-        return np.argsort(-error, kind="stable")[: max(1, int(known.sum() * WORST_SHARE))], error
+        error = np.where(labelled, np.abs(result.predictions - np.nan_to_num(result.labels)), -1.0)
+        return np.argsort(-error, kind="stable")[: max(1, int(labelled.sum() * WORST_FRACTION))], error
     probabilities = class_probabilities(schema, result.logits, temperature)
     if schema.kind == MULTI:
         wrong_labels = result.predictions != result.labels
@@ -68,10 +71,10 @@ def rank(result: SplitResult, schema: LabelSchema, temperature: float) -> tuple[
     else:
         confidence = probabilities.max(axis=1)
         wrong = result.predictions != result.labels
-    rows = np.flatnonzero(wrong & known)
+    rows = np.flatnonzero(wrong & labelled)
     return rows[np.argsort(-confidence[rows], kind="stable")], confidence
 
 
 def safe_cell(text: str) -> str:
-    """Return text that a spreadsheet shows and does not run, on one line."""
+    """Return text on one line that a spreadsheet shows and does not run."""
     return escape_formula(" ".join(str(text).split()))

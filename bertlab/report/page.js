@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const table = document.getElementById("mistake-table");
+  const table = document.getElementById("misclassified-table");
   if (!table) return;
   const body = table.tBodies[0];
   const rows = Array.from(body.rows, (row) => ({
@@ -18,16 +18,16 @@
     const [split, actual, predicted] = ["split", "true", "predicted"].map(value);
     const text = value("text").trim().toLowerCase();
     let shown = 0;
-    for (const one of rows) {
-      const fits =
-        (!split || one.split === split) &&
-        (!actual || one.true.includes(actual)) &&
-        (!predicted || one.predicted.includes(predicted)) &&
-        one.text.includes(text);
-      one.row.hidden = !fits;
-      shown += fits;
+    for (const item of rows) {
+      const matches =
+        (!split || item.split === split) &&
+        (!actual || item.true.includes(actual)) &&
+        (!predicted || item.predicted.includes(predicted)) &&
+        item.text.includes(text);
+      item.row.hidden = !matches;
+      shown += matches;
     }
-    document.getElementById("shown").textContent = `${shown} of ${rows.length} mistakes`;
+    document.getElementById("shown").textContent = `${shown} of ${rows.length} examples`;
   }
 
   const number = (cell) => {
@@ -36,7 +36,7 @@
   };
 
   function sort(header) {
-    // Numbers are most wanted from the top, names from the start of the alphabet.
+    // Numbers start from the largest, names from the start of the alphabet.
     const numeric = header.dataset.sort === "number";
     const now = header.getAttribute("aria-sort");
     const down = now === "descending" ? false : now === "ascending" ? true : numeric;
@@ -50,7 +50,7 @@
       const order = numeric ? number(a) - number(b) : a.textContent.localeCompare(b.textContent);
       return down ? -order : order;
     });
-    body.append(...rows.map((one) => one.row));
+    body.append(...rows.map((item) => item.row));
   }
 
   for (const header of table.tHead.rows[0].cells) {

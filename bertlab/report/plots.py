@@ -1,15 +1,16 @@
-"""plots/*.png: what the facts of a run look like.
+"""plots/*.png: the plots of a run.
 
-Every function takes a `RunFolder` and returns a figure, or None where the run has nothing of the kind. Figures are
-made without pyplot, so that nothing is kept between runs and no window system is asked for.
+Every function takes a `RunFolder` and returns a figure, or None where the run has no such data. Figures are made
+without pyplot, so that nothing is kept between runs and no display is needed.
 """
 
 import io
 import math
 import textwrap
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -22,8 +23,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.report.run_folder import RunFolder
+from bertlab.report.scores import display_name, is_number
 
-# Okabe and Ito's colours, told apart with every kind of colour blindness (jfly.uni-koeln.de/color, 2008).
+# Okabe and Ito's colours, distinct with every kind of colour blindness (jfly.uni-koeln.de/color, 2008).
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 CYCLE = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
 GREY, INK = "#8A8A8A", "#222222"
@@ -45,31 +47,18 @@ STYLE: dict[Any, Any] = {
     # A class called "$5" is no formula.
     "text.parse_math": False,
 }
-# Beside the axes a legend covers nothing, wherever the lines go.
+# To the right of the axes a legend covers no line.
 OUTSIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
-# Names longer than this are cut in tick labels.
+# Longer names are shortened in tick labels.
 NAME_LENGTH = 22
-# From this share on a cell of the matrix is so dark that white has more contrast than ink.
-DARK_SHARE = 0.67
-# A matrix of more classes has colours and no numbers; beyond the second bound it is not drawn.
-NUMBERED_CLASSES, DRAWN_CLASSES = 20, 100
+# From this fraction on a cell of the matrix is so dark that white has more contrast than ink.
+DARK_FRACTION = 0.67
+# A matrix of more classes has colours without numbers; beyond the second bound it is left out.
+NUMBERED_CLASSES, PLOTTED_CLASSES = 20, 100
 # Bars for this many classes; the rest are named in the title.
 BALANCE_CLASSES = 30
-# A scatter of more points is drawn as a density.
+# More points are shown as a density.
 SCATTER_POINTS = 4000
-# Names that are not their keys without underscores.
-WORDS = {
-    "matthews_correlation": "Matthews correlation",
-    "pearson": "Pearson correlation",
-    "spearmanr": "Spearman correlation",
-    "mse": "mean squared error",
-    "f1": "F1",
-    "f1_macro": "macro F1",
-    "f1_micro": "micro F1",
-    "f1_samples": "F1 by row",
-    "precision_macro": "macro precision",
-    "recall_macro": "macro recall",
-}
 LOSS_NAMES = {
     "single_label_classification": "cross-entropy (nats)",
     "multi_label_classification": "binary cross-entropy (nats)",
@@ -77,11 +66,11 @@ LOSS_NAMES = {
 }
 
 
-def draw_all(folder: RunFolder) -> dict[str, bytes]:
-    """Return every plot of a run as PNG by file name, in the order they are shown."""
+def render_plots(folder: RunFolder) -> dict[str, bytes]:
+    """Return every plot of a run as PNG by file name, in the order in which they are shown."""
     images = {}
     with mpl.rc_context(STYLE), warnings.catch_warnings():
-        # A script that DejaVu lacks shows as boxes; that is no reason to write on the terminal.
+        # A script that DejaVu lacks shows as boxes; the terminal need not say so.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         for name, figure in figures(folder):
             if figure is not None:
@@ -90,7 +79,7 @@ def draw_all(folder: RunFolder) -> dict[str, bytes]:
 
 
 def figures(folder: RunFolder) -> Iterator[tuple[str, Figure | None]]:
-    """Yield (name, figure) of every plot there could be."""
+    """Yield (name, figure) of every possible plot."""
     yield "loss", loss(folder)
     yield "metrics", metrics(folder)
     for split in folder.scored:
@@ -112,7 +101,7 @@ def png(figure: Figure) -> bytes:
 
 
 def loss(folder: RunFolder) -> Figure | None:
-    """Training loss by step: each logged value, a running mean, and the loss of the watched split."""
+    """Training loss by step: each logged value, a running mean, and the loss on the evaluation split."""
     steps, values = _series(folder.log, "step", "loss")
     if not steps:
         return None
@@ -134,7 +123,7 @@ def loss(folder: RunFolder) -> Figure | None:
 
 
 def metrics(folder: RunFolder) -> Figure | None:
-    """Scores of the watched split by epoch, and its loss beside the training loss of the same stretch."""
+    """Scores on the evaluation split by epoch, and its loss with the training loss since the evaluation before."""
     entries = folder.evaluations
     names = [n for n in folder.metrics if GREATER_IS_BETTER.get(n, True) and _series(entries, "epoch", f"eval_{n}")[0]]
     if not names:
@@ -142,7 +131,7 @@ def metrics(folder: RunFolder) -> Figure | None:
     figure, (upper, lower) = _figure(7.2, 5.8, rows=2)
     for name in names:
         epochs, values = _series(entries, "epoch", f"eval_{name}")
-        upper.plot(epochs, values, marker="o", label=plain(name))
+        upper.plot(epochs, values, marker="o", label=display_name(name))
     upper.set(title=f"Scores on {folder.eval_split}", ylabel="score")
     rows = training_log(folder)
     for key, label, colour in (
@@ -160,18 +149,18 @@ def metrics(folder: RunFolder) -> Figure | None:
 
 
 def confusion(folder: RunFolder, split: str) -> Figure | None:
-    """Counts and shares of each true class by predicted class; colour is the share of the row."""
+    """Counts and fractions of each true class by predicted class; the colour is the fraction."""
     counts = np.asarray(folder.scored[split].get("confusion") or [])
-    if counts.ndim != 2 or not 2 <= len(counts) <= DRAWN_CLASSES:
+    if counts.ndim != 2 or not 2 <= len(counts) <= PLOTTED_CLASSES:
         return None
     size = len(counts)
     totals = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    fractions = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     side = min(14.0, max(3.2, 0.62 * size))
     figure, axes = _figure(side + 2.6, side + 1.5)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, format=PercentFormatter(1.0))
-    bar.set_label("share of the true class")
+    bar.set_label("fraction of the true class")
     bar.outline.set_visible(False)
     names = [shorten(name) for name in folder.class_names]
     turned = size > 4 or max(map(len, names)) > 12
@@ -180,16 +169,16 @@ def confusion(folder: RunFolder, split: str) -> Figure | None:
     if size > NUMBERED_CLASSES:
         axes.tick_params(labelsize=max(3.5, 190 / size))
     else:
-        _number_cells(axes, counts, shares)
+        _number_cells(axes, counts, fractions)
     axes.grid(False)
     axes.set(title=f"Confusion matrix, {split}", xlabel="predicted class", ylabel="true class")
     return figure
 
 
 def reliability(folder: RunFolder, split: str) -> Figure | None:
-    """Share of right answers by confidence, before and after calibration, over the number of rows in each bin."""
-    told = folder.scored[split].get("calibration") or {}
-    curves = [(name, told[name]) for name in ("raw", "calibrated") if name in told]
+    """Accuracy by confidence, before and after calibration, above the number of examples in each bin."""
+    calibration = folder.scored[split].get("calibration") or {}
+    curves = [(name, calibration[name]) for name in ("raw", "calibrated") if name in calibration]
     if not curves:
         return None
     figure, (upper, lower) = _figure(5.4, 5.8, rows=2, heights=(3, 1))
@@ -201,7 +190,7 @@ def reliability(folder: RunFolder, split: str) -> Figure | None:
         confidence, accuracy = ([row[key] for row in filled] for key in ("confidence", "accuracy"))
         label = f"{name}, expected calibration error {curve['ece']:.3f}"
         most = max(row["count"] for row in filled)
-        # The area says how many rows a point stands for: one of three rows may lie anywhere.
+        # The area shows how many examples a point stands for: one of three examples may be anywhere.
         upper.scatter(confidence, accuracy, [4 + 46 * row["count"] / most for row in filled], colour, marker)
         upper.plot(confidence, accuracy, color=colour, linewidth=1)
         upper.plot([], [], color=colour, marker=marker, markersize=5, linewidth=1, label=label)
@@ -214,16 +203,16 @@ def reliability(folder: RunFolder, split: str) -> Figure | None:
 
 def token_lengths(folder: RunFolder) -> Figure | None:
     """Lengths in tokens before truncation, split by split, with the chosen maximum."""
-    data = {name: told for name, told in (folder.run.get("data") or {}).items() if _histogram(told)}
+    data = {name: split for name, split in folder.data.items() if _has_histogram(split)}
     if not data:
         return None
     figure, axes = _figure(7.2, 3.8)
-    for place, (name, told) in enumerate(data.items()):
-        edges, counts = (np.asarray(told["token_length"]["histogram"][key], dtype=float) for key in ("edges", "counts"))
-        share = counts / counts.sum() / np.diff(edges)
+    for place, (name, split) in enumerate(data.items()):
+        histogram = split["token_length"]["histogram"]
+        edges, counts = (np.asarray(histogram[key], dtype=float) for key in ("edges", "counts"))
         colour, first = CYCLE[place % len(CYCLE)], place == 0
         axes.stairs(
-            share,
+            counts / counts.sum() / np.diff(edges),
             edges,
             fill=first,
             color=colour,
@@ -234,10 +223,10 @@ def token_lengths(folder: RunFolder) -> Figure | None:
     longest = folder.configuration.get("max_seq_length")
     title = "Input length before truncation"
     if longest:
-        axes.axvline(longest, color=INK, linestyle="--", label=f"maximum, {longest} tokens")
-        name, told = next(iter(data.items()))
-        title = f"Input length: {told.get('truncated_share', 0):.1%} of {name} is cut off at {longest} tokens"
-    axes.set(title=title, xlabel="tokens", ylabel="share of the rows\nper token of length")
+        axes.axvline(longest, color=INK, linestyle="--", label=f"maximum length, {longest} tokens")
+        name, split = next(iter(data.items()))
+        title = f"Input length: {split.get('truncated_share', 0):.1%} of {name} truncated (> {longest} tokens)"
+    axes.set(title=title, xlabel="tokens", ylabel="fraction of the examples\nper token of length")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xlim(left=0)
     axes.legend()
@@ -245,33 +234,33 @@ def token_lengths(folder: RunFolder) -> Figure | None:
 
 
 def label_balance(folder: RunFolder) -> Figure | None:
-    """Share of each class in each split, as groups of bars."""
-    data = {name: told for name, told in (folder.run.get("data") or {}).items() if told.get("balance")}
+    """Fraction of each class in each split, as groups of bars."""
+    data = {name: split for name, split in folder.data.items() if split.get("balance")}
     if not data:
         return None
-    totals: dict[str, int] = {}
-    for told in data.values():
-        for name, count in told["balance"].items():
-            totals[name] = totals.get(name, 0) + count
+    totals: Counter[str] = Counter()
+    for split in data.values():
+        totals.update(split["balance"])
     names = list(totals)
     if len(names) > BALANCE_CLASSES:
-        names = sorted(names, key=lambda name: -totals[name])[:BALANCE_CLASSES]
+        names = [name for name, _ in totals.most_common(BALANCE_CLASSES)]
     thick = 0.8 / len(data)
     figure, axes = _figure(7.2, 1.4 + len(names) * max(0.34, 0.17 * len(data)))
-    for place, (split, told) in enumerate(data.items()):
-        shares = [told["balance"].get(name, 0) / max(1, told["labelled"]) for name in names]
+    for place, (split_name, split) in enumerate(data.items()):
+        counts = [split["balance"].get(name, 0) for name in names]
+        fractions = [count / max(1, split["labelled"]) for count in counts]
         heights = [row + (place - (len(data) - 1) / 2) * thick for row in range(len(names))]
-        bars = axes.barh(heights, shares, thick * 0.92, color=CYCLE[place % 6], label=f"{split} ({told['labelled']:,})")
-        counts = [f" {told['balance'].get(name, 0):,}" for name in names]
-        axes.bar_label(bars, counts, fontsize=min(8, 60 * thick), color=INK)
+        label = f"{split_name} ({split['labelled']:,})"
+        bars = axes.barh(heights, fractions, thick * 0.92, color=CYCLE[place % len(CYCLE)], label=label)
+        axes.bar_label(bars, [f" {count:,}" for count in counts], fontsize=min(8, 60 * thick), color=INK)
     axes.set_yticks(range(len(names)), [shorten(name) for name in names])
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.margins(x=0.12, y=0.01)
     rest = len(totals) - len(names)
-    what = "Rows with each label" if folder.is_multi_label else "Label balance"
-    title = f"{what} (the {len(names)} most frequent of {len(totals)} classes)" if rest else what
-    axes.set(title=title, xlabel="share of the labelled rows (number: rows)")
+    title = "Examples with each label" if folder.is_multi_label else "Label balance"
+    title += f" (the {len(names)} most frequent of {len(totals)} classes)" if rest else ""
+    axes.set(title=title, xlabel="fraction of the labelled examples (number: examples)")
     axes.grid(False, axis="y")
     axes.legend(**OUTSIDE)
     return figure
@@ -281,8 +270,8 @@ def predicted(folder: RunFolder, split: str) -> Figure | None:
     """Predicted against true values of a regression, with the line on which they are equal."""
     if not folder.is_regression:
         return None
-    found = folder.predictions(split)
-    pairs = [(float(a), float(b)) for a, b in zip(found.labels, found.predictions, strict=True) if a and b]
+    rows = folder.predictions(split)
+    pairs = [(float(a), float(b)) for a, b in zip(rows.labels, rows.predictions, strict=True) if a and b]
     points = np.asarray([pair for pair in pairs if all(map(math.isfinite, pair))]).reshape(-1, 2)
     if not len(points):
         return None
@@ -294,12 +283,12 @@ def predicted(folder: RunFolder, split: str) -> Figure | None:
     if len(points) > SCATTER_POINTS:
         cells = axes.hexbin(points[:, 0], points[:, 1], gridsize=45, cmap="Blues", bins="log", mincnt=1)
         whole = StrMethodFormatter("{x:,.0f}")
-        figure.colorbar(cells, ax=axes, fraction=0.046, label="rows", format=whole).ax.minorticks_off()
+        figure.colorbar(cells, ax=axes, fraction=0.046, label="examples", format=whole).ax.minorticks_off()
     else:
         axes.scatter(points[:, 0], points[:, 1], s=12, color=BLUE, alpha=0.35, linewidths=0)
     axes.set_aspect("equal")
     axes.set(
-        title=f"Predicted against true, {split} ({len(points):,} rows)", xlabel="true value", ylabel="predicted value"
+        title=f"Predicted and true values, {split} ({len(points):,} examples)", xlabel="true value", ylabel="predicted value"
     )
     axes.legend(loc="upper left")
     return figure
@@ -307,24 +296,24 @@ def predicted(folder: RunFolder, split: str) -> Figure | None:
 
 def per_batch(folder: RunFolder, split: str) -> Figure | None:
     """Matthews correlation of each consecutive batch, and the mean over batches."""
-    told = folder.scored[split].get("per_batch") or {}
-    values = [value if value is not None else math.nan for value in told.get("matthews_correlation", [])]
+    results = folder.scored[split].get("per_batch") or {}
+    values = [value if value is not None else math.nan for value in results.get("matthews_correlation", [])]
     if not values:
         return None
     figure, axes = _figure(7.2, 3.6)
     batches = range(1, len(values) + 1)
     axes.bar(batches, values, color=SKY, width=0.8)
-    # A bar of height 0 cannot be seen, and 0 is what a batch scores of which one class alone is predicted.
+    # A bar of height 0 is invisible, and 0 is the score of a batch in which one class only is predicted.
     axes.plot(batches, values, "o", color=BLUE, markersize=4)
     axes.set_xlim(0.4, len(values) + 0.6)
     axes.axhline(0, color=INK, linewidth=0.8)
-    if told.get("mean") is not None:
-        spread = f", sd {told['sd']:.3f}" if told.get("sd") is not None else ""
-        axes.axhline(told["mean"], color=VERMILION, linestyle="--", label=f"mean {told['mean']:.3f}{spread}")
+    if results.get("mean") is not None:
+        deviation = f", sd {results['sd']:.3f}" if results.get("sd") is not None else ""
+        axes.axhline(results["mean"], color=VERMILION, linestyle="--", label=f"mean {results['mean']:.3f}{deviation}")
         axes.legend(**OUTSIDE)
     axes.set(
-        title=f"Each batch of {told['size']} rows, {split}",
-        xlabel="batch, in the order of the rows",
+        title=f"Each batch of {results['size']} examples, {split}",
+        xlabel="batch, in the order of the examples",
         ylabel="Matthews correlation",
     )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -337,14 +326,14 @@ def training_log(folder: RunFolder) -> list[dict[str, Any]]:
     losses: list[float] = []
     steps: list[int] = []
     logged = 0
-    wanted = {"eval_loss", *(f"eval_{name}" for name in folder.metrics)}
+    keys = {"eval_loss", *(f"eval_{name}" for name in folder.metrics)}
     for place, entry in enumerate(folder.log):
-        if _finite(entry.get("loss")):
+        if is_number(entry.get("loss")):
             losses.append(entry["loss"])
-            # Trainer logs the mean of the steps since it last did, fewer before an evaluation than between.
+            # Trainer logs the mean since its last log, over fewer steps just before an evaluation.
             steps.append(max(1, entry["step"] - logged))
             logged = entry["step"]
-        scores = {key: value for key, value in entry.items() if key in wanted}
+        scores = {key: value for key, value in entry.items() if key in keys}
         if scores or (not folder.evaluations and _ends_epoch(folder.log, place) and losses):
             mean = float(np.average(losses, weights=steps)) if losses else None
             rows.append({"epoch": entry.get("epoch"), "step": entry.get("step"), "loss": mean, **scores})
@@ -353,20 +342,15 @@ def training_log(folder: RunFolder) -> list[dict[str, Any]]:
 
 
 def running_mean(values: Sequence[float]) -> tuple[np.ndarray, int]:
-    """Return centred means of `values` and the odd number of values each is made of; 1 where they are too few."""
+    """Return centred means of `values` and the odd number of values in each; 1 where they are too few."""
     window = 2 * (len(values) // 40) + 3 if len(values) >= 12 else 1
     half = window // 2
     means = [np.mean(values[max(0, i - half) : i + half + 1]) for i in range(len(values))]
     return np.asarray(means), window
 
 
-def plain(name: str) -> str:
-    """Return a metric's or baseline's name as words."""
-    return WORDS.get(name, name.replace("_", " "))
-
-
 def shorten(name: str) -> str:
-    """Return a class name that fits beside an axis, on one line."""
+    """Return a class name that fits next to an axis, on one line."""
     return textwrap.shorten(name, NAME_LENGTH, placeholder="…") if " " in name else _cut(name)
 
 
@@ -381,26 +365,22 @@ def _figure(
     return figure, figure.subplots(rows, height_ratios=heights, sharex=rows > 1)
 
 
-def _finite(value: Any) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
 def _series(entries: Sequence[dict[str, Any]], x: str, y: str) -> tuple[list[float], list[float]]:
-    points = [(entry[x], entry[y]) for entry in entries if _finite(entry.get(x)) and _finite(entry.get(y))]
+    points = [(entry[x], entry[y]) for entry in entries if is_number(entry.get(x)) and is_number(entry.get(y))]
     return [point[0] for point in points], [point[1] for point in points]
 
 
 def _ends_epoch(log: Sequence[dict[str, Any]], place: int) -> bool:
     epoch = log[place].get("epoch")
     later = [entry.get("epoch") for entry in log[place + 1 :] if "loss" in entry]
-    if not _finite(epoch) or "loss" not in log[place]:
+    if not is_number(epoch) or "loss" not in log[place]:
         return False
     return not later or math.ceil(later[0] or 0) > math.ceil(epoch or 0)
 
 
 def _mark_epochs(axes: Axes, folder: RunFolder) -> None:
     """Put the epochs on a second axis above: epoch = step / steps per epoch."""
-    ratios = [e["step"] / e["epoch"] for e in folder.log if _finite(e.get("step")) and e.get("epoch")]
+    ratios = [e["step"] / e["epoch"] for e in folder.log if is_number(e.get("step")) and e.get("epoch")]
     if not ratios:
         return
     each = float(np.median(ratios))
@@ -418,28 +398,27 @@ def _mark_epochs(axes: Axes, folder: RunFolder) -> None:
 
 
 def _whole_epochs(axis: Axis, entries: Sequence[dict[str, Any]]) -> None:
-    """Mark whole epochs alone once there are two of them: a quarter of an epoch is not what one looks for."""
-    if max((entry["epoch"] for entry in entries if _finite(entry.get("epoch"))), default=0) >= 2:
+    """Put ticks at whole epochs only, once there are two of them."""
+    if max((entry["epoch"] for entry in entries if is_number(entry.get("epoch"))), default=0) >= 2:
         axis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _number_cells(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
+def _number_cells(axes: Axes, counts: np.ndarray, fractions: np.ndarray) -> None:
     size = 9 if len(counts) <= 8 else 7 if len(counts) <= 14 else 6
     for (row, column), count in np.ndenumerate(counts):
-        share = f"{shares[row, column]:.0%}" if counts[row].sum() else "–"
-        colour = "white" if shares[row, column] > DARK_SHARE else INK
-        axes.text(column, row, f"{count:,}\n{share}", ha="center", va="center", color=colour, fontsize=size)
+        percentage = f"{fractions[row, column]:.0%}" if counts[row].sum() else "–"
+        colour = "white" if fractions[row, column] > DARK_FRACTION else INK
+        axes.text(column, row, f"{count:,}\n{percentage}", ha="center", va="center", color=colour, fontsize=size)
 
 
-def _histogram(told: dict[str, Any]) -> bool:
-    histogram = (told.get("token_length") or {}).get("histogram") or {}
+def _has_histogram(split: dict[str, Any]) -> bool:
+    histogram = (split.get("token_length") or {}).get("histogram") or {}
     return bool(sum(histogram.get("counts", []))) and len(histogram["edges"]) == len(histogram["counts"]) + 1
 
 
 def _frame_reliability(upper: Axes, lower: Axes, folder: RunFolder, split: str) -> None:
-    lower.set(xlabel="confidence of the predicted class", ylabel="rows")
-    right = "share of labels that are right" if folder.is_multi_label else "share of rows that are right"
-    upper.set(title=f"Reliability, {split}", ylabel=right, ylim=(0, 1.02), xlim=(0, 1))
+    lower.set(xlabel="confidence of the predicted class", ylabel="examples")
+    upper.set(title=f"Reliability, {split}", ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1))
     upper.legend(loc="upper left", fontsize=8)
     if folder.is_multi_label:
-        lower.set_ylabel("rows × labels")
+        lower.set_ylabel("examples × classes")

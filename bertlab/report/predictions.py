@@ -12,7 +12,7 @@ from bertlab.data.labels import MULTI, NO_LABEL, REGRESSION, LabelSchema
 from bertlab.evaluation.evaluate import SplitResult, class_probabilities
 from bertlab.io import escape_formula, write_text
 
-# Several labels of one row in one cell.
+# Between the labels of one example.
 LABEL_SEPARATOR = "|"
 
 
@@ -32,7 +32,7 @@ def write(folder: Path, result: SplitResult, schema: LabelSchema, indices: Seque
 
 
 def label_name(label: Any, schema: LabelSchema) -> str:
-    """Return a label or prediction as text: a class name, names joined by |, a number, or nothing if unknown."""
+    """Return a label or prediction as text: a class name, names joined by |, a number, or "" if it is missing."""
     if schema.kind == REGRESSION:
         return "" if label != label else f"{float(label):.9g}"
     if schema.kind == MULTI:
@@ -50,6 +50,6 @@ def _rows(
         np.zeros((len(result.logits), 0)) if regression else class_probabilities(schema, result.logits, temperature)
     )
     for row, index in enumerate(indices):
-        truth = "" if result.labels is None else label_name(result.labels[row], schema)
-        said = label_name(result.predictions[row], schema)
-        yield [index, escape_formula(truth), escape_formula(said), *(f"{p:.6f}" for p in probabilities[row])]
+        label = "" if result.labels is None else label_name(result.labels[row], schema)
+        prediction = label_name(result.predictions[row], schema)
+        yield [index, escape_formula(label), escape_formula(prediction), *(f"{p:.6f}" for p in probabilities[row])]

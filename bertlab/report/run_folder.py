@@ -1,4 +1,4 @@
-"""A finished run, read back from its folder: the facts that everything drawn is drawn from."""
+"""A finished run, read back from its folder, for everything that is rendered from it."""
 
 import csv
 import sys
@@ -14,20 +14,12 @@ from bertlab.data.labels import MULTI, REGRESSION
 from bertlab.errors import UserError
 from bertlab.io import read_json, unescape_formula
 from bertlab.models import lora
+from bertlab.report import scores
 from bertlab.report.misclassified import ERROR
 from bertlab.report.predictions import LABEL_SEPARATOR
 from bertlab.training.output_dir import FINISHED
 
 PROBABILITY = "probability_"
-# What baselines are called in front of people; any other goes by its key.
-BASELINE_NAMES = {
-    "majority": "majority class",
-    "mean": "mean of the training labels",
-    "bag_of_words": "bag of words",
-    "before_training": "this model before training",
-    "zero_shot": "zero-shot",
-}
-
 
 @dataclass(frozen=True)
 class Predictions:
@@ -41,7 +33,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Misclassified:
-    """One row of errors/<split>.tsv; `confidence` is a probability, or the absolute error in regression."""
+    """One row of misclassified/<split>.tsv; `confidence` is a probability, or the absolute error in regression."""
 
     split: str
     idx: str
@@ -56,20 +48,20 @@ class Misclassified:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The facts of one finished run. `log` is the Trainer's log_history, empty where nothing was trained."""
+    """The files of one finished run. `log` is the Trainer's log_history, empty where nothing was trained."""
 
     path: Path
     results: dict[str, Any]
     run: dict[str, Any]
     log: list[dict[str, Any]]
-    mistakes: dict[str, list[Misclassified]]
+    misclassified: dict[str, list[Misclassified]]
 
     @classmethod
     def read(cls, path: Path | str, run: dict[str, Any] | None = None) -> "RunFolder":
-        """Return the facts of the run in a folder; `run` is what run.json will say where it is still to be written.
+        """Return the run in a folder; `run` is the content of run.json where it is still to be written.
 
         Raises:
-            UserError: the folder is not there, is not a finished run, or one of its files cannot be read.
+            UserError: the folder does not exist, is not a finished run, or one of its files cannot be read.
         """
         folder = Path(path)
         if not folder.is_dir():
@@ -85,10 +77,10 @@ class RunFolder:
         if not isinstance(results.get("splits"), dict) or "problem_type" not in results:
             raise UserError(f"{folder / 'results.json'} was not written by this program.", "Name a run's folder.")
         state = folder / "trainer_state.json"
-        # Without training there is no such file, or one that the model brought with it from an earlier run.
+        # Without training there is no such file, or one that came with the model from an earlier run.
         log = read_json(state).get("log_history", []) if state.is_file() and _trained(run) else []
-        mistakes = {name: list(_misclassified(folder / "errors" / f"{name}.tsv", name)) for name in results["splits"]}
-        return cls(folder, results, run, log, mistakes)
+        rows = {name: list(_misclassified(misclassified_file(folder, name), name)) for name in results["splits"]}
+        return cls(folder, results, run, log, rows)
 
     @property
     def name(self) -> str:
@@ -102,12 +94,12 @@ class RunFolder:
 
     @property
     def is_regression(self) -> bool:
-        """True where the model gives a number."""
+        """True where the labels are numbers."""
         return self.kind == REGRESSION
 
     @property
     def is_multi_label(self) -> bool:
-        """True where a row can have several labels."""
+        """True where an example can have several labels."""
         return self.kind == MULTI
 
     @property
@@ -117,12 +109,12 @@ class RunFolder:
 
     @property
     def metrics(self) -> list[str]:
-        """The reported metrics; the first one leads."""
+        """The reported metrics; the first is the primary one."""
         return list(self.results.get("metrics") or [])
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """The probability from which on each label is predicted, where these were fitted; else nothing."""
+        """The fitted threshold of each class, if there are any."""
         return dict(zip(self.class_names, self.results.get("thresholds") or [], strict=False))
 
     @property
@@ -131,41 +123,45 @@ class RunFolder:
         return self.run.get("configuration") or {}
 
     @property
+    def data(self) -> dict[str, dict[str, Any]]:
+        """The summary of every split, training rows included."""
+        return self.run.get("data") or {}
+
+    @property
     def scored(self) -> dict[str, dict[str, Any]]:
         """The splits that have scores, in order."""
-        return {name: told for name, told in self.results["splits"].items() if told.get("metrics")}
+        return scores.scored_splits(self.results)
 
     @property
     def main_split(self) -> str | None:
-        """The scored split the run is judged by: the one of the published value, or the first; None without any."""
-        wanted = (self.results.get("published") or {}).get("split")
-        return wanted if wanted in self.scored else next(iter(self.scored), None)
+        """The scored split the run is judged by, or None."""
+        return scores.main_split(self.results)
 
     @property
     def eval_split(self) -> str:
-        """The split that was scored during training: as recorded, or as follows from the splits there are."""
+        """The evaluation split during training: as recorded, or, in runs of earlier versions, by the splits."""
         recorded = self.run.get("eval_split")
         if recorded:
             return str(recorded)
-        if "selection" in (self.run.get("data") or {}):
+        if "selection" in self.data:
             return "selection"
-        of_validation = (name for name, told in self.results["splits"].items() if told.get("role") == "validation")
-        return next(of_validation, "validation")
+        splits = self.results["splits"].items()
+        return next((name for name, split in splits if split.get("role") == "validation"), "validation")
 
     @property
     def evaluations(self) -> list[dict[str, Any]]:
-        """The log entries that hold scores of the watched split, in order of steps."""
+        """The log entries of evaluations during training, in order of steps."""
         return [entry for entry in self.log if any(key.startswith("eval_") for key in entry)]
 
     @cached_property
     def is_pair(self) -> bool:
-        """True where the model reads two texts at once."""
+        """True where the input is a pair of texts."""
         if "pairs" in self.run:
             return bool(self.run["pairs"])
         columns = self.configuration.get("text_column_names") or []
         joined = self.configuration.get("text_column_delimiter")
-        seen = any(mistake.text_pair for rows in self.mistakes.values() for mistake in rows)
-        return seen or (len(columns) == 2 and not joined)
+        has_pairs = any(row.text_pair for rows in self.misclassified.values() for row in rows)
+        return has_pairs or (len(columns) == 2 and not joined)
 
     @property
     def is_adapter(self) -> bool:
@@ -181,11 +177,11 @@ class RunFolder:
 
     @property
     def fills_masks(self) -> bool:
-        """True for a model of masked words alone, which says nothing of a whole text."""
+        """True for a masked language model, which does not classify texts."""
         return self.architecture.endswith("ForMaskedLM")
 
     def predictions(self, split: str) -> Predictions:
-        """Return the predictions for one split, read anew at each call.
+        """Return the predictions for one split, read at each call.
 
         Raises:
             UserError: the file is missing or cannot be read.
@@ -197,24 +193,30 @@ class RunFolder:
         try:
             probabilities = [[float(v) for k, v in row.items() if k.startswith(PROBABILITY)] for row in rows]
             idx = [row["idx"] for row in rows]
-            labels, said = ([unescape_formula(row[name]) for row in rows] for name in ("label", "prediction"))
+            labels, predictions = ([unescape_formula(row[name]) for row in rows] for name in ("label", "prediction"))
         except (KeyError, ValueError, TypeError) as error:
             raise UserError(f"{path} cannot be read: {error}.", "The run is not whole; train it again.") from error
         width = len(probabilities[0]) if probabilities else 0
-        return Predictions(idx, labels, said, np.asarray(probabilities).reshape(len(rows), width))
+        return Predictions(idx, labels, predictions, np.asarray(probabilities).reshape(len(rows), width))
 
 
 def split_labels(text: str, class_names: Sequence[str]) -> list[str]:
-    """Return the class names in a cell of a row that can have several, written in the order of `class_names`.
+    """Return the class names in a multi-label cell, which are in the order of `class_names`.
 
-    Names that hold the separator themselves are found whole; what is no class is returned as it stands.
+    Names that contain the separator themselves stay whole; text that is no class name is returned unchanged.
     """
-    found, rest = [], text
+    labels, rest = [], text
     for name in class_names:
         if rest == name or rest.startswith(name + LABEL_SEPARATOR):
-            found.append(name)
+            labels.append(name)
             rest = rest[len(name) + len(LABEL_SEPARATOR) :]
-    return [*found, rest] if rest else found
+    return [*labels, rest] if rest else labels
+
+
+def misclassified_file(folder: Path, split: str) -> Path:
+    """Return the path of a split's misclassified examples; earlier versions wrote them under errors/."""
+    earlier = folder / "errors" / f"{split}.tsv"
+    return earlier if earlier.is_file() else folder / "misclassified" / f"{split}.tsv"
 
 
 def _trained(run: dict[str, Any]) -> bool:
@@ -254,15 +256,16 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
 
 def runs_in(folder: Path) -> list[Path]:
     """Return a finished run's folder itself, or those of all finished runs of a suite."""
-    found = [] if (folder / FINISHED).is_file() else sorted(path.parent for path in folder.rglob(f"seed*/{FINISHED}"))
-    return found or [folder]
+    if (folder / FINISHED).is_file():
+        return [folder]
+    return sorted(path.parent for path in folder.rglob(f"seed*/{FINISHED}")) or [folder]
 
 
 def model_name(configuration: dict[str, Any]) -> str:
-    """Return what a run's model is called: the last part of its name, or that of the package it came in."""
+    """Return the short name of a run's model: the last part of its name, or the package that contains it."""
     name = str(configuration.get("model_name_or_path", "scratch"))
     if configuration.get("from_scratch") in (True, "true"):
         return "scratch"
-    return (
-        name.removeprefix("package:").split("/")[0] if name.startswith("package:") else name.rstrip("/").split("/")[-1]
-    )
+    if name.startswith("package:"):
+        return name.removeprefix("package:").split("/")[0]
+    return name.rstrip("/").split("/")[-1]

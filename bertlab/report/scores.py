@@ -1,0 +1,120 @@
+"""The scores of results.json for people: names, the table of scores, and the verdicts on the primary metric."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+from bertlab.data.labels import REGRESSION
+from bertlab.evaluation.metrics import GREATER_IS_BETTER
+from bertlab.evaluation.statistics import verdict
+
+# Names that are not their keys without underscores.
+NAMES = {
+    "matthews_correlation": "Matthews correlation",
+    "pearson": "Pearson correlation",
+    "spearmanr": "Spearman correlation",
+    "mse": "mean squared error",
+    "f1": "F1",
+    "f1_macro": "macro F1",
+    "f1_micro": "micro F1",
+    "f1_samples": "F1 by example",
+    "precision_macro": "macro precision",
+    "recall_macro": "macro recall",
+    "majority": "majority class",
+    "mean": "mean of the training labels",
+    "tfidf": "TF-IDF + logistic regression",
+    "before_training": "this model before training",
+    "zero_shot": "zero-shot",
+}
+
+Results = Mapping[str, Any]
+
+
+def display_name(key: str) -> str:
+    """Return the name of a metric or baseline for people."""
+    return NAMES.get(key, key.replace("_", " "))
+
+
+def baseline_name(key: str, problem_type: str) -> str:
+    """Return the name of a baseline for people; the linear model of TF-IDF depends on the problem type."""
+    return "TF-IDF + ridge regression" if (key, problem_type) == ("tfidf", REGRESSION) else display_name(key)
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Return True for a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def scored_splits(results: Results) -> dict[str, Any]:
+    """Return the splits that have scores, in order."""
+    return {name: split for name, split in results["splits"].items() if split.get("metrics")}
+
+
+def main_split(results: Results) -> str | None:
+    """Return the scored split the run is judged by: that of the published value, or the first; None without any."""
+    scored, published = scored_splits(results), (results.get("published") or {}).get("split")
+    return published if published in scored else next(iter(scored), None)
+
+
+def published_value(results: Results, split: str, metric: str) -> float | None:
+    """Return the published value of a metric on a split, or None."""
+    published = results.get("published") or {}
+    return (published.get("values") or {}).get(metric) if published.get("split") == split else None
+
+
+def interval(score: Mapping[str, Any], digits: int = 4) -> str | None:
+    """Return the 95% CI of a score as text, or None."""
+    low, high = score["low"], score["high"]
+    return f"{low:.{digits}f} to {high:.{digits}f}" if is_number(low) and is_number(high) else None
+
+
+def score_table(results: Results) -> tuple[list[str], list[list[Any]]]:
+    """Return header and rows: every metric of every split with its 95% CI, baselines and published value."""
+    scored = scored_splits(results)
+    baselines = list(dict.fromkeys(name for split in scored.values() for name in split["baselines"]))
+    has_published = bool((results.get("published") or {}).get("values"))
+    names = [baseline_name(name, results["problem_type"]) for name in baselines]
+    header = ["split", "metric", "score", "95% CI", "n", *names, *(["published"] if has_published else [])]
+    rows: list[list[Any]] = []
+    for name, split in scored.items():
+        for metric, score in split["metrics"].items():
+            rows.append([name, display_name(metric), score["value"], interval(score), score["n"]])
+            rows[-1] += [split["baselines"].get(b, {}).get("metrics", {}).get(metric) for b in baselines]
+            rows[-1] += [published_value(results, name, metric)] if has_published else []
+    return header, rows
+
+
+def verdicts(results: Results) -> list[str]:
+    """Return sentences that compare the primary metric on the main split with its baselines and the published value."""
+    name = main_split(results)
+    if name is None:
+        return []
+    split, metric = results["splits"][name], results["metrics"][0]
+    ours, upward = split["metrics"][metric], GREATER_IS_BETTER.get(metric, True)
+    if interval(ours) is None:
+        return [f"{ours['n']} examples are too few for a confidence interval, so nothing is compared."]
+    lines = [
+        _against_baseline(baseline, metric, baseline_name(key, results["problem_type"]), upward)
+        for key, baseline in split["baselines"].items()
+        if is_number(baseline["metrics"][metric])
+    ]
+    if not lines:
+        lines.append("No baseline was scored, because there were no training examples.")
+    value = published_value(results, name, metric)
+    if is_number(value):
+        source = f", {results['published']['source']}" if results["published"].get("source") else ""
+        relation = verdict(ours["low"] - value, ours["high"] - value, upward)
+        lines.append(
+            f"This model is {relation} the published value ({value:.3f}{source}). Model, data and number of seeds may "
+            "differ."
+        )
+    lines.append("The confidence interval covers the choice of examples, not of the seed: other seeds score otherwise.")
+    return lines
+
+
+def _against_baseline(baseline: Mapping[str, Any], metric: str, name: str, upward: bool) -> str:
+    """Return the verdict on the model against a baseline, by the paired bootstrap in results.json."""
+    value, difference = baseline["metrics"][metric], baseline.get("difference", {}).get(metric, {})
+    low, high = difference.get("low"), difference.get("high")
+    shown = f": 95% CI of the difference {low:+.3f} to {high:+.3f}" if is_number(low) and is_number(high) else ""
+    return f"This model is {verdict(low, high, upward)} the baseline “{name}” ({value:.3f}){shown}."
