@@ -119,7 +119,7 @@ def run(
         train_metrics = train_and_save(trainer, checkpoint) if train_dataset is not None else {}
         results = evaluate.evaluate_splits(trainer, tokenized, loaded, loaded.reported_splits(args), loss.of_rows)
         selection = evaluate.evaluate_splits(trainer, tokenized, loaded, loaded.selection_splits, loss.of_rows)
-        writer.finish(
+        writer.write_run(
             writer.Run(run_args, invocation, loaded, tokenized, summaries, plan, results, selection, train_metrics)
         )
         publish(trainer)

@@ -100,7 +100,7 @@ def run(
         train_metrics = train_and_save(trainer, checkpoint) if train_dataset is not None else {}
         results = objectives.evaluate_trained(nsp_args, trainer, tokenized, loaded, reported)
         selection = objectives.evaluate_splits(nsp_args, trainer, tokenized, loaded, loaded.selection_splits)
-        writer.finish(
+        writer.write_run(
             writer.Run(
                 run_args, invocation, loaded, tokenized, summaries, plan, results, selection, train_metrics, baselines
             )

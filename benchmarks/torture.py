@@ -380,7 +380,7 @@ def compare(whole: Path, torn: Path) -> list[str]:
         different += [f"{name}: {place}" for place in _places(ours, theirs)]
     if _history(whole) != _history(torn):
         different.append("losses and evaluations of every step")
-    for name in ("predictions", "errors"):
+    for name in ("predictions", "misclassified"):
         ours, theirs = _contents(whole / name), _contents(torn / name)
         if ours != theirs:
             different.append(name)

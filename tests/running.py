@@ -43,7 +43,7 @@ def drawing(enabled: bool) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         if not enabled:
-            patch.setattr(writer, "_draw", lambda *_: None)
+            patch.setattr(writer, "_render", lambda *_: None)
         yield
 
 

@@ -35,6 +35,7 @@ from bertlab.evaluation import paired_seeds, statistics
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.io import read_json, write_json, write_text
 from bertlab.report.run_folder import RunFolder, model_name, runs_in
+from bertlab.report.scores import baseline_name
 from tools import benchmark_tables
 
 RESULTS = ROOT / "results"
@@ -332,7 +333,7 @@ def _summary_row(entries: Sequence[dict[str, Any]]) -> tuple[str, ...]:
         f"{row.split} ({row.examples:,})",
         row.metric.replace("_", " "),
         f"{_figure(row.mean)}{sd} ({row.n})",
-        "-" if best is None else f"{best.replace('_', ' ')} {row.baselines[best]:.3f}",
+        "-" if best is None else f"{baseline_name(best, row.metric)} {row.baselines[best]:.3f}",
         suite_table.published(row),
     )
 
@@ -350,7 +351,7 @@ def _cells(entry: dict[str, Any], row: Row) -> tuple[str, ...]:
         f"{row.minimum:.3f} to {row.maximum:.3f}" if row.n else "-",
         str(row.n),
         str(sizes.get(row.metric, row.examples)),
-        ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in row.baselines.items()) or "-",
+        ", ".join(f"{baseline_name(name, row.metric)} {value:.3f}" for name, value in row.baselines.items()) or "-",
         suite_table.published(row),
     )
 

@@ -1,4 +1,4 @@
-"""`python -m bertlab report RUN…`: draw the plots, page and card of finished runs again."""
+"""`python -m bertlab report RUN…`: render the plots, page and card of finished runs again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,18 +20,18 @@ class ReportArguments:
 
 @entry_point
 def main(argv: Sequence[str]) -> int:
-    """Draw every named run and return the exit status.
+    """Render the report of every named run and return the exit status.
 
     Raises:
-        UserError: a folder is not a finished run; none is drawn then.
+        UserError: a folder is not a finished run; none is rendered then.
     """
     folders = parse_command(argv, ReportArguments, __doc__).runs
     for folder in folders:
         RunFolder.read(folder)
-    # matplotlib and jinja2 are loaded only once there is something to draw.
-    from bertlab.report.render import draw
+    # matplotlib and jinja2 are loaded only once there is something to render.
+    from bertlab.report.render import render
 
     for folder in folders:
-        draw(folder)
-        say(f"{folder / 'report.html'}, {folder / 'README.md'} and {folder / 'plots'}/*.png are drawn.")
+        render(folder)
+        say(f"wrote {folder / 'report.html'}, {folder / 'README.md'} and {folder / 'plots'}/*.png")
     return 0

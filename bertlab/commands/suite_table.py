@@ -19,6 +19,7 @@ from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.evaluation.statistics import SeedSummary
 from bertlab.io import plain, read_json
 from bertlab.report import run_folder
+from bertlab.report.scores import baseline_name
 
 # The formats that are kept as files, and how these end.
 FILES = {"markdown": "md", "csv": "csv", "json": "json"}
@@ -131,7 +132,7 @@ def verdict(
         verdicts = {name: statistics.verdict(lead.low, lead.high, upward) for name, lead in leads.items()}
         level = [name for name, relation in verdicts.items() if relation != statistics.BETTER]
         best = (min if upward else max)(level, key=lambda name: leads[name].mean, default="")
-        parts.append(f"{verdicts[best]} {best.replace('_', ' ')}" if best else f"{statistics.BETTER} its baselines")
+        parts.append(f"{verdicts[best]} {best}" if best else f"{statistics.BETTER} its baselines")
     return "; ".join(parts) or f"{summary.n} seeds, nothing to compare with"
 
 
@@ -206,7 +207,7 @@ def _row(recipe: str, runs: Sequence[FinishedRun], split: str, metric: str) -> R
             summary,
             published=value,
             same_model=_names(source or "", model),
-            leads={name: _lead(values, scores) for name, scores in baselines.items()},
+            leads={baseline_name(name, metric): _lead(values, scores) for name, scores in baselines.items()},
             upward=GREATER_IS_BETTER.get(metric, True),
         ),
     )
@@ -242,4 +243,4 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _baselines(row: Row) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in row.baselines.items()) or "-"
+    return ", ".join(f"{baseline_name(name, row.metric)} {value:.4f}" for name, value in row.baselines.items()) or "-"

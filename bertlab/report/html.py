@@ -13,7 +13,7 @@ from markupsafe import Markup
 from bertlab.report import scores
 from bertlab.report.plots import training_log
 from bertlab.report.run_folder import Misclassified, RunFolder, split_labels
-from bertlab.report.scores import display_name, is_number
+from bertlab.report.scores import display_name, is_number, score
 
 HERE = Path(__file__).resolve().parent
 # A page of more rows than this is slow to filter; the files under misclassified/ have them all.
@@ -69,7 +69,7 @@ def render(folder: RunFolder, images: Mapping[str, bytes]) -> str:
         images={name.removesuffix(".png"): data_uri(image) for name, image in images.items()},
         captions=CAPTIONS,
         kind=KINDS.get(folder.kind, folder.kind),
-        baseline_name=lambda name: scores.baseline_name(name, folder.kind),
+        baseline_name=lambda name: scores.baseline_name(name, folder.metrics[0]),
         score_table=scores.score_table(folder.results),
         headline=headline(folder),
         verdicts=scores.verdicts(folder.results),
@@ -92,10 +92,10 @@ def headline(folder: RunFolder) -> list[Bar]:
     if not is_number(ours["value"]):
         return []
     baselines = {key: baseline["metrics"][metric] for key, baseline in split["baselines"].items()}
-    rows = [("this model", ours["value"], "ours")]
-    rows += [(scores.baseline_name(key, folder.kind), value, "baseline") for key, value in baselines.items()]
-    rows.append(("published", scores.published_value(folder.results, folder.main_split, metric), "published"))
-    rows = [row for row in rows if is_number(row[1])]
+    published = scores.published_value(folder.results, folder.main_split, metric)
+    named = [(scores.baseline_name(key, metric), value, "baseline") for key, value in baselines.items()]
+    candidates = [("this model", ours["value"], "ours"), *named, ("published", published, "published")]
+    rows = [(name, value, kind) for name, value, kind in candidates if is_number(value)]
     ends = [ours[end] for end in ("low", "high")] if scores.interval(ours) else []
     low, high = _scale([*(value for _, value, _ in rows), *ends])
     low_end, high_end = [_place(end, low, high) for end in ends] or (None, None)
@@ -122,11 +122,6 @@ def data_uri(image: bytes) -> str:
 def script_hash(script: str) -> str:
     """Return the source expression with which a content security policy allows this script and no other."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode('ascii')}"
-
-
-def score(value: Any, digits: int = 3) -> str:
-    """Return a score for people; a dash where there is none."""
-    return f"{value:.{digits}f}" if is_number(value) else "–"
 
 
 def percent(value: Any) -> str:

@@ -287,9 +287,8 @@ def predicted(folder: RunFolder, split: str) -> Figure | None:
     else:
         axes.scatter(points[:, 0], points[:, 1], s=12, color=BLUE, alpha=0.35, linewidths=0)
     axes.set_aspect("equal")
-    axes.set(
-        title=f"Predicted and true values, {split} ({len(points):,} examples)", xlabel="true value", ylabel="predicted value"
-    )
+    title = f"Predicted and true values, {split} ({len(points):,} examples)"
+    axes.set(title=title, xlabel="true value", ylabel="predicted value")
     axes.legend(loc="upper left")
     return figure
 

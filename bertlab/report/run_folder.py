@@ -21,6 +21,7 @@ from bertlab.training.output_dir import FINISHED
 
 PROBABILITY = "probability_"
 
+
 @dataclass(frozen=True)
 class Predictions:
     """predictions/<split>.tsv by column: as written, and probabilities as an array (rows, classes)."""
@@ -78,7 +79,8 @@ class RunFolder:
             raise UserError(f"{folder / 'results.json'} was not written by this program.", "Name a run's folder.")
         state = folder / "trainer_state.json"
         # Without training there is no such file, or one that came with the model from an earlier run.
-        log = read_json(state).get("log_history", []) if state.is_file() and _trained(run) else []
+        trains = (run.get("configuration") or {}).get("do_train", True) is not False
+        log = read_json(state).get("log_history", []) if state.is_file() and trains else []
         rows = {name: list(_misclassified(misclassified_file(folder, name), name)) for name in results["splits"]}
         return cls(folder, results, run, log, rows)
 
@@ -164,6 +166,11 @@ class RunFolder:
         return has_pairs or (len(columns) == 2 and not joined)
 
     @property
+    def is_trained(self) -> bool:
+        """True where this run trained the model."""
+        return self.configuration.get("do_train", True) is not False and (self.run.get("plan") or {}).get("steps") != 0
+
+    @property
     def is_adapter(self) -> bool:
         """True where the folder holds an adapter on another model."""
         return lora.is_adapter(self.path)
@@ -217,10 +224,6 @@ def misclassified_file(folder: Path, split: str) -> Path:
     """Return the path of a split's misclassified examples; earlier versions wrote them under errors/."""
     earlier = folder / "errors" / f"{split}.tsv"
     return earlier if earlier.is_file() else folder / "misclassified" / f"{split}.tsv"
-
-
-def _trained(run: dict[str, Any]) -> bool:
-    return (run.get("configuration") or {}).get("do_train", True) is not False
 
 
 def _misclassified(path: Path, split: str) -> Iterator[Misclassified]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from bertlab.data.labels import REGRESSION
-from bertlab.evaluation.metrics import GREATER_IS_BETTER
+from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS
 from bertlab.evaluation.statistics import verdict
 
 # Names that are not their keys without underscores.
@@ -35,14 +35,20 @@ def display_name(key: str) -> str:
     return NAMES.get(key, key.replace("_", " "))
 
 
-def baseline_name(key: str, problem_type: str) -> str:
-    """Return the name of a baseline for people; the linear model of TF-IDF depends on the problem type."""
-    return "TF-IDF + ridge regression" if (key, problem_type) == ("tfidf", REGRESSION) else display_name(key)
+def baseline_name(key: str, metric: str) -> str:
+    """Return the name of a baseline for people; the linear model on TF-IDF features depends on the kind of metric."""
+    regression = metric in METRICS and REGRESSION in METRICS[metric].problem_types
+    return "TF-IDF + ridge regression" if key == "tfidf" and regression else display_name(key)
 
 
 def is_number(value: Any) -> TypeGuard[float]:
     """Return True for a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def score(value: Any, digits: int = 3) -> str:
+    """Return a number for people; a dash where there is none."""
+    return f"{value:.{digits}f}" if is_number(value) else "–"
 
 
 def scored_splits(results: Results) -> dict[str, Any]:
@@ -73,7 +79,7 @@ def score_table(results: Results) -> tuple[list[str], list[list[Any]]]:
     scored = scored_splits(results)
     baselines = list(dict.fromkeys(name for split in scored.values() for name in split["baselines"]))
     has_published = bool((results.get("published") or {}).get("values"))
-    names = [baseline_name(name, results["problem_type"]) for name in baselines]
+    names = [baseline_name(name, results["metrics"][0]) for name in baselines]
     header = ["split", "metric", "score", "95% CI", "n", *names, *(["published"] if has_published else [])]
     rows: list[list[Any]] = []
     for name, split in scored.items():
@@ -94,7 +100,7 @@ def verdicts(results: Results) -> list[str]:
     if interval(ours) is None:
         return [f"{ours['n']} examples are too few for a confidence interval, so nothing is compared."]
     lines = [
-        _against_baseline(baseline, metric, baseline_name(key, results["problem_type"]), upward)
+        _against_baseline(baseline, metric, baseline_name(key, metric), upward)
         for key, baseline in split["baselines"].items()
         if is_number(baseline["metrics"][metric])
     ]

@@ -1,4 +1,4 @@
-"""The end of a run: numbers, predictions, mistakes and provenance on disk, then all that is drawn from them."""
+"""The end of a run: write results, predictions, misclassified examples and provenance, then render the report."""
 
 import sys
 import time
@@ -16,8 +16,8 @@ from bertlab.console import is_first_process, say, table, warning
 from bertlab.evaluation import degenerate
 from bertlab.evaluation.evaluate import SplitResult
 from bertlab.evaluation.metrics import METRICS
-from bertlab.report import misclassified, predictions, provenance
-from bertlab.report.results import Fitted, baseline_predictions, fit, split_results, with_thresholds
+from bertlab.report import misclassified, predictions, provenance, scores
+from bertlab.report.results import Baselines, Fitted, baseline_predictions, fit, split_results, with_thresholds
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -26,21 +26,13 @@ if TYPE_CHECKING:
     from bertlab.data.summary import SplitSummary
     from bertlab.training.plan import Plan
 
-# More groups than this are for results.json, not for the terminal.
+# More sources than this are in results.json, not on the terminal.
 SOURCES_PRINTED = 6
-BASELINE_NAMES = {
-    "majority": "always guessing the majority class",
-    "mean": "always guessing the mean",
-    "bag_of_words": "a bag of words",
-    "word_overlap": "word overlap",
-    "before_training": "this model before training",
-    "zero_shot": "its pretrained head, zero-shot,",
-}
 
 
 @dataclass(frozen=True)
 class Run:
-    """All that a run knows when it ends."""
+    """Everything that is written at the end of a run."""
 
     run_args: RunArguments
     invocation: Invocation
@@ -51,7 +43,7 @@ class Run:
     results: list[SplitResult]
     selection: list[SplitResult]
     train_metrics: dict[str, Any]
-    controls: dict[str, Any] | None = None
+    baselines: Baselines | None = None
 
     @property
     def folder(self) -> Path:
@@ -59,114 +51,81 @@ class Run:
         return Path(self.invocation.settings["output_dir"])
 
 
-def finish(run: Run) -> None:
-    """Write and print what a run found, on its first process; the others have nothing left to do.
+def write_run(run: Run) -> None:
+    """Write and print the results of a run, on its first process only.
 
-    run.json is written last: where it stands, the run has finished.
+    run.json is written last: where it exists, the run has finished.
     """
     if is_first_process():
-        found, about = write(run), io.plain(_provenance(run))
-        print_scores(found, run.folder)
-        _draw(run.folder, about)
-        io.write_json(run.folder / "run.json", about)
+        results, run_json = write_results(run), io.plain(_provenance(run))
+        print_scores(results, run.folder, "negative type" if "negatives" in run_json["configuration"] else "source")
+        _render(run.folder, run_json)
+        io.write_json(run.folder / "run.json", run_json)
 
 
-def _draw(folder: Path, about: dict[str, Any]) -> None:
-    """Draw plots, page and card; the numbers are safe by now, so a fault here costs pictures and not the run."""
-    from bertlab.report.render import draw
+def _render(folder: Path, run_json: dict[str, Any]) -> None:
+    """Render plots, page and card; the results are written by now, so an error here costs pictures and not the run."""
+    from bertlab.report.render import render
 
     try:
-        draw(folder, about)
+        render(folder, run_json)
     except Exception as error:
-        warning(f"the report could not be drawn ({error}); `python -m bertlab report {folder}` tries again.")
+        warning(f"the report could not be rendered ({error}); `python -m bertlab report {folder}` tries again.")
         return
     say(f"Open {folder / 'report.html'}")
 
 
-def write(run: Run) -> dict[str, Any]:
-    """Write scores, predictions and mistakes; return what results.json says."""
+def write_results(run: Run) -> dict[str, Any]:
+    """Write scores, predictions and misclassified examples; return the content of results.json."""
     fitted = fit(next(iter(run.selection), None), run.data.schema)
-    results = [with_thresholds(r, run.data.schema, fitted, run.data.metrics) for r in run.results]
-    controls = run.controls if run.controls is not None else _controls(run)
-    found = _results(run, results, fitted, controls)
-    for result in (result for result in results if result.has_predictions):
+    evaluated = [with_thresholds(r, run.data.schema, fitted, run.data.metrics) for r in run.results]
+    results = io.plain(_results(run, evaluated, fitted))
+    for result in (result for result in evaluated if result.has_predictions):
         rows = _rows(run, result.name)
         predictions.write(run.folder, result, run.data.schema, rows["idx"], fitted.temperature)
         if result.labels is not None:
             misclassified.write(run.folder, result, run.data.schema, rows, fitted.temperature)
-    io.write_json(run.folder / "results.json", found)
-    _write_metrics(run, results)
-    return found
+    io.write_json(run.folder / "results.json", results)
+    _write_metrics(run, evaluated)
+    return results
 
 
-def print_scores(found: dict[str, Any], folder: Path) -> None:
-    """Print the table of scores, what there is to say of each split, and where the run lies."""
-    header, rows = _score_table(found)
+def print_scores(results: dict[str, Any], folder: Path, source: str = "source") -> None:
+    """Print the table of scores, the verdicts, and what else there is to know about each split."""
+    header, rows = scores.score_table(results)
     if rows:
+        say(f"\n{table(rows, header)}")
+        if results["published"]["values"] and results["published"]["source"]:
+            say(f"published: {results['published']['source']}")
         say()
-        say(table(rows, header))
-        if found["published"]["values"] and found["published"]["source"]:
-            say(f"published: {found['published']['source']}")
-    lead = found["metrics"][0]
-    for split, told in found["splits"].items():
-        path = folder / "predictions" / f"{split}.tsv"
-        if not told["labelled"] and path.is_file():
-            say(f"{split}: {told['rows']:,} predictions in {path}")
-        if told.get("by_source") and len(told["by_source"]) <= SOURCES_PRINTED:
-            groups = (f"{name} {scores[lead]:.3f} (n = {scores['n']})" for name, scores in told["by_source"].items())
-            say(f"{split}, {lead} by kind: {', '.join(groups)}")
-        if told.get("other"):
-            say(f"{split}: " + ", ".join(f"{name} {value:,.4g}" for name, value in told["other"].items()))
-    for line in headlines(found):
-        say(line)
-    for split, told in found["splits"].items():
-        only = degenerate.only_class(told)
+    for sentence in scores.verdicts(results):
+        say(sentence)
+    metric = results["metrics"][0]
+    for name, split in results["splits"].items():
+        path = folder / "predictions" / f"{name}.tsv"
+        if not split["labelled"] and path.is_file():
+            say(f"{name}: {split['rows']:,} predictions in {path}")
+        if split.get("by_source") and len(split["by_source"]) <= SOURCES_PRINTED:
+            parts = (f"{key} {scores.score(row[metric])} (n = {row['n']})" for key, row in split["by_source"].items())
+            say(f"{name}, {scores.display_name(metric)} by {source}: {', '.join(parts)}")
+        if split.get("other"):
+            other = (f"{scores.display_name(key)} {scores.score(value)}" for key, value in split["other"].items())
+            say(f"{name}: {', '.join(other)}")
+        only = degenerate.only_class(split)
         if only is not None:
             warning(
-                f"{split}: all {told['labelled']:,} rows are predicted to be {found['class_names'][only]!r}; the "
-                "model tells nothing apart. More epochs or another --learning_rate may help."
+                f"{name}: the model predicts one class only, {results['class_names'][only]!r} for all "
+                f"{split['labelled']:,} examples. More epochs or another --learning_rate may help."
             )
-    say(f"\nEverything is in {folder}")
+    say(f"\nAll files are in {folder}")
 
 
-def _score_table(found: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-    """Return header and rows: every metric of every split with its interval, baselines, published value."""
-    published, split_of_it = found["published"]["values"], found["published"]["split"]
-    names = list(dict.fromkeys(name for told in found["splits"].values() for name in told.get("baselines", {})))
-    rows: list[tuple[object, ...]] = []
-    for split, told in found["splits"].items():
-        for metric, score in told.get("metrics", {}).items():
-            low, high = score["low"], score["high"]
-            interval = "-" if low is None or low != low else f"{low:.4f} to {high:.4f}"
-            others = (told["baselines"].get(name, {"metrics": {}})["metrics"].get(metric) for name in names)
-            row = (split, metric, score["value"], interval, score["n"], *others)
-            rows.append((*row, published.get(metric) if split == split_of_it else None) if published else row)
-    header = ("split", "metric", "score", "95 % interval", "n", *(name.replace("_", " ") for name in names))
-    return (*header, "published") if published else header, rows
-
-
-def headlines(found: dict[str, Any]) -> list[str]:
-    """Return one sentence per scored split: the leading metric, its interval, and what the baselines score."""
-    lead = found["metrics"][0]
-    lines = []
-    for split, told in found["splits"].items():
-        if lead in told.get("metrics", {}):
-            score = told["metrics"][lead]
-            known = score["low"] is not None and score["low"] == score["low"]
-            interval = f"{score['low']:.3f} to {score['high']:.3f}, " if known else ""
-            line = f"{split}: {lead} {score['value']:.3f} ({interval}n = {score['n']})"
-            for name, control in told["baselines"].items():
-                line += f"; {BASELINE_NAMES.get(name, name)} scores {control['metrics'][lead]:.3f}"
-            lines.append(line + ".")
-    return lines
-
-
-def _controls(run: Run) -> dict[str, Any]:
+def _baselines(run: Run) -> Baselines:
     """Return the baselines' predictions for every labelled split; without training rows there are none."""
     train = run.data.train
     labelled = [result.name for result in run.results if result.labels is not None]
-    if train is None or not labelled:
-        return {}
+    if run.baselines is not None or train is None or not labelled:
+        return run.baselines or {}
     rows = run.data.splits[train]
     return baseline_predictions(
         lambda chosen: _joinable(run.data.read(rows.select(chosen)[:])),
@@ -176,21 +135,22 @@ def _controls(run: Run) -> dict[str, Any]:
     )
 
 
-def _results(run: Run, results: Sequence[SplitResult], fitted: Fitted, controls: dict[str, Any]) -> dict[str, Any]:
-    options = run.run_args
+def _results(run: Run, results: Sequence[SplitResult], fitted: Fitted) -> dict[str, Any]:
+    options, baselines = run.run_args, _baselines(run)
     splits = {}
     for result in results:
-        told = split_results(
+        tokenized = run.tokenized[result.name]
+        entry = split_results(
             result,
             run.data.schema,
             run.data.metrics,
             fitted,
-            controls,
-            run.tokenized[result.name]["source"][:] if "source" in run.tokenized[result.name].column_names else None,
+            baselines,
+            tokenized["source"][:] if "source" in tokenized.column_names else None,
             options.metric_batch_size if result.name in run.data.test else None,
         )
-        splits[result.name] = {"role": "validation" if result.name in run.data.validation else "test", **told}
-    chosen_on = next(iter(run.selection), None)
+        splits[result.name] = {"role": "validation" if result.name in run.data.validation else "test", **entry}
+    selection = next(iter(run.selection), None)
     return {
         "recipe": run.invocation.recipe,
         "problem_type": run.data.schema.kind,
@@ -198,8 +158,8 @@ def _results(run: Run, results: Sequence[SplitResult], fitted: Fitted, controls:
         "metrics": run.data.metrics,
         "temperature": fitted.temperature,
         "thresholds": fitted.thresholds,
-        # What the run was chosen by, for sweeps; never a score to report.
-        "selection": None if chosen_on is None else {"rows": len(chosen_on.logits), "metrics": chosen_on.metrics},
+        # For sweeps, which choose a run by it; never a score to report.
+        "selection": None if selection is None else {"rows": len(selection.logits), "metrics": selection.metrics},
         "published": {
             "split": options.published_split or next(iter(run.data.evaluation_splits), None),
             "values": {name: float(value) for name, value in options.published.items() if name in METRICS},
@@ -221,14 +181,14 @@ def _joinable(texts: list[list[str]]) -> Sequence[Any]:
 
 def _write_metrics(run: Run, results: Sequence[SplitResult]) -> None:
     """Write the files that Hugging Face's scripts write, under their names and keys."""
-    found: dict[str, dict[str, Any]] = {"train": run.train_metrics} if run.train_metrics else {}
+    by_role: dict[str, dict[str, Any]] = {"train": run.train_metrics} if run.train_metrics else {}
     for result in results:
         role = result.prefix.split("_")[0]
         keys = {f"{result.prefix}_{name}": value for name, value in result.metrics.items()}
-        found.setdefault(role, {}).update({**keys, f"{result.prefix}_samples": len(result.logits)})
-    for role, metrics in found.items():
+        by_role.setdefault(role, {}).update({**keys, f"{result.prefix}_samples": len(result.logits)})
+    for role, metrics in by_role.items():
         io.write_json(run.folder / f"{role}_results.json", metrics)
-    io.write_json(run.folder / "all_results.json", {k: v for metrics in found.values() for k, v in metrics.items()})
+    io.write_json(run.folder / "all_results.json", {k: v for metrics in by_role.values() for k, v in metrics.items()})
 
 
 def _from_hub(settings: dict[str, Any]) -> bool:

@@ -18,7 +18,7 @@ ARTEFACTS = (
     *("adapter_config.json", "adapter_model.safetensors", "base_config"),
     *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json", "added_tokens.json"),
     *("all_results.json", "train_results.json", "eval_results.json", "test_results.json"),
-    *("results.json", "run.json", "README.md", "report.html", "predictions", "errors", "plots"),
+    *("results.json", "run.json", "README.md", "report.html", "predictions", "misclassified", "errors", "plots"),
     *("onnx", "onnx-int8"),
 )
 # What another program's Trainer leaves beside its model, and no run of ours.

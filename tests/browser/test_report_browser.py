@@ -7,7 +7,7 @@ import pytest
 from finished_runs import SCRIPT, finished_run
 
 from bertlab.report import html
-from bertlab.report.render import draw
+from bertlab.report.render import render
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install selenium")
 from selenium.webdriver.common.by import By  # noqa: E402
@@ -41,14 +41,14 @@ def runs(tmp_path_factory):
     folders = {}
     for kind in ("three", "multi", "regression"):
         folders[kind] = finished_run(tmp_path_factory.mktemp(kind), kind, skill=0.8)
-        draw(folders[kind])
+        render(folders[kind])
     folders["many labels"] = folders["multi"].parent / "many_labels"
     shutil.copytree(folders["multi"], folders["many labels"])
     for path in folders["many labels"].rglob("*.tsv"):
         path.write_text(path.read_text(encoding="utf-8").replace("joy", "exhilaration").replace("fear", "trepidation"))
     results = folders["many labels"] / "results.json"
     results.write_text(results.read_text().replace("joy", "exhilaration").replace("fear", "trepidation"))
-    draw(folders["many labels"])
+    render(folders["many labels"])
     return folders
 
 
@@ -64,14 +64,14 @@ def show(browser, folder: Path, width=1440, dark=False):
 
 
 def shown(browser):
-    return [row for row in browser.find_elements(By.CSS_SELECTOR, "#mistake-table tbody tr") if row.is_displayed()]
+    return [
+        row for row in browser.find_elements(By.CSS_SELECTOR, "#misclassified-table tbody tr") if row.is_displayed()
+    ]
 
 
 def column(browser, place):
-    script = (
-        "return [...document.querySelectorAll('#mistake-table tbody tr')].map(r => r.cells[arguments[0]].textContent)"
-    )
-    return browser.execute_script(script, place)
+    rows = "[...document.querySelectorAll('#misclassified-table tbody tr')]"
+    return browser.execute_script(f"return {rows}.map(r => r.cells[arguments[0]].textContent)", place)
 
 
 def type_into(browser, text):
@@ -95,7 +95,7 @@ def test_no_errors_and_nothing_is_fetched(browser, runs, kind):
 def test_the_filters_filter(browser, runs):
     show(browser, runs["three"])
     everything = len(shown(browser))
-    assert browser.find_element(By.ID, "shown").text == f"{everything} of {everything} mistakes"
+    assert browser.find_element(By.ID, "shown").text == f"{everything} of {everything} examples"
     Select(browser.find_element(By.ID, "filter-true")).select_by_visible_text("neutral")
     some = shown(browser)
     assert 0 < len(some) < everything
@@ -103,7 +103,7 @@ def test_the_filters_filter(browser, runs):
     Select(browser.find_element(By.ID, "filter-predicted")).select_by_visible_text("negative")
     fewer = shown(browser)
     assert 0 < len(fewer) < len(some)
-    assert browser.find_element(By.ID, "shown").text == f"{len(fewer)} of {everything} mistakes"
+    assert browser.find_element(By.ID, "shown").text == f"{len(fewer)} of {everything} examples"
     browser.find_element(By.ID, "filter-reset").click()
     WebDriverWait(browser, 5).until(lambda _: len(shown(browser)) == everything)
     type_into(browser, "OWNED")
@@ -156,14 +156,14 @@ def test_the_texts_of_rows_with_many_labels_are_beside_them_on_a_wide_screen(bro
     folder = runs["many labels"]
     show(browser, folder, 1000)
     table, room = browser.execute_script(
-        "const t = document.getElementById('mistake-table'); return [t.scrollWidth, t.parentNode.clientWidth]"
+        "const t = document.getElementById('misclassified-table'); return [t.scrollWidth, t.parentNode.clientWidth]"
     )
     assert table == room
 
 
 def test_a_long_text_opens(browser, runs):
     show(browser, runs["three"])
-    details = browser.find_element(By.CSS_SELECTOR, "#mistake-table details")
+    details = browser.find_element(By.CSS_SELECTOR, "#misclassified-table details")
     closed = details.size["height"]
     details.find_element(By.TAG_NAME, "summary").click()
     assert details.size["height"] > closed and len(details.text) > html.SHOWN_CHARACTERS

@@ -55,7 +55,7 @@ def test_everything_a_run_promises_is_there_and_loads(finished: Path):
     assert present >= {
         *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
         *("all_results.json", "train_results.json", "eval_results.json", "trainer_state.json"),
-        *("results.json", "run.json", "predictions", "errors", "plots", "report.html", "README.md"),
+        *("results.json", "run.json", "predictions", "misclassified", "plots", "report.html", "README.md"),
     }
     plots = {path.name for path in (finished / "plots").iterdir()}
     assert plots >= {"loss.png", "token_lengths.png", "label_balance.png"}
@@ -69,10 +69,10 @@ def test_everything_a_run_promises_is_there_and_loads(finished: Path):
     assert run["configuration"]["per_device_train_batch_size"] == 8
     assert run["plan"]["steps"] == 3
     assert run["data"]["train"]["rows"] == 40
-    errors = (finished / "errors" / "validation.tsv").read_text(encoding="utf-8").splitlines()
-    assert errors[0].split("\t")[:3] == ["idx", "label", "prediction"]
+    misclassified = (finished / "misclassified" / "validation.tsv").read_text(encoding="utf-8").splitlines()
+    assert misclassified[0].split("\t")[:3] == ["idx", "label", "prediction"]
     wrong = sum(row["label"] != row["prediction"] for row in predictions(finished, "validation"))
-    assert len(errors) == 1 + wrong
+    assert len(misclassified) == 1 + wrong
 
 
 def test_the_metric_is_listed_for_every_batch_of_test_rows(finished: Path):
@@ -197,7 +197,7 @@ def test_a_test_file_without_labels_is_predicted_whole_and_in_order(sharp_model,
     assert "test_accuracy" not in results(folder)
     assert results(folder)["test_samples"] == 37
     assert "test: 37 predictions in" in capsys.readouterr().out
-    assert not (folder / "errors" / "test.tsv").exists()
+    assert not (folder / "misclassified" / "test.tsv").exists()
 
 
 def test_several_validation_splits_have_keys_of_their_own(tiny_model, tmp_path: Path):
@@ -346,6 +346,7 @@ def test_a_model_that_predicts_one_class_says_so(tiny_model, make_csv, tmp_path:
     """At a learning rate of 0 two classes of equal size stay what the new head makes of them: of one kind."""
     files = {"train_file": make_csv("train", 40), "validation_file": make_csv("dev", 20)}
     assert classify(tmp_path / "run", model_name_or_path=tiny_model, **files, learning_rate=0, max_steps=1) == 0
-    predicted = {row["prediction"] for row in predictions(tmp_path / "run", "validation")}
-    assert len(predicted) == 1
-    assert "warning: validation: all 20 rows are predicted to be" in capsys.readouterr().err
+    said = {row["prediction"] for row in predictions(tmp_path / "run", "validation")}
+    told = "warning: validation: the model predicts one class only" in capsys.readouterr().err
+    assert told == (len(said) == 1)
+    assert told

@@ -15,7 +15,7 @@ def test_accelerate_launch_runs_the_demo(weights: str, tmp_path: Path):
     settings = {"config": "configs/demo/cola.yaml", "output_dir": folder, **SETTINGS, "disable_tqdm": True}
     done = subprocess_of(accelerate("run_classification.py", *to_argv(settings)))
     assert done.returncode == 0, done.stderr[-3000:]
-    assert f"Everything is in {folder}" in done.stdout
+    assert f"All files are in {folder}" in done.stdout
     assert "Traceback" not in done.stderr
     assert read_json(folder / "run.json")["plan"]["world_size"] == 1
     assert "test_matthews_correlation" in results(folder)

@@ -84,7 +84,7 @@ def test_a_run_leaves_a_model_that_knows_its_labels(run: Path):
     assert model(**inputs).logits.shape == (1, 2)
     assert {path.name for path in run.iterdir()} >= {
         *("all_results.json", "train_results.json", "eval_results.json", "results.json", "run.json"),
-        *("predictions", "errors", "trainer_state.json", "tokenizer.json"),
+        *("predictions", "misclassified", "trainer_state.json", "tokenizer.json"),
     }
 
 
@@ -95,7 +95,7 @@ def test_predictions_are_written_pair_by_pair(run: Path):
     assert {row["label"] for row in said} == {"IsNext", "NotNext"}
     right = [row["label"] == row["prediction"] for row in said]
     assert results(run)["eval_accuracy"] == pytest.approx(np.mean(right))
-    wrong = (run / "errors" / "validation.tsv").read_text(encoding="utf-8").splitlines()
+    wrong = (run / "misclassified" / "validation.tsv").read_text(encoding="utf-8").splitlines()
     assert len(wrong) == 1 + right.count(False)
 
 

@@ -49,7 +49,7 @@ def _without_pictures() -> Any:
     from bertlab.report import writer
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "_draw", lambda *_: None)
+        patch.setattr(writer, "_render", lambda *_: None)
         yield
 
 
@@ -300,7 +300,7 @@ def test_a_run_stopped_while_it_finished_finishes_as_it_would_have(moment: str, 
     with pytest.MonkeyPatch.context() as patch:
         from bertlab.report import writer
 
-        patch.setattr(writer, "write", lambda run: signal.raise_signal(signal.SIGINT))
+        patch.setattr(writer, "write_results", lambda run: signal.raise_signal(signal.SIGINT))
         assert classify(folder, **settings) == 130
     assert (folder / "model.safetensors").is_file()
     assert not (folder / "run.json").exists()
@@ -318,7 +318,7 @@ def test_a_run_stopped_while_it_is_scored_keeps_the_newest_checkpoint_beside_the
     settings |= {"metric_for_best_model": "loss", "greater_is_better": True}  # the first epoch is the best
     folder, kept = tmp_path / "run", ["checkpoint-4", "checkpoint-8"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "write", lambda run: signal.raise_signal(signal.SIGINT))
+        patch.setattr(writer, "write_results", lambda run: signal.raise_signal(signal.SIGINT))
         assert classify(folder, **settings) == 130
     assert [path.name for path in checkpoints.numbered(folder)] == kept
     trained = (folder / "checkpoint-8" / "trainer_state.json").stat().st_mtime_ns
@@ -601,8 +601,8 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(moment, 
         else:
             from bertlab.report import writer
 
-            write = writer.write
-            patch.setattr(writer, "write", lambda run: (fill(), write(run))[1])
+            write = writer.write_results
+            patch.setattr(writer, "write_results", lambda run: (fill(), write(run))[1])
         assert classify(folder, **world) == 2
     said = _last_line(capsys.readouterr().err)
     last = folder / f"checkpoint-{4 if moment == 'a checkpoint' else 10}"

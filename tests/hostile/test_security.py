@@ -296,11 +296,11 @@ def _is_number(text: str) -> bool:
 def test_tables_guard_texts_and_labels_and_give_them_back(run: Run, tmp_path, capsys) -> None:
     read = RunFolder.read(run.folder)
     assert read.predictions("validation").labels == [label for _, label in TABLE]
-    assert read.mistakes["validation"]
-    assert all((row.text, row.label) == TABLE[int(row.idx)] for row in read.mistakes["validation"])
+    assert read.misclassified["validation"]
+    assert all((row.text, row.label) == TABLE[int(row.idx)] for row in read.misclassified["validation"])
     assert predict(run.folder, "--file", run.settings["train_file"], "--format", "tsv") == 0
     (tmp_path / "predicted.tsv").write_text(capsys.readouterr().out, encoding="utf-8")
-    folders = (run.folder / "errors" / "validation.tsv", run.folder / "predictions" / "validation.tsv")
+    folders = (run.folder / "misclassified" / "validation.tsv", run.folder / "predictions" / "validation.tsv")
     for path in (*folders, tmp_path / "predicted.tsv"):
         with path.open(encoding="utf-8", newline="") as stream:
             cells = {cell for row in csv.reader(stream, delimiter="\t") for cell in row}

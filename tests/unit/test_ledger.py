@@ -27,7 +27,7 @@ def test_a_table_has_mean_sd_and_range_over_seeds(tmp_path, monkeypatch):
         ledger.write_json(tmp_path / "task" / "small" / f"seed{seed}.json", _entry(seed, value))
     text = "before\n<!-- ledger task -->\nold figures\n<!-- end -->\nafter\n"
     made = ledger.with_tables(text)
-    scores = "0.700 | 0.100 | 0.600 to 0.800 | 3 | 50 | majority 0.500 | 0.9 (a paper, dev) |"
+    scores = "0.700 | 0.100 | 0.600 to 0.800 | 3 | 50 | majority class 0.500 | 0.9 (a paper, dev) |"
     assert f"| small | validation | accuracy | {scores}" in made
     assert "| small | validation | perplexity | 12.000 | 1.000 | 11.000 to 13.000 | 3 | 50 | - | - |" in made
     assert "old figures" not in made
@@ -204,7 +204,9 @@ def test_the_summary_has_a_row_for_each_model_beside_the_published_value(tmp_pat
     for seed, value in ((1, 0.6), (2, 0.8)):
         ledger.write_json(tmp_path / "task" / "small" / f"seed{seed}.json", _entry(seed, value))
     made = ledger.with_tables("<!-- ledger all -->\n<!-- end -->")
-    row = "| task | small | validation (50) | accuracy | 0.700 ± 0.141 (2) | majority 0.500 | 0.9 (a paper, dev) |"
+    row = (
+        "| task | small | validation (50) | accuracy | 0.700 ± 0.141 (2) | majority class 0.500 | 0.9 (a paper, dev) |"
+    )
     assert row in made
     assert ledger.with_tables(made) == made
 

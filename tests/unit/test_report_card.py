@@ -9,7 +9,7 @@ from finished_runs import finished_run
 from huggingface_hub import ModelCard
 
 from bertlab.cli import arguments
-from bertlab.report import model_card, writer
+from bertlab.report import model_card
 from bertlab.report.run_folder import RunFolder
 
 
@@ -66,7 +66,7 @@ def test_settings_are_those_that_differ_from_the_defaults(tmp_path):
     assert changed == {"learning_rate": "0.0001", "adam_beta1": "0.8", "max_seq_length": "32"}
 
 
-def test_settings_of_our_own_that_make_another_model_are_told(tmp_path):
+def test_settings_of_this_program_that_change_the_model_are_listed(tmp_path):
     ours = {"classifier_dropout": 0.3, "freeze_encoder": True, "clean": ["html", "whitespace"], "new_head": False}
     beside = {
         "per_device_eval_batch_size": 64,
@@ -77,7 +77,7 @@ def test_settings_of_our_own_that_make_another_model_are_told(tmp_path):
     changed = dict(model_card.changed_settings(RunFolder.read(folder)))
     assert {name: changed.get(name) for name in ours} == {
         "classifier_dropout": "0.3",
-        "freeze_encoder": "True",
+        "freeze_encoder": "yes",
         "clean": "html whitespace",
         "new_head": None,
     }
@@ -86,26 +86,14 @@ def test_settings_of_our_own_that_make_another_model_are_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("google-bert/bert-base-cased", "google-bert/bert-base-cased"),
-        ("bert-base-cased", "bert-base-cased"),
-        ("package:weights/model", None),
-        ("/models/bert", None),
-        ("./models/bert", None),
-        ("~/bert", None),
-    ],
+    ("name", "from_hub"),
+    [("bert-base-cased", True), ("runs/cola", False), ("/models/bert", False), ("./models/bert", False)],
 )
-def test_the_base_model_is_named_only_if_it_is_on_the_hub(tmp_path, name, expected):
-    folder = finished_run(tmp_path, "binary", configuration={"model_name_or_path": name})
+def test_the_base_model_is_named_only_if_it_is_on_the_hub(tmp_path, name, from_hub):
+    folder = finished_run(tmp_path, configuration={"model_name_or_path": name}, model_from_hub=from_hub)
     loaded = written(folder)
-    assert loaded.data.base_model == expected
+    assert loaded.data.base_model == (name if from_hub else None)
     assert "/models/" not in loaded.content
-
-
-def test_what_the_run_recorded_of_its_model_wins(tmp_path):
-    folder = finished_run(tmp_path, "binary", configuration={"model_name_or_path": "runs/cola"}, model_from_hub=False)
-    assert written(folder).data.base_model is None
 
 
 def test_the_data_set_is_named_only_if_it_was_read_from_the_hub(tmp_path):
@@ -150,14 +138,4 @@ def test_a_folder_of_any_name_can_be_loaded(tmp_path, architecture):
 
 
 def test_bars_and_marks_in_names_do_not_break_a_table():
-    assert (
-        model_card.table(["a|b", "c"], [["<x>", "1\n2"]], right=[1])
-        == "| a\\|b | c |\n| --- | ---: |\n| &lt;x> | 1 2 |"
-    )
-
-
-@pytest.mark.parametrize(("bound", "said"), [(0.25, "0.250 to 0.250, n = 1"), (float("nan"), "n = 1"), (None, "n = 1")])
-def test_a_score_without_an_interval_is_said_without_one(bound, said):
-    score = {"value": 1.0, "low": bound, "high": bound, "n": 1}
-    found = {"metrics": ["accuracy"], "splits": {"test": {"metrics": {"accuracy": score}, "baselines": {}}}}
-    assert writer.headlines(found) == [f"test: accuracy 1.000 ({said})."]
+    assert model_card.table(["a|b", "c"], [["<x>", "1\n2"]], 1) == "| a\\|b | c |\n| --- | ---: |\n| &lt;x> | 1 2 |"

@@ -1,4 +1,4 @@
-"""report.html: valid, alone, harmless, and silent about what a run does not have."""
+"""report.html: valid, self-contained, safe, and without sections that a run has no data for."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from finished_runs import LONG, SCRIPT, finished_run
 
-from bertlab.report import html, plots
+from bertlab.report import html, plots, scores
 from bertlab.report.run_folder import RunFolder
 
 VOID = {"meta", "link", "img", "input", "br"}
@@ -49,7 +49,7 @@ class Page(HTMLParser):
 
 def render(folder):
     run = RunFolder.read(folder)
-    return html.render(run, plots.draw_all(run))
+    return html.render(run, plots.render_plots(run))
 
 
 CASES = {
@@ -63,13 +63,13 @@ CASES = {
 
 
 @pytest.fixture(scope="module", params=CASES)
-def drawn(request, tmp_path_factory):
+def rendered(request, tmp_path_factory):
     kind, settings = CASES[request.param]
     return request.param, render(finished_run(tmp_path_factory.mktemp(request.param), kind, **settings))
 
 
-def test_the_page_is_well_formed(drawn):
-    _, source = drawn
+def test_the_page_is_well_formed(rendered):
+    _, source = rendered
     parsed = Page(source)
     assert source.startswith("<!DOCTYPE html>") and not parsed.wrong
     ids = [attrs["id"] for _, attrs in parsed.tags if "id" in attrs]
@@ -85,8 +85,8 @@ def test_the_page_is_well_formed(drawn):
     assert "Undefined" not in source and "None" not in parsed.words and "nan" not in parsed.words.split()
 
 
-def test_the_page_fetches_nothing(drawn):
-    _, source = drawn
+def test_the_page_fetches_nothing(rendered):
+    _, source = rendered
     for _, attrs in Page(source).tags:
         for name in ("src", "href", "action", "srcset", "data", "poster"):
             assert attrs.get(name, "#").startswith(("#", "data:"))
@@ -95,23 +95,23 @@ def test_the_page_fetches_nothing(drawn):
     assert "default-src 'none'" in source
 
 
-def test_what_a_run_does_not_have_is_not_spoken_of(drawn):
-    case, source = drawn
+def test_a_section_needs_its_data(rendered):
+    case, source = rendered
     parsed, words = Page(source), Page(source).words
     assert ("Confusion" in source) == (case in ("binary", "three", "untrained"))
     assert ("By class" in words) == (case not in ("regression", "unlabelled"))
     assert ("Calibration." in words) == (case not in ("regression", "unlabelled"))
-    assert ('id="mistakes"' in source) == (case != "unlabelled")
+    assert ('id="misclassified"' in source) == (case != "unlabelled")
     assert ('id="training"' in source) == (case != "untrained")
-    assert ("so there is nothing to score" in words) == (case == "unlabelled")
+    assert ("so there are no scores" in words) == (case == "unlabelled")
     assert ("No baseline was scored" in words) == (case == "untrained")
-    assert ("off by" in words) == (case == "regression")
+    assert ("Largest errors" in words) == (case == "regression")
     assert len(parsed.all("select")) == {"unlabelled": 0, "regression": 1}.get(case, 3)
     assert "test: 7 predictions without labels" in words
 
 
-def test_the_policy_lets_exactly_our_script_run(drawn):
-    _, source = drawn
+def test_the_policy_lets_exactly_our_script_run(rendered):
+    _, source = rendered
     script = source[source.index("<script>") + len("<script>") : source.index("</script>")]
     assert f"script-src '{html.script_hash(script)}'" in source
 
@@ -128,13 +128,13 @@ def test_a_text_is_shown_and_never_run(tmp_path):
 def test_a_long_text_is_folded_and_cut(tmp_path):
     longest = LONG * 20
     parsed = Page(render(finished_run(tmp_path, "binary", skill=0, texts=(longest,))))
-    assert f"({len(longest.strip()):,} characters; the rest is in errors/validation.tsv)" in parsed.words
+    assert f"({len(longest.strip()):,} characters; the rest is in misclassified/validation.tsv)" in parsed.words
     assert longest[: html.SHOWN_CHARACTERS].strip() in parsed.words
 
 
 def test_a_text_is_folded_between_words():
-    assert html.lead("word " * 100) == "word " * 47 + "word"
-    assert html.lead("x" * 1000) == "x" * html.SHOWN_CHARACTERS
+    assert html.beginning("word " * 100) == "word " * 47 + "word"
+    assert html.beginning("x" * 1000) == "x" * html.SHOWN_CHARACTERS
 
 
 def test_a_predicted_number_has_few_digits(tmp_path):
@@ -158,8 +158,8 @@ def test_fitted_thresholds_stand_beside_their_labels(tmp_path):
     assert re.search(r'<th scope="row">anger</th>.*<td class="num">0\.250</td></tr>', source)
 
 
-def test_every_region_has_a_name_of_its_own(drawn):
-    _, source = drawn
+def test_every_region_has_a_name_of_its_own(rendered):
+    _, source = rendered
     parsed = Page(source)
     titles = dict(re.findall(r'<h2 id="([^"]+)">([^<]*)</h2>', source))
     regions = [attrs for tag, attrs in parsed.tags if tag == "section" or attrs.get("role") == "region"]
@@ -167,68 +167,75 @@ def test_every_region_has_a_name_of_its_own(drawn):
     assert len(set(names)) == len(names) > 4
 
 
-def test_only_so_many_mistakes_are_shown(tmp_path):
+def test_only_so_many_misclassified_examples_are_shown(tmp_path):
     source = render(finished_run(tmp_path, "binary", rows=1500, skill=0))
     rows = [attrs for attrs in Page(source).all("tr") if "data-split" in attrs]
     assert len(rows) == html.MISCLASSIFIED_PER_SPLIT
-    assert "(the first 500 are shown; all are in <code>errors/validation.tsv</code>)" in source
+    assert "(the first 500 are shown; all are in <code>misclassified/validation.tsv</code>)" in source
 
 
-def told(folder, value, low, high, gap=(0.1, 0.2), published=None, metric="accuracy"):
-    """Return the sentences of a run with this score, interval, difference to its baseline and published value."""
+def verdicts(folder, value, low, high, gap=(0.1, 0.2), published=None, metric="accuracy"):
+    """Return the verdicts on a run with this score, interval, difference to its baseline and published value."""
     results = json.loads((folder / "results.json").read_text())
     results["metrics"] = [metric]
     split = results["splits"]["validation"]
     split["metrics"] = {metric: {"value": value, "low": low, "high": high, "n": 50}}
     difference = {} if gap is None else {"difference": {metric: dict(zip(("low", "high"), gap, strict=True))}}
-    split["baselines"] = {"bag_of_words": {"how": "words", "metrics": {metric: 0.6}, **difference}}
+    split["baselines"] = {"tfidf": {"how": "words", "metrics": {metric: 0.6}, **difference}}
     results["published"]["values"] = {} if published is None else {metric: published}
     (folder / "results.json").write_text(json.dumps(results))
-    return html.sentences(RunFolder.read(folder))
+    return scores.verdicts(results)
 
 
-def test_nothing_is_claimed_inside_the_noise(tmp_path):
+def test_no_difference_is_claimed_inside_the_interval(tmp_path):
     folder = finished_run(tmp_path, "binary")
-    above = told(folder, 0.8, 0.7, 0.9, (0.1, 0.3))
+    above = verdicts(folder, 0.8, 0.7, 0.9, (0.1, 0.3))
     assert above[0] == (
-        "This model is significantly better than the baseline “bag of words” (0.600): "
+        "This model is significantly better than the baseline “TF-IDF + logistic regression” (0.600): "
         "95% CI of the difference +0.100 to +0.300."
     )
-    assert told(folder, 0.8, 0.7, 0.9, (-0.2, -0.1))[0].startswith("This model is significantly worse than the base")
-    assert told(folder, 0.8, 0.7, 0.9, (-0.1, 0.3))[0].startswith("This model is not significantly different from the")
-    assert told(folder, 0.8, None, None) == [
+    assert verdicts(folder, 0.8, 0.7, 0.9, (-0.2, -0.1))[0].startswith(
+        "This model is significantly worse than the base"
+    )
+    assert verdicts(folder, 0.8, 0.7, 0.9, (-0.1, 0.3))[0].startswith(
+        "This model is not significantly different from the"
+    )
+    assert verdicts(folder, 0.8, None, None) == [
         "50 examples are too few for a confidence interval, so nothing is compared."
     ]
     assert "not of the seed" in above[-1]
 
 
-def test_of_a_baseline_without_a_difference_only_the_score_is_told(tmp_path):
+def test_a_baseline_without_an_interval_is_not_comparable(tmp_path):
     """As in the folders of earlier versions."""
     folder = finished_run(tmp_path, "binary")
     assert (
-        told(folder, 0.8, 0.7, 0.9, None)[0] == "This model is not comparable with the baseline “bag of words” (0.600)."
+        verdicts(folder, 0.8, 0.7, 0.9, None)[0]
+        == "This model is not comparable with the baseline “TF-IDF + logistic regression” (0.600)."
     )
 
 
-def test_of_errors_less_is_better(tmp_path):
+def test_a_smaller_error_is_better(tmp_path):
     folder = finished_run(tmp_path, "regression")
-    assert told(folder, 0.5, 0.4, 0.6, (-2.0, -1.0), metric="mse")[0].startswith("This model is significantly better")
+    assert verdicts(folder, 0.5, 0.4, 0.6, (-2.0, -1.0), metric="mse")[0].startswith(
+        "This model is significantly better"
+    )
     assert (
         "significantly worse than the published value (0.100"
-        in told(folder, 0.5, 0.4, 0.6, published=0.1, metric="mse")[1]
+        in verdicts(folder, 0.5, 0.4, 0.6, published=0.1, metric="mse")[1]
     )
 
 
-def test_the_published_value_is_placed(tmp_path):
+def test_the_published_value_is_compared(tmp_path):
     folder = finished_run(tmp_path, "binary")
-    assert "significantly worse than the published value (0.900" in told(folder, 0.8, 0.7, 0.85, published=0.9)[1]
-    assert "not significantly different from the published" in told(folder, 0.8, 0.7, 0.9, published=0.75)[1]
-    worse = told(folder, 0.8, 0.7, 0.9, published=0.5)[1]
+    assert "significantly worse than the published value (0.900" in verdicts(folder, 0.8, 0.7, 0.85, published=0.9)[1]
+    assert "not significantly different from the published" in verdicts(folder, 0.8, 0.7, 0.9, published=0.75)[1]
+    worse = verdicts(folder, 0.8, 0.7, 0.9, published=0.5)[1]
     assert "significantly better than the published" in worse and "a paper, table 2" in worse
 
 
 def test_the_headline_stays_on_its_scale(tmp_path):
     folder = finished_run(tmp_path, "binary")
-    told(folder, -0.2, -0.4, 0.1, published=0.9)
+    verdicts(folder, -0.2, -0.4, 0.1, published=0.9)
     for bar in html.headline(RunFolder.read(folder)):
         assert 0 <= bar.left <= 100 and all(end is None or 0 <= end <= 100 for end in (bar.low, bar.high))

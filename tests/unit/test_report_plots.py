@@ -12,7 +12,7 @@ from PIL import Image
 
 from bertlab.errors import UserError
 from bertlab.report import plots
-from bertlab.report.render import draw
+from bertlab.report.render import render
 from bertlab.report.run_folder import RunFolder
 
 TRAINED = {"loss.png", "metrics.png", "token_lengths.png"}
@@ -41,8 +41,8 @@ def rewrite(path, change):
         ("binary", {"trained": False}, {"token_lengths.png"} | CLASSES | ONE_CLASS),
     ],
 )
-def test_a_run_has_the_plots_it_has_facts_for(tmp_path, kind, settings, expected):
-    images = plots.draw_all(RunFolder.read(finished_run(tmp_path, kind, **settings)))
+def test_a_run_has_the_plots_that_its_data_allows(tmp_path, kind, settings, expected):
+    images = plots.render_plots(RunFolder.read(finished_run(tmp_path, kind, **settings)))
     assert set(images) == expected
     for name, image in images.items():
         shown = pixels(image)
@@ -55,10 +55,10 @@ def test_a_run_has_the_plots_it_has_facts_for(tmp_path, kind, settings, expected
 
 def test_the_same_run_gives_the_same_bytes(tmp_path):
     folder = finished_run(tmp_path, "three")
-    draw(folder)
+    render(folder)
     first = {path.name: path.read_bytes() for path in (folder / "plots").iterdir()}
     page, card = (folder / "report.html").read_text(), (folder / "README.md").read_text()
-    draw(folder)
+    render(folder)
     assert {path.name: path.read_bytes() for path in (folder / "plots").iterdir()} == first
     assert (folder / "report.html").read_text() == page and (folder / "README.md").read_text() == card
     assert not list(folder.rglob(".*")), "a temporary file was left"
@@ -68,9 +68,9 @@ def test_the_same_run_gives_the_same_bytes(tmp_path):
 def test_a_confusion_matrix_grows_with_its_classes(tmp_path, classes):
     folder = finished_run(tmp_path, "three")
 
-    def more_classes(told):
-        told["class_names"] = [f"a class with a long name {k}" for k in range(classes)]
-        told["splits"]["validation"]["confusion"] = [[k + j for j in range(classes)] for k in range(classes)]
+    def more_classes(results):
+        results["class_names"] = [f"a class with a long name {k}" for k in range(classes)]
+        results["splits"]["validation"]["confusion"] = [[k + j for j in range(classes)] for k in range(classes)]
 
     rewrite(folder / "results.json", more_classes)
     figure = plots.confusion(RunFolder.read(folder), "validation")
@@ -99,7 +99,7 @@ def test_values_that_are_no_numbers_are_passed_over(tmp_path):
     state = folder / "trainer_state.json"
     log = [{"step": 1, "epoch": 0.5, "loss": float("nan")}, {"step": 2, "epoch": 1.0, "loss": None}]
     state.write_text(json.dumps({"log_history": log}))
-    images = plots.draw_all(RunFolder.read(folder))
+    images = plots.render_plots(RunFolder.read(folder))
     assert "loss.png" not in images and "metrics.png" not in images and "confusion_validation.png" in images
 
 
@@ -156,8 +156,8 @@ def luminance(colour):
 
 def test_a_batch_that_scores_zero_is_seen(tmp_path):
     folder = finished_run(tmp_path, "binary")
-    told = {"size": 32, "matthews_correlation": [0.0, 0.5, 0.0], "mean": 0.1667, "sd": 0.2887}
-    rewrite(folder / "results.json", lambda r: r["splits"]["validation"].update(per_batch=told))
+    per_batch = {"size": 32, "matthews_correlation": [0.0, 0.5, 0.0], "mean": 0.1667, "sd": 0.2887}
+    rewrite(folder / "results.json", lambda r: r["splits"]["validation"].update(per_batch=per_batch))
     axes = plots.per_batch(RunFolder.read(folder), "validation").axes[0]
     assert list(axes.lines[0].get_ydata()) == [0.0, 0.5, 0.0] and axes.get_xlim() == (0.4, 3.6)
 
@@ -199,7 +199,7 @@ def test_a_missing_folder_and_a_broken_file_are_refused(tmp_path):
         RunFolder.read(folder)
 
 
-def test_the_report_command_draws_every_run_or_none(tmp_path, capsys):
+def test_the_report_command_renders_every_run_or_none(tmp_path, capsys):
     from bertlab.commands.report import main
 
     runs = [finished_run(tmp_path / name, "regression") for name in ("a", "b")]
@@ -211,9 +211,9 @@ def test_the_report_command_draws_every_run_or_none(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_mistakes_that_are_not_there_are_missed_aloud(tmp_path, capsys):
+def test_a_missing_file_of_misclassified_examples_is_a_warning(tmp_path, capsys):
     folder = finished_run(tmp_path / "run", "three")
-    (folder / "errors" / "validation.tsv").unlink()
-    draw(folder)
-    assert "no mistakes of validation are there, so the page shows none of them." in capsys.readouterr().err
-    assert 'id="mistakes"' not in (folder / "report.html").read_text()
+    (folder / "misclassified" / "validation.tsv").unlink()
+    render(folder)
+    assert "lacks validation, so the page shows none of these examples." in capsys.readouterr().err
+    assert 'id="misclassified"' not in (folder / "report.html").read_text()

@@ -87,19 +87,19 @@ def test_the_verdict_respects_the_noise(values, published, said):
 @pytest.mark.parametrize(
     ("baselines", "metric", "said"),
     [
-        ({"majority": [0.4] * 3, "bag_of_words": [0.46] * 3}, "accuracy", "significantly better than its baselines"),
+        ({"majority": [0.4] * 3, "tfidf": [0.46] * 3}, "accuracy", "significantly better than its baselines"),
         (
-            {"majority": [0.4] * 3, "bag_of_words": [0.48] * 3},
+            {"majority": [0.4] * 3, "tfidf": [0.48] * 3},
             "accuracy",
-            "not significantly different from bag of words",
+            "not significantly different from TF-IDF + logistic regression",
         ),
         ({"mean": [0.6] * 3}, "mse", "significantly better than its baselines"),
-        ({"mean": [0.5] * 3}, "mse", "not significantly different from mean"),
+        ({"mean": [0.5] * 3}, "mse", "not significantly different from mean of the training labels"),
         # One that changes with the seed: its mean of 0.45 is below 0.470, but a seed's run is not surely above it.
         (
             {"majority": [0.4] * 3, "zero_shot": [0.30, 0.51, 0.54]},
             "accuracy",
-            "not significantly different from zero shot",
+            "not significantly different from zero-shot",
         ),
         # And one that rises and falls with the run is beaten by every seed, though its mean is 0.49.
         ({"zero_shot": [0.47, 0.49, 0.51]}, "accuracy", "significantly better than its baselines"),

@@ -189,7 +189,7 @@ def test_real_trials_choose_on_the_selection_split_and_the_winner_alone_sees_the
     tmp_path, tiny_model, write_csv, monkeypatch, capsys
 ):
     monkeypatch.setattr(jobs, "run_all", in_this_process)
-    monkeypatch.setattr("bertlab.report.writer._draw", lambda *_: None)  # plots take longer than the training
+    monkeypatch.setattr("bertlab.report.writer._render", lambda *_: None)  # plots take longer than the training
     monkeypatch.chdir(tmp_path)
     for name, rows in (("train", 200), ("validation", 20)):
         write_csv(tmp_path / f"{name}.csv", ("text", "label"), labelled_sentences(rows, rows))
