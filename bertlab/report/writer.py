@@ -97,9 +97,9 @@ def print_scores(results: dict[str, Any], folder: Path, source: str = "source") 
         say(f"\n{table(rows, header)}")
         if results["published"]["values"] and results["published"]["source"]:
             say(f"published: {results['published']['source']}")
-        say()
+        say(f"\n{scores.display_name(results['metrics'][0])} on {scores.main_split(results)}:")
     for sentence in scores.verdicts(results):
-        say(sentence)
+        say(f"- {sentence}")
     metric = results["metrics"][0]
     for name, split in results["splits"].items():
         path = folder / "predictions" / f"{name}.tsv"
