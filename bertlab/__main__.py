@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if words[0] not in COMMANDS:
         raise UserError(f"there is no command {words[0]!r}.", did_you_mean(words[0], COMMANDS))
-    return importlib.import_module(COMMANDS[words[0]][0]).main(words[1:])
+    return int(importlib.import_module(COMMANDS[words[0]][0]).main(words[1:]))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ class Arguments:
     argv: list[str]
 
     def __getitem__(self, group: type[T]) -> T:
-        return self.groups[group]
+        found: T = self.groups[group]
+        return found
 
     def unpack(self) -> tuple[Any, ...]:
         """Return the groups one by one, the training values, and the invocation: functions take what they use."""

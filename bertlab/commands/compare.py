@@ -199,8 +199,8 @@ def _shared_metrics(first: RunFolder, second: RunFolder, named: str | None) -> l
 
 
 def _correct(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    correct = predictions == labels
-    return correct.all(axis=1) if correct.ndim == 2 else correct
+    correct = np.asarray(predictions == labels)
+    return np.asarray(correct.all(axis=1)) if correct.ndim == 2 else correct
 
 
 def _warn_of_other_texts(first: RunFolder, second: RunFolder, split: str) -> None:

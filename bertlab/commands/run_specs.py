@@ -69,7 +69,7 @@ class RunSpec:
     @property
     def seed(self) -> int:
         """The seed of the training."""
-        return self.arguments.training.get("seed", 42)
+        return int(self.arguments.training.get("seed", 42))
 
     @property
     def finished(self) -> bool:

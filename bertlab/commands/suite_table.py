@@ -62,7 +62,7 @@ class FinishedRun:
         """Return every score of a split, or of a baseline on it, by its metric."""
         results = self.results["splits"].get(split, {})
         if baseline is not None:
-            return results.get("baselines", {}).get(baseline, {}).get("metrics", {})
+            return dict(results.get("baselines", {}).get(baseline, {}).get("metrics", {}))
         return {
             **{name: metric["value"] for name, metric in results.get("metrics", {}).items()},
             **results.get("other", {}),

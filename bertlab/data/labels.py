@@ -217,7 +217,8 @@ def labelled_rows(labels: np.ndarray | None, rows: int) -> np.ndarray:
     if labels is None:
         return np.zeros(rows, dtype=bool)
     first = labels[:, 0] if labels.ndim == 2 else labels
-    return ~np.isnan(first) if first.dtype.kind == "f" and labels.ndim == 1 else first != NO_LABEL
+    known: np.ndarray = ~np.isnan(first) if first.dtype.kind == "f" and labels.ndim == 1 else first != NO_LABEL
+    return known
 
 
 def place(origin: str, line: int, idx: int) -> str:

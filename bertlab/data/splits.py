@@ -46,9 +46,10 @@ def _part(
     from sklearn.model_selection import train_test_split
 
     try:
-        return train_test_split(
+        rest, cut = train_test_split(
             left, test_size=size, random_state=seed, stratify=None if strata is None else strata[left]
         )
+        return rest, cut
     except ValueError as error:
         raise UserError(
             f"--{name}_fraction: the classes cannot be kept in balance ({error}).",

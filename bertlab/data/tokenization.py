@@ -148,12 +148,12 @@ def tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
     from datasets.fingerprint import Hasher
 
     if not tokenizer.is_fast:
-        return Hasher.hash([tokenizer.__class__.__name__, sorted(tokenizer.get_vocab().items()), tokenizer.init_kwargs])
+        vocabulary = sorted(tokenizer.get_vocab().items())
+        return str(Hasher.hash([tokenizer.__class__.__name__, vocabulary, tokenizer.init_kwargs]))
     definition = json.loads(tokenizer.backend_tokenizer.to_str())
     definition["truncation"] = definition["padding"] = None
-    return Hasher.hash(
-        [json.dumps(definition), tokenizer.truncation_side, tokenizer.padding_side, tokenizer.model_input_names]
-    )
+    sides = (tokenizer.truncation_side, tokenizer.padding_side)
+    return str(Hasher.hash([json.dumps(definition), *sides, tokenizer.model_input_names]))
 
 
 def _arrow_columns(

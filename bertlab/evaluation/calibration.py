@@ -28,7 +28,7 @@ def softmax(logits: npt.ArrayLike) -> Array:
     """Return float64 probabilities of the shape of the logits; the last axis sums to 1."""
     scores = np.asarray(logits, dtype=np.float64)
     powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 def sigmoid(logits: npt.ArrayLike) -> Array:

@@ -40,7 +40,7 @@ def last_epoch_loss(log: Sequence[Mapping[str, Any]]) -> float | None:
         return None
     last = max(epoch for epoch, _ in logged)
     losses = [loss for epoch, loss in logged if epoch > last - 1]
-    return sum(losses) / len(losses)
+    return float(sum(losses) / len(losses))
 
 
 def constant_loss(run: Mapping[str, Any], problem_type: str) -> float | None:
@@ -50,7 +50,8 @@ def constant_loss(run: Mapping[str, Any], problem_type: str) -> float | None:
     if train is None or "mlm" in configuration.get("objective", ""):
         return None
     if problem_type == REGRESSION:
-        return train.get("label_variance")
+        variance: float | None = train.get("label_variance")
+        return variance
     counts = list(train.get("balance", {}).values())
     if not counts or not train["labelled"]:
         return None

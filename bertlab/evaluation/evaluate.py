@@ -102,7 +102,7 @@ def predictions_from_logits(
     if schema.kind == MULTI:
         limit = DEFAULT_THRESHOLD if thresholds is None else thresholds
         return (class_probabilities(schema, logits) >= limit).astype(np.int64)
-    return logits.argmax(axis=-1)
+    return np.asarray(logits.argmax(axis=-1))
 
 
 def class_probabilities(schema: LabelSchema, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:

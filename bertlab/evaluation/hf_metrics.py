@@ -20,7 +20,7 @@ from bertlab.evaluation.metrics import METRICS, MetricFunction
 MULTILABEL_CONFIG = "multilabel"
 
 
-class EvaluateMetric(evaluate.Metric):
+class EvaluateMetric(evaluate.Metric):  # type: ignore[misc]
     """An `evaluate.Metric` of one metric function."""
 
     def __init__(self, function: MetricFunction, **kwargs: Any) -> None:

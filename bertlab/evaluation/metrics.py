@@ -161,10 +161,14 @@ def _micro(quotient: Quotient) -> Weighted:
     return weighted
 
 
+def _weighted_mean(values: Array, weights: Array) -> Array:
+    return np.asarray(weights @ values / weights.sum(axis=1))
+
+
 def _f1_samples(predictions: Array, labels: Array, weights: Array) -> Array:
     predicted, actual = predictions != 0, labels != 0
     per_example = _f1((predicted & actual).sum(axis=1), predicted.sum(axis=1), actual.sum(axis=1))
-    return weights @ per_example / weights.sum(axis=1)
+    return _weighted_mean(per_example, weights)
 
 
 def _accuracy(predictions: Array, labels: Array, weights: Array) -> Array:
@@ -172,7 +176,7 @@ def _accuracy(predictions: Array, labels: Array, weights: Array) -> Array:
     right = predictions == labels
     if right.ndim == 2:
         right = right.all(axis=1)
-    return weights @ right / weights.sum(axis=1)
+    return _weighted_mean(right, weights)
 
 
 def _matthews_correlation(predictions: Array, labels: Array, weights: Array) -> Array:
@@ -186,7 +190,7 @@ def _matthews_correlation(predictions: Array, labels: Array, weights: Array) -> 
 
 def _mse(predictions: Array, labels: Array, weights: Array) -> Array:
     difference = predictions.astype(float) - labels.astype(float)
-    return weights @ difference**2 / weights.sum(axis=1)
+    return _weighted_mean(difference**2, weights)
 
 
 def _pearson(predictions: Array, labels: Array, weights: Array) -> Array:
@@ -235,7 +239,7 @@ def _centred_ranks(group: Array, counts: Array) -> Array:
     # for 1,000 resamples of 50,000 rows is the difference between one second and ten.
     sizes = np.bincount(group, weights=counts)
     ranks = np.cumsum(sizes) - (sizes - 1) / 2
-    return (ranks - (counts.sum() + 1) / 2)[group]
+    return np.asarray((ranks - (counts.sum() + 1) / 2)[group])
 
 
 _CLASSES = (SINGLE, MULTI)

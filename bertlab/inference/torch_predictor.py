@@ -120,7 +120,9 @@ def _auto_class(config: Any, name: str) -> Any:
 
 def class_logits(output: Any) -> torch.Tensor:
     """Return the class logits (rows, outputs) of a classifier's or a next-sentence model's output."""
-    return output.seq_relationship_logits if hasattr(output, "seq_relationship_logits") else output.logits
+    name = "seq_relationship_logits" if hasattr(output, "seq_relationship_logits") else "logits"
+    logits: torch.Tensor = getattr(output, name)
+    return logits
 
 
 def _autocast(device: torch.device, trained_in: str | None) -> Any:

@@ -64,7 +64,7 @@ def load_config(arguments: ModelArguments) -> "PretrainedConfig":
         return lora.load_base_config(Path(folder))
     _refuse_incomplete_folder(name, folder)
     try:
-        config = AutoConfig.from_pretrained(folder, **_hub_options(arguments))
+        config: PretrainedConfig = AutoConfig.from_pretrained(folder, **_hub_options(arguments))
     except Exception as error:  # transformers raises OSError, ValueError, JSON and validation errors alike
         raise hub.model_error(name, error) from error
     # Of a model type it knows, transformers would silently take its own class instead of the repository's.
@@ -131,7 +131,8 @@ def build_classifier(
     _describe_labels(config, schema, arguments.new_head)
     _set_head_dropout(config, arguments.classifier_dropout)
     model, _ = load_weights(AutoModelForSequenceClassification, arguments, config, tokenizer)
-    return surgery.apply_model_surgery(model, arguments)
+    changed: PreTrainedModel = surgery.apply_model_surgery(model, arguments)
+    return changed
 
 
 def load_weights(

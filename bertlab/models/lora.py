@@ -155,7 +155,8 @@ def load_base_config(folder: Path) -> "PretrainedConfig":
             f"{folder} holds an adapter without {BASE_CONFIG}/, which a run here writes.",
             "Merge it into its model with peft's merge_and_unload and name the folder of that.",
         )
-    return AutoConfig.from_pretrained(folder / BASE_CONFIG)
+    config: PretrainedConfig = AutoConfig.from_pretrained(folder / BASE_CONFIG)
+    return config
 
 
 def load_merged(folder: Path, resolve: Callable[[str], str], options: dict[str, Any]) -> "PreTrainedModel":
@@ -181,7 +182,8 @@ def load_merged(folder: Path, resolve: Callable[[str], str], options: dict[str, 
         ignore_mismatched_sizes=True,  # the head comes with the adapter
         **{**options, "revision": adapter.revision or "main"},
     )
-    return peft.PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+    merged: PreTrainedModel = peft.PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+    return merged
 
 
 def _find_base(folder: Path, recorded: str, resolve: Callable[[str], str]) -> str:

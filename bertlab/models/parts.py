@@ -16,7 +16,8 @@ ABOVE_LAYERS = (POOLER, "final_norm")
 
 def unwrap(model: Any) -> "PreTrainedModel":
     """Return the model inside peft's wrapper, or the model itself."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return inner
 
 
 def encoder(model: "nn.Module") -> "nn.Module":
@@ -72,7 +73,7 @@ def unshared_modules(module: "nn.Module", shared: set[int]) -> "Iterator[nn.Modu
 
 def module_name(model: "nn.Module", module: "nn.Module") -> str:
     """Return the dotted name of a module inside a model."""
-    return next(name for name, other in model.named_modules() if other is module)
+    return str(next(name for name, other in model.named_modules() if other is module))
 
 
 def layer_depths(model: "nn.Module", flag: str) -> dict[int, int]:

@@ -187,7 +187,7 @@ def _follow(split: "Dataset") -> list[np.ndarray]:
 
 def _two_texts(hashes: np.ndarray, first: np.ndarray) -> np.ndarray:
     """Return a hash of each of the sentences `first` (n,) with the one after it."""
-    return hashes[first] * ORDER + hashes[first + 1]
+    return np.asarray(hashes[first] * ORDER + hashes[first + 1])
 
 
 def _target_tokens(text: Text, arguments: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> int:

@@ -106,7 +106,7 @@ class MaskingCollator:
         if "mask_seed" in row:
             return int(row["mask_seed"])
         first = (self.seed * SEED_STRIDE + self.epoch.value) * SEED_STRIDE
-        return (first + int(row["mask_row"])) % MASK_SEEDS
+        return int(first + row["mask_row"]) % MASK_SEEDS
 
 
 class PretrainingLoss:

@@ -69,7 +69,7 @@ def _learn(sentences: "Dataset", vocabulary: int, given: Sequence[str], descript
         unit="k sentences",
     )
     tokenizer.train_from_iterator((batch["sentence"] for batch in batches), trainer, length=len(sentences))
-    return tokenizer.get_vocab()
+    return dict(tokenizer.get_vocab())
 
 
 def _untrained(model: Any) -> Any:

@@ -118,7 +118,7 @@ def make_pairs(
 
 def count_documents(sentences: "Dataset") -> int:
     """Return how many documents a table of sentences, as `write_sentences` returns it, has."""
-    return sentences.data.column("document")[-1].as_py() + 1
+    return int(sentences.data.column("document")[-1].as_py()) + 1
 
 
 def split_documents(n_documents: int, fractions: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
@@ -331,13 +331,13 @@ def _from_others(corpus: Corpus, first: np.ndarray, rng: np.random.Generator) ->
     begin, size = corpus.offsets[document], corpus.sizes[document]
     drawn = rng.integers(len(corpus.document) - size)
     # Numbers from the document's begin on stand for the sentences after it.
-    return drawn + np.where(drawn >= begin, size, 0)
+    return np.asarray(drawn + np.where(drawn >= begin, size, 0))
 
 
 def _from_same(corpus: Corpus, first: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return a random sentence from the same document for each of `first`."""
     document = corpus.document[first]
-    return corpus.offsets[document] + rng.integers(corpus.sizes[document])
+    return np.asarray(corpus.offsets[document] + rng.integers(corpus.sizes[document]))
 
 
 def _has_second(corpus: Corpus, first: np.ndarray, negatives: str) -> np.ndarray:
@@ -351,7 +351,7 @@ def _has_second(corpus: Corpus, first: np.ndarray, negatives: str) -> np.ndarray
     inside = np.bincount(text_in_document)[text_in_document]
     same = negatives == "same_document"
     room, ruled_out = (size, inside) if same else (len(text) - size, np.bincount(text)[text] - inside)
-    return room > ruled_out[first] + np.where(text[first] == text[first + 1], 0, ruled_out[first + 1])
+    return np.asarray(room > ruled_out[first] + np.where(text[first] == text[first + 1], 0, ruled_out[first + 1]))
 
 
 def _range_texts(sentences: "Dataset", starts: np.ndarray, stops: np.ndarray) -> list[str]:

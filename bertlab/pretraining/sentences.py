@@ -8,7 +8,6 @@ import functools
 import glob
 import os
 import re
-import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -249,7 +248,7 @@ def _segments(language: str, paragraph: str) -> list[str]:
         sentences += whole
         # Without a sentence end in the window, only a longer one can find it.
         start, size = (start + size - len(last), _WINDOW_CHARS) if whole else (start, 2 * size)
-    return sentences + sentencex.segment(language, paragraph[start:])
+    return [*sentences, *sentencex.segment(language, paragraph[start:])]
 
 
 def _paragraphs(text: str) -> list[str]:
@@ -322,4 +321,4 @@ def _text_bytes(path: Path) -> int:
         return size
     with open_binary(path) as file:
         file.seek(-4, os.SEEK_END)
-        return struct.unpack("<I", file.read(4))[0]
+        return int.from_bytes(file.read(4), "little")

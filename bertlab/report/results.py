@@ -147,7 +147,8 @@ def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, classes: int) 
     """Return counts (classes, classes): rows are true classes, columns predicted ones."""
     from sklearn import metrics
 
-    return metrics.confusion_matrix(labels, predictions, labels=range(classes)).tolist()
+    counts: list[list[int]] = metrics.confusion_matrix(labels, predictions, labels=range(classes)).tolist()
+    return counts
 
 
 def _baseline_results(

@@ -92,7 +92,7 @@ class RunFolder:
     @property
     def kind(self) -> str:
         """The problem type: single_label_classification, multi_label_classification or regression."""
-        return self.results["problem_type"]
+        return str(self.results["problem_type"])
 
     @property
     def is_regression(self) -> bool:

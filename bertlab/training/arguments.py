@@ -37,7 +37,7 @@ STREAM_TRAINING_VALUES: dict[str, Any] = {
 
 def global_batch(args: TrainingArguments) -> int:
     """Return the rows of one optimizer step, over all processes and micro-batches."""
-    return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    return int(args.train_batch_size * args.gradient_accumulation_steps * args.world_size)
 
 
 def training_arguments(
@@ -158,7 +158,7 @@ def _check_optimiser_and_schedule(args: TrainingArguments) -> None:
         ) from error
     given = args.lr_scheduler_kwargs if isinstance(args.lr_scheduler_kwargs, dict) else {}
     schedule = SchedulerType(args.lr_scheduler_type)
-    known = inspect.signature(cast(Callable, TYPE_TO_SCHEDULER_FUNCTION[schedule])).parameters
+    known = inspect.signature(cast(Callable[..., Any], TYPE_TO_SCHEDULER_FUNCTION[schedule])).parameters
     for name in given:
         if name not in known:
             problem = f"--lr_scheduler_kwargs: the schedule {schedule.value} has no setting {name!r}."

@@ -45,7 +45,7 @@ class DeferEpochEndSave(TrainerCallback):
 
 def _may_save(args: Any, control: Any) -> bool:
     """Return True where an evaluation is due that decides, after the log is written, whether its step is saved."""
-    return control.should_evaluate and args.save_strategy == "best"
+    return bool(control.should_evaluate) and args.save_strategy == "best"
 
 
 class StopOnSignal(TrainerCallback):

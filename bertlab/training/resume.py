@@ -102,7 +102,7 @@ def run_signature(
             "processes": args.world_size,
         },
     }
-    return json.loads(json.dumps(signature, default=str))
+    return dict(json.loads(json.dumps(signature, default=str)))
 
 
 def refuse_other_run(checkpoint: Path, now: RunSignature) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainingArguments
 
 
-class StreamedRows(IterableDataset):
+class StreamedRows(IterableDataset[dict[str, Any]]):
     """An endless training set of a stream's rows: in buffers, each shuffled and grouped by length.
 
     The order follows the seed, the buffer's number and the global batch alone, so it is the same on every process and
@@ -51,7 +51,8 @@ class StreamedRows(IterableDataset):
 
     def _order(self, rows: list[dict[str, Any]], number: int) -> Sequence[int]:
         if not self.grouped:
-            return np.random.default_rng([self.seed, number]).permutation(len(rows)).tolist()
+            shuffled: list[int] = np.random.default_rng([self.seed, number]).permutation(len(rows)).tolist()
+            return shuffled
         # In characters, which leave more padding than tokens would: only the process that takes a row tokenizes it.
         lengths = np.asarray([sum(len(row.get(name, "")) for name in ("text", "text_pair")) for row in rows])
         order = LengthGroupedOrder(lengths, self.global_batch, self.seed)

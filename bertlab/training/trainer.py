@@ -136,7 +136,7 @@ class EncoderTrainer(Trainer):
         seed = args.seed if args.data_seed is None else args.data_seed
         return LengthGroupedOrder(np.asarray(rows["length"][:]), global_batch(args), seed)
 
-    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> Any:
+    def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
         """Return the micro-batches of one optimizer step and the number of labels in it, over all processes."""
         cut = (self._without_repeats(batch) for batch in epoch_iterator)
         return super().get_batch_samples(cut, num_batches, device)
@@ -162,9 +162,9 @@ class EncoderTrainer(Trainer):
         if args.dataloader_drop_last or args.train_sampling_strategy == "batch_rebalance":
             return 0
         if not isinstance(rows, Sized):
-            return max(0, self.accelerator.gradient_state.remainder)
+            return max(0, int(self.accelerator.gradient_state.remainder))
         # Not accelerate's: in an epoch resumed in its middle that is the remainder of one process's batch.
-        return len(rows) % (args.train_batch_size * args.world_size)
+        return int(len(rows) % (args.train_batch_size * args.world_size))
 
     def prediction_step(self, *given: Any, **options: Any) -> Any:
         """Evaluate one batch as Trainer does, and leave its loss to compute_metrics.
@@ -174,7 +174,7 @@ class EncoderTrainer(Trainer):
         loss, logits, labels = super().prediction_step(*given, **options)
         return (loss if logits is None else None), logits, labels
 
-    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | None:
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor | None:
         # The base class takes -100 for a missing label in regression too, where it is a number like any other.
         if not batch_samples or "labels" not in batch_samples[0]:
             return None
@@ -182,14 +182,15 @@ class EncoderTrainer(Trainer):
         counts = [loss.count(batch["labels"]) for batch in batch_samples]
         items = torch.stack(counts).sum(dim=0).to(device)
         if self.args.average_tokens_across_devices:
-            return self.accelerator.gather(items.unsqueeze(0)).sum(dim=0)
+            total: torch.Tensor = self.accelerator.gather(items.unsqueeze(0)).sum(dim=0)
+            return total
         return items.clamp(min=1)  # a process may hold nothing but repeats
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         # With group_by_length the base class permutes evaluation too, and predictions come back in another order.
         return None
 
-    def _get_dataloader(self, dataset: Any, description: str, *rest: Any, **options: Any) -> DataLoader:
+    def _get_dataloader(self, dataset: Any, description: str, *rest: Any, **options: Any) -> DataLoader[Any]:
         """Batch evaluation by tokens instead of rows: short rows, which fill no processor, come in large batches.
 
         With several processes accelerate deals out batches of equal rows, and it stays at that. What Trainer offers
@@ -208,7 +209,7 @@ class EncoderTrainer(Trainer):
             pin_memory=self.args.dataloader_pin_memory,
             **cut,
         )
-        prepared = self.accelerator.prepare(loader)
+        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
         # accelerate keeps every loader for good, and with it the list of its batches, at each evaluation anew.
         self.accelerator._dataloaders.remove(prepared)
         return prepared
@@ -268,7 +269,7 @@ class EncoderTrainer(Trainer):
         if over and self.state.global_step == self._initial_global_step > 0:
             self.control.should_training_stop = True
             return
-        super()._run_epoch(**options)
+        super()._run_epoch(**options)  # type: ignore[no-untyped-call]
 
     def _finalize_training(self, *settings: Any) -> Any:
         """Finish as Trainer does, but keep the newest checkpoint: a run stopped while it is scored goes on from it.
@@ -277,7 +278,7 @@ class EncoderTrainer(Trainer):
         """
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
-            return super()._finalize_training(*settings)
+            return super()._finalize_training(*settings)  # type: ignore[no-untyped-call]
         finally:
             self.args.save_total_limit = limit
 
