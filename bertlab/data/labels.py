@@ -209,7 +209,7 @@ def assign_labels(split: "Dataset", schema: LabelSchema, origin: str, labels_req
 def is_missing(value: Any) -> bool:
     """Return True for a value that stands for a label that is not known."""
     first = value[0] if isinstance(value, list) else value
-    return first == NO_LABEL or first != first
+    return bool(first == NO_LABEL or first != first)
 
 
 def labelled_rows(labels: np.ndarray | None, rows: int) -> np.ndarray:

@@ -79,7 +79,7 @@ def write_results(run: Run) -> dict[str, Any]:
     """Write scores, predictions and misclassified examples; return the content of results.json."""
     fitted = fit(next(iter(run.selection), None), run.data.schema)
     evaluated = [with_thresholds(r, run.data.schema, fitted, run.data.metrics) for r in run.results]
-    results = io.plain(_results(run, evaluated, fitted))
+    results: dict[str, Any] = io.plain(_results(run, evaluated, fitted))
     for result in (result for result in evaluated if result.has_predictions):
         rows = _rows(run, result.name)
         predictions.write(run.folder, result, run.data.schema, rows["idx"], fitted.temperature)
