@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     data_args, model_args, run_args, training, invocation = parsed.unpack()
     if run_args.print_config:
-        print(parser.print_config(parsed), end="")
+        print(parser.as_recipe(invocation.settings), end="")
         return 0
     folder = Path(training["output_dir"])
     checkpoint = output_dir.find_checkpoint(folder, run_args, model_args.model_name_or_path)

@@ -1,11 +1,6 @@
-"""What can be set: our own flags as dataclasses, and every field of the installed TrainingArguments.
-
-One `Flag` describes one setting, whoever defines it. The fields of TrainingArguments are read from its source
-text, because importing it costs 4 s and `--help` or a misspelt flag should answer at once.
-"""
+"""What can be set: `Flag` describes one setting, and dataclasses hold our own."""
 
 import dataclasses
-import os
 import types
 import typing
 from dataclasses import dataclass, field
@@ -31,6 +26,7 @@ class Flag:
     unset: float | None = None  # stands for "not set", whatever the range
     is_json: bool = False  # a JSON object, or a file that holds one
     may_be_empty: bool = False  # an empty text is a value
+    is_path: bool = False  # of text: a leading ~ is the home folder
     numeric: bool = False  # of a dict: its values are numbers
     count: int = 0  # so many values each time
     repeatable: bool = False  # the values of several times add up
@@ -47,8 +43,8 @@ class Occurrence:
     recipe: str = ""
 
     @property
-    def words(self) -> list[str]:
-        """The words of the command line that give the flag these values."""
+    def argv(self) -> list[str]:
+        """The part of the command line that gives the flag these values."""
         if self.values and self.values[0].startswith("--"):
             return [f"{self.where}={self.values[0]}", *self.values[1:]]
         return [self.where, *self.values]
@@ -62,18 +58,15 @@ def setting(default: Any, help: str, **more: Any) -> Any:
     return field(default=default, metadata=metadata)
 
 
-def _expand(arguments: Any, *names: str) -> None:
-    for name in names:
-        path = getattr(arguments, name)
-        if path is not None:
-            setattr(arguments, name, os.path.expanduser(path))  # noqa: PTH111 (a Path takes one slash of https://)
+FRACTION: dict[str, Any] = {"minimum": 0, "maximum": 0.9}
+SEED: dict[str, Any] = {"minimum": 0, "maximum": 2**32 - 1}
 
 
 @dataclass
 class TokenizationArguments:
     """How text becomes token ids, in both scripts."""
 
-    max_seq_length: int = setting(128, "longest input in tokens; the rest is cut off", minimum=1)
+    max_seq_length: int = setting(128, "longest input in tokens; longer ones are truncated", minimum=1)
     pad_to_max_length: bool = setting(False, "pad every row to --max_seq_length (slower; for fixed shapes)")
     preprocessing_num_workers: int | None = setting(None, "processes for tokenization", minimum=1)
     overwrite_cache: bool = setting(False, "tokenize again even if the cache has the result")
@@ -86,91 +79,68 @@ class TokenizationArguments:
 
 @dataclass
 class DataArguments(TokenizationArguments):
-    """Where the labelled text comes from and how it becomes splits with one label space."""
+    """Where the labelled text comes from and how it becomes splits with one label schema."""
 
     dataset_name: str | None = setting(None, "data set on the Hub, for example nyu-mll/glue")
     dataset_config_name: str | None = setting(None, "configuration of that data set, for example cola")
-    data_dir: str | None = setting(None, "folder with the files of --data_layout, read instead of the Hub")
-    data_layout: str | None = setting(
-        None, "how files under --data_dir are named and laid out: glue/cola, glue/mnli, cola_public…"
+    data_dir: str | None = setting(None, "folder with the files of --data_layout, instead of the Hub", is_path=True)
+    data_layout: str | None = setting(None, "names and columns of the files there: glue/cola, glue/mnli, cola_public…")
+    train_file: str | None = setting(
+        None, "training rows: CSV, TSV, JSON, JSON lines or Parquet, plain, .gz or .zip", is_path=True
     )
-    train_file: str | None = setting(None, "training rows: CSV, TSV, JSON, JSON lines or Parquet, plain, .gz or .zip")
-    validation_file: str | None = setting(None, "rows to evaluate on, same formats")
-    test_file: str | None = setting(None, "rows to predict, labelled or not, same formats")
-    delimiter: str | None = setting(None, "field delimiter of CSV files; found from the header if not given")
-    quoting: str = setting(
-        "auto",
-        "auto: double quotes quote in CSV and are letters in TSV",
-        choices=("auto", "none", "standard"),
+    validation_file: str | None = setting(None, "rows to evaluate on, same formats", is_path=True)
+    test_file: str | None = setting(None, "rows to predict, labelled or not, same formats", is_path=True)
+    delimiter: str | None = setting(None, "field delimiter of CSV files (default: found from the header)")
+    quoting: Literal["auto", "none", "standard"] = setting(
+        "auto", "auto: double quotes quote in CSV and are plain characters in TSV"
     )
     encoding: str | None = setting(None, "text encoding of local files (default: UTF-8, or what a BOM says)")
 
     text_column_names: list[str] = setting(
-        [],
-        "one text column; two for a pair of segments; more, or any number with --text_column_delimiter, joined",
+        [], "one text column; two for a pair of segments; more, or any number with --text_column_delimiter, joined"
     )
     text_column_delimiter: str | None = setting(
-        None,
-        "join the text columns with this into one segment (default for three or more: a space)",
-        may_be_empty=True,
+        None, "join the text columns with this into one segment (default for three or more: a space)", may_be_empty=True
     )
     label_column_name: str | None = setting(None, "column of the label (default: label, then labels)")
     source_column_name: str | None = setting(None, "column that groups rows in the report, for example source")
-    problem_type: str = setting(
-        "auto",
-        "kind of label",
-        choices=("auto", "single_label_classification", "multi_label_classification", "regression"),
+    problem_type: Literal["auto", "single_label_classification", "multi_label_classification", "regression"] = setting(
+        "auto", "kind of label"
     )
     do_regression: bool = setting(False, "short for --problem_type regression")
     class_names: list[str] = setting([], "names of the classes in the order of their ids (default: sorted)")
-    label_map: dict[str, str] = setting(
-        {}, "rename or merge labels: 1=negative 2=negative 3=neutral 4=positive 5=positive"
-    )
-    metric_name: list[str] = setting([], "metrics instead of the task's own: f1_macro accuracy…; the first leads")
+    label_map: dict[str, str] = setting({}, "rename or merge labels: 1=negative 2=negative 3=neutral 4=positive")
+    metric_name: list[str] = setting([], "metrics instead of the task's own: f1_macro accuracy…; the first is primary")
 
     train_split_name: str = setting("train", "split to train on")
     validation_split_name: list[str] = setting([], "split or splits to evaluate on (default: validation)")
     test_split_name: list[str] = setting([], "split or splits to predict (default: test)")
     remove_splits: list[str] = setting([], "splits to leave out")
     remove_columns: list[str] = setting([], "columns to leave out")
-    validation_fraction: float = setting(0.0, "share of train cut off to report on", minimum=0, maximum=0.9)
-    test_fraction: float = setting(0.0, "share of train cut off as a labelled test split", minimum=0, maximum=0.9)
+    validation_fraction: float = setting(0.0, "fraction of train held out as an evaluation split", **FRACTION)
+    test_fraction: float = setting(0.0, "fraction of train held out as a labelled test split", **FRACTION)
     selection_fraction: float = setting(
-        0.0,
-        "share of train cut off to choose the best epoch, stop early and fit thresholds; never reported",
-        minimum=0,
-        maximum=0.9,
+        0.0, "fraction of train held out to select the best epoch, stop early and fit thresholds", **FRACTION
     )
-    stratify: bool = setting(True, "keep the label balance in splits cut from train (--no_stratify)")
-    split_shuffle: bool = setting(True, "shuffle before cutting (--no_split_shuffle cuts the end of the file)")
-    split_seed: int = setting(
-        42, "seed of the cuts, apart from --seed so that seeds share their splits", minimum=0, maximum=2**32 - 1
-    )
-    keep_duplicates_together: bool = setting(False, "never let the same text fall on both sides of a cut")
+    stratify: bool = setting(True, "keep the label balance in splits held out of train (--no_stratify)")
+    split_shuffle: bool = setting(True, "shuffle before the split (--no_split_shuffle holds out the end of the file)")
+    split_seed: int = setting(42, "seed of the splits, apart from --seed so that seeds share their splits", **SEED)
+    keep_duplicates_together: bool = setting(False, "never put the same text on both sides of a split")
     max_train_samples: int | None = setting(None, "use at most this many training rows", minimum=1)
     max_eval_samples: int | None = setting(None, "use at most this many rows of each validation split", minimum=1)
     max_predict_samples: int | None = setting(None, "use at most this many rows of each test split", minimum=1)
     shuffle_train_dataset: bool = setting(False, "shuffle train before --max_train_samples is taken")
     shuffle_seed: int = setting(42, "seed of --shuffle_train_dataset", minimum=0)
-    streaming: bool = setting(
-        False,
-        "read the training rows as they are needed, for files beyond the disk; needs --max_steps, --class_names",
-    )
+    streaming: bool = setting(False, "read training rows as they are needed; needs --max_steps and --class_names")
     shuffle_buffer: int = setting(
         10_000, "rows of a stream that are shuffled and grouped by length together; 0 keeps their order", minimum=0
     )
-    on_missing: str = setting(
-        "error", "what to do with rows without text or label, or torn by a line break", choices=("error", "drop")
+    on_missing: Literal["error", "drop"] = setting(
+        "error", "what to do with rows without text or label, or torn by a line break"
     )
-    clean: list[str] = setting(
-        [],
-        "html: tags become a space, entities characters; whitespace: runs become one space",
-        choices=("html", "whitespace"),
+    clean: list[Literal["html", "whitespace"]] = setting(
+        [], "html: tags become a space, entities characters; whitespace: runs become one space"
     )
-
-    def __post_init__(self) -> None:
-        """Expand a leading ~ in paths, which the shell leaves alone in --flag=~/file, and YAML everywhere."""
-        _expand(self, "data_dir", "train_file", "validation_file", "test_file")
 
 
 @dataclass
@@ -179,55 +149,41 @@ class NspArguments(TokenizationArguments):
 
     text: list[str] = setting([], "text files, folders or globs, plain or .gz")
     encoding: str | None = setting(None, "text encoding (default: UTF-8, or what a BOM says)")
-    document_unit: str = setting(
-        "line",
-        "what a document is: a line, a block between blank lines, or a file",
-        choices=("line", "block", "file"),
+    document_unit: Literal["line", "block", "file"] = setting(
+        "line", "what a document is: a line, a block between blank lines, or a file"
     )
-    sentence_splitter: str = setting(
-        "sentencex",
-        "sentencex knows abbreviations; period cuts at every full stop; line takes one sentence a line",
-        choices=("sentencex", "period", "line"),
+    sentence_splitter: Literal["sentencex", "period", "line"] = setting(
+        "sentencex", "sentencex knows abbreviations; period ends at every full stop; line takes one sentence a line"
     )
     language: str = setting("en", "language of the text for sentencex, as a two-letter code")
-    pairs: str = setting(
-        "all",
-        "every neighbouring pair; one random pair a document; or segments packed to --max_seq_length",
-        choices=("all", "one_per_document", "segments"),
+    pairs: Literal["all", "one_per_document", "segments"] = setting(
+        "all", "every neighbouring pair; one random pair a document; or segments packed to --max_seq_length"
     )
     short_seq_probability: float = setting(
-        0.1, "share of segments packed to a shorter, random length", minimum=0, maximum=1
+        0.1, "fraction of segments packed to a shorter, random length", minimum=0, maximum=1
     )
-    negatives: str = setting(
-        "other_document",
-        "where the sentence that does not follow comes from; any is a bag of all sentences, true next ones included",
-        choices=("other_document", "same_document", "any"),
+    negatives: Literal["other_document", "same_document", "any"] = setting(
+        "other_document", "where the second sentence of a NotNext pair comes from; any includes true next sentences"
     )
     negative_fraction: float = setting(
-        0.5, "share of pairs that do not follow (of segments: at least)", minimum=0.01, maximum=0.99
+        0.5, "fraction of NotNext pairs (of segments: at least)", minimum=0.01, maximum=0.99
     )
-    validation_fraction: float = setting(0.1, "share of documents to report on", minimum=0, maximum=0.9)
-    selection_fraction: float = setting(
-        0.0, "share of documents to choose the best epoch by; never reported", minimum=0, maximum=0.9
-    )
-    test_fraction: float = setting(0.0, "share of documents kept as a second report split", minimum=0, maximum=0.9)
-    split_seed: int = setting(
-        42, "seed of the document split and of the pairs, apart from --seed", minimum=0, maximum=2**32 - 1
-    )
+    validation_fraction: float = setting(0.1, "fraction of documents held out for evaluation", **FRACTION)
+    selection_fraction: float = setting(0.0, "fraction of documents held out to select the best epoch", **FRACTION)
+    test_fraction: float = setting(0.0, "fraction of documents held out as a second evaluation split", **FRACTION)
+    split_seed: int = setting(42, "seed of the document split and of the pairs, apart from --seed", **SEED)
     max_train_samples: int | None = setting(None, "use at most this many training pairs", minimum=1)
     max_eval_samples: int | None = setting(None, "use at most this many pairs of each other split", minimum=1)
 
-    objective: str = setting(
-        "nsp", "next sentences, masked words, or both (how BERT was trained)", choices=("nsp", "mlm", "nsp+mlm")
+    objective: Literal["nsp", "mlm", "nsp+mlm"] = setting(
+        "nsp", "next-sentence prediction, masked language modeling, or both (how BERT was trained)"
     )
-    mlm_probability: float = setting(0.15, "share of words masked", minimum=0.01, maximum=0.9)
-    whole_word_masking: bool = setting(False, "mask all pieces of a word together")
-    from_scratch: bool = setting(False, "begin with random weights")
-    model_config: dict[str, str] = setting(
-        {}, "with --from_scratch: hidden_size=256 num_attention_heads=4… (BERT's configuration)"
-    )
+    mlm_probability: float = setting(0.15, "fraction of tokens masked", minimum=0.01, maximum=0.9)
+    whole_word_masking: bool = setting(False, "mask all tokens of a word together")
+    from_scratch: bool = setting(False, "train from scratch: from random weights")
+    model_config: dict[str, str] = setting({}, "with --from_scratch: hidden_size=256 num_attention_heads=4…")
     train_tokenizer: int | None = setting(
-        None, "with --from_scratch: learn a WordPiece vocabulary of this size from the text", minimum=100
+        None, "with --from_scratch: train a WordPiece tokenizer with this vocabulary size on the text", minimum=100
     )
 
 
@@ -242,7 +198,7 @@ class ModelArguments:
     tokenizer_name: str | None = setting(None, "tokenizer, if it is not the model's own")
     model_revision: str = setting("main", "branch, tag or commit of the model on the Hub")
     token: str | None = setting(None, "access token for the Hub (default: the one `hf auth login` stored)")
-    cache_dir: str | None = setting(None, "folder for what is downloaded or tokenized")
+    cache_dir: str | None = setting(None, "folder for what is downloaded or tokenized", is_path=True)
     trust_remote_code: bool = setting(False, "allow code from the model's repository to run on this machine")
     use_fast_tokenizer: bool = setting(True, "use the tokenizer written in Rust")
     ignore_mismatched_sizes: bool = setting(False, "replace a head whose size does not fit instead of stopping")
@@ -258,14 +214,8 @@ class ModelArguments:
     )
     lora_alpha: int | None = setting(None, "scale of the adapter, over its rank (default: twice the rank)", minimum=1)
     lora_dropout: float = setting(0.0, "dropout before the adapter", minimum=0, maximum=0.99)
-    lora_target_modules: list[str] = setting(
-        [], "linear modules to adapt, for example query value (default: all of them)"
-    )
-    class_weights: str = setting("none", "weigh the loss of each class by 1/frequency", choices=("none", "balanced"))
-
-    def __post_init__(self) -> None:
-        """Expand a leading ~, as the other arguments do."""
-        _expand(self, "cache_dir")
+    lora_target_modules: list[str] = setting([], "linear modules to adapt, such as query value (default: all of them)")
+    class_weights: Literal["none", "balanced"] = setting("none", "weigh the loss of each class by 1/frequency")
 
     @property
     def names(self) -> tuple[str | None, ...]:
@@ -277,16 +227,11 @@ class ModelArguments:
 class RunArguments:
     """How the run behaves around Trainer: precision, stopping, resuming, what it prints."""
 
-    precision: str = setting(
-        "auto",
-        "auto: bf16 on GPUs that have it and on CPUs with AMX or AVX-512 BF16, else fp32",
-        choices=("auto", "fp32", "bf16", "fp16"),
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = setting(
+        "auto", "auto: bf16 on GPUs that have it and on CPUs with AMX or AVX-512 BF16, else fp32"
     )
     layerwise_lr_decay: float = setting(
-        1.0,
-        "multiply the learning rate by this at each step down from the head to the embeddings",
-        above=0,
-        maximum=1,
+        1.0, "multiply the learning rate by this at each step from the head down to the embeddings", above=0, maximum=1
     )
     lora_merge: bool = setting(False, "add the adapter of --lora_rank to the weights: the run is an ordinary model")
     early_stopping_patience: int | None = setting(
@@ -301,7 +246,7 @@ class RunArguments:
     published: dict[str, float] = setting(
         {}, "published values to show beside ours: matthews_correlation=0.5653 (same metric names)", numeric=True
     )
-    published_split: str | None = setting(None, "split they belong to (default: the first one reported)")
+    published_split: str | None = setting(None, "split they belong to (default: the first evaluation split)")
     published_source: str | None = setting(None, "where they come from: model, split, seeds, document")
     print_parameters: bool = setting(False, "print every parameter of the model with its shape and stop")
     print_config: bool = setting(False, "print the resolved run as a recipe and stop")
@@ -312,19 +257,20 @@ def dataclass_flags(cls: type) -> list[Flag]:
     hints, group = typing.get_type_hints(cls), cls.__name__.removesuffix("Arguments").lower()
     flags = []
     for item in dataclasses.fields(cls):
-        kind, many = _kind_of_type(hints[item.name])
+        kind, many, choices = _from_type(hints[item.name])
         default = item.default if item.default is not dataclasses.MISSING else item.default_factory()  # type: ignore[operator]
-        flags.append(Flag(item.name, kind, many, default, group=group, **item.metadata))
+        flags.append(Flag(item.name, kind, many, default, choices=choices, group=group, **item.metadata))
     return flags
 
 
-def _kind_of_type(hint: Any) -> tuple[Kind, bool]:
-    """Map a type hint of ours (`int | None`, `list[str]`, `dict[str, str]`) to a flag's kind."""
-    if isinstance(hint, types.UnionType):
-        hint = next(part for part in hint.__args__ if part is not type(None))
-    origin = typing.get_origin(hint)
+def _from_type(hint: Any) -> tuple[Kind, bool, tuple[str, ...]]:
+    """Return kind, many and choices of a flag of this type: `int | None`, `list[str]`, `Literal["a", "b"]`…"""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is list:
-        return _kind_of_type(typing.get_args(hint)[0])[0], True
+        kind, _, choices = _from_type(inner[0])
+        return kind, True, choices
     if origin is dict:
-        return "dict", True
-    return typing.cast(Kind, hint.__name__), False
+        return "dict", True, ()
+    return ("str", False, inner) if origin is Literal else (typing.cast(Kind, hint.__name__), False, ())

@@ -1,4 +1,4 @@
-"""From the words of the command line to typed values: flags override recipes, and nothing is ignored."""
+"""From the command line to typed values: flags override recipes, and nothing is ignored."""
 
 import dataclasses
 import re
@@ -37,26 +37,26 @@ RECIPE_NAMES = [flag.name for flag in RECIPE_FLAGS]
 
 @dataclass(frozen=True)
 class Invocation:
-    """How and when a run was asked for; `settings` are all flags that have a value, for run.json."""
+    """How and when a run was asked for; `settings` are all flags that have a value, tokens left out, for run.json.
+
+    `recipe` is empty where none is named; `name` is what the run is called in any case, presets included.
+    """
 
     argv: list[str]
     recipe: str
-    preset: str
+    name: str
     given: frozenset[str]
     settings: dict[str, Any]
     started: float = dataclasses.field(default_factory=time.time)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Arguments:
-    """What the command line says: our argument groups, training values, and where they came from."""
+    """What the command line says: our argument groups, the values for TrainingArguments, and the invocation."""
 
     groups: dict[type, Any]
     training: dict[str, Any]
-    given: frozenset[str]
-    recipe: str
-    preset: str
-    argv: list[str]
+    invocation: Invocation
 
     def __getitem__(self, group: type[T]) -> T:
         found: T = self.groups[group]
@@ -64,8 +64,7 @@ class Arguments:
 
     def unpack(self) -> tuple[Any, ...]:
         """Return the groups one by one, the training values, and the invocation: functions take what they use."""
-        invocation = Invocation(self.argv, self.recipe, self.preset, self.given, resolved(self))
-        return (*self.groups.values(), self.training, invocation)
+        return (*self.groups.values(), self.training, self.invocation)
 
 
 def parse(
@@ -88,20 +87,24 @@ def parse(
     """
     flags = flags_of(groups)
     print_help_if_asked(argv, [*RECIPE_FLAGS, *flags.values()], usage)
-    words, parts = split(argv)
-    _refuse_words(words)
+    strays, parts = split(argv)
+    _refuse_strays(strays)
     typed = [part for part in parts if part.name not in RECIPE_NAMES]
     files = recipe_files(argv, default_recipe)
     values = _typed_values([*_recipe_entries(files), *typed], flags, (*also_known, *RECIPE_NAMES))
     built, training = _build(groups, values)
-    everything = {name: value for group in built.values() for name, value in vars(group).items()} | training
-    flag_rules.check_rules(flag_rules.RULES, flags, everything)
     if DataArguments in built:
         flag_rules.refuse_unread(built[DataArguments], typed)
         flag_rules.leave_out_scores_of_other_data(built[DataArguments], built[RunArguments], typed)
-    arguments = Arguments(built, training, frozenset(values), *recipe_name(files), list(argv))
-    training["output_dir"] = str(output_dir(arguments))
-    return arguments
+    settings = {name: value for group in built.values() for name, value in dataclasses.asdict(group).items()}
+    recipe, preset = recipe_name(files)
+    name = recipe or "-".join(filter(None, (_source_name(settings), preset)))
+    training["output_dir"] = str(Path(training.get("output_dir") or Path("runs") / name).expanduser())
+    settings |= training
+    flag_rules.check_rules(flag_rules.RULES, flags, settings)
+    hidden = (*console.SECRET_FLAGS, "print_config")
+    shown = {k: v for k, v in settings.items() if k not in hidden and v is not None and v not in ([], {})}
+    return Arguments(built, training, Invocation(list(argv), recipe, name, frozenset(values), shown))
 
 
 def parse_command(argv: Sequence[str], group: type[T], usage: str, rules: Sequence[flag_rules.Rule] = ()) -> T:
@@ -120,7 +123,7 @@ def parse_command(argv: Sequence[str], group: type[T], usage: str, rules: Sequen
 def parse_known(
     argv: Sequence[str], group: type[T], usage: str, rules: Sequence[flag_rules.Rule] = ()
 ) -> tuple[T, list[str]]:
-    """Return the arguments of a command, and the words of all other flags.
+    """Return the arguments of a command, and the part of argv with all other flags.
 
     Raises:
         UserError: as parse does, or a positional argument is missing.
@@ -129,25 +132,25 @@ def parse_known(
     flags = {flag.name: flag for flag in dataclass_flags(group)}
     positional = [flag for flag in flags.values() if flag.positional]
     print_help_if_asked(argv, flags.values(), usage)
-    free, parts = split(argv)
+    strays, parts = split(argv)
     own: list[Occurrence] = []
     others: list[str] = []
     for part in parts:
         flag = flags.get(flag_rules.current_name(part.name))
         if flag is None or flag.positional:
-            others += part.words
+            others += part.argv
             continue
         end = _count_taken(flag, part.values) if positional else len(part.values)
-        free += part.values[end:]
+        strays += part.values[end:]
         own.append(dataclasses.replace(part, values=part.values[:end]))
     for flag in positional:
-        taken = free if flag.many else free[:1]
-        free = free[len(taken) :]
+        taken = strays if flag.many else strays[:1]
+        strays = strays[len(taken) :]
         if taken:
             own.append(Occurrence(flag.name, taken, flag.name.upper()))
         elif flag.default is None:
             raise UserError(f"{flag.name.upper()} is missing.", sentence(flag.help))
-    _refuse_words(free)
+    _refuse_strays(strays)
     values = _typed_values(own, flags)
     flag_rules.check_rules(rules, flags, values)
     return group(**values), others
@@ -160,8 +163,8 @@ def flags_of(groups: Sequence[type]) -> dict[str, Flag]:
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], list[Occurrence]]:
-    """Return the words before the first flag, and each flag with the words that follow it."""
-    words: list[str] = []
+    """Return what stands before the first flag, and each flag with what follows it."""
+    strays: list[str] = []
     parts: list[Occurrence] = []
     for word in argv:
         if re.match(r"--[A-Za-z]", word):
@@ -169,8 +172,8 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[Occurrence]]:
             name = name.replace("-", "_")
             parts.append(Occurrence(flag_rules.ALIASES.get(name, name), [value] if equals else [], f"--{name}"))
         else:
-            (parts[-1].values if parts else words).append(word)
-    return words, parts
+            (parts[-1].values if parts else strays).append(word)
+    return strays, parts
 
 
 def lookup(part: Occurrence, flags: Mapping[str, Flag], also_known: Sequence[str] = ()) -> tuple[Flag, Occurrence]:
@@ -225,41 +228,21 @@ def recipe_name(files: Sequence[Path]) -> tuple[str, str]:
     return "-".join(filter(None, (complete, preset))) if complete else "", preset
 
 
-def print_config(arguments: Arguments) -> str:
-    """Return the resolved run as a recipe that --config reads back."""
-    return yaml.safe_dump(resolved(arguments), sort_keys=False, allow_unicode=True, default_flow_style=False)
+def as_recipe(settings: Mapping[str, Any]) -> str:
+    """Return the settings of a run as a recipe that --config reads back."""
+    return yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True, default_flow_style=False)
 
 
-def output_dir(arguments: Arguments) -> Path:
-    """Return --output_dir, or runs/<name of the run>."""
-    if arguments.training.get("output_dir"):
-        return Path(arguments.training["output_dir"]).expanduser()
-    return Path("runs") / run_name(arguments)
-
-
-def run_name(arguments: Arguments) -> str:
-    """Return what a run is called: its recipe, or its training file or data set, and the presets on top."""
-    if arguments.recipe:
-        return arguments.recipe
+def _source_name(settings: Mapping[str, Any]) -> str:
+    """Return what a run without a recipe is called: its training file or data set."""
     sources = ("train_file", "dataset_name", "validation_file", "test_file")
-    named = (getattr(group, field, None) for group in arguments.groups.values() for field in sources)
-    source = Path(next(filter(None, named), "run")).name.split(".")[0]
-    return "-".join(filter(None, (source, arguments.preset)))
+    named = (settings.get(source) for source in sources)
+    return Path(next(filter(None, named), "run")).name.split(".")[0]
 
 
-def resolved(arguments: Arguments) -> dict[str, Any]:
-    """Return every setting of a run that has a value, by its flag; tokens are left out."""
-    chosen: dict[str, Any] = {}
-    for group in arguments.groups.values():
-        chosen.update(dataclasses.asdict(group))
-    chosen.update(arguments.training)
-    hidden = (*console.SECRET_FLAGS, "print_config")
-    return {k: v for k, v in chosen.items() if k not in hidden and v is not None and v not in ([], {})}
-
-
-def _refuse_words(words: Sequence[str]) -> None:
-    if words:
-        raise UserError(f"{words[0]!r} belongs to no flag.", "Write --flag value; --help lists the flags.")
+def _refuse_strays(strays: Sequence[str]) -> None:
+    if strays:
+        raise UserError(f"{strays[0]!r} belongs to no flag.", "Write --flag value; --help lists the flags.")
 
 
 def _recipe_entries(files: Sequence[Path]) -> Iterator[Occurrence]:
@@ -310,12 +293,12 @@ def _refuse_repeated(seen: dict[tuple[str, str], Occurrence], flag: str, part: O
     """Refuse a flag given twice in one place, be it by its negation or a former name."""
     before = seen.setdefault((part.recipe, flag), part)
     if before is not part:
-        first, second = (f"'{' '.join([one.where, *one.values])}'" for one in (before, part))
+        first, second = (f"'{' '.join([each.where, *each.values])}'" for each in (before, part))
         raise UserError(f"--{flag} is given twice: {first} and {second}.", "Keep one of them.")
 
 
 def _count_taken(flag: Flag, values: Sequence[str]) -> int:
-    """Return how many of the words after a flag are its values, where others may be positional arguments."""
+    """Return how many values a flag takes of those that follow it; the others may be positional arguments."""
     if flag.kind == "bool":
         return int(bool(values) and values[0].lower() in BOOLEANS)
     return flag.count or (len(values) if flag.many else 1)

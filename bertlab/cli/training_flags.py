@@ -1,4 +1,7 @@
-"""A flag for every field of the installed TrainingArguments, read from its source text."""
+"""A flag for every field of the installed TrainingArguments, read from its source text.
+
+To import it takes 4 s, and `--help` or a misspelt flag should answer at once.
+"""
 
 import ast
 import functools

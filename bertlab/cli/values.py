@@ -1,6 +1,7 @@
 """The text of a flag's value becomes a value of the flag's type, or is refused."""
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -89,6 +90,8 @@ def _convert_one(flag: Flag, text: str, where: str) -> Any:
         raise UserError(f"{where}: {text!r} is not one of its values.", did_you_mean(text, flag.choices))
     if flag.is_json:
         _refuse_broken_json(text, where)
+    if flag.is_path:
+        return os.path.expanduser(text)  # noqa: PTH111 (a Path takes one slash of https://)
     return Path(text).expanduser() if flag.kind == "Path" else text
 
 

@@ -104,7 +104,7 @@ def main(argv: Sequence[str]) -> int:
     """Print the data report; return 1 with --strict when something would make a score wrong."""
     arguments = parser.parse(argv, GROUPS, USAGE)
     data_args, model_args = arguments[DataArguments], arguments[ModelArguments]
-    if data_args.on_missing == "error" and "on_missing" not in arguments.given:
+    if data_args.on_missing == "error" and "on_missing" not in arguments.invocation.given:
         data_args.on_missing = "drop"
     hub.go_offline_if_unreachable(*model_args.names, dataset=sources.hub_name(data_args))
     from bertlab.data import dataset, input_length
@@ -119,7 +119,7 @@ def main(argv: Sequence[str]) -> int:
     )
     metrics.check_metrics(loaded.metrics, loaded.schema.kind, loaded.schema.size)
     findings = find_problems(loaded)
-    if "max_seq_length" in arguments.given:
+    if "max_seq_length" in arguments.invocation.given:
         input_length.check_max_length(data_args.max_seq_length, tokenizer, config)
     batch = arguments.training["per_device_train_batch_size"]
     longest = input_length.longest_input(tokenizer, config)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -50,8 +50,8 @@ class ExportArguments:
     """Which run is exported, as what and where to."""
 
     run: Path = setting(None, "the --output_dir of a finished run", positional=True)
-    format: str = setting("onnx", "what to write", choices=("onnx",))
-    quantize: str | None = setting(None, "int8 weights; the score is measured before and after", choices=("int8",))
+    format: Literal["onnx"] = setting("onnx", "what to write")
+    quantize: Literal["int8"] | None = setting(None, "int8 weights; the score is measured before and after")
     output: Path | None = setting(None, "folder to write (default: RUN/onnx, or RUN/onnx-int8)")
     overwrite: bool = setting(False, "replace an earlier export there")
     tolerance: float = setting(TOLERANCE, "largest difference of a float32 logit", minimum=0)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bertlab.cli.arguments import DataArguments, setting
 from bertlab.cli.flag_rules import Rule
@@ -29,13 +30,15 @@ class PredictArguments:
     pairs: bool = setting(False, "lines of --file are two texts with a tab between")
     rank: str | None = setting(None, "rank the lines of --file as continuations of this text")
     text_column_names: list[str] = setting([], "columns of --file (default: as trained)")
-    format: str = setting("table", "how to print", choices=("jsonl", "table", "tsv"))
+    format: Literal["jsonl", "table", "tsv"] = setting("table", "how to print")
     max_seq_length: int | None = setting(None, "longest input in tokens (default: as trained)")
     delimiter: str | None = setting(None, "field delimiter of --file")
     text_column_delimiter: str | None = setting(
         None, "join the columns with this into one text (default: as trained)", may_be_empty=True
     )
-    quoting: str | None = setting(None, "how --file uses double quotes (default: as trained)", choices=readers.QUOTINGS)
+    quoting: Literal["auto", "none", "standard"] | None = setting(
+        None, "how --file uses double quotes (default: as trained)"
+    )
     encoding: str | None = setting(None, "text encoding of --file or standard input")
     revision: str = setting("main", "revision of a model on the Hub")
     token: str | None = setting(None, "access token for the Hub")

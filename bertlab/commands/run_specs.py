@@ -64,7 +64,7 @@ class RunSpec:
     @property
     def folder(self) -> Path:
         """The output folder."""
-        return parser.output_dir(self.arguments)
+        return Path(self.arguments.training["output_dir"])
 
     @property
     def seed(self) -> int:
@@ -141,7 +141,7 @@ def refuse_other_values(run: RunSpec) -> None:
     if not run.finished and not (run.plan_file.is_file() and run.folder.is_dir()):
         return
     before = read_json(run.folder / FINISHED if run.finished else run.plan_file, DO_AGAIN)
-    now = json.loads(json.dumps(parser.resolved(run.arguments), default=str))
+    now = json.loads(json.dumps(run.arguments.invocation.settings, default=str))
     changed = differences(before.get("configuration", {}), now, run.script.groups)
     if before.get("seed") != run.seed:
         changed.insert(0, ("seed", before.get("seed"), run.seed))
@@ -156,7 +156,7 @@ def refuse_other_values(run: RunSpec) -> None:
 
 def write_plan(run: RunSpec) -> None:
     """Write the values that a run is begun with, for a later call to compare before it goes on."""
-    write_json(run.plan_file, {"seed": run.seed, "configuration": parser.resolved(run.arguments)})
+    write_json(run.plan_file, {"seed": run.seed, "configuration": run.arguments.invocation.settings})
 
 
 def script_of(argv: Sequence[str]) -> Script:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bertlab.cli import parser, recipes
 from bertlab.cli.arguments import dataclass_flags, setting
@@ -40,7 +41,7 @@ class ManyRunsArguments:
     output_dir: str | None = setting(None, "folder of all the runs (default: runs/suite, or runs/sweep/NAME/RECIPE)")
     devices: list[str] = setting([], "cuda:0 cuda:1, 0 1, or cpu (default: every visible GPU, else the CPU)")
     jobs: int = setting(1, "runs at once on each device; on the CPU they share its cores", minimum=1)
-    format: str = setting("text", "how the table is printed", choices=("text", "markdown", "csv", "json"))
+    format: Literal["text", "markdown", "csv", "json"] = setting("text", "how the table is printed")
 
 
 @dataclass

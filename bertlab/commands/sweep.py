@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bertlab import console
 from bertlab.cli import parser
@@ -44,10 +45,8 @@ class SweepArguments(suite.ManyRunsArguments):
     """How the values of a sweep are searched."""
 
     sweep: str = setting(None, "a file like configs/sweeps/bert_paper.yaml, or its name", positional=True)
-    search: str = setting(
-        "grid",
-        "every combination; or random values, or optuna's TPE (both: pip install optuna)",
-        choices=("grid", "random", "tpe"),
+    search: Literal["grid", "random", "tpe"] = setting(
+        "grid", "every combination; or random values, or optuna's TPE (both: pip install optuna)"
     )
     trials: int | None = setting(None, "how many trials of --search random or tpe", minimum=1)
     allow_failures: bool = setting(False, "choose among the finished trials although others failed")
@@ -139,7 +138,7 @@ def plan(options: SweepArguments, argv: Sequence[str]) -> Sweep:
             raise UserError(f"--{name} is swept in {path} and given as a flag.", "Take it out of one of them.")
     if options.search == "grid":
         search_space.grid(space)
-    recipe = parser.run_name(base.arguments)
+    recipe = base.arguments.invocation.name
     folder = Path(options.output_dir or Path(OUTPUT) / path.stem / recipe)
     return Sweep(space, options, (*argv, *_selection(base, given)), recipe, folder)
 

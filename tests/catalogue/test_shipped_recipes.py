@@ -54,7 +54,7 @@ def test_it_parses_and_each_key_is_a_flag(recipe):
     seen = [entry.name for entry in recipes.read_recipe(recipe)]
     flags = {flag.name for group in groups_of(recipe) for flag in dataclass_flags(group)}
     assert seen and set(seen) <= flags | {flag.name for flag in training_flags()}
-    assert parsed(recipe).given == set(seen)
+    assert parsed(recipe).invocation.given == set(seen)
 
 
 def test_it_parses_without_a_notice(recipe, capsys):
@@ -87,8 +87,8 @@ def test_its_commands_parse(recipe, monkeypatch):
         script = next(i for i, word in enumerate(argv) if word.startswith("run_"))
         default = recipes.NSP_DEFAULT if argv[script] == "run_nsp.py" else None
         arguments = parser.parse(argv[script + 1 :], groups_of(recipe), "usage", default)
-        assert arguments.recipe in (recipes.short_name(recipe), f"rte-{recipe.stem}", "")
-        assert arguments.preset == (recipe.stem if recipes.is_preset(recipe) else "")
+        assert arguments.invocation.recipe in (recipes.short_name(recipe), f"rte-{recipe.stem}", "")
+        assert arguments.invocation.name.endswith(f"-{recipe.stem}") == recipes.is_preset(recipe)
 
 
 def test_its_metrics_and_layout_exist(recipe):
@@ -113,7 +113,7 @@ def test_glue_carries_the_values_of_the_published_table(task):
     assert (data.dataset_name, data.dataset_config_name) == ("nyu-mll/glue", task)
     assert data.data_layout == f"glue/{task}"
     assert model.model_name_or_path == "google-bert/bert-base-cased"
-    assert "selection_fraction" not in arguments.given
+    assert "selection_fraction" not in arguments.invocation.given
 
 
 # Hugging Face, examples/pytorch/text-classification/README.md: bert-base-cased, GLUE dev, one seed.
@@ -141,15 +141,15 @@ def test_presets_set_training_values_alone_and_go_on_top_of_every_task():
     training = {flag.name for flag in training_flags()}
     for preset in presets:
         values = parsed(preset).training
-        assert parsed(preset).given <= training
+        assert parsed(preset).invocation.given <= training
         for task in (recipes.CONFIGS / "tasks").glob("*.yaml"):
             # A preset is on top of the recipe wherever it stands.
             argv = ["--config", str(preset), "--task", task.stem]
             on_top = parser.parse(argv, groups_of(task), "usage")
-            assert {name: on_top.training[name] for name in parsed(preset).given} == {
-                name: values[name] for name in parsed(preset).given
+            assert {name: on_top.training[name] for name in parsed(preset).invocation.given} == {
+                name: values[name] for name in parsed(preset).invocation.given
             }
-            assert parser.output_dir(on_top) == Path("runs") / f"{task.stem}-{preset.stem}"
+            assert Path(on_top.training["output_dir"]) == Path("runs") / f"{task.stem}-{preset.stem}"
 
 
 @pytest.mark.parametrize("path", sorted((recipes.CONFIGS / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)

@@ -43,7 +43,7 @@ def arguments_or_refusal(argv: list[str]) -> None:
     except UserError as error:
         assert len(str(error).splitlines()) == 1
         return
-    for name in parsed.given - {"resume_from_checkpoint"}:
+    for name in parsed.invocation.given - {"resume_from_checkpoint"}:
         flag = FLAGS[name]
         values = [getattr(group, name, None) for group in parsed.groups.values()] + [parsed.training.get(name)]
         value = next(value for value in values if value is not None)

@@ -71,13 +71,13 @@ def test_later_recipes_win_over_earlier_ones(recipe):
     first, second = recipe("seed: 1\nmax_steps: 5\n", "first.yaml"), recipe("seed: 2\n", "second.yaml")
     arguments = parsed("--config", first, "--config", second)
     assert (arguments.training["seed"], arguments.training["max_steps"]) == (2, 5)
-    assert arguments.recipe == "first"
+    assert arguments.invocation.recipe == "first"
     assert parsed("--config", second, "--config", first).training["seed"] == 1
 
 
 def test_a_task_is_a_recipe_and_its_old_alias_is_known():
     by_task, by_alias = parsed("--task", "cola"), parsed("--task_name", "CoLA")
-    assert by_task.recipe == by_alias.recipe == "cola"
+    assert by_task.invocation.recipe == by_alias.invocation.recipe == "cola"
     assert by_task[DataArguments] == by_alias[DataArguments]
 
 
@@ -160,7 +160,7 @@ def test_words_of_the_command_line_become_values(argv, flag, expected):
         (["--seed", "1", "2"], "--seed takes one value, not 2: 1 2. Random seed"),
         (["--learning_rate", "fast"], "--learning_rate: 'fast' is not a number. The initial learning rate"),
         (["--seed", "1.5"], "--seed: '1.5' is not a whole number."),
-        (["--max_seq_length", "x"], "is not a whole number. Longest input in tokens; the rest is cut off."),
+        (["--max_seq_length", "x"], "is not a whole number. Longest input in tokens; longer ones are truncated."),
         (["--learning_rate", "nan"], "--learning_rate: 'nan' is not a finite number."),
         (["--weight_decay", "inf"], "--weight_decay: 'inf' is not a finite number."),
         (["--learning_rate", "-1"], "--learning_rate: -1 is out of range. It must be at least 0."),
@@ -257,7 +257,7 @@ def test_switches_of_old_become_one_value_of_a_flag(name, given, capsys):
     expected = when_false if given == ["false"] else when_true
     note = capsys.readouterr().err
     if expected is None:
-        assert flag not in arguments.given
+        assert flag not in arguments.invocation.given
         assert note == f"info: --{name} is the default now.\n"
     else:
         assert arguments.training[flag] in (expected, [expected])
@@ -266,7 +266,7 @@ def test_switches_of_old_become_one_value_of_a_flag(name, given, capsys):
 
 @pytest.mark.parametrize(("name", "reason"), flag_rules.RETIRED.items())
 def test_retired_flags_are_passed_over_with_the_reason(name, reason, capsys):
-    assert not parsed(f"--{name}", "true").given
+    assert not parsed(f"--{name}", "true").invocation.given
     assert capsys.readouterr().err == f"warning: --{name} has no effect since transformers 5: {reason}.\n"
 
 
@@ -282,11 +282,11 @@ def test_print_config_reads_back_as_the_same_run(name, recipe):
     groups = NSP_GROUPS if "run_nsp.py" in path.read_text(encoding="utf-8") else GROUPS
     argv = ("--config", str(path), "--token", "hf_secret", "--hub_token", "hf_other", "--print_config")
     first = parsed(*argv, groups=groups)
-    text = parser.print_config(first)
+    text = parser.as_recipe(first.invocation.settings)
     assert "hf_secret" not in text and "hf_other" not in text
     assert not {"token", "hub_token"} & set(yaml.safe_load(text))
     second = parsed("--config", recipe(text), groups=groups)
-    assert parser.resolved(second) == parser.resolved(first)
+    assert second.invocation.settings == first.invocation.settings
     assert second[groups[0]] == first[groups[0]]
     assert dataclasses.replace(second[RunArguments], print_config=True) == first[RunArguments]
 
@@ -295,17 +295,19 @@ def test_print_config_keeps_texts_that_yaml_would_take_for_something_else(recipe
     argv = ["--class_names", "no", "yes", "1e-3", "--delimiter", "\t", "--text_column_delimiter", " | "]
     argv += ["--label_map", "on=no", "1.0=yes", "--adam_epsilon", "1e-8", "--published_source", "a: b # c"]
     first = parsed(*argv)
-    second = parsed("--config", recipe(parser.print_config(first)))
+    second = parsed("--config", recipe(parser.as_recipe(first.invocation.settings)))
     assert second[DataArguments] == first[DataArguments]
     assert second[RunArguments] == first[RunArguments]
     assert second.training == first.training
-    assert all(isinstance(key, str) for key in yaml.safe_load(parser.print_config(first)))
+    assert all(isinstance(key, str) for key in yaml.safe_load(parser.as_recipe(first.invocation.settings)))
 
 
 def test_print_config_keeps_a_delimiter_that_joins_with_nothing(recipe):
     first = parsed("--text_column_delimiter", "")
     assert first[DataArguments].text_column_delimiter == ""
-    assert parsed("--config", recipe(parser.print_config(first)))[DataArguments] == first[DataArguments]
+    assert (
+        parsed("--config", recipe(parser.as_recipe(first.invocation.settings)))[DataArguments] == first[DataArguments]
+    )
 
 
 @pytest.mark.parametrize(
@@ -326,7 +328,7 @@ def test_without_a_stage_all_three_happen(argv, stages):
 def test_our_defaults_differ_from_trainings_where_the_table_says():
     training = parsed().training
     assert {name: training[name] for name in TRAINING_DEFAULTS} == TRAINING_DEFAULTS
-    assert parsed("--save_strategy", "no").given == {"save_strategy"}
+    assert parsed("--save_strategy", "no").invocation.given == {"save_strategy"}
 
 
 def test_published_scores_stay_with_the_data_they_are_of(capsys):
@@ -379,17 +381,20 @@ def test_an_error_is_one_line_and_status_2_without_a_traceback():
 RULED = (
     ("--prediction_loss_only", "--prediction_loss_only is not supported: scores need the predictions. Leave it out."),
     ("--eval_do_concat_batches false", "--eval_do_concat_batches false is not supported: scores are of whole splits"),
-    ("--no_do_train --do_eval false --do_predict false", "--do_train false requires --do_eval or --do_predict: else"),
+    (
+        "--no_do_train --do_eval false --do_predict false",
+        "--do_train false requires --do_eval or --do_predict: there is",
+    ),
     ("--bf16 --fp16", "--bf16 conflicts with --fp16: a run has one precision. Leave one of them out."),
     ("--fp16 --precision bf16", "--fp16 conflicts with --precision bf16: a run has one precision."),
     ("--resume auto --overwrite_output_dir", "--resume conflicts with --overwrite_output_dir: one continues what"),
     (
         "--dataloader_drop_last --gradient_accumulation_steps 2",
-        "--dataloader_drop_last conflicts with --gradient_accumulation_steps: the steps of an epoch would depend",
+        "conflicts with --gradient_accumulation_steps: it drops",
     ),
     ("--dataloader_persistent_workers", "--dataloader_persistent_workers requires --dataloader_num_workers: there"),
-    ("--early_stopping_threshold 0.1", "nothing stops early. Add --early_stopping_patience 2."),
-    ("--early_stopping_patience 2", "must not be those that are reported. Add --selection_fraction 0.1."),
+    ("--early_stopping_threshold 0.1", "--early_stopping_threshold requires --early_stopping_patience: nothing stops"),
+    ("--early_stopping_patience 2", "--early_stopping_patience requires --selection_fraction: evaluation splits"),
     ("--selection_fraction 0.1 --save_strategy no", "--selection_fraction conflicts with --save_strategy no: the best"),
     ("--freeze_encoder --reinit_layers 1", "--freeze_encoder conflicts with --reinit_layers: the new layers would"),
     ("--freeze_encoder --layerwise_lr_decay 0.9", "--freeze_encoder conflicts with --layerwise_lr_decay: only the"),
@@ -397,18 +402,15 @@ RULED = (
     ("--lora_rank 2 --reinit_layers 1", "--lora_rank conflicts with --reinit_layers: LoRA freezes layers, so new ones"),
     ("--lora_alpha 8", "--lora_alpha requires --lora_rank: there is no adapter. Add --lora_rank 8."),
     ("--lora_merge", "--lora_merge requires --lora_rank: there is no adapter. Add --lora_rank 8."),
-    (
-        "--do_regression --problem_type single_label_classification",
-        "--do_regression conflicts with --problem_type single_label_classification: both name the kind of label.",
-    ),
+    ("--do_regression --problem_type single_label_classification", "requires --problem_type auto or regression: both"),
     ("--shuffle_buffer 5", "only a stream has a buffer. Add --streaming, or leave --shuffle_buffer out."),
     ("--streaming", "--streaming requires --max_steps: a stream has no known length. Add --max_steps 1000."),
-    ("--streaming --max_steps 9 --test_fraction 0.1", "--streaming conflicts with --test_fraction: it reads the"),
+    ("--streaming --max_steps 9 --test_fraction 0.1", "--streaming conflicts with --test_fraction: a stream is"),
     ("--streaming --max_steps 9 --class_weights balanced", "--streaming conflicts with --class_weights: labels are"),
     ("--streaming --max_steps 9 --dataloader_num_workers 2", "each worker would read every row."),
     (
         "--streaming --max_steps 9 --train_sampling_strategy batch_rebalance",
-        "it needs the length of every row. Choose group_by_length, random or sequential.",
+        "--streaming conflicts with --train_sampling_strategy batch_rebalance: it needs all lengths.",
     ),
 )
 NSP_RULED = (

@@ -63,7 +63,7 @@ def contents(folder: Path) -> set[str]:
 def test_the_folder_follows_the_flags(argv, folder, monkeypatch):
     monkeypatch.chdir(Path(__file__).resolve().parents[2])
     arguments = parser.parse(argv, (DataArguments, ModelArguments, RunArguments), "usage")
-    assert parser.output_dir(arguments) == Path(folder)
+    assert Path(arguments.training["output_dir"]) == Path(folder)
 
 
 @pytest.mark.parametrize("resume", ["never", "auto"])
