@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train BERT's next-sentence head (and its masked-word head, or a small BERT from nothing) on plain text.
+"""Train next-sentence prediction (NSP), masked language modeling (MLM) or both on plain text, also from scratch.
 
     python run_nsp.py --text meditations.txt
     python run_nsp.py --config configs/nsp/books.yaml --text books/

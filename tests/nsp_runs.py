@@ -8,7 +8,8 @@ from running import QUIET, drawing, to_argv
 
 from bertlab.pretraining.pairs import RANGES
 
-# All in the tiny model's vocabulary. A document's sentences share the words of its topic, so word overlap tells much.
+# All in the tiny model's vocabulary. A document's sentences share the words of its topic: word overlap is a strong
+# baseline.
 TOPICS = (
     "cat dog house",
     "sun sea hill",
@@ -23,12 +24,12 @@ COMMON = _COMMON.split(" ")
 
 def paragraph(dice: random.Random, topic: str, sentences: int) -> str:
     """Return sentences of 4 to 9 words, each with a word of the topic, each begun with a capital."""
-    told = []
+    made = []
     for _ in range(sentences):
         body = dice.choices(COMMON, k=dice.randint(3, 8))
         body.insert(dice.randrange(len(body)), dice.choice(topic.split()))
-        told.append(" ".join(body).capitalize() + ".")
-    return " ".join(told)
+        made.append(" ".join(body).capitalize() + ".")
+    return " ".join(made)
 
 
 def paragraphs(documents: int = 40, seed: int = 0) -> list[str]:
@@ -44,7 +45,7 @@ def write_text(path: Path, documents: int = 40, seed: int = 0) -> Path:
 
 
 def pretrain(output_dir: Path, *, drawn: bool = False, **settings: Any) -> int:
-    """Run run_nsp.py in this process, quietly on the CPU unless told otherwise; return its exit status."""
+    """Run run_nsp.py in this process, quietly on the CPU by default; return its exit status."""
     import run_nsp
 
     with drawing(drawn):

@@ -89,33 +89,33 @@ def test_a_run_leaves_a_model_that_knows_its_labels(run: Path):
 
 
 def test_predictions_are_written_pair_by_pair(run: Path):
-    said = _pairs(run)
-    assert list(said[0]) == ["idx", "label", "prediction", "probability_IsNext", "probability_NotNext"]
-    assert [row["idx"] for row in said] == [str(index) for index in range(len(said))]
-    assert {row["label"] for row in said} == {"IsNext", "NotNext"}
-    right = [row["label"] == row["prediction"] for row in said]
+    pairs = _pairs(run)
+    assert list(pairs[0]) == ["idx", "label", "prediction", "probability_IsNext", "probability_NotNext"]
+    assert [row["idx"] for row in pairs] == [str(index) for index in range(len(pairs))]
+    assert {row["label"] for row in pairs} == {"IsNext", "NotNext"}
+    right = [row["label"] == row["prediction"] for row in pairs]
     assert results(run)["eval_accuracy"] == pytest.approx(np.mean(right))
     wrong = (run / "misclassified" / "validation.tsv").read_text(encoding="utf-8").splitlines()
     assert len(wrong) == 1 + right.count(False)
 
 
 def test_a_score_stands_beside_its_baselines(run: Path):
-    told = read_json(run / "results.json")["splits"]["validation"]
-    assert set(told["baselines"]) == {"majority", "word_overlap", "before_training"}
+    split = read_json(run / "results.json")["splits"]["validation"]
+    assert set(split["baselines"]) == {"majority", "word_overlap", "before_training"}
     rows = len(_pairs(run))
     follow = sum(row["label"] == "IsNext" for row in _pairs(run))
-    assert told["baselines"]["majority"]["metrics"]["accuracy"] == pytest.approx(max(follow, rows - follow) / rows)
-    assert told["baselines"]["word_overlap"]["metrics"]["accuracy"] > 0.5, "sentences of a document share words"
+    assert split["baselines"]["majority"]["metrics"]["accuracy"] == pytest.approx(max(follow, rows - follow) / rows)
+    assert split["baselines"]["word_overlap"]["metrics"]["accuracy"] > 0.5, "sentences of a document share words"
 
 
-def test_scores_are_split_by_kind_of_pair(run: Path):
-    told = read_json(run / "results.json")["splits"]["validation"]["by_source"]
-    assert set(told) == {"next", "other_document"}
-    said = _pairs(run)
-    assert sum(kind["n"] for kind in told.values()) == len(said)
-    follow = [row["prediction"] == "IsNext" for row in said if row["label"] == "IsNext"]
-    assert told["next"]["accuracy"] == pytest.approx(np.mean(follow))
-    assert told["next"]["n"] == len(follow)
+def test_scores_are_split_by_negative_type(run: Path):
+    by_type = read_json(run / "results.json")["splits"]["validation"]["by_source"]
+    assert set(by_type) == {"next", "other_document"}
+    pairs = _pairs(run)
+    assert sum(scores["n"] for scores in by_type.values()) == len(pairs)
+    follow = [row["prediction"] == "IsNext" for row in pairs if row["label"] == "IsNext"]
+    assert by_type["next"]["accuracy"] == pytest.approx(np.mean(follow))
+    assert by_type["next"]["n"] == len(follow)
 
 
 def test_the_notice_says_that_the_head_is_new_only_where_it_is(
@@ -123,10 +123,10 @@ def test_the_notice_says_that_the_head_is_new_only_where_it_is(
 ):
     head = "no pretrained next-sentence head is used; a new one is trained in this run."
     assert pretrain(tmp_path / "new", config=plain, text=text, model_name_or_path=tiny_model, **PLAIN) == 0
-    told = capsys.readouterr()
-    assert head in told.err
-    assert "new, untrained weights: cls.seq_relationship.bias, cls.seq_relationship.weight" in told.err
-    assert told.out.startswith("1 file, 40 documents, ")
+    printed = capsys.readouterr()
+    assert head in printed.err
+    assert "new, untrained weights: cls.seq_relationship.bias, cls.seq_relationship.weight" in printed.err
+    assert printed.out.startswith("1 file, 40 documents, ")
     assert pretrain(tmp_path / "on", config=plain, text=text, model_name_or_path=run, **PLAIN) == 0
     assert "head" not in capsys.readouterr().err
     zero_shot = read_json(tmp_path / "on" / "results.json")["splits"]["validation"]["baselines"]["zero_shot"]
@@ -149,20 +149,20 @@ def test_mlm_is_scored_from_a_checkpoint(objective: str, text, plain, tiny_model
     folder = tmp_path / "run"
     settings = {**PLAIN, "objective": objective, "eval_strategy": "steps", "eval_steps": 3}
     assert pretrain(folder, drawn=True, config=plain, text=text, model_name_or_path=tiny_model, **settings) == 0
-    told = read_json(folder / "eval_results.json")
-    assert 1 < told["eval_perplexity"] < 1000
-    assert told["eval_masked_tokens"] > 50
-    assert 0 < told["eval_most_frequent_token_accuracy"] < 1 < told["eval_token_frequency_perplexity"]
+    metrics = read_json(folder / "eval_results.json")
+    assert 1 < metrics["eval_perplexity"] < 1000
+    assert metrics["eval_masked_tokens"] > 50
+    assert 0 < metrics["eval_most_frequent_token_accuracy"] < 1 < metrics["eval_token_frequency_perplexity"]
     # The same tokens are masked while training goes on and at its end.
-    assert history(folder, "eval_masked_accuracy")[-1] == pytest.approx(told["eval_masked_accuracy"])
-    assert history(folder, "eval_perplexity")[-1] == pytest.approx(told["eval_perplexity"], rel=1e-4)
-    assert ("eval_accuracy" in told) == (objective == "nsp+mlm")
+    assert history(folder, "eval_masked_accuracy")[-1] == pytest.approx(metrics["eval_masked_accuracy"])
+    assert history(folder, "eval_perplexity")[-1] == pytest.approx(metrics["eval_perplexity"], rel=1e-4)
+    assert ("eval_accuracy" in metrics) == (objective == "nsp+mlm")
     split = read_json(folder / "results.json")["splits"]["validation"]
     assert ("baselines" in split) == (objective == "nsp+mlm")
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert ("pipeline_tag: fill-mask" in card) == ("bertlab predict" not in card) == (objective == "mlm")
     assert ("| validation |" in card) and ("perplexity" in card or objective != "mlm")
-    assert split["other"]["masked_accuracy"] == told["eval_masked_accuracy"]
+    assert split["other"]["masked_accuracy"] == metrics["eval_masked_accuracy"]
     assert "cls.predictions.bias" in weights_of(folder)
     assert ("cls.seq_relationship.weight" in weights_of(folder)) == (objective == "nsp+mlm")
 
@@ -188,7 +188,7 @@ def test_a_bert_is_made_from_nothing_but_the_text(objective: str, text: Path, pl
         assert found["train_loss"] > 3, "the losses of both heads, of a model that knows nothing"
 
 
-def test_mlm_is_learnt(text: Path, plain: Path, tmp_path: Path):
+def test_mlm_is_learned(text: Path, plain: Path, tmp_path: Path):
     """A text of fifty words is soon known by heart, better than by its most frequent token."""
     folder = tmp_path / "run"
     settings = {**PLAIN, **SCRATCH, "objective": "mlm", "learning_rate": 2e-2, "max_steps": 40, "warmup_steps": 4}
@@ -261,7 +261,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrainerCallback, "on_save", _interrupt)
         assert pretrain(tmp_path / "stopped", **settings) == 130
-    # On another machine the cache is empty: what is learnt from the text must come out the same.
+    # On another machine the cache is empty: what is learned from the text must come out the same.
     assert pretrain(tmp_path / "stopped", **settings, cache_dir=tmp_path / "cache", resume="auto") == 0
     assert history(tmp_path / "stopped", "loss") == history(tmp_path / "whole", "loss")
     ours, theirs = weights_of(tmp_path / "stopped"), weights_of(tmp_path / "whole")
@@ -312,8 +312,8 @@ def test_the_model_is_a_starting_point_for_classification(run: Path, write_csv, 
     train = write_csv(tmp_path / "train.csv", ("text", "label"), labelled_sentences(24, seed=1))
     folder = tmp_path / "run"
     assert classify(folder, model_name_or_path=run, train_file=train, **STEPS) == 0
-    told = capsys.readouterr().err
-    assert "new, untrained weights: classifier.bias, classifier.weight." in told
+    err = capsys.readouterr().err
+    assert "new, untrained weights: classifier.bias, classifier.weight." in err
     assert read_json(folder / "config.json")["id2label"] == {"0": "bad", "1": "good"}
 
 
@@ -379,8 +379,8 @@ def test_the_recipe_without_config_is_the_meditations(text: Path, tiny_model: Pa
     recipe = recipes.CONFIGS / "nsp" / "meditations.yaml"
     assert run_nsp.main([*settings, "--config", str(recipe), "--print_config"]) == 0
     assert unnamed == capsys.readouterr().out
-    for key, *_ in recipes.read_recipe(recipe):
-        assert f"\n{key}: " in f"\n{unnamed}"
+    for entry in recipes.read_recipe(recipe):
+        assert f"\n{entry.name}: " in f"\n{unnamed}"
 
 
 def test_the_recipe_without_config_runs(text: Path, tiny_model: Path, tmp_path: Path):
@@ -405,9 +405,9 @@ def test_a_folder_and_a_glob_are_read_whole(text: Path, plain: Path, tiny_model:
     }
     for index, pattern in enumerate((books, f"{books}/t*.txt")):
         assert pretrain(tmp_path / f"run{index}", text=pattern, **settings) == 0
-        told = capsys.readouterr()
-        assert told.out.startswith("3 files, 3 doc" if index == 0 else "2 files, 2 doc")
-        assert "IsNext pairs also follow each other in train, for example '" in told.err, "they are one text"
+        printed = capsys.readouterr()
+        assert printed.out.startswith("3 files, 3 doc" if index == 0 else "2 files, 2 doc")
+        assert "IsNext pairs also follow each other in train, for example '" in printed.err, "they are one text"
 
 
 def test_the_demo_trains_on_the_weights_of_a_package(weights: str, tmp_path: Path, monkeypatch, capsys):
@@ -431,7 +431,7 @@ def test_the_tutorial_counts_the_sentences_and_pairs_of_the_meditations(
     settings = {"max_steps": 1, "max_seq_length": 64, "per_device_train_batch_size": 2}
     folder = tmp_path / "run"
     assert pretrain(folder, config=recipe, text=text, model_name_or_path=tiny_model, **settings) == 0
-    told = capsys.readouterr().out
-    assert "1,372 sentences" in told
-    assert "317 pairs (317 train), any negatives" in told
+    out = capsys.readouterr().out
+    assert "1,372 sentences" in out
+    assert "317 pairs (317 train), any negatives" in out
     assert read_json(folder / "run.json")["data"]["train"]["rows"] == 317

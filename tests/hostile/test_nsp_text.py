@@ -1,4 +1,4 @@
-"""Whatever text and flags run_nsp.py is given, what is wrong is said in one line and nothing is left behind."""
+"""Whatever text and flags run_nsp.py is given, an error is one line and nothing is left behind."""
 
 import json
 import random
@@ -30,11 +30,11 @@ def refused(tmp_path: Path, plain: Path, tiny_model: Path, capsys) -> Callable[.
         given = {"config": plain, "model_name_or_path": tiny_model, **PLAIN, **settings}
         capsys.readouterr()
         assert pretrain(folder, **given) == 2
-        told = capsys.readouterr().err
-        errors = [line for line in told.splitlines() if line.startswith("error: ")]
+        err = capsys.readouterr().err
+        errors = [line for line in err.splitlines() if line.startswith("error: ")]
         assert len(errors) == 1
-        assert "Traceback" not in told
-        assert " is empty." in errors[0] or errors[0].count(". ") >= 1, "what is wrong, then the way out"
+        assert "Traceback" not in err
+        assert " is empty." in errors[0] or errors[0].count(". ") >= 1, "what is wrong, then the hint"
         assert not folder.exists()
         return errors[0].removeprefix("error: ")
 
@@ -49,7 +49,7 @@ def _text(path: Path, content: str | bytes) -> Path:
 NOISE = random.Random(0).randbytes(4000)
 
 TEXTS: dict[str, tuple[str | bytes, str, str]] = {
-    # content, what is said, the way out
+    # content, problem, hint
     "empty": ("", "text.txt is empty", "."),
     "blank": ("\n  \n\n\t\n", "text.txt has no sentence.", "Leave it out, or check that it is text."),
     "no document but one": (
@@ -86,9 +86,9 @@ def test_text_that_gives_no_pairs_is_refused(name: str, refused, tmp_path: Path)
     path = tmp_path / ("text.txt.gz" if name == "not gzip" else "text.txt")
     if name == "not gzip":
         content = "Plain text. Not packed.\n"
-    told = refused(text=_text(path, content))
-    assert any(one in told for one in problem.split("|")), told
-    assert any(one in told for one in hint.split("|")), told
+    message = refused(text=_text(path, content))
+    assert any(choice in message for choice in problem.split("|")), message
+    assert any(choice in message for choice in hint.split("|")), message
 
 
 def test_a_wrong_encoding_is_named(refused, tmp_path: Path):
@@ -99,9 +99,9 @@ def test_a_wrong_encoding_is_named(refused, tmp_path: Path):
 
 def test_a_missing_file_is_named_with_the_nearest(refused, tmp_path: Path):
     write_text(tmp_path / "meditations.txt")
-    told = refused(text=tmp_path / "meditation.txt")
-    assert str(tmp_path / "meditation.txt") in told
-    assert "meditations.txt" in told.replace(str(tmp_path / "meditation.txt"), "")
+    message = refused(text=tmp_path / "meditation.txt")
+    assert str(tmp_path / "meditation.txt") in message
+    assert "meditations.txt" in message.replace(str(tmp_path / "meditation.txt"), "")
 
 
 def test_nothing_named_is_refused(refused):
@@ -129,8 +129,8 @@ def test_an_empty_name_is_not_the_folder_one_is_in(refused, tmp_path: Path, monk
 def test_an_archive_is_to_be_unpacked(refused, tmp_path: Path):
     with tarfile.open(tmp_path / "books.tar.gz", "w:gz") as archive:
         archive.add(write_text(tmp_path / "notes.txt"), "notes.txt")
-    told = refused(text=tmp_path / "books.tar.gz")
-    assert told == f"{tmp_path / 'books.tar.gz'} is an archive of files. Unpack it and name the folder."
+    message = refused(text=tmp_path / "books.tar.gz")
+    assert message == f"{tmp_path / 'books.tar.gz'} is an archive of files. Unpack it and name the folder."
     assert "does not exist" in refused(text=tmp_path / "nowhere.tar.gz")
 
 
@@ -183,10 +183,10 @@ FLAGS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("name", FLAGS)
 def test_flags_that_cannot_be_are_refused(name: str, refused, text: Path):
-    settings, said = FLAGS[name]
-    told = refused(text=text, **settings)
-    for words in said:
-        assert any(one in told for one in words.split("|")), told
+    settings, parts = FLAGS[name]
+    message = refused(text=text, **settings)
+    for part in parts:
+        assert any(choice in message for choice in part.split("|")), message
 
 
 def _model(folder: Path, config: Any, tokenizer: Path) -> Path:
@@ -218,8 +218,8 @@ def test_mlm_needs_a_mask_token(refused, text, plain, tiny_model, tmp_path: Path
     settings = json.loads((model / "tokenizer_config.json").read_text(encoding="utf-8"))
     settings["mask_token"] = None
     (model / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
-    told = refused(config=plain, text=text, model_name_or_path=model, objective="nsp+mlm")
-    assert told == "--objective nsp+mlm: the tokenizer has no mask token. Use --objective nsp."
+    message = refused(config=plain, text=text, model_name_or_path=model, objective="nsp+mlm")
+    assert message == "--objective nsp+mlm: the tokenizer has no mask token. Use --objective nsp."
 
 
 def test_a_run_that_is_there_is_not_touched_by_one_that_cannot_be(text, plain, tiny_model, tmp_path: Path, capsys):

@@ -60,7 +60,7 @@ WRAPPED = "It was late when the old man came\nto the house, and nobody\nheard hi
 
 
 @pytest.mark.parametrize(
-    ("content", "unit", "said"),
+    ("content", "unit", "warns"),
     [
         (WRAPPED * 20, "line", True),
         (WRAPPED * 20, "block", False),
@@ -74,15 +74,15 @@ WRAPPED = "It was late when the old man came\nto the house, and nobody\nheard hi
     ids=["wrapped", "as blocks", "short", "paragraphs", "small letters", "verse", "Chinese"],
 )
 def test_wrapped_text_that_is_read_line_by_line_is_warned_of(
-    content: str, unit: str, said: bool, tmp_path: Path, capsys
+    content: str, unit: str, warns: bool, tmp_path: Path, capsys
 ):
     text = tmp_path / "text.txt"
     text.write_text(content, encoding="utf-8")
     dataset.read(_arguments(text, document_unit=unit), str(tmp_path / "cache"))
-    told = capsys.readouterr().err
-    assert ("of the lines end inside a sentence: with --document_unit line each is a document." in told) == said
-    if said:
-        assert "warning: 68% of" in told, "40 of the 59 lines that another one follows"
+    err = capsys.readouterr().err
+    assert ("of the lines end inside a sentence: with --document_unit line each is a document." in err) == warns
+    if warns:
+        assert "warning: 68% of" in err, "40 of the 59 lines that another one follows"
 
 
 def test_another_text_or_setting_is_read_again(tmp_path: Path):
@@ -204,9 +204,9 @@ def test_a_split_of_one_class_is_warned_of(read: dataset.Text, tokenizer, capsys
     dataset.make_splits(read, _arguments(Path()), tokenizer)
     assert "all pairs are" not in capsys.readouterr().err
     dataset.make_splits(read, _arguments(Path(), **packed), tokenizer)
-    told = capsys.readouterr().err.splitlines()
+    warnings = capsys.readouterr().err.splitlines()
     hint = "all pairs are NotNext: no two sentences fit into --max_seq_length. Raise it, or choose --pairs all."
-    assert told == [f"warning: {name}: {hint}" for name in ("train", "validation", "selection", "test")]
+    assert warnings == [f"warning: {name}: {hint}" for name in ("train", "validation", "selection", "test")]
     dataset.make_splits(read, _arguments(Path(), max_train_samples=1), tokenizer)
     assert "warning: train: all pairs are " in capsys.readouterr().err
 
@@ -267,11 +267,11 @@ def _repeated(split: Dataset, train: Dataset, sentences: list[str]) -> tuple[lis
 @pytest.mark.parametrize("pairs", ["all", "one_per_document", "segments"])
 def test_pairs_that_are_trained_on_too_are_warned_of(pairs: str, tokenizer, tmp_path: Path, capsys):
     """As where a folder holds a book twice: each document stands in a split of its own, and its copy in train."""
-    told, splits, sentences = _warnings_of_repeats(
+    warnings, splits, sentences = _warnings_of_repeats(
         tmp_path / "text", tokenizer, capsys, paragraphs(60) * 2, pairs=pairs, selection_fraction=0
     )
-    assert len(told) == 2, "validation and test"
-    for line, name in zip(told, ("validation", "test"), strict=True):
+    assert len(warnings) == 2, "validation and test"
+    for line, name in zip(warnings, ("validation", "test"), strict=True):
         found, follow = _repeated(splits[name], splits["train"], sentences)
         assert 0 < len(found) < follow, "or a wrong count could be right"
         beginning = (
@@ -309,9 +309,9 @@ def _overlapping_pairs(rows: int, seed: int) -> tuple[list[list[str]], np.ndarra
 
 def test_word_overlap_learns_an_obvious_case():
     train, labels = _overlapping_pairs(400, 1)
-    test, wanted = _overlapping_pairs(200, 2)
-    said, how = baselines.overlap_baseline(train, labels, {"validation": test})
-    assert np.mean(said["validation"] == wanted) > 0.98
+    test, labels_of_test = _overlapping_pairs(200, 2)
+    predictions, how = baselines.overlap_baseline(train, labels, {"validation": test})
+    assert np.mean(predictions["validation"] == labels_of_test) > 0.98
     assert how.startswith("TF-IDF similarity and lengths, logistic regression on 400 training pairs, ")
 
 
@@ -326,22 +326,22 @@ def test_words_of_one_character_overlap(before: str, after: str, names: str):
     labels = np.arange(300) % 2
     first = [before.format(one) for one, _ in chosen]
     second = [after.format(other if label else one) for (one, other), label in zip(chosen, labels, strict=True)]
-    said, _ = baselines.overlap_baseline([first, second], labels, {"validation": [first, second]})
-    assert np.mean(said["validation"] == labels) > 0.98
+    predictions, _ = baselines.overlap_baseline([first, second], labels, {"validation": [first, second]})
+    assert np.mean(predictions["validation"] == labels) > 0.98
 
 
 def test_without_words_lengths_alone_are_used():
     labels = np.arange(40) % 2
     pairs = [["!" for _ in labels], ["? ?" if label else "?" for label in labels]]
-    said, how = baselines.overlap_baseline(pairs, labels, {"validation": pairs})
-    assert said["validation"].tolist() == labels.tolist()
+    predictions, how = baselines.overlap_baseline(pairs, labels, {"validation": pairs})
+    assert predictions["validation"].tolist() == labels.tolist()
     assert how.startswith("no words in the texts, so lengths alone, logistic regression on 40 training pairs, ")
 
 
 def test_word_overlap_of_one_class_says_that_class():
     train, labels = _overlapping_pairs(20, 1)
-    said, _ = baselines.overlap_baseline(train, np.ones_like(labels), {"validation": train})
-    assert said["validation"].tolist() == [1] * 20
+    predictions, _ = baselines.overlap_baseline(train, np.ones_like(labels), {"validation": train})
+    assert predictions["validation"].tolist() == [1] * 20
 
 
 def test_token_frequencies_alone_have_mlm_scores():
@@ -365,7 +365,7 @@ def test_training_pairs_for_the_baseline_are_a_seeded_part():
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "warns"),
     [
         (((0, 50), (50, 0)), True),
         (((12, 38), (37, 13)), True),
@@ -383,16 +383,16 @@ def test_training_pairs_for_the_baseline_are_a_seeded_part():
         (((0, 60), (140, 800)), True),
     ],
 )
-def test_labels_are_called_flipped_only_when_chance_cannot_explain_it(table: Any, said: bool, capsys):
+def test_labels_are_called_flipped_only_when_chance_cannot_explain_it(table: Any, warns: bool, capsys):
     """`table` counts the IsNext pairs, then the NotNext pairs, that the head calls IsNext and NotNext."""
     counts = np.ravel(table)
     labels, predictions = np.repeat([0, 0, 1, 1], counts), np.repeat([0, 1, 0, 1], counts)
     baselines.warn_if_flipped(predictions, labels)
-    told = capsys.readouterr().err
-    assert ("the labels look flipped (0 must be IsNext, 1 NotNext)" in told) == said
+    err = capsys.readouterr().err
+    assert ("the labels look flipped (0 must be IsNext, 1 NotNext)" in err) == warns
     follow, others = (row[0] / max(sum(row), 1) for row in table)
     shares = f"predicts IsNext for {follow:.1%} of the IsNext pairs and for {others:.1%} of the NotNext pairs"
-    assert (shares in told) == said
+    assert (shares in err) == warns
 
 
 @pytest.mark.parametrize(
@@ -457,12 +457,12 @@ def _sentences(seed: int | None = None) -> Dataset:
 
 
 def test_a_trained_tokenizer_is_berts_kind_and_survives_saving(tmp_path: Path):
-    learnt = train_tokenizer(_sentences(), 150)
-    learnt.save_pretrained(tmp_path)
+    trained = train_tokenizer(_sentences(), 150)
+    trained.save_pretrained(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
-    assert len(loaded) == len(learnt) <= 150
+    assert len(loaded) == len(trained) <= 150
     assert loaded.convert_tokens_to_ids(list(SPECIAL_TOKENS)) == [0, 1, 2, 3, 4]
-    for tokenizer in (learnt, loaded):
+    for tokenizer in (trained, loaded):
         found = tokenizer("The Cat sat.", "A dogs' house")
         tokens = tokenizer.convert_ids_to_tokens(found["input_ids"])
         assert tokens[0] == "[CLS]" and tokens[-1] == "[SEP]" and tokens.count("[SEP]") == 2
@@ -476,7 +476,7 @@ def test_a_trained_tokenizer_is_berts_kind_and_survives_saving(tmp_path: Path):
 
 
 def test_the_same_sentences_give_the_same_tokenizer_in_any_order():
-    """The library alone numbers the inner letters of words anew each time: a resumed run would read other ids."""
+    """The library alone numbers characters differently each time: a resumed run would read other ids."""
     first = train_tokenizer(_sentences(), 150).get_vocab()
     assert all(train_tokenizer(_sentences(seed), 150).get_vocab() == first for seed in range(5))
 
@@ -484,9 +484,9 @@ def test_the_same_sentences_give_the_same_tokenizer_in_any_order():
 def test_training_a_tokenizer_shows_how_far_it_is(capsys, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("datasets.utils.tqdm", tqdm)
     train_tokenizer(_sentences(), 150)
-    told = capsys.readouterr().err
-    assert "Characters: 100%" in told
-    assert "Words: 100%" in told
+    err = capsys.readouterr().err
+    assert "Characters: 100%" in err
+    assert "Words: 100%" in err
 
 
 def test_a_trained_tokenizer_knows_how_many_positions_its_model_has(read: dataset.Text):

@@ -77,18 +77,18 @@ class TestSentencePairs:
         corpus = corpus_of(documents)
         first = neighbours(corpus)
         able = sum(bool(allowed(corpus, start, scope)) for start in first)
-        wanted = round(fraction * len(first))
+        count = round(fraction * len(first))
         rng = np.random.default_rng(seed)
-        if wanted > able:
+        if count > able:
             message = refusal(sentence_pairs, corpus, first, scope, fraction, rng)
             assert message.startswith(
-                f"The text: {wanted} of {len(first)} pairs are to be NotNext, "
+                f"The text: {count} of {len(first)} pairs are to be NotNext, "
                 f"but only {able} have a second sentence that {scope} allows. Choose --negatives "
             )
             return
         pairs = rows(sentence_pairs(corpus, first, scope, fraction, rng))
         assert [pair[0] for pair in pairs] == first.tolist()
-        assert sum(pair[4] for pair in pairs) == wanted
+        assert sum(pair[4] for pair in pairs) == count
         for start, stop, second, end, label, kind in pairs:
             assert (stop, end) == (start + 1, second + 1)
             if label == IS_NEXT:
@@ -253,12 +253,12 @@ class TestSplitDocuments:
         seed=seeds,
     )
     def test_every_document_is_in_exactly_one_split(self, count: int, parts: dict[str, float], seed: int) -> None:
-        wanted = {name: max(1, round(part * count)) if part else 0 for name, part in parts.items()}
-        assume(sum(wanted.values()) < count)
+        count = {name: max(1, round(part * count)) if part else 0 for name, part in parts.items()}
+        assume(sum(count.values()) < count)
         splits = split_documents(count, parts, seed)
         assert list(splits) == ["train", *parts]
         assert sorted(np.concatenate(list(splits.values())).tolist()) == list(range(count))
-        assert {name: len(splits[name]) for name in parts} == wanted
+        assert {name: len(splits[name]) for name in parts} == count
         again = split_documents(count, parts, seed)
         assert all((splits[name] == again[name]).all() for name in splits)
 

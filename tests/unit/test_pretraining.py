@@ -210,9 +210,9 @@ def _inputs(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def test_the_loss_of_a_batch_is_berts_own(model: BertForPreTraining, batch):
     labels = batch["labels"]
     with torch.no_grad():
-        wanted = model(**_inputs(batch), labels=labels[:, 1:].contiguous(), next_sentence_label=labels[:, 0]).loss
+        expected = model(**_inputs(batch), labels=labels[:, 1:].contiguous(), next_sentence_label=labels[:, 0]).loss
         ours = PretrainingLoss()(model(**_inputs(batch)), labels)
-    assert float(ours) == pytest.approx(float(wanted), rel=1e-6)
+    assert float(ours) == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_without_nsp_the_loss_is_that_of_mlm(model: BertForPreTraining, batch):
@@ -220,8 +220,8 @@ def test_without_nsp_the_loss_is_that_of_mlm(model: BertForPreTraining, batch):
     labels = batch["labels"].clone()
     labels[:, 0] = NO_LABEL
     with torch.no_grad():
-        wanted = words_alone(**_inputs(batch), labels=labels[:, 1:].contiguous()).loss
-        assert float(PretrainingLoss()(words_alone(**_inputs(batch)), labels)) == pytest.approx(float(wanted))
+        expected = words_alone(**_inputs(batch), labels=labels[:, 1:].contiguous()).loss
+        assert float(PretrainingLoss()(words_alone(**_inputs(batch)), labels)) == pytest.approx(float(expected))
 
 
 def test_a_batch_without_a_masked_token_has_a_finite_loss(model: BertForPreTraining, batch):
@@ -229,8 +229,8 @@ def test_a_batch_without_a_masked_token_has_a_finite_loss(model: BertForPreTrain
     labels[:, 1:] = NO_LABEL
     outputs = model(**_inputs(batch))
     loss = PretrainingLoss()(outputs, labels)
-    wanted = functional.cross_entropy(outputs.seq_relationship_logits, labels[:, 0])
-    assert loss.item() == pytest.approx(wanted.item())
+    expected = functional.cross_entropy(outputs.seq_relationship_logits, labels[:, 0])
+    assert loss.item() == pytest.approx(expected.item())
     loss.backward()
     assert all(torch.isfinite(weight.grad).all() for weight in model.parameters() if weight.grad is not None)
     model.zero_grad()
@@ -256,20 +256,20 @@ def test_row_statistics_are_what_a_loop_over_tokens_finds(model: BertForPreTrain
     with torch.no_grad():
         outputs = model(**_inputs(batch))
     words, sentences = outputs.prediction_logits, outputs.seq_relationship_logits
-    wanted = np.zeros((len(labels), 5))
+    expected = np.zeros((len(labels), 5))
     for row, targets in enumerate(labels[:, 1:].tolist()):
         for place, token in enumerate(targets):
             if token != NO_LABEL:
                 probabilities = words[row, place].log_softmax(dim=-1)
-                wanted[row, 2:] += [1, float(probabilities.argmax() == token), -float(probabilities[token])]
-    wanted[:, :2] = sentences
+                expected[row, 2:] += [1, float(probabilities.argmax() == token), -float(probabilities[token])]
+    expected[:, :2] = sentences
     found = mlm.row_statistics((words, sentences), labels).numpy()
-    np.testing.assert_allclose(found, wanted, rtol=1e-5)
-    np.testing.assert_allclose(mlm.row_statistics(words, labels).numpy()[:, 2:], wanted[:, 2:], rtol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(mlm.row_statistics(words, labels).numpy()[:, 2:], expected[:, 2:], rtol=1e-5)
     scores = mlm.mlm_metrics(found)
     assert scores == {
-        "masked_accuracy": pytest.approx(wanted[:, 3].sum() / wanted[:, 2].sum()),
-        "perplexity": pytest.approx(np.exp(wanted[:, 4].sum() / wanted[:, 2].sum()), rel=1e-5),
+        "masked_accuracy": pytest.approx(expected[:, 3].sum() / expected[:, 2].sum()),
+        "perplexity": pytest.approx(np.exp(expected[:, 4].sum() / expected[:, 2].sum()), rel=1e-5),
         "masked_tokens": int((labels[:, 1:] != NO_LABEL).sum()),
     }
 
