@@ -253,12 +253,12 @@ class TestSplitDocuments:
         seed=seeds,
     )
     def test_every_document_is_in_exactly_one_split(self, count: int, parts: dict[str, float], seed: int) -> None:
-        count = {name: max(1, round(part * count)) if part else 0 for name, part in parts.items()}
-        assume(sum(count.values()) < count)
+        sizes = {name: max(1, round(part * count)) if part else 0 for name, part in parts.items()}
+        assume(sum(sizes.values()) < count)
         splits = split_documents(count, parts, seed)
         assert list(splits) == ["train", *parts]
         assert sorted(np.concatenate(list(splits.values())).tolist()) == list(range(count))
-        assert {name: len(splits[name]) for name in parts} == count
+        assert {name: len(splits[name]) for name in parts} == sizes
         again = split_documents(count, parts, seed)
         assert all((splits[name] == again[name]).all() for name in splits)
 
