@@ -2,6 +2,7 @@
 
 tiny_model   folder of a BERT of 2 layers, hidden 32, 64 positions, about 200 words, built with a fixed seed
 weights      folder of the MiniLM weights that the demo uses; skips where the package is not installed
+sharp_model  tiny_model with such large weights that every row gets another score
 real_data    folder that BERTLAB_DATA names (glue/CoLA, cola_public, imdb… as downloaded); skips where it is unset
 write_csv    write_csv(path, header, rows) -> path
 """
@@ -73,6 +74,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         BertModel(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def sharp_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a tiny BERT whose untrained weights are so large that every row gets another score."""
+    from running import variant
+
+    return variant(tiny_model, tmp_path_factory.mktemp("models") / "sharp", initializer_range=0.3)
 
 
 @pytest.fixture(scope="session")

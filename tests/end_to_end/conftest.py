@@ -1,4 +1,4 @@
-"""Small files of every kind of label, written anew for each test."""
+"""Small files of every kind of label, written for each test."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +12,9 @@ def make_csv(tmp_path: Path, write_csv) -> Callable[..., Path]:
     """Return a function that writes `rows` sentences, with labels by default: make_csv("train", 40, names=…)."""
 
     def make(stem: str, rows: int, names: tuple[str, ...] = ("bad", "good"), labelled: bool = True) -> Path:
-        found = labelled_sentences(rows, seed=len(stem) + rows, names=names)
+        sentences = labelled_sentences(rows, seed=len(stem) + rows, names=names)
         header = ("text", "label") if labelled else ("text",)
-        return write_csv(tmp_path / f"{stem}.csv", header, found if labelled else [row[:1] for row in found])
+        return write_csv(tmp_path / f"{stem}.csv", header, sentences if labelled else [row[:1] for row in sentences])
 
     return make
 
@@ -23,9 +23,3 @@ def make_csv(tmp_path: Path, write_csv) -> Callable[..., Path]:
 def long_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a tiny BERT with 128 positions, as most commands in the wild ask for."""
     return variant(tiny_model, tmp_path_factory.mktemp("models") / "long", max_position_embeddings=128)
-
-
-@pytest.fixture(scope="session")
-def sharp_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a tiny BERT with weights so large that, untrained, it tells every row from every other."""
-    return variant(tiny_model, tmp_path_factory.mktemp("models") / "sharp", initializer_range=0.3)

@@ -14,12 +14,6 @@ def still_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="session")
-def sharp_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a tiny BERT with weights so large that, untrained, it tells every row from every other."""
-    return variant(tiny_model, tmp_path_factory.mktemp("models") / "sharp", initializer_range=0.3)
-
-
-@pytest.fixture(scope="session")
 def sentences(tmp_path_factory: pytest.TempPathFactory, write_csv) -> dict[str, Path]:
     """Return files of 70 training rows (16 do not divide them), 30 validation and 21 test rows, lengths mixed."""
     folder = tmp_path_factory.mktemp("sentences")
