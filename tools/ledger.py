@@ -28,7 +28,7 @@ from bertlab.cli.flag_rules import FILES
 from bertlab.cli.parser import parse_command
 from bertlab.commands import run_specs, suite_table
 from bertlab.commands.run_specs import WHERE_AND_HOW
-from bertlab.commands.suite_table import FinishedRun, Row
+from bertlab.commands.suite_table import Row
 from bertlab.console import info
 from bertlab.errors import UserError
 from bertlab.evaluation import paired_seeds, statistics
@@ -289,15 +289,15 @@ def _models(folder: Path) -> list[Path]:
 def _scored(entries: Sequence[dict[str, Any]]) -> list[Row]:
     """Return a row for every metric of every split of one recipe and model, and for every group of rows."""
     runs = [
-        FinishedRun(
-            folder=Path(),
-            seed=entry["seed"],
+        RunFolder(
+            path=Path(),
             results={
+                "problem_type": "",
                 "published": entry.get("published"),
                 "splits": {name: _as_results(split) for name, split in entry["splits"].items()},
             },
-            run={"configuration": entry.get("settings") or {}, "data": {}},  # the first records have no settings
-            degenerate=None,
+            run={"configuration": entry.get("settings") or {}},
+            log=[],
         )
         for entry in entries
     ]

@@ -10,7 +10,6 @@ import numpy as np
 from bertlab.cli.arguments import setting
 from bertlab.cli.entry_point import entry_point
 from bertlab.cli.parser import parse_command
-from bertlab.commands.suite_table import FinishedRun
 from bertlab.console import say, table, warning
 from bertlab.errors import UserError, did_you_mean
 from bertlab.evaluation import paired_seeds, statistics
@@ -128,7 +127,7 @@ def compare_seeds(folder_a: Path, folder_b: Path, split: str | None, metric: str
     say(f"A is {folder_a}, B is {folder_b}; seeds {_listed(shared)}.")
     notes = ["95% CI: Student's t over the differences between runs of the same seed."]
     for name in dict.fromkeys(score.split for score in scores):
-        failed = [sum(side[seed].failed(name) for seed in shared) for side in (a, b)]
+        failed = [sum(side[seed].is_degenerate(name) for seed in shared) for side in (a, b)]
         notes.append(f"On {name}, degenerate runs: {failed[0]} of A, {failed[1]} of B.")
     verdicts = [
         statistics.describe_comparison(
@@ -161,13 +160,13 @@ def _holds_runs(folder: Path) -> bool:
     return runs_in(folder) != [folder]
 
 
-def _by_seed(folder: Path) -> dict[int, FinishedRun]:
+def _by_seed(folder: Path) -> dict[int, RunFolder]:
     if not _holds_runs(folder):
         raise UserError(f"{folder} holds no finished runs of several seeds.", "Name two runs, or two such folders.")
-    runs = [FinishedRun.read(path) for path in runs_in(folder)]
+    runs = [RunFolder.read(path) for path in runs_in(folder)]
     by_seed = {run.seed: run for run in runs}
     if len(by_seed) < len(runs):
-        inner = sorted({run.folder.parent.name for run in runs})
+        inner = sorted({run.path.parent.name for run in runs})
         raise UserError(f"{folder} holds several runs of one seed.", f"Name one of its folders: {', '.join(inner)}.")
     return by_seed
 
@@ -204,17 +203,19 @@ def _correct(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _warn_of_other_texts(first: RunFolder, second: RunFolder, split: str) -> None:
-    prints = [((run.run.get("data") or {}).get(split) or {}).get("fingerprint") for run in (first, second)]
-    if prints[0] != prints[1]:
+    if _fingerprint(first, split) != _fingerprint(second, split):
         warning(f"split {split}: the labels are the same, but the runs did not read the same texts for them.")
 
 
-def _refuse_other_rows(a: FinishedRun, b: FinishedRun) -> None:
+def _fingerprint(run: RunFolder, split: str) -> str | None:
+    return run.data.get(split, {}).get("fingerprint")
+
+
+def _refuse_other_rows(a: RunFolder, b: RunFolder) -> None:
     for split in a.results["splits"].keys() & b.results["splits"].keys():
-        prints = [run.run["data"].get(split, {}).get("fingerprint") for run in (a, b)]
-        if prints[0] != prints[1]:
+        if _fingerprint(a, split) != _fingerprint(b, split):
             raise UserError(
-                f"{a.folder} and {b.folder} were scored on different rows (split {split}).",
+                f"{a.path} and {b.path} were scored on different rows (split {split}).",
                 "Score both on the same data.",
             )
 

@@ -23,9 +23,9 @@ from bertlab.cli.entry_point import entry_point
 from bertlab.cli.flag_rules import Rule
 from bertlab.commands import jobs, run_specs, suite_table
 from bertlab.commands.run_specs import RunSpec
-from bertlab.commands.suite_table import FinishedRun
 from bertlab.errors import UserError
 from bertlab.io import write_text
+from bertlab.report.run_folder import RunFolder
 from bertlab.training import output_dir
 
 OUTPUT = "runs/suite"
@@ -74,7 +74,8 @@ def main(argv: Sequence[str]) -> int:
         failures = execute(left, slots)
     except KeyboardInterrupt:
         return stopped()
-    table = [row for recipe, some in runs.items() for row in suite_table.rows(recipe, _finished(some))]
+    finished = {recipe: [RunFolder.read(run.folder) for run in some if run.finished] for recipe, some in runs.items()}
+    table = [row for recipe, some in finished.items() for row in suite_table.rows(recipe, some)]
     if table:
         for form, ending in suite_table.FILES.items():
             write_text(folder / f"suite.{ending}", suite_table.render(table, form))
@@ -184,10 +185,6 @@ def _seeded(argv: Sequence[str], folder: Path, seeds: Sequence[int]) -> list[Run
         runs.append(run_specs.plan([*argv, "--seed", str(seed)], folder / f"seed{seed}", own, quiet=bool(runs)))
         run_specs.refuse_other_values(runs[-1])
     return runs
-
-
-def _finished(runs: Sequence[RunSpec]) -> list[FinishedRun]:
-    return [FinishedRun.read(run.folder) for run in runs if run.finished]
 
 
 def _problem(run: RunSpec, event: jobs.Ended) -> str:

@@ -8,17 +8,16 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bertlab import console
-from bertlab.commands import run_specs
 from bertlab.errors import UserError
-from bertlab.evaluation import degenerate, statistics
+from bertlab.evaluation import statistics
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.evaluation.statistics import SeedSummary
-from bertlab.io import plain, read_json
-from bertlab.report import run_folder
+from bertlab.io import plain
+from bertlab.report import scores
+from bertlab.report.run_folder import RunFolder, model_name
 from bertlab.report.scores import baseline_name
 
 # The formats that are kept as files, and how these end.
@@ -29,44 +28,6 @@ NOTES = (
     "training loss in the last epoch is not below that of the best constant. A published value is that of one run: "
     "it is compared with the interval in which one more seed would fall, 95 of 100 times."
 )
-
-
-@dataclass(frozen=True)
-class FinishedRun:
-    """The files of a finished run, as far as the table needs them."""
-
-    folder: Path
-    seed: int
-    results: Mapping[str, Any]
-    run: Mapping[str, Any]
-    degenerate: bool | None
-
-    @classmethod
-    def read(cls, folder: Path) -> "FinishedRun":
-        """Return a finished run.
-
-        Raises:
-            UserError: one of its files is missing or damaged.
-        """
-        results, run = (read_json(folder / name, run_specs.DO_AGAIN) for name in ("results.json", "run.json"))
-        trained = run.get("configuration", {}).get("do_train") and (folder / "trainer_state.json").is_file()
-        state = read_json(folder / "trainer_state.json", run_specs.DO_AGAIN) if trained else {}
-        failed = degenerate.is_degenerate(run, results["problem_type"], state.get("log_history", []))
-        return cls(folder, run["seed"], results, run, failed)
-
-    def failed(self, split: str) -> bool:
-        """Return True where the run is degenerate, or predicts one class for all of a split."""
-        return bool(self.degenerate) or degenerate.only_class(self.results["splits"][split]) is not None
-
-    def scores(self, split: str, baseline: str | None = None) -> dict[str, float | None]:
-        """Return every score of a split, or of a baseline on it, by its metric."""
-        results = self.results["splits"].get(split, {})
-        if baseline is not None:
-            return dict(results.get("baselines", {}).get(baseline, {}).get("metrics", {}))
-        return {
-            **{name: metric["value"] for name, metric in results.get("metrics", {}).items()},
-            **results.get("other", {}),
-        }
 
 
 @dataclass(frozen=True)
@@ -92,7 +53,7 @@ class Row:
     verdict: str
 
 
-def rows(recipe: str, runs: Sequence[FinishedRun]) -> list[Row]:
+def rows(recipe: str, runs: Sequence[RunFolder]) -> list[Row]:
     """Return a row for every metric of every scored split.
 
     Raises:
@@ -178,7 +139,7 @@ def published(row: Row) -> str:
     return "-" if row.published is None else f"{row.published:.4g} ({row.source})"
 
 
-def _row(recipe: str, runs: Sequence[FinishedRun], split: str, metric: str) -> Row:
+def _row(recipe: str, runs: Sequence[RunFolder], split: str, metric: str) -> Row:
     first = runs[0].results
     values = [run.scores(split).get(metric) for run in runs]
     baselines = {
@@ -187,9 +148,8 @@ def _row(recipe: str, runs: Sequence[FinishedRun], split: str, metric: str) -> R
         if runs[0].scores(split, name).get(metric) is not None
     }
     summary, defined = summary_of(values), [value for value in values if value is not None]
-    model, paper = run_folder.model_name(runs[0].run["configuration"]), first.get("published") or {}
-    value = (paper.get("values") or {}).get(metric) if paper.get("split") == split else None
-    source = paper.get("source") if value is not None else None
+    model, value = model_name(runs[0].configuration), scores.published_value(first, split, metric)
+    source = first["published"].get("source") if value is not None else None
     return Row(
         recipe=recipe,
         model=model,
@@ -198,9 +158,9 @@ def _row(recipe: str, runs: Sequence[FinishedRun], split: str, metric: str) -> R
         **{name: getattr(summary, name) for name in ("mean", "sd", "n", "low", "high")},
         minimum=min(defined, default=math.nan),
         maximum=max(defined, default=math.nan),
-        failed=sum(run.failed(split) for run in runs),
+        failed=sum(run.is_degenerate(split) for run in runs),
         examples=first["splits"][split]["rows"],
-        baselines={name: summary_of(scores).mean for name, scores in baselines.items()},
+        baselines={name: summary_of(of_baseline).mean for name, of_baseline in baselines.items()},
         published=value,
         source=source,
         verdict=verdict(
@@ -213,10 +173,10 @@ def _row(recipe: str, runs: Sequence[FinishedRun], split: str, metric: str) -> R
     )
 
 
-def _lead(scores: Sequence[float | None], baseline: Sequence[float | None]) -> SeedSummary:
+def _lead(ours: Sequence[float | None], theirs: Sequence[float | None]) -> SeedSummary:
     """Return mean and interval of scores − a baseline's, run by run, where both are defined."""
-    pairs = zip(scores, baseline, strict=True)
-    return summary_of([None if ours is None or theirs is None else ours - theirs for ours, theirs in pairs])
+    pairs = zip(ours, theirs, strict=True)
+    return summary_of([None if a is None or b is None else a - b for a, b in pairs])
 
 
 def _names(source: str, model: str) -> bool:
@@ -224,13 +184,13 @@ def _names(source: str, model: str) -> bool:
     return re.search(rf"(?<![\w-]){re.escape(model)}(?![\w-])", source) is not None
 
 
-def _refuse_other_data(runs: Sequence[FinishedRun]) -> None:
+def _refuse_other_data(runs: Sequence[RunFolder]) -> None:
     """Refuse one mean over runs that were trained or scored on different rows."""
     for run in runs[1:]:
-        for split, data in run.run["data"].items():
-            if data["fingerprint"] != runs[0].run["data"].get(split, {}).get("fingerprint"):
+        for split, data in run.data.items():
+            if data["fingerprint"] != runs[0].data.get(split, {}).get("fingerprint"):
                 raise UserError(
-                    f"{runs[0].folder} and {run.folder} did not see the same data (split {split}).",
+                    f"{runs[0].path} and {run.path} did not see the same data (split {split}).",
                     "Delete the folder of the one that is out of date and call again.",
                 )
 

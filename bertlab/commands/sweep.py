@@ -24,11 +24,12 @@ from bertlab.cli.flag_rules import Rule
 from bertlab.commands import jobs, run_specs, search_space, suite, suite_table
 from bertlab.commands.run_specs import RunSpec
 from bertlab.commands.search_space import Space, Values
-from bertlab.commands.suite_table import FinishedRun, Row
+from bertlab.commands.suite_table import Row
 from bertlab.console import info, warning
 from bertlab.errors import UserError
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.io import read_json, write_json, write_text
+from bertlab.report.run_folder import RunFolder
 from bertlab.training import checkpoints, output_dir
 
 OUTPUT = "runs/sweep"
@@ -110,7 +111,7 @@ def main(argv: Sequence[str]) -> int:
             failures |= _open(sweep, trials)
     except KeyboardInterrupt:
         return suite.stopped()
-    winners = [FinishedRun.read(sweep.folder / "winner")] if sweep.has_winner else []
+    winners = [RunFolder.read(sweep.folder / "winner")] if sweep.has_winner else []
     rows = suite_table.rows(sweep.recipe, winners)
     for form, ending in suite_table.FILES.items():
         write_text(sweep.folder / f"sweep.{ending}", render(trials, rows, form))
@@ -253,10 +254,10 @@ def _trial(values: Values, run: RunSpec) -> Trial:
     """Return a trial, with its score if it has finished."""
     if not run.finished:
         return Trial(run.folder.name, values)
-    results, summary = (read_json(run.folder / name, run_specs.DO_AGAIN) for name in ("results.json", "run.json"))
-    metric = results["metrics"][0]
-    score = ((results.get("selection") or {}).get("metrics") or {}).get(metric)
-    return Trial(run.folder.name, values, metric, score, round(summary["seconds"]["whole_run"]))
+    finished = RunFolder.read(run.folder)
+    metric = finished.metrics[0]
+    score = ((finished.results.get("selection") or {}).get("metrics") or {}).get(metric)
+    return Trial(run.folder.name, values, metric, score, round(finished.run["seconds"]["whole_run"]))
 
 
 def _metric(trials: Sequence[Trial]) -> str:

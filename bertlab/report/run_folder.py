@@ -12,6 +12,7 @@ import numpy as np
 
 from bertlab.data.labels import MULTI, REGRESSION
 from bertlab.errors import UserError
+from bertlab.evaluation import degenerate
 from bertlab.io import read_json, unescape_formula
 from bertlab.models import lora
 from bertlab.report import scores
@@ -55,7 +56,6 @@ class RunFolder:
     results: dict[str, Any]
     run: dict[str, Any]
     log: list[dict[str, Any]]
-    misclassified: dict[str, list[Misclassified]]
 
     @classmethod
     def read(cls, path: Path | str, run: dict[str, Any] | None = None) -> "RunFolder":
@@ -81,8 +81,17 @@ class RunFolder:
         # Without training there is no such file, or one that came with the model from an earlier run.
         trains = (run.get("configuration") or {}).get("do_train", True) is not False
         log = read_json(state).get("log_history", []) if state.is_file() and trains else []
-        rows = {name: list(_misclassified(misclassified_file(folder, name), name)) for name in results["splits"]}
-        return cls(folder, results, run, log, rows)
+        return cls(folder, results, run, log)
+
+    @cached_property
+    def misclassified(self) -> dict[str, list[Misclassified]]:
+        """The misclassified examples of every split.
+
+        Raises:
+            UserError: one of their files cannot be read.
+        """
+        splits = self.results["splits"]
+        return {name: list(_misclassified(misclassified_file(self.path, name), name)) for name in splits}
 
     @property
     def name(self) -> str:
@@ -118,6 +127,11 @@ class RunFolder:
     def thresholds(self) -> dict[str, float]:
         """The fitted threshold of each class, if there are any."""
         return dict(zip(self.class_names, self.results.get("thresholds") or [], strict=False))
+
+    @property
+    def seed(self) -> int:
+        """The seed of the training."""
+        return int(self.run["seed"])
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -186,6 +200,20 @@ class RunFolder:
     def fills_masks(self) -> bool:
         """True for a masked language model, which does not classify texts."""
         return self.architecture.endswith("ForMaskedLM")
+
+    def is_degenerate(self, split: str) -> bool:
+        """Return True where the training loss is no better than a constant's, or all predictions are of one class."""
+        if degenerate.only_class(self.results["splits"][split]) is not None:
+            return True
+        return bool(degenerate.is_degenerate(self.run, self.kind, self.log))
+
+    def scores(self, split: str, baseline: str | None = None) -> dict[str, float | None]:
+        """Return the score of the model, or of a baseline, by metric on a split, secondary metrics included."""
+        results = self.results["splits"].get(split, {})
+        if baseline is not None:
+            return dict(results.get("baselines", {}).get(baseline, {}).get("metrics", {}))
+        metrics = {name: metric["value"] for name, metric in results.get("metrics", {}).items()}
+        return {**metrics, **results.get("other", {})}
 
     def predictions(self, split: str) -> Predictions:
         """Return the predictions for one split, read at each call.

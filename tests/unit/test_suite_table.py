@@ -9,10 +9,10 @@ from finished_runs import finished_run
 
 from bertlab import console
 from bertlab.commands import suite_table
-from bertlab.commands.suite_table import FinishedRun
 from bertlab.errors import UserError
 from bertlab.evaluation import degenerate, statistics
 from bertlab.io import write_json
+from bertlab.report.run_folder import RunFolder
 
 
 def read(tmp_path, kind="binary", seeds=3, **settings):
@@ -20,7 +20,12 @@ def read(tmp_path, kind="binary", seeds=3, **settings):
     for seed, folder in enumerate(folders):
         told = json.loads((folder / "run.json").read_text())
         write_json(folder / "run.json", {**told, "seed": seed})
-    return [FinishedRun.read(folder) for folder in folders]
+    return [RunFolder.read(folder) for folder in folders]
+
+
+def unread(results, configuration):
+    """Return a run without a folder."""
+    return RunFolder(Path(), {"problem_type": "", **results}, {"configuration": configuration}, [])
 
 
 def test_a_row_is_what_the_runs_say(tmp_path):
@@ -110,11 +115,10 @@ def test_the_verdict_respects_the_noise(values, published, said):
 )
 def test_the_verdict_names_the_baseline_that_is_not_beaten(baselines, metric, said):
     runs = []
-    for seed, score in enumerate([0.50, 0.52, 0.54]):  # 0.470 to 0.570
+    for seed, score in enumerate((0.50, 0.52, 0.54)):  # 0.470 to 0.570
         controls = {name: {"metrics": {metric: values[seed]}} for name, values in baselines.items()}
         split = {"rows": 9, "metrics": {metric: {"value": score}}, "baselines": controls}
-        told = {"configuration": {}, "data": {}}
-        runs.append(FinishedRun(Path(), seed, {"splits": {"validation": split}}, told, False))
+        runs.append(unread({"splits": {"validation": split}}, {}))
     (row,) = suite_table.rows("x", runs)
     assert row.verdict == said
     means = {name: [value for value in values if value is not None] for name, values in baselines.items()}
@@ -134,12 +138,11 @@ def test_the_verdict_names_the_baseline_that_is_not_beaten(baselines, metric, sa
 def test_a_published_value_is_of_the_model_that_its_source_names_as_a_word(source, same):
     published = {"split": "validation", "values": {"accuracy": 0.5}, "source": source}
     split = {"rows": 9, "metrics": {"accuracy": {"value": 0.5}}}
-    told = {"configuration": {"model_name_or_path": "google-bert/bert-base-uncased"}, "data": {}}
-    runs = [
-        FinishedRun(Path(), seed, {"splits": {"validation": split}, "published": published}, told, False)
-        for seed in (1, 2)
-    ]
-    (row,) = suite_table.rows("x", runs)
+    run = unread(
+        {"splits": {"validation": split}, "published": published},
+        {"model_name_or_path": "google-bert/bert-base-uncased"},
+    )
+    (row,) = suite_table.rows("x", [run, run])
     assert ("of another model" not in row.verdict) == same
 
 
