@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -187,10 +187,9 @@ def documents() -> list[Path]:
 class LedgerArguments:
     """What is written, and of which runs."""
 
-    command: str = setting(
+    command: Literal["record", "tables"] = setting(
         None,
         "record: write the records of finished runs; tables: write the tables in README.md and docs/",
-        choices=("record", "tables"),
         positional=True,
     )
     runs: list[Path] = setting([], "record: the folder of a run, or of a suite with all its runs", positional=True)
