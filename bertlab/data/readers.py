@@ -74,7 +74,7 @@ class Row:
         return f"{self.unit} {self.line}"
 
 
-def read_rows(file: DataFile) -> Iterator[Row]:
+def read_rows(file: DataFile) -> Generator[Row]:
     """Yield the rows of a file in order; every name that `column_names` returns is a key of every row.
 
     None is an empty cell or a missing key.
@@ -97,17 +97,15 @@ def read_rows(file: DataFile) -> Iterator[Row]:
 
 
 def column_names(file: DataFile) -> list[str]:
-    """Return the column names of a file: its header, or the keys of its first rows; none when it has no row.
+    """Return the column names of a file: those of its header, or the keys of its first rows.
 
-    Raises UserError for what `read_rows` refuses and the first rows show.
+    Raises UserError when it has no rows, and for what `read_rows` refuses and the first rows show.
     """
-    checked, suffix = _checked(file)
-    if suffix in DELIMITED:
-        with open_text(file.path, file.encoding) as stream:
-            return _header_and_records(checked, stream)[0]
-    rows = _parquet_rows(file.path) if suffix == ".parquet" else _json_rows(file, suffix)
-    with closing(rows):
-        return list(next(rows, Row(1, {})).values)
+    with closing(read_rows(file)) as rows:
+        first = next(rows, None)
+    if first is None:
+        raise UserError(f"{file.path} has no rows.", "Give a file with data.")
+    return list(first.values)
 
 
 def format_suffix(path: Path) -> str:
@@ -161,9 +159,12 @@ def _refuse_names(place: str, names: Sequence[str], hint: str) -> None:
         raise UserError(f"{place}: the column name {repeated[0]!r} stands there more than once.", hint)
 
 
-def _delimited_rows(file: DataFile) -> Iterator[Row]:
+def _delimited_rows(file: DataFile) -> Generator[Row]:
     with open_text(file.path, file.encoding) as stream:
-        names, delimiter, records = _header_and_records(file, stream)
+        head = _head(stream)
+        delimiter = file.delimiter or _detected(head, file.quoting, len(file.columns or ()))
+        records = _records(file, itertools.chain(head, stream), delimiter)
+        names = list(file.columns or _header(file.path, records))
         for line, record in records:
             if len(record) == len(names):
                 yield Row(line, dict(zip(names, [cell or None for cell in record], strict=True)))
@@ -173,19 +174,6 @@ def _delimited_rows(file: DataFile) -> Iterator[Row]:
                 yield Row(line, dict.fromkeys(names))
             else:
                 raise _ragged(file, line, record, names, delimiter)
-
-
-def _header_and_records(file: DataFile, stream: TextIO) -> tuple[list[str], str, Iterator[tuple[int, list[str]]]]:
-    """Return the column names, the delimiter, and the records after the header with their lines."""
-    head = _head(stream)
-    delimiter = file.delimiter or _detected(head, file.quoting, len(file.columns or ()))
-    records = _records(file, itertools.chain(head, stream), delimiter)
-    if file.columns:
-        return list(file.columns), delimiter, records
-    header = next((record for record in records if any(cell.strip() for cell in record[1])), None)
-    if header is None:
-        raise _blank(file.path)
-    return _header(file.path, *header), delimiter, records
 
 
 def _head(stream: TextIO) -> list[str]:
@@ -239,7 +227,11 @@ def _records(file: DataFile, lines: Iterable[str], delimiter: str) -> Iterator[t
             yield line, record
 
 
-def _header(path: Path, line: int, record: list[str]) -> list[str]:
+def _header(path: Path, records: Iterator[tuple[int, list[str]]]) -> list[str]:
+    """Return the names in the first record that is not blank."""
+    line, record = next((record for record in records if any(cell.strip() for cell in record[1])), (0, []))
+    if not record:
+        raise _blank(path)
     names = [cell.strip().lstrip("\ufeff").strip() for cell in record]
     place = f"{path}, line {line}"
     if all(len(name) > 1 and name[0] == name[-1] == '"' for name in names):

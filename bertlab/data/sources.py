@@ -1,8 +1,8 @@
 """From the Hub, a known folder or local files to raw splits, whose rows `columns` describes."""
 
-import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from bertlab.data.readers import DataFile
 from bertlab.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, IterableDataset
 
 T = TypeVar("T")
 Rows = Callable[[], Iterator[dict[str, Any]]]
@@ -63,7 +63,7 @@ def read_source(arguments: DataArguments, cache_dir: str | None, token: str | No
     if _files_named(arguments) or arguments.data_dir:
         return _from_files(arguments, cache_dir, streaming)
     if arguments.dataset_name:
-        return _streamed_from_hub(arguments, token) if streaming else _from_hub(arguments, cache_dir, token)
+        return _from_hub(arguments, cache_dir, token, streaming)
     raise UserError(
         "there is no data to work on.",
         "Name a --task, a --train_file, a --dataset_name, or --data_dir with --data_layout.",
@@ -118,7 +118,7 @@ def _from_files(arguments: DataArguments, cache_dir: str | None, streaming: bool
     if _files_named(arguments):
         files = _kept_splits(_named_files(arguments), arguments)
         first = next(iter(files.values()))
-        columns = choose_columns(_column_names(first), arguments, str(first.path))
+        columns = choose_columns(readers.column_names(first), arguments, str(first.path))
     else:
         files, columns = _layout_files(arguments)
     origin = {split: str(file.path) for split, file in files.items()}
@@ -173,13 +173,6 @@ def _data_file(path: Path, arguments: DataArguments, **style: Any) -> DataFile:
     return DataFile(path, encoding=arguments.encoding, ragged_as_empty=arguments.on_missing == "drop", **style)
 
 
-def _column_names(file: DataFile) -> list[str]:
-    names = readers.column_names(file)
-    if not names:
-        raise UserError(f"{file.path} has no rows.", "Give a file with data.")
-    return names
-
-
 def _columns_of(file: DataFile, columns: Columns) -> Columns:
     """Return those of the columns that a file has, and whether its labels are lists: the first one says so.
 
@@ -188,17 +181,15 @@ def _columns_of(file: DataFile, columns: Columns) -> Columns:
     Raises:
         UserError: a text column is missing, or the file has no rows, which `datasets` cannot hold.
     """
-    names = _column_names(file)
+    names = readers.column_names(file)
     if names[0] == readers.UNNAMED_INDEX and names[0] not in (*columns.text, columns.label, columns.source):
         info(f"{file.path}: the first column has no name, as pandas writes its index; it is left out.")
     columns = columns.present_in(names, str(file.path))
-    rows = readers.read_rows(file)
-    first = next(rows, None)
-    if first is None:
-        raise UserError(f"{file.path} has no rows.", "Give a file with data.")
-    labels = (row.values.get(columns.label) for row in itertools.chain([first], rows)) if columns.label else iter(())
-    label = next((label for label in labels if label is not None), None)
-    return replace(columns, multi_label=isinstance(label, list))
+    if columns.label is None:
+        return columns
+    labels = (row.values[columns.label] for row in readers.read_rows(file))
+    first = next((label for label in labels if label is not None), None)
+    return replace(columns, multi_label=isinstance(first, list))
 
 
 def _file_rows(file: DataFile, columns: Columns, digest: str = "") -> Iterator[dict[str, Any]]:
@@ -237,17 +228,25 @@ def _read_file(name: str, file: DataFile, columns: Columns, cache_dir: str | Non
 # The Hub
 
 
-def _from_hub(arguments: DataArguments, cache_dir: str | None, token: str | None) -> RawData:
-    from datasets import DatasetDict, load_dataset
-
-    name = arguments.dataset_name or ""
+@contextmanager
+def _hub_errors(name: str) -> Iterator[None]:
+    """Raise UserError for whatever the Hub's libraries raise, a dozen types; all mean: not loaded."""
     try:
-        loaded = load_dataset(name, arguments.dataset_config_name, cache_dir=cache_dir, token=token)
-    except Exception as error:  # the Hub's libraries raise a dozen types; all mean: not loaded
+        yield
+    except UserError:
+        raise
+    except Exception as error:
         raise hub.dataset_error(name, error) from error
-    if not isinstance(loaded, DatasetDict):
-        raise UserError(f"the data set {name} has no splits.", "Give --dataset_config_name.")
-    return from_dataset_dict(_kept_splits(dict(loaded), arguments), arguments, name)
+
+
+def _from_hub(arguments: DataArguments, cache_dir: str | None, token: str | None, streaming: bool) -> RawData:
+    from datasets import load_dataset
+
+    name, configuration = arguments.dataset_name or "", arguments.dataset_config_name
+    with _hub_errors(name):
+        loaded = load_dataset(name, configuration, cache_dir=cache_dir, token=token, streaming=streaming)
+    splits = _kept_splits(dict(loaded), arguments)
+    return _streamed(splits, arguments, name) if streaming else from_dataset_dict(splits, arguments, name)
 
 
 def from_dataset_dict(loaded: dict[str, "Dataset"], arguments: DataArguments, name: str) -> RawData:
@@ -259,50 +258,30 @@ def from_dataset_dict(loaded: dict[str, "Dataset"], arguments: DataArguments, na
     return RawData(splits, dict.fromkeys(splits, name), names, columns)
 
 
-def _streamed_from_hub(arguments: DataArguments, token: str | None) -> RawData:
-    from datasets import Dataset, List, load_dataset
+def _streamed(loaded: dict[str, "IterableDataset"], arguments: DataArguments, name: str) -> RawData:
+    from datasets import Dataset, List
 
-    name = arguments.dataset_name or ""
-    try:
-        splits = dict(load_dataset(name, arguments.dataset_config_name, token=token, streaming=True))
-        train = splits.pop(arguments.train_split_name, None)
-        if train is None:
-            raise _no_train(arguments, splits)
-        held_out = {
-            split: Dataset.from_list(list(splits[split]), features=splits[split].features)
-            for split in _evaluated(splits, arguments)
-        }
+    train = loaded.pop(arguments.train_split_name, None)
+    if train is None:
+        raise _no_train(arguments, loaded)
+    # Other splits, which may be large, are not fetched.
+    used = (*arguments.validation_split_name, *arguments.test_split_name)
+    evaluated = [split for split in loaded if split in used or split.startswith(("validation", "test"))]
+    with _hub_errors(name):
+        whole = {split: Dataset.from_list(list(loaded[split]), loaded[split].features) for split in evaluated}
         # Files without a description say what their columns are only when they are read.
         sample = train.features or next(iter(train))
-    except UserError:
-        raise
-    except Exception as error:  # the Hub's libraries raise a dozen types; all mean: not loaded
-        raise hub.dataset_error(name, error) from error
     columns = choose_columns(list(sample), arguments, f"the data set {name}")
     columns = replace(columns, multi_label=isinstance(sample.get(columns.label), (list, List)))
     names = _class_names(sample, columns)
 
     def rows() -> Iterator[dict[str, Any]]:
-        for index, values in enumerate(_fetched(name, train)):
-            yield _row(values, columns, names, index, name)
+        with _hub_errors(name):
+            for index, values in enumerate(train):
+                yield _row(values, columns, names, index, name)
 
-    whole = {split: _read_split(data, columns, names, name) for split, data in held_out.items()}
-    return RawData(whole, dict.fromkeys([arguments.train_split_name, *whole], name), names, columns, rows)
-
-
-def _evaluated(splits: Iterable[str], arguments: DataArguments) -> list[str]:
-    """Return the splits that a run evaluates or predicts; others, which may be large, are not fetched."""
-    named = (*arguments.validation_split_name, *arguments.test_split_name)
-    usual = [split for split in splits if split in named or split.startswith(("validation", "test"))]
-    return [split for split in usual if split not in arguments.remove_splits]
-
-
-def _fetched(name: str, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield rows of the Hub; a connection that breaks in their midst is the user's to know."""
-    try:
-        yield from rows
-    except Exception as error:  # the Hub's libraries raise a dozen types
-        raise hub.dataset_error(name, error) from error
+    splits = {split: _read_split(data, columns, names, name) for split, data in whole.items()}
+    return RawData(splits, dict.fromkeys([arguments.train_split_name, *splits], name), names, columns, rows)
 
 
 def _class_names(features: Mapping[str, Any], columns: Columns) -> tuple[str, ...]:

@@ -53,8 +53,8 @@ def read_rows(path: Path, **options: Any) -> Iterator[Row]:
 def rows_or_refusal(path: Path, **options: Any) -> list[Row]:
     """Return the rows, or none after a UserError; any other exception fails the test."""
     try:
-        names = readers.column_names(DataFile(path, **options))
         rows = list(read_rows(path, **options))
+        names = readers.column_names(DataFile(path, **options)) if rows else []
     except UserError as error:
         assert "\n" not in str(error)
         return []
