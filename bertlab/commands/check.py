@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,15 +12,13 @@ from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments, setting
 from bertlab.cli.entry_point import entry_point
 from bertlab.console import say, table
-from bertlab.data import sources
-from bertlab.data.dataset import text_columns
-from bertlab.data.findings import find_problems
+from bertlab.data import labels, sources, summary
+from bertlab.data.dataset import Data, text_columns
+from bertlab.data.findings import Finding, counted, find_problems
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
-
-    from bertlab.data.dataset import Data
 
 USAGE = """python -m bertlab check: look at the data with the flags of a training run.
 
@@ -28,18 +26,18 @@ USAGE = """python -m bertlab check: look at the data with the flags of a trainin
     python -m bertlab check --train_file reviews.csv --text_column_names content --label_column_name score \\
         --model_name_or_path google-bert/bert-base-uncased --strict"""
 
-# Tokens are counted of every row of a split of up to so many characters, which takes a second or two; of a longer one
-# on random rows of about as many, and on no fewer rows than these.
+# The tokens of every row are counted in a split of up to so many characters, which takes a second or two; in a longer
+# one those of random rows of about as many, and of no fewer rows than these.
 SAMPLE_CHARACTERS = 3_000_000
 SAMPLE_ROWS = 2_000
-# The suggested maximum keeps all of this share of the rows whole.
-KEPT_WHOLE = 0.99
+# The suggested maximum truncates no more than one row in a hundred.
+NOT_TRUNCATED = 0.99
 UNKNOWN_SHOWN = 12
 
 
 @dataclass
 class CheckArguments:
-    """How the command ends."""
+    """How the command exits."""
 
     strict: bool = setting(False, "end with exit status 1 when something would make a score wrong")
 
@@ -49,10 +47,9 @@ GROUPS = (CheckArguments, DataArguments, ModelArguments, RunArguments)
 
 @dataclass(frozen=True)
 class Tokens:
-    """What tokenization of a (sampled) split shows: lengths in tokens, and rows the tokenizer cannot express."""
+    """What tokenizing (a sample of) a split shows: untruncated lengths, and characters that become unknown tokens."""
 
     rows: int
-    sampled: int
     lengths: np.ndarray
     unknown_rows: int
     unknown_characters: list[tuple[str, int]]
@@ -60,15 +57,12 @@ class Tokens:
 
 def count_tokens(split: "Dataset", tokenizer: "PreTrainedTokenizerBase", seed: int = 0) -> Tokens:
     """Return token counts of a split, before truncation; of a long one on random rows, see SAMPLE_CHARACTERS."""
-    rows = _sampled_rows(split, seed)
-    texts = text_columns(split.select(rows)[:])
+    texts = text_columns(split.select(_sampled_rows(split, seed))[:])
     ids = tokenizer(*texts, truncation=False, return_attention_mask=False, verbose=False)["input_ids"]
-    unknown = [row for row, tokens in enumerate(ids) if tokenizer.unk_token_id in tokens]
-    characters: Counter[str] = Counter()
-    for row in unknown:
-        characters.update(char for column in texts for char in set(column[row]))
-    odd = [(c, n) for c, n in characters.most_common() if not c.isspace() and _is_unknown(c, tokenizer)]
-    return Tokens(len(split), len(rows), np.array([len(tokens) for tokens in ids]), len(unknown), odd[:UNKNOWN_SHOWN])
+    rows = [row for row, tokens in enumerate(ids) if tokenizer.unk_token_id in tokens]
+    characters = Counter(char for row in rows for column in texts for char in set(column[row]))
+    unknown = [(c, n) for c, n in characters.most_common() if not c.isspace() and _is_unknown(c, tokenizer)]
+    return Tokens(len(split), np.array([len(tokens) for tokens in ids]), len(rows), unknown[:UNKNOWN_SHOWN])
 
 
 def _sampled_rows(split: "Dataset", seed: int) -> np.ndarray:
@@ -80,23 +74,23 @@ def _sampled_rows(split: "Dataset", seed: int) -> np.ndarray:
 
 
 def padding_waste(lengths: np.ndarray, batch: int, max_length: int) -> dict[str, float]:
-    """Return the share of tokens that is padding under each strategy, for rows cut at `max_length`."""
+    """Return the fraction of tokens that is padding under each strategy, for rows truncated to `max_length`."""
     from bertlab.training.sampling import LengthGroupedOrder, padding_share
 
-    cut = np.minimum(lengths, max_length)
-    random = np.random.default_rng(0).permutation(len(cut))
-    grouped = np.fromiter(LengthGroupedOrder(cut, batch, seed=0), dtype=np.int64)
+    truncated = np.minimum(lengths, max_length)
+    random = np.random.default_rng(0).permutation(len(truncated))
+    grouped = np.fromiter(LengthGroupedOrder(truncated, batch, seed=0), dtype=np.int64)
     return {
-        "to the maximum": padding_share(cut, random, batch, max_length),
-        "to the longest of a random batch": padding_share(cut, random, batch),
-        "grouped by length (the default)": padding_share(cut, grouped, batch),
+        "to the maximum": padding_share(truncated, random, batch, max_length),
+        "to the longest of a random batch": padding_share(truncated, random, batch),
+        "grouped by length (the default)": padding_share(truncated, grouped, batch),
     }
 
 
 def suggested_length(lengths: np.ndarray, longest: int) -> int:
-    """Return the smallest multiple of 8 that keeps KEPT_WHOLE of the rows whole, within the model's positions."""
-    wanted = int(np.quantile(lengths, KEPT_WHOLE, method="higher"))
-    return min(longest, -(-wanted // 8) * 8)
+    """Return the smallest multiple of 8 that truncates few rows, see NOT_TRUNCATED; at most the model's positions."""
+    needed = int(np.quantile(lengths, NOT_TRUNCATED, method="higher"))
+    return min(longest, -(-needed // 8) * 8)
 
 
 @entry_point
@@ -113,59 +107,56 @@ def main(argv: Sequence[str]) -> int:
 
     config = loading.load_config(model_args)
     tokenizer = loading.load_tokenizer(model_args)
-    names = loading.class_names(config)
-    loaded = dataset.load_splits(
-        data_args, names, training=False, cache_dir=model_args.cache_dir, token=model_args.token
+    data = dataset.load_splits(
+        data_args,
+        loading.class_names(config),
+        training=False,
+        cache_dir=model_args.cache_dir,
+        token=model_args.token,
     )
-    metrics.check_metrics(loaded.metrics, loaded.schema.kind, loaded.schema.size)
-    findings = find_problems(loaded)
+    metrics.check_metrics(data.metrics, data.schema.kind, data.schema.size)
     if "max_seq_length" in arguments.invocation.given:
         input_length.check_max_length(data_args.max_seq_length, tokenizer, config)
     batch = arguments.training["per_device_train_batch_size"]
     longest = input_length.longest_input(tokenizer, config)
-    _print_report(loaded, tokenizer, min(data_args.max_seq_length, longest), batch, longest)
+    _print_report(data, tokenizer, min(data_args.max_seq_length, longest), batch, longest)
+    findings = [*_dropped(data), *find_problems(data)]
     say()
     for finding in findings:
-        say(f"{'WRONG' if finding.wrong else 'note '}  {finding.text}")
+        say(f"{'WRONG' if finding.wrong else 'info '}  {finding.text}")
     if not findings:
         say("No empty, repeated, contradictory or leaked texts.")
     return 1 if arguments[CheckArguments].strict and any(finding.wrong for finding in findings) else 0
 
 
-def _print_report(
-    data: "Data", tokenizer: "PreTrainedTokenizerBase", max_length: int, batch: int, longest: int
-) -> None:
-    rows: list[tuple[Any, ...]] = []
-    counted = {name: count_tokens(split, tokenizer) for name, split in data.splits.items()}
-    for name, tokens in counted.items():
-        middle, most, nearly_all = (int(np.percentile(tokens.lengths, p)) for p in (50, 95, 99))
-        cut = float(np.mean(tokens.lengths > max_length))
-        rows.append((name, tokens.rows, _balance(data, name), f"{middle} / {most} / {nearly_all}", f"{cut:.1%}"))
-    say(table(rows, ("split", "rows", "labels", "tokens 50/95/99 %", f"cut at {max_length}")))
-    for name, tokens in counted.items():
-        if tokens.sampled < tokens.rows:
-            say(f"{name}: tokens were counted on {tokens.sampled:,} random rows of {tokens.rows:,}.")
-        if tokens.unknown_rows:
-            shown = " ".join(f"{char} ({count})" for char, count in tokens.unknown_characters)
-            say(f"{name}: {tokens.unknown_rows} rows have characters the tokenizer cannot express: {shown or '?'}")
-    first = counted[data.train or next(iter(counted))]
-    say(f"\nsuggested: --max_seq_length {suggested_length(first.lengths, longest)}")
-    say(f"padding in batches of {batch}, as a share of all tokens:")
-    for strategy, waste in padding_waste(first.lengths, batch, max_length).items():
+def _dropped(data: Data) -> list[Finding]:
+    """Return how many rows were left out; training says so when it leaves them out."""
+    what = ("row without text or label was", "rows without text or label were")
+    return [Finding(f"{name}: {counted(rows, *what)} left out.") for name, rows in data.dropped.items()]
+
+
+def _print_report(data: Data, tokenizer: "PreTrainedTokenizerBase", max_length: int, batch: int, longest: int) -> None:
+    tokens = {name: count_tokens(split, tokenizer) for name, split in data.splits.items()}
+    rows = []
+    for name, split in data.splits.items():
+        values = np.asarray(split["labels"][:]) if "labels" in split.column_names else None
+        labelled = int(labels.labelled_rows(values, len(split)).sum())
+        lengths = tokens[name].lengths
+        percentiles = [int(np.percentile(lengths, p)) for p in summary.PERCENTILES]
+        balance, truncated = summary.label_balance(values, data.schema), float(np.mean(lengths > max_length))
+        rows.append(summary.data_row(name, len(split), labelled, balance, percentiles, truncated))
+    say(table(rows, summary.data_header(max_length)))
+    for name, found in tokens.items():
+        if len(found.lengths) < found.rows:
+            say(f"{name}: tokens were counted on {len(found.lengths):,} random rows of {found.rows:,}.")
+        if found.unknown_rows:
+            shown = " ".join(f"{char} ({count})" for char, count in found.unknown_characters)
+            say(f"{name}: {found.unknown_rows} rows have characters that become unknown tokens: {shown or '?'}")
+    lengths = tokens[data.train or next(iter(tokens))].lengths
+    say(f"\nsuggested: --max_seq_length {suggested_length(lengths, longest)}")
+    say(f"padding in batches of {batch}, as a fraction of all tokens:")
+    for strategy, waste in padding_waste(lengths, batch, max_length).items():
         say(f"  {strategy:<34} {waste:6.1%}")
-
-
-def _balance(data: "Data", name: str) -> str:
-    from bertlab.data import labels
-
-    split = data.splits[name]
-    if "labels" not in split.column_names:
-        return "no labels"
-    if data.schema.kind != labels.SINGLE:
-        return data.schema.kind.replace("_", " ")
-    counts = labels.class_counts(split["labels"][:], data.schema.class_names)
-    shown = [f"{label} {count} ({count / len(split):.2%})" for label, count in counts.items()]
-    return ", ".join(shown[:6]) + (" …" if len(shown) > 6 else "")
 
 
 def _is_unknown(char: str, tokenizer: "PreTrainedTokenizerBase") -> bool:

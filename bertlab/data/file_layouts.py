@@ -8,7 +8,7 @@ from bertlab.errors import UserError, did_you_mean
 
 @dataclass(frozen=True)
 class Layout:
-    """How one task's files lie in a folder; GLUE's tab-separated files use quotes as letters, never as quoting.
+    """The files of one task in a folder: tab-separated, quotes are characters.
 
     `files` maps a split to its possible file names; `headerless` names the columns of files without a header line.
     """
@@ -92,21 +92,19 @@ def find_files(layout: Layout, data_dir: Path) -> dict[str, Path]:
         UserError: the folder is missing, or holds none of the layout's files.
     """
     if not data_dir.is_dir():
-        raise UserError(f"--data_dir {data_dir}: no such folder.", _similar_folders(data_dir))
+        siblings = [path.name for path in data_dir.parent.glob("*/")]
+        raise UserError(f"--data_dir {data_dir}: no such folder.", did_you_mean(data_dir.name, siblings))
     for folder in (data_dir, data_dir / layout.folder):
-        found = {
+        files = {
             split: folder / name
             for split, names in layout.files.items()
             for name in reversed(names)
             if (folder / name).is_file()
         }
-        if found:
-            return found
-    wanted = ", ".join(names[0] for names in layout.files.values())
+        if files:
+            return files
+    expected = ", ".join(names[0] for names in layout.files.values())
     present = ", ".join(sorted(path.name for path in data_dir.iterdir())[:8]) or "nothing"
-    raise UserError(f"--data_dir {data_dir}: none of {wanted} is there, only {present}.", "Name the task's own folder.")
-
-
-def _similar_folders(path: Path) -> str:
-    parent = path.parent
-    return did_you_mean(path.name, [p.name for p in parent.iterdir() if p.is_dir()]) if parent.is_dir() else ""
+    raise UserError(
+        f"--data_dir {data_dir}: none of {expected} is there, only {present}.", "Name the task's own folder."
+    )

@@ -45,16 +45,7 @@ COMMON_ENCODINGS = (
 NOT_STORED = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "unicode_escape"}
 
 _CHUNK_BYTES = 1 << 18
-_DAMAGE = (
-    OSError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
-)
+_DAMAGE = (OSError, EOFError, ValueError, RuntimeError, OverflowError, struct.error, zlib.error, zipfile.BadZipFile)
 
 
 @contextmanager
@@ -110,7 +101,9 @@ def open_binary(path: Path) -> IO[bytes]:
             raise UserError(f"{path} is a pipe, not a plain file.", "Write the rows to a file and name that.")
         return path.open("rb")
     except FileNotFoundError:
-        raise _missing(path) from None
+        if path.parent.is_dir():
+            raise UserError(f"{path} does not exist.", did_you_mean(path.name, _names_in(path.parent))) from None
+        raise UserError(f"{path} does not exist: there is no folder {path.parent}.") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder, not a file.", did_you_mean("", _names_in(path))) from None
     except (OSError, ValueError) as error:
@@ -118,15 +111,12 @@ def open_binary(path: Path) -> IO[bytes]:
 
 
 def file_digest(path: Path) -> str:
-    """Return the BLAKE2b digest of a file's bytes as they lie on disk, as 32 hexadecimal digits.
+    """Return the BLAKE2b digest of a file's bytes on disk, as 32 hexadecimal digits.
 
     Raises UserError when the file is missing, a folder or unreadable.
     """
-    digest = hashlib.blake2b(digest_size=16)
-    with open_binary(path) as file:
-        while chunk := _read(path, file):
-            digest.update(chunk)
-    return digest.hexdigest()
+    with open_binary(path) as file, _damage_reported(path):
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()  # type: ignore[arg-type]
 
 
 def weights_digest(folder: Path) -> str:
@@ -178,10 +168,8 @@ def _unpacked(path: Path, file: IO[bytes]) -> Iterator[tuple[IO[bytes], float]]:
             yield unpacked, limit  # type: ignore[misc]  # a GzipFile reads as IO[bytes] does
     elif suffix == ".zip":
         archive, member = _archive(path, file)
-        try:
+        with _damage_reported(path):
             source = archive.open(member)
-        except _DAMAGE as error:
-            raise _damaged(path, error) from None
         with archive, source:
             yield source, limit
     else:
@@ -190,12 +178,10 @@ def _unpacked(path: Path, file: IO[bytes]) -> Iterator[tuple[IO[bytes], float]]:
 
 def _archive(path: Path, file: IO[bytes]) -> tuple[zipfile.ZipFile, zipfile.ZipInfo]:
     """Return an opened zip archive and its only file."""
-    try:
+    with _damage_reported(path):
         archive = zipfile.ZipFile(file)
-        # macOS adds a `__MACOSX/._name` beside every file it packs.
-        members = [item for item in archive.infolist() if not item.filename.startswith("__MACOSX/")]
-    except _DAMAGE as error:
-        raise _damaged(path, error) from None
+    # macOS adds a `__MACOSX/._name` beside every file it packs.
+    members = [item for item in archive.infolist() if not item.filename.startswith("__MACOSX/")]
     for item in members:
         _refuse_unsafe(path, item)
     files = [item for item in members if not item.is_dir()]
@@ -222,10 +208,8 @@ def _refuse_unsafe(path: Path, item: zipfile.ZipInfo) -> None:
 
 
 def _read(path: Path, source: IO[bytes]) -> bytes:
-    try:
+    with _damage_reported(path):
         return source.read(_CHUNK_BYTES)
-    except _DAMAGE as error:
-        raise _damaged(path, error) from None
 
 
 def _chunks(path: Path, source: IO[bytes], limit: float) -> Iterator[bytes]:
@@ -294,12 +278,6 @@ def _codec(encoding: str) -> str:
     raise UserError(f"The encoding {encoding!r} is unknown.", did_you_mean(encoding, COMMON_ENCODINGS))
 
 
-def _missing(path: Path) -> UserError:
-    if path.parent.is_dir():
-        return UserError(f"{path} does not exist.", did_you_mean(path.name, _names_in(path.parent)))
-    return UserError(f"{path} does not exist: there is no folder {path.parent}.")
-
-
 def _names_in(folder: Path) -> list[str]:
     try:
         return sorted(item.name for item in folder.iterdir())
@@ -307,11 +285,17 @@ def _names_in(folder: Path) -> list[str]:
         return []
 
 
-def _damaged(path: Path, error: BaseException) -> UserError:
-    if path.suffix.casefold() in COMPRESSED_SUFFIXES:
+@contextmanager
+def _damage_reported(path: Path) -> Iterator[None]:
+    """Raise UserError for what the libraries raise when a file is damaged."""
+    try:
+        yield
+    except _DAMAGE as error:
         kind = path.suffix.casefold().lstrip(".")
-        return UserError(f"{path} is damaged or not a {kind} file: {_reason(error)}.", "Fetch or pack it again.")
-    return UserError(f"{path} cannot be read: {_reason(error)}.")
+        if f".{kind}" in COMPRESSED_SUFFIXES:
+            problem = f"{path} is damaged or not a {kind} file: {_reason(error)}."
+            raise UserError(problem, "Fetch or pack it again.") from None
+        raise UserError(f"{path} cannot be read: {_reason(error)}.") from None
 
 
 def _reason(error: BaseException) -> str:

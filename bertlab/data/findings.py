@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertlab.console import is_first_process, warning
+from bertlab.data.dataset import Data, text_columns
 from bertlab.data.labels import REGRESSION, is_missing
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from bertlab.data.dataset import Data
-
-
 # Rows held at once while texts are compared.
 READ_ROWS = 1_000
-
-
 NOT_A_WORD = re.compile(r"\W+")
 
 
@@ -31,106 +27,95 @@ class Finding:
     wrong: bool = False
 
 
-def find_problems(data: "Data") -> list[Finding]:
+def find_problems(data: Data) -> list[Finding]:
     """Return what is wrong or doubtful in texts and labels of all splits, without tokenizing."""
-    return [
-        Finding(
-            f"{name}: {_count(dropped, 'row without text or label was', 'rows without text or label were')} left out."
-        )
-        for name, dropped in data.dropped.items()
-    ] + _repeated_or_leaked(data)
-
-
-def _repeated_or_leaked(data: "Data") -> list[Finding]:
-    keys = {name: _keys(split) for name, split in data.splits.items()}
+    hashes = {name: _text_hashes(split) for name, split in data.splits.items()}
     findings: list[Finding] = []
     for name, split in data.splits.items():
-        findings += _within(
-            name,
-            keys[name],
-            split,
-            reported=name in data.evaluation_splits,
-            regression=data.schema.kind == REGRESSION,
-        )
+        findings += _duplicates(name, hashes[name], split)
+        if "labels" in split.column_names and data.schema.kind != REGRESSION:
+            findings += _label_problems(name, hashes[name], split, is_evaluated=name in data.evaluation_splits)
     if data.train:
-        trained = keys[data.train]
         for name in data.splits:
             if name != data.train:
-                findings += _leaks(name, data.splits[name], keys[name], trained, data.train)
+                findings += _leaks(name, data.splits[name], hashes[name], hashes[data.train], data.train)
     return findings
 
 
-def print_findings(data: "Data") -> None:
-    """Print what there is to say of the data before training, as warnings; only the first process looks for it."""
-    if not is_first_process():
-        return
-    # Rows that were left out have been told of when they were.
-    for finding in _repeated_or_leaked(data):
-        warning(finding.text)
+def print_findings(data: Data) -> None:
+    """Print what is found in the data before training, as warnings; only the first process looks for it."""
+    if is_first_process():
+        for finding in find_problems(data):
+            warning(finding.text)
 
 
-def _count(number: int, one: str, several: str) -> str:
-    return f"{number:,} {one if number == 1 else several}"
+def counted(number: int, singular: str, plural: str) -> str:
+    """Return a number with the form of a noun, and of its verb, that goes with it."""
+    return f"{number:,} {singular if number == 1 else plural}"
 
 
 @dataclass(frozen=True)
-class _Keys:
-    """64-bit hashes by row, equal for the same text: to the letter, and but for case and punctuation.
+class _TextHashes:
+    """64-bit hashes by row: equal for exact duplicates, and for near duplicates (case, punctuation).
 
     Hashes and not the texts: in a million rows the odds that two texts share one are below 1 in 30 million.
     """
 
     exact: np.ndarray
-    loose: np.ndarray
+    near: np.ndarray
 
 
-def _keys(split: "Dataset") -> _Keys:
+def _text_hashes(split: "Dataset") -> _TextHashes:
     columns = [name for name in ("text", "text_pair") if name in split.column_names]
-    exact, loose = array("q"), array("q")
+    exact, near = array("q"), array("q")
     for batch in split.select_columns(columns).iter(batch_size=READ_ROWS):
-        for row in zip(*(batch[name] for name in columns), strict=True):
+        for row in zip(*text_columns(batch), strict=True):
             words = NOT_A_WORD.sub(" ", " | ".join(row).casefold()).strip()
             exact.append(hash(row))
-            loose.append(hash(words) if words else exact[-1])  # "!!!" and "???" are not one text
-    return _Keys(np.array(exact), np.array(loose))
+            near.append(hash(words) if words else exact[-1])  # "!!!" and "???" are not one text
+    return _TextHashes(np.array(exact), np.array(near))
 
 
-def _within(name: str, keys: _Keys, split: "Dataset", *, reported: bool, regression: bool) -> list[Finding]:
-    _, inverse, counts = np.unique(keys.exact, return_inverse=True, return_counts=True)
-    repeated = len(inverse) - len(counts)
-    findings = (
-        [Finding(f"{name}: {_count(repeated, 'row repeats', 'rows repeat')} an earlier text.")] if repeated else []
-    )
-    if "labels" not in split.column_names:
-        return findings
+def _duplicates(name: str, hashes: _TextHashes, split: "Dataset") -> list[Finding]:
+    repeated = len(split) - len(np.unique(hashes.exact))
+    return [Finding(f"{name}: {counted(repeated, 'row repeats', 'rows repeat')} an earlier text.")] if repeated else []
+
+
+def _label_problems(name: str, hashes: _TextHashes, split: "Dataset", *, is_evaluated: bool) -> list[Finding]:
+    _, text_of_row, counts = np.unique(hashes.exact, return_inverse=True, return_counts=True)
     labels = split["labels"][:]
-    told: dict[int, tuple[int, set[Any]]] = {}  # for each repeated text its first row and its labels
-    for row in np.flatnonzero(counts[inverse] > 1).tolist():
+    first_row: dict[int, int] = {}
+    labels_of: dict[int, set[Any]] = {}
+    for row in np.flatnonzero(counts[text_of_row] > 1).tolist():
         if not is_missing(labels[row]):
-            label = tuple(labels[row]) if isinstance(labels[row], list) else labels[row]
-            told.setdefault(int(inverse[row]), (row, set()))[1].add(label)
-    torn = [row for row, found in told.values() if len(found) > 1]
-    if torn and not regression:
-        text = f"{name}: {_count(len(torn), 'text has', 'texts have')} different labels, "
-        text += f"for example {_shown(split, torn[0])}."
-        findings.append(Finding(text, reported))
-    if reported and not regression and len(set(map(str, labels))) == 1:
+            text = int(text_of_row[row])
+            first_row.setdefault(text, row)
+            labels_of.setdefault(text, set()).add(str(labels[row]))
+    contradictory = [first_row[text] for text, several in labels_of.items() if len(several) > 1]
+    findings = []
+    if contradictory:
+        how_many = counted(len(contradictory), "text has", "texts have")
+        example = _shortened(split, contradictory[0])
+        findings.append(Finding(f"{name}: {how_many} different labels, for example {example}.", is_evaluated))
+    if is_evaluated and len(set(map(str, labels))) == 1:
         findings.append(Finding(f"{name}: every row has the same label; a score on it says nothing.", True))
     return findings
 
 
-def _leaks(name: str, split: "Dataset", keys: _Keys, trained: _Keys, train: str) -> list[Finding]:
-    """Say which rows of a split were trained on, to the letter or but for case and punctuation."""
-    leaked = np.flatnonzero(np.isin(keys.loose, trained.loose))
+def _leaks(name: str, split: "Dataset", hashes: _TextHashes, trained: _TextHashes, train: str) -> list[Finding]:
+    """Return how many rows of a split were trained on."""
+    leaked = np.flatnonzero(np.isin(hashes.near, trained.near))
     if not len(leaked):
         return []
-    to_the_letter = int(np.isin(keys.exact[leaked], trained.exact).sum())
-    text = f"{name}: {len(leaked)} of {len(keys.loose)} rows also occur in {train} ({to_the_letter} to the letter, "
-    text += f"{len(leaked) - to_the_letter} but for case or punctuation), for example {_shown(split, leaked[0])}."
-    return [Finding(text, True)]
+    exact = int(np.isin(hashes.exact[leaked], trained.exact).sum())
+    near = len(leaked) - exact
+    text = f"{name}: {len(leaked):,} of {len(split):,} rows also occur in {train}: "
+    text += f"{counted(exact, 'exact duplicate', 'exact duplicates')}, "
+    text += f"{counted(near, 'near duplicate', 'near duplicates')} (case, punctuation), "
+    return [Finding(f"{text}for example {_shortened(split, leaked[0])}.", True)]
 
 
-def _shown(split: "Dataset", row: int) -> str:
-    texts = split[int(row)]
-    text = " | ".join(texts[name] for name in ("text", "text_pair") if name in texts)
+def _shortened(split: "Dataset", row: int) -> str:
+    values = split[int(row)]
+    text = " | ".join(values[name] for name in ("text", "text_pair") if name in values)
     return repr(text if len(text) <= 60 else text[:59] + "…")

@@ -1,16 +1,20 @@
 """How many tokens a tokenizer and a model can take."""
 
+import sys
 from typing import TYPE_CHECKING
 
 from bertlab.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
-import sys
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+# Families whose positions begin behind that of padding: of RoBERTa's 514 a text can take 512.
+COUNTS_FROM_PADDING = frozenset(
+    (
+        *("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "xmod", "luke", "mluke"),
+        *("data2vec-text", "roberta-prelayernorm", "ibert", "esm", "markuplm", "lilt", "layoutlmv3"),
+    )
+)
 
 
 def check_max_length(max_length: int, tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig") -> None:
@@ -27,18 +31,9 @@ def check_max_length(max_length: int, tokenizer: "PreTrainedTokenizerBase", conf
         raise UserError(f"--max_seq_length {max_length} leaves no room for text.", f"Use at least {shortest}.")
 
 
-# Families whose positions begin behind that of padding: of RoBERTa's 514 a text can take 512.
-COUNTS_FROM_PADDING = frozenset(
-    (
-        *("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "xmod", "luke", "mluke"),
-        *("data2vec-text", "roberta-prelayernorm", "ibert", "esm", "markuplm", "lilt", "layoutlmv3"),
-    )
-)
-
-
-def longest_input(tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig", unstated: int = sys.maxsize) -> int:
-    """Return the number of tokens that both tokenizer and model can take; `unstated` if the model names no limit."""
-    positions = getattr(config, "max_position_embeddings", None) or unstated
+def longest_input(tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig", default: int = sys.maxsize) -> int:
+    """Return the number of tokens that both tokenizer and model can take; `default` if the model names no limit."""
+    positions = getattr(config, "max_position_embeddings", None) or default
     if config.model_type in COUNTS_FROM_PADDING:
         positions -= (config.pad_token_id or 0) + 1
     return min(positions, tokenizer.model_max_length)

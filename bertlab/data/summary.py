@@ -1,6 +1,6 @@
 """What a run prints of its data: examples, label balance, token lengths."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +12,13 @@ from bertlab.data import labels
 if TYPE_CHECKING:
     from datasets import Dataset
 
-
 PERCENTILES = (50, 95, 99)
-
-
 HISTOGRAM_BINS = 60
 
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """Rows, label balance (in regression the labels' variance) and lengths in tokens (uncut) of one split."""
+    """Examples, label balance (in regression the labels' variance) and untruncated lengths in tokens of one split."""
 
     name: str
     rows: int
@@ -50,21 +47,19 @@ class SplitSummary:
         }
 
 
+def summarize(tokenized: Mapping[str, "Dataset"], schema: labels.LabelSchema, max_length: int) -> list[SplitSummary]:
+    """Return and print the summaries of all splits."""
+    summaries = [summarize_split(name, split, schema, max_length) for name, split in tokenized.items()]
+    if summaries:
+        _print_summaries(summaries, max_length)
+    return summaries
+
+
 def summarize_split(name: str, tokenized: "Dataset", schema: labels.LabelSchema, max_length: int) -> SplitSummary:
-    """Return the summary of one encoded split."""
+    """Return the summary of one tokenized split."""
     full = np.asarray(tokenized["full_length"][:])
-    known = np.asarray(tokenized["labels"][:]) if "labels" in tokenized.column_names else np.zeros(0)
-    balance: dict[str, int] = {}
-    labelled, variance = 0, None
-    if len(known):
-        labelled = int(labels.labelled_rows(known, len(known)).sum())
-        if schema.kind == labels.SINGLE:
-            balance = labels.class_counts(map(int, known), schema.class_names)
-        elif schema.kind == labels.MULTI:
-            totals = (known == 1).sum(axis=0)
-            balance = {name: int(n) for name, n in zip(schema.class_names, totals, strict=True)}
-        elif labelled:
-            variance = float(np.nanvar(known))
+    values = np.asarray(tokenized["labels"][:]) if "labels" in tokenized.column_names else None
+    labelled = int(labels.labelled_rows(values, len(full)).sum())
     # Whole lengths in each bar, the same number in every one: else some hold one more and stand out.
     width = -(-(int(full.max() - full.min()) + 1) // HISTOGRAM_BINS)
     counts, edges = np.histogram(full, bins=np.arange(full.min(), full.max() + width + 1, width) - 0.5)
@@ -72,40 +67,49 @@ def summarize_split(name: str, tokenized: "Dataset", schema: labels.LabelSchema,
         name=name,
         rows=len(full),
         labelled=labelled,
-        balance=balance,
+        balance=label_balance(values, schema),
         percentiles={p: int(np.percentile(full, p)) for p in PERCENTILES},
         longest=int(full.max()),
         truncated=float(np.mean(full > max_length)),
         edges=edges.tolist(),
         counts=counts.tolist(),
-        variance=variance,
+        variance=float(np.nanvar(values)) if values is not None and schema.kind == labels.REGRESSION else None,
     )
 
 
-def summarize(tokenized: Mapping[str, "Dataset"], schema: labels.LabelSchema, max_length: int) -> list[SplitSummary]:
-    """Return and print the summaries of all splits."""
-    summaries = [summarize_split(name, split, schema, max_length) for name, split in tokenized.items()]
-    if summaries:
-        print_data(summaries, max_length)
-    return summaries
+def label_balance(values: np.ndarray | None, schema: labels.LabelSchema) -> dict[str, int]:
+    """Return the number of rows of each class; nothing in regression and without labels."""
+    if values is None or schema.kind == labels.REGRESSION:
+        return {}
+    if schema.kind == labels.SINGLE:
+        return labels.class_counts(map(int, values), schema.class_names)
+    totals = (values == 1).sum(axis=0)
+    return {name: int(total) for name, total in zip(schema.class_names, totals, strict=True)}
 
 
-def print_data(summaries: list[SplitSummary], max_length: int) -> None:
-    """Print a line per split: rows, label balance, token lengths, share truncated."""
-    rows = []
-    for item in summaries:
-        shares = [f"{name} {count} ({count / max(item.labelled, 1):.2%})" for name, count in item.balance.items()]
-        labelled = "no labels" if not item.labelled else f"{item.labelled} labelled"
-        lengths = " / ".join(str(value) for value in item.percentiles.values())
-        rows.append(
-            (
-                item.name,
-                f"{item.rows:,}",
-                ", ".join(shares[:6]) + (" …" if len(shares) > 6 else "") or labelled,
-                lengths,
-                str(item.longest),
-                f"{item.truncated:.1%}",
-            )
+def data_header(max_length: int) -> tuple[str, ...]:
+    """Return the header of the table that `data_row` makes rows of."""
+    lengths = "token length " + " / ".join(f"p{p}" for p in PERCENTILES)
+    return ("split", "examples", "labels", lengths, f"truncated (> {max_length})")
+
+
+def data_row(
+    name: str, rows: int, labelled: int, balance: Mapping[str, int], percentiles: Sequence[int], truncated: float
+) -> tuple[str, ...]:
+    """Return what is printed of a split: how many examples, label balance, token lengths, fraction truncated."""
+    fractions = [f"{name} {count} ({count / max(labelled, 1):.2%})" for name, count in balance.items()]
+    shown = ", ".join(fractions[:6]) + (" …" if len(fractions) > 6 else "")
+    unlabelled = f"{labelled} labelled" if labelled else "no labels"
+    return (name, f"{rows:,}", shown or unlabelled, " / ".join(map(str, percentiles)), f"{truncated:.1%}")
+
+
+def _print_summaries(summaries: Sequence[SplitSummary], max_length: int) -> None:
+    rows = [
+        (
+            *data_row(s.name, s.rows, s.labelled, s.balance, tuple(s.percentiles.values()), s.truncated),
+            str(s.longest),
         )
+        for s in summaries
+    ]
     say()
-    say(table(rows, ("split", "rows", "labels", "tokens 50/95/99 %", "longest", f"cut at {max_length}")))
+    say(table(rows, (*data_header(max_length), "longest")))

@@ -122,7 +122,7 @@ def megabytes(folder: Path) -> float:
 
 
 def _positions(predictor: TorchPredictor) -> int:
-    longest = longest_input(predictor.tokenizer, predictor.model.config, unstated=USUAL_POSITIONS)
+    longest = longest_input(predictor.tokenizer, predictor.model.config, default=USUAL_POSITIONS)
     return max(longest, predictor.config.max_seq_length or 0)
 
 

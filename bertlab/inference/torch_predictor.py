@@ -82,7 +82,7 @@ def _config(
     names = tuple(str(label) for _, label in sorted((model_config.id2label or {}).items()))
     # transformers takes one output without a problem type for a number; a model of one label has a type.
     default = REGRESSION if model_config.num_labels == 1 else SINGLE
-    longest = input_length.longest_input(tokenizer, model_config, unstated=loading.USUAL_POSITIONS)
+    longest = input_length.longest_input(tokenizer, model_config, default=loading.USUAL_POSITIONS)
     follows = config.input_format.next_sentence or next_sentence
     return replace(
         config,
