@@ -122,3 +122,22 @@ def test_lora_without_peft_names_the_package(monkeypatch):
     monkeypatch.setattr("bertlab.models.lora.package_folder", lambda name: None)
     message = refusal(lora.refuse_adapter_on_adapter, ModelArguments(lora_rank=2), RunArguments())
     assert message == "LoRA needs the package peft, which is not installed. pip install peft"
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "albert"])
+def test_an_adapter_is_loaded_again_and_merged(family, tmp_path):
+    pytest.importorskip("peft", reason="needs peft: pip install peft")
+    model = classifier(family, classes=3)
+    model.save_pretrained(tmp_path / "base")
+    model.name_or_path = str(tmp_path / "base")
+    adapted = lora.add_adapter(model, ModelArguments(model_name_or_path=model.name_or_path, lora_rank=2))
+    with torch.no_grad():
+        for value in adapted.parameters():
+            if value.requires_grad:
+                value.normal_(std=0.1)
+    adapted.save_pretrained(tmp_path / "run")
+    lora.save_base_config(adapted, tmp_path / "run")
+    tokens = torch.tensor([[1, 5, 7, 9, 2]])
+    merged = lora.load_merged(tmp_path / "run", str, {})
+    with torch.inference_mode():
+        torch.testing.assert_close(merged.eval()(tokens).logits, adapted.eval()(tokens).logits, atol=1e-5, rtol=1e-4)
