@@ -1,4 +1,4 @@
-"""Tiny models of every family with random weights, 3 layers each, built anew at every call."""
+"""Tiny models of every family with random weights, 3 layers each, built at every call."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A Hub on this machine: serves folders as repositories, and fails as it is told to."""
+"""A Hub on this machine: serves folders as repositories, and fails on request."""
 
 import hashlib
 import http.server
@@ -64,10 +64,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if name in self.path:
                 return self._send(status, headers, b"", with_body)
         for name, folder in self.hub.repositories.items():
-            _, found, file = self.path.partition(f"/{name}/resolve/main/")
-            if found and (folder / file).is_file():
+            _, separator, file = self.path.partition(f"/{name}/resolve/main/")
+            if separator and (folder / file).is_file():
                 return self._send_file(folder / file, with_body)
-            if found:
+            if separator:
                 return self._send(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}, b"", with_body)
             if self.path.startswith(f"/api/models/{name}"):
                 return self._send(200, {"Content-Type": "application/json"}, b"[]", with_body)

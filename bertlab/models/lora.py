@@ -191,15 +191,15 @@ def _find_base(folder: Path, recorded: str, resolve: Callable[[str], str]) -> st
     path = folder / BASE_CONFIG / BASE_MODEL
     base = read_json(path) if path.is_file() else {}
     name = base.get("name") or recorded
-    found = recorded if recorded and Path(recorded).is_dir() else resolve(name)
-    if Path(found).is_absolute() and not Path(found).is_dir():
+    base_path = recorded if recorded and Path(recorded).is_dir() else resolve(name)
+    if Path(base_path).is_absolute() and not Path(base_path).is_dir():
         raise UserError(
             f"{folder} is an adapter on {name}, which is not there.",
             "Put that model back, or train with --lora_merge.",
         )
-    if "weights" in base and Path(found).is_dir() and weights_digest(Path(found)) != base["weights"]:
+    if "weights" in base and Path(base_path).is_dir() and weights_digest(Path(base_path)) != base["weights"]:
         raise UserError(
-            f"{folder} is an adapter on {found}, whose weights have changed since it was trained.",
+            f"{folder} is an adapter on {base_path}, whose weights have changed since it was trained.",
             "Put the old weights back, or train again, with --lora_merge for a run that needs no other model.",
         )
-    return found
+    return base_path

@@ -37,7 +37,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory, write_csv) -> dict[str, Path]:
-    """Return files of three classes, two of which can be told by a word."""
+    """Return files of three classes, two of which differ by a word."""
     folder = tmp_path_factory.mktemp("lora")
     rows = [
         (text, CLASSES[2] if row % 5 == 0 else label) for row, (text, label) in enumerate(labelled_sentences(70, 1))
@@ -152,9 +152,9 @@ def test_every_way_back_gives_the_logits_of_the_run(whole: Path, merged: Path):
     }
     logits = {name: _logits(model, whole) for name, model in models.items()}
     assert list(models["transformers"].config.id2label.values()) == list(CLASSES)
-    for name, found in logits.items():
-        np.testing.assert_allclose(found, logits["peft"], atol=1e-5, err_msg=name)
-        np.testing.assert_allclose(torch.tensor(found).softmax(-1), _written(whole), atol=2e-6, err_msg=name)
+    for name, values in logits.items():
+        np.testing.assert_allclose(values, logits["peft"], atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(torch.tensor(values).softmax(-1), _written(whole), atol=2e-6, err_msg=name)
     np.testing.assert_allclose(_written(merged), _written(whole), atol=2e-6)
     assert np.ptp(_written(whole)[:, 0]) > 1e-2, "the model tells rows apart, or this proves nothing"
 
@@ -165,8 +165,8 @@ def test_predict_reads_the_folder(kind: str, request, monkeypatch, capsys):
     folder = request.getfixturevalue(kind)
     capsys.readouterr()
     assert predict(folder, "--format", "jsonl", "--text", *TEXTS) == 0
-    told = [json.loads(line)["probabilities"] for line in capsys.readouterr().out.splitlines()]
-    np.testing.assert_allclose([[row[name] for name in CLASSES] for row in told], _written(folder), atol=2e-6)
+    rows = [json.loads(line)["probabilities"] for line in capsys.readouterr().out.splitlines()]
+    np.testing.assert_allclose([[row[name] for name in CLASSES] for row in rows], _written(folder), atol=2e-6)
 
 
 def test_the_code_on_the_model_card_runs(whole: Path, monkeypatch, capsys):
@@ -197,7 +197,7 @@ def test_the_base_is_found_again_by_its_name(whole: Path, sharp_model: Path, tmp
         _ours(folder)
 
 
-def test_a_base_with_other_weights_by_now_is_refused(whole: Path, sharp_model: Path, tmp_path: Path):
+def test_a_base_whose_weights_have_changed_is_refused(whole: Path, sharp_model: Path, tmp_path: Path):
     folder, base = (Path(shutil.copytree(path, tmp_path / path.name)) for path in (whole, sharp_model))
     _change(folder / "adapter_config.json", base_model_name_or_path=str(base))
     _ours(folder)
@@ -236,7 +236,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(whole, sharp_model, files, t
     shutil.copytree(folder, tmp_path / "copy")
     resumed = {"model_name_or_path": sharp_model, **files, "resume": "auto", "lora_dropout": 0.1}
     assert classify(folder, **resumed, **SETTINGS) == 0
-    ours, theirs = (load_file(one / "adapter_model.safetensors") for one in (folder, tmp_path / "once"))
+    ours, theirs = (load_file(path / "adapter_model.safetensors") for path in (folder, tmp_path / "once"))
     assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
     assert history(folder, "loss") == history(tmp_path / "once", "loss")
     assert predictions(folder, "test") == predictions(tmp_path / "once", "test")
@@ -267,7 +267,7 @@ def test_the_best_epoch_is_loaded_again(sharp_model, files, tmp_path: Path):
     settings = {**SETTINGS, "save_strategy": "epoch", "save_steps": None, "selection_fraction": 0.2}
     assert classify(tmp_path / "run", model_name_or_path=sharp_model, **files, **settings) == 0
     best = Path(read_json(tmp_path / "run" / "trainer_state.json")["best_model_checkpoint"])
-    ours, theirs = (load_file(one / "adapter_model.safetensors") for one in (tmp_path / "run", best))
+    ours, theirs = (load_file(path / "adapter_model.safetensors") for path in (tmp_path / "run", best))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
@@ -287,7 +287,7 @@ def test_another_run_begins_from_an_adapter(whole: Path, files, tmp_path: Path, 
     assert classify(tmp_path / "again", **settings, new_head=True, lora_rank=2, lora_merge=True) == 0
 
 
-def test_an_earlier_adapter_does_not_stay_beside_an_ordinary_model(whole, sharp_model, files, tmp_path: Path):
+def test_an_earlier_adapter_does_not_stay_next_to_an_ordinary_model(whole, sharp_model, files, tmp_path: Path):
     folder = Path(shutil.copytree(whole, tmp_path / "run"))
     settings = {"model_name_or_path": sharp_model, "train_file": files["train_file"], "max_steps": 1}
     assert classify(folder, **settings, overwrite_output_dir=True) == 0
@@ -321,7 +321,7 @@ def test_a_checkpoint_that_lacks_a_layer_is_refused(sharp_model: Path, files, tm
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     settings = {"model_name_or_path": folder, "train_file": files["train_file"], "lora_rank": 2}
     assert classify(tmp_path / "run", **settings) == 2
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert told.endswith(
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.endswith(
         "lacks bert.encoder.layer.1.output.dense.weight, which would stay random. Leave --lora_rank out."
     )

@@ -42,11 +42,11 @@ def local_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Local
 def refused(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Return a function that runs `predict` and returns its one line of error."""
 
-    def run(*words: object) -> str:
-        assert predict(*words, "--text", "a good book") == 2
-        said = capfd.readouterr().err
-        assert "Traceback" not in said
-        (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
+    def run(*argv: object) -> str:
+        assert predict(*argv, "--text", "a good book") == 2
+        error = capfd.readouterr().err
+        assert "Traceback" not in error
+        (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
         return line.removeprefix("error: ")
 
     return run
@@ -93,11 +93,11 @@ def test_every_refusal_of_the_hub_is_one_line(
     local_hub.statuses["someone/tiny"] = (status, headers)
     if status == 407 or status >= 500:  # given up before the libraries are imported, which read this once
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    said = refused("someone/tiny", "--token", TOKEN)
-    assert "the model someone/tiny" in said
-    assert problem in said
-    assert hint in said
-    assert TOKEN not in said
+    error = refused("someone/tiny", "--token", TOKEN)
+    assert "the model someone/tiny" in error
+    assert problem in error
+    assert hint in error
+    assert TOKEN not in error
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ def test_a_name_that_is_not_on_the_hub_is_answered_with_the_nearest(
 
 
 def test_a_name_like_no_other_gets_no_guess(local_hub: LocalHub, refused) -> None:
-    said = refused("someone/zzzzqqq")
-    assert "Did you mean" not in said
-    assert "Names are listed at" in said
+    error = refused("someone/zzzzqqq")
+    assert "Did you mean" not in error
+    assert "Names are listed at" in error
 
 
 def test_a_download_that_breaks_off_says_so_and_can_be_called_again(
@@ -130,8 +130,8 @@ def test_a_download_that_breaks_off_says_so_and_can_be_called_again(
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)  # 1 s between five trials
     local_hub.repositories["someone/tiny"] = run
     local_hub.broken = "model.safetensors"
-    said = refused("someone/tiny")
-    assert "the download of the model someone/tiny broke off. Run the same command again." in said
+    error = refused("someone/tiny")
+    assert "the download of the model someone/tiny broke off. Run the same command again." in error
     local_hub.broken = ""
     assert predict("someone/tiny", "--text", "a good book") == 0
 
@@ -178,10 +178,10 @@ def test_a_hub_that_cannot_be_reached_is_given_up(
     if proxy:
         monkeypatch.setenv("NO_PROXY", "")
         monkeypatch.setenv("no_proxy", "")
-    said = refused("someone/tiny")
-    assert "the model someone/tiny is not in the cache and the Hub cannot be reached" in said
-    assert reason in said
-    assert "passw0rd" not in said
+    error = refused("someone/tiny")
+    assert "the model someone/tiny is not in the cache and the Hub cannot be reached" in error
+    assert reason in error
+    assert "passw0rd" not in error
     assert os.environ["HF_HUB_OFFLINE"] == "1"
 
 
@@ -230,9 +230,9 @@ def test_an_upload_that_cannot_begin_stops_before_training(
     rows = write_csv(tmp_path / "rows.csv", ("text", "label"), labelled_sentences(16, seed=4))
     settings = {"max_steps": 1, "push_to_hub": True, "hub_token": TOKEN, "model_name_or_path": tiny_model}
     assert classify(tmp_path / "run", train_file=rows, validation_file=rows, **settings) == 2
-    said = capfd.readouterr().err
-    assert "error: --push_to_hub: nothing can be uploaded" in said
-    assert TOKEN not in said
+    error = capfd.readouterr().err
+    assert "error: --push_to_hub: nothing can be uploaded" in error
+    assert TOKEN not in error
     assert not list((tmp_path / "run").rglob("*.safetensors"))
 
 

@@ -105,8 +105,8 @@ def test_a_new_head_leaves_the_word_vectors_it_shares():
     model = BertForPreTraining(config)
     before = {name: value.clone() for name, value in model.named_parameters()}
     surgery.apply_model_surgery(model, ModelArguments(new_head=True))
-    found = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
-    assert found == {"cls.predictions.transform.dense.weight", "cls.seq_relationship.weight"}
+    names = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    assert names == {"cls.predictions.transform.dense.weight", "cls.seq_relationship.weight"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
