@@ -14,7 +14,8 @@ from bertlab.console import say, table, warning
 from bertlab.errors import UserError, did_you_mean
 from bertlab.evaluation import paired_seeds, statistics
 from bertlab.evaluation.metrics import METRICS, check_metrics
-from bertlab.report.run_folder import Predictions, RunFolder, runs_in, split_labels
+from bertlab.report.predictions import Predictions, split_labels
+from bertlab.report.run_folder import RunFolder, runs_in
 
 
 @dataclass

@@ -14,7 +14,8 @@ from bertlab.cli.parser import parse_command
 from bertlab.console import say, table
 from bertlab.errors import UserError
 from bertlab.io import write_bytes
-from bertlab.report.run_folder import Predictions, RunFolder
+from bertlab.report.predictions import Predictions
+from bertlab.report.run_folder import RunFolder
 
 NLI = {name: name for name in ("entailment", "neutral", "contradiction")}
 TWO_WAY_NLI = {name: name for name in ("entailment", "not_entailment")}

@@ -11,8 +11,10 @@ import jinja2
 from markupsafe import Markup
 
 from bertlab.report import scores
+from bertlab.report.misclassified import Misclassified
 from bertlab.report.plots import training_log
-from bertlab.report.run_folder import Misclassified, RunFolder, split_labels
+from bertlab.report.predictions import split_labels
+from bertlab.report.run_folder import RunFolder
 from bertlab.report.scores import display_name, is_number, score
 
 HERE = Path(__file__).resolve().parent

@@ -1,8 +1,7 @@
 """misclassified/<split>.tsv: wrong predictions, most confident first; in regression the largest errors."""
 
-import csv
-import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,45 +9,76 @@ import numpy as np
 
 from bertlab.data.labels import MULTI, REGRESSION, LabelSchema
 from bertlab.evaluation.evaluate import SplitResult, class_probabilities
-from bertlab.io import escape_formula, write_text
-from bertlab.report.predictions import label_name
+from bertlab.io import escape_formula, unescape_formula
+from bertlab.report.predictions import label_names, reading, write_tsv
 
-HEADER = ("idx", "label", "prediction", "confidence", "tokens", "truncated", "text", "text_pair")
 # The column that replaces the confidence in regression.
 ERROR = "absolute_error"
 # The fraction of the examples that is listed in regression.
 WORST_FRACTION = 0.1
 
 
+@dataclass(frozen=True)
+class Misclassified:
+    """One row of misclassified/<split>.tsv; `confidence` is a probability, or the absolute error in regression."""
+
+    split: str
+    idx: str
+    label: str
+    prediction: str
+    confidence: float
+    tokens: int
+    truncated: bool
+    text: str
+    text_pair: str
+
+
+def path_of(folder: Path, split: str) -> Path:
+    """Return the path of a split's misclassified examples; earlier versions wrote them under errors/."""
+    earlier = folder / "errors" / f"{split}.tsv"
+    return earlier if earlier.is_file() else folder / "misclassified" / f"{split}.tsv"
+
+
 def write(
     folder: Path, result: SplitResult, schema: LabelSchema, rows: dict[str, Sequence[Any]], temperature: float
-) -> Path:
-    """Write the misclassified examples of one split and return the path.
+) -> None:
+    """Write the misclassified examples of a split; `rows` has idx, text, perhaps text_pair, length and full_length."""
+    assert result.labels is not None
+    chosen, confidence = rank(result, schema, temperature)
+    taken = {name: [column[row] for row in chosen.tolist()] for name, column in rows.items()}
+    columns = {
+        "idx": taken["idx"],
+        "label": label_names(result.labels[chosen], schema),
+        "prediction": label_names(result.predictions[chosen], schema),
+        ERROR if schema.kind == REGRESSION else "confidence": [f"{value:.4f}" for value in confidence[chosen]],
+        "tokens": taken["full_length"],
+        "truncated": ["yes" if f > n else "no" for f, n in zip(taken["full_length"], taken["length"], strict=True)],
+        "text": taken["text"],
+        "text_pair": taken.get("text_pair", [""] * len(chosen)),
+    }
+    for name in ("label", "prediction", "text", "text_pair"):
+        columns[name] = [safe_cell(text) for text in columns[name]]
+    write_tsv(folder / "misclassified" / f"{result.name}.tsv", columns)
 
-    `rows` has idx, text, perhaps text_pair, full_length and length by row.
+
+def read(folder: Path, split: str) -> list[Misclassified]:
+    """Return the misclassified examples of a run in one split; none where there is no file.
+
+    Raises:
+        UserError: the file cannot be read.
     """
-    misclassified, confidence = rank(result, schema, temperature)
-    stream = io.StringIO()
-    writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-    writer.writerow([ERROR if name == "confidence" and schema.kind == REGRESSION else name for name in HEADER])
-    for row in misclassified.tolist():
-        assert result.labels is not None
-        pair = rows["text_pair"][row] if "text_pair" in rows else ""
-        writer.writerow(
-            [
-                rows["idx"][row],
-                safe_cell(label_name(result.labels[row], schema)),
-                safe_cell(label_name(result.predictions[row], schema)),
-                f"{confidence[row]:.4f}",
-                rows["full_length"][row],
-                "yes" if rows["full_length"][row] > rows["length"][row] else "no",
-                safe_cell(rows["text"][row]),
-                safe_cell(pair),
-            ]
-        )
-    path = folder / "misclassified" / f"{result.name}.tsv"
-    write_text(path, stream.getvalue())
-    return path
+    path = path_of(folder, split)
+    if not path.is_file():
+        return []
+    with reading(path) as frame:
+        # Earlier versions called an absolute error a confidence.
+        confidence = frame[ERROR if ERROR in frame else "confidence"].astype(float)
+        texts = (map(unescape_formula, frame[name]) for name in ("label", "prediction", "text", "text_pair"))
+        columns = (frame["idx"], confidence, frame["tokens"].astype(int), frame["truncated"] == "yes", *texts)
+        return [
+            Misclassified(split, idx, label, prediction, confidence, tokens, truncated, text, pair)
+            for idx, confidence, tokens, truncated, label, prediction, text, pair in zip(*columns, strict=True)
+        ]
 
 
 def rank(result: SplitResult, schema: LabelSchema, temperature: float) -> tuple[np.ndarray, np.ndarray]:

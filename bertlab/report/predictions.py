@@ -1,55 +1,107 @@
 """predictions/<split>.tsv: one row per input row, in its order."""
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
+import contextlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bertlab.data.labels import MULTI, NO_LABEL, REGRESSION, LabelSchema
+from bertlab.errors import UserError
 from bertlab.evaluation.evaluate import SplitResult, class_probabilities
-from bertlab.io import escape_formula, write_text
+from bertlab.io import escape_formula, unescape_formula, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Between the labels of one example.
 LABEL_SEPARATOR = "|"
+PROBABILITY = "probability_"
 
 
-def write(folder: Path, result: SplitResult, schema: LabelSchema, indices: Sequence[int], temperature: float) -> Path:
-    """Write idx, label, prediction and one probability column per class; return the path.
+@dataclass(frozen=True)
+class Predictions:
+    """predictions/<split>.tsv by column: as written, and probabilities as an array (rows, classes)."""
+
+    idx: list[str]
+    labels: list[str]
+    predictions: list[str]
+    probabilities: np.ndarray
+
+
+def write(folder: Path, result: SplitResult, schema: LabelSchema, indices: Sequence[int], temperature: float) -> None:
+    """Write idx, label, prediction and one probability column per class.
 
     Probabilities are those of the calibrated model: softmax of the logits over `temperature`.
     """
-    header = ["idx", "label", "prediction", *(f"probability_{name}" for name in schema.class_names)]
-    stream = io.StringIO()
-    writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(_rows(result, schema, indices, temperature))
-    path = folder / "predictions" / f"{result.name}.tsv"
-    write_text(path, stream.getvalue())
-    return path
+    labels = [""] * len(result.logits) if result.labels is None else label_names(result.labels, schema)
+    columns: dict[str, Sequence[Any]] = {
+        "idx": indices,
+        "label": [escape_formula(name) for name in labels],
+        "prediction": [escape_formula(name) for name in label_names(result.predictions, schema)],
+    }
+    if schema.kind != REGRESSION:
+        probabilities = class_probabilities(schema, result.logits, temperature).T
+        for name, column in zip(schema.class_names, probabilities, strict=True):
+            columns[f"{PROBABILITY}{name}"] = [f"{value:.6f}" for value in column]
+    write_tsv(folder / "predictions" / f"{result.name}.tsv", columns)
 
 
-def label_name(label: Any, schema: LabelSchema) -> str:
-    """Return a label or prediction as text: a class name, names joined by |, a number, or "" if it is missing."""
+def read(folder: Path, split: str) -> Predictions:
+    """Return the predictions of a run for one split.
+
+    Raises:
+        UserError: the file is missing or cannot be read.
+    """
+    with reading(folder / "predictions" / f"{split}.tsv") as frame:
+        labels, predictions = (list(map(unescape_formula, frame[name])) for name in ("label", "prediction"))
+        probabilities = frame.filter(regex=f"^{PROBABILITY}").to_numpy(dtype=float)
+        return Predictions(frame["idx"].tolist(), labels, predictions, probabilities)
+
+
+def label_names(labels: np.ndarray, schema: LabelSchema) -> list[str]:
+    """Return labels or predictions as text: class names, joined by | for multi-label, numbers, "" where missing."""
     if schema.kind == REGRESSION:
-        return "" if label != label else f"{float(label):.9g}"
+        return ["" if np.isnan(label) else f"{label:.9g}" for label in labels]
     if schema.kind == MULTI:
-        if label[0] == NO_LABEL:
-            return ""
-        return LABEL_SEPARATOR.join(n for n, on in zip(schema.class_names, label, strict=True) if on)
-    return "" if label == NO_LABEL else schema.class_names[int(label)]
+        names = (itertools.compress(schema.class_names, row) if row[0] != NO_LABEL else () for row in labels)
+        return [LABEL_SEPARATOR.join(row) for row in names]
+    return ["" if label == NO_LABEL else schema.class_names[label] for label in labels]
 
 
-def _rows(
-    result: SplitResult, schema: LabelSchema, indices: Sequence[int], temperature: float
-) -> Iterator[list[str | int]]:
-    regression = schema.kind == REGRESSION
-    probabilities = (
-        np.zeros((len(result.logits), 0)) if regression else class_probabilities(schema, result.logits, temperature)
-    )
-    for row, index in enumerate(indices):
-        label = "" if result.labels is None else label_name(result.labels[row], schema)
-        prediction = label_name(result.predictions[row], schema)
-        yield [index, escape_formula(label), escape_formula(prediction), *(f"{p:.6f}" for p in probabilities[row])]
+def split_labels(text: str, class_names: Sequence[str]) -> list[str]:
+    """Return the class names in a multi-label cell, which are in the order of `class_names`.
+
+    Names that contain the separator themselves stay whole; text that is no class name is returned unchanged.
+    """
+    labels, rest = [], text
+    for name in class_names:
+        if rest == name or rest.startswith(name + LABEL_SEPARATOR):
+            labels.append(name)
+            rest = rest[len(name) + len(LABEL_SEPARATOR) :]
+    return [*labels, rest] if rest else labels
+
+
+def write_tsv(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write columns of one length under a header, tab-separated."""
+    import pandas as pd  # takes longer to import than --help may take
+
+    write_text(path, pd.DataFrame(columns).to_csv(sep="\t", index=False, lineterminator="\n"))
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator["pd.DataFrame"]:
+    """Return the file of `write_tsv` as text, for as long as its columns are read.
+
+    Raises:
+        UserError: the file is missing, or has not the columns and values that it should have.
+    """
+    import pandas as pd
+
+    try:
+        yield pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}.", "The run is not whole; train it again.") from error

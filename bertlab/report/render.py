@@ -5,8 +5,8 @@ from typing import Any
 
 from bertlab.console import warning
 from bertlab.io import write_bytes, write_text
-from bertlab.report import html, model_card, plots
-from bertlab.report.run_folder import RunFolder, misclassified_file
+from bertlab.report import html, misclassified, model_card, plots
+from bertlab.report.run_folder import RunFolder
 
 
 def render(folder: Path, run_json: dict[str, Any] | None = None) -> None:
@@ -18,7 +18,7 @@ def render(folder: Path, run_json: dict[str, Any] | None = None) -> None:
         UserError: the folder is not a finished run.
     """
     run = RunFolder.read(folder, run_json)
-    missing = [name for name in run.scored if not misclassified_file(run.path, name).is_file()]
+    missing = [name for name in run.scored if not misclassified.path_of(run.path, name).is_file()]
     if missing:
         warning(f"{run.path / 'misclassified'} lacks {', '.join(missing)}, so the page shows none of these examples.")
     images = plots.render_plots(run)

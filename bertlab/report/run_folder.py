@@ -1,51 +1,19 @@
 """A finished run, read back from its folder, for everything that is rendered from it."""
 
-import csv
-import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bertlab.data.labels import MULTI, REGRESSION
 from bertlab.errors import UserError
 from bertlab.evaluation import degenerate
-from bertlab.io import read_json, unescape_formula
+from bertlab.io import read_json
 from bertlab.models import lora
-from bertlab.report import scores
-from bertlab.report.misclassified import ERROR
-from bertlab.report.predictions import LABEL_SEPARATOR
+from bertlab.report import misclassified, predictions, scores
+from bertlab.report.misclassified import Misclassified
+from bertlab.report.predictions import Predictions
 from bertlab.training.output_dir import FINISHED
-
-PROBABILITY = "probability_"
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """predictions/<split>.tsv by column: as written, and probabilities as an array (rows, classes)."""
-
-    idx: list[str]
-    labels: list[str]
-    predictions: list[str]
-    probabilities: np.ndarray
-
-
-@dataclass(frozen=True)
-class Misclassified:
-    """One row of misclassified/<split>.tsv; `confidence` is a probability, or the absolute error in regression."""
-
-    split: str
-    idx: str
-    label: str
-    prediction: str
-    confidence: float
-    tokens: int
-    truncated: bool
-    text: str
-    text_pair: str
 
 
 @dataclass(frozen=True)
@@ -90,8 +58,7 @@ class RunFolder:
         Raises:
             UserError: one of their files cannot be read.
         """
-        splits = self.results["splits"]
-        return {name: list(_misclassified(misclassified_file(self.path, name), name)) for name in splits}
+        return {name: misclassified.read(self.path, name) for name in self.results["splits"]}
 
     @property
     def name(self) -> str:
@@ -221,68 +188,7 @@ class RunFolder:
         Raises:
             UserError: the file is missing or cannot be read.
         """
-        path = self.path / "predictions" / f"{split}.tsv"
-        if not path.is_file():
-            raise UserError(f"{path} is missing.", "The run is not whole; train it again.")
-        rows = list(_rows(path))
-        try:
-            probabilities = [[float(v) for k, v in row.items() if k.startswith(PROBABILITY)] for row in rows]
-            idx = [row["idx"] for row in rows]
-            labels, predictions = ([unescape_formula(row[name]) for row in rows] for name in ("label", "prediction"))
-        except (KeyError, ValueError, TypeError) as error:
-            raise UserError(f"{path} cannot be read: {error}.", "The run is not whole; train it again.") from error
-        width = len(probabilities[0]) if probabilities else 0
-        return Predictions(idx, labels, predictions, np.asarray(probabilities).reshape(len(rows), width))
-
-
-def split_labels(text: str, class_names: Sequence[str]) -> list[str]:
-    """Return the class names in a multi-label cell, which are in the order of `class_names`.
-
-    Names that contain the separator themselves stay whole; text that is no class name is returned unchanged.
-    """
-    labels, rest = [], text
-    for name in class_names:
-        if rest == name or rest.startswith(name + LABEL_SEPARATOR):
-            labels.append(name)
-            rest = rest[len(name) + len(LABEL_SEPARATOR) :]
-    return [*labels, rest] if rest else labels
-
-
-def misclassified_file(folder: Path, split: str) -> Path:
-    """Return the path of a split's misclassified examples; earlier versions wrote them under errors/."""
-    earlier = folder / "errors" / f"{split}.tsv"
-    return earlier if earlier.is_file() else folder / "misclassified" / f"{split}.tsv"
-
-
-def _misclassified(path: Path, split: str) -> Iterator[Misclassified]:
-    if not path.is_file():
-        return
-    try:
-        for row in _rows(path):
-            yield Misclassified(
-                split=split,
-                idx=row["idx"],
-                label=unescape_formula(row["label"]),
-                prediction=unescape_formula(row["prediction"]),
-                # Earlier versions called an absolute error a confidence.
-                confidence=float(row[ERROR] if ERROR in row else row["confidence"]),
-                tokens=int(row["tokens"]),
-                truncated=row["truncated"] == "yes",
-                text=unescape_formula(row["text"]),
-                text_pair=unescape_formula(row["text_pair"]),
-            )
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} cannot be read: {error}.", "The run is not whole; train it again.") from error
-
-
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    # The default limit of 128 KiB a cell is less than a long document; 32-bit platforms cannot take sys.maxsize.
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            yield from csv.DictReader(stream, delimiter="\t")
-    except (OSError, csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}.", "The run is not whole; train it again.") from error
+        return predictions.read(self.path, split)
 
 
 def runs_in(folder: Path) -> list[Path]:
