@@ -168,7 +168,7 @@ def _fit(texts: Sequence[str], labels: Array, problem_type: str) -> tuple[Predic
         return baseline(labels, len(rows))
 
     if problem_type == SINGLE and len(np.unique(labels)) < 2:
-        return constant, "One class only, so that class for every row, found"
+        return constant, "One class only, predicted for every row,"
     vectorizer = TfidfVectorizer(
         ngram_range=(1, 2), sublinear_tf=True, token_pattern=TOKEN, max_features=_max_features(labels, problem_type)
     )
@@ -184,7 +184,7 @@ def _fit(texts: Sequence[str], labels: Array, problem_type: str) -> tuple[Predic
     except ValueError as error:
         if "empty vocabulary" not in str(error):
             raise
-        return constant, "No words in the texts, so a constant found"
+        return constant, "No words in the texts, so a constant"
 
     def predict(rows: Sequence[str]) -> Array:
         # scikit-learn returns one column for a single label, and refuses an empty split.

@@ -1,8 +1,8 @@
-"""Whether a finished fine-tuning run failed in the literature's sense: it learned nothing.
+"""Whether a finished fine-tuning run is degenerate (collapsed to one class).
 
-Mosbach et al. (2021) and Dodge et al. (2020) count a run as failed when it does no better than a majority classifier.
-Here that is: one class is all it predicts, or its training loss in the last epoch is not below that of the best
-constant prediction, which is the entropy of the training labels, or their variance in regression.
+Mosbach et al. (2021) and Dodge et al. (2020) count a run as failed when it is no better than a majority classifier.
+Here that is: it predicts one class only, or its training loss in the last epoch is not below that of the best constant
+prediction, which is the entropy of the training labels, or their variance in regression.
 """
 
 import math
@@ -13,19 +13,19 @@ from bertlab.data.labels import MULTI, REGRESSION
 
 
 def only_class(split: Mapping[str, Any]) -> int | None:
-    """Return the class that all rows of a split of results.json are predicted to be, or None; one row tells none."""
+    """Return the class predicted for every example of a split of results.json, or None; None for one example."""
     confusion = split.get("confusion")
     if not confusion or split["labelled"] < 2:
         return None
-    said = [k for k in range(len(confusion)) if any(row[k] for row in confusion)]
-    return said[0] if len(said) == 1 else None
+    predicted = [k for k in range(len(confusion)) if any(row[k] for row in confusion)]
+    return predicted[0] if len(predicted) == 1 else None
 
 
 def is_degenerate(run: Mapping[str, Any], problem_type: str, log: Sequence[Mapping[str, Any]]) -> bool | None:
     """Return True where the training loss of the last epoch is not below the best constant's; None if unknown.
 
-    `run` is run.json and `log` is trainer_state.json's log_history. It is unknown without training, for a loss that
-    counts masked words as well, and for records of regression that do not hold the labels' variance.
+    `run` is run.json and `log` is trainer_state.json's log_history. It is unknown without training, for a loss of
+    masked language modeling, and for records of regression without the labels' variance.
     """
     loss, constant = last_epoch_loss(log), constant_loss(run, problem_type)
     if loss is None or constant is None:
@@ -55,18 +55,18 @@ def constant_loss(run: Mapping[str, Any], problem_type: str) -> float | None:
     counts = list(train.get("balance", {}).values())
     if not counts or not train["labelled"]:
         return None
-    shares = [count / train["labelled"] for count in counts]
+    fractions = [count / train["labelled"] for count in counts]
     if problem_type == MULTI:
-        return sum(_entropy([share, 1 - share]) for share in shares) / len(shares)
-    return _entropy(_targets(shares, configuration))
+        return sum(_entropy([fraction, 1 - fraction]) for fraction in fractions) / len(fractions)
+    return _entropy(_targets(fractions, configuration))
 
 
-def _targets(shares: Sequence[float], configuration: Mapping[str, Any]) -> list[float]:
-    """Return how the loss weighs each class: by its share, its class weight and label smoothing, as torch does."""
-    smoothing, classes = float(configuration.get("label_smoothing_factor", 0)), len(shares)
+def _targets(fractions: Sequence[float], configuration: Mapping[str, Any]) -> list[float]:
+    """Return the weight of each class in the loss, by its frequency, class weight and label smoothing, as in torch."""
+    smoothing, classes = float(configuration.get("label_smoothing_factor", 0)), len(fractions)
     balanced = configuration.get("class_weights") == "balanced"
-    weights = [1 / (classes * share) if balanced and share else 1.0 for share in shares]
-    return [w * ((1 - smoothing) * share + smoothing / classes) for w, share in zip(weights, shares, strict=True)]
+    weights = [1 / (classes * fraction) if balanced and fraction else 1.0 for fraction in fractions]
+    return [w * ((1 - smoothing) * f + smoothing / classes) for w, f in zip(weights, fractions, strict=True)]
 
 
 def _entropy(weights: Sequence[float]) -> float:

@@ -48,7 +48,6 @@ def compute(names: Sequence[str], predictions: npt.ArrayLike, labels: npt.ArrayL
     Predictions and labels are (n,) class ids or float values, or (n, classes) arrays of 0 and 1.
 
     Raises:
-        UserError: a two-class metric is given more classes.
         ValueError: the shapes differ.
     """
     predicted, actual = np.asarray(predictions), np.asarray(labels)

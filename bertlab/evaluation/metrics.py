@@ -1,7 +1,8 @@
 """Metric functions in plain numpy, each of which can also score many weighted samples at once.
 
-A metric here is a function of how often each (prediction, reference) pair occurs, so it is written once, for
-examples that carry weights: weights of one give the plain score, the counts of a resample give a bootstrap value.
+A metric here is a function of how often each (prediction, label) pair occurs, so it is written once, for weighted
+examples: weights of one give the score, the counts of a resample give a bootstrap value. scikit-learn's metrics take
+one vector of weights a call, 1,000 calls for a confidence interval.
 """
 
 from collections.abc import Callable, Iterable
@@ -37,37 +38,23 @@ class MetricFunction:
     def __call__(self, predictions: npt.ArrayLike, labels: npt.ArrayLike) -> float:
         """Return the score of (n,) class ids or values, or of (n, classes) arrays of 0 and 1; nan when n is 0.
 
+        `check_metrics` refuses data that the metric is not made for.
+
         Raises:
-            ValueError: the shapes differ, or the metric is not made for them.
-            UserError: `two_classes` is set and there are more.
+            ValueError: the shapes differ.
         """
         predicted, actual = np.asarray(predictions), np.asarray(labels)
-        if predicted.shape != actual.shape or predicted.ndim not in (1, 2):
-            shapes = f"predictions {predicted.shape} and labels {actual.shape}"
-            raise ValueError(f"{self.name}: {shapes} do not match")
+        if predicted.shape != actual.shape:
+            raise ValueError(f"{self.name}: predictions {predicted.shape} and labels {actual.shape} do not match")
         if len(actual) == 0:
             return float("nan")
-        self._check_kind(predicted, actual)
         return float(self.weighted(predicted, actual, np.ones((1, len(actual))))[0])
-
-    def _check_kind(self, predictions: Array, labels: Array) -> None:
-        multi_label = labels.ndim == 2
-        if multi_label and MULTI not in self.problem_types:
-            raise ValueError(f"{self.name} is not made for multi-label arrays of shape {labels.shape}")
-        if not multi_label and self.problem_types == (MULTI,):
-            raise ValueError(f"{self.name} needs multi-label arrays of shape (n, classes)")
-        if not multi_label and not self.two_classes:
-            return
-        if not (np.isin(predictions, (0, 1)).all() and np.isin(labels, (0, 1)).all()):
-            if multi_label:
-                raise ValueError(f"{self.name} needs multi-label arrays of 0 and 1")
-            raise _needs_two_classes(self.name, int(max(predictions.max(), labels.max())) + 1)
 
 
 class ClassCounts(NamedTuple):
-    """How many examples of each class are right, predicted and actual: (samples, classes) each."""
+    """How many examples of each class are correct, predicted and actual: (samples, classes) each."""
 
-    hits: Array
+    correct: Array
     predicted: Array
     actual: Array
     averaged: Array
@@ -103,15 +90,15 @@ def _needs_two_classes(name: str, classes: int) -> UserError:
 def _class_counts(predictions: Array, labels: Array, weights: Array) -> ClassCounts:
     if labels.ndim == 2:
         predicted, actual = (predictions != 0).astype(float), (labels != 0).astype(float)
-        hits = weights @ (predicted * actual)
-        return ClassCounts(hits, weights @ predicted, weights @ actual, np.ones(hits.shape, dtype=bool))
+        correct = weights @ (predicted * actual)
+        return ClassCounts(correct, weights @ predicted, weights @ actual, np.ones(correct.shape, dtype=bool))
     classes, codes = np.unique(np.concatenate([predictions, labels]), return_inverse=True)
     predicted, actual = np.split(codes, 2)
-    right = predicted == actual
-    hits = _tally(actual[right], weights[:, right], len(classes))
+    equal = predicted == actual
+    correct = _tally(actual[equal], weights[:, equal], len(classes))
     times_predicted, times_actual = (_tally(ids, weights, len(classes)) for ids in (predicted, actual))
-    # As in scikit-learn, a class that is neither predicted nor present has no share in a macro average.
-    return ClassCounts(hits, times_predicted, times_actual, (times_predicted + times_actual) > 0)
+    # As in scikit-learn, a class that is neither predicted nor present does not count in a macro average.
+    return ClassCounts(correct, times_predicted, times_actual, (times_predicted + times_actual) > 0)
 
 
 def _tally(ids: Array, weights: Array, classes: int) -> Array:
@@ -124,16 +111,16 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
     return np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=denominator > 0)
 
 
-def _f1(hits: Array, predicted: Array, actual: Array) -> Array:
-    return _ratio(2 * hits, predicted + actual)
+def _f1(correct: Array, predicted: Array, actual: Array) -> Array:
+    return _ratio(2 * correct, predicted + actual)
 
 
-def _precision(hits: Array, predicted: Array, actual: Array) -> Array:
-    return _ratio(hits, predicted)
+def _precision(correct: Array, predicted: Array, actual: Array) -> Array:
+    return _ratio(correct, predicted)
 
 
-def _recall(hits: Array, predicted: Array, actual: Array) -> Array:
-    return _ratio(hits, actual)
+def _recall(correct: Array, predicted: Array, actual: Array) -> Array:
+    return _ratio(correct, actual)
 
 
 def _of_class_1(quotient: Quotient) -> Weighted:
@@ -147,7 +134,7 @@ def _of_class_1(quotient: Quotient) -> Weighted:
 def _macro(quotient: Quotient) -> Weighted:
     def weighted(predictions: Array, labels: Array, weights: Array) -> Array:
         counts = _class_counts(predictions, labels, weights)
-        per_class = quotient(counts.hits, counts.predicted, counts.actual)
+        per_class = quotient(counts.correct, counts.predicted, counts.actual)
         return _ratio((per_class * counts.averaged).sum(axis=1), counts.averaged.sum(axis=1))
 
     return weighted
@@ -172,20 +159,20 @@ def _f1_samples(predictions: Array, labels: Array, weights: Array) -> Array:
 
 
 def _accuracy(predictions: Array, labels: Array, weights: Array) -> Array:
-    """Share of exact matches; for multi-label rows all labels must match (subset accuracy)."""
-    right = predictions == labels
-    if right.ndim == 2:
-        right = right.all(axis=1)
-    return _weighted_mean(right, weights)
+    """Fraction of exact matches; for multi-label all classes must match (subset accuracy)."""
+    correct = predictions == labels
+    if correct.ndim == 2:
+        correct = correct.all(axis=1)
+    return _weighted_mean(correct, weights)
 
 
 def _matthews_correlation(predictions: Array, labels: Array, weights: Array) -> Array:
     """Gorodkin's multi-class form (2004), which for two classes is Matthews' (1975)."""
     counts = _class_counts(predictions, labels, weights)
-    total, right = weights.sum(axis=1), counts.hits.sum(axis=1)
-    covariance = right * total - (counts.predicted * counts.actual).sum(axis=1)
-    spread = [total**2 - (side**2).sum(axis=1) for side in (counts.predicted, counts.actual)]
-    return _ratio(covariance, np.sqrt(spread[0]) * np.sqrt(spread[1]))
+    total, correct = weights.sum(axis=1), counts.correct.sum(axis=1)
+    covariance = correct * total - (counts.predicted * counts.actual).sum(axis=1)
+    variances = [total**2 - (side**2).sum(axis=1) for side in (counts.predicted, counts.actual)]
+    return _ratio(covariance, np.sqrt(variances[0]) * np.sqrt(variances[1]))
 
 
 def _mse(predictions: Array, labels: Array, weights: Array) -> Array:
@@ -200,8 +187,8 @@ def _pearson(predictions: Array, labels: Array, weights: Array) -> Array:
     total = weights.sum(axis=1)
     sums = weights @ np.column_stack([x, y, x * x, y * y, x * y])
     mean_x, mean_y, mean_xx, mean_yy, mean_xy = (sums / total[:, None]).T
-    spread_x, spread_y = _spread(mean_xx, mean_x), _spread(mean_yy, mean_y)
-    return np.clip(_ratio(mean_xy - mean_x * mean_y, np.sqrt(spread_x) * np.sqrt(spread_y)), -1.0, 1.0)
+    sd_x, sd_y = np.sqrt(_variance(mean_xx, mean_x)), np.sqrt(_variance(mean_yy, mean_y))
+    return np.clip(_ratio(mean_xy - mean_x * mean_y, sd_x * sd_y), -1.0, 1.0)
 
 
 def _standardised(values: Array) -> Array:
@@ -212,15 +199,15 @@ def _standardised(values: Array) -> Array:
     return shifted / largest if largest > 0 else shifted
 
 
-def _spread(mean_of_squares: Array, mean: Array) -> Array:
-    # Rounding leaves a variance of about 1e-16 to a resample that is constant. All the examples together have 1/n
-    # or more, since one of them has size 1, so that this bound never touches the plain score.
+def _variance(mean_of_squares: Array, mean: Array) -> Array:
+    # Rounding leaves a variance of about 1e-16 to a constant resample. All examples together have 1/n or more, since
+    # one of them has size 1, so that this bound never affects the score itself.
     variance = mean_of_squares - mean**2
     return np.where(variance > 1e-14, variance, 0.0)
 
 
 def _spearmanr(predictions: Array, labels: Array, weights: Array) -> Array:
-    """Pearson correlation of ranks, ties at their average rank, ranked anew within each weighted sample."""
+    """Pearson correlation of ranks, ties at their average rank, ranked within each weighted sample."""
     if not (np.isfinite(predictions).all() and np.isfinite(labels).all()):
         return np.full(len(weights), np.nan)
     groups = [np.unique(side, return_inverse=True)[1] for side in (predictions, labels)]
@@ -229,8 +216,8 @@ def _spearmanr(predictions: Array, labels: Array, weights: Array) -> Array:
         x, y = (_centred_ranks(group, counts) for group in groups)
         # einsum and not `@`: BLAS starts threads for every one of these short sums, 10 times slower on busy cores.
         products = [np.einsum("i,i,i->", counts, left, right) for left, right in ((x, y), (x, x), (y, y))]
-        spread = np.sqrt(products[1]) * np.sqrt(products[2])
-        scores[sample] = products[0] / spread if spread > 0 else 0.0
+        scale = np.sqrt(products[1]) * np.sqrt(products[2])
+        scores[sample] = products[0] / scale if scale > 0 else 0.0
     return np.clip(scores, -1.0, 1.0)
 
 

@@ -1,5 +1,6 @@
-"""run.json: everything needed to know what a run was, and to do it again."""
+"""run.json: command, versions, code, machine and data of a run, to repeat it."""
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertlab import ROOT, console
+from bertlab import ROOT, __version__, console
 from bertlab.cli.flag_rules import current_name
 from bertlab.data.dataset import TextReader, text_columns
 from bertlab.pretraining.pairs import RANGES
@@ -27,37 +28,31 @@ PACKAGES = (
 )
 # Folders that commands of this repository write: a benchmark's result does not change the code of the next one.
 WRITTEN = tuple(f":(exclude){name}" for name in ("docs", "results", "benchmarks/results"))
-# Texts, or the sentences of a pair, and labels.
+# Texts, or the sentence ranges of a pair, and labels.
 FINGERPRINT_COLUMNS = ("text", "text_pair", *RANGES, "labels")
-# What parts texts in a fingerprint, and what stands for it where a text holds it.
+# Characters that separate texts in a fingerprint, and their replacements inside a text.
 SEPARATORS = {0x1C: "\x1c0", 0x1E: "\x1c1", 0x1F: "\x1c2"}
 
 
 def command(script: str, argv: list[str]) -> list[str]:
     """Return the command of a run without any secret in it."""
-    words, hide = [script], False
-    for word in argv:
-        name, equals, _ = word.replace("-", "_").partition("=")
-        flag = name.lstrip("_") if word.startswith("--") else ""
+    shown, hide = [script], False
+    for argument in argv:
+        name, equals, _ = argument.partition("=")
+        flag = name.replace("-", "_").lstrip("_") if argument.startswith("--") else ""
         is_secret = current_name(flag) in console.SECRET_FLAGS
-        words.append(
-            console.HIDDEN if hide else f"{word.split('=')[0]}={console.HIDDEN}" if is_secret and equals else word
-        )
+        shown.append(console.HIDDEN if hide else f"{name}={console.HIDDEN}" if is_secret and equals else argument)
         hide = is_secret and not equals
-    return words
+    return shown
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, this package and the libraries that decide the numbers."""
-    from bertlab import __version__
-
-    found = {"python": platform.python_version(), "bertlab": __version__}
+    """Return the versions of Python, this package and the libraries that affect the results."""
+    installed = {"python": platform.python_version(), "bertlab": __version__}
     for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            installed[name] = metadata.version(name)
+    return installed
 
 
 def commit(root: Path = ROOT) -> dict[str, Any]:
@@ -72,13 +67,12 @@ def machine() -> dict[str, Any]:
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "system": platform.platform(),
         "processor": _processor(),
         "cores": cores,
         "threads": torch.get_num_threads(),
-        "gpus": gpus,
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
 
 
@@ -89,10 +83,10 @@ def peak_memory_mb() -> dict[str, float]:
     peak: dict[str, float] = {}
     status = Path("/proc/self/status")
     if status.is_file():
-        # getrusage would begin with the peak of the process that started this one.
-        found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"), re.MULTILINE)
-        if found:
-            peak["host"] = int(found[1]) * 1024 / 1e6
+        # getrusage would include the peak of the parent process.
+        match = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"), re.MULTILINE)
+        if match:
+            peak["host"] = int(match[1]) * 1024 / 1e6
     elif sys.platform != "win32":
         import resource
 
@@ -103,9 +97,9 @@ def peak_memory_mb() -> dict[str, float]:
 
 
 def fingerprint(split: "Dataset", read: TextReader = text_columns) -> str:
-    """Return a hash of the texts and labels of a split, in order, whatever file they came from.
+    """Return a hash of the texts and labels of a split, in order, independent of its files.
 
-    `read` makes texts, or first and second segments, of a batch of rows.
+    `read` returns the texts, or first and second segments, of a batch of rows.
     """
     digest = hashlib.blake2b(digest_size=16)
     columns = [name for name in FINGERPRINT_COLUMNS if name in split.column_names]
@@ -120,16 +114,18 @@ def fingerprint(split: "Dataset", read: TextReader = text_columns) -> str:
 
 
 def _joined(values: Sequence[Any]) -> str:
-    """Return values as one text from which they could be told again."""
+    """Return values as one text from which they could be separated again."""
     joined = "\x1f".join(map(str, values))
     if joined.count("\x1f") < len(values) and "\x1c" not in joined and "\x1e" not in joined:
         return joined
     return "\x1f".join(str(value).translate(SEPARATORS) for value in values)
 
 
-def _git(root: Path, *words: str) -> str | None:
+def _git(root: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -130,7 +130,7 @@ def test_the_part_grows_for_as_long_as_the_next_one_fits(monkeypatch):
 def test_one_class_and_no_words_fall_back_to_a_constant():
     single = tfidf_baseline(["a b", "c"], [3, 3], {"test": ["x"]})
     assert single.predictions["test"].tolist() == [3]
-    assert single.note.startswith("One class only, so that class for every row, found on all 2 training rows")
+    assert single.note.startswith("One class only, predicted for every row, on all 2 training rows")
     silent = tfidf_baseline(["...", "!"], [1, 0], {"test": ["?"]})
     assert silent.predictions["test"].tolist() == [0]
     assert silent.note.startswith("No words in the texts")

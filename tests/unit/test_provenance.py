@@ -1,4 +1,4 @@
-"""What run.json says of the code and of the data that made the run."""
+"""The code and the data of a run in run.json."""
 
 import subprocess
 from pathlib import Path
@@ -22,9 +22,9 @@ def checkout(tmp_path: Path) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("first", encoding="utf-8")
-    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
-        run_signature = ["-c", "user.name=A Tester", "-c", "user.email=tester@example.org"]
-        subprocess.run(["git", "-C", str(tmp_path), *run_signature, *words], check=True, timeout=60)
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        author = ["-c", "user.name=A Tester", "-c", "user.email=tester@example.org"]
+        subprocess.run(["git", "-C", str(tmp_path), *author, *arguments], check=True, timeout=60)
     return tmp_path
 
 
@@ -35,13 +35,13 @@ def test_a_clean_checkout_names_its_commit(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["bertlab/train.py", "benchmarks/speed.py"])
-def test_changed_code_is_told(checkout: Path, name: str) -> None:
+def test_changed_code_is_recorded(checkout: Path, name: str) -> None:
     (checkout / name).write_text("second", encoding="utf-8")
     assert provenance.commit(checkout)["changed"] is True
 
 
 @pytest.mark.parametrize("name", ["benchmarks/results/speed.json", "docs/numbers.md"])
-def test_what_a_benchmark_wrote_is_no_change_of_the_code(checkout: Path, name: str) -> None:
+def test_results_of_a_benchmark_are_no_change_of_the_code(checkout: Path, name: str) -> None:
     (checkout / name).write_text("second", encoding="utf-8")
     assert provenance.commit(checkout)["changed"] is False
 
@@ -64,7 +64,7 @@ def test_a_fingerprint_is_what_committed_records_hold(columns: dict[str, list[An
     assert provenance.fingerprint(Dataset.from_dict(columns)) == wanted
 
 
-def test_rows_whose_texts_hold_a_separator_are_told_apart() -> None:
+def test_rows_whose_texts_hold_a_separator_have_distinct_fingerprints() -> None:
     texts = [
         ["a\x1fb", "c"],
         ["a", "b\x1fc"],
