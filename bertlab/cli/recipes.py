@@ -75,14 +75,11 @@ def find_task(name: str) -> Path:
     Raises:
         UserError: there is no such task.
     """
-    path = CONFIGS / "tasks" / f"{name}.yaml"
-    known = sorted(p.stem for p in (CONFIGS / "tasks").glob("*.yaml"))
+    tasks = {path.stem: path for path in sorted((CONFIGS / "tasks").glob("*.yaml"))}
     # GLUE's own writing (CoLA, MNLI, STS-B) is accepted as well.
-    folded = name.casefold().replace("-", "")
-    if not path.is_file() and folded in known:
-        path = path.with_name(f"{folded}.yaml")
-    if not path.is_file():
-        raise UserError(f"--task {name}: there is no such task.", did_you_mean(name, known))
+    path = tasks.get(name) or tasks.get(name.casefold().replace("-", ""))
+    if path is None:
+        raise UserError(f"--task {name}: there is no such task.", did_you_mean(name, tasks))
     return path
 
 
@@ -92,7 +89,7 @@ def read_recipe(path: Path) -> Iterator[Occurrence]:
     Raises:
         UserError: the file is missing, is not YAML, is not one flat mapping, or has a key twice or without value.
     """
-    recipe, lines = _load_with_lines(path)
+    recipe, lines = load_yaml(path)
     for key, value in recipe.items():
         where = f"{path}, line {lines[key]}, key {key!r}"
         if isinstance(value, dict):
@@ -110,17 +107,12 @@ def header(path: Path) -> str:
     return first[0].lstrip("# ").strip() if first and first[0].startswith("#") else ""
 
 
-def load_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping a YAML file holds, its scalars as the text that was written.
+def load_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return the mapping a YAML file holds, its scalars as the text that was written, and the line of each key.
 
     Raises:
         UserError: the file is missing, is not YAML, is not a mapping, or has a key twice.
     """
-    return _load_with_lines(path)[0]
-
-
-def _load_with_lines(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    """Return the content of a YAML file and the line of each of its keys."""
     if path.is_dir():
         raise UserError(f"--config {path} is a folder, not a file.", "Name a recipe in it.")
     if not path.is_file():
@@ -131,9 +123,9 @@ def _load_with_lines(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         )
         raise UserError(f"--config {path}: no such file.", hint)
     try:
-        text = path.read_text(encoding="utf-8")
-        recipe = yaml.load(text, Loader=_TextLoader)
-        root = yaml.compose(text, Loader=_TextLoader)
+        loader = _TextLoader(path.read_text(encoding="utf-8"))
+        root = loader.get_single_node()
+        recipe: dict[str, Any] = loader.construct_document(root) if root is not None else {}
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{path}{line}: {error.problem}.", "A recipe is flat YAML: flag: value.") from error
@@ -141,9 +133,7 @@ def _load_with_lines(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         number = error.object.count(b"\n", 0, error.start) + 1
         what = f"byte 0x{error.object[error.start]:02x} is not UTF-8 text"
         raise UserError(f"{path}, line {number}: not readable as YAML: {what}.", "Save it as UTF-8.") from error
-    except RecursionError as error:
-        raise UserError(f"{path}: not readable as YAML: nested too deeply.", "A recipe is flat.") from error
-    except (yaml.YAMLError, ValueError, OSError) as error:
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path}: not readable as YAML ({error}).", "A recipe is flat YAML: flag: value.") from error
     if not isinstance(root, yaml.MappingNode):
         raise UserError(f"{path}: not a mapping of flags to values.", "Write one 'flag: value' per line.")

@@ -7,13 +7,13 @@ import ast
 import functools
 import typing
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from bertlab.cli.arguments import Flag, Kind
+from bertlab.errors import not_installed
 from bertlab.io import package_folder
 
-# Where our defaults differ from TrainingArguments' own; what depends on data or machine is decided in training.py.
+# Where our defaults differ from those of TrainingArguments; training.arguments decides what depends on data or machine.
 TRAINING_DEFAULTS: dict[str, Any] = {
     "train_sampling_strategy": "group_by_length",
     "per_device_train_batch_size": 32,
@@ -31,48 +31,45 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "save_total_limit": 1,
 }
 # The ranges TrainingArguments itself does not check, or checks only once training has begun: from and to, included.
-TRAINING_LIMITS: dict[str, tuple[float | None, float | None]] = {
-    "per_device_train_batch_size": (1, None),
-    "per_device_eval_batch_size": (1, None),
-    "gradient_accumulation_steps": (1, None),
-    "max_steps": (1, None),
-    "learning_rate": (0, None),
-    "weight_decay": (0, None),
-    "warmup_steps": (0, None),
-    "adam_beta1": (0, 0.999999),
-    "adam_beta2": (0, 0.999999),
-    "adam_epsilon": (0, None),
-    "max_grad_norm": (0, None),
+_AT_LEAST_ONE = (
+    *("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps", "max_steps"),
+    *("save_total_limit", "eval_accumulation_steps", "torch_empty_cache_steps", "dataloader_prefetch_factor"),
+    "ddp_timeout",
+)
+_NOT_NEGATIVE = (
+    *("learning_rate", "weight_decay", "warmup_steps", "adam_epsilon", "max_grad_norm", "eval_delay"),
+    *("neftune_noise_alpha", "dataloader_num_workers"),
+)
+TRAINING_LIMITS: dict[str, tuple[float, float | None]] = {
+    **dict.fromkeys(_AT_LEAST_ONE, (1, None)),
+    **dict.fromkeys(_NOT_NEGATIVE, (0, None)),
+    **dict.fromkeys(("adam_beta1", "adam_beta2"), (0, 0.999999)),
+    **dict.fromkeys(("seed", "data_seed"), (0, 2**32 - 1)),
     "label_smoothing_factor": (0, 1),
-    "save_total_limit": (1, None),
-    "eval_accumulation_steps": (1, None),
-    "eval_delay": (0, None),
-    "torch_empty_cache_steps": (1, None),
-    "neftune_noise_alpha": (0, None),
-    "dataloader_num_workers": (0, None),
-    "dataloader_prefetch_factor": (1, None),
-    "ddp_timeout": (1, None),
-    "seed": (0, 2**32 - 1),
-    "data_seed": (0, 2**32 - 1),
 }
-# Of nothing there can be none: a step below 1 is a share of all steps.
+# A step below 1 is a fraction of all steps.
 TRAINING_ABOVE_ZERO = ("num_train_epochs", "logging_steps", "eval_steps", "save_steps")
 TRAINING_UNSET: dict[str, float] = {"max_steps": -1}
 # Choices that cannot be read from the source text of TrainingArguments.
 _LOG_LEVELS = ("passive", "debug", "info", "warning", "error", "critical", "detail")
-TRAINING_CHOICES = {
-    "log_level": _LOG_LEVELS,
-    "log_level_replica": _LOG_LEVELS,
-}
+TRAINING_CHOICES = {"log_level": _LOG_LEVELS, "log_level_replica": _LOG_LEVELS}
 
 
 @functools.cache
 def training_flags() -> tuple[Flag, ...]:
-    """Return a flag for every field of the installed transformers.TrainingArguments, without importing it."""
-    source = _package_folder("transformers") / "training_args.py"
-    module = ast.parse(source.read_text(encoding="utf-8"))
-    body = next(n.body for n in module.body if isinstance(n, ast.ClassDef) and n.name == "TrainingArguments")
-    enums = _enum_values([module, ast.parse((source.parent / "trainer_utils.py").read_text(encoding="utf-8"))])
+    """Return a flag for every field of the installed transformers.TrainingArguments, without importing it.
+
+    Raises:
+        UserError: transformers is not installed.
+    """
+    folder = package_folder("transformers")
+    if folder is None:
+        raise not_installed("transformers")
+    modules = [
+        ast.parse((folder / name).read_text(encoding="utf-8")) for name in ("training_args.py", "trainer_utils.py")
+    ]
+    body = next(n.body for n in modules[0].body if isinstance(n, ast.ClassDef) and n.name == "TrainingArguments")
+    enums = _enum_values(modules)
     flags = []
     for node in body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id[0] != "_":
@@ -83,13 +80,6 @@ def training_flags() -> tuple[Flag, ...]:
 def default_of(flag: Flag) -> Any:
     """Return the value of a flag that nobody sets; what depends on data or machine is None."""
     return TRAINING_DEFAULTS.get(flag.name, flag.default) if flag.group == "training" else flag.default
-
-
-def _package_folder(name: str) -> Path:
-    folder = package_folder(name)
-    if folder is None:
-        raise ModuleNotFoundError(f"{name} is not installed: pip install -r requirements.txt")
-    return folder
 
 
 def _training_flag(name: str, node: ast.AnnAssign, enums: dict[str, tuple[str, ...]]) -> Flag:

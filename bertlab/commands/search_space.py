@@ -63,7 +63,7 @@ def read(path: Path, groups: Sequence[type]) -> Space:
     """
     flags = parser.flags_of(groups)
     space: dict[str, tuple[str, ...] | Range] = {}
-    for name, value in recipes.load_yaml(path).items():
+    for name, value in recipes.load_yaml(path)[0].items():
         where = f"{path}, key {name!r}"
         flag, _ = parser.lookup(Occurrence(ALIASES.get(name, name), [], where), flags)
         if flag.name in space:

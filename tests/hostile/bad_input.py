@@ -8,7 +8,6 @@ import contextlib
 import errno
 import hashlib
 import importlib
-import io
 import json
 import logging
 import os
@@ -146,12 +145,14 @@ def library_messages_on_stderr() -> Iterator[None]:
         for handler in logging.getLogger(name).handlers
         if isinstance(handler, logging.StreamHandler)
     ]
-    before = [handler.setStream(sys.stderr) for handler in handlers]
+    before = [handler.stream for handler in handlers]  # an earlier test may have closed its own
     try:
+        for handler in handlers:
+            handler.stream = sys.stderr
         yield
     finally:
         for handler, stream in zip(handlers, before, strict=True):
-            handler.setStream(stream or sys.__stderr__ or io.StringIO())
+            handler.stream = stream
 
 
 class Models:
