@@ -180,15 +180,14 @@ def _check(run: RunFolder, output: Path, options: ExportArguments) -> None:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"export needs {', '.join(missing)}, not installed here.", f"pip install {' '.join(NEEDED)}")
-    if run.metrics == ["masked_accuracy"]:
-        raise UserError(f"{run.path} was trained on masked words alone; it has no classes to export.", "Train a head.")
+    if run.fills_masks:
+        raise UserError(
+            f"{run.path} is a masked language model; it has no classes to export.", "Train a classifier on it."
+        )
     if output.is_file() or output.suffix == ".onnx":
         raise UserError(
             f"--output {output} must be a folder.", "The tokenizer and the label names go beside the model."
         )
-    for parent in output.parents:
-        if parent.exists() and not parent.is_dir():
-            raise UserError(f"--output {output}: {parent} is a file, not a folder.", "Name another folder.")
     if output.resolve() == run.path.resolve():
         raise UserError(f"--output {output} is the run itself.", f"Leave it out for {run.path / 'onnx'}.")
     if output.is_dir() and any(output.iterdir()):
@@ -196,25 +195,23 @@ def _check(run: RunFolder, output: Path, options: ExportArguments) -> None:
             raise UserError(f"--output {output} is not empty.", "Name another folder, or pass --overwrite.")
         if not (output / REPORT).is_file():
             raise UserError(f"--overwrite: {output} holds no earlier export.", "Name another folder.")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=output.parent).close()
+    except OSError as error:
+        raise UserError(f"--output {output} cannot be made: {error.strerror}.", "Name another folder.") from error
 
 
 @contextmanager
 def _new_folder(output: Path) -> Iterator[Path]:
-    """Yield a folder that becomes `output` if the block ends well, and is deleted if it does not."""
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
-    except OSError as error:
-        raise UserError(f"--output {output} cannot be made: {error.strerror}.", "Name another folder.") from error
-    try:
+    """Yield a folder that replaces `output` if the block ends well, and is deleted if it does not."""
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as temporary:
+        folder = Path(temporary) / output.name
+        folder.mkdir()
         yield folder
-        folder.chmod(0o755)
         if output.is_dir():
             shutil.rmtree(output)
         folder.rename(output)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from bertlab.console import info
 from bertlab.errors import UserError
@@ -61,13 +60,10 @@ class _Process:
 
 @dataclass(frozen=True)
 class Ended:
-    """A job that has ended, with its exit status (negative: killed by that signal) and seconds.
-
-    The status is None where another process, of an earlier call or another one, is still at it.
-    """
+    """A job that has ended, with its exit status (negative: killed by that signal) and seconds."""
 
     job: Job
-    status: int | None
+    status: int
     seconds: float
 
 
@@ -137,12 +133,10 @@ def _stop_requests() -> Iterator[list[int]]:
 
 
 def _start(job: Job, free: "collections.deque[Slot]", running: list[_Process]) -> Started | Ended:
-    """Start a job on the first free place, unless another process is at it."""
+    """Start a job on the first free place."""
     try:
         job.log.parent.mkdir(parents=True, exist_ok=True)
         with job.log.open("ab") as log:
-            if not _claim(log):
-                return Ended(job, None, 0.0)
             child = subprocess.Popen(
                 job.command,
                 stdin=subprocess.DEVNULL,
@@ -172,22 +166,6 @@ def _stop(children: Sequence["subprocess.Popen[bytes]"], requests: Sequence[int]
                 _signal(child, getattr(signal, "SIGKILL", signal.SIGTERM))
                 child.wait()
         time.sleep(POLL)
-
-
-def _claim(log: BinaryIO) -> bool:
-    """Lock a log for as long as the process that inherits it lives, even if this one is killed; False if it is taken.
-
-    A lock of flock belongs to the open file, which parent and child share, and not to a process.
-    """
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _signal(child: "subprocess.Popen[bytes]", number: int) -> None:

@@ -188,8 +188,6 @@ def _seeded(argv: Sequence[str], folder: Path, seeds: Sequence[int]) -> list[Run
 
 
 def _problem(run: RunSpec, event: jobs.Ended) -> str:
-    if event.status is None:
-        return "is being run by another process"
     if event.status < 0:
         return f"was killed by signal {-event.status}"
     if event.status > 0:

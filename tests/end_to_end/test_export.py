@@ -184,7 +184,7 @@ def test_logits_that_differ_leave_nothing_behind(run, tmp_path, capsys, monkeypa
 
     monkeypatch.setattr(onnx_export, "largest_difference", lambda *_: 0.5)
     monkeypatch.setattr(onnx_export, "export_onnx", lambda _, folder: (folder / "half.onnx").write_bytes(b"half"))
-    monkeypatch.setattr(export.onnx_predictor, "load", lambda _: None)
+    monkeypatch.setattr(export.onnx_predictor, "load_onnx_predictor", lambda _: None)
     assert exported(run, tmp_path / "wrong") == 2
     assert "differ from PyTorch's by up to 0.5, more than --tolerance 0.0001" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -213,7 +213,7 @@ def test_what_cannot_be_exported_is_refused(run, tmp_path, capsys, monkeypatch):
     assert "is not empty" in refused(run, tmp_path / "mine")
     assert "holds no earlier export" in refused(run, tmp_path / "mine", "--overwrite")
     assert (tmp_path / "mine" / "letter.txt").read_text(encoding="utf-8") == "keep"
-    assert "letter.txt is a file, not a folder" in refused(run, tmp_path / "mine" / "letter.txt" / "onnx")
+    assert "onnx cannot be made: " in refused(run, tmp_path / "mine" / "letter.txt" / "onnx")
     assert "--tolerance: -1 is out of range. It must be at least 0." in refused(run, tmp_path / "out", "--tolerance=-1")
     said = refused(run, tmp_path / "out", "--quantize", "int4")
     assert "--quantize: 'int4' is not one of its values. Did you mean 'int8'?" in said
