@@ -4,7 +4,7 @@ import math
 import signal
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import distributed
@@ -127,23 +127,15 @@ class LocateBestCheckpoint(TrainerCallback):
             state.best_model_checkpoint = str(here)
 
 
-@runtime_checkable
-class HasSetEpoch(Protocol):
-    """What is other in each epoch: the order of the rows, the words that are masked."""
-
-    def set_epoch(self, epoch: int) -> None:
-        """Be as in this epoch from now on."""
-
-
 class SetEpochCallback(TrainerCallback):
-    """Tells which epoch begins; accelerate does not reach a sampler behind its sharding, nor a collator."""
+    """Sets the epoch of order and masks; accelerate reaches neither a sampler that it shards nor a collator."""
 
-    def __init__(self, told: Iterable[HasSetEpoch]) -> None:
-        self.told = tuple(told)
+    def __init__(self, varying: Iterable[Any]) -> None:
+        self.varying = tuple(varying)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        for one in self.told:
-            one.set_epoch(int(state.epoch or 0))
+        for part in self.varying:
+            part.set_epoch(int(state.epoch or 0))
 
 
 class LossOnBar(ProgressCallback):

@@ -1,18 +1,15 @@
-"""One path from arguments to a trained Trainer: precision, length-grouped order, selection, evaluation, upload."""
+"""The one Trainer: exact loss, length-grouped order, evaluation in order, whole checkpoints; training and upload."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Sized
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
-from transformers import (
-    EarlyStoppingCallback,
-    EvalPrediction,
-    ProgressCallback,
-    Trainer,
-)
+from transformers import EarlyStoppingCallback, EvalPrediction, ProgressCallback, Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from bertlab import hub
@@ -21,9 +18,11 @@ from bertlab.console import quiet_transformers
 from bertlab.data.labels import NO_LABEL, LabelSchema
 from bertlab.errors import UserError
 from bertlab.evaluation import evaluate
+from bertlab.io import write_json
 from bertlab.models import lora
-from bertlab.training import distributed, precision
+from bertlab.training import callbacks, checkpoints, distributed, precision
 from bertlab.training.arguments import global_batch
+from bertlab.training.checkpoints import SIGNATURE_FILE, STATE_FILE
 from bertlab.training.loss import StepLoss
 from bertlab.training.optimizer import apply_layerwise_lr_decay
 from bertlab.training.sampling import LengthGroupedOrder, MaxTokensBatchSampler
@@ -31,48 +30,36 @@ from bertlab.training.sampling import LengthGroupedOrder, MaxTokensBatchSampler
 if TYPE_CHECKING:
     from datasets import Dataset
 
-from bertlab.io import write_json
-from bertlab.training import callbacks, checkpoints
-from bertlab.training.checkpoints import SIGNATURE_FILE, STATE_FILE
-
 
 class EncoderTrainer(Trainer):
     """Trainer whose loss is exact under any batch layout, and that can be killed at any moment and resumed.
 
-    Training rows come in length-bucketed batches, evaluation rows in the order of the input; checkpoints and model
-    appear whole or not at all.
+    Training rows come in length-grouped batches, evaluation rows in the order of the input; checkpoints and model
+    appear whole or not at all. tests/invariants/test_trainer_overrides.py holds what each override corrects.
     """
 
     # What resume.py compares; it goes into each checkpoint.
     run_signature: dict[str, Any] | None = None
     # True once training is over and what is saved is the model itself.
     is_finished = False
-    _staging: Path | None = None
 
     def __init__(self, *, run: RunArguments, **options: Any) -> None:
         distributed.check_layers(options["model"])
         super().__init__(**options)
         self.run = run
+        self.save_total_limit = self.args.save_total_limit
+        self._refuse_what_the_model_cannot()
+        self.order = self._length_grouped_order()
+        varying = [part for part in (self.order, self.data_collator) if hasattr(part, "set_epoch")]
         self.add_callback(callbacks.DeferEpochEndSave())
         self.add_callback(callbacks.StopOnNan())
         self.add_callback(callbacks.LocateBestCheckpoint())
-        self._refuse_what_the_model_cannot()
-        self.order = self._length_grouped_order()
-        self.add_callback(
-            callbacks.SetEpochCallback(
-                one for one in (self.order, self.data_collator) if isinstance(one, callbacks.HasSetEpoch)
-            )
-        )
+        self.add_callback(callbacks.SetEpochCallback(varying))
         if not self.args.disable_tqdm:
             self.remove_callback(ProgressCallback)
             self.add_callback(callbacks.LossOnBar)
         if run.early_stopping_patience:
             self.add_callback(EarlyStoppingCallback(run.early_stopping_patience, run.early_stopping_threshold))
-
-    def train(self, *settings: Any, **named: Any) -> Any:
-        """Train as Trainer does, attention included in --precision bf16."""
-        with precision.attention_in_bf16(self.args.bf16 and self.args.device.type == "cpu"):
-            return super().train(*settings, **named)
 
     def _refuse_what_the_model_cannot(self) -> None:
         if self.args.activation_checkpointing and not self.model.supports_gradient_checkpointing:  # type: ignore[union-attr]
@@ -80,6 +67,18 @@ class EncoderTrainer(Trainer):
             raise UserError(f"--activation_checkpointing: {kind} models cannot do it.", "Leave it out.")
         if self.run.lora_merge and self.is_fsdp_enabled:
             raise UserError("--lora_merge needs the whole model, which --fsdp cuts up.", "Leave --lora_merge out.")
+
+    # ------------------------------------------------------------------------------------------------------ training
+
+    def train(self, *settings: Any, **named: Any) -> Any:
+        """Train as Trainer does, attention included in --precision bf16.
+
+        Trainer deletes checkpoints file by file, with a limit of one also the newest at the end; `_save_checkpoint`
+        deletes them instead.
+        """
+        bf16 = self.args.bf16 and self.args.device.type == "cpu"
+        with precision.attention_in_bf16(bf16), _replaced(self.args, save_total_limit=None):
+            return super().train(*settings, **named)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Return Trainer's own optimizer, with learning rates that fall with depth if --layerwise_lr_decay asks."""
@@ -90,44 +89,6 @@ class EncoderTrainer(Trainer):
             apply_layerwise_lr_decay(optimizer, whole, self.run.layerwise_lr_decay)
         return optimizer
 
-    def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
-        try:
-            super()._load_optimizer_and_scheduler(checkpoint)
-        except ValueError as error:  # torch: other parameter groups than the saved ones
-            raise UserError(
-                f"--resume: the optimizer in {checkpoint} trained other parameters than this run does ({error}).",
-                "Pass the flags the run began with (--layerwise_lr_decay, --freeze_encoder, --freeze_embeddings).",
-            ) from error
-
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        with quiet_transformers():
-            super()._save(output_dir, state_dict)
-        if not self.args.should_save:
-            return
-        folder = Path(str(self.args.output_dir) if output_dir is None else output_dir)
-        # Of a model with an adapter Trainer saves the adapter alone, in checkpoints and at the end.
-        if lora.has_adapter(self.model) and self.run.lora_merge and self.is_finished:
-            lora.save_merged(self.model, folder)
-        elif lora.has_adapter(self.model):
-            lora.save_base_config(self.model, folder)
-        # A pickle that nothing of ours reads: run.json has what was set.
-        (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
-        for weights in folder.glob("*.safetensors"):  # safetensors writes them for their owner alone, umask or not
-            weights.chmod((folder / "tokenizer_config.json").stat().st_mode)
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return super()._get_train_sampler(train_dataset) if self.order is None else self.order
-
-    def init_hf_repo(self, *settings: Any, **named: Any) -> None:
-        """Make the repository of --push_to_hub, before anything is trained."""
-        try:
-            super().init_hf_repo(*settings, **named)
-        except Exception as error:  # the Hub's client raises many types
-            raise hub.upload_error(error) from error
-
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        """Leave README.md as report/card.py writes it, with intervals and baselines, when the run is pushed."""
-
     def _length_grouped_order(self) -> LengthGroupedOrder | None:
         args = self.args
         rows: Any = self.train_dataset
@@ -136,10 +97,14 @@ class EncoderTrainer(Trainer):
         seed = args.seed if args.data_seed is None else args.data_seed
         return LengthGroupedOrder(np.asarray(rows["length"][:]), global_batch(args), seed)
 
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        # Trainer's own length-grouped order depends on the batch layout, and on a generator that is not resumed.
+        return super()._get_train_sampler(train_dataset) if self.order is None else self.order
+
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
         """Return the micro-batches of one optimizer step and the number of labels in it, over all processes."""
-        cut = (self._without_repeats(batch) for batch in epoch_iterator)
-        return super().get_batch_samples(cut, num_batches, device)
+        batches = (self._without_repeats(batch) for batch in epoch_iterator)
+        return super().get_batch_samples(batches, num_batches, device)
 
     def _without_repeats(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Take the labels off the rows that accelerate repeats at an epoch's end to give every process as many.
@@ -157,14 +122,77 @@ class EncoderTrainer(Trainer):
 
     def _rows_of_last_batch(self) -> int:
         """Return how many rows all processes' last batch of an epoch has; 0 if it is full, so that none repeats."""
-        args, rows = self.args, self.train_dataset
+        args: Any = self.args
+        rows = self.train_dataset
         # The one leaves the last batch out, the other deals out rows of its own, each once.
         if args.dataloader_drop_last or args.train_sampling_strategy == "batch_rebalance":
             return 0
         if not isinstance(rows, Sized):
             return max(0, int(self.accelerator.gradient_state.remainder))
         # Not accelerate's: in an epoch resumed in its middle that is the remainder of one process's batch.
-        return int(len(rows) % (args.train_batch_size * args.world_size))
+        return len(rows) % int(args.train_batch_size * args.world_size)
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor | None:
+        # Trainer takes -100 for a missing label in regression too, where it is a number like any other.
+        if not batch_samples or "labels" not in batch_samples[0]:
+            return None
+        loss = cast(StepLoss, self.compute_loss_func)
+        items = torch.stack([loss.count(batch["labels"]) for batch in batch_samples]).sum(dim=0).to(device)
+        if self.args.average_tokens_across_devices:
+            items = self.accelerator.gather(items.unsqueeze(0)).sum(dim=0)
+        return items.clamp(min=1)  # a process may hold nothing but repeats
+
+    def _run_epoch(self, **options: Any) -> None:  # type: ignore[override]  # Trainer names all of them
+        """Run an epoch, unless training was over in the checkpoint: Trainer would take one step more."""
+        stored: Any = self.state.stateful_callbacks
+        stopped = stored.get("TrainerControl", {}).get("args", {}).get("should_training_stop", False)
+        over = self.state.global_step >= self.state.max_steps or stopped
+        if over and self.state.global_step == self._initial_global_step > 0:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(**options)  # type: ignore[no-untyped-call]
+
+    def log(self, logs: dict[str, float], *rest: Any) -> None:
+        """Log; at the end with the loss of the whole run, where Trainer takes that since the run was resumed."""
+        if "train_loss" in logs:
+            logs["train_loss"] = mean_loss(self.state.log_history, logs["train_loss"])
+            if self.state.global_step == self._initial_global_step:
+                for name in ("train_samples_per_second", "train_steps_per_second"):
+                    logs.pop(name, None)  # of no step at all
+        super().log(logs, *rest)
+
+    # ---------------------------------------------------------------------------------------------------- evaluation
+
+    @cached_property
+    def _eval_loader(self) -> DataLoader[Any]:
+        # Once: accelerate keeps every loader, and with it the list of its batches, until training begins again.
+        return self.get_test_dataloader(self.eval_dataset)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """Return the batches of a split, or of `eval_dataset`, in the order of its rows."""
+        own = eval_dataset is None or eval_dataset is self.eval_dataset
+        return self._eval_loader if own else self.get_test_dataloader(eval_dataset)
+
+    def get_test_dataloader(self, test_dataset: Any) -> DataLoader[Any]:
+        """Return the batches of a split in the order of its rows, by tokens where one process takes all of them.
+
+        Trainer permutes rows with group_by_length here too. What it offers for training batches alone would lose rows
+        (drop_last) or their order (in_order). Short rows, which fill no processor, come in large batches; to several
+        processes accelerate deals out batches of equal rows.
+        """
+        batches: dict[str, Any] = {"batch_size": self.args.eval_batch_size}
+        if not getattr(self.data_collator, "pad_to", None) and self.args.world_size == 1:
+            lengths = np.asarray(test_dataset["length"][:])
+            batches = {"batch_sampler": MaxTokensBatchSampler(lengths, self.args.eval_batch_size)}
+        loader: DataLoader = DataLoader(
+            self._remove_unused_columns(test_dataset),
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            **batches,
+        )
+        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
+        return prepared
 
     def prediction_step(self, *given: Any, **options: Any) -> Any:
         """Evaluate one batch as Trainer does, and leave its loss to compute_metrics.
@@ -174,48 +202,8 @@ class EncoderTrainer(Trainer):
         loss, logits, labels = super().prediction_step(*given, **options)
         return (loss if logits is None else None), logits, labels
 
-    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor | None:
-        # The base class takes -100 for a missing label in regression too, where it is a number like any other.
-        if not batch_samples or "labels" not in batch_samples[0]:
-            return None
-        loss = cast(StepLoss, self.compute_loss_func)
-        counts = [loss.count(batch["labels"]) for batch in batch_samples]
-        items = torch.stack(counts).sum(dim=0).to(device)
-        if self.args.average_tokens_across_devices:
-            total: torch.Tensor = self.accelerator.gather(items.unsqueeze(0)).sum(dim=0)
-            return total
-        return items.clamp(min=1)  # a process may hold nothing but repeats
-
-    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
-        # With group_by_length the base class permutes evaluation too, and predictions come back in another order.
-        return None
-
-    def _get_dataloader(self, dataset: Any, description: str, *rest: Any, **options: Any) -> DataLoader[Any]:
-        """Batch evaluation by tokens instead of rows: short rows, which fill no processor, come in large batches.
-
-        With several processes accelerate deals out batches of equal rows, and it stays at that. What Trainer offers
-        for training batches alone would lose rows here (drop_last) or their order (in_order).
-        """
-        if options.get("is_training"):
-            return super()._get_dataloader(dataset, description, *rest, **options)
-        fixed = getattr(self.data_collator, "pad_to", None)
-        cut: dict[str, Any] = {"batch_size": self.args.eval_batch_size}
-        if not fixed and self.args.world_size == 1:
-            cut = {"batch_sampler": MaxTokensBatchSampler(np.asarray(dataset["length"][:]), self.args.eval_batch_size)}
-        loader = DataLoader(
-            self._remove_unused_columns(dataset, description=description),
-            collate_fn=self.data_collator,
-            num_workers=self.args.dataloader_num_workers,
-            pin_memory=self.args.dataloader_pin_memory,
-            **cut,
-        )
-        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
-        # accelerate keeps every loader for good, and with it the list of its batches, at each evaluation anew.
-        self.accelerator._dataloaders.remove(prepared)
-        return prepared
-
     def evaluation_loop(self, *given: Any, **options: Any) -> Any:
-        """Evaluate as Trainer does, casting the weights to 16 bits once and not for every batch anew.
+        """Evaluate as Trainer does, casting the weights to 16 bits once and not for every batch again.
 
         Raises:
             UserError: FSDP, which shards a model only together with an optimizer, and nothing was trained.
@@ -227,19 +215,35 @@ class EncoderTrainer(Trainer):
         with self.accelerator.autocast():
             return super().evaluation_loop(*given, **options)
 
-    def _get_output_dir(self, trial: Any) -> str:
-        return super()._get_output_dir(trial) if self._staging is None else str(self._staging)
+    # -------------------------------------------------------------------------------------------------------- saving
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save model and tokenizer, with what makes an adapter complete."""
+        with quiet_transformers():
+            super().save_model(output_dir, _internal_call)
+        if not self.args.should_save:
+            return
+        folder = Path(str(self.args.output_dir) if output_dir is None else output_dir)
+        # Of a model with an adapter Trainer saves the adapter alone, in checkpoints and at the end.
+        if lora.has_adapter(self.model) and self.run.lora_merge and self.is_finished:
+            lora.save_merged(self.model, folder)
+        elif lora.has_adapter(self.model):
+            lora.save_base_config(self.model, folder)
+        # A pickle that nothing of ours reads: run.json has what was set.
+        (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+        for weights in folder.glob("*.safetensors"):  # safetensors writes them for their owner alone, umask or not
+            weights.chmod((folder / "tokenizer_config.json").stat().st_mode)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Save under another name; rename once every process has written its part; only then older ones go."""
-        folder, name = Path(super()._get_output_dir(trial)), f"checkpoint-{self.state.global_step}"
+        """Save under another name; rename once every process has written its part; only then delete older ones.
+
+        Trainer writes into the folder that a resumed run looks for, and deletes file by file.
+        """
+        folder, name = Path(str(self.args.output_dir)), f"checkpoint-{self.state.global_step}"
         with checkpoints.staged(folder, cleans=self.args.should_save) as staging:
             self.accelerator.wait_for_everyone()
-            self._staging = staging
-            try:
+            with _replaced(self.args, output_dir=str(staging), push_to_hub=False):
                 super()._save_checkpoint(model, trial)
-            finally:
-                self._staging = None
             if self.state.best_model_checkpoint == str(staging / name):
                 self.state.best_model_checkpoint = str(folder / name)
             self.accelerator.wait_for_everyone()
@@ -255,41 +259,7 @@ class EncoderTrainer(Trainer):
             write_json(staging / name / SIGNATURE_FILE, self.run_signature)
         newest = checkpoints.commit(staging, name, folder)
         best = self.state.best_model_checkpoint
-        checkpoints.rotate(folder, self.args.save_total_limit, newest, Path(best) if best else None)
-
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        if self._staging is None:  # not from a name that is about to change
-            super()._push_from_checkpoint(checkpoint_folder)
-
-    def _run_epoch(self, **options: Any) -> None:  # type: ignore[override]  # Trainer names all of them
-        """Run an epoch, unless training was over in the checkpoint: Trainer would take one step more."""
-        stored: Any = self.state.stateful_callbacks
-        stopped = stored.get("TrainerControl", {}).get("args", {}).get("should_training_stop", False)
-        over = self.state.global_step >= self.state.max_steps or stopped
-        if over and self.state.global_step == self._initial_global_step > 0:
-            self.control.should_training_stop = True
-            return
-        super()._run_epoch(**options)  # type: ignore[no-untyped-call]
-
-    def _finalize_training(self, *settings: Any) -> Any:
-        """Finish as Trainer does, but keep the newest checkpoint: a run stopped while it is scored goes on from it.
-
-        With a limit of one Trainer would delete all but the best here, and not in one stroke.
-        """
-        limit, self.args.save_total_limit = self.args.save_total_limit, None
-        try:
-            return super()._finalize_training(*settings)  # type: ignore[no-untyped-call]
-        finally:
-            self.args.save_total_limit = limit
-
-    def log(self, logs: dict[str, float], *rest: Any) -> None:
-        """Log; at the end, with the loss of the whole run, also where this process did only the end of it."""
-        if "train_loss" in logs:
-            logs["train_loss"] = mean_loss(self.state.log_history, logs["train_loss"])
-            if self.state.global_step == self._initial_global_step:
-                for name in ("train_samples_per_second", "train_steps_per_second"):
-                    logs.pop(name, None)  # of no step at all
-        super().log(logs, *rest)
+        checkpoints.rotate(folder, self.save_total_limit, newest, Path(best) if best else None)
 
     def save_finished(self) -> None:
         """Write model, tokenizer and state into the output folder, each file whole or not at all."""
@@ -304,6 +274,31 @@ class EncoderTrainer(Trainer):
                 self.state.save_to_json(str(staging / STATE_FILE))
                 checkpoints.move_files(staging, folder)
             self.accelerator.wait_for_everyone()
+
+    def init_hf_repo(self, *settings: Any, **named: Any) -> None:
+        """Make the repository of --push_to_hub, before anything is trained.
+
+        Raises:
+            UserError: the Hub refuses or cannot be reached.
+        """
+        try:
+            super().init_hf_repo(*settings, **named)
+        except Exception as error:  # the Hub's client raises many types
+            raise hub.upload_error(error) from error
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """Leave README.md as report/model_card.py writes it, with intervals and baselines, when the run is pushed."""
+
+
+@contextlib.contextmanager
+def _replaced(target: Any, **values: Any) -> Iterator[None]:
+    """Give attributes of an object other values while a block lasts."""
+    before = {name: getattr(target, name) for name in values}
+    vars(target).update(values)
+    try:
+        yield
+    finally:
+        vars(target).update(before)
 
 
 def metrics_during_training(
@@ -330,6 +325,13 @@ def train_and_save(trainer: EncoderTrainer, checkpoint: Path | None) -> dict[str
         trainer.args.eval_on_start = False
     try:
         outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    except ValueError as error:
+        if "parameter group" not in str(error):
+            raise
+        raise UserError(
+            f"--resume: the optimizer in {checkpoint} trained other parameters than this run does ({error}).",
+            "Pass the flags the run began with (--layerwise_lr_decay, --freeze_encoder, --freeze_embeddings).",
+        ) from error
     except RuntimeError as error:
         if "finished reduction in the prior iteration" not in str(error):
             raise
