@@ -98,7 +98,7 @@ class EncoderTrainer(Trainer):
         return LengthGroupedOrder(np.asarray(rows["length"][:]), global_batch(args), seed)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        # Trainer's own length-grouped order depends on the batch layout, and on a generator that is not resumed.
+        # Trainer's own length-grouped order depends on the number of processes, and on a generator.
         return super()._get_train_sampler(train_dataset) if self.order is None else self.order
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
@@ -184,7 +184,7 @@ class EncoderTrainer(Trainer):
         if not getattr(self.data_collator, "pad_to", None) and self.args.world_size == 1:
             lengths = np.asarray(test_dataset["length"][:])
             batches = {"batch_sampler": MaxTokensBatchSampler(lengths, self.args.eval_batch_size)}
-        loader: DataLoader = DataLoader(
+        loader: DataLoader[Any] = DataLoader(
             self._remove_unused_columns(test_dataset),
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
