@@ -13,63 +13,57 @@ class Layout:
     `files` maps a split to its possible file names; `headerless` names the columns of files without a header line.
     """
 
-    files: dict[str, tuple[str, ...]]
     text: tuple[str, ...]
+    folder: str
     label: str | None = "label"
-    folder: str = ""
-    headerless: dict[str, tuple[str, ...]] = field(default_factory=dict)
     source: str | None = None
+    files: dict[str, tuple[str, ...]] = field(
+        default_factory=lambda: {"train": ("train.tsv",), "validation": ("dev.tsv",), "test": ("test.tsv",)}
+    )
+    headerless: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-_USUAL: dict[str, tuple[str, ...]] = {"train": ("train.tsv",), "validation": ("dev.tsv",), "test": ("test.tsv",)}
+_SENTENCES = ("sentence1", "sentence2")
 _COLA = ("source", "label", "mark", "sentence")
+_MNLI = ("matched", "mismatched")
+_COLA_PUBLIC = {"train": "in_domain_train", "in_domain_dev": "in_domain_dev", "out_of_domain_dev": "out_of_domain_dev"}
 
 LAYOUTS: dict[str, Layout] = {
-    "glue/cola": Layout(
-        _USUAL, ("sentence",), folder="CoLA", headerless={"train": _COLA, "validation": _COLA}, source="source"
-    ),
-    "glue/sst2": Layout(_USUAL, ("sentence",), folder="SST-2"),
+    "glue/cola": Layout(("sentence",), "CoLA", source="source", headerless={"train": _COLA, "validation": _COLA}),
+    "glue/sst2": Layout(("sentence",), "SST-2"),
     "glue/mrpc": Layout(
-        {
+        ("#1 String", "#2 String"),
+        "MRPC",
+        label="Quality",
+        files={
             "train": ("train.tsv", "msr_paraphrase_train.txt"),
             "validation": ("dev.tsv",),
             "test": ("test.tsv", "msr_paraphrase_test.txt"),
         },
-        ("#1 String", "#2 String"),
-        label="Quality",
-        folder="MRPC",
     ),
-    "glue/stsb": Layout(_USUAL, ("sentence1", "sentence2"), label="score", folder="STS-B", source="genre"),
-    "glue/qqp": Layout(_USUAL, ("question1", "question2"), label="is_duplicate", folder="QQP"),
+    "glue/stsb": Layout(_SENTENCES, "STS-B", label="score", source="genre"),
+    "glue/qqp": Layout(("question1", "question2"), "QQP", label="is_duplicate"),
     "glue/mnli": Layout(
-        {
-            "train": ("train.tsv",),
-            "validation_matched": ("dev_matched.tsv",),
-            "validation_mismatched": ("dev_mismatched.tsv",),
-            "test_matched": ("test_matched.tsv",),
-            "test_mismatched": ("test_mismatched.tsv",),
-        },
-        ("sentence1", "sentence2"),
+        _SENTENCES,
+        "MNLI",
         label="gold_label",
-        folder="MNLI",
         source="genre",
-    ),
-    "glue/qnli": Layout(_USUAL, ("question", "sentence"), folder="QNLI"),
-    "glue/rte": Layout(_USUAL, ("sentence1", "sentence2"), folder="RTE"),
-    "glue/wnli": Layout(_USUAL, ("sentence1", "sentence2"), folder="WNLI"),
-    "glue/ax": Layout(
-        {"test": ("diagnostic.tsv", "AX.tsv", "ax.tsv")}, ("sentence1", "sentence2"), label=None, folder="diagnostic"
-    ),
-    "cola_public": Layout(
-        {
-            "train": ("in_domain_train.tsv",),
-            "in_domain_dev": ("in_domain_dev.tsv",),
-            "out_of_domain_dev": ("out_of_domain_dev.tsv",),
+        files={
+            "train": ("train.tsv",),
+            **{f"validation_{kind}": (f"dev_{kind}.tsv",) for kind in _MNLI},
+            **{f"test_{kind}": (f"test_{kind}.tsv",) for kind in _MNLI},
         },
+    ),
+    "glue/qnli": Layout(("question", "sentence"), "QNLI"),
+    "glue/rte": Layout(_SENTENCES, "RTE"),
+    "glue/wnli": Layout(_SENTENCES, "WNLI"),
+    "glue/ax": Layout(_SENTENCES, "diagnostic", label=None, files={"test": ("diagnostic.tsv", "AX.tsv", "ax.tsv")}),
+    "cola_public": Layout(
         ("sentence",),
-        folder="raw",
-        headerless={"train": _COLA, "in_domain_dev": _COLA, "out_of_domain_dev": _COLA},
+        "raw",
         source="source",
+        files={split: (f"{name}.tsv",) for split, name in _COLA_PUBLIC.items()},
+        headerless=dict.fromkeys(_COLA_PUBLIC, _COLA),
     ),
 }
 

@@ -28,9 +28,8 @@ QUOTINGS = ("auto", "none", "standard")
 # A stray quote makes one cell of the rest of the file. So many characters of it are held (four bytes each)
 # before it is an error.
 MAX_CELL = 1 << 26
-# How many records a delimiter, or the keys of JSON rows, are found from.
+# How many lines a delimiter, or the keys of JSON rows, are found from.
 HEAD_ROWS = 100
-_HEAD_CHARS = 1 << 18
 # What pandas calls the index column that it writes without a name.
 UNNAMED_INDEX = "Unnamed: 0"
 # How messages call the values of JSON that are no object.
@@ -161,7 +160,7 @@ def _refuse_names(place: str, names: Sequence[str], hint: str) -> None:
 
 def _delimited_rows(file: DataFile) -> Generator[Row]:
     with open_text(file.path, file.encoding) as stream:
-        head = _head(stream)
+        head = list(itertools.islice(stream, HEAD_ROWS))
         delimiter = file.delimiter or _detected(head, file.quoting, len(file.columns or ()))
         records = _records(file, itertools.chain(head, stream), delimiter)
         names = list(file.columns or _header(file.path, records))
@@ -176,17 +175,6 @@ def _delimited_rows(file: DataFile) -> Generator[Row]:
                 raise _ragged(file, line, record, names, delimiter)
 
 
-def _head(stream: TextIO) -> list[str]:
-    """Return the first lines of a file: enough for 100 records of ordinary length."""
-    lines, size = [], 0
-    for line in itertools.islice(stream, 10 * HEAD_ROWS):
-        lines.append(line)
-        size += len(line)
-        if size > _HEAD_CHARS:
-            break
-    return lines
-
-
 def _detected(lines: list[str], quoting: str, width: int) -> str:
     """Return the delimiter with which most of the first records have `width` (or the header's) fields."""
 
@@ -195,8 +183,7 @@ def _detected(lines: list[str], quoting: str, width: int) -> str:
             records = [record for record in _reader(lines, delimiter, quoting, strict=False) if record]
         except csv.Error:
             return 0.0, 0
-        # The last record may have been cut off with the head.
-        records = records[: max(1, min(len(records) - 1, HEAD_ROWS))]
+        records = records[: max(1, len(records) - 1)]  # the last one may go on
         fields = width or (len(records[0]) if records else 1)
         if fields == 1:
             return 0.0, 1
