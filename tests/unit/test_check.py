@@ -28,11 +28,11 @@ def checked(tiny_model, tmp_path, write_csv, capsys):
 
 def test_clean_data_has_no_finding(checked):
     rows = [[f"the book number {index} is {word}", word] for index, word in enumerate(["good", "bad"] * 10)]
-    status, said = checked(rows, None, "--strict")
+    status, output = checked(rows, None, "--strict")
     assert status == 0
-    assert "No empty, repeated, contradictory or leaked texts." in said
-    assert "suggested: --max_seq_length" in said
-    assert "grouped by length" in said
+    assert "No empty, repeated, contradictory or leaked texts." in output
+    assert "suggested: --max_seq_length" in output
+    assert "grouped by length" in output
 
 
 @pytest.mark.parametrize(
@@ -63,27 +63,29 @@ def test_clean_data_has_no_finding(checked):
     ],
     ids=["repeated", "contradictory", "missing", "leaked", "nearly-leaked", "contradictory-report", "one-class"],
 )
-def test_every_finding_is_said_and_strict_stops_on_what_makes_a_score_wrong(checked, train, validation, finding, wrong):
-    status, said = checked(train, validation, "--strict")
-    assert finding in said
-    assert ("WRONG" in said) is wrong
+def test_every_finding_is_printed_and_strict_stops_on_what_makes_a_score_wrong(
+    checked, train, validation, finding, wrong
+):
+    status, output = checked(train, validation, "--strict")
+    assert finding in output
+    assert ("WRONG" in output) is wrong
     assert status == (1 if wrong else 0)
     if wrong:
         assert checked(train, validation)[0] == 0
 
 
-@pytest.mark.parametrize(("rank", "said"), [("0", "warning: bad\n"), ("1", "")])
-def test_before_training_the_first_process_alone_looks(rank, said, monkeypatch, capsys):
+@pytest.mark.parametrize(("rank", "output"), [("0", "warning: bad\n"), ("1", "")])
+def test_before_training_the_first_process_alone_looks(rank, output, monkeypatch, capsys):
     monkeypatch.setenv("RANK", rank)
     looked = []
     monkeypatch.setattr(findings, "find_problems", lambda data: looked.append(data) or [findings.Finding("bad", False)])
     findings.print_findings("the data")
-    assert (capsys.readouterr().err, len(looked)) == (said, len(said[:1]))
+    assert (capsys.readouterr().err, len(looked)) == (output, len(output[:1]))
 
 
 def test_characters_that_become_unknown_tokens_are_named(checked):
-    _, said = checked([["the 猫 cat", "x"], ["the dog", "y"], ["a 猫", "y"]])
-    assert "2 rows have characters that become unknown tokens: 猫 (2)" in said
+    _, output = checked([["the 猫 cat", "x"], ["the dog", "y"], ["a 猫", "y"]])
+    assert "2 rows have characters that become unknown tokens: 猫 (2)" in output
 
 
 @pytest.mark.parametrize(("words", "counted"), [(4, 500), (40, 150), (400, 20)], ids=["short", "longer", "long"])
@@ -110,6 +112,6 @@ def test_the_suggested_length_is_a_multiple_of_8_within_the_positions(longest, p
 def test_real_cola_has_18_leaked_sentences_and_19_repeats(real_data, tiny_model, capsys):
     argv = ["--task", "cola", "--data_dir", str(real_data / "glue" / "CoLA"), "--model_name_or_path", str(tiny_model)]
     assert check.main([*argv, "--max_seq_length", "64", "--strict"]) == 1
-    said = capsys.readouterr().out
-    assert "train: 19 rows repeat an earlier text." in said
-    assert "validation: 18 of 1,043 rows also occur in train" in said
+    output = capsys.readouterr().out
+    assert "train: 19 rows repeat an earlier text." in output
+    assert "validation: 18 of 1,043 rows also occur in train" in output

@@ -1,4 +1,4 @@
-"""Text files open in every packing and encoding, and what is wrong with one is said with its place."""
+"""Text files open in every packing and encoding; an error names its place in the file."""
 
 import codecs
 import gzip
@@ -82,7 +82,7 @@ def test_an_unknown_encoding_is_named_with_the_nearest(tmp_path: Path, encoding:
 
 @pytest.mark.parametrize("lines", [0, 1, 200_000], ids=["first line", "second line", "far into the file"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_a_byte_that_is_not_utf8_is_named_with_line_offset_and_way_out(tmp_path: Path, lines: int, end: str) -> None:
+def test_a_byte_that_is_not_utf8_is_named_with_line_and_offset(tmp_path: Path, lines: int, end: str) -> None:
     before = ("fine" + end) * lines + "caf"
     path = written(tmp_path / "a.txt", before.encode() + b"\xe9 noir\n")
     assert refusal(path) == (
@@ -122,18 +122,6 @@ def test_utf16_without_a_mark_must_be_given_its_byte_order(tmp_path: Path) -> No
     message = refusal(path, "utf-16")
     assert message == f"{path} is not utf-16 text: UTF-16 stream does not start with BOM. Try --encoding utf-16-le."
     assert read(path, "utf-16-le") == TEXT
-
-
-def test_a_missing_file_is_named_with_the_nearest_in_its_folder(tmp_path: Path) -> None:
-    written(tmp_path / "train.tsv", b"x")
-    assert refusal(tmp_path / "trian.tsv").endswith("trian.tsv does not exist. Did you mean 'train.tsv'?")
-    gone = tmp_path / "gone" / "train.tsv"
-    assert refusal(gone) == f"{gone} does not exist: there is no folder {gone.parent}."
-
-
-def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
-    written(tmp_path / "train.tsv", b"x")
-    assert refusal(tmp_path) == f"{tmp_path} is a folder, not a file. Choose from: train.tsv."
 
 
 def test_a_file_that_may_not_be_opened_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,29 +172,11 @@ def test_a_gzip_cut_off_is_found_late(tmp_path: Path) -> None:
             sum(1 for _ in stream)
 
 
-def test_broken_archives_are_refused(tmp_path: Path) -> None:
-    good = packed(tmp_path / "good.zip", ("a.txt", b"some text " * 100)).read_bytes()
-    assert "is damaged or not a gz file: Not a gzipped file" in refusal(written(tmp_path / "a.gz", b"text"))
-    assert "is damaged or not a zip file: File is not a zip file" in refusal(written(tmp_path / "a.zip", b"text"))
-    assert "is damaged or not a zip file" in refusal(written(tmp_path / "b.zip", good[:-30]))
-    flipped = bytearray(good)
-    flipped[0] ^= 0xFF
-    assert "is damaged or not a zip file" in refusal(written(tmp_path / "c.zip", bytes(flipped)))
-    flipped = bytearray(good)
-    flipped[40] ^= 0xFF
-    assert "is damaged or not a zip file" in refusal(written(tmp_path / "d.zip", bytes(flipped)))
-
-
 def test_a_zip_of_several_files_lists_them(tmp_path: Path) -> None:
     path = packed(tmp_path / "a.zip", *((f"{name}.tsv", b"x") for name in "abcdefg"))
     assert refusal(path) == (
         f"{path} holds 7 files (a.tsv, b.tsv, c.tsv, d.tsv, e.tsv, …). Unpack it and name one of them."
     )
-
-
-def test_a_zip_of_no_file_is_refused(tmp_path: Path) -> None:
-    path = packed(tmp_path / "a.zip", ("folder/", b""))
-    assert refusal(path) == f"{path} holds no file."
 
 
 @pytest.mark.parametrize("name", ["../a.txt", "/etc/a.txt", "x/../../a.txt", "..\\a.txt", "C:/a.txt"])

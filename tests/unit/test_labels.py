@@ -99,7 +99,7 @@ def test_names_that_the_data_declares_are_renamed_too():
     assert assigned(["2 stars", "3 stars", "4 stars"], schema) == [0, 1, 2]
 
 
-def test_several_labels_asked_for_where_there_are_no_lists_get_a_notice(capsys):
+def test_several_labels_asked_for_where_there_are_no_lists_get_a_warning(capsys):
     asked = "multi_label_classification"
     assert infer_labels(["a,b", "b"] * ROWS, problem_type=asked).class_names == ("a,b", "b")
     assert "warning: train.csv has no lists of labels: each row has the one label that" in capsys.readouterr().err
@@ -107,7 +107,7 @@ def test_several_labels_asked_for_where_there_are_no_lists_get_a_notice(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_mapped_label_that_training_lacks_gets_a_notice(capsys):
+def test_a_mapped_label_that_training_lacks_gets_a_warning(capsys):
     infer_labels(["1", "2"], label_map={"1": "a", "2": "b", "7": "b"})
     assert capsys.readouterr().err == "warning: --label_map: no training row has the label '7'.\n"
 
@@ -123,10 +123,7 @@ def test_a_whole_number_is_the_same_label_however_it_is_written(label, names, ex
 @pytest.mark.parametrize(
     ("label", "schema", "hint"),
     [
-        ("maybe", single("no", "yes"), "Choose from: no, yes. Name labels with --class_names, merge with --label_map."),
-        ("postive", single("negative", "positive"), "Did you mean 'positive'?"),
         ("0", single("1", "2"), "Choose from: 1, 2."),
-        ("2", single("no", "yes"), "Choose from: no, yes."),
         ("0", single("bad", "good", _1="bad", _5="good"), "Choose from: bad, good."),
         ("1.5", single("1", "2"), "merge with --label_map"),
     ],
@@ -158,7 +155,7 @@ def test_a_split_without_label_column_is_refused_or_passed():
         labels.assign_labels(bare, single("a", "b"), "dev.csv", True)
 
 
-def test_decimals_are_a_regression_and_said_so(capsys):
+def test_decimals_are_a_regression_with_an_info(capsys):
     schema = infer_labels(["5.000", "0.2", "3"])
     assert (schema.kind, schema.size, schema.class_names) == (REGRESSION, 1, ())
     assert "the labels are decimal numbers: this is a regression" in capsys.readouterr().err
@@ -191,12 +188,6 @@ def test_whole_numbers_are_a_regression_only_on_demand():
     assert infer_labels(["1", "2", "3"], do_regression=True).kind == REGRESSION
 
 
-@pytest.mark.parametrize("label", ["good", "nan", "inf"])
-def test_regression_needs_numbers(label):
-    with pytest.raises(UserError, match=rf"dev\.csv, line 2: the label '{label}' is not a finite number\."):
-        assigned([label], LabelSchema(REGRESSION, (), {}), required=True)
-
-
 def test_label_lists_become_vectors():
     schema = infer_labels([["b"], ["a", "b"], []])
     assert schema == LabelSchema(MULTI, ("a", "b"), {}, ids_are_known=False)
@@ -208,23 +199,10 @@ def test_label_lists_become_vectors():
     ("args", "settings", "message"),
     [
         (([None, None],), {}, "train.csv has no labels to train on. Name the column with --label_column_name."),
-        ((["a", "a"],), {}, "train.csv: every row has the label 'a'; there is nothing to learn."),
         ((["yes"],), {"class_names": ["no", "yes"]}, "train.csv: every row has the label 'yes'; there is nothing"),
-        (
-            (["Yes", "yes", "no"],),
-            {},
-            "the labels 'Yes' and 'yes' differ in case only. Merge them with --label_map ye",
-        ),
         ((["A", "B", "a", "b"],), {}, "the labels 'A' and 'a' differ in case only. Merge them with --label_map a=A."),
         (([["A", "b"], ["a"]],), {}, "the labels 'A' and 'a' differ in case only. Merge them with --label_map a=A."),
         (([["1"], ["0", "nan"]],), {}, "train.csv, line 3: the label ['0', 'nan'] is not a number, as all others are."),
-        (([f"id {i}" for i in range(300)],), {}, "300 different labels in 300 rows; that is hardly a class column."),
-        (
-            (["a", "c"], ("a", "b")),
-            {},
-            "the training data has the label 'c', which is not among a, b. Choose from: a",
-        ),
-        (([["a"]],), {"problem_type": SINGLE}, "the labels in train.csv are lists. Use multi_label_classification."),
         (([["a"]],), {"do_regression": True}, "--problem_type regression: the labels in train.csv are lists."),
         ((["1", "2"],), {"do_regression": True, "label_map": {"1": "a"}}, "regression takes numbers as they are."),
         ((None,), {}, "train.csv: no training labels are counted, so nothing says which classes there are. Name"),
@@ -239,18 +217,9 @@ def test_labels_that_cannot_be_classes_are_refused(args, settings, message):
     assert message in refusal(*args, **settings)
 
 
-@pytest.mark.parametrize(
-    ("label", "schema", "message"),
-    [
-        (["a"], single("a", "b"), "dev.csv, line 2: the label is a list. Use --problem_type multi_label_"),
-        (["1", "0", "1"], LabelSchema(MULTI, ("0", "1"), {}), "the label list has '1' twice. Write the names or ids"),
-        (["c"], LabelSchema(MULTI, ("a", "b"), {}), "dev.csv, line 2: the label 'c' is none of the 2 classes."),
-    ],
-)
-def test_lists_that_are_no_label_sets_are_refused(label, schema, message):
-    with pytest.raises(UserError) as caught:
-        assigned([label], schema, required=True)
-    assert message in str(caught.value)
+def test_an_unknown_label_in_a_list_is_refused():
+    with pytest.raises(UserError, match=r"dev\.csv, line 2: the label 'c' is none of the 2 classes\."):
+        assigned([["c"]], LabelSchema(MULTI, ("a", "b"), {}), required=True)
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ def test_a_download_loads_as_on_the_hub(task, parent, tmp_path):
     assert loaded.origin["train"].endswith(next(name for name in mini.files if "train" in name))
 
 
-def test_torn_rows_of_qqp_are_counted(tmp_path, capsys):
+def test_ragged_rows_of_qqp_are_counted(tmp_path, capsys):
     loaded = load(arguments_of("qqp", written(tmp_path, MINI["qqp"])))
     assert loaded.dropped == {"train": 2}
     assert "train.tsv: 2 of 4 rows without text or label are left out." in capsys.readouterr().err

@@ -181,38 +181,12 @@ def test_a_header_alone_yields_no_row(tmp_path: Path) -> None:
         column_names(path)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (
-            "text,label\ngood,1\nso, so,1\n",
-            "a.csv, line 3: 3 fields, expected 2 (text, label). "
-            "It was read with --delimiter ',' --quoting standard; try another or --quoting none.",
-        ),
-        ("text,label\n\ngood\n", "a.csv, line 3: 1 field, expected 2"),
-        (
-            'text,label\ngood,1\n"bad,0\nmore,1\n',
-            "a.csv, line 3: a double quote is opened here and never closed. "
-            'Write a quote within a quoted cell twice (""), or read quotes as characters: --quoting none.',
-        ),
-        (
-            'text,label\n"good\n"bad",1\n',
-            "a.csv, line 2: in the record that starts here, text follows a closing double quote (line 3). Write",
-        ),
-        ("text,label,text\nx,1,y\n", "a.csv, line 1: the column name 'text' stands there more than once. Give every"),
-        ("\ntext,\n1,x\n", "a.csv, line 2: column 2 has no name. Give every column of the header line a name"),
-        ("\n \n\n", "a.csv holds only blank lines."),
-        (
-            '"""text""","""label"""\nx,1\n',
-            "a.csv, line 1: the column names stand in quotes. Read quotes as such: --quoting standard.",
-        ),
-    ],
-)
-def test_delimited_text_that_is_broken_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    assert message in refusal(written(tmp_path / "a.csv", text))
+def test_a_header_in_quotes_is_refused_where_quotes_are_doubled(tmp_path: Path) -> None:
+    error = refusal(written(tmp_path / "a.csv", '"""text""","""label"""\nx,1\n'))
+    assert "a.csv, line 1: the column names stand in quotes. Read quotes as such: --quoting standard." in error
 
 
-def test_a_tsv_that_is_ragged_is_told_of_quoting(tmp_path: Path) -> None:
+def test_a_ragged_tsv_gets_a_hint_about_quoting(tmp_path: Path) -> None:
     path = written(tmp_path / "a.tsv", 'text\tlabel\n"one\ttwo"\t1\n')
     assert refusal(path).endswith(r"--delimiter '\t' --quoting none; try another or --quoting standard.")
     assert values(path, quoting="standard") == [{"text": "one\ttwo", "label": "1"}]
@@ -220,9 +194,9 @@ def test_a_tsv_that_is_ragged_is_told_of_quoting(tmp_path: Path) -> None:
 
 def test_a_ragged_row_is_refused_or_empty(tmp_path: Path) -> None:
     path = written(tmp_path / "a.tsv", "id\ttext\tlabel\n1\tone\t0\n2\ttwo\n \nhalves\t1\n3\tthree\t1\n")
-    said = refusal(path)
-    assert "a.tsv, line 3: 2 fields, expected 3 (id, text, label)." in said
-    assert said.endswith("In training --on_missing drop leaves ragged rows out.")
+    error = refusal(path)
+    assert "a.tsv, line 3: 2 fields, expected 3 (id, text, label)." in error
+    assert error.endswith("In training --on_missing drop leaves ragged rows out.")
     rows = list(read_rows(path, ragged_as_empty=True))
     assert [row.line for row in rows] == [2, 3, 5, 6]
     assert [row.values["text"] for row in rows] == ["one", None, None, "three"]
@@ -325,27 +299,11 @@ def test_nan_and_infinity_are_floats(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.jsonl", '{"a": 1}\n\n{"a": 1,}\n', "a.jsonl, line 3: not JSON: "),
-        ("a.json", '{"a": 1}\n{"a"}\n', "a.json, line 2: not JSON: Expecting ':' delimiter (column 5)."),
-        ("a.json", '[\n{"a": 1},\n{"a" 1}\n]', "a.json, line 3: not JSON: Expecting ':' delimiter (column 6)."),
-        (
-            "a.jsonl",
-            '{"a": 1}\n"text"\n',
-            'a.jsonl, line 2: a text instead of an object. Write every row as an object: {"text": …, "label": …}.',
-        ),
-        ("a.json", '[{"a": 1}, [2]]', "a.json, row 2: a list instead of an object."),
-        (
-            "a.json",
-            '{"a": [{"b": 1}], "c": [{"d": 1}]}',
-            "a.json holds 2 lists of objects (a, c), expected one. Write one object a line, as JSON lines.",
-        ),
         ("a.json", '{\n"a": 1\n}', "a.json holds no list of objects, expected one."),
-        ("a.json", '"text"', "a.json holds no list of objects, expected one."),
         ("a.json", " \n", "a.json holds only blank lines."),
         ("a.jsonl", " \n\n", "a.jsonl holds only blank lines."),
         ("a.jsonl", "[" * 200_000, "a.jsonl, line 1: not readable JSON: nested too deeply."),
         ("a.json", '{"a":' * 200_000, "a.json, line 1: not readable JSON: nested too deeply."),
-        ("a.jsonl", "1" * 5000, "a.jsonl, line 1: not readable JSON: Exceeds the limit (4300 digits)"),
     ],
 )
 def test_json_that_is_broken_is_refused(tmp_path: Path, name: str, text: str, message: str) -> None:

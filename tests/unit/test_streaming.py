@@ -134,7 +134,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_row_is_one_line_with_its_place(kind: str, tiny_model, tmp_path: Path, capsys):
-    row, told = BROKEN[kind]
+    row, message = BROKEN[kind]
     rows = [{"text": "a dog", "label": "bad"}, {"text": "a cat", "label": "good"}]
     file = write_lines(tmp_path / "train.jsonl", [*rows, *([] if isinstance(row, str) else [row])])
     if isinstance(row, str):
@@ -142,7 +142,7 @@ def test_a_broken_row_is_one_line_with_its_place(kind: str, tiny_model, tmp_path
     settings = {**STEPS, "model_name_or_path": tiny_model, "train_file": file}
     assert classify(tmp_path / "run", **settings) == 2
     err = capsys.readouterr().err
-    assert f"error: {file}, {told}" in err
+    assert f"error: {file}, {message}" in err
     assert "Traceback" not in err
 
 
@@ -188,7 +188,7 @@ def test_a_data_set_is_streamed_by_its_name(tmp_path: Path, write_csv):
     assert found.splits["test"]["labels"][:] == [0, 1, 0, 1, 0]
 
 
-def test_a_data_set_that_goes_away_while_it_is_read_is_told_in_one_line(tmp_path: Path, write_csv):
+def test_a_data_set_that_goes_away_while_it_is_read_is_one_line(tmp_path: Path, write_csv):
     train = tmp_path / "set" / "train.csv"
     write_csv(train, ("text", "label"), labelled_sentences(9, seed=9))
     arguments = DataArguments(dataset_name=str(tmp_path / "set"), class_names=["bad", "good"], streaming=True)
@@ -199,19 +199,19 @@ def test_a_data_set_that_goes_away_while_it_is_read_is_told_in_one_line(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"class_names": None}, "no training labels are counted, so nothing says which classes there are"),
         ({"train_file": None, "validation_file": "dev.csv"}, "there is no training split 'train', only validation"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_what_a_stream_cannot_do_is_refused(change: dict, told: str, tiny_model, train, tmp_path: Path, capsys):
+def test_what_a_stream_cannot_do_is_refused(change: dict, message: str, tiny_model, train, tmp_path: Path, capsys):
     if "validation_file" in change:
         change = {**change, "validation_file": train}
     settings = {**STEPS, "model_name_or_path": tiny_model, "train_file": train, **change}
     assert classify(tmp_path / "run", **settings) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_stream_is_not_opened_where_nothing_is_trained(train: Path):
