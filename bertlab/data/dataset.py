@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import TrainingArguments
 
-
 SELECTION = "selection"
-
-
 TextReader = Callable[[Mapping[str, list[Any]]], list[list[str]]]
 
 
@@ -40,8 +37,8 @@ class Data:
 
     Every split has `idx`, perhaps `source`, `labels` where they are known, and whatever `read` makes texts from: by
     default `text` and, in pair tasks, `text_pair`. `train` and `selection` name splits or are None; `validation` and
-    `test` are reported on. `stream` gives the training rows where they are not a split. `mlm_metrics` are measured
-    of masked words, beside `metrics`.
+    `test` are evaluation splits. `stream` gives the training rows where they are not a split. `mlm_metrics` are those
+    of masked language modeling, beside `metrics`.
     """
 
     splits: dict[str, "Dataset"]
@@ -59,7 +56,7 @@ class Data:
 
     @property
     def eval_split(self) -> str | None:
-        """The split that is evaluated while training goes on: the selection split, or the first reported one."""
+        """The split that is evaluated during training: the selection split, or the first validation split."""
         return self.selection or next(iter(self.validation), None)
 
     def texts(self, name: str) -> list[list[str]]:
@@ -72,7 +69,7 @@ class Data:
         return (self.selection,) if self.selection else ()
 
     def reported_splits(self, args: "TrainingArguments") -> tuple[str, ...]:
-        """Return the splits to report on, as --do_eval and --do_predict say."""
+        """Return the evaluation splits that --do_eval and --do_predict ask for."""
         return (self.validation if args.do_eval else ()) + (self.test if args.do_predict else ())
 
     @property
@@ -98,7 +95,7 @@ def load_splits(
 def prepare_splits(
     raw: sources.RawData, arguments: DataArguments, model_names: Sequence[str], *, training: bool
 ) -> Data:
-    """Return the splits of raw data checked, labelled, cut and limited, as `load_splits` does.
+    """Return the splits of raw data checked, labelled, held out and limited, as `load_splits` does.
 
     Raises:
         UserError: a column, a text, a label or a split is not as it must be.

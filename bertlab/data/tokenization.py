@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -27,11 +27,15 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
+# Texts, or first and second segments; and the model's inputs by name, a list of ids for each row.
+Columns: TypeAlias = Sequence[Sequence[str]]
+Inputs: TypeAlias = dict[str, list[list[int]]]
+
 # Columns that follow a row through tokenization: its number, its label, its group.
 KEPT_COLUMNS = ("idx", "labels", "source")
 # Rows per call of `map`: enough to keep every core busy, few enough to show progress.
 MAP_BATCH = 1000
-# Characters that a text is first cut to, for each token that the model reads; English has 4 to 5 a token.
+# Characters that are first taken of a text for each token that the model reads; English has 4 to 5 a token.
 CHARACTERS_PER_TOKEN = 16
 # A tokenizer holds about 170 bytes for each character that it is given in one call.
 CHARACTERS_PER_CALL = 500_000
@@ -117,9 +121,7 @@ def tokenize_splits(
     return tokenized
 
 
-def tokenize_texts(
-    columns: Sequence[Sequence[str]], tokenizer: "PreTrainedTokenizerBase", max_length: int
-) -> dict[str, list[list[int]]]:
+def tokenize_texts(columns: Columns, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> Inputs:
     """Return the model's inputs for texts, or first and second segments: by name a list of ids for each row.
 
     The same as calling the tokenizer with truncation, without attention mask, in memory that follows `max_length`. Of
@@ -156,9 +158,7 @@ def tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
     return str(Hasher.hash([json.dumps(definition), *sides, tokenizer.model_input_names]))
 
 
-def _arrow_columns(
-    columns: list[list[str]], tokenizer: "PreTrainedTokenizerBase", max_length: int
-) -> dict[str, "pa.Array"]:
+def _arrow_columns(columns: Columns, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> dict[str, "pa.Array"]:
     """Return inputs, `length` and `full_length` of a batch; token types in a byte, ids in four, as `datasets` does."""
     import pyarrow as pa
 
@@ -174,9 +174,7 @@ def _arrow_columns(
     return {**arrow, "length": pa.array(lengths), "full_length": pa.array(full, pa.int64())}
 
 
-def _beginnings(
-    columns: Sequence[Sequence[str]], tokenizer: "PreTrainedTokenizerBase", max_length: int
-) -> Sequence[Sequence[str]]:
+def _beginnings(columns: Columns, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> Columns:
     """Return of every text as much as fills the model; all of it where truncation keeps the end."""
     if tokenizer.truncation_side == "left":
         return columns
@@ -195,25 +193,23 @@ def _beginning(text: str, max_length: int) -> str:
 
 
 def _tokenize(
-    columns: Sequence[Sequence[str]], tokenizer: "PreTrainedTokenizerBase", max_length: int
-) -> tuple[dict[str, list[list[int]]], list[int | None]]:
+    columns: Columns, tokenizer: "PreTrainedTokenizerBase", max_length: int
+) -> tuple[Inputs, list[int | None]]:
     """Return truncated inputs, and how many tokens each row had before, or None where that is not known."""
     call = _call_fast if tokenizer.is_fast else _call_slow
-    inputs: dict[str, list[list[int]]] = {}
+    inputs: Inputs = {}
     counts: list[int | None] = []
     characters = [sum(map(len, row)) for row in zip(*columns, strict=True)]
     for rows in consecutive_batches(characters, CHARACTERS_PER_CALL):
         part = [list(column[rows[0] : rows[-1] + 1]) for column in columns]
-        made, known = call(part, tokenizer, max_length)
-        counts += known
-        for name, ids in made.items():
+        part_inputs, part_counts = call(part, tokenizer, max_length)
+        counts += part_counts
+        for name, ids in part_inputs.items():
             inputs.setdefault(name, []).extend(ids)
     return inputs, counts
 
 
-def _call_fast(
-    columns: list[list[str]], tokenizer: Any, max_length: int
-) -> tuple[dict[str, list[list[int]]], list[int | None]]:
+def _call_fast(columns: list[list[str]], tokenizer: Any, max_length: int) -> tuple[Inputs, list[int | None]]:
     """Call the tokenizer in Rust: without offsets, which take as long again for short texts."""
     # One call through transformers sets truncation, padding and special tokens as the tokenizer wants them.
     tokenizer(*(["a"] for _ in columns), truncation=True, max_length=max_length)
@@ -231,23 +227,18 @@ def _call_fast(
     return inputs, counts
 
 
-def _call_slow(
-    columns: list[list[str]], tokenizer: Any, max_length: int
-) -> tuple[dict[str, list[list[int]]], list[int | None]]:
+def _call_slow(columns: list[list[str]], tokenizer: Any, max_length: int) -> tuple[Inputs, list[int | None]]:
     inputs = dict(tokenizer(*columns, truncation=True, max_length=max_length, return_attention_mask=False))
     return inputs, _counts(inputs, max_length)
 
 
-def _counts(inputs: dict[str, list[list[int]]], max_length: int) -> list[int | None]:
+def _counts(inputs: Inputs, max_length: int) -> list[int | None]:
     """Return the length of each row, or None where something may have been truncated."""
     return [len(ids) if len(ids) < max_length else None for ids in inputs["input_ids"]]
 
 
 def _full_lengths(
-    columns: Sequence[Sequence[str]],
-    beginnings: Sequence[Sequence[str]],
-    counts: Sequence[int | None],
-    tokenizer: "PreTrainedTokenizerBase",
+    columns: Columns, beginnings: Columns, counts: Sequence[int | None], tokenizer: "PreTrainedTokenizerBase"
 ) -> list[int]:
     """Return how many tokens each row has untruncated; only what was not counted yet is tokenized for it."""
     special = tokenizer.num_special_tokens_to_add(pair=len(columns) == 2)
