@@ -26,12 +26,12 @@ from bertlab.cli.arguments import setting
 from bertlab.cli.entry_point import entry_point
 from bertlab.cli.flag_rules import FILES
 from bertlab.cli.parser import parse_command
-from bertlab.commands import run_specs, suite_table
+from bertlab.commands import compare, run_specs, suite_table
 from bertlab.commands.run_specs import WHERE_AND_HOW
 from bertlab.commands.suite_table import Row
 from bertlab.console import info
 from bertlab.errors import UserError
-from bertlab.evaluation import paired_seeds, statistics
+from bertlab.evaluation import statistics
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.io import read_json, write_json, write_text
 from bertlab.report.run_folder import RunFolder, model_name, runs_in
@@ -128,8 +128,8 @@ def paired(a: str, b: str) -> str:
     Raises:
         UserError: they share fewer than two seeds.
     """
-    seeds = ({entry["seed"]: entry["splits"] for entry in _entries(RESULTS / name)} for name in (a, b))
-    scores = paired_seeds.compare_shared_seeds(*seeds)
+    sides = ({entry["seed"]: _as_run(entry) for entry in _entries(RESULTS / name)} for name in (a, b))
+    scores = compare.paired_scores(*sides)
     if not scores:
         raise UserError(f"results/{a} and results/{b} share fewer than two seeds.", "Write them with `ledger record`.")
     return console.markdown(statistics.COMPARISON_HEADER, [score.row for score in scores]) + "\n"
@@ -287,20 +287,13 @@ def _models(folder: Path) -> list[Path]:
 
 def _scored(entries: Sequence[dict[str, Any]]) -> list[Row]:
     """Return a row for every metric of every split of one recipe and model, and for every group of rows."""
-    runs = [
-        RunFolder(
-            path=Path(),
-            results={
-                "problem_type": "",
-                "published": entry.get("published"),
-                "splits": {name: _as_results(split) for name, split in entry["splits"].items()},
-            },
-            run={"configuration": entry.get("settings") or {}},
-            log=[],
-        )
-        for entry in entries
-    ]
-    return suite_table.rows("", runs)
+    return suite_table.rows("", [_as_run(entry) for entry in entries])
+
+
+def _as_run(entry: dict[str, Any]) -> RunFolder:
+    splits = {name: _as_results(split) for name, split in entry["splits"].items()}
+    results = {"problem_type": "", "published": entry.get("published"), "splits": splits}
+    return RunFolder(Path(), results, {"configuration": entry.get("settings") or {}}, [])
 
 
 def _as_results(split: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """`python -m bertlab compare RUN_A RUN_B`: is one run, or folder of seeds, better than the other, or is it noise?"""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +12,9 @@ from bertlab.cli.entry_point import entry_point
 from bertlab.cli.parser import parse_command
 from bertlab.console import say, table, warning
 from bertlab.errors import UserError, did_you_mean
-from bertlab.evaluation import paired_seeds, statistics
-from bertlab.evaluation.metrics import METRICS, check_metrics
+from bertlab.evaluation import statistics
+from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS, check_metrics
+from bertlab.evaluation.statistics import Comparison
 from bertlab.report.predictions import Predictions, split_labels
 from bertlab.report.run_folder import RunFolder, runs_in
 
@@ -34,6 +35,15 @@ class Paired(NamedTuple):
     predictions_a: np.ndarray
     predictions_b: np.ndarray
     labels: np.ndarray
+
+
+class PairedScore(NamedTuple):
+    """One metric of one split over the seeds that two settings share, as a row of the table and as A − B."""
+
+    split: str
+    metric: str
+    row: tuple[str, ...]
+    comparison: Comparison
 
 
 class Report(NamedTuple):
@@ -108,9 +118,7 @@ def compare_seeds(folder_a: Path, folder_b: Path, split: str | None, metric: str
         )
     for seed in shared:
         _refuse_other_rows(a[seed], b[seed])
-    scores = paired_seeds.compare_shared_seeds(
-        *({seed: run.results["splits"] for seed, run in side.items()} for side in (a, b))
-    )
+    scores = paired_scores(a, b)
     if not scores:
         raise UserError(
             f"{folder_a} and {folder_b} share no score: no metric of one split is in all their runs.",
@@ -154,6 +162,31 @@ def paired(first: RunFolder, second: RunFolder, split: str) -> Paired:
         for column in (a.predictions, b.predictions, a.labels)
     ]
     return Paired(*columns)
+
+
+def paired_scores(a: Mapping[int, RunFolder], b: Mapping[int, RunFolder]) -> list[PairedScore]:
+    """Return a comparison of every metric of every split that all runs of the shared seeds have scored.
+
+    There is none where they share fewer than two seeds.
+    """
+    shared = sorted(a.keys() & b.keys())
+    if len(shared) < 2:
+        return []
+    scores = []
+    for split in a[shared[0]].results["splits"]:
+        for metric in a[shared[0]].scores(split):
+            values = [[side[seed].scores(split).get(metric) for seed in shared] for side in (a, b)]
+            defined = [[value for value in side if value is not None] for side in values]
+            if defined == values:
+                scores.append(_paired_score(split, metric, *defined))
+    return scores
+
+
+def _paired_score(split: str, metric: str, a: list[float], b: list[float]) -> PairedScore:
+    comparison = statistics.paired_t_interval(a, b, GREATER_IS_BETTER.get(metric, True))
+    mean_a, mean_b = (f"{summary.mean:.4f} ± {summary.sd:.4f}" for summary in map(statistics.mean_sd_interval, (a, b)))
+    row = statistics.comparison_row(split, metric, mean_a, mean_b, comparison)
+    return PairedScore(split, metric, row, comparison)
 
 
 def _holds_runs(folder: Path) -> bool:
