@@ -17,9 +17,9 @@ test: $(VENV)/.dev
 test-quick: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not launch and not slow"
 
-# Both scripts end to end and the invariants of loss and resuming, on the oldest versions that pyproject.toml allows.
+# On the oldest versions that pyproject.toml allows: unit tests, both scripts, the invariants of loss and resuming.
 test-lowest: .venv-lowest/.installed
-	.venv-lowest/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
+	.venv-lowest/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile tests/unit \
 		tests/end_to_end/test_classification.py tests/end_to_end/test_nsp_script.py tests/end_to_end/test_lora.py \
 		tests/invariants/test_exact_loss.py tests/invariants/test_resume.py
 
