@@ -1,15 +1,13 @@
 """How certain a score is: confidence intervals over examples and over seeds, and comparisons of two models."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bertlab.evaluation.metrics import METRICS, Array, MetricFunction
-
-Metric = Callable[[Array, Array], float]
 
 # 4 million floats are 32 MB: the most that one chunk of resampled weights takes.
 CHUNK_ELEMENTS = 4_000_000
@@ -63,13 +61,18 @@ class McNemar(NamedTuple):
 
 
 def bootstrap_interval(
-    metric: Metric, predictions: npt.ArrayLike, labels: npt.ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
+    metric: MetricFunction,
+    predictions: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Interval:
     """Return the percentile bootstrap 95% CI of a metric over examples (Efron, 1979).
 
-    Predictions and labels have n rows each. A row of `METRICS` is evaluated on all resamples at once; any other
-    callable is called once per resample. With fewer than two examples, or a score that is nan, both ends are nan.
-    When every prediction is correct the interval has no width: the bootstrap cannot show errors it has not seen.
+    Predictions and labels have n rows each; the metric is computed on all resamples at once. With fewer than two
+    examples, or a score that is nan, both ends are nan. When every prediction is correct the interval has no width:
+    the bootstrap cannot show errors it has not seen.
 
     Raises:
         ValueError: the numbers of rows differ.
@@ -82,7 +85,7 @@ def bootstrap_interval(
 
 
 def paired_bootstrap(
-    metric: Metric,
+    metric: MetricFunction,
     predictions_a: npt.ArrayLike,
     predictions_b: npt.ArrayLike,
     labels: npt.ArrayLike,
@@ -92,16 +95,14 @@ def paired_bootstrap(
 ) -> Comparison:
     """Compare two models on the same resamples of the same n examples (paired bootstrap; Koehn, 2004).
 
-    "Better" follows the metric's `greater_is_better`, and is "greater" for a callable without one. With fewer than two
-    examples, or a score that is nan, interval and `a_better` are nan.
+    With fewer than two examples, or a score that is nan, interval and `a_better` are nan.
 
     Raises:
         ValueError: the numbers of rows differ.
     """
     first, actual = _same_length(predictions_a, labels)
     second, _ = _same_length(predictions_b, labels)
-    upward = metric.greater_is_better if isinstance(metric, MetricFunction) else True
-    difference = metric(first, actual) - metric(second, actual)
+    upward, difference = metric.greater_is_better, metric(first, actual) - metric(second, actual)
     if len(actual) < 2 or math.isnan(difference):
         return Comparison(difference, math.nan, math.nan, math.nan, len(actual), upward)
     scores_a, scores_b = _bootstrap_scores(metric, [first, second], actual, resamples, seed)
@@ -214,19 +215,15 @@ def _percentiles(scores: Array) -> tuple[float, float]:
 
 
 def _bootstrap_scores(
-    metric: Metric, predictions: Sequence[Array], labels: Array, resamples: int, seed: int
+    metric: MetricFunction, predictions: Sequence[Array], labels: Array, resamples: int, seed: int
 ) -> list[Array]:
     """Return for each model's predictions the (resamples,) scores, all models on the same resamples."""
     rng = np.random.default_rng(seed)
-    if isinstance(metric, MetricFunction):
-        first, counts = _distinct_examples([*predictions, labels])
-        chunks = [
-            [metric.weighted(side[first], labels[first], weights) for side in predictions]
-            for weights in _resampled_weights(counts, resamples, rng)
-        ]
-    else:
-        draws = (rng.integers(len(labels), size=len(labels)) for _ in range(resamples))
-        chunks = [[np.array([metric(side[draw], labels[draw])]) for side in predictions] for draw in draws]
+    first, counts = _distinct_examples([*predictions, labels])
+    chunks = [
+        [metric.weighted(side[first], labels[first], weights) for side in predictions]
+        for weights in _resampled_weights(counts, resamples, rng)
+    ]
     return [np.concatenate(scores) for scores in zip(*chunks, strict=True)]
 
 
@@ -246,10 +243,9 @@ def _resampled_weights(counts: Array, resamples: int, rng: np.random.Generator) 
     for start in range(0, resamples, size):
         chunk = min(size, resamples - start)
         if distinct < n:
-            # To draw n examples with replacement and count equal ones is to draw the counts of the cells
-            # (true, predicted) from a multinomial distribution: the same distribution, at 4 draws instead of n
-            # for two classes.
+            # Sampling n examples with replacement and counting equal ones is sampling the counts of the cells
+            # (true, predicted) from a multinomial distribution, with 4 numbers instead of n for two classes.
             yield rng.multinomial(n, counts / n, size=chunk).astype(float)
         else:
-            draws = (rng.integers(n, size=n) for _ in range(chunk))
-            yield np.stack([np.bincount(draw, minlength=n) for draw in draws]).astype(float)
+            samples = (rng.integers(n, size=n) for _ in range(chunk))
+            yield np.stack([np.bincount(sample, minlength=n) for sample in samples]).astype(float)

@@ -340,12 +340,12 @@ def training_log(folder: RunFolder) -> list[dict[str, Any]]:
     return rows
 
 
-def running_mean(values: Sequence[float]) -> tuple[np.ndarray, int]:
+def running_mean(values: Sequence[float]) -> tuple[Sequence[float], int]:
     """Return centred means of `values` and the odd number of values in each; 1 where they are too few."""
+    import pandas as pd
+
     window = 2 * (len(values) // 40) + 3 if len(values) >= 12 else 1
-    half = window // 2
-    means = [np.mean(values[max(0, i - half) : i + half + 1]) for i in range(len(values))]
-    return np.asarray(means), window
+    return pd.Series(values).rolling(window, center=True, min_periods=1).mean().tolist(), window
 
 
 def shorten(name: str) -> str:

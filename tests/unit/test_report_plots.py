@@ -105,7 +105,7 @@ def test_values_that_are_no_numbers_are_passed_over(tmp_path):
 
 def test_running_mean():
     short, window = plots.running_mean([1.0, 2.0])
-    assert window == 1 and short.tolist() == [1.0, 2.0]
+    assert window == 1 and short == [1.0, 2.0]
     means, window = plots.running_mean([0.0, 3.0] * 10)
     assert window == 3 and means[1] == 1.0 and means[2] == 2.0 and len(means) == 20
 

@@ -37,9 +37,12 @@ def noisy_values(n, seed=0):
     return labels + rng.normal(size=n), labels
 
 
-def plain(name):
-    """The metric without its fast path: called once per resample."""
-    return lambda predictions, labels: METRICS[name](predictions, labels)
+def plain_bootstrap(name, predictions, labels, resamples=2000):
+    """The interval of a metric that is called once per resample."""
+    rng = np.random.default_rng(1)
+    samples = (rng.integers(len(labels), size=len(labels)) for _ in range(resamples))
+    scores = [METRICS[name](predictions[sample], labels[sample]) for sample in samples]
+    return np.quantile(scores, [0.025, 0.975])
 
 
 @pytest.mark.parametrize(("n", "right"), [(10, 7), (50, 45), (400, 320)])
@@ -70,10 +73,8 @@ def test_coverage_by_simulation():
 def test_the_fast_path_has_the_distribution_of_the_plain_bootstrap(name):
     data = noisy_values(300) if name in ("pearson", "spearmanr", "mse") else noisy_classes(300, 0.8)
     fast = bootstrap_interval(METRICS[name], *data, resamples=2000)
-    slow = bootstrap_interval(plain(name), *data, resamples=2000, seed=1)
-    width = slow.high - slow.low
-    assert fast.low == pytest.approx(slow.low, abs=0.1 * width)
-    assert fast.high == pytest.approx(slow.high, abs=0.1 * width)
+    low, high = plain_bootstrap(name, *data)
+    assert fast[:2] == pytest.approx((low, high), abs=0.1 * (high - low))
     assert fast.low < METRICS[name](*data) < fast.high
 
 
@@ -96,7 +97,7 @@ def test_the_seed_decides():
     assert first == again != other
 
 
-@pytest.mark.parametrize("metric", [METRICS["accuracy"], METRICS["pearson"], plain("accuracy")])
+@pytest.mark.parametrize("metric", [METRICS["accuracy"], METRICS["pearson"]])
 @pytest.mark.parametrize("n", [0, 1])
 def test_fewer_than_two_examples_have_no_interval(metric, n):
     low, high, count = bootstrap_interval(metric, np.ones(n), np.ones(n))
@@ -167,7 +168,7 @@ def test_paired_bootstrap_by_hand():
     assert comparison.a_better == pytest.approx(sum(law.pmf(c) for c in cells if c[0] > c[1]), abs=0.015)
 
 
-@pytest.mark.parametrize("metric", [METRICS["mse"], METRICS["pearson"], plain("pearson")])
+@pytest.mark.parametrize("metric", [METRICS["mse"], METRICS["pearson"]])
 def test_a_model_ties_with_itself(metric):
     predictions, labels = noisy_values(60)
     comparison = paired_bootstrap(metric, predictions, predictions, labels, resamples=50)
