@@ -236,10 +236,6 @@ class Models:
         PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=end, unk_token=end).save_pretrained(path)
         GPT2LMHeadModel(GPT2Config(vocab_size=5, n_positions=64, n_embd=8, n_layer=1, n_head=1)).save_pretrained(path)
 
-    def _pickled(self, path: Path) -> None:
-        self._copy(path, "model.safetensors")
-        (path / "pytorch_model.bin").write_bytes(b"cposix\nsystem\n(S'touch owned'\ntR.")
-
     def _no_weights(self, path: Path) -> None:
         self._copy(path, "model.safetensors")
 

@@ -1,4 +1,4 @@
-"""Models: missing, not a model, of another size, without tokenizer or weights, pickled, not numbers."""
+"""Models: missing, not a model, of another size, without tokenizer or weights, not numbers."""
 
 from bad_input import Case, refused
 
@@ -48,7 +48,6 @@ CLASSIFY = [
         notes=NEW,
     ),
     refused("decoder without padding", "--model_name_or_path {decoder}", "no padding token", "encoder"),
-    refused("pickled weights", "--model_name_or_path {pickled}", "pytorch_model.bin", "safetensors"),
     refused("no weights", "--model_name_or_path {no_weights}", "no_weights", "model.safetensors"),
     refused("cut weights", "--model_name_or_path {cut_weights}", "cut_weights", "model.safetensors"),
     refused("pointer for weights", "--model_name_or_path {pointer}", "pointer", "model.safetensors"),
