@@ -5,19 +5,10 @@ from bad_input import Case, refused
 SPELLING = [
     refused("unknown", "--colour blue", "--colour: no such flag", "Choose from"),
     refused("misspelt", "--learning_rte 3e-5", "--learning_rte: no such flag", "'learning_rate'"),
-    refused("dashes", "--learning-rte 3e-5", "no such flag", "'learning_rate'"),
-    refused("abbreviated", "--num_train_ep 3", "--num_train_ep", "'num_train_epochs'", "not abbreviated"),
-    refused("one dash", "--seed 1 -learning_rate 3e-5", "-learning_rate", "--learning_rate", "two dashes"),
-    refused("single letter", "--seed 1 -x", "--seed takes one value, not 2: 1 -x", "two dashes"),
     refused("word before flags", "train.csv --seed 1", "'train.csv' belongs to no flag", bare=True),
-    refused("negated number", "--no_learning_rate", "--no_learning_rate", "'learning_rate'"),
-    refused("negation with value", "--no_stratify false", "--no_stratify takes no value", "stratify"),
-    refused("twice", "--seed 1 --seed 2", "--seed is given twice", "'--seed 1'", "'--seed 2'"),
     refused(
         "old and new name", "--eval_strategy epoch --evaluation_strategy no", "given twice", notes=("--evaluation",)
     ),
-    refused("no value", "--learning_rate --seed 1", "--learning_rate needs a value"),
-    refused("two values", "--seed 1 2", "--seed takes one value, not 2: 1 2"),
     refused("no command", "tarin", "no command 'tarin'", command="bertlab"),
     refused("command misspelt", "chekc", "no command 'chekc'", "'check'", command="bertlab"),
     refused("nsp misspelt", "--negative other_document", "--negative", "'negatives'", command="nsp"),
@@ -26,19 +17,8 @@ SPELLING = [
 ]
 
 TYPES = [
-    refused("words for a number", "--learning_rate fast", "--learning_rate", "'fast' is not a number"),
-    refused("comma for a point", "--learning_rate 3,5e-5", "'3,5e-5' is not a number", "3.5e-5"),
-    refused("fraction of a batch", "--per_device_train_batch_size 3.5", "'3.5' is not a whole number"),
-    refused("no such seed", "--seed lucky", "--seed: 'lucky' is not a whole number"),
-    refused("neither true nor false", "--freeze_encoder maybe", "'maybe' is neither true nor false"),
     refused("wrong choice", "--class_weights balance", "'balance'", "'balanced'"),
-    refused("wrong strategy", "--eval_strategy epochs", "--eval_strategy: 'epochs'", "'epoch'"),
-    refused("wrong schedule", "--lr_scheduler_type liner", "'liner'", "'linear'"),
     refused("wrong optimiser", "--optim adamv_torch", "'adamv_torch'", "'adamw_torch'"),
-    refused("wrong order", "--train_sampling_strategy by_length", "--train_sampling_strategy", "'group_by_length'"),
-    refused("wrong log level", "--log_level loud", "--log_level", "'loud'", "debug"),
-    refused("map without equals sign", "--label_map negative", "'negative' is not of the form key=value"),
-    refused("map with two values", "--label_map 1=a 1=b", "'1' is given twice", "'a'", "'b'"),
     refused("broken JSON", "--lr_scheduler_kwargs {num_cycles:2}", "--lr_scheduler_kwargs", "JSON"),
     refused(
         "JSON of the wrong kind",
@@ -69,48 +49,9 @@ TYPES = [
     refused("nsp policy", "--pairs everything", "--pairs: 'everything'", "all", command="nsp"),
 ]
 
-_OUT_OF_RANGE = {
-    "learning_rate": ("-1e-5", "nan", "inf"),
-    "num_train_epochs": ("0", "-1"),
-    "max_steps": ("0", "-2"),
-    "per_device_train_batch_size": ("0",),
-    "per_device_eval_batch_size": ("0",),
-    "gradient_accumulation_steps": ("0",),
-    "warmup_steps": ("-1",),
-    "eval_steps": ("0",),
-    "save_steps": ("0",),
-    "logging_steps": ("0",),
-    "save_total_limit": ("0",),
-    "seed": ("-1", "4294967296"),
-    "weight_decay": ("-0.1",),
-    "adam_beta1": ("1",),
-    "adam_beta2": ("1.5",),
-    "adam_epsilon": ("-1e-8",),
-    "max_grad_norm": ("-1",),
-    "label_smoothing_factor": ("2",),
-    "dataloader_num_workers": ("-1",),
-    "eval_accumulation_steps": ("0",),
-    "eval_delay": ("-1",),
-    "neftune_noise_alpha": ("-1",),
-    "torch_empty_cache_steps": ("0",),
-    "dataloader_prefetch_factor": ("0",),
-    "ddp_timeout": ("0",),
-    "classifier_dropout": ("1",),
-    "validation_fraction": ("1",),
-    "max_train_samples": ("0",),
-    "early_stopping_patience": ("0",),
-    "split_seed": ("-1",),
-}
-_WHAT = {"nan": "is not a finite number", "inf": "is not a finite number"}
 RANGES = [
-    refused(
-        f"{flag} {value}", f"--{flag} {value}", f"--{flag}: ", value, _WHAT.get(value, "is out of range. It must be")
-    )
-    for flag, values in _OUT_OF_RANGE.items()
-    for value in values
-] + [
+    refused("learning rate", "--learning_rate -1e-5", "--learning_rate: -1e-5 is out of range. It must be at least 0."),
     refused("nsp fraction", "--negative_fraction 2", "--negative_fraction", "from 0.01 to 0.99", command="nsp"),
-    refused("nsp masking", "--mlm_probability 0", "--mlm_probability", "from 0.01 to 0.9", command="nsp"),
 ]
 
 CONTRADICTIONS = [
@@ -162,7 +103,6 @@ CONTRADICTIONS = [
     refused("split name of a folder", "--train_split_name a\\\\b", "the split name 'a\\\\b'"),
     refused("split name hidden", "--test_file dev.csv --test_split_name .tests", "the split name '.tests'"),
     refused("split name of nothing", "--validation_file dev.csv --validation_split_name ' '", "the split name ' '"),
-    refused("value of nothing", "--validation_file ''", "--validation_file needs a value"),
     refused("split name too long", f"--train_split_name {'x' * 300}", "cannot be the name of a file"),
     refused(
         "split name of a recipe",
@@ -178,7 +118,6 @@ CONTRADICTIONS = [
         "'dve'",
         "'dev'",
     ),
-    refused("warm-up ratio in steps", "--warmup_ratio 100", "100 would be a number of steps", "--warmup_steps"),
     refused(
         "vocabulary of a trained model", "--train_tokenizer 200", "--train_tokenizer", "--from_scratch", command="nsp"
     ),

@@ -150,6 +150,11 @@ def test_words_of_the_command_line_become_values(argv, flag, expected):
         (["--seed", "1,5"], "--seed: '1,5' is not a whole number. Random seed"),
         (["--max_steps", "1,000"], "--max_steps: '1,000' is not a whole number. Write 1000."),
         (["--learning_rate", "0,001"], "--learning_rate: '0,001' is not a number. Write 0.001."),
+        (
+            ["--seed", "1", "-learning_rate", "3e-5"],
+            "-learning_rate: a flag begins with two dashes. Write --learning_rate.",
+        ),
+        (["--seed", "1", "-x"], "--seed takes one value, not 2: 1 -x. A flag begins with two dashes."),
         (["--max_steps", "1", "\u2013seed", "3"], "not 3: 1 \u2013seed 3. A flag begins with two dashes."),
         (["--published", "accuracy=high"], "--published accuracy: 'high' is not a number. Published values"),
         (["--published", "accuracy=nan"], "--published accuracy: 'nan' is not a finite number."),
@@ -161,12 +166,9 @@ def test_words_of_the_command_line_become_values(argv, flag, expected):
         (["--learning_rate", "fast"], "--learning_rate: 'fast' is not a number. The initial learning rate"),
         (["--seed", "1.5"], "--seed: '1.5' is not a whole number."),
         (["--max_seq_length", "x"], "is not a whole number. Longest input in tokens; longer ones are truncated."),
-        (["--learning_rate", "nan"], "--learning_rate: 'nan' is not a finite number."),
-        (["--weight_decay", "inf"], "--weight_decay: 'inf' is not a finite number."),
         (["--learning_rate", "-1"], "--learning_rate: -1 is out of range. It must be at least 0."),
         (["--adam_beta1", "1.5"], "--adam_beta1: 1.5 is out of range. It must be from 0 to 0.999999."),
         (["--validation_fraction", "1"], "--validation_fraction: 1 is out of range. It must be from 0 to 0.9."),
-        (["--per_device_train_batch_size", "0"], "It must be at least 1."),
         (["--quoting", "some"], "--quoting: 'some' is not one of its values. Choose from: auto, none, standard."),
         (["--problem_type", "regresion"], "--problem_type: 'regresion' is not one of its values."),
         (["--clean", "htm"], "--clean: 'htm' is not one of its values. Did you mean 'html'?"),
@@ -176,6 +178,7 @@ def test_words_of_the_command_line_become_values(argv, flag, expected):
         (["--label_map", "1="], "--label_map: '1=' is not of the form key=value."),
         (["--label_map", "1=a", "1=b"], "--label_map: '1' is given twice: 'a' and 'b'. Keep one of them."),
         (["--task", "kola"], "--task kola: there is no such task. Did you mean 'cola'?"),
+        (["--task", "cola", "rte"], "--task takes one name."),
         (["--task"], "--task takes one name. `python -m bertlab recipes` lists them."),
         (["--config", "nowhere.yaml"], "--config nowhere.yaml: no such file."),
         (["--warmup_ratio", "3"], "--warmup_ratio: 3 would be a number of steps. Write --warmup_steps for steps."),
@@ -184,6 +187,49 @@ def test_words_of_the_command_line_become_values(argv, flag, expected):
 )
 def test_what_is_wrong_is_refused_with_a_way_out(argv, message):
     assert message in refusal(*argv)
+
+
+OUT_OF_RANGE = {
+    "learning_rate": ("-1e-5", "nan", "inf"),
+    "num_train_epochs": ("0", "-1"),
+    "max_steps": ("0", "-2"),
+    "per_device_train_batch_size": ("0",),
+    "per_device_eval_batch_size": ("0",),
+    "gradient_accumulation_steps": ("0",),
+    "warmup_steps": ("-1",),
+    "eval_steps": ("0",),
+    "save_steps": ("0",),
+    "logging_steps": ("0",),
+    "save_total_limit": ("0",),
+    "seed": ("-1", "4294967296"),
+    "weight_decay": ("-0.1",),
+    "adam_beta1": ("1",),
+    "adam_beta2": ("1.5",),
+    "adam_epsilon": ("-1e-8",),
+    "max_grad_norm": ("-1",),
+    "label_smoothing_factor": ("2",),
+    "dataloader_num_workers": ("-1",),
+    "eval_accumulation_steps": ("0",),
+    "eval_delay": ("-1",),
+    "neftune_noise_alpha": ("-1",),
+    "torch_empty_cache_steps": ("0",),
+    "dataloader_prefetch_factor": ("0",),
+    "ddp_timeout": ("0",),
+    "classifier_dropout": ("1",),
+    "validation_fraction": ("1",),
+    "max_train_samples": ("0",),
+    "early_stopping_patience": ("0",),
+    "split_seed": ("-1",),
+}
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [(flag, value) for flag, values in OUT_OF_RANGE.items() for value in values]
+)
+def test_a_number_out_of_range_is_refused(flag, value):
+    said = refusal(f"--{flag}", value)
+    assert said.startswith(f"--{flag}: ")
+    assert "is out of range. It must be" in said or f"{value!r} is not a finite number." in said
 
 
 @pytest.mark.parametrize(
