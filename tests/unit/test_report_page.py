@@ -74,8 +74,8 @@ def test_the_page_is_well_formed(rendered):
     assert source.startswith("<!DOCTYPE html>") and not parsed.wrong
     ids = [attrs["id"] for _, attrs in parsed.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
-    controls = {attrs["id"] for tag in ("select", "input") for attrs in parsed.all(tag)}
-    assert {attrs["for"] for attrs in parsed.all("label")} == controls
+    inputs = {attrs["id"] for tag in ("select", "input") for attrs in parsed.all(tag)}
+    assert {attrs["for"] for attrs in parsed.all("label")} == inputs
     named = {name for _, attrs in parsed.tags for name in attrs.get("aria-labelledby", "").split()}
     targets = {attrs["href"][1:] for attrs in parsed.all("a")}
     assert named | targets <= set(ids)
@@ -147,7 +147,7 @@ def test_several_labels_may_break_into_lines(tmp_path):
     assert re.search(r'data-label="true: ">joy \| anger', source)
 
 
-def test_fitted_thresholds_stand_beside_their_labels(tmp_path):
+def test_fitted_thresholds_are_in_the_table_of_classes(tmp_path):
     folder = finished_run(tmp_path, "multi")
     assert ">threshold</th>" not in render(folder)
     results = json.loads((folder / "results.json").read_text())
@@ -239,3 +239,12 @@ def test_the_headline_stays_on_its_scale(tmp_path):
     verdicts(folder, -0.2, -0.4, 0.1, published=0.9)
     for bar in html.headline(RunFolder.read(folder)):
         assert 0 <= bar.left <= 100 and all(end is None or 0 <= end <= 100 for end in (bar.low, bar.high))
+
+
+@pytest.mark.parametrize("bound", [float("nan"), None])
+def test_a_score_without_an_interval_has_none_in_the_table(bound):
+    split = {"metrics": {"mse": {"value": 1.0, "low": bound, "high": bound, "n": 1}}}
+    split["baselines"] = {"tfidf": {"metrics": {"mse": 2.0}}}
+    header, rows = scores.score_table({"metrics": ["mse"], "splits": {"test": split}})
+    assert header == ["split", "metric", "score", "95% CI", "n", "TF-IDF + ridge regression"]
+    assert rows == [["test", "mean squared error", 1.0, None, 1, 2.0]]

@@ -87,14 +87,14 @@ def test_a_confusion_matrix_grows_with_its_classes(tmp_path, classes):
         assert first.x1 <= second.x0, "numbers of neighbouring cells overlap"
 
 
-def test_a_class_that_never_occurs_has_no_share(tmp_path):
+def test_a_class_that_never_occurs_has_no_percentage(tmp_path):
     folder = finished_run(tmp_path, "binary")
     rewrite(folder / "results.json", lambda r: r["splits"]["validation"].update(confusion=[[0, 0], [3, 4]]))
     figure = plots.confusion(RunFolder.read(folder), "validation")
     assert [text.get_text() for text in figure.axes[0].texts] == ["0\n–", "0\n–", "3\n43%", "4\n57%"]
 
 
-def test_values_that_are_no_numbers_are_passed_over(tmp_path):
+def test_values_that_are_not_numbers_are_left_out(tmp_path):
     folder = finished_run(tmp_path, "binary")
     state = folder / "trainer_state.json"
     log = [{"step": 1, "epoch": 0.5, "loss": float("nan")}, {"step": 2, "epoch": 1.0, "loss": None}]
@@ -162,7 +162,7 @@ def test_a_batch_that_scores_zero_is_seen(tmp_path):
     assert list(axes.lines[0].get_ydata()) == [0.0, 0.5, 0.0] and axes.get_xlim() == (0.4, 3.6)
 
 
-def test_a_point_of_few_rows_is_a_small_point(tmp_path):
+def test_a_point_of_few_examples_is_a_small_point(tmp_path):
     folder = finished_run(tmp_path, "binary", rows=300)
     curve = RunFolder.read(folder).scored["validation"]["calibration"]["raw"]["reliability"]
     counts = [row["count"] for row in curve if row["count"]]

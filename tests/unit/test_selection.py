@@ -1,4 +1,4 @@
-"""Which epoch is the best, and by what."""
+"""The metric that selects the best epoch, and its direction."""
 
 from types import SimpleNamespace
 
@@ -21,13 +21,13 @@ DATA = SimpleNamespace(eval_split="selection", selection="selection", metrics=("
     ],
 )
 @pytest.mark.parametrize("selection", ["selection", None])
-def test_the_best_epoch_has_the_least_of_an_error_and_the_most_of_a_score(given, greater, selection):
+def test_the_best_epoch_has_the_smallest_error_or_the_largest_score(given, greater, selection):
     data = SimpleNamespace(**{**vars(DATA), "selection": selection})
     assert arguments._with_selection(given, data)["greater_is_better"] is greater
 
 
 @pytest.mark.parametrize(("name", "greater"), [("masked_accuracy", True), ("perplexity", False)])
-def test_what_masked_words_are_measured_by_decides_where_words_are_masked(name: str, greater: bool):
+def test_mlm_metrics_select_only_in_mlm_runs(name: str, greater: bool):
     data = SimpleNamespace(**{**vars(DATA), "mlm_metrics": ("masked_accuracy", "perplexity")})
     given = {"metric_for_best_model": name}
     assert arguments._with_selection(given, data)["greater_is_better"] is greater
@@ -35,6 +35,6 @@ def test_what_masked_words_are_measured_by_decides_where_words_are_masked(name: 
         arguments._with_selection(given, DATA)
 
 
-def test_without_a_word_the_leading_metric_decides():
+def test_the_primary_metric_selects_by_default():
     values = arguments._with_selection({}, DATA)
     assert (values["metric_for_best_model"], values["greater_is_better"]) == ("pearson", True)
