@@ -57,7 +57,7 @@ def with_eager_attention(model: Any) -> None:
 
 def attention_in_float32() -> Any:
     """Let attention with dropout go to float32 and back, as torch does by itself."""
-    return mock.patch.object(precision, "attention_in_bf16", lambda wanted: nullcontext())
+    return mock.patch.object(precision, "attention_in_bf16", lambda enabled: nullcontext())
 
 
 @contextmanager

@@ -6,13 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from transformers import (
-    Trainer,
-    TrainingArguments,
-    enable_full_determinism,
-    get_scheduler,
-    set_seed,
-)
+from transformers import Trainer, TrainingArguments, enable_full_determinism, get_scheduler, set_seed
 from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION
 from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
@@ -52,7 +46,7 @@ def training_arguments(
         UserError: a combination that TrainingArguments refuses, or that would select on reported data.
     """
     values = dict(training)
-    cpu = bool(values.get("use_cpu")) or distributed.uses_cpu() or not precision.has_accelerator()
+    cpu = bool(values.get("use_cpu")) or distributed.uses_cpu() or not torch.accelerator.is_available()
     values["use_cpu"] = cpu
     values.update(precision.choose(run.precision, values, cpu))
     # Every parameter of an encoder takes part in every step; to look for others costs a walk through each graph.
@@ -64,18 +58,19 @@ def training_arguments(
         values = {**STREAM_TRAINING_VALUES, **values}
         # A stream has one epoch, which ends with the run.
         values |= {} if "save_strategy" in given else {"save_strategy": "steps"}
-    _check_trackers(values.get("report_to"))
+    _refuse_missing_trackers(values.get("report_to"))
     try:
         args = SavedArguments(**values)
     except (ValueError, TypeError, RuntimeError, ImportError, OSError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        raise UserError(f"the training flags do not go together: {reason}.", "See --help.") from error
+        raise UserError(f"the training flags contradict each other: {reason}.", "See --help.") from error
     if not (args.bf16 or args.fp16):
-        # A flag wins over the launcher, whose word TrainingArguments takes where both formats are off.
+        # A flag overrides the launcher, which TrainingArguments follow where both are off.
         args.mixed_precision = "no"
-    _check_optimiser_and_schedule(args)
+    _refuse_bad_optimizer(args)
+    _refuse_bad_schedule(args)
     if "do_eval" in given and not training["do_eval"]:
-        # TrainingArguments turns it on for any --eval_strategy; a sweep's trials must not score the report splits.
+        # TrainingArguments turns it on for any --eval_strategy; a sweep's trials must not score evaluation splits.
         args.do_eval = False
     distributed.check_processes(args)
     _refuse_to_drop_all(args, data)
@@ -118,54 +113,55 @@ def _with_selection(values: dict[str, Any], data: "Data") -> dict[str, Any]:
         if values.get("load_best_model_at_end"):
             warning("the best epoch is chosen on the split that is reported; --selection_fraction 0.1 avoids that.")
         return values
-    lead = data.metrics[0]
-    chosen = {"eval_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": lead}
+    primary = data.metrics[0]
+    chosen = {"eval_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": primary}
     if "metric_for_best_model" not in values:
-        chosen["greater_is_better"] = metrics.GREATER_IS_BETTER.get(lead, True)
+        chosen["greater_is_better"] = metrics.GREATER_IS_BETTER.get(primary, True)
     return {**chosen, **values}
 
 
 def _refuse_unknown_metric(name: str, data: "Data") -> None:
     """Refuse a metric that Trainer would miss after the first evaluation."""
-    known = ["loss", *dict.fromkeys((*data.metrics, *data.mlm_metrics))]
-    if name not in known:
-        raise UserError(f"--metric_for_best_model {name}: this run has no such metric.", did_you_mean(name, known))
+    names = ("loss", *data.metrics, *data.mlm_metrics)
+    if name not in names:
+        raise UserError(f"--metric_for_best_model {name}: this run has no such metric.", did_you_mean(name, names))
 
 
-def _check_trackers(report_to: list[str] | None) -> None:
+def _refuse_missing_trackers(report_to: list[str] | None) -> None:
     """Refuse a tracker that is not installed before anything is loaded for it."""
     from transformers.integrations import get_available_reporting_integrations
     from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
     for name in report_to or []:
         if name not in ("none", "all", *get_available_reporting_integrations()):
-            # To install a name nobody knows would run whatever somebody has put under it.
-            known = name in INTEGRATION_TO_CALLBACK
-            raise UserError(
-                f"--report_to {name}: " + ("it is not installed." if known else "there is no such tracker."),
-                f"pip install {name}" if known else did_you_mean(name, INTEGRATION_TO_CALLBACK),
-            )
+            if name not in INTEGRATION_TO_CALLBACK:  # pip would install whatever has that name
+                raise UserError(
+                    f"--report_to {name}: there is no such tracker.", did_you_mean(name, INTEGRATION_TO_CALLBACK)
+                )
+            raise UserError(f"--report_to {name}: it is not installed.", f"pip install {name}")
 
 
-def _check_optimiser_and_schedule(args: TrainingArguments) -> None:
-    """Refuse an optimizer that is not installed and settings the schedule has not, before training begins."""
+def _refuse_bad_optimizer(args: TrainingArguments) -> None:
+    """Refuse an optimizer that is not installed before training begins."""
     try:
         Trainer.get_optimizer_cls_and_kwargs(args)
     except (ImportError, ValueError) as error:
-        reason = str(error).rstrip(".")
-        raise UserError(
-            f"--optim {OptimizerNames(args.optim).value}: {reason}.", "Install it, or leave --optim out."
-        ) from error
-    given = args.lr_scheduler_kwargs if isinstance(args.lr_scheduler_kwargs, dict) else {}
+        name, reason = OptimizerNames(args.optim).value, str(error).rstrip(".")
+        raise UserError(f"--optim {name}: {reason}.", "Install it, or leave --optim out.") from error
+
+
+def _refuse_bad_schedule(args: TrainingArguments) -> None:
+    """Refuse settings that the schedule does not have or cannot do with before training begins."""
+    settings = args.lr_scheduler_kwargs if isinstance(args.lr_scheduler_kwargs, dict) else {}
     schedule = SchedulerType(args.lr_scheduler_type)
-    known = inspect.signature(cast(Callable[..., Any], TYPE_TO_SCHEDULER_FUNCTION[schedule])).parameters
-    for name in given:
-        if name not in known:
-            problem = f"--lr_scheduler_kwargs: the schedule {schedule.value} has no setting {name!r}."
-            raise UserError(problem, did_you_mean(name, known))
-    nothing = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+    names = inspect.signature(cast(Callable[..., Any], TYPE_TO_SCHEDULER_FUNCTION[schedule])).parameters
+    unknown = next((name for name in settings if name not in names), None)
+    if unknown is not None:
+        problem = f"--lr_scheduler_kwargs: the schedule {schedule.value} has no setting {unknown!r}."
+        raise UserError(problem, did_you_mean(unknown, names))
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
     try:
-        get_scheduler(schedule, nothing, num_warmup_steps=1, num_training_steps=10, scheduler_specific_kwargs=given)
+        get_scheduler(schedule, optimizer, 1, 10, settings)
     except (ValueError, TypeError) as error:
         raise UserError(
             f"--lr_scheduler_type {schedule.value}: {str(error).rstrip('.')}.",

@@ -1,7 +1,9 @@
-"""What the processes of one run need before they train: work done once, shards that fit, no idle GPU."""
+"""Several processes and GPUs: settings that would change the numbers, shards that fit, no idle GPU."""
 
 import os
 from typing import TYPE_CHECKING
+
+import torch
 
 from bertlab.console import warning
 from bertlab.errors import UserError
@@ -11,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def check_processes(args: "TrainingArguments") -> None:
-    """Refuse sharding that would not happen, and say which GPUs are idle and which numbers would not be exact.
+    """Refuse settings that would change batches or skip sharding; warn of idle GPUs and of an inexact loss.
 
     With several GPUs and one process, Trainer would use DataParallel; here it uses one GPU.
 
     Raises:
-        UserError: the launcher asks for FSDP, which accelerate does not do on a CPU, or batches are to be dealt out
-            so that steps would not be those of one process.
+        UserError: the launcher asks for FSDP, which accelerate does not do on a CPU, or batches would be split so
+            that steps are not those of one process.
     """
     if getattr(args.accelerator_config, "split_batches", False):
         raise UserError(
@@ -36,7 +38,7 @@ def check_processes(args: "TrainingArguments") -> None:
             "Use GPUs, or configs/accelerate/cpu_2_processes.yaml.",
         )
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    visible = _visible_gpus(args)
+    visible = torch.cuda.device_count() if args.device.type == "cuda" else 0
     if visible > local:
         warning(
             f"{visible} GPUs are visible and {local} {'is' if local == 1 else 'are'} used; "
@@ -58,10 +60,10 @@ def check_layers(model: "PreTrainedModel") -> None:
         UserError: no module is of the class that the accelerate file names.
     """
     named = os.environ.get("FSDP_TRANSFORMER_CLS_TO_WRAP", "") if _launcher("USE_FSDP") else ""
-    found = {type(module).__name__ for module in model.modules()}
-    missing = [name for name in named.split(",") if name and name not in found]
+    classes = {type(module).__name__ for module in model.modules()}
+    missing = [name for name in named.split(",") if name and name not in classes]
     if missing:
-        layers = sorted({name for name in found if name.endswith("Layer")})
+        layers = sorted(name for name in classes if name.endswith("Layer"))
         raise UserError(
             f"fsdp_transformer_layer_cls_to_wrap: this model has no {missing[0]}.",
             f"Its layers are {', '.join(layers) or 'not called Layer'}; `accelerate launch "
@@ -80,9 +82,3 @@ def _launcher(name: str) -> bool:
 
 def _distributed_type(args: "TrainingArguments") -> str:
     return args.distributed_state.distributed_type.value if args.distributed_state else "NO"
-
-
-def _visible_gpus(args: "TrainingArguments") -> int:
-    import torch
-
-    return torch.cuda.device_count() if args.device.type == "cuda" else 0

@@ -1,4 +1,4 @@
-"""Learning rates that fall from the head of a model to its embeddings."""
+"""Layer-wise learning rate decay: rates that fall from the head of a model to its embeddings."""
 
 from collections import defaultdict
 from typing import Any
@@ -12,17 +12,18 @@ from bertlab.models import parts
 FLAG = "--layerwise_lr_decay"
 
 
-def layerwise_learning_rates(model: nn.Module, learning_rate: float, decay: float) -> dict[int, float]:
-    """Return the learning rate at every step below the head that has something to train, the head's first.
+def layerwise_learning_rates(model: nn.Module, learning_rate: float, decay: float) -> dict[str, float]:
+    """Return the learning rate of the head, of each layer and of the embeddings, as far as they have trained weights.
 
-    The method is that of ELECTRA's fine-tuning (Clark et al. 2020): each step down multiplies the rate by `decay`.
+    The method is that of ELECTRA's fine-tuning (Clark et al. 2020): each depth below the head multiplies by `decay`.
 
     Raises:
         UserError: the model has no stack of layers.
     """
-    steps = parts.layer_depths(model, FLAG)
-    trained = {steps[id(value)] for value in model.parameters() if value.requires_grad}
-    return {step: learning_rate * decay**step for step in sorted(trained)}
+    depths, layers = parts.layer_depths(model, FLAG), len(parts.layers(model, FLAG))
+    trained = sorted({depths[id(value)] for value in model.parameters() if value.requires_grad})
+    names = ["head", *(f"layer {layers - index} of {layers}" for index in range(layers)), "embeddings"]
+    return {names[depth]: learning_rate * decay**depth for depth in trained}
 
 
 def apply_layerwise_lr_decay(optimizer: Optimizer, model: nn.Module, decay: float) -> None:
@@ -35,24 +36,15 @@ def apply_layerwise_lr_decay(optimizer: Optimizer, model: nn.Module, decay: floa
         UserError: this kind of optimizer does not train the model by parameter groups, or the model has no layers.
     """
     _refuse_other_optimizers(optimizer, model)
-    steps = parts.layer_depths(model, FLAG)
-    split_groups: list[tuple[int, dict[str, Any]]] = []
+    depths = parts.layer_depths(model, FLAG)
+    by_depth: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for group in optimizer.param_groups:
-        values = defaultdict(list)
+        parameters = defaultdict(list)
         for value in group["params"]:
-            values[steps[id(value)]].append(value)
-        split_groups += [
-            (step, {**group, "params": found, "lr": group["lr"] * decay**step}) for step, found in values.items()
-        ]
-    optimizer.param_groups[:] = [group for _, group in sorted(split_groups, key=lambda part: part[0])]
-
-
-def depth_name(model: nn.Module, step: int) -> str:
-    """Return what lies `step` steps below the head, in words."""
-    count = len(parts.layers(model, FLAG))
-    if step == 0:
-        return "head"
-    return "embeddings" if step > count else f"layer {count - step + 1} of {count}"
+            parameters[depths[id(value)]].append(value)
+        for depth, values in parameters.items():
+            by_depth[depth].append({**group, "params": values, "lr": group["lr"] * decay**depth})
+    optimizer.param_groups[:] = [group for depth in sorted(by_depth) for group in by_depth[depth]]
 
 
 def _refuse_other_optimizers(optimizer: Optimizer, model: nn.Module) -> None:

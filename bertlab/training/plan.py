@@ -3,13 +3,14 @@
 import math
 from collections.abc import Sized
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from bertlab.console import say, table
-from bertlab.training import optimizer, precision
+from bertlab.training import precision
 from bertlab.training.arguments import global_batch
+from bertlab.training.optimizer import layerwise_learning_rates
 from bertlab.training.sampling import padding_share
 
 if TYPE_CHECKING:
@@ -33,23 +34,19 @@ class Plan:
     trainable: int
     parameters: int
     padding_waste: float | None
-    # Where --layerwise_lr_decay lowers it: the rate at every place, the head's first.
+    # With --layerwise_lr_decay: the rate of every part, the head's first.
     learning_rates: dict[str, float]
 
     def line(self) -> str:
-        """Return the describe_plan as one readable line or two."""
+        """Return the plan as one readable line or two."""
         epoch = f"{self.batches_per_epoch} batches an epoch, " if self.batches_per_epoch else ""
         waste = "" if self.padding_waste is None else f"; padding {self.padding_waste:.1%} of the tokens"
-        falling = ""
-        if self.learning_rates:
-            places = list(self.learning_rates.items())
-            (top, high), (bottom, low) = places[0], places[-1]
-            below = bottom if bottom.startswith("layer") else f"the {bottom}"
-            falling = f"; learning rate {high:.3g} at the {top} … {low:.3g} at {below}"
+        rates = [f"{rate:.3g} ({part})" for part, rate in self.learning_rates.items()]
         return (
             f"global batch {self.global_batch}, {epoch}{self.steps} steps "
             f"({self.warmup_steps} warm-up); trainable parameters: {self.trainable:,} of {self.parameters:,}; "
-            f"{self.world_size} × {self.device}, {self.precision} ({self.precision_reason}){waste}{falling}"
+            f"{self.world_size} × {self.device}, {self.precision} ({self.precision_reason}){waste}"
+            + (f"; learning rate {rates[0]} … {rates[-1]}" if rates else "")
         )
 
 
@@ -69,16 +66,15 @@ def print_parameters(model: "PreTrainedModel") -> None:
 def describe_plan(trainer: "EncoderTrainer", train: Any, pad_to: int | None, asked_precision: str) -> Plan:
     """Return and print the numbers derived from flags, data and machine of a trainer that is to train on `train`.
 
-    `train` is an encoded split, a stream of rows, whose length and padding nobody knows, or None.
+    `train` is a tokenized split, a stream of rows, whose length and padding nobody knows, or None.
     """
-    args = trainer.args
+    args, model, decay = trainer.args, cast("PreTrainedModel", trainer.model), trainer.run.layerwise_lr_decay
     batches = len(train) / global_batch(args) if isinstance(train, Sized) else 0
     per_epoch = math.floor(batches) if args.dataloader_drop_last else math.ceil(batches)
     steps = args.max_steps if args.max_steps > 0 else math.ceil(per_epoch * args.num_train_epochs)
-    mixed = trainer.accelerator.mixed_precision
-    chosen = "fp32" if mixed == "no" else mixed
-    parameters = list(trainer.model.parameters())  # type: ignore[union-attr]
-    made = Plan(
+    mixed_precision = trainer.accelerator.mixed_precision
+    chosen = "fp32" if mixed_precision == "no" else mixed_precision
+    plan = Plan(
         global_batch=global_batch(args),
         batches_per_epoch=per_epoch,
         steps=steps,
@@ -87,29 +83,18 @@ def describe_plan(trainer: "EncoderTrainer", train: Any, pad_to: int | None, ask
         device=str(args.device),
         precision=chosen,
         precision_reason=precision.reason(asked_precision, chosen, args.use_cpu),
-        trainable=sum(p.numel() for p in parameters if p.requires_grad),
-        parameters=sum(p.numel() for p in parameters),
+        trainable=sum(value.numel() for value in model.parameters() if value.requires_grad),
+        parameters=sum(value.numel() for value in model.parameters()),
         padding_waste=_padding_waste(trainer, train, pad_to) if isinstance(train, Sized) else None,
-        learning_rates=_learning_rates(trainer),
+        learning_rates={} if decay == 1 else layerwise_learning_rates(model, args.learning_rate, decay),
     )
     if steps:
-        say(f"\n{made.line()}")
-    return made
-
-
-def _learning_rates(trainer: "EncoderTrainer") -> dict[str, float]:
-    """Return the learning rate at every place of the model, the head's first; nothing where one rate serves all."""
-    model, decay = trainer.model, trainer.run.layerwise_lr_decay
-    if model is None or decay == 1:
-        return {}
-    rates = optimizer.layerwise_learning_rates(model, trainer.args.learning_rate, decay)
-    return {optimizer.depth_name(model, step): rate for step, rate in rates.items()}
+        say(f"\n{plan.line()}")
+    return plan
 
 
 def _padding_waste(trainer: "EncoderTrainer", train: Any, pad_to: int | None) -> float:
     """Return the share of tokens in the first epoch's batches that are padding."""
     lengths = np.asarray(train["length"][:])
-    order = np.random.default_rng(0).permutation(len(lengths))
-    if trainer.order is not None:
-        order = np.fromiter(trainer.order, dtype=np.int64)
+    order = np.random.default_rng(0).permutation(len(lengths)) if trainer.order is None else np.array([*trainer.order])
     return padding_share(lengths, order, trainer.args.train_batch_size, pad_to)

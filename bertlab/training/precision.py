@@ -1,7 +1,7 @@
-"""Which number format the forward and backward pass use, and why."""
+"""Mixed precision: the dtype of the forward and backward pass, and why it was chosen."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,27 +10,11 @@ import torch
 
 from bertlab.errors import UserError
 
-# Filled by choose(): printed at the start and kept in run.json.
-REASONS = {
-    "asked": "asked for",
-    "launcher": "asked for by accelerate launch --mixed_precision",
-    "gpu": "this GPU has it",
-    "amx_bf16": "this CPU has AMX",
-    "avx512_bf16": "this CPU has AVX-512 BF16",
-    "cpu": "this CPU has neither AMX nor AVX-512 BF16",
-    "old_gpu": "this GPU has no bf16",
-    "mps": "an Apple GPU",
-}
-# What Linux calls the instructions that multiply matrices in bf16, the fastest first.
-CPU_FLAGS = ("amx_bf16", "avx512_bf16")
+# Linux's names of the instructions that multiply matrices in bf16, the fastest first.
+CPU_FLAGS = {"amx_bf16": "this CPU has AMX", "avx512_bf16": "this CPU has AVX-512 BF16"}
 
 
-def has_accelerator() -> bool:
-    """Return True where torch sees a GPU of any make."""
-    return torch.accelerator.is_available() if hasattr(torch, "accelerator") else torch.cuda.is_available()
-
-
-def choose(asked: str, training: dict[str, Any], cpu: bool) -> dict[str, bool]:
+def choose(asked: str, training: Mapping[str, Any], cpu: bool) -> dict[str, bool]:
     """Return the bf16 and fp16 values for TrainingArguments.
 
     --bf16 and --fp16 count as --precision of that name. Master weights stay float32 in every case.
@@ -49,42 +33,42 @@ def choose(asked: str, training: dict[str, Any], cpu: bool) -> dict[str, bool]:
 
 
 def automatic(cpu: bool) -> tuple[str, str]:
-    """Return what --precision auto means on this machine, and the reason."""
+    """Return what --precision auto means on this machine, and the reason, for the first lines of a run."""
     launcher = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if launcher in ("bf16", "fp16"):
-        return launcher, REASONS["launcher"]
+        return launcher, "asked for by accelerate launch --mixed_precision"
     if cpu:
-        found = _cpu_flag()
-        return ("bf16", REASONS[found]) if found else ("fp32", REASONS["cpu"])
+        flag = _cpu_flag()
+        return ("bf16", CPU_FLAGS[flag]) if flag else ("fp32", "this CPU has neither AMX nor AVX-512 BF16")
     if not torch.cuda.is_available():
-        return "fp32", REASONS["mps"]
+        return "fp32", "an Apple GPU"
     supported = torch.cuda.is_bf16_supported(including_emulation=False)
-    return ("bf16", REASONS["gpu"]) if supported else ("fp32", REASONS["old_gpu"])
+    return ("bf16", "this GPU has it") if supported else ("fp32", "this GPU has no bf16")
+
+
+def reason(asked: str, chosen: str, cpu: bool) -> str:
+    """Return why a precision was chosen."""
+    name, why = automatic(cpu)
+    return why if asked == "auto" and name == chosen else "asked for"
 
 
 @contextmanager
-def attention_in_bf16(wanted: bool) -> Iterator[None]:
-    """While it holds, attention with dropout on a CPU computes in bf16, if wanted, and else as the process is set.
+def attention_in_bf16(enabled: bool) -> Iterator[None]:
+    """Compute attention with dropout on a CPU in bf16 while the block lasts; if not `enabled`, as the process is set.
 
-    torch has no fused attention with dropout for a CPU; the plain one takes bf16 to float32 and back, which is up to
-    half of a step of long rows. Without that, gradients are as near to float32's as those of the fused attention.
+    torch has no fused attention with dropout for a CPU; the plain one casts bf16 to float32 and back, which is up to
+    half of a step of long rows. Without that, gradients are as close to float32's as those of the fused attention.
     Method: torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp, which in spite of its name holds for every device.
     """
     before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(wanted or before)
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(enabled or before)
     try:
         yield
     finally:
         torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
 
 
-def reason(asked: str, chosen: str, cpu: bool) -> str:
-    """Return why a precision was chosen, for the first lines of a run."""
-    name, why = automatic(cpu)
-    return why if asked == "auto" and name == chosen else REASONS["asked"]
-
-
 def _cpu_flag(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
-    """Return the first of CPU_FLAGS that this processor has, or None; other systems than Linux do not tell."""
+    """Return the first of CPU_FLAGS that this processor has, or None; only Linux says."""
     flags = cpuinfo.read_text(encoding="utf-8", errors="replace").split() if cpuinfo.is_file() else []
     return next((flag for flag in CPU_FLAGS if flag in flags), None)

@@ -90,7 +90,7 @@ def test_the_plan_says_how_the_rate_falls_and_the_log_has_the_head_s(tiny_model,
     settings |= {"learning_rate": 1e-4, "warmup_steps": 0.2, "save_strategy": "no"}
     assert classify(tmp_path / "run", **settings, layerwise_lr_decay=0.5) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "; learning rate 0.0001 at the head … 1.25e-05 at the embeddings" in shown
+    assert "; learning rate 0.0001 (head) … 1.25e-05 (embeddings)" in shown
     rates = read_json(tmp_path / "run" / "run.json")["plan"]["learning_rates"]
     assert rates == pytest.approx({"head": 1e-4, "layer 2 of 2": 5e-5, "layer 1 of 2": 2.5e-5, "embeddings": 1.25e-5})
     # 10 steps, 2 of them warm-up, then a straight line to 0.

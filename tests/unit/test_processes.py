@@ -70,7 +70,7 @@ def test_trainer_does_not_come_to_use_data_parallel(launched, tmp_path: Path, mo
     launched(gpus=4)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
-    monkeypatch.setattr("bertlab.training.precision.has_accelerator", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     training = {"output_dir": str(tmp_path), "do_train": True, "per_device_train_batch_size": 32}
     data = SimpleNamespace(train=None, eval_split=None, selection=None, stream=None, mlm_metrics=())
     try:
