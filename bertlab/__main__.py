@@ -23,14 +23,14 @@ COMMANDS = {
 @entry_point
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    words = sys.argv[1:] if argv is None else argv
-    if not words or words[0] in ("-h", "--help"):
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
         print("python -m bertlab COMMAND …\n")
         print("\n".join(f"  {name:<10} {about}" for name, (_, about) in COMMANDS.items()))
         return 0
-    if words[0] not in COMMANDS:
-        raise UserError(f"there is no command {words[0]!r}.", did_you_mean(words[0], COMMANDS))
-    return int(importlib.import_module(COMMANDS[words[0]][0]).main(words[1:]))
+    if argv[0] not in COMMANDS:
+        raise UserError(f"there is no command {argv[0]!r}.", did_you_mean(argv[0], COMMANDS))
+    return int(importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]))
 
 
 if __name__ == "__main__":

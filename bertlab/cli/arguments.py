@@ -35,7 +35,7 @@ class Flag:
 
 @dataclass(frozen=True)
 class Occurrence:
-    """A flag or recipe key with its raw values, the words that name its place in messages, and its recipe, if any."""
+    """A flag or recipe key with its raw values, how messages name its place, and its recipe, if any."""
 
     name: str
     values: list[str]

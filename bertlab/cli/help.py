@@ -8,7 +8,7 @@ from bertlab.cli.training_flags import TRAINING_DEFAULTS, default_of
 
 
 def print_help_if_asked(argv: Sequence[str], flags: Iterable[Flag], usage: str) -> None:
-    """Print the page where the words ask for it.
+    """Print the page if -h or --help is given.
 
     Raises:
         SystemExit: after the page, with status 0.

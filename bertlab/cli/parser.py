@@ -130,9 +130,9 @@ def parse_known(
         SystemExit: after --help, with status 0.
     """
     flags = {flag.name: flag for flag in dataclass_flags(group)}
-    positional = [flag for flag in flags.values() if flag.positional]
     print_help_if_asked(argv, flags.values(), usage)
     strays, parts = split(argv)
+    has_positionals = any(flag.positional for flag in flags.values())
     own: list[Occurrence] = []
     others: list[str] = []
     for part in parts:
@@ -140,18 +140,10 @@ def parse_known(
         if flag is None or flag.positional:
             others += part.argv
             continue
-        end = _count_taken(flag, part.values) if positional else len(part.values)
+        end = _count_taken(flag, part.values) if has_positionals else len(part.values)
         strays += part.values[end:]
         own.append(dataclasses.replace(part, values=part.values[:end]))
-    for flag in positional:
-        taken = strays if flag.many else strays[:1]
-        strays = strays[len(taken) :]
-        if taken:
-            own.append(Occurrence(flag.name, taken, flag.name.upper()))
-        elif flag.default is None:
-            raise UserError(f"{flag.name.upper()} is missing.", sentence(flag.help))
-    _refuse_strays(strays)
-    values = _typed_values(own, flags)
+    values = _typed_values([*_positionals(strays, flags), *own], flags)
     flag_rules.check_rules(rules, flags, values)
     return group(**values), others
 
@@ -238,6 +230,17 @@ def _source_name(settings: Mapping[str, Any]) -> str:
     sources = ("train_file", "dataset_name", "validation_file", "test_file")
     named = (settings.get(source) for source in sources)
     return Path(next(filter(None, named), "run")).name.split(".")[0]
+
+
+def _positionals(strays: list[str], flags: Mapping[str, Flag]) -> Iterator[Occurrence]:
+    for flag in (flag for flag in flags.values() if flag.positional):
+        taken = strays if flag.many else strays[:1]
+        strays = strays[len(taken) :]
+        if taken:
+            yield Occurrence(flag.name, taken, flag.name.upper())
+        elif flag.default is None:
+            raise UserError(f"{flag.name.upper()} is missing.", sentence(flag.help))
+    _refuse_strays(strays)
 
 
 def _refuse_strays(strays: Sequence[str]) -> None:

@@ -37,7 +37,7 @@ def convert(flag: Flag, occurrence: Occurrence) -> Any:
 
 
 def boolean(text: str, where: str) -> bool:
-    """Return True or False for the words that mean them.
+    """Return what `true`, `no`, `on`, `0`… mean.
 
     Raises:
         UserError: another word.

@@ -22,13 +22,13 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         UserError: there is no such recipe or sub-command.
     """
-    words = parse_command(argv, RecipesArguments, __doc__ or "").show
-    if not words:
+    arguments = parse_command(argv, RecipesArguments, __doc__ or "").show
+    if not arguments:
         for name in recipe_names():
             print(f"{name:<32} {header(CONFIGS / f'{name}.yaml')}")
         return 0
-    if words[0] != "show" or len(words) != 2:
-        raise UserError(f"recipes {' '.join(words)}: not understood.", "Write `recipes` or `recipes show NAME`.")
-    path = find_recipe(words[1])
+    if arguments[0] != "show" or len(arguments) != 2:
+        raise UserError(f"recipes {' '.join(arguments)}: not understood.", "Write `recipes` or `recipes show NAME`.")
+    path = find_recipe(arguments[1])
     print(f"# {path}\n{path.read_text(encoding='utf-8')}", end="")
     return 0
