@@ -54,8 +54,8 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def order(folder: Path, **seeds: str) -> None:
     """Tell the stand-ins what to do for a seed: order(folder, seed2="kill")."""
-    told = {name.removeprefix("seed"): what for name, what in seeds.items()}
-    (folder / "orders.json").write_text(json.dumps(told), encoding="utf-8")
+    orders = {name.removeprefix("seed"): what for name, what in seeds.items()}
+    (folder / "orders.json").write_text(json.dumps(orders), encoding="utf-8")
 
 
 def started(folder: Path) -> list[list[str]]:

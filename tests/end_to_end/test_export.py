@@ -46,8 +46,8 @@ def logits(folder, texts):
     from transformers import AutoTokenizer
 
     session = onnxruntime.InferenceSession(str(folder / MODEL), providers=["CPUExecutionProvider"])
-    told = session.get_modelmeta().custom_metadata_map
-    limits = {"truncation": True, "max_length": int(told["max_seq_length"])}
+    metadata = session.get_modelmeta().custom_metadata_map
+    limits = {"truncation": True, "max_length": int(metadata["max_seq_length"])}
     batch = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="np", **limits)
     return session.run(None, {one.name: batch[one.name].astype(np.int64) for one in session.get_inputs()})[0]
 
@@ -83,8 +83,8 @@ def assert_predict_labels_alike(run, output, capsys):
     """`predict` takes the folder as it takes a run, and does without torch."""
     assert predict(output, "--text", *TEXTS, "--format", "jsonl") == 0
     found = [json.loads(line)["probabilities"] for line in capsys.readouterr().out.splitlines()]
-    wanted = softmax(torch_logits(run, TEXTS))
-    np.testing.assert_allclose([[row["bad"], row["good"]] for row in found], wanted, atol=2e-6)
+    expected = softmax(torch_logits(run, TEXTS))
+    np.testing.assert_allclose([[row["bad"], row["good"]] for row in found], expected, atol=2e-6)
     words = ["predict", str(output), "--text", "a boy reads"]
     program = f"import sys; from bertlab.__main__ import main; main({words!r}); print('torch' in sys.modules)"
     assert subprocess_of([sys.executable, "-c", program]).stdout.splitlines()[-1] == "False"
@@ -101,8 +101,8 @@ def assert_predict_labels_alike(run, output, capsys):
     assert "does not say what its outputs mean. Make it with" in capsys.readouterr().err
     (unnamed / MODEL).write_bytes(b"no model")
     assert predict(unnamed, "--text", "a boy") == 2
-    said = capsys.readouterr().err
-    assert "model.onnx cannot be read" in said and said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert "model.onnx cannot be read" in error and error.count("\n") == 1
 
 
 @needs_onnx
@@ -114,14 +114,14 @@ def test_joined_columns_are_joined_for_an_exported_model_too(tmp_path, tiny_mode
     assert classify(tmp_path / "run", train_file=table, validation_file=table, **joining, **settings) == 0
     assert exported(tmp_path / "run", tmp_path / "onnx") == 0
     capsys.readouterr()
-    told = []
+    results = []
     for model in (tmp_path / "run", tmp_path / "onnx"):
         assert predict(model, "--file", table, "--format", "jsonl", "--max_seq_length", "32") == 0
-        told.append([json.loads(line) for line in capsys.readouterr().out.splitlines()])
-    ours, exports = told
+        results.append([json.loads(line) for line in capsys.readouterr().out.splitlines()])
+    ours, exports = results
     assert exports[0]["text"] == " - ".join(rows[0][:2])
     assert [row["text"] for row in exports] == [row["text"] for row in ours]
-    probabilities = [[list(row["probabilities"].values()) for row in rows] for rows in told]
+    probabilities = [[list(row["probabilities"].values()) for row in rows] for rows in results]
     np.testing.assert_allclose(
         probabilities[1], probabilities[0], atol=0.02
     )  # PyTorch computes in 16 bits where it can
@@ -143,9 +143,9 @@ def test_int8_is_smaller_and_its_score_is_told(run, tmp_path, capsys):
     report = read_json(output / export.REPORT)
     assert report["megabytes"] < report["megabytes_fp32"]
     assert [path.name for path in output.glob("*.onnx")] == [MODEL]
-    told = read_json(run / "results.json")["splits"]["validation"]["metrics"]
+    results = read_json(run / "results.json")["splits"]["validation"]["metrics"]
     for name, one in report["score"]["metrics"].items():
-        assert one["before"] == pytest.approx(told[name]["value"]) and one["n"] == 40
+        assert one["before"] == pytest.approx(results[name]["value"]) and one["n"] == 40
         assert one["difference"] == pytest.approx(one["after"] - one["before"]) and one["verdict"]
     assert "predictions changed" in capsys.readouterr().out
     (run.parent / "validation.csv").rename(run.parent / "moved.csv")
@@ -215,8 +215,8 @@ def test_what_cannot_be_exported_is_refused(run, tmp_path, capsys, monkeypatch):
     assert (tmp_path / "mine" / "letter.txt").read_text(encoding="utf-8") == "keep"
     assert "onnx cannot be made: " in refused(run, tmp_path / "mine" / "letter.txt" / "onnx")
     assert "--tolerance: -1 is out of range. It must be at least 0." in refused(run, tmp_path / "out", "--tolerance=-1")
-    said = refused(run, tmp_path / "out", "--quantize", "int4")
-    assert "--quantize: 'int4' is not one of its values. Did you mean 'int8'?" in said
+    error = refused(run, tmp_path / "out", "--quantize", "int4")
+    assert "--quantize: 'int4' is not one of its values. Did you mean 'int8'?" in error
 
 
 def test_the_metadata_of_an_exported_model_are_all_that_its_predictions_depend_on(run):

@@ -32,6 +32,6 @@ def test_a_trained_run_becomes_a_submission(tmp_path, tiny_model, capsys):
     assert re.search(r"^RTE\.tsv +3000 ", capsys.readouterr().out, re.MULTILINE)
     with zipfile.ZipFile(output) as archive:
         lines = archive.read("RTE.tsv").decode().splitlines()
-    said = [row["prediction"] for row in predictions(run, "test")]
-    assert lines == ["index\tprediction", *(f"{row}\t{label}" for row, label in enumerate(said))]
-    assert len(said) == 3000 and set(said) <= {"entailment", "not_entailment"}
+    predicted = [row["prediction"] for row in predictions(run, "test")]
+    assert lines == ["index\tprediction", *(f"{row}\t{label}" for row, label in enumerate(predicted))]
+    assert len(predicted) == 3000 and set(predicted) <= {"entailment", "not_entailment"}

@@ -1,4 +1,4 @@
-"""`python -m bertlab predict`: every way in, every way out, in the order given."""
+"""`python -m bertlab predict`: every kind of input, every format, in the order given."""
 
 import csv
 import gzip
@@ -68,10 +68,10 @@ def _good(rows: list[dict[str, str]]) -> list[float]:
 
 
 def _assert_as_in_the_run(rows: list[dict[str, str]], run: Path) -> None:
-    wanted = predictions(run, "test")
-    np.testing.assert_allclose(_good(rows), _good(wanted), atol=1e-5)
-    assert [row["idx"] for row in rows] == [row["idx"] for row in wanted]
-    assert np.ptp(_good(wanted)) > 1e-2, "the model tells rows apart, or this proves nothing"
+    expected = predictions(run, "test")
+    np.testing.assert_allclose(_good(rows), _good(expected), atol=1e-5)
+    assert [row["idx"] for row in rows] == [row["idx"] for row in expected]
+    assert np.ptp(_good(expected)) > 1e-2, "the model tells rows apart, or this proves nothing"
 
 
 def test_texts_get_the_probabilities_that_the_run_wrote(run: Path, capsys):
@@ -158,9 +158,9 @@ def test_the_table_shows_label_probability_and_text(run: Path, capsys):
     assert lines[0].split() == ["label", "probability", "text"]
     assert len(lines) == 2 + len(TEXTS)
     for line, text in zip(lines[2:], TEXTS, strict=True):
-        label, chance, shown = line.split(maxsplit=2)
+        label, probability, shown = line.split(maxsplit=2)
         assert label in ("bad", "good")
-        assert 0.5 <= float(chance) <= 1
+        assert 0.5 <= float(probability) <= 1
         assert shown.rstrip("…") == text[: len(shown.rstrip("…"))]
 
 
@@ -195,7 +195,7 @@ def test_several_labels_are_a_list_and_may_be_none(model: Path, tmp_path: Path, 
     assert predict(folder, "--format", "jsonl", "--text", *TEXTS) == 0
     for line in capsys.readouterr().out.splitlines():
         row = json.loads(line)
-        assert row["label"] == [name for name, chance in row["probabilities"].items() if chance >= 0.5]
+        assert row["label"] == [name for name, probability in row["probabilities"].items() if probability >= 0.5]
 
 
 def test_a_regression_gives_scores(model: Path, tmp_path: Path, capsys):
@@ -205,15 +205,15 @@ def test_a_regression_gives_scores(model: Path, tmp_path: Path, capsys):
     capsys.readouterr()
     assert predict(folder, "--format", "jsonl", "--text", *TEXTS) == 0
     scores = [json.loads(line)["score"] for line in capsys.readouterr().out.splitlines()]
-    wanted = [float(row["prediction"]) for row in predictions(folder, "test")]
-    np.testing.assert_allclose(scores, wanted, atol=1e-3)
+    expected = [float(row["prediction"]) for row in predictions(folder, "test")]
+    np.testing.assert_allclose(scores, expected, atol=1e-3)
 
 
 def _refused(capsys, *argv: object) -> str:
     assert predict(*argv) == 2
-    told = capsys.readouterr().err
-    assert told.count("error: ") == 1
-    return told
+    printed = capsys.readouterr().err
+    assert printed.count("error: ") == 1
+    return printed
 
 
 def test_a_missing_column_is_named_with_the_nearest(run: Path, tmp_path: Path, capsys):
@@ -228,8 +228,8 @@ def test_a_missing_column_is_named_with_the_nearest(run: Path, tmp_path: Path, c
 @pytest.mark.parametrize("name", ["rows.txt", "rows.csv"])
 def test_an_empty_file_is_refused(name: str, run: Path, tmp_path: Path, capsys):
     (tmp_path / name).write_text("" if name.endswith("txt") else "text\n", encoding="utf-8")
-    told = _refused(capsys, run, "--file", tmp_path / name)
-    assert any(message in told for message in ("nothing to predict", "is empty", "has no rows"))
+    printed = _refused(capsys, run, "--file", tmp_path / name)
+    assert any(message in printed for message in ("nothing to predict", "is empty", "has no rows"))
 
 
 def test_empty_standard_input_is_refused(run: Path, monkeypatch, capsys):
@@ -250,8 +250,8 @@ def test_a_model_that_is_no_classifier_is_refused(tiny_model: Path, capsys):
 
 def test_a_model_without_a_trained_head_is_refused(tiny_model: Path, tmp_path: Path, capsys):
     bare = _changed(tiny_model, tmp_path / "bare", "config.json", architectures=["BertForSequenceClassification"])
-    said = _refused(capsys, bare, "--text", "one")
-    assert f"{bare} holds no classifier.bias, classifier.weight, so its predictions would be random." in said
+    error = _refused(capsys, bare, "--text", "one")
+    assert f"{bare} holds no classifier.bias, classifier.weight, so its predictions would be random." in error
 
 
 def test_a_next_sentence_model_of_another_program_reads_pairs(tiny_model: Path, tmp_path: Path, capsys):
@@ -286,8 +286,8 @@ def _headed(tiny_model: Path, folder: Path, names: list[str], problem_type: str 
 def test_a_single_label_of_a_model_of_several_is_no_number(tiny_model: Path, tmp_path: Path, capsys):
     folder = _headed(tiny_model, tmp_path / "one", ["toxic"], "multi_label_classification")
     assert predict(folder, "--format", "jsonl", "--text", "a cat") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["label"] in ([], ["toxic"]) and 0 < told["probabilities"]["toxic"] < 1
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["label"] in ([], ["toxic"]) and 0 < printed["probabilities"]["toxic"] < 1
     folder = _headed(tiny_model, tmp_path / "number", ["LABEL_0"], None)
     assert predict(folder, "--format", "jsonl", "--text", "a cat") == 0
     assert "score" in json.loads(capsys.readouterr().out)
@@ -323,10 +323,10 @@ def test_a_checkpoint_is_read_as_its_run_is(run: Path, tmp_path: Path, capsys):
     configuration = {**read_json(home / "run.json")["configuration"], "max_seq_length": 8}
     (home / "run.json").write_text(json.dumps({**read_json(home / "run.json"), "configuration": configuration}))
     assert predict(home / "checkpoint-2", "--format", "tsv", "--text", *TEXTS) == 0
-    told = capsys.readouterr()
-    assert "temperature and thresholds were fitted to its last model, so they are not used" in told.err
+    printed = capsys.readouterr()
+    assert "temperature and thresholds were fitted to its last model, so they are not used" in printed.err
     assert predict(run, "--format", "tsv", "--max_seq_length", "8", "--text", *TEXTS) == 0
-    assert told.out == capsys.readouterr().out
+    assert printed.out == capsys.readouterr().out
     (home / "run.json").unlink()
     assert predict(home / "checkpoint-2", "--text", TEXTS[0]) == 0
     assert "its run has not ended" in capsys.readouterr().err
@@ -339,8 +339,8 @@ def test_a_checkpoint_is_read_as_its_run_is(run: Path, tmp_path: Path, capsys):
 def test_a_run_that_is_not_whole_is_refused(name: str, content: str, run: Path, tmp_path: Path, capsys):
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / name).write_text(content, encoding="utf-8")
-    told = _refused(capsys, tmp_path / "run", "--text", "x")
-    assert name in told and "The run is not whole" in told
+    printed = _refused(capsys, tmp_path / "run", "--text", "x")
+    assert name in printed and "The run is not whole" in printed
 
 
 def test_the_columns_of_a_file_are_those_of_the_training(pair_run: Path, tmp_path: Path, write_csv, capsys):
@@ -413,9 +413,12 @@ def test_rows_without_text_are_told(run: Path, tmp_path: Path, capsys):
     (tmp_path / "rows.txt").write_text("a cat\n\n  \na dog\n", encoding="utf-8")
     assert predict(run, "--file", tmp_path / "rows.txt") == 0
     assert "2 blank lines left out; idx counts the other lines" in capsys.readouterr().err
-    for value, told in (["a"], "'text' holds a list"), (None, "the text in 'text' is missing"), (" ", "is missing"):
+    for value, message in (["a"], "'text' holds a list"), (None, "the text in 'text' is missing"), (" ", "is missing"):
         rows = write_lines(tmp_path / "rows.jsonl", [{"text": "a cat"}, {"text": value}])
-        assert f"rows.jsonl, line 2: {told}"[:-20] in (said := _refused(capsys, run, "--file", rows)) and told in said
+        assert (
+            f"rows.jsonl, line 2: {message}"[:-20] in (error := _refused(capsys, run, "--file", rows))
+            and message in error
+        )
 
 
 def test_a_pair_with_one_half_is_refused(pair_run: Path, tmp_path: Path, capsys):

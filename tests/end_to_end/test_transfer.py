@@ -58,8 +58,8 @@ def test_the_new_task_trains_and_is_scored_by_its_own_names(first: Path, tmp_pat
     settings = {"model_name_or_path": first, "train_file": rows, "validation_file": rows, "new_head": True}
     assert classify(tmp_path / "run", **settings, learning_rate=1e-2, num_train_epochs=2) == 0
     assert "eval_accuracy" in results(tmp_path / "run")
-    said = {row["prediction"] for row in predictions(tmp_path / "run", "validation")}
-    assert said <= set(KINDS["two classes (RTE)"])
+    predicted = {row["prediction"] for row in predictions(tmp_path / "run", "validation")}
+    assert predicted <= set(KINDS["two classes (RTE)"])
     before, after = weights_of(first), weights_of(tmp_path / "run")
     assert not torch.equal(before["bert.pooler.dense.weight"], after["bert.pooler.dense.weight"])
 
@@ -67,8 +67,8 @@ def test_the_new_task_trains_and_is_scored_by_its_own_names(first: Path, tmp_pat
 @pytest.mark.parametrize(("labels", "outputs"), [(KINDS["two classes (RTE)"], 2), (KINDS["a score (STS-B)"], 1)])
 def test_without_the_flag_another_size_is_refused_with_the_way_out(labels, outputs, first, tmp_path: Path, capsys):
     assert classify(tmp_path / "run", model_name_or_path=first, train_file=_rows(tmp_path, labels)) == 2
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert told == (
+    printed = capsys.readouterr().err.splitlines()[-1]
+    assert printed == (
         f"error: {first}: classifier.bias, classifier.weight has another size than this task needs "
         f"({outputs} outputs). Pass --new_head to keep the encoder and train a new head on it."
     )
@@ -78,7 +78,7 @@ def test_without_the_flag_another_size_is_refused_with_the_way_out(labels, outpu
 def test_without_the_flag_other_names_of_the_same_number_go_on_with_a_warning(first, tmp_path: Path, capsys):
     settings = {"model_name_or_path": first, "train_file": _rows(tmp_path, ("x", "y", "z")), "learning_rate": 0}
     assert classify(tmp_path / "run", **settings, num_train_epochs=1) == 0
-    told = capsys.readouterr().err
-    assert "trained for contradiction, entailment, neutral and is now trained for x, y, z; --new_head starts" in told
+    printed = capsys.readouterr().err
+    assert "trained for contradiction, entailment, neutral and is now trained for x, y, z; --new_head starts" in printed
     before, after = weights_of(first), weights_of(tmp_path / "run")
     assert torch.equal(before["classifier.weight"], after["classifier.weight"])

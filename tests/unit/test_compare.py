@@ -48,8 +48,8 @@ def test_a_run_is_not_significantly_different_from_itself(tmp_path, capsys):
 def test_the_scores_are_those_of_the_runs(tmp_path):
     first, second = (RunFolder.read(finished_run(tmp_path / str(seed), "multi", seed=seed)) for seed in (0, 1))
     rows = compare.paired(first, second, "validation")
-    for side, told in ((rows.predictions_a, first), (rows.predictions_b, second)):
-        for name, one in told.scored["validation"]["metrics"].items():
+    for side, run in ((rows.predictions_a, first), (rows.predictions_b, second)):
+        for name, one in run.scored["validation"]["metrics"].items():
             assert METRICS[name](side, rows.labels) == pytest.approx(one["value"])
 
 
@@ -87,8 +87,8 @@ def test_what_differs_is_named(tmp_path, capsys):
     edit(moved, 3, 0, "77")
     assert "idx differs in 1 of 120 rows, first in row 3: '2' in A and '77' in B" in run(capsys, first, moved)[2]
     relabelled = finished_run(tmp_path / "relabelled", "binary")
-    truth = RunFolder.read(relabelled).predictions("validation").labels[4]
-    edit(relabelled, 5, 1, "acceptable" if truth == "unacceptable" else "unacceptable")
+    label = RunFolder.read(relabelled).predictions("validation").labels[4]
+    edit(relabelled, 5, 1, "acceptable" if label == "unacceptable" else "unacceptable")
     assert "label differs in 1 of 120 rows, first in row 5" in run(capsys, first, relabelled)[2]
     three = finished_run(tmp_path / "three", "three")
     status, _, err = run(capsys, first, three, "--metric", "accuracy")
@@ -113,9 +113,9 @@ def test_rows_without_a_label_are_left_out(tmp_path):
     assert len(rows.labels) == len(rows.predictions_a) == 119
 
 
-def edit_run(folder, **facts):
+def edit_run(folder, **changes):
     run = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps({**run, **facts}))
+    (folder / "run.json").write_text(json.dumps({**run, **changes}))
     return run
 
 
@@ -166,7 +166,7 @@ def test_where_less_is_better_the_smaller_mean_wins(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda good, bad: (good, bad / "seed1"), "seed1 holds no finished runs of several seeds"),
         (lambda good, bad: (good.parent, bad), "holds several runs of one seed. Name one of its folders: bad, good."),
@@ -174,9 +174,9 @@ def test_where_less_is_better_the_smaller_mean_wins(tmp_path, capsys):
         (lambda good, bad: (good, bad, "--split", "dev"), "--split dev: not scored by all of these runs."),
     ],
 )
-def test_folders_that_cannot_be_compared_are_refused(tmp_path, capsys, change, told):
+def test_folders_that_cannot_be_compared_are_refused(tmp_path, capsys, change, message):
     status, _, err = run(capsys, *change(*suites(tmp_path)))
-    assert status == 2 and told in " ".join(err.split())
+    assert status == 2 and message in " ".join(err.split())
 
 
 def test_folders_without_two_seeds_in_common_or_with_other_rows_are_refused(tmp_path, capsys):

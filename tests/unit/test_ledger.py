@@ -111,11 +111,11 @@ def _run(folder, model, seed=1, finished="now", text="books"):
     """Write what a finished run leaves behind, as far as a record needs it."""
     split = {"rows": 9, "labelled": 9, "from": "books", "fingerprint": "ab"}
     settings = {"model_name_or_path": model, "text": [text]}
-    told = {"recipe": "task", "seed": seed, "command": ["run_nsp.py"], "configuration": settings, "plan": {}}
-    told |= {"data": {"validation": split}, "finished": finished}
-    told |= {part: {} for part in ("versions", "code", "machine", "seconds", "peak_memory_mb")}
+    content = {"recipe": "task", "seed": seed, "command": ["run_nsp.py"], "configuration": settings, "plan": {}}
+    content |= {"data": {"validation": split}, "finished": finished}
+    content |= {part: {} for part in ("versions", "code", "machine", "seconds", "peak_memory_mb")}
     scores = {"role": "validation", "rows": 9, "metrics": {"accuracy": {"value": 0.5}}}
-    ledger.write_json(folder / "run.json", told)
+    ledger.write_json(folder / "run.json", content)
     ledger.write_json(
         folder / "results.json",
         {"problem_type": SINGLE, "splits": {"validation": scores}, "published": {}},
@@ -166,8 +166,8 @@ def test_a_finished_run_becomes_a_record(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ledger, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(ledger, "ROOT", tmp_path)
     run = tmp_path / "run"
-    facts = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}
-    told = {
+    score = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}
+    content = {
         "recipe": "cola",
         "seed": 4,
         "command": ["run_classification.py", "--data_dir", "/home/me/CoLA"],
@@ -184,10 +184,10 @@ def test_a_finished_run_becomes_a_record(tmp_path, monkeypatch, capsys):
     split = {
         "role": "validation",
         "rows": 9,
-        "metrics": {"accuracy": facts},
+        "metrics": {"accuracy": score},
         "baselines": {"majority": {"metrics": {}}},
     }
-    ledger.write_json(run / "run.json", told)
+    ledger.write_json(run / "run.json", content)
     ledger.write_json(
         run / "results.json",
         {"problem_type": SINGLE, "splits": {"validation": split}, "published": {}},
@@ -195,7 +195,7 @@ def test_a_finished_run_becomes_a_record(tmp_path, monkeypatch, capsys):
     assert ledger.main(["record", str(run)]) == 0
     assert capsys.readouterr().out.strip() == "results/cola/weights/seed4.json"
     entry = json.loads((tmp_path / "results/cola/weights/seed4.json").read_text(encoding="utf-8"))
-    assert entry["splits"]["validation"]["metrics"]["accuracy"] == facts
+    assert entry["splits"]["validation"]["metrics"]["accuracy"] == score
     assert "/home" not in json.dumps(entry)
 
 

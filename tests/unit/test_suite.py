@@ -26,9 +26,9 @@ def run(*words: object) -> int:
 
 def refusal(capsys, *words: object) -> str:
     assert run(*words) == 2
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1
-    return said[0]
+    printed = capsys.readouterr().err.splitlines()
+    assert len(printed) == 1
+    return printed[0]
 
 
 def test_every_recipe_and_seed_is_run_once_and_gathered(stub, capsys, monkeypatch):
@@ -38,12 +38,12 @@ def test_every_recipe_and_seed_is_run_once_and_gathered(stub, capsys, monkeypatc
     assert run(*words) == 0
     folders = [f"runs/suite/{task}/seed{seed}" for task in ("cola", "rte") for seed in (1, 2)]
     assert started(stub) == [[folder, "3", ""] for folder in folders]
-    said = capsys.readouterr()
-    assert sum(" started on cpu" in line for line in said.err.splitlines()) == 4
-    assert sum(" finished in 0:0" in line for line in said.err.splitlines()) == 4
-    assert "(1 of 4, about 0:0" in said.err
-    assert "(4 of 4)" in said.err
-    assert "0.5150 ± 0.0071 (2)" in said.out
+    printed = capsys.readouterr()
+    assert sum(" started on cpu" in line for line in printed.err.splitlines()) == 4
+    assert sum(" finished in 0:0" in line for line in printed.err.splitlines()) == 4
+    assert "(1 of 4, about 0:0" in printed.err
+    assert "(4 of 4)" in printed.err
+    assert "0.5150 ± 0.0071 (2)" in printed.out
     assert "a line for the log" in (stub / "runs/suite/rte/seed2.log").read_text()
     rows = json.loads((stub / "runs/suite/suite.json").read_text())
     assert [(row["recipe"], row["n"], row["minimum"], row["maximum"]) for row in rows] == [
@@ -65,11 +65,11 @@ def test_every_recipe_and_seed_is_run_once_and_gathered(stub, capsys, monkeypatc
 def test_failed_and_killed_runs_are_named_and_tried_again(stub, capsys):
     order(stub, seed1="fail", seed2="kill")
     assert run("--tasks", "cola", "--seeds", "3", "--devices", "cpu") == 1
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
     log = "see runs/suite/cola/seed"
-    assert f"not finished: runs/suite/cola/seed1 ended with status 3; {log}1.log" in said.err
-    assert f"not finished: runs/suite/cola/seed2 was killed by signal 9; {log}2.log" in said.err
-    assert "0.5300 ± - (1)" in said.out
+    assert f"not finished: runs/suite/cola/seed1 ended with status 3; {log}1.log" in printed.err
+    assert f"not finished: runs/suite/cola/seed2 was killed by signal 9; {log}2.log" in printed.err
+    assert "0.5300 ± - (1)" in printed.out
     assert len(started(stub)) == 3
     order(stub)
     assert run("--tasks", "cola", "--seeds", "3", "--devices", "cpu") == 0
@@ -89,9 +89,9 @@ def test_ctrl_c_ends_the_runs_and_says_how_to_go_on(stub, capsys):
     thread.start()
     assert run("--tasks", "cola", "--seeds", "2", "--devices", "cpu") == 130
     thread.join()
-    said = capsys.readouterr().err
-    assert said.count("info: waiting up to 60 s for 1 run to save; Ctrl-C again does not wait.") == 1
-    assert "stopped; the same command goes on." in said
+    printed = capsys.readouterr().err
+    assert printed.count("info: waiting up to 60 s for 1 run to save; Ctrl-C again does not wait.") == 1
+    assert "stopped; the same command goes on." in printed
     assert [line[0] for line in started(stub)] == ["runs/suite/cola/seed1"]
     order(stub)
     assert run("--tasks", "cola", "--seeds", "2", "--devices", "cpu") == 0
@@ -134,9 +134,9 @@ def test_commands_are_printed_instead_and_gathered_later(stub, capsys):
     words = ("--tasks", "rte", "--seed_list", "3", "7", "--label_map", "a=x y", "--config")
     preset = ROOT / "configs/presets/stable.yaml"
     assert run(*words, preset, "--print_commands") == 0
-    said = capsys.readouterr()
-    assert said.err == ""
-    commands = [shlex.split(line) for line in said.out.splitlines()]
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    commands = [shlex.split(line) for line in printed.out.splitlines()]
     assert [command[command.index("--output_dir") + 1] for command in commands] == [
         "runs/suite/rte-stable/seed3",
         "runs/suite/rte-stable/seed7",
@@ -151,9 +151,9 @@ def test_runs_made_or_begun_with_other_values_are_refused_before_anything_starts
     assert run("--tasks", "cola", "--seeds", "2", "--learning_rate", "1e-4", "--devices", "cpu") == 1
     started(stub)
     capsys.readouterr()
-    said = refusal(capsys, "--tasks", "rte", "cola", "--seeds", "2")
-    assert "runs/suite/cola/seed1 holds a run made with other values: learning_rate 0.0001, now 2e-05." in said
-    assert said.endswith("Name another --output_dir, or delete that folder.")
+    printed = refusal(capsys, "--tasks", "rte", "cola", "--seeds", "2")
+    assert "runs/suite/cola/seed1 holds a run made with other values: learning_rate 0.0001, now 2e-05." in printed
+    assert printed.endswith("Name another --output_dir, or delete that folder.")
     assert "runs/suite/cola/seed2 holds" in refusal(capsys, "--tasks", "cola", "--seed_list", "2")
     assert started(stub) == []
     # What changes neither data, model nor training does not matter, nor does how a number is written.
@@ -201,8 +201,8 @@ def test_what_is_wrong_is_one_line_before_anything_starts(stub, capsys, words, m
 
 def test_an_output_folder_that_cannot_be_made_is_one_line_before_anything_starts(stub, capsys):
     (stub / "a.csv").write_text("mine", encoding="utf-8")
-    said = refusal(capsys, "--tasks", "cola", "--devices", "cpu", "--output_dir", "a.csv")
-    assert said == "error: --output_dir a.csv cannot be written: File exists. Name another folder."
+    printed = refusal(capsys, "--tasks", "cola", "--devices", "cpu", "--output_dir", "a.csv")
+    assert printed == "error: --output_dir a.csv cannot be written: File exists. Name another folder."
     assert "--output_dir a.csv/b cannot be written" in refusal(
         capsys, "--tasks", "cola", "--devices", "cpu", "--output_dir", "a.csv/b"
     )

@@ -18,8 +18,8 @@ from bertlab.report.run_folder import RunFolder
 def read(tmp_path, kind="binary", seeds=3, **settings):
     folders = [finished_run(tmp_path / f"{kind}{seed}", kind, seed=seed, **settings) for seed in range(seeds)]
     for seed, folder in enumerate(folders):
-        told = json.loads((folder / "run.json").read_text())
-        write_json(folder / "run.json", {**told, "seed": seed})
+        content = json.loads((folder / "run.json").read_text())
+        write_json(folder / "run.json", {**content, "seed": seed})
     return [RunFolder.read(folder) for folder in folders]
 
 
@@ -72,7 +72,7 @@ def test_runs_on_other_data_have_no_common_mean(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("values", "published", "said"),
+    ("values", "published", "expected"),
     [
         ([0.50, 0.52, 0.54], 0.53, "not significantly different from the published 0.53"),
         # Outside the mean's interval (0.470 to 0.570) and yet where one more seed may fall (0.420 to 0.620).
@@ -84,13 +84,13 @@ def test_runs_on_other_data_have_no_common_mean(tmp_path):
         ([0.50, 0.52], None, "2 seeds, nothing to compare with"),
     ],
 )
-def test_the_verdict_respects_the_noise(values, published, said):
+def test_the_verdict_respects_the_noise(values, published, expected):
     spread = statistics.mean_sd_interval(values)
-    assert suite_table.verdict(spread, published=published, same_model=True, leads={}) == said
+    assert suite_table.verdict(spread, published=published, same_model=True, leads={}) == expected
 
 
 @pytest.mark.parametrize(
-    ("baselines", "metric", "said"),
+    ("baselines", "metric", "expected"),
     [
         ({"majority": [0.4] * 3, "tfidf": [0.46] * 3}, "accuracy", "significantly better than its baselines"),
         (
@@ -113,14 +113,14 @@ def test_the_verdict_respects_the_noise(values, published, said):
         ({"zero_shot": [0.47, None, None]}, "accuracy", "3 seeds, nothing to compare with"),
     ],
 )
-def test_the_verdict_names_the_baseline_that_is_not_beaten(baselines, metric, said):
+def test_the_verdict_names_the_baseline_that_is_not_beaten(baselines, metric, expected):
     runs = []
     for seed, score in enumerate((0.50, 0.52, 0.54)):  # 0.470 to 0.570
         controls = {name: {"metrics": {metric: values[seed]}} for name, values in baselines.items()}
         split = {"rows": 9, "metrics": {metric: {"value": score}}, "baselines": controls}
         runs.append(unread({"splits": {"validation": split}}, {}))
     (row,) = suite_table.rows("x", runs)
-    assert row.verdict == said
+    assert row.verdict == expected
     means = {name: [value for value in values if value is not None] for name, values in baselines.items()}
     assert row.baselines == {name: pytest.approx(sum(values) / len(values)) for name, values in means.items()}
 
@@ -205,6 +205,6 @@ def test_the_variance_of_numbers_to_predict_is_kept():
     from bertlab.data import labels, summary
 
     split = Dataset.from_dict({"full_length": [3, 4, 5, 6], "labels": [0.0, 2.0, 4.0, math.nan]})
-    told = summary.summarize_split("train", split, labels.LabelSchema(labels.REGRESSION, (), {}), 9).as_dict()
-    assert told["labelled"] == 3
-    assert told["label_variance"] == pytest.approx(8 / 3)
+    summarized = summary.summarize_split("train", split, labels.LabelSchema(labels.REGRESSION, (), {}), 9).as_dict()
+    assert summarized["labelled"] == 3
+    assert summarized["label_variance"] == pytest.approx(8 / 3)

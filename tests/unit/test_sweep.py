@@ -135,8 +135,8 @@ def test_what_is_wrong_is_one_line_before_anything_starts(grid, capsys, typed, m
     swept = "warmup_steps: [0, 10]\nmax_length: [64, 128]\noptim: [adamw_torch, adafactor]\ntf32: [no, yes]\n"
     (grid / "old.yaml").write_text(swept, encoding="utf-8")
     assert sweep(*typed) == 2
-    (said,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(("info:", "warning:"))]
-    assert message in said
+    (printed,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(("info:", "warning:"))]
+    assert message in printed
     assert started(grid) == []
 
 
@@ -171,9 +171,9 @@ def test_a_trial_that_is_killed_keeps_the_evaluation_splits_closed_until_it_is_d
     assert sweep(*typed) == 1
     folders = [f"runs/sweep/mine/rte/trial00{n}" for n in (1, 2, 3)]
     assert [line[0] for line in started(grid)] == folders
-    said = capsys.readouterr()
-    assert "the evaluation splits stay closed: trials did not finish" in said.err
-    assert f"not finished: {folders[1]} was killed by signal 9" in said.err
+    printed = capsys.readouterr()
+    assert "the evaluation splits stay closed: trials did not finish" in printed.err
+    assert f"not finished: {folders[1]} was killed by signal 9" in printed.err
     order(grid)
     assert sweep(*typed) == 0
     assert [line[0] for line in started(grid)] == [folders[1], "runs/sweep/mine/rte/winner"]
@@ -197,10 +197,10 @@ def test_real_trials_choose_on_the_selection_split_and_the_winner_alone_sees_the
     settings = {"train_file": "train.csv", "validation_file": "validation.csv", "per_device_train_batch_size": 8}
     typed = to_argv({**QUIET, **settings, "model_name_or_path": tiny_model, "output_dir": "out", "devices": "cpu"})
     assert sweep("mine.yaml", *typed) == 0
-    told = json.loads((tmp_path / "out/sweep.json").read_text(encoding="utf-8"))
-    assert [trial["values"]["learning_rate"] for trial in told["trials"]] == ["3e-3", "1e-9"]
-    assert told["trials"][0]["score"] > told["trials"][1]["score"]
-    assert {(row["recipe"], row["split"]) for row in told["winner"]} == {("train", "validation")}
+    report = json.loads((tmp_path / "out/sweep.json").read_text(encoding="utf-8"))
+    assert [trial["values"]["learning_rate"] for trial in report["trials"]] == ["3e-3", "1e-9"]
+    assert report["trials"][0]["score"] > report["trials"][1]["score"]
+    assert {(row["recipe"], row["split"]) for row in report["winner"]} == {("train", "validation")}
     for number in (1, 2):
         results = json.loads((tmp_path / f"out/trial00{number}/results.json").read_text(encoding="utf-8"))
         assert results["splits"] == {}
@@ -210,10 +210,10 @@ def test_real_trials_choose_on_the_selection_split_and_the_winner_alone_sees_the
     winner = json.loads((tmp_path / "out/winner/run.json").read_text(encoding="utf-8"))
     assert winner["configuration"]["learning_rate"] == 3e-3
     selection = json.loads((tmp_path / "out/winner/results.json").read_text(encoding="utf-8"))["selection"]
-    assert selection["metrics"]["accuracy"] == told["trials"][0]["score"]  # the same training once more
-    said = capsys.readouterr().out
-    assert "accuracy on selection" in said
-    assert "The best, on the evaluation splits:" in said
+    assert selection["metrics"]["accuracy"] == report["trials"][0]["score"]  # the same training once more
+    printed = capsys.readouterr().out
+    assert "accuracy on selection" in printed
+    assert "The best, on the evaluation splits:" in printed
     # A second call trains nothing and says the same.
     monkeypatch.setattr(jobs, "run_all", None)
     assert sweep("mine.yaml", *typed) == 0
