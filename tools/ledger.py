@@ -200,8 +200,9 @@ class LedgerArguments:
 def main(argv: Sequence[str]) -> int:
     """Record runs, or write the tables."""
     options = parse_command(argv, LedgerArguments, __doc__ or "")
-    if (options.command == "record") is not bool(options.runs):
-        raise UserError(f"ledger {options.command}: not understood.", "Write `record RUN …`, or `tables`.")
+    is_record = options.command == "record"
+    if is_record is not bool(options.runs) or (options.label and not is_record):
+        raise UserError(f"ledger {options.command}: not understood.", "Write `record RUN … [--label NAME]`, or `tables`.")
     if options.command == "tables":
         for document in documents():
             text = document.read_text(encoding="utf-8")
