@@ -202,7 +202,7 @@ def main(argv: Sequence[str]) -> int:
     options = parse_command(argv, LedgerArguments, __doc__ or "")
     is_record = options.command == "record"
     if is_record is not bool(options.runs) or (options.label and not is_record):
-        raise UserError(f"ledger {options.command}: not understood.", "Write `record RUN … [--label NAME]`, or `tables`.")
+        raise UserError(f"ledger {options.command}: not understood.", "Write `record RUN …` or `tables`.")
     if options.command == "tables":
         for document in documents():
             text = document.read_text(encoding="utf-8")
