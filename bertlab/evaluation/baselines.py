@@ -42,13 +42,8 @@ def majority_baseline(train_labels: npt.ArrayLike, rows: int) -> Array:
 
     For (n, classes) arrays of 0 and 1 each class is predicted that more than half of the training rows have:
     (rows, classes).
-
-    Raises:
-        ValueError: there are no training labels.
     """
     labels = np.asarray(train_labels)
-    if len(labels) == 0:
-        raise ValueError("a baseline needs training labels")
     if labels.ndim == 2:
         return np.tile((labels.mean(axis=0) > 0.5).astype(np.int64), (rows, 1))
     classes, counts = np.unique(labels, return_counts=True)
@@ -56,15 +51,8 @@ def majority_baseline(train_labels: npt.ArrayLike, rows: int) -> Array:
 
 
 def mean_baseline(train_labels: npt.ArrayLike, rows: int) -> Array:
-    """Return `rows` times the mean training value, which has the least squared error of all constants.
-
-    Raises:
-        ValueError: there are no training labels.
-    """
-    values = np.asarray(train_labels, dtype=np.float64)
-    if len(values) == 0:
-        raise ValueError("a baseline needs training labels")
-    return np.full(rows, values.mean())
+    """Return `rows` times the mean training value, which has the least squared error of all constants."""
+    return np.full(rows, np.asarray(train_labels, dtype=np.float64).mean())
 
 
 def tfidf_baseline(
@@ -83,14 +71,8 @@ def tfidf_baseline(
     logistic regression, one per class for multi-label, or ridge regression, regularised as scikit-learn does by
     default: nothing is tuned. It is fitted on larger and larger samples of one seeded shuffle, for as long as the next
     sample is expected to fit into `seconds`; the note gives their number of rows. Every row is predicted.
-
-    Raises:
-        ValueError: there are no training rows, or texts and labels differ in length.
     """
     labels = np.asarray(train_labels, dtype=np.float64 if problem_type == REGRESSION else np.int64)
-    rows = len(labels) if callable(train_texts) else len(train_texts)
-    if rows == 0 or rows != len(labels):
-        raise ValueError(f"{rows} training texts and {len(labels)} labels")
     _warm_up()
     started = time.perf_counter()
     splits = {name: [_joined(text) for text in texts] for name, texts in eval_texts_by_split.items()}

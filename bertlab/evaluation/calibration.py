@@ -44,9 +44,6 @@ def reliability_table(probabilities: npt.ArrayLike, labels: npt.ArrayLike, bins:
     Takes (n, classes) probabilities, or (n,) probabilities of class 1 of two, and (n,) class ids; multi-label arrays
     are flattened by the caller, as one binary decision per class. Source: Guo et al., On Calibration of Modern Neural
     Networks (2017).
-
-    Raises:
-        ValueError: the numbers of rows differ.
     """
     confidence, correct = _top_class(probabilities, labels)
     edges = np.linspace(0.0, 1.0, bins + 1)
@@ -63,9 +60,6 @@ def expected_calibration_error(probabilities: npt.ArrayLike, labels: npt.ArrayLi
     """Return the mean gap between confidence and accuracy over bins, weighted by count: 0 to 1, nan for no rows.
 
     Arguments are those of `reliability_table`. Source: Naeini et al. (2015), Guo et al. (2017).
-
-    Raises:
-        ValueError: the numbers of rows differ.
     """
     filled = [row for row in reliability_table(probabilities, labels, bins) if row.count]
     total = sum(row.count for row in filled)
@@ -79,16 +73,12 @@ def brier_score(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     For (n, classes) probabilities and (n,) class ids it is summed over classes, 0 to 2 (Brier, 1950). For labels
     of 0 and 1 in the shape of the probabilities (two classes as (n,), multi-label as (n, classes)) it is the mean over
     all entries, 0 to 1: with two classes half the other.
-
-    Raises:
-        ValueError: the shapes do not match.
     """
     forecast, actual = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if forecast.size == 0:
         return math.nan
     if forecast.shape == actual.shape:
         return float(np.mean((forecast - actual) ** 2))
-    _check_rows(forecast, actual)
     outcome = np.eye(forecast.shape[1])[actual]
     return float(np.mean(np.sum((forecast - outcome) ** 2, axis=1)))
 
@@ -101,15 +91,13 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     end of them means that the split is separable or the logits do not depend on the labels.
 
     Raises:
-        ValueError: the shapes do not match, or logits are not finite.
+        ValueError: logits are not finite.
     """
     scores, actual = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     if scores.size == 0:
         return 1.0
     if not np.isfinite(scores).all():
         raise ValueError("logits must be finite")
-    if scores.shape != actual.shape:
-        _check_rows(scores, actual)
     from scipy.optimize import minimize_scalar
 
     # The loss is convex in 1/T, hence has one valley in log T, where the bounds are equally far from 1.
@@ -124,13 +112,8 @@ def fit_thresholds(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> Array
     Takes (n, classes) probabilities and labels of 0 and 1; use a selection split, never an evaluation split. A
     threshold is midway between two neighbouring probabilities; of equally good ones the nearest to 0.5 is taken, and a
     class without a positive example keeps 0.5.
-
-    Raises:
-        ValueError: the shapes differ.
     """
     forecast, actual = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
-    if forecast.shape != actual.shape or forecast.ndim != 2:
-        raise ValueError(f"probabilities {forecast.shape} and labels {actual.shape} do not match")
     return np.array([_best_threshold(forecast[:, k], actual[:, k] != 0) for k in range(actual.shape[1])])
 
 
@@ -163,12 +146,6 @@ def _top_class(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Arr
     forecast, actual = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if forecast.ndim == 1:
         forecast = np.column_stack([1.0 - forecast, forecast])
-    _check_rows(forecast, actual)
     if len(forecast) == 0:
         return np.zeros(0), np.zeros(0, dtype=bool)
     return forecast.max(axis=1), forecast.argmax(axis=1) == actual
-
-
-def _check_rows(scores: Array, labels: Array) -> None:
-    if scores.ndim != 2 or labels.shape != scores.shape[:1]:
-        raise ValueError(f"scores {scores.shape} and labels {labels.shape} do not match")

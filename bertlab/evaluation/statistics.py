@@ -73,11 +73,8 @@ def bootstrap_interval(
     Predictions and labels have n rows each; the metric is computed on all resamples at once. With fewer than two
     examples, or a score that is nan, both ends are nan. When every prediction is correct the interval has no width:
     the bootstrap cannot show errors it has not seen.
-
-    Raises:
-        ValueError: the numbers of rows differ.
     """
-    predicted, actual = _same_length(predictions, labels)
+    predicted, actual = np.asarray(predictions), np.asarray(labels)
     if len(actual) < 2 or math.isnan(metric(predicted, actual)):
         return Interval(math.nan, math.nan, len(actual))
     (scores,) = _bootstrap_scores(metric, [predicted], actual, resamples, seed)
@@ -96,12 +93,8 @@ def paired_bootstrap(
     """Compare two models on the same resamples of the same n examples (paired bootstrap; Koehn, 2004).
 
     With fewer than two examples, or a score that is nan, interval and `a_better` are nan.
-
-    Raises:
-        ValueError: the numbers of rows differ.
     """
-    first, actual = _same_length(predictions_a, labels)
-    second, _ = _same_length(predictions_b, labels)
+    first, second, actual = (np.asarray(column) for column in (predictions_a, predictions_b, labels))
     upward, difference = metric.greater_is_better, metric(first, actual) - metric(second, actual)
     if len(actual) < 2 or math.isnan(difference):
         return Comparison(difference, math.nan, math.nan, math.nan, len(actual), upward)
@@ -147,11 +140,8 @@ def mcnemar(correct_a: npt.ArrayLike, correct_b: npt.ArrayLike) -> McNemar:
 
     Both arguments are (n,) booleans: the examples that each model predicts correctly. The p value is 1.0 when they
     never disagree.
-
-    Raises:
-        ValueError: the lengths differ.
     """
-    a, b = (side.astype(bool) for side in _same_length(correct_a, correct_b))
+    a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     if only_a + only_b == 0:
         return McNemar(0, 0, 1.0)
@@ -192,21 +182,11 @@ def per_batch_mcc(predictions: npt.ArrayLike, labels: npt.ArrayLike, batch_size:
 
     This is the list that the CoLA fine-tuning tutorial of McCormick and Ryan (2019) plots: 17 values for 516 rows at
     32.
-
-    Raises:
-        ValueError: the lengths differ.
     """
-    predicted, actual = _same_length(predictions, labels)
+    predicted, actual = np.asarray(predictions), np.asarray(labels)
     score = METRICS["matthews_correlation"]
     starts = range(0, len(actual), batch_size)
     return [score(predicted[start : start + batch_size], actual[start : start + batch_size]) for start in starts]
-
-
-def _same_length(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Array, Array]:
-    left, right = np.asarray(first), np.asarray(second)
-    if len(left) != len(right):
-        raise ValueError(f"{len(left)} rows do not match {len(right)} rows")
-    return left, right
 
 
 def _percentiles(scores: Array) -> tuple[float, float]:

@@ -122,14 +122,6 @@ def test_a_score_that_is_nan_has_no_interval():
     assert math.isnan(bootstrap_interval(METRICS["mse"], [1.0, np.nan], [1.0, 2.0]).low)
 
 
-def test_lengths_must_match():
-    for call in (bootstrap_interval, lambda m, p, y: paired_bootstrap(m, y, p, y)):
-        with pytest.raises(ValueError, match="2 rows do not match 3 rows"):
-            call(METRICS["accuracy"], [1, 0], [1, 0, 1])
-    with pytest.raises(ValueError, match="do not match"):
-        mcnemar([True], [True, False])
-
-
 def test_mean_sd_interval_by_hand():
     # Values 1, 2, 3: mean 2, sd 1, t(0.975, 2 degrees of freedom) = 4.302653, half width 4.302653 / sqrt(3).
     summary = mean_sd_interval([1.0, 2.0, 3.0])
