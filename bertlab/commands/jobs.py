@@ -87,8 +87,8 @@ def slots(devices: Sequence[str], jobs: int) -> list[Slot]:
     return [_slot(name, visible, jobs, explicit=bool(devices)) for _ in range(jobs) for name in named]
 
 
-def run_all(jobs: Sequence[Job], places: Sequence[Slot]) -> Generator[Started | Ended, None, None]:
-    """Run every job, as many at once as there are places, and yield what starts and what ends.
+def run_all(jobs: Sequence[Job], slots: Sequence[Slot]) -> Generator[Started | Ended, None, None]:
+    """Run every job, as many at once as there are slots, and yield what starts and what ends.
 
     A request to stop (Ctrl-C, SIGTERM, a closed terminal), closing the iterator or an exception stops the processes
     that run, and starts no other.
@@ -96,13 +96,11 @@ def run_all(jobs: Sequence[Job], places: Sequence[Slot]) -> Generator[Started | 
     Raises:
         KeyboardInterrupt: a request to stop came.
     """
-    waiting, free = collections.deque(jobs), collections.deque(places)
+    waiting, free = collections.deque(jobs), collections.deque(slots)
     running: list[_Process] = []
     with _stop_requests() as requests:
         try:
-            while waiting or running:
-                if requests:
-                    raise KeyboardInterrupt
+            while not requests and (waiting or running):
                 if waiting and free:
                     yield _start(waiting.popleft(), free, running)
                     continue
@@ -113,6 +111,8 @@ def run_all(jobs: Sequence[Job], places: Sequence[Slot]) -> Generator[Started | 
                     yield Ended(process.job, process.child.returncode, time.monotonic() - process.began)
                 if not ended:
                     time.sleep(POLL)
+            if requests:
+                raise KeyboardInterrupt
         finally:
             _stop([process.child for process in running], requests)
 
