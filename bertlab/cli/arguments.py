@@ -136,7 +136,7 @@ class DataArguments(TokenizationArguments):
         10_000, "rows of a stream that are shuffled and grouped by length together; 0 keeps their order", minimum=0
     )
     on_missing: Literal["error", "drop"] = setting(
-        "error", "what to do with rows without text or label, or torn by a line break"
+        "error", "what to do with rows without text or label, or with too few fields (ragged)"
     )
     clean: list[Literal["html", "whitespace"]] = setting(
         [], "html: tags become a space, entities characters; whitespace: runs become one space"
