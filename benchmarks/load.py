@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "pyarrow")
 SAMPLE_SECONDS = 0.02
 MB = 1e6
-# As many different words as a small vocabulary has, so that a bag of words is of a real size.
+# As many different words as a small vocabulary has, so that TF-IDF features have a realistic size.
 WORDS = [f"{first}{second}{third}" for first in "bdfgklmnprst" for second in "aeiou" for third in "bdfgklmnprst"]
 
 
