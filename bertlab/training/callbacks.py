@@ -1,4 +1,4 @@
-"""What a run watches for while it trains: the end of an epoch, a signal, a loss that is no number."""
+"""Callbacks: saves at the end of an epoch, a signal, a loss that is NaN, the epoch of order and masks, the bar."""
 
 import math
 import signal
@@ -8,10 +8,7 @@ from typing import Any
 
 import torch
 from torch import distributed
-from transformers import (
-    ProgressCallback,
-    TrainerCallback,
-)
+from transformers import ProgressCallback, TrainerCallback
 
 from bertlab.errors import Interrupted, UserError
 from bertlab.training import checkpoints
@@ -21,30 +18,30 @@ from bertlab.training.signals import Signals
 class DeferEpochEndSave(TrainerCallback):
     """Makes every checkpoint one from which the rest of the run is the same as if it had not been stopped.
 
-    One that falls on the last step of an epoch is saved after the epoch's evaluation: evaluation draws a random
-    number, and a run resumed from before it would not make it up. And each is saved with the loss up to there logged,
-    so that the mean over the whole run can be told from the log.
+    One on the last step of an epoch is saved after the epoch's evaluation: evaluation draws a random number, which a
+    run resumed from before it would not draw. And each is saved with the loss up to there logged, so that the mean
+    over the whole run follows from the log.
     """
 
     def __init__(self) -> None:
         self.due = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Put off a save at an epoch's end; log with every other save and at the last step."""
+        """Defer a save at an epoch's end; log with every other save and at the last step."""
         if control.should_save and (float(state.epoch).is_integer() or control.should_training_stop):
             control.should_save, self.due = False, True
         if control.should_save or control.should_training_stop or _may_save(args, control):
             control.should_log = True
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Save what was put off."""
+        """Save what was deferred."""
         control.should_save = control.should_save or self.due
         control.should_log = control.should_log or control.should_save or _may_save(args, control)
         self.due = False
 
 
 def _may_save(args: Any, control: Any) -> bool:
-    """Return True where an evaluation is due that decides, after the log is written, whether its step is saved."""
+    """Return True where an evaluation is due that decides, after the loss is logged, whether its step is saved."""
     return bool(control.should_evaluate) and args.save_strategy == "best"
 
 
@@ -57,14 +54,14 @@ class StopOnSignal(TrainerCallback):
         self.group: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Let SIGTERM wait for the end of a step from now on."""
+        """Handle SIGTERM at the end of a step from now on."""
         self.signals.wait_for_step = True
-        # A collective of the GPUs would make each step wait for the one before; this one is among the hosts.
+        # A collective of the GPUs would make each step wait for the one before; this one is of the hosts.
         if args.world_size > 1 and "gloo" not in distributed.get_backend():
             self.group = distributed.new_group(backend="gloo")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Let SIGTERM end the run at once again, also one that came after the last step."""
+        """Let SIGTERM end the run at once again, and end it for one that came after the last step."""
         self.signals.wait_for_step = False
         if self._any_received(args.world_size):
             raise Interrupted(signal.SIGTERM)
@@ -89,42 +86,40 @@ class StopOnSignal(TrainerCallback):
 
 
 class StopOnNan(TrainerCallback):
-    """Ends a run whose loss or gradient is no number any more, before a checkpoint is made of it.
+    """Ends a run whose loss or gradient is NaN or infinite, before a checkpoint is made of it.
 
     It looks at what is logged, the mean over all processes: all of them stop together, and no step waits for it.
     """
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Refuse to go on.
+        """End the run.
 
         Raises:
-            UserError: step, learning rate, and what usually helps.
+            UserError: the loss or the gradient is not finite; with step, learning rate, and what usually helps.
         """
         if not logs or "loss" not in logs:
             return
         # With fp16 a gradient may overflow: the loss is scaled down and the step left out.
-        eval_split = ("loss",) if args.fp16 else ("loss", "grad_norm")
-        wrong = next((name for name in eval_split if not math.isfinite(logs.get(name, 0.0))), None)
-        if wrong is None:
-            return
-        kept = checkpoints.numbered(Path(args.output_dir))
-        raise UserError(
-            f"the {'gradient' if wrong == 'grad_norm' else 'loss'} is {logs[wrong]} at step {state.global_step} of "
-            f"{state.max_steps}, learning rate {logs.get('learning_rate', 0.0):.2g}"
-            f"{'' if wrong == 'loss' else ', and every weight with it after that'}.",
-            f"Lower --learning_rate, add --warmup_steps 0.1, or pass --precision fp32; "
-            f"{f'the last good checkpoint is {kept[-1]}' if kept else 'there is no checkpoint yet'}.",
-        )
+        checked = {"loss": "loss"} if args.fp16 else {"loss": "loss", "grad_norm": "gradient"}
+        for name, quantity in checked.items():
+            if not math.isfinite(logs.get(name, 0.0)):
+                saved = checkpoints.numbered(Path(args.output_dir))
+                raise UserError(
+                    f"the {quantity} is {logs[name]} at step {state.global_step} of {state.max_steps}, learning rate "
+                    f"{logs.get('learning_rate', 0.0):.2g}.",
+                    "Lower --learning_rate, add --warmup_steps 0.1, or pass --precision fp32; "
+                    + (f"the last good checkpoint is {saved[-1]}." if saved else "there is no checkpoint yet."),
+                )
 
 
 class LocateBestCheckpoint(TrainerCallback):
-    """Finds the best checkpoint of a resumed run where its folder is today."""
+    """Finds the best checkpoint of a resumed run in the folder where the run is today."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        # Before where it was: the folder that this one is a copy of may still be there, and hold another run by now.
-        here = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
-        if here.is_dir():
-            state.best_model_checkpoint = str(here)
+        # The path in its state may be of the folder that this one is a copy of, and hold another run by now.
+        best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+        if best.is_dir():
+            state.best_model_checkpoint = str(best)
 
 
 class SetEpochCallback(TrainerCallback):
@@ -139,10 +134,10 @@ class SetEpochCallback(TrainerCallback):
 
 
 class LossOnBar(ProgressCallback):
-    """One progress bar that shows the loss, instead of a line for every logged step; evaluations get their line."""
+    """One progress bar that shows the loss instead of a line for every logged step; evaluations get a line each."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Show what was logged."""
+        """Show loss and scores."""
         if not state.is_world_process_zero or self.training_bar is None or not logs:
             return
         if "loss" in logs:

@@ -1,15 +1,16 @@
-"""Checkpoints on disk: which are whole, and how a new one appears whole or not at all."""
+"""Checkpoints on disk: which are whole, and how one is saved whole or not at all."""
 
 import contextlib
 import json
 import os
 import re
 import shutil
-import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from bertlab.console import warning
 from bertlab.training.output_lock import STATE
@@ -18,7 +19,7 @@ CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 STATE_FILE = "trainer_state.json"
 # What resume.py compares, in every checkpoint.
 SIGNATURE_FILE = "run_signature.json"
-# Where files are written before they get their name; gone once a run has ended.
+# Where files are written before they are renamed.
 SAVING = Path(STATE) / "saving"
 
 
@@ -29,25 +30,24 @@ def step(checkpoint: Path) -> int:
 
 def numbered(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder, whole or not, by step."""
-    found = [path for path in folder.glob("checkpoint-*") if CHECKPOINT.fullmatch(path.name) and path.is_dir()]
-    return sorted(found, key=step)
+    return sorted((path for path in folder.glob("*") if CHECKPOINT.fullmatch(path.name) and path.is_dir()), key=step)
 
 
 def newest_whole(folder: Path) -> Path | None:
     """Return the newest whole checkpoint in a folder, or None; a warning names what is passed over and why."""
     for checkpoint in reversed(numbered(folder)):
-        wrong = validate_checkpoint(checkpoint)
-        if wrong is None:
+        problem = validate_checkpoint(checkpoint)
+        if problem is None:
             return checkpoint
-        warning(f"{checkpoint} is not whole ({wrong}) and is passed over.")
+        warning(f"{checkpoint} is not whole ({problem}) and is passed over.")
     return None
 
 
 def validate_checkpoint(checkpoint: Path) -> str | None:
-    """Return what keeps a checkpoint from being resumed from, or None where it is whole.
+    """Return what is missing or broken in a checkpoint, or None where it is whole.
 
-    The weights' length must be what their header says, and every archive of torch (optimizer, schedule, random
-    numbers, and the weights that FSDP saves) must pass the checksums in it.
+    The size of the weights must match their header, and every archive of torch (optimizer, schedule, random numbers,
+    and the weights that FSDP saves) must pass the checksums in it.
     """
     if not checkpoint.is_dir():
         return "there is no such folder"
@@ -74,7 +74,7 @@ def validate_checkpoint(checkpoint: Path) -> str | None:
 
 @contextlib.contextmanager
 def staged(folder: Path, cleans: bool) -> Iterator[Path]:
-    """Give a folder to write into, and remove it afterwards; what was moved out of it stays.
+    """Make a folder to write into, and remove it afterwards; what was moved out of it stays.
 
     `cleans` is True on the one process (of a machine) that makes and removes it.
     """
@@ -92,7 +92,7 @@ def staged(folder: Path, cleans: bool) -> Iterator[Path]:
 
 
 def commit(staging: Path, name: str, folder: Path) -> Path:
-    """Give a staged checkpoint its name, once all of it is on the disk; what had this name goes."""
+    """Rename a staged checkpoint once all of it is on the disk, in place of one of that name."""
     for path in (staging / name).rglob("*"):
         if path.is_file():
             _to_disk(path)
@@ -104,7 +104,7 @@ def commit(staging: Path, name: str, folder: Path) -> Path:
 
 
 def move_files(source: Path, folder: Path) -> None:
-    """Move files and folders into a folder one by one, each in place of that of its name; weights come last."""
+    """Move files and folders into a folder one by one, each in place of one of its name; weights come last."""
     for path in sorted(source.iterdir(), key=lambda path: (path.suffix == ".safetensors", path.name)):
         _to_disk(path)
         if path.is_dir():
@@ -115,7 +115,7 @@ def move_files(source: Path, folder: Path) -> None:
 def rotate(folder: Path, limit: int | None, newest: Path, best: Path | None) -> None:
     """Delete the oldest checkpoints beyond `limit`, never the newest or the best."""
     others = [path for path in numbered(folder) if path not in (newest, best)]
-    # A broken checkpoint of a later step, passed over when the run was resumed, is no later for that.
+    # A broken checkpoint of a later step, passed over when the run was resumed, goes first.
     others.sort(key=lambda path: -1 if step(path) > step(newest) else step(path))
     kept = len({newest, best} - {None})
     excess = 0 if limit is None else max(0, len(others) + kept - max(limit, kept))
@@ -124,7 +124,7 @@ def rotate(folder: Path, limit: int | None, newest: Path, best: Path | None) -> 
 
 
 def _discard(checkpoint: Path, staging: Path) -> None:
-    """Delete a checkpoint in one stroke: it is renamed first, so that no half of it is ever met."""
+    """Delete a checkpoint, renamed first, so that no half of it is ever found."""
     if checkpoint.exists():
         gone = staging / f"old-{checkpoint.name}"
         checkpoint.rename(gone)
@@ -132,7 +132,7 @@ def _discard(checkpoint: Path, staging: Path) -> None:
 
 
 def _expected(checkpoint: Path) -> set[str]:
-    """Return the files that belong to a checkpoint by what it says: shards of weights, random numbers per process."""
+    """Return the files that a checkpoint lists: shards of weights, random numbers per process."""
     shards = _json(checkpoint / "model.safetensors.index.json").get("weight_map", {}).values()
     processes = _json(checkpoint / SIGNATURE_FILE).get("batch_layout", {}).get("processes", 1)
     return {*shards, *(f"rng_state_{rank}.pth" for rank in range(processes) if processes > 1)}
@@ -147,23 +147,16 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _is_whole_safetensors(path: Path) -> bool:
-    """Compare a file's size with what its header says of it: 8 bytes of length, the header, the tensors."""
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        first = stream.read(8)
-        length = struct.unpack("<Q", first)[0] if len(first) == 8 else size
-        if length > size - 8:
-            return False
-        try:
-            header = json.loads(stream.read(length))
-        except ValueError:
-            return False
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    return size == 8 + length + max(ends, default=0)
+    """Opening compares a file's size with its header; no tensor is read."""
+    try:
+        with safe_open(path, framework="np"):
+            return True
+    except (SafetensorError, OSError):
+        return False
 
 
 def _is_whole_archive(path: Path) -> bool:
-    """What torch.save writes is a zip archive with a checksum for each part; nothing in it is unpickled here."""
+    """torch.save writes a zip archive with a checksum for each part; nothing in it is unpickled here."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None

@@ -1,4 +1,4 @@
-"""Tokenized rows into tensors, padded no further than they must be."""
+"""Tokenized rows as padded tensors."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class PaddingCollator:
-    """Stacks encoded rows into tensors, padded to the longest row, or to `pad_to` tokens where that is given.
+    """Stacks tokenized rows into tensors, padded to the longest row, or to `pad_to` tokens where that is given.
 
     Returns `input_ids` and the tokenizer's other inputs as int64 of shape (rows, tokens), `attention_mask`, and
     `labels`: int64 (rows,) for classes, float32 (rows,) for numbers, float32 (rows, classes) for several labels.

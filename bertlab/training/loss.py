@@ -1,4 +1,4 @@
-"""The loss of a batch as the mean over the whole optimizer step it belongs to, whatever the batch is cut into."""
+"""Losses that are means over a whole optimizer step, under any batch layout."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,7 +32,7 @@ class ExactLoss:
 
     BERT's own forward averages over the micro-batch it sees, and Trainer then sums these means: four micro-batches
     of 4 give four times the loss and gradient of one batch of 16 (transformers issue 47688). Here every term is
-    divided by the number of labels in the whole step, so how a batch is cut changes nothing, ragged ends included.
+    divided by the number of labels in the whole step, so the batch layout changes nothing, ragged ends included.
     """
 
     kind: str
@@ -47,10 +47,10 @@ class ExactLoss:
 
     def count(self, labels: torch.Tensor) -> torch.Tensor:
         """Return how many labels of a batch the loss is the mean of."""
-        return known(labels).sum()
+        return is_labelled(labels).sum()
 
     def of_rows(self, logits: np.ndarray, labels: np.ndarray) -> float:
-        """Return the mean loss of evaluated rows: logits (rows, classes) and their labels; NaN without a row."""
+        """Return the mean loss of evaluated rows: logits (rows, classes) and their labels; NaN if there is none."""
         target = torch.from_numpy(labels if labels.dtype == np.int64 else labels.astype(np.float32))
         return float(self.of_logits(torch.from_numpy(logits), target)) if len(labels) else float("nan")
 
@@ -59,7 +59,7 @@ class ExactLoss:
     ) -> torch.Tensor:
         """Return the scalar loss of logits (rows, classes); see the class."""
         logits = logits.float()
-        mask = known(labels)
+        mask = is_labelled(labels)
         items = mask.sum() if num_items_in_batch is None else num_items_in_batch
         if self.kind == REGRESSION:
             return functional.mse_loss(logits.squeeze(-1)[mask], labels[mask].float(), reduction="sum") / items
@@ -77,15 +77,15 @@ class ExactLoss:
         return total / items
 
 
-def known(labels: torch.Tensor) -> torch.Tensor:
-    """Return a mask, shaped like `labels`, of those that are known: class ids but NO_LABEL, numbers but NaN."""
+def is_labelled(labels: torch.Tensor) -> torch.Tensor:
+    """Return a mask, shaped like `labels`, of those that are there: class ids but NO_LABEL, numbers but NaN."""
     return ~labels.isnan() if labels.is_floating_point() else labels.ne(NO_LABEL)
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> torch.Tensor:
     """Return weights (classes,) proportional to 1/frequency whose mean over the training rows is 1.
 
-    A class without a row counts as if it had one.
+    A class without rows counts as if it had one.
     """
     counts = np.bincount(labels, minlength=classes)
     present = np.count_nonzero(counts)
@@ -93,16 +93,15 @@ def balanced_weights(labels: np.ndarray, classes: int) -> torch.Tensor:
 
 
 def loss_for(schema: LabelSchema, train: "Dataset | None", class_weights: str, smoothing: float) -> ExactLoss:
-    """Return the loss of a label space; balanced class weights come from the training rows.
+    """Return the loss of a label schema; balanced class weights come from the training rows.
 
     Raises:
-        UserError: class weights or label smoothing are asked for where labels are not single classes.
+        UserError: class weights or label smoothing where labels are not single classes.
     """
     single = schema.kind not in (MULTI, REGRESSION)
-    if class_weights == "balanced" and not single:
-        raise UserError(f"--class_weights balanced is for single classes, not {schema.kind}.", "Leave it out.")
-    if smoothing and not single:
-        raise UserError(f"--label_smoothing_factor is for single classes, not {schema.kind}.", "Leave it out.")
+    for flag, given in (("--class_weights", class_weights == "balanced"), ("--label_smoothing_factor", smoothing)):
+        if given and not single:
+            raise UserError(f"{flag} is for single classes, not {schema.kind}.", "Leave it out.")
     weights = None
     if class_weights == "balanced" and train is not None:
         weights = balanced_weights(np.asarray(train["labels"][:]), schema.size)

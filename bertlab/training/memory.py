@@ -1,4 +1,4 @@
-"""How this process takes memory from the system, and gives it back: in large pages, and not after every batch."""
+"""Memory from the system: in large pages, and freed blocks kept for the next batch."""
 
 import ctypes
 import os
@@ -11,21 +11,20 @@ ONE_GIGABYTE = 1 << 30
 
 
 def ask_for_large_pages() -> None:
-    """Let torch ask Linux for pages of 2 MB under its tensors, unless the user has said otherwise.
+    """Let torch ask Linux for pages of 2 MB under its tensors, unless the environment says otherwise.
 
-    To be called before torch is imported, which reads this once. A system may refuse, and nothing else changes. On a
-    virtual machine a page of 4 KB is looked up in two tables, and there are 11,000 of them under the gradient of
-    MiniLM's word embeddings. Method: THP_MEM_ALLOC_ENABLE of torch's allocator, madvise(2).
+    To be called before torch is imported, which reads this once. On a virtual machine each page of 4 KB is looked up in
+    two tables, and the gradient of MiniLM's word embeddings alone has 11,000 of them. Method: THP_MEM_ALLOC_ENABLE of
+    torch's allocator, madvise(2).
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def keep_freed_memory() -> bool:
-    """Let malloc keep freed blocks for the next batch, and return whether this system's malloc could be told.
+    """Let malloc keep freed blocks for the next batch, and return whether this system's malloc can.
 
-    glibc maps every large block anew and unmaps it when freed, so that each step pays for the pages of its gradients
-    and activations once more (the gradient of MiniLM's word embeddings alone is 47 MB). No number changes.
-    Method: mallopt(3). Elsewhere than on glibc nothing happens.
+    glibc maps every large block and unmaps it when freed, so that each step pays again for the pages of its gradients
+    and activations (the gradient of MiniLM's word embeddings alone is 47 MB). Method: mallopt(3) of glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,4 +1,4 @@
-"""The order in which training rows are seen, and what it wastes on padding."""
+"""The order of training rows, the batches of evaluation rows, and the share of padding in them."""
 
 from collections.abc import Iterator
 
@@ -7,16 +7,16 @@ from torch.utils.data import Sampler
 
 from bertlab.data.batching import consecutive_batches
 
-# Rows are sorted by length within stretches of this many global batches: long enough to leave 4 % of padding on
+# Rows are sorted by length within megabatches of this many global batches: long enough to leave 4 % of padding on
 # CoLA, short enough that the order stays random.
 MEGABATCH_BATCHES = 50
 
 
 class LengthGroupedOrder(Sampler[int]):
-    """A random order of the training rows in which every global batch has rows of like length.
+    """A random order of the training rows in which every global batch has rows of similar length.
 
-    It depends on the seed, the epoch and the global batch alone, not on how that batch is cut into micro-batches or
-    spread over processes, nor on the state of any random generator: a resumed epoch continues where it stopped.
+    It depends on the seed, the epoch and the global batch alone, not on gradient accumulation or the number of
+    processes, nor on the state of any random generator: a resumed epoch continues where it stopped.
     """
 
     def __init__(self, lengths: np.ndarray, global_batch: int, seed: int) -> None:
@@ -39,7 +39,7 @@ class LengthGroupedOrder(Sampler[int]):
         for start in range(0, len(rows), megabatch):
             part = rows[start : start + megabatch]
             rows[start : start + megabatch] = part[np.argsort(-self.lengths[part], kind="stable")]
-        # Batches in random order, or every stretch would go from long to short; the ragged last one stays last.
+        # Batches in random order, or every megabatch would go from long to short; the ragged last one stays last.
         full = len(rows) // self.global_batch
         batches = random.permutation(full)
         order = rows[: full * self.global_batch].reshape(full, self.global_batch)[batches].reshape(-1)
@@ -48,10 +48,10 @@ class LengthGroupedOrder(Sampler[int]):
 
 
 class MaxTokensBatchSampler(Sampler[list[int]]):
-    """Consecutive rows in batches of about as many tokens, padding included, as `rows` of the longest row.
+    """Consecutive rows in batches of at most as many tokens, padding included, as `rows` times the longest row has.
 
-    The memory of a batch is what `rows` promise, however short its rows; short ones come in larger batches. Takes
-    rows in the order of the split: sort them by length first. Depends on nothing else, so it is the same every time.
+    So a batch takes no more memory than `rows` of the longest, and short rows come in larger batches. Rows stay in the
+    order of the split: sort them by length first.
     """
 
     def __init__(self, lengths: np.ndarray, rows: int) -> None:
@@ -66,6 +66,6 @@ class MaxTokensBatchSampler(Sampler[list[int]]):
 
 def padding_share(lengths: np.ndarray, order: np.ndarray, batch: int, pad_to: int | None = None) -> float:
     """Return the share of tokens that is padding when rows (lengths in tokens) are batched in an order."""
-    cut = [lengths[order[start : start + batch]] for start in range(0, len(order), batch)]
-    padded = sum((pad_to or int(part.max())) * len(part) for part in cut)
+    batches = [lengths[order[start : start + batch]] for start in range(0, len(order), batch)]
+    padded = sum((pad_to or int(rows.max())) * len(rows) for rows in batches)
     return 1 - float(lengths.sum()) / padded

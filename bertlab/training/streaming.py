@@ -1,4 +1,4 @@
-"""A streamed training set for the Trainer: its order within buffers, and tokenization in the collator."""
+"""A streamed training set for the Trainer: ordered within buffers, tokenized in the collator."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ class StreamedRows(IterableDataset[dict[str, Any]]):
             if not self.buffer:
                 yield from rows
                 continue
-            # Buffers begin with a global batch: the one that the pass before left unfinished is filled up first.
+            # Buffers start with a global batch: the one that the pass before left unfinished is filled up first.
             first = list(itertools.islice(rows, -seen % self.global_batch))
             yield from first
             seen += len(first)
@@ -61,11 +61,11 @@ class StreamedRows(IterableDataset[dict[str, Any]]):
 
 
 class TokenizingCollator:
-    """Tokenizes streamed rows and pads them; rows that are encoded already, of evaluation splits, are only padded."""
+    """Tokenizes streamed rows and pads them; rows of evaluation splits are tokenized already, and only padded."""
 
     def __init__(self, pad: PaddingCollator, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> None:
         self.pad = pad
-        # Evaluation batches are made by rows, not by tokens, where every row is padded to one length.
+        # Evaluation batches hold equal rows, not tokens, where every row is padded to one length.
         self.pad_to = pad.pad_to
         self.tokenizer = tokenizer
         self.max_length = max_length

@@ -26,7 +26,7 @@ from transformers import Trainer as HfTrainer
 
 from bertlab.data.labels import MULTI, NO_LABEL, REGRESSION, SINGLE
 from bertlab.evaluation import degenerate
-from bertlab.training.loss import ExactLoss, balanced_weights, known
+from bertlab.training.loss import ExactLoss, balanced_weights, is_labelled
 from bertlab.training.trainer import EncoderTrainer
 
 SETTINGS = {
@@ -262,16 +262,16 @@ def test_rows_that_accelerate_repeats_to_fill_a_last_batch_do_not_count(
     trainer = _at_the_end_of(range(rows), process=process, ends=at_the_end)
     batch = {"input_ids": torch.ones(8, 5), "labels": labels}
     cut = trainer._without_repeats(batch)
-    assert known(cut["labels"]).flatten().sum() == counted * labels[0].numel()
-    assert known(cut["labels"][:counted]).all()
+    assert is_labelled(cut["labels"]).flatten().sum() == counted * labels[0].numel()
+    assert is_labelled(cut["labels"][:counted]).all()
     assert cut["input_ids"].shape == (8, 5)
-    assert known(labels).all(), "the batch itself is left as it was"
+    assert is_labelled(labels).all(), "the batch itself is left as it was"
 
 
 @pytest.mark.parametrize("setting", [{"dataloader_drop_last": True}, {"train_sampling_strategy": "batch_rebalance"}])
 def test_nothing_repeats_where_the_last_batch_is_left_out_or_dealt_out_whole(setting: dict):
     trainer = _at_the_end_of(range(22), **setting)
-    assert known(trainer._without_repeats({"labels": LABELS[SINGLE]})["labels"]).all()
+    assert is_labelled(trainer._without_repeats({"labels": LABELS[SINGLE]})["labels"]).all()
 
 
 @pytest.mark.parametrize(("balanced", "smoothing"), [(False, 0.0), (False, 0.1), (True, 0.1)])
@@ -303,4 +303,4 @@ def test_an_epoch_resumed_in_its_middle_has_the_remainder_of_all_processes():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HfTrainer, "get_batch_samples", lambda self, batches, *_: taken.extend(batches))
         trainer.get_batch_samples(iter([{"labels": torch.zeros(8, dtype=torch.int64)}]), 1, torch.device("cpu"))
-    assert known(taken[0]["labels"]).tolist() == [True] * 6 + [False] * 2
+    assert is_labelled(taken[0]["labels"]).tolist() == [True] * 6 + [False] * 2
