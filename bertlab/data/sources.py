@@ -306,6 +306,7 @@ def _row(values: dict[str, Any], columns: Columns, names: tuple[str, ...], index
 def _read_split(data: "Dataset", columns: Columns, names: tuple[str, ...], name: str) -> "Dataset":
     """Return a split of a data set in the form that `columns` describes; ids become `names`."""
     from datasets import List
+    from datasets.fingerprint import Hasher
 
     columns = columns.present_in(data.column_names, f"the data set {name}")
     if columns.label is not None:
@@ -325,5 +326,6 @@ def _read_split(data: "Dataset", columns: Columns, names: tuple[str, ...], name:
             with_indices=True,
             remove_columns=data.column_names,
             features=columns.features(),
+            new_fingerprint=Hasher.hash([data._fingerprint, columns, names, __version__]),
             desc="Reading",
         )
