@@ -15,7 +15,7 @@ COMMANDS = {
     "suite": ("bertlab.commands.suite", "run many recipes with many seeds, and make one table of them"),
     "sweep": ("bertlab.commands.sweep", "search training values on a selection split, and score the best once"),
     "submission": ("bertlab.commands.submission", "pack predictions of GLUE runs as the GLUE server wants them"),
-    "export": ("bertlab.commands.export", "write a trained model as ONNX, and measure it against PyTorch"),
+    "export": ("bertlab.commands.export", "write a trained model as ONNX, and check it against PyTorch"),
     "compare": ("bertlab.commands.compare", "say whether one run is better than another"),
 }
 
