@@ -113,7 +113,9 @@ def run(
             callbacks=[StopOnSignal(signals)],
             run=run_args,
         )
-        resume.begin(trainer, checkpoint, invocation.settings, loaded, tokenized)
+        trainer.run_signature = resume.run_signature(trainer, invocation.settings, loaded, tokenized)
+        if checkpoint is not None:
+            resume.refuse_other_run(checkpoint, trainer.run_signature)
         plan = describe_plan(trainer, train_dataset, data_args.fixed_length, run_args.precision)
 
         train_metrics = train_and_save(trainer, checkpoint) if train_dataset is not None else {}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train next-sentence prediction (NSP), masked language modeling (MLM) or both on plain text, also from scratch.
+"""Train BERT on plain text for next-sentence prediction (NSP), masked language modeling (MLM), or both.
 
     python run_nsp.py --text meditations.txt
     python run_nsp.py --config configs/nsp/books.yaml --text books/
@@ -91,7 +91,9 @@ def run(
             callbacks=[StopOnSignal(signals)],
             run=run_args,
         )
-        resume.begin(trainer, checkpoint, invocation.settings, loaded, tokenized)
+        trainer.run_signature = resume.run_signature(trainer, invocation.settings, loaded, tokenized)
+        if checkpoint is not None:
+            resume.refuse_other_run(checkpoint, trainer.run_signature)
         plan = describe_plan(trainer, train_dataset, nsp_args.fixed_length, run_args.precision)
 
         reported = loaded.reported_splits(args)

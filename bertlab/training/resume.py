@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from bertlab.data.streaming import Stream
     from bertlab.training.trainer import EncoderTrainer
 
-# The fields of TrainingArguments that change the weights or which of them are kept. How long a run trains is among
-# them: the schedule of the learning rate is stretched over it from the first step on. Evaluation is, too: it draws
-# from the generator that dropout draws from.
+# The flags that change the weights or which of them are kept; rows, configuration and weights are compared themselves.
+# How long a run trains is among them: the schedule of the learning rate is stretched over it from the first step on.
+# Evaluation is, too: it draws from the generator that dropout draws from.
 RESUME_CRITICAL = (
     *("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"),
     *("optim", "optim_args", "optim_target_modules", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon"),
@@ -38,9 +38,6 @@ RESUME_CRITICAL = (
     *("bf16", "fp16", "seed", "data_seed", "train_sampling_strategy", "dataloader_drop_last", "ignore_data_skip"),
     *("eval_strategy", "eval_steps", "eval_delay", "eval_on_start"),
     *("load_best_model_at_end", "metric_for_best_model", "greater_is_better"),
-)
-# The same of our own flags; rows, configuration and weights are compared themselves.
-OWN_RESUME_CRITICAL = (
     *("class_weights", "classifier_dropout", "new_head", "reinit_layers", "freeze_encoder", "freeze_embeddings"),
     *("lora_rank", "lora_alpha", "lora_dropout", "lora_target_modules", "layerwise_lr_decay"),
     *("early_stopping_patience", "early_stopping_threshold"),
@@ -49,29 +46,12 @@ OWN_RESUME_CRITICAL = (
 # A stream may have no end: so many of its rows stand for all. What becomes of later ones depends on these flags.
 STREAMED_ROWS = 1_000
 STREAM_RESUME_CRITICAL = ("max_train_samples", "on_missing", "clean", "label_map")
-# What a configuration says of where it comes from, or what `labels` says better.
+# Where a configuration comes from, and what `labels` says better.
 CONFIG_NOT_COMPARED = ("_name_or_path", "transformers_version", "architectures", "dtype")
 SHOWN = 6
 BATCH = 10_000
 
 RunSignature = dict[str, Any]
-
-
-def begin(
-    trainer: "EncoderTrainer",
-    checkpoint: Path | None,
-    settings: Mapping[str, Any],
-    data: "Data",
-    tokenized: Mapping[str, "Dataset"],
-) -> None:
-    """Let a trainer write into its checkpoints what this run is, and refuse the checkpoint of another run.
-
-    Raises:
-        UserError: the checkpoint comes from a run with other rows, labels, weights or values; each is named.
-    """
-    trainer.run_signature = run_signature(trainer, settings, data, tokenized)
-    if checkpoint is not None:
-        refuse_other_run(checkpoint, trainer.run_signature)
 
 
 def run_signature(
@@ -85,16 +65,13 @@ def run_signature(
     rows = {name: f"{len(split):,} rows, {fingerprint(split)}" for name, split in tokenized.items()}
     if data.stream:
         rows["stream"] = _stream_fingerprint(data.stream, trainer.processing_class, settings["max_seq_length"])
-    training = args.to_dict()
-    own = (*OWN_RESUME_CRITICAL, *(STREAM_RESUME_CRITICAL if data.stream else ()))
+    values = {**settings, **args.to_dict()}
+    critical = (*RESUME_CRITICAL, *(STREAM_RESUME_CRITICAL if data.stream else ()))
     signature = {
         "rows": rows,
         "labels": {"kind": data.schema.kind, "classes": list(data.schema.class_names)},
         "model": {"weights": _weights(settings, model.config), **_configuration(model.config)},
-        "values": {
-            **{name: training.get(name) for name in RESUME_CRITICAL},
-            **{name: settings.get(name) for name in own},
-        },
+        "values": {name: values.get(name) for name in critical},
         "batch_layout": {
             "global_batch": global_batch(args),
             "per_device_train_batch_size": args.train_batch_size,
@@ -114,7 +91,7 @@ def refuse_other_run(checkpoint: Path, now: RunSignature) -> None:
     try:
         before = json.loads((checkpoint / SIGNATURE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        warning(f"{checkpoint} does not say what run it is from; that it is this one is taken on trust.")
+        warning(f"{checkpoint} has no {SIGNATURE_FILE}, so nothing shows that it is from this run.")
         return
     changed = differences(before, now)
     if changed:
@@ -143,7 +120,7 @@ def differences(before: RunSignature, now: RunSignature) -> list[str]:
 
 
 def fingerprint(split: "Dataset") -> str:
-    """Return a hash of the token ids, segments and labels of an encoded split, in order."""
+    """Return a hash of the token ids, segments and labels of a tokenized split, in order."""
     digest = hashlib.blake2b(digest_size=8)
     columns = [name for name in ("input_ids", "token_type_ids", "labels") if name in split.column_names]
     for batch in split.select_columns(columns).with_format("arrow").iter(batch_size=BATCH):

@@ -314,14 +314,14 @@ def metrics_during_training(
 
 
 def train_and_save(trainer: EncoderTrainer, checkpoint: Path | None) -> dict[str, Any]:
-    """Train, or go on from a checkpoint; save model, tokenizer and state; return train_* metrics.
+    """Train, or resume from a checkpoint; save model, tokenizer and state; return train_* metrics.
 
     Raises:
         UserError: several processes wait for parameters that the model does not use, a streamed row is broken, or
             the checkpoint is not of this kind of model.
     """
     if checkpoint is not None:
-        # That evaluation is in the checkpoint; once more, and early stopping would count it as one without progress.
+        # That evaluation is in the checkpoint; early stopping would count a second one as one without progress.
         trainer.args.eval_on_start = False
     try:
         outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -336,7 +336,7 @@ def train_and_save(trainer: EncoderTrainer, checkpoint: Path | None) -> dict[str
         if "finished reduction in the prior iteration" not in str(error):
             raise
         raise UserError(
-            "some parameters of this model take no part in a step, for which several processes do not look.",
+            "some parameters of this model take no part in a step, which several processes do not expect.",
             "Pass --ddp_find_unused_parameters true.",
         ) from error
     trainer.save_finished()
@@ -346,7 +346,7 @@ def train_and_save(trainer: EncoderTrainer, checkpoint: Path | None) -> dict[str
 
 
 def publish(trainer: Trainer) -> None:
-    """Upload the finished run, model card and all, where --push_to_hub asks for it.
+    """Upload the finished run with its model card, where --push_to_hub asks for it.
 
     Raises:
         UserError: the Hub refuses or cannot be reached; the run itself is complete on this disk.
@@ -358,7 +358,7 @@ def publish(trainer: Trainer) -> None:
     except Exception as error:  # the Hub's client raises many types
         folder, reason = trainer.args.output_dir, str(error).splitlines()[0]
         raise UserError(
-            f"--push_to_hub: the upload failed ({reason}); the run is whole in {folder}.",
+            f"--push_to_hub: the upload failed ({reason}); the run is complete in {folder}.",
             f"Try `hf upload {trainer.args.hub_model_id or 'NAME'} {folder}`.",
         ) from error
 

@@ -457,7 +457,7 @@ def test_a_checkpoint_that_says_nothing_of_its_run_is_taken_on_trust(stopped, wo
     folder = _copy(stopped, tmp_path / "run")
     (folder / "checkpoint-6" / "run_signature.json").unlink()
     assert classify(folder, **world, resume="auto") == 0
-    assert "does not say what run it is from; that it is this one is taken on trust" in capsys.readouterr().err
+    assert "has no run_signature.json, so nothing shows that it is from this run" in capsys.readouterr().err
 
 
 def test_pairs_of_another_text_or_another_objective_are_another_run(tiny_model, tmp_path: Path, capsys):

@@ -9,6 +9,9 @@ import torch
 from running import classify, history, predictions, read_json, results, weights_of
 from transformers import TrainerCallback
 
+from bertlab.cli.arguments import ModelArguments, RunArguments, dataclass_flags
+from bertlab.training.resume import RESUME_CRITICAL
+
 # 70 rows in global batches of 16 are 5 steps an epoch: step 7 is in the middle of the second of three.
 SETTINGS = {
     "num_train_epochs": 3,
@@ -127,3 +130,17 @@ def test_a_checkpoint_that_is_none_is_refused(stopped, tiny_model, sentences, tm
     settings = {"model_name_or_path": tiny_model, "train_file": sentences["train_file"], "max_steps": 1}
     assert classify(tmp_path / "run", **settings, resume=tmp_path) == 2
     assert f"--resume {tmp_path}: trainer_state.json is missing" in capsys.readouterr().err
+
+
+# Where weights come from and go to, and what is printed: rows, configuration and weights are compared themselves.
+NOT_CRITICAL = {
+    *("model_name_or_path", "config_name", "tokenizer_name", "model_revision", "token", "cache_dir"),
+    *("trust_remote_code", "use_fast_tokenizer", "ignore_mismatched_sizes", "precision", "lora_merge"),
+    *("resume", "overwrite_output_dir", "metric_batch_size", "print_parameters", "print_config"),
+    *("published", "published_split", "published_source"),
+}
+
+
+def test_every_flag_of_model_and_run_is_compared_or_known_to_be_harmless():
+    flags = {flag.name for group in (ModelArguments, RunArguments) for flag in dataclass_flags(group)}
+    assert flags - set(RESUME_CRITICAL) == NOT_CRITICAL
