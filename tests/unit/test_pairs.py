@@ -329,6 +329,7 @@ class TestMakePairs:
         assert tables[0] == tables[1]
         assert tables[0] != tables[2]
 
+    @pytest.mark.launch
     def test_another_process_with_another_hash_seed_makes_the_same_pairs(
         self, sentences: Dataset, tmp_path: Path
     ) -> None:
