@@ -98,16 +98,18 @@ def open_study(
         UserError: optuna is not installed.
         KeyError, TypeError, ValueError: an earlier trial is not in the search space.
     """
-    optuna = import_optuna()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.RandomSampler if search == "random" else optuna.samplers.TPESampler
-    study = optuna.create_study(direction="maximize" if upward else "minimize", sampler=sampler(seed=seed + len(tried)))
+    library = import_optuna()
+    library.logging.set_verbosity(library.logging.WARNING)
+    sampler = library.samplers.RandomSampler if search == "random" else library.samplers.TPESampler
+    study: optuna.Study = library.create_study(
+        direction="maximize" if upward else "minimize", sampler=sampler(seed=seed + len(tried))
+    )
     for values, score in tried:
-        trial = optuna.trial.create_trial(
+        trial = library.trial.create_trial(
             params={name: _typed(space[name], text) for name, text in values.items()},
             distributions=_distributions(space),
             value=score,
-            state=optuna.trial.TrialState.FAIL if score is None else optuna.trial.TrialState.COMPLETE,
+            state=library.trial.TrialState.FAIL if score is None else library.trial.TrialState.COMPLETE,
         )
         study.add_trial(trial)
     return study
