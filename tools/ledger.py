@@ -132,7 +132,9 @@ def paired(a: str, b: str) -> str:
     scores = compare.paired_scores(*sides)
     if not scores:
         raise UserError(f"results/{a} and results/{b} share fewer than two seeds.", "Write them with `ledger record`.")
-    return console.markdown(statistics.COMPARISON_HEADER, [score.row for score in scores]) + "\n"
+    return (
+        console.markdown(statistics.COMPARISON_HEADER, [statistics.comparison_row(*score) for score in scores]) + "\n"
+    )
 
 
 def curve(name: str) -> str:

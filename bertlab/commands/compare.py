@@ -38,20 +38,13 @@ class Paired(NamedTuple):
 
 
 class PairedScore(NamedTuple):
-    """One metric of one split over the seeds that two settings share, as a row of the table and as A − B."""
+    """One metric of one split: of A, of B, both as text, and of A − B."""
 
     split: str
     metric: str
-    row: tuple[str, ...]
+    a: str
+    b: str
     comparison: Comparison
-
-
-class Report(NamedTuple):
-    """What is printed of A and B: rows of the table, what else was counted, and a verdict for each row."""
-
-    rows: list[tuple[str, ...]]
-    notes: list[str]
-    verdicts: list[str]
 
 
 @entry_point
@@ -61,48 +54,56 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         UserError: a folder is no finished run, or the two were not scored on the same rows with the same labels.
     """
-    options = parse_command(argv, CompareArguments, __doc__)
-    of_seeds = _holds_runs(options.run_a) or _holds_runs(options.run_b)
-    compare = compare_seeds if of_seeds else compare_runs
-    rows, notes, verdicts = compare(options.run_a, options.run_b, options.split, options.metric)
-    say(f"\n{table(rows, statistics.COMPARISON_HEADER)}\n")
-    for line in (*notes, *verdicts):
-        say(line)
+    options = parse_command(argv, CompareArguments, __doc__ or "")
+    paths = options.run_a, options.run_b
+    if any(map(_holds_runs, paths)):
+        names, unit = (str(paths[0]), str(paths[1])), "seeds"
+        scores, notes = compare_seeds(*paths, options.split, options.metric)
+    else:
+        a, b = map(RunFolder.read, paths)
+        names, unit = ((a.name, b.name) if a.name != b.name else (str(a.path), str(b.path))), "examples"
+        scores, notes = compare_runs(a, b, options.split, options.metric)
+    say(f"A is {names[0]}, B is {names[1]}.\n")
+    say(table([statistics.comparison_row(*score) for score in scores], statistics.COMPARISON_HEADER))
+    say("\n" + "\n".join(notes))
+    for score in scores:
+        say(statistics.describe_comparison(score.comparison, f"{score.metric} on {score.split}", *names, unit))
     return 0
 
 
-def compare_runs(path_a: Path, path_b: Path, split: str | None, metric: str | None) -> Report:
+def compare_runs(
+    a: RunFolder, b: RunFolder, split: str | None, metric: str | None
+) -> tuple[list[PairedScore], list[str]]:
     """Compare two runs by the paired bootstrap on every split and metric that both have, or on the named ones.
 
     Raises:
-        UserError: they are no finished runs, share no split or metric, or differ in classes, rows or labels.
+        UserError: they share no split or metric, or differ in classes, rows or labels.
     """
-    first, second = RunFolder.read(path_a), RunFolder.read(path_b)
-    _refuse_other_schema(first, second)
-    report = Report([], [], [])
-    names = (first.name, second.name) if first.name != second.name else (str(path_a), str(path_b))
-    say(f"A is {names[0]}, B is {names[1]}.")
-    metrics = _shared_metrics(first, second, metric)
-    for name in _shared_splits(first, second, split):
-        pair = paired(first, second, name)
-        sides, labels = (pair.predictions_a, pair.predictions_b), pair.labels
+    _refuse_other_schema(a, b)
+    metrics = _shared_metrics(a, b, metric)
+    scores, notes = [], []
+    for name in _shared_splits(a, b, split):
+        rows = paired(a, b, name)
+        sides = (rows.predictions_a, rows.predictions_b)
         for metric_name in metrics:
-            score = METRICS[metric_name]
-            comparison = statistics.paired_bootstrap(score, *sides, labels)
-            a, b = (f"{score(side, labels):.4f}" for side in sides)
-            report.rows.append(statistics.comparison_row(name, metric_name, a, b, comparison))
-            report.verdicts.append(statistics.describe_comparison(comparison, f"{metric_name} on {name}", *names))
-        if not first.is_regression:
-            test = statistics.mcnemar(*(_correct(side, labels) for side in sides))
-            report.notes.append(
+            function = METRICS[metric_name]
+            score_a, score_b = (f"{function(side, rows.labels):.4f}" for side in sides)
+            comparison = statistics.paired_bootstrap(function, *sides, rows.labels)
+            scores.append(PairedScore(name, metric_name, score_a, score_b, comparison))
+        if not a.is_regression:
+            test = statistics.mcnemar(*(_correct(side, rows.labels) for side in sides))
+            notes.append(
                 f"On {name} only A is correct on {test.only_a} examples, only B on {test.only_b}: exact McNemar test, "
                 f"p = {test.p_value:.3g}."
             )
-        _warn_of_other_texts(first, second, name)
-    return report
+        if _fingerprint(a, name) != _fingerprint(b, name):
+            warning(f"split {name}: the labels are the same, but the runs did not read the same texts for them.")
+    return scores, notes
 
 
-def compare_seeds(folder_a: Path, folder_b: Path, split: str | None, metric: str | None) -> Report:
+def compare_seeds(
+    folder_a: Path, folder_b: Path, split: str | None, metric: str | None
+) -> tuple[list[PairedScore], list[str]]:
     """Compare two folders of runs by the scores of the same seeds, on every shared score or on the named ones.
 
     Raises:
@@ -124,27 +125,16 @@ def compare_seeds(folder_a: Path, folder_b: Path, split: str | None, metric: str
             f"{folder_a} and {folder_b} share no score: no metric of one split is in all their runs.",
             "Name two folders of runs of one task.",
         )
-    for flag, name, names in (
-        ("--split", split, {score.split for score in scores}),
-        ("--metric", metric, {score.metric for score in scores}),
-    ):
+    for field, name in (("split", split), ("metric", metric)):
+        names = sorted({getattr(score, field) for score in scores})
         if name is not None and name not in names:
-            raise UserError(f"{flag} {name}: not scored by all of these runs.", did_you_mean(name, sorted(names)))
-    scores = [score for score in scores if split in (None, score.split) and metric in (None, score.metric)]
-    if not scores:
-        raise UserError(f"--split {split} --metric {metric}: not scored by all of these runs.", "Leave one out.")
-    say(f"A is {folder_a}, B is {folder_b}; seeds {_listed(shared)}.")
-    notes = ["95% CI: Student's t over the differences between runs of the same seed."]
+            raise UserError(f"--{field} {name}: not scored by all of these runs.", did_you_mean(name, names))
+        scores = [score for score in scores if name in (None, getattr(score, field))]
+    notes = [f"95% CI: Student's t over the differences between runs of the same seed: {_listed(shared)}."]
     for name in dict.fromkeys(score.split for score in scores):
-        failed = [sum(side[seed].is_degenerate(name) for seed in shared) for side in (a, b)]
-        notes.append(f"On {name}, degenerate runs: {failed[0]} of A, {failed[1]} of B.")
-    verdicts = [
-        statistics.describe_comparison(
-            score.comparison, f"{score.metric} on {score.split}", str(folder_a), str(folder_b), "seeds"
-        )
-        for score in scores
-    ]
-    return Report([score.row for score in scores], notes, verdicts)
+        degenerate = [sum(side[seed].is_degenerate(name) for seed in shared) for side in (a, b)]
+        notes.append(f"On {name}, degenerate runs: {degenerate[0]} of A, {degenerate[1]} of B.")
+    return scores, notes
 
 
 def paired(first: RunFolder, second: RunFolder, split: str) -> Paired:
@@ -178,15 +168,11 @@ def paired_scores(a: Mapping[int, RunFolder], b: Mapping[int, RunFolder]) -> lis
             values = [[side[seed].scores(split).get(metric) for seed in shared] for side in (a, b)]
             defined = [[value for value in side if value is not None] for side in values]
             if defined == values:
-                scores.append(_paired_score(split, metric, *defined))
+                means = map(statistics.mean_sd_interval, defined)
+                mean_a, mean_b = (f"{summary.mean:.4f} ± {summary.sd:.4f}" for summary in means)
+                comparison = statistics.paired_t_interval(defined[0], defined[1], GREATER_IS_BETTER.get(metric, True))
+                scores.append(PairedScore(split, metric, mean_a, mean_b, comparison))
     return scores
-
-
-def _paired_score(split: str, metric: str, a: list[float], b: list[float]) -> PairedScore:
-    comparison = statistics.paired_t_interval(a, b, GREATER_IS_BETTER.get(metric, True))
-    mean_a, mean_b = (f"{summary.mean:.4f} ± {summary.sd:.4f}" for summary in map(statistics.mean_sd_interval, (a, b)))
-    row = statistics.comparison_row(split, metric, mean_a, mean_b, comparison)
-    return PairedScore(split, metric, row, comparison)
 
 
 def _holds_runs(folder: Path) -> bool:
@@ -234,11 +220,6 @@ def _shared_metrics(first: RunFolder, second: RunFolder, named: str | None) -> l
 def _correct(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
     correct = np.asarray(predictions == labels)
     return np.asarray(correct.all(axis=1)) if correct.ndim == 2 else correct
-
-
-def _warn_of_other_texts(first: RunFolder, second: RunFolder, split: str) -> None:
-    if _fingerprint(first, split) != _fingerprint(second, split):
-        warning(f"split {split}: the labels are the same, but the runs did not read the same texts for them.")
 
 
 def _fingerprint(run: RunFolder, split: str) -> str | None:

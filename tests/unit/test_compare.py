@@ -134,7 +134,7 @@ def test_two_folders_of_runs_are_compared_seed_by_seed(tmp_path, capsys):
         learned = {"log_history": [{"epoch": 1.0, "loss": 0.1}]}
         (folder / "trainer_state.json").write_text(json.dumps(learned))
     status, out, _ = run(capsys, good, bad)
-    assert status == 0 and f"A is {good}, B is {bad}; seeds 2, 3, 4." in out
+    assert status == 0 and f"A is {good}, B is {bad}." in out and "of the same seed: 2, 3, 4." in out
     assert out.count(f"{good} is significantly better than {bad}: ") == 2 and "n = 3 seeds." in out
     assert "100%" in out and "degenerate runs: 0 of A, 3 of B" in out
     means = [
@@ -215,4 +215,4 @@ def test_a_split_that_was_scored_by_another_metric_is_refused(tmp_path, capsys):
             results["splits"] = {"validation": validation, "test": test}
             (folder / f"seed{seed}" / "results.json").write_text(json.dumps(results))
     status, out, err = run(capsys, *folders, "--split", "test", "--metric", "accuracy")
-    assert status == 2 and out == "" and "--split test --metric accuracy: not scored by all of these runs." in err
+    assert status == 2 and out == "" and "--metric accuracy: not scored by all of these runs. Choose from: f1" in err
