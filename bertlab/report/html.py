@@ -11,7 +11,6 @@ import jinja2
 from markupsafe import Markup
 
 from bertlab.report import scores
-from bertlab.report.misclassified import Misclassified
 from bertlab.report.plots import training_log
 from bertlab.report.predictions import split_labels
 from bertlab.report.run_folder import RunFolder
@@ -20,24 +19,8 @@ from bertlab.report.scores import display_name, is_number, score
 HERE = Path(__file__).resolve().parent
 # A page of more rows than this is slow to filter; the files under misclassified/ have them all.
 MISCLASSIFIED_PER_SPLIT = 500
-# Longer texts are folded after so many characters, and never show more than the second number.
-SHOWN_CHARACTERS, MOST_CHARACTERS = 240, 4000
-KINDS = {
-    "single_label_classification": "classification",
-    "multi_label_classification": "multi-label classification",
-    "regression": "regression",
-}
-CAPTIONS = {
-    "loss": "Training loss by optimizer step.",
-    "metrics": "Scores during training, by epoch.",
-    "confusion": "Rows are true classes; a cell has the count and its percentage of the row.",
-    "reliability": "Where the line is below the diagonal, the model is over-confident. The larger a point, the more "
-    "examples it stands for.",
-    "predicted": "Predicted and true values.",
-    "per_batch": "The score of each batch alone: how much a score on so few examples varies by chance.",
-    "label_balance": "Fraction of each class by split.",
-    "token_lengths": "Length of the inputs before truncation, special tokens included.",
-}
+# Longer texts are folded after so many characters.
+SHOWN_CHARACTERS = 240
 
 
 class Bar(NamedTuple):
@@ -60,7 +43,7 @@ def render(folder: RunFolder, images: Mapping[str, bytes]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (score, display_name, percent, count, setting, names, beginning)
+    filters = (score, display_name, scores.baseline_name, percent, count, setting, classes, beginning)
     environment.filters.update({function.__name__: function for function in filters})
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     return environment.get_template("page.html.j2").render(
@@ -68,19 +51,14 @@ def render(folder: RunFolder, images: Mapping[str, bytes]) -> str:
         style=Markup(style),
         script=Markup(script),
         script_hash=script_hash(script),
-        images={name.removesuffix(".png"): data_uri(image) for name, image in images.items()},
-        captions=CAPTIONS,
-        kind=KINDS.get(folder.kind, folder.kind),
-        baseline_name=lambda name: scores.baseline_name(name, folder.metrics[0]),
+        images={name.removesuffix(".png"): base64.b64encode(image).decode() for name, image in images.items()},
         score_table=scores.score_table(folder.results),
         headline=headline(folder),
         verdicts=scores.verdicts(folder.results),
         log=training_log(folder),
-        misclassified=misclassified_rows(folder),
         totals={split: len(rows) for split, rows in folder.misclassified.items() if rows},
         limit=MISCLASSIFIED_PER_SPLIT,
         shown=SHOWN_CHARACTERS,
-        most=MOST_CHARACTERS,
         command=[shlex.quote(str(argument)) for argument in folder.run.get("command") or []],
     )
 
@@ -107,18 +85,9 @@ def headline(folder: RunFolder) -> list[Bar]:
     ]
 
 
-def misclassified_rows(folder: RunFolder) -> list[tuple[Misclassified, list[str], list[str]]]:
-    """Return the misclassified examples on the page, each with its true and its predicted classes."""
-    shown = [row for rows in folder.misclassified.values() for row in rows[:MISCLASSIFIED_PER_SPLIT]]
-    if folder.is_multi_label:
-        classes = folder.class_names
-        return [(row, split_labels(row.label, classes), split_labels(row.prediction, classes)) for row in shown]
-    return [(row, [row.label], [row.prediction]) for row in shown]
-
-
-def data_uri(image: bytes) -> str:
-    """Return a PNG as a data URI."""
-    return f"data:image/png;base64,{base64.b64encode(image).decode('ascii')}"
+def classes(cell: str, folder: RunFolder) -> list[str]:
+    """Return the classes that a label or a prediction names, one unless the run is multi-label."""
+    return split_labels(cell, folder.class_names) if folder.is_multi_label else [cell]
 
 
 def script_hash(script: str) -> str:
@@ -143,13 +112,6 @@ def setting(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return " ".join(map(str, value))
     return {True: "yes", False: "no", None: "–"}[value] if value is None or isinstance(value, bool) else str(value)
-
-
-def names(classes: list[str], folder: RunFolder) -> str:
-    """Return the classes of an example, with room for a line break between them; a number with few digits."""
-    if folder.is_regression and classes != [""]:
-        return score(float(classes[0]))
-    return " | ".join(filter(None, classes)) or "–"
 
 
 def beginning(text: str) -> str:

@@ -6,7 +6,6 @@ without pyplot, so that nothing is kept between runs and no display is needed.
 
 import io
 import math
-import textwrap
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -123,28 +122,18 @@ def loss(folder: RunFolder) -> Figure | None:
 
 
 def metrics(folder: RunFolder) -> Figure | None:
-    """Scores on the evaluation split by epoch, and its loss with the training loss since the evaluation before."""
+    """Scores on the evaluation split by epoch."""
     entries = folder.evaluations
     names = [n for n in folder.metrics if GREATER_IS_BETTER.get(n, True) and _series(entries, "epoch", f"eval_{n}")[0]]
     if not names:
         return None
-    figure, (upper, lower) = _figure(7.2, 5.8, rows=2)
+    figure, axes = _figure(7.2, 4.0)
     for name in names:
         epochs, values = _series(entries, "epoch", f"eval_{name}")
-        upper.plot(epochs, values, marker="o", label=display_name(name))
-    upper.set(title=f"Scores on {folder.eval_split}", ylabel="score")
-    rows = training_log(folder)
-    for key, label, colour in (
-        ("loss", "training, mean since\nthe evaluation before", BLUE),
-        ("eval_loss", folder.eval_split, VERMILION),
-    ):
-        epochs, values = _series(rows, "epoch", key)
-        if epochs:
-            lower.plot(epochs, values, marker="o", color=colour, label=label)
-    lower.set(title="Loss", xlabel="epoch", ylabel=LOSS_NAMES.get(folder.kind, "loss"))
-    _whole_epochs(lower.xaxis, entries)
-    for axes in (upper, lower):
-        axes.legend(**OUTSIDE)
+        axes.plot(epochs, values, marker="o", label=display_name(name))
+    axes.set(title=f"Scores on {folder.eval_split}", xlabel="epoch", ylabel="score")
+    _whole_epochs(axes.xaxis, entries)
+    axes.legend(**OUTSIDE)
     return figure
 
 
@@ -203,7 +192,7 @@ def reliability(folder: RunFolder, split: str) -> Figure | None:
 
 def token_lengths(folder: RunFolder) -> Figure | None:
     """Lengths in tokens before truncation, split by split, with the chosen maximum."""
-    data = {name: split for name, split in folder.data.items() if _has_histogram(split)}
+    data = {name: split for name, split in folder.data.items() if "histogram" in (split.get("token_length") or {})}
     if not data:
         return None
     figure, axes = _figure(7.2, 3.8)
@@ -350,11 +339,8 @@ def running_mean(values: Sequence[float]) -> tuple[Sequence[float], int]:
 
 def shorten(name: str) -> str:
     """Return a class name that fits next to an axis, on one line."""
-    return textwrap.shorten(name, NAME_LENGTH, placeholder="…") if " " in name else _cut(name)
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
+    line = " ".join(name.split())
+    return line if len(line) <= NAME_LENGTH else f"{line[: NAME_LENGTH - 1].rstrip()}…"
 
 
 def _figure(
@@ -383,14 +369,7 @@ def _mark_epochs(axes: Axes, folder: RunFolder) -> None:
     if not ratios:
         return
     each = float(np.median(ratios))
-
-    def epochs(steps: Any) -> Any:
-        return steps / each
-
-    def steps(epochs: Any) -> Any:
-        return epochs * each
-
-    above = axes.secondary_xaxis("top", functions=(epochs, steps))
+    above = axes.secondary_xaxis("top", functions=(lambda steps: steps / each, lambda epochs: epochs * each))
     above.set_xlabel("epoch")
     _whole_epochs(above.xaxis, folder.log)
     above.spines["top"].set_visible(False)
@@ -408,11 +387,6 @@ def _number_cells(axes: Axes, counts: np.ndarray, fractions: np.ndarray) -> None
         percentage = f"{fractions[row, column]:.0%}" if counts[row].sum() else "–"
         colour = "white" if fractions[row, column] > DARK_FRACTION else INK
         axes.text(column, row, f"{count:,}\n{percentage}", ha="center", va="center", color=colour, fontsize=size)
-
-
-def _has_histogram(split: dict[str, Any]) -> bool:
-    histogram = (split.get("token_length") or {}).get("histogram") or {}
-    return bool(sum(histogram.get("counts", []))) and len(histogram["edges"]) == len(histogram["counts"]) + 1
 
 
 def _frame_reliability(upper: Axes, lower: Axes, folder: RunFolder, split: str) -> None:

@@ -131,10 +131,10 @@ def test_a_logged_loss_counts_for_the_steps_it_is_the_mean_of(tmp_path):
 def test_the_legends_of_the_scores_cover_no_line(tmp_path, kind):
     figure = plots.metrics(RunFolder.read(finished_run(tmp_path, kind)))
     figure.draw_without_rendering()
-    for axes in figure.axes:
-        assert axes.get_legend().get_window_extent().x0 >= axes.get_window_extent().x1
-        assert not axes.texts
-    assert all(tick == int(tick) for tick in figure.axes[1].get_xticks())
+    (axes,) = figure.axes
+    assert axes.get_legend().get_window_extent().x0 >= axes.get_window_extent().x1
+    assert not axes.texts
+    assert all(tick == int(tick) for tick in axes.get_xticks())
 
 
 def test_the_numbers_of_the_matrix_can_be_read_on_every_shade(tmp_path):
