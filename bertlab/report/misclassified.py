@@ -57,7 +57,8 @@ def write(
         "text_pair": taken.get("text_pair", [""] * len(chosen)),
     }
     for name in ("label", "prediction", "text", "text_pair"):
-        columns[name] = [safe_cell(text) for text in columns[name]]
+        # On one line that a spreadsheet shows and does not run.
+        columns[name] = [escape_formula(" ".join(str(text).split())) for text in columns[name]]
     write_tsv(folder / "misclassified" / f"{result.name}.tsv", columns)
 
 
@@ -103,8 +104,3 @@ def rank(result: SplitResult, schema: LabelSchema, temperature: float) -> tuple[
         wrong = result.predictions != result.labels
     rows = np.flatnonzero(wrong & labelled)
     return rows[np.argsort(-confidence[rows], kind="stable")], confidence
-
-
-def safe_cell(text: str) -> str:
-    """Return text on one line that a spreadsheet shows and does not run."""
-    return escape_formula(" ".join(str(text).split()))

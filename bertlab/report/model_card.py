@@ -37,7 +37,6 @@ OUR_TRAINING = (
     *("document_unit", "sentence_splitter", "pairs", "negatives", "negative_fraction"),
     *("objective", "mlm_probability", "whole_word_masking", "from_scratch", "model_config", "train_tokenizer"),
 )
-NSP_HEADS = ("ForNextSentencePrediction", "ForPreTraining")
 # Below this many labelled examples the card warns.
 FEW_EXAMPLES = 1000
 LISTED_NAMES, LISTED_BALANCE = 20, 30
@@ -45,34 +44,20 @@ LISTED_NAMES, LISTED_BALANCE = 20, 30
 
 def render(folder: RunFolder) -> str:
     """Return the model card of a run as Markdown with YAML metadata in front."""
-    is_nsp = folder.architecture.endswith(NSP_HEADS)
-    auto_model = "AutoModelForSequenceClassification"
-    if is_nsp:
-        pretraining = "PreTraining" in folder.architecture
-        auto_model = "AutoModelForPreTraining" if pretraining else "AutoModelForNextSentencePrediction"
-    longest = folder.configuration.get("max_seq_length")
-    functions = (table, display_name, interval, score, count, _code, _listed, _escape)
+    functions = (table, display_name, interval, score, count, _code, _listed, _escape, _literal)
     values: dict[str, Any] = {
         **{function.__name__.strip("_"): function for function in functions},
         "run": folder,
         "source": _source(folder),
-        "ours": folder.scored[folder.main_split]["metrics"][folder.metrics[0]] if folder.main_split else None,
-        "has_nsp_head": is_nsp,
-        "auto_model": auto_model,
-        "load_model": _load_model(folder, auto_model),
-        "name": _literal(folder.name),
         "shell_name": shlex.quote(folder.name),
-        "truncation": f"truncation=True, max_length={longest}" if longest else "truncation=True",
-        "is_calibrated": folder.results.get("temperature") not in (None, 1.0),
+        "base_config": lora.BASE_CONFIG,
         "score_table": (*scores.score_table(folder.results), 2),
         "mlm_scores": _mlm_scores(folder),
         "settings": [[_code(name), _code(value)] for name, value in changed_settings(folder)],
-        "plan": folder.run.get("plan"),
         "log": _log(folder),
         "dataset": hub_dataset(folder),
         "data": _data(folder),
         "balance": _balance(folder),
-        "environment": _environment(folder),
         "small": [name for name, split in folder.scored.items() if split["labelled"] < FEW_EXAMPLES],
     }
     return str(ModelCard.from_template(metadata(folder), template_path=str(TEMPLATE), **values))
@@ -155,16 +140,6 @@ def _source(folder: RunFolder) -> str | None:
     return None if not name or folder.configuration.get("from_scratch") else _basename(name)
 
 
-def _load_model(folder: RunFolder, auto: str) -> str:
-    """Return the lines that load a model; an adapter brings its label names in a configuration of its own."""
-    if not folder.is_adapter:
-        return f"model = {auto}.from_pretrained({_literal(folder.name)})"
-    return (
-        f"config = AutoConfig.from_pretrained({_literal(folder.name + '/' + lora.BASE_CONFIG)})  # in this folder\n"
-        f"model = {auto}.from_pretrained({_literal(folder.name)}, config=config)  # needs the package peft"
-    )
-
-
 def _mlm_scores(folder: RunFolder) -> tuple[list[str], list[list[Any]], int]:
     splits = {name: split["other"] for name, split in folder.results["splits"].items() if split.get("other")}
     names = list(dict.fromkeys(name for values in splits.values() for name in values))
@@ -196,22 +171,6 @@ def _balance(folder: RunFolder) -> tuple[list[str], list[list[Any]], int]:
     names = folder.class_names if splits and len(folder.class_names) <= LISTED_BALANCE else []
     rows = [[name, *(balance.get(name, 0) for balance in splits.values())] for name in names]
     return ["examples of class", *splits], rows, 1
-
-
-def _environment(folder: RunFolder) -> list[str]:
-    """Return versions, code and device, without anything that names a machine."""
-    run = folder.run
-    plan, code, seconds = (run.get(name) or {} for name in ("plan", "code", "seconds"))
-    lines = [", ".join(f"{name} {version}" for name, version in (run.get("versions") or {}).items())]
-    if plan:
-        gpus = (run.get("machine") or {}).get("gpus") or []
-        device = gpus[0] if gpus and str(plan["device"]).startswith("cuda") else plan["device"]
-        lines.append(f"{plan['world_size']} × {device}, {plan['precision']}")
-    if seconds.get("training"):
-        lines.append(f"training took {seconds['training']:,.0f} s")
-    if code.get("commit"):
-        lines.append(f"bertlab at commit {code['commit'][:12]}{', with changes' if code.get('changed') else ''}")
-    return lines
 
 
 def _basename(value: Any) -> str:

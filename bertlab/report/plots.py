@@ -6,6 +6,7 @@ without pyplot, so that nothing is kept between runs and no display is needed.
 
 import io
 import math
+import textwrap
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -339,8 +340,9 @@ def running_mean(values: Sequence[float]) -> tuple[Sequence[float], int]:
 
 def shorten(name: str) -> str:
     """Return a class name that fits next to an axis, on one line."""
-    line = " ".join(name.split())
-    return line if len(line) <= NAME_LENGTH else f"{line[: NAME_LENGTH - 1].rstrip()}…"
+    if " " in name:
+        return textwrap.shorten(name, NAME_LENGTH, placeholder="…")
+    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
 
 
 def _figure(
@@ -369,7 +371,9 @@ def _mark_epochs(axes: Axes, folder: RunFolder) -> None:
     if not ratios:
         return
     each = float(np.median(ratios))
-    above = axes.secondary_xaxis("top", functions=(lambda steps: steps / each, lambda epochs: epochs * each))
+    above = axes.secondary_xaxis(
+        "top", functions=(lambda steps: np.divide(steps, each), lambda epochs: np.multiply(epochs, each))
+    )
     above.set_xlabel("epoch")
     _whole_epochs(above.xaxis, folder.log)
     above.spines["top"].set_visible(False)

@@ -122,29 +122,18 @@ class RunFolder:
 
     @property
     def eval_split(self) -> str:
-        """The evaluation split during training: as recorded, or, in runs of earlier versions, by the splits."""
-        recorded = self.run.get("eval_split")
-        if recorded:
-            return str(recorded)
-        if "selection" in self.data:
-            return "selection"
-        splits = self.results["splits"].items()
-        return next((name for name, split in splits if split.get("role") == "validation"), "validation")
+        """The evaluation split during training."""
+        return str(self.run.get("eval_split") or "validation")
 
     @property
     def evaluations(self) -> list[dict[str, Any]]:
         """The log entries of evaluations during training, in order of steps."""
         return [entry for entry in self.log if any(key.startswith("eval_") for key in entry)]
 
-    @cached_property
+    @property
     def is_pair(self) -> bool:
         """True where the input is a pair of texts."""
-        if "pairs" in self.run:
-            return bool(self.run["pairs"])
-        columns = self.configuration.get("text_column_names") or []
-        joined = self.configuration.get("text_column_delimiter")
-        has_pairs = any(row.text_pair for rows in self.misclassified.values() for row in rows)
-        return has_pairs or (len(columns) == 2 and not joined)
+        return bool(self.run.get("pairs"))
 
     @property
     def is_trained(self) -> bool:
