@@ -58,6 +58,7 @@ def test_without_data_a_benchmark_says_what_to_name(monkeypatch: pytest.MonkeyPa
     assert "BERTLAB_DATA" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_gpu_benchmark_runs_on_the_cpu_with_a_small_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     argv = ["gpu", "--tiny", "--cpu", "--rounds", "1", "--results", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", argv)
@@ -112,6 +113,7 @@ ONE = {"freed memory given back": tried.CHOICES["freed memory given back"]}
 
 
 # What is measured in processes of its own would take longer than all the rest.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "elsewhere", "titles"),
     [

@@ -18,6 +18,8 @@ from bertlab.models import loading, lora, surgery
 from bertlab.report import model_card
 from bertlab.report.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("peft", reason="needs peft: pip install peft")
 
 CLASSES = ("bad", "good", "ugly")

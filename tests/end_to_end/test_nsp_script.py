@@ -144,6 +144,7 @@ def test_the_score_before_training_changes_nothing_of_it(
     assert farthest(run, folder) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["mlm", "nsp+mlm"])
 def test_mlm_is_scored_from_a_checkpoint(objective: str, text, plain, tiny_model, tmp_path: Path):
     folder = tmp_path / "run"
@@ -246,6 +247,7 @@ def _interrupt(self, args, state, control, **_):
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "model"), [("nsp", "tiny"), ("nsp+mlm", "tiny"), ("mlm", "scratch")], ids=lambda value: value
 )

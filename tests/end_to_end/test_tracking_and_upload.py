@@ -10,6 +10,8 @@ from running import labelled_sentences, to_argv
 
 import run_classification
 
+pytestmark = pytest.mark.slow
+
 QUICK = to_argv({"max_seq_length": 32, "max_steps": 2, "logging_steps": 1, "disable_tqdm": True, "precision": "fp32"})
 
 

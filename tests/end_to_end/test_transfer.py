@@ -7,6 +7,8 @@ import pytest
 import torch
 from running import classify, labelled_sentences, predictions, results, weights_of, write_lines
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("contradiction", "entailment", "neutral")
 
 

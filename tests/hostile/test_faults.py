@@ -31,6 +31,8 @@ from bertlab.errors import Interrupted, UserError
 from bertlab.training import callbacks, checkpoints, failures, output_dir, output_lock
 from bertlab.training.signals import install_signal_handlers
 
+pytestmark = pytest.mark.slow
+
 SETTINGS: dict[str, Any] = {
     "num_train_epochs": 2,
     "learning_rate": 1e-3,

@@ -24,6 +24,8 @@ from bertlab.data.files import open_text
 from bertlab.data.readers import DELIMITERS, QUOTINGS, SUFFIXES, DataFile, Row
 from bertlab.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 # The folder is shared by the examples of one test, each of which overwrites its file there.
 fuzz = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -9,6 +9,8 @@ from nsp_runs import pretrain, write_text
 from running import classify, history, read_json, weights_of
 from transformers import TrainerCallback
 
+pytestmark = pytest.mark.slow
+
 TRAINING = {"num_train_epochs": 2, "learning_rate": 5e-3, "logging_steps": 1, "per_device_train_batch_size": 16}
 
 

@@ -15,6 +15,8 @@ from bertlab.report import plots
 from bertlab.report.render import render
 from bertlab.report.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 TRAINED = {"loss.png", "metrics.png", "token_lengths.png"}
 CLASSES = {"label_balance.png", "reliability_validation.png"}
 ONE_CLASS = {"confusion_validation.png", "per_batch_validation.png"}

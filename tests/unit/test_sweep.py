@@ -185,6 +185,7 @@ def test_a_trial_that_is_killed_keeps_the_evaluation_splits_closed_until_it_is_d
     assert "trial003 holds a run made with other values: seed 3, now 4. Name another" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_real_trials_choose_on_the_selection_split_and_the_winner_alone_sees_the_reported_one(
     tmp_path, tiny_model, write_csv, monkeypatch, capsys
 ):
