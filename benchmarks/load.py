@@ -196,18 +196,18 @@ def measure_train(arguments: argparse.Namespace) -> dict[str, float]:
     from bertlab.training import trainer
 
     held: dict[str, float] = {}
-    train = trainer.train
+    train = trainer.EncoderTrainer.train
 
-    def eval_split(*given: Any) -> dict[str, Any]:
+    def measured(*given: Any, **named: Any) -> Any:
         held["at_start_of_training_mb"] = anonymous_mb()
         with sampling() as peak:
-            result = train(*given)
+            result = train(*given, **named)
         held["while_training_mb"] = peak()
         return result
 
     train_on(arguments.few, arguments, "few", 2)
     before = anonymous_mb()
-    trainer.train = eval_split
+    trainer.EncoderTrainer.train = measured  # type: ignore[method-assign]
     peak, seconds = peak_of(lambda: train_on(arguments.file, arguments, "whole", int(arguments.steps)))
     growth = held["while_training_mb"] - before
     return {"before_reading_mb": before, **held, "peak_of_run_mb": peak, "growth_mb": growth, "seconds": seconds}
@@ -221,11 +221,11 @@ def measure_steps(arguments: argparse.Namespace) -> dict[str, float]:
     held: list[float] = []
     step = trainer.EncoderTrainer.training_step
 
-    def eval_split(*given: Any, **named: Any) -> Any:
+    def measured(*given: Any, **named: Any) -> Any:
         held.append(anonymous_mb())
         return step(*given, **named)
 
-    trainer.EncoderTrainer.training_step = eval_split  # type: ignore[method-assign]
+    trainer.EncoderTrainer.training_step = measured  # type: ignore[method-assign]
     _, seconds = peak_of(lambda: train_on(arguments.file, arguments, "whole", steps))
     quarter, end = max(held[: steps // 4]), max(held[steps // 4 :])
     return {

@@ -54,7 +54,7 @@ def validate_checkpoint(checkpoint: Path) -> str | None:
     try:
         state = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        return f"{STATE_FILE} {'is missing' if isinstance(error, FileNotFoundError) else 'is cut off'}"
+        return f"{STATE_FILE} {'is missing' if isinstance(error, FileNotFoundError) else 'is corrupt'}"
     if "global_step" not in state:
         return f"{STATE_FILE} names no step"
     weights = sorted(checkpoint.glob("*.safetensors"))
@@ -69,7 +69,7 @@ def validate_checkpoint(checkpoint: Path) -> str | None:
     broken = [path.name for path in weights if not _is_whole_safetensors(path)]
     archives = sorted([*checkpoint.glob("*.pt*"), *checkpoint.glob("*.bin")])
     broken += [path.name for path in archives if not _is_whole_archive(path)]
-    return f"{broken[0]} is cut off" if broken else None
+    return f"{broken[0]} is corrupt" if broken else None
 
 
 @contextlib.contextmanager

@@ -242,11 +242,11 @@ def test_the_best_epoch_is_chosen_and_training_stops_on_the_selection_split(tiny
     }
     folder = tmp_path / "run"
     assert classify(folder, model_name_or_path=tiny_model, **files, **settings) == 0
-    eval_split = history(folder, "eval_accuracy")
+    accuracies = history(folder, "eval_accuracy")
     state = read_json(folder / "trainer_state.json")
-    best = int(np.argmax(eval_split))
-    assert len(eval_split) == best + 1 + 2 < 20
-    assert state["best_metric"] == eval_split[best]
+    best = int(np.argmax(accuracies))
+    assert len(accuracies) == best + 1 + 2 < 20
+    assert state["best_metric"] == accuracies[best]
     assert state["best_model_checkpoint"].endswith(f"checkpoint-{6 * (best + 1)}")
     assert farthest(folder, folder / f"checkpoint-{6 * (best + 1)}") == 0
     assert read_json(folder / "run.json")["data"]["selection"]["rows"] == 12

@@ -208,14 +208,14 @@ def _spoil(path: Path) -> None:
 
 FLAWS = {
     "no state": (lambda c: (c / "trainer_state.json").unlink(), "trainer_state.json is missing"),
-    "half a state": (lambda c: _cut(c / "trainer_state.json"), "trainer_state.json is cut off"),
-    "half the weights": (lambda c: _cut(c / "model.safetensors"), "model.safetensors is cut off"),
+    "half a state": (lambda c: _cut(c / "trainer_state.json"), "trainer_state.json is corrupt"),
+    "half the weights": (lambda c: _cut(c / "model.safetensors"), "model.safetensors is corrupt"),
     "no weights": (lambda c: (c / "model.safetensors").unlink(), "it has no weights"),
     "no optimizer": (lambda c: (c / "optimizer.pt").unlink(), "it has no optimizer state"),
-    "half an optimizer": (lambda c: _cut(c / "optimizer.pt"), "optimizer.pt is cut off"),
-    "holes in the optimizer": (lambda c: _spoil(c / "optimizer.pt"), "optimizer.pt is cut off"),
+    "half an optimizer": (lambda c: _cut(c / "optimizer.pt"), "optimizer.pt is corrupt"),
+    "holes in the optimizer": (lambda c: _spoil(c / "optimizer.pt"), "optimizer.pt is corrupt"),
     "no schedule": (lambda c: (c / "scheduler.pt").unlink(), "it has no schedule"),
-    "empty random numbers": (lambda c: (c / "rng_state.pth").write_bytes(b""), "rng_state.pth is cut off"),
+    "empty random numbers": (lambda c: (c / "rng_state.pth").write_bytes(b""), "rng_state.pth is corrupt"),
     "random numbers of one of two": (
         lambda c: (c / "run_signature.json").write_text('{"batch_layout": {"processes": 2}}'),
         "rng_state_0.pth is missing",
@@ -243,7 +243,7 @@ def test_the_archives_of_fsdp_are_looked_into(name: str, stopped: Path, tmp_path
     (checkpoint / "model.safetensors").unlink()
     assert checkpoints.validate_checkpoint(checkpoint) is None
     _cut(checkpoint / name)
-    assert checkpoints.validate_checkpoint(checkpoint) == f"{name} is cut off"
+    assert checkpoints.validate_checkpoint(checkpoint) == f"{name} is corrupt"
 
 
 def test_a_run_goes_on_from_the_checkpoint_before_a_broken_one(whole, stopped, world, tmp_path: Path):

@@ -154,7 +154,7 @@ def test_resuming_takes_the_newest_whole_checkpoint(tmp_path, capsys):
     assert output_dir.find_checkpoint(tmp_path, run(resume="auto")) == newest
     assert capsys.readouterr().err == (
         f"warning: {tmp_path / 'checkpoint-300'} is not whole (it has no weights) and is passed over.\n"
-        f"warning: {tmp_path / 'checkpoint-200'} is not whole (trainer_state.json is cut off) and is passed over.\n"
+        f"warning: {tmp_path / 'checkpoint-200'} is not whole (trainer_state.json is corrupt) and is passed over.\n"
         f"info: resuming from {newest}.\n"
     )
     named = tmp_path / "checkpoint-9"
