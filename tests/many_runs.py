@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -66,10 +65,10 @@ def started(folder: Path) -> list[list[str]]:
     return sorted(line.split(" ") for line in lines)
 
 
-def in_this_process(todo: Sequence[jobs.Job], places: Sequence[jobs.Slot]) -> Iterator[Any]:
-    """Take the place of jobs.run_all: run the real classification script here, one job after the other."""
+def in_this_process(runs: Sequence[run_specs.RunSpec], slots: Sequence[jobs.Slot]) -> Iterator[jobs.Event]:
+    """Take the place of jobs.run_all: run the real classification script here, one run after the other."""
     import run_classification
 
-    for job in todo:
-        yield jobs.Started(job, places[0])
-        yield jobs.Ended(job, run_classification.main(list(job.command[2:])), 0.1)
+    for run in runs:
+        yield jobs.Event(run, slots[0].device)
+        yield jobs.Event(run, slots[0].device, run_classification.main(list(run.argv)), 0.1)

@@ -1,4 +1,4 @@
-"""Many commands as processes of their own, a few at a time, each on a device; stopped together, logged apart."""
+"""Many runs as processes of their own, a few at a time, each on a device; stopped together, logged apart."""
 
 import collections
 import contextlib
@@ -9,8 +9,9 @@ import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
+from bertlab.commands.run_specs import RunSpec
 from bertlab.console import info
 from bertlab.errors import UserError
 
@@ -19,17 +20,6 @@ from bertlab.errors import UserError
 GRACE = 60.0
 # Seconds between two looks at the processes that run.
 POLL = 0.05
-# As a shell says of a command that cannot be started.
-CANNOT_START = 127
-
-
-@dataclass(frozen=True)
-class Job:
-    """A command with the file that takes what it prints."""
-
-    name: str
-    command: tuple[str, ...]
-    log: Path
 
 
 @dataclass(frozen=True)
@@ -40,31 +30,23 @@ class Slot:
     environment: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Started:
-    """A job that has begun."""
-
-    job: Job
-    slot: Slot
-
-
 @dataclass(frozen=True, eq=False)
 class _Process:
-    """A job that runs."""
+    """A run under way."""
 
-    job: Job
+    run: RunSpec
     slot: Slot
     child: "subprocess.Popen[bytes]"
     began: float
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A job that has ended, with its exit status (negative: killed by that signal) and seconds."""
+class Event(NamedTuple):
+    """A run has started, or ended with an exit status (negative: killed by that signal) after some seconds."""
 
-    job: Job
-    status: int
-    seconds: float
+    run: RunSpec
+    device: str
+    status: int | None = None
+    seconds: float = 0.0
 
 
 def slots(devices: Sequence[str], jobs: int) -> list[Slot]:
@@ -87,8 +69,8 @@ def slots(devices: Sequence[str], jobs: int) -> list[Slot]:
     return [_slot(name, visible, jobs, explicit=bool(devices)) for _ in range(jobs) for name in named]
 
 
-def run_all(jobs: Sequence[Job], slots: Sequence[Slot]) -> Generator[Started | Ended, None, None]:
-    """Run every job, as many at once as there are slots, and yield what starts and what ends.
+def run_all(runs: Sequence[RunSpec], slots: Sequence[Slot]) -> Generator[Event, None, None]:
+    """Start every run, as many at once as there are slots, and yield what starts and what ends.
 
     A request to stop (Ctrl-C, SIGTERM, a closed terminal), closing the iterator or an exception stops the processes
     that run, and starts no other.
@@ -96,19 +78,21 @@ def run_all(jobs: Sequence[Job], slots: Sequence[Slot]) -> Generator[Started | E
     Raises:
         KeyboardInterrupt: a request to stop came.
     """
-    waiting, free = collections.deque(jobs), collections.deque(slots)
+    waiting, free = collections.deque(runs), collections.deque(slots)
     running: list[_Process] = []
     with _stop_requests() as requests:
         try:
             while not requests and (waiting or running):
                 if waiting and free:
-                    yield _start(waiting.popleft(), free, running)
+                    running.append(_start(waiting.popleft(), free.popleft()))
+                    yield Event(running[-1].run, running[-1].slot.device)
                     continue
                 ended = [process for process in running if process.child.poll() is not None]
                 for process in ended:
                     running.remove(process)
                     free.append(process.slot)
-                    yield Ended(process.job, process.child.returncode, time.monotonic() - process.began)
+                    seconds = time.monotonic() - process.began
+                    yield Event(process.run, process.slot.device, process.child.returncode, seconds)
                 if not ended:
                     time.sleep(POLL)
             if requests:
@@ -132,23 +116,17 @@ def _stop_requests() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _start(job: Job, free: "collections.deque[Slot]", running: list[_Process]) -> Started | Ended:
-    """Start a job on the first free place."""
-    try:
-        job.log.parent.mkdir(parents=True, exist_ok=True)
-        with job.log.open("ab") as log:
-            child = subprocess.Popen(
-                job.command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **free[0].environment},
-                start_new_session=True,  # Ctrl-C reaches this process alone, which then ends its children in order
-            )
-    except OSError:
-        return Ended(job, CANNOT_START, 0.0)
-    running.append(_Process(job, free.popleft(), child, time.monotonic()))
-    return Started(job, running[-1].slot)
+def _start(run: RunSpec, slot: Slot) -> _Process:
+    with run.log.open("ab") as log:
+        child = subprocess.Popen(
+            run.command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **slot.environment},
+            start_new_session=True,  # Ctrl-C reaches this process alone, which then ends its children in order
+        )
+    return _Process(run, slot, child, time.monotonic())
 
 
 def _stop(children: Sequence["subprocess.Popen[bytes]"], requests: Sequence[int]) -> None:

@@ -14,7 +14,6 @@ from bertlab.cli import parser, recipes
 from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments, dataclass_flags
 from bertlab.cli.flag_rules import current_name
 from bertlab.cli.training_flags import default_of
-from bertlab.commands.jobs import Job
 from bertlab.errors import UserError
 from bertlab.io import read_json, write_json
 from bertlab.training.output_dir import FINISHED
@@ -77,22 +76,16 @@ class RunSpec:
         return (self.folder / FINISHED).is_file()
 
     @property
-    def begun(self) -> bool:
-        """True once the run was started, whatever became of it."""
-        return self.finished or self.plan_file.is_file()
-
-    @property
-    def job(self) -> Job:
-        """The command through the real script, which goes on where it was stopped, and its log beside the folder."""
+    def command(self) -> tuple[str, ...]:
+        """The command through the real script, which goes on where it was stopped."""
         path = ROOT / self.script.name
         script = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        command = (sys.executable, str(script), *self.argv)
-        return Job(self.name, command, self.folder.with_name(f"{self.folder.name}.log"))
+        return (sys.executable, str(script), *self.argv)
 
     @property
-    def name(self) -> str:
-        """What it is called on the terminal: its folder."""
-        return str(self.folder)
+    def log(self) -> Path:
+        """The file beside the folder with what the run prints."""
+        return self.folder.with_name(f"{self.folder.name}.log")
 
     @property
     def plan_file(self) -> Path:

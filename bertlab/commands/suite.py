@@ -10,10 +10,12 @@ Flags other than these go to every run. A second call skips what is finished and
 
 import contextlib
 import shlex
+import statistics
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -66,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
     runs = plan(options, run_flags)
     left = [run for some in runs.values() for run in some if not run.finished]
     if options.print_commands:
-        print("".join(shlex.join(run.job.command) + "\n" for run in left), end="")
+        print("".join(shlex.join(run.command) + "\n" for run in left), end="")
         return 0
     slots = jobs.slots(options.devices, options.jobs) if left else []
     output_dir.make_writable(folder)
@@ -102,65 +104,32 @@ def plan(options: SuiteArguments, argv: Sequence[str]) -> dict[str, list[RunSpec
             raise UserError(f"{recipe[1]} is a preset and no run.", f"Put it on top: --tasks … --config {recipe[1]}.")
         if name in runs:
             raise UserError(f"two recipes are called {name}, or one is named twice.", "Keep one of them.")
-        runs[name] = _seeded([*recipe, *argv], Path(options.output_dir or OUTPUT) / name, seeds(options))
+        runs[name] = _seeded([*recipe, *argv], Path(options.output_dir or OUTPUT) / name, options)
     return runs
-
-
-def seeds(options: SuiteArguments) -> list[int]:
-    """Return the seeds of every recipe.
-
-    Raises:
-        UserError: one of them is named twice.
-    """
-    if len(set(options.seed_list)) < len(options.seed_list):
-        raise UserError(f"--seed_list {' '.join(map(str, options.seed_list))}: one is named twice.", "Keep one.")
-    return options.seed_list or list(range(1, (options.seeds or SEEDS) + 1))
 
 
 def execute(runs: Sequence[RunSpec], slots: Sequence[jobs.Slot]) -> dict[str, str]:
     """Run every run, reporting on stderr what starts and ends; return what went wrong, by the run's name."""
-    if not runs:
-        return {}
     for run in runs:
         run_specs.write_plan(run)
-    progress = Progress(runs, min(len(slots), len(runs)))
-    with contextlib.closing(jobs.run_all([run.job for run in runs], slots)) as events:
+    seconds: list[float] = []  # of those that finished
+    failures: dict[str, str] = {}
+    with contextlib.closing(jobs.run_all(runs, slots)) as events:
         for event in events:
-            progress.report(event)
-    return progress.failures
-
-
-class Progress:
-    """Reports in one line each what starts and what ends, and how long the rest will take."""
-
-    def __init__(self, runs: Sequence[RunSpec], at_once: int) -> None:
-        self.runs = {run.name: run for run in runs}
-        self.at_once = at_once
-        self.ended = 0
-        self.seconds: list[float] = []  # of those that finished
-        self.failures: dict[str, str] = {}
-
-    def report(self, event: jobs.Started | jobs.Ended) -> None:
-        """Print the line of one event, and keep what went wrong."""
-        run = self.runs[event.job.name]
-        if isinstance(event, jobs.Started):
-            _print(f"{event.job.name} started on {event.slot.device}")
-            return
-        self.ended += 1
-        problem = _problem(run, event)
-        if problem:
-            self.failures[event.job.name] = f"{problem}; see {event.job.log}"
-        else:
-            self.seconds.append(event.seconds)
-        ending = problem or f"finished in {_duration(event.seconds)}"
-        _print(f"{event.job.name} {ending} ({self.ended} of {len(self.runs)}{self._rest()})")
-
-    def _rest(self) -> str:
-        left = len(self.runs) - self.ended
-        if not left or not self.seconds:
-            return ""
-        mean = sum(self.seconds) / len(self.seconds)
-        return f", about {_duration(mean * left / self.at_once)} left"
+            folder = str(event.run.folder)
+            if event.status is None:
+                _print(f"{folder} started on {event.device}")
+                continue
+            problem = _problem(event)
+            if problem:
+                failures[folder] = f"{problem}; see {event.run.log}"
+            else:
+                seconds.append(event.seconds)
+            ended = len(seconds) + len(failures)
+            rounds = (len(runs) - ended) / min(len(slots), len(runs))
+            rest = f", about {_duration(statistics.mean(seconds) * rounds)} left" if rounds and seconds else ""
+            _print(f"{folder} {problem or f'finished in {_duration(event.seconds)}'} ({ended} of {len(runs)}{rest})")
+    return failures
 
 
 def report(failures: dict[str, str]) -> int:
@@ -178,21 +147,19 @@ def stopped() -> int:
     return 130
 
 
-def _seeded(argv: Sequence[str], folder: Path, seeds: Sequence[int]) -> list[RunSpec]:
+def _seeded(argv: Sequence[str], folder: Path, options: SuiteArguments) -> list[RunSpec]:
     own = [flag.name for flag in dataclass_flags(SuiteArguments)]
     runs: list[RunSpec] = []
-    for seed in seeds:
+    for seed in dict.fromkeys(options.seed_list) or range(1, (options.seeds or SEEDS) + 1):
         runs.append(run_specs.plan([*argv, "--seed", str(seed)], folder / f"seed{seed}", own, quiet=bool(runs)))
         run_specs.refuse_other_values(runs[-1])
     return runs
 
 
-def _problem(run: RunSpec, event: jobs.Ended) -> str:
-    if event.status < 0:
-        return f"was killed by signal {-event.status}"
-    if event.status > 0:
-        return f"ended with status {event.status}"
-    return "" if run.finished else "ended without a result"
+def _problem(event: jobs.Event) -> str:
+    if event.status:
+        return f"was killed by signal {-event.status}" if event.status < 0 else f"ended with status {event.status}"
+    return "" if event.run.finished else "ended without a result"
 
 
 def _print(line: str) -> None:
@@ -200,6 +167,4 @@ def _print(line: str) -> None:
 
 
 def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return str(timedelta(seconds=round(seconds)))

@@ -154,7 +154,7 @@ def execute(sweep: Sweep) -> tuple[list[Trial], dict[str, str]]:
     runs = _runs(sweep, asked)
     total = len(asked) if sweep.options.search == "grid" else sweep.options.trials or 0
     if sweep.has_winner:
-        if len(asked) < total or not all(run.begun for run in runs):
+        if len(asked) < total or not all(run.plan_file.is_file() for run in runs):
             raise UserError(
                 f"{sweep.folder} has its winner: more trials would choose after the evaluation splits were opened.",
                 "Name another --output_dir.",
