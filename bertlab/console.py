@@ -36,7 +36,7 @@ def _message(level: str, text: str) -> None:
 
 def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
     """Return rows as aligned columns under a header; numbers right-aligned, floats with four digits."""
-    cells = [[_cell(value) for value in row] for row in rows]
+    cells = [[cell(value) for value in row] for row in rows]
     widths = [max(len(row[i]) for row in [list(header), *cells]) for i in range(len(header))]
     right = [all(isinstance(row[i], (int, float)) or row[i] is None for row in rows) for i in range(len(header))]
     lines = []
@@ -56,7 +56,8 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[object]], right: Ite
     return "\n".join(f"| {' | '.join(row)} |" for row in (cells[0], rule, *cells[1:]))
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """Return the text of a cell: floats with four digits, a dash for None."""
     if value is None:
         return "-"
     return f"{value:.4f}" if isinstance(value, float) else str(value)

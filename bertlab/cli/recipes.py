@@ -1,6 +1,6 @@
 """Recipes: flat YAML files under configs/ whose keys are exactly the flags."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,9 @@ class _TextLoader(yaml.BaseLoader):
         return super().construct_mapping(node, deep)
 
 
-def recipe_names() -> list[str]:
-    """Return every recipe as folder/name, in order."""
-    files = (path for folder in RECIPE_FOLDERS for path in sorted((CONFIGS / folder).rglob("*.yaml")))
+def recipe_names(folders: Sequence[str] = RECIPE_FOLDERS) -> list[str]:
+    """Return every recipe of these folders as folder/name, in order."""
+    files = (path for folder in folders for path in sorted((CONFIGS / folder).rglob("*.yaml")))
     return [path.relative_to(CONFIGS).with_suffix("").as_posix() for path in files]
 
 
@@ -55,18 +55,17 @@ def is_preset(path: Path) -> bool:
     return path.resolve().is_relative_to(CONFIGS / "presets")
 
 
-def find_recipe(name: str) -> Path:
-    """Return the file of a recipe named as `cola`, `tasks/cola` or by a path.
+def find_recipe(name: str, folders: Sequence[str] = RECIPE_FOLDERS, what: str = "recipe") -> Path:
+    """Return the file of a recipe, or of a sweep, named as `cola`, `tasks/cola` or by a path.
 
     Raises:
-        UserError: no recipe has that name.
+        UserError: none has that name.
     """
-    folders = ("", *RECIPE_FOLDERS)
-    for candidate in [Path(name), *(CONFIGS / folder / f"{name}.yaml" for folder in folders)]:
+    for candidate in [Path(name), *(CONFIGS / folder / f"{name}.yaml" for folder in ("", *folders))]:
         if candidate.suffix in {".yaml", ".yml"} and candidate.is_file():
             return candidate
-    names = recipe_names()
-    raise UserError(f"there is no recipe {name!r}.", did_you_mean(name, [*names, *(n.split("/")[-1] for n in names)]))
+    names = recipe_names(folders)
+    raise UserError(f"there is no {what} {name!r}.", did_you_mean(name, [*names, *(n.split("/")[-1] for n in names)]))
 
 
 def find_task(name: str) -> Path:

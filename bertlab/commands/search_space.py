@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 from bertlab.cli import parser, recipes
 from bertlab.cli.arguments import Flag, Occurrence
 from bertlab.cli.flag_rules import ALIASES
-from bertlab.cli.values import convert
-from bertlab.errors import UserError, did_you_mean
+from bertlab.cli.values import boolean, convert
+from bertlab.errors import UserError
 
 if TYPE_CHECKING:
     import optuna
 
 FORMAT = "Write a list of choices, or {low: 1e-5, high: 1e-4, log: true}."
-RANGE_KEYS = ("low", "high", "log")
 # Values of a range are rounded to so many digits: more would say nothing.
 DIGITS = 4
 
@@ -38,21 +37,6 @@ class Range:
 
 
 Space = Mapping[str, tuple[str, ...] | Range]
-
-
-def find(name: str) -> Path:
-    """Return the file of a sweep named by path, or by its name under configs/sweeps.
-
-    Raises:
-        UserError: there is no such file.
-    """
-    folder = recipes.CONFIGS / "sweeps"
-    for path in (Path(name), folder / f"{name}.yaml"):
-        if path.suffix in {".yaml", ".yml"} and path.is_file():
-            return path
-    raise UserError(
-        f"there is no sweep {name!r}.", did_you_mean(name, sorted(path.stem for path in folder.glob("*.yaml")))
-    )
 
 
 def read(path: Path, groups: Sequence[type]) -> Space:
@@ -145,15 +129,13 @@ def _choices(flag: Flag, value: Any, where: str) -> tuple[str, ...]:
 
 
 def _range(flag: Flag, value: dict[str, Any], where: str) -> Range:
-    for key in value:
-        if key not in RANGE_KEYS:
-            raise UserError(f"{where}: a range has no {key!r}.", did_you_mean(key, RANGE_KEYS))
-    if not {"low", "high"} <= value.keys() or not all(isinstance(item, str) for item in value.values()):
-        raise UserError(f"{where}: a range needs low and high.", FORMAT)
+    whole = {"low", "high"} <= value.keys() <= {"low", "high", "log"}
+    if not whole or not all(isinstance(item, str) for item in value.values()):
+        raise UserError(f"{where}: a range has low, high and perhaps log.", FORMAT)
     if flag.kind not in ("int", "float"):
         raise UserError(f"{where}: --{flag.name} is no number and has no range.", "Write a list of choices.")
     low, high = (convert(flag, Occurrence(flag.name, [value[end]], where)) for end in ("low", "high"))
-    log = convert(Flag("log", "bool"), Occurrence("log", [value.get("log", "false")], where))
+    log = boolean(value.get("log", "false"), where)
     if not low < high:
         raise UserError(f"{where}: low {value['low']} is not below high {value['high']}.", "Exchange them.")
     if log and low <= 0:

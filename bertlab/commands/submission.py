@@ -1,7 +1,6 @@
 """`python -m bertlab submission RUN …`: the GLUE server's files from the predictions of finished runs."""
 
 import io
-import math
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +13,10 @@ from bertlab.cli.parser import parse_command
 from bertlab.console import say, table
 from bertlab.errors import UserError
 from bertlab.io import write_bytes
-from bertlab.report.predictions import Predictions
 from bertlab.report.run_folder import RunFolder
 
 NLI = {name: name for name in ("entailment", "neutral", "contradiction")}
 TWO_WAY_NLI = {name: name for name in ("entailment", "not_entailment")}
-# The oldest time a zip archive can hold: the same predictions make the same bytes on any day.
-TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 
 
 def _ids(*names: str) -> dict[str, str]:
@@ -53,8 +49,6 @@ FILES: dict[str, ServerFile] = {
     "AX.tsv": ServerFile("ax", "test", 1104, NLI),
 }
 TASKS = tuple(dict.fromkeys(file.task for file in FILES.values()))
-# What --data_layout of GLUE's recipes begins with.
-LAYOUT = "glue/"
 LOWEST, HIGHEST = 0.0, 5.0
 
 
@@ -77,8 +71,6 @@ def main(argv: Sequence[str]) -> int:
     """
     options = parse_command(argv, SubmissionArguments, __doc__)
     output = options.output
-    if output.is_dir():
-        raise UserError(f"--output {output} is a folder.", "Name a file, for example submission.zip.")
     if output.exists() and not options.overwrite:
         raise UserError(f"--output {output} exists.", "Name another file, or pass --overwrite.")
     runs = by_task([RunFolder.read(path) for path in options.runs])
@@ -101,13 +93,10 @@ def by_task(runs: Sequence[RunFolder]) -> dict[str, RunFolder]:
     """
     found: dict[str, RunFolder] = {}
     for run in runs:
-        layout = str(run.configuration.get("data_layout") or "")
-        task = layout.removeprefix(LAYOUT)
-        if not layout.startswith(LAYOUT) or task not in TASKS:
-            recipe = run.run.get("recipe")
+        task = str(run.configuration.get("data_layout")).removeprefix("glue/")
+        if task not in TASKS:
             raise UserError(
-                f"{run.path} is no run of a GLUE task" + (f", but of {recipe}." if recipe else "."),
-                f"Train with --task {', '.join(TASKS[:-1])} or {TASKS[-1]}.",
+                f"{run.path} is no run of a GLUE task.", f"Train with --task {', '.join(TASKS[:-1])} or {TASKS[-1]}."
             )
         if task in found:
             raise UserError(
@@ -126,22 +115,22 @@ def server_file(run: RunFolder, file: ServerFile) -> str:
     Raises:
         UserError: the run has no predictions for the split, not for every row, or of other classes.
     """
-    limit = run.configuration.get("max_predict_samples")
-    if limit is not None:
-        raise UserError(
-            f"{run.path} predicted its first {limit} test rows only (--max_predict_samples).",
-            "The server wants every row: run it again without that flag.",
-        )
     splits = run.results["splits"]
     if file.split not in splits:
         raise UserError(
             f"{run.path} has no predictions for {file.split}, only for {', '.join(splits) or 'nothing'}.",
             "Run it again with --do_predict on data with that split.",
         )
-    predictions = run.predictions(file.split)
-    _refuse_other_rows(run, file, predictions)
-    lines = (f"{row}\t{_server_value(run, file, row, text)}\n" for row, text in enumerate(predictions.predictions))
-    return "index\tprediction\n" + "".join(lines)
+    predictions, path = run.predictions(file.split), f"{run.path / 'predictions' / file.split}.tsv"
+    if predictions.idx != [str(row) for row in range(file.rows)]:
+        dropped = run.data.get(file.split, {}).get("dropped", 0)
+        raise UserError(
+            f"{path} has {len(predictions.idx):,} rows and not GLUE's of {file.task} {file.split}, 0 to "
+            f"{file.rows - 1:,} in order{f'; {dropped:,} without text were left out' if dropped else ''}.",
+            "Predict the split as GLUE gives it, without --max_predict_samples.",
+        )
+    values = (_server_value(file, text, f"{path}, row {row}") for row, text in enumerate(predictions.predictions, 1))
+    return "index\tprediction\n" + "".join(f"{row}\t{value}\n" for row, value in enumerate(values))
 
 
 def zipped(contents: dict[str, str]) -> bytes:
@@ -149,32 +138,13 @@ def zipped(contents: dict[str, str]) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in contents.items():
-            entry = zipfile.ZipInfo(name, TIMESTAMP)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.create_system = 3  # Unix, wherever this runs: the byte is part of the archive
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, content.encode("ascii"))
+            # Without a time of its own an entry is of 1980.
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
     return stream.getvalue()
 
 
-def _refuse_other_rows(run: RunFolder, file: ServerFile, predictions: Predictions) -> None:
-    path, hint = f"{run.path / 'predictions' / file.split}.tsv", "Predict the split as GLUE gives it."
-    rows = len(predictions.idx)
-    if rows != file.rows:
-        dropped = (run.run.get("data") or {}).get(file.split, {}).get("dropped", 0)
-        why = f"; {dropped:,} without text were left out" if dropped else ""
-        raise UserError(f"{path} has {rows:,} rows and GLUE's {file.task} {file.split} has {file.rows:,}{why}.", hint)
-    wrong = next((row for row, index in enumerate(predictions.idx) if index != str(row)), None)
-    if wrong is not None:
-        index = predictions.idx[wrong]
-        raise UserError(
-            f"{path}, row {wrong + 1}: idx is {index!r} and not {wrong}, so rows are missing or moved.", hint
-        )
-
-
-def _server_value(run: RunFolder, file: ServerFile, row: int, text: str) -> str:
+def _server_value(file: ServerFile, text: str, where: str) -> str:
     """Return a prediction as the server writes it."""
-    where = f"{run.path / 'predictions' / file.split}.tsv, row {row + 1}"
     if file.names:
         if text not in file.names:
             raise UserError(
@@ -182,10 +152,7 @@ def _server_value(run: RunFolder, file: ServerFile, row: int, text: str) -> str:
                 f"Train with --task {file.task}.",
             )
         return file.names[text]
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if math.isnan(value):
-        raise UserError(f"{where}: {text!r} is not a number.", f"Train with --task {file.task}.")
-    return f"{min(max(value, LOWEST), HIGHEST):.4f}"
+    # The prediction of a model that diverged is empty.
+    if not text:
+        raise UserError(f"{where}: there is no number.", f"Train with --task {file.task}.")
+    return f"{min(max(float(text), LOWEST), HIGHEST):.4f}"

@@ -1,8 +1,6 @@
 """The table of many runs: mean, deviation, interval, degenerate runs, baselines and a verdict per recipe and metric."""
 
-import csv
 import dataclasses
-import io
 import json
 import math
 import re
@@ -122,11 +120,11 @@ def to_json(value: Any) -> str:
 
 def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
     """Return records of the same keys as CSV under a header; None and numbers that are not finite are empty."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(plain(record) for record in records)
-    return stream.getvalue()
+    import pandas as pd  # takes longer to import than --help may take
+
+    # As objects, or a column of whole numbers with a gap would become floats.
+    text: str = pd.DataFrame(plain(records), dtype=object).to_csv(index=False, lineterminator="\n")
+    return text
 
 
 def summary_of(values: Sequence[float | None]) -> SeedSummary:
@@ -155,7 +153,7 @@ def _row(recipe: str, runs: Sequence[RunFolder], split: str, metric: str) -> Row
         model=model,
         split=split,
         metric=metric,
-        **{name: getattr(summary, name) for name in ("mean", "sd", "n", "low", "high")},
+        **summary._asdict(),
         minimum=min(defined, default=math.nan),
         maximum=max(defined, default=math.nan),
         failed=sum(run.is_degenerate(split) for run in runs),

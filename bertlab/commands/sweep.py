@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from bertlab import console
-from bertlab.cli import parser
+from bertlab.cli import parser, recipes
 from bertlab.cli.arguments import dataclass_flags, setting
 from bertlab.cli.entry_point import entry_point
 from bertlab.cli.flag_rules import Rule
@@ -75,17 +75,16 @@ class Sweep:
         """True once the evaluation splits were opened."""
         return (self.folder / "winner" / output_dir.FINISHED).is_file()
 
-    def trial(self, number: int, values: Values) -> RunSpec:
-        """Return the run of one trial."""
-        return self._run(values, TRIAL, f"trial{number:03d}")
+    def run(self, name: str, values: Values, stages: Sequence[str]) -> RunSpec:
+        """Return the run of a trial or of the winner.
 
-    def winner(self, values: Values) -> RunSpec:
-        """Return the run that trains with the chosen values and opens the evaluation splits."""
-        return self._run(values, WINNER, "winner")
-
-    def _run(self, values: Values, stages: Sequence[str], name: str) -> RunSpec:
+        Raises:
+            UserError: the script refuses a flag, or the run was made or begun with other values.
+        """
         chosen = [word for flag, text in values.items() for word in (f"--{flag}", text)]
-        return run_specs.plan([*self.argv, *chosen, *stages], self.folder / name, quiet=True)
+        run = run_specs.plan([*self.argv, *chosen, *stages], self.folder / name, quiet=True)
+        run_specs.refuse_other_values(run)
+        return run
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def plan(options: SweepArguments, argv: Sequence[str]) -> Sweep:
     if options.search != "grid":
         search_space.import_optuna()
     run_specs.refuse_flags(argv, REFUSED)
-    path = search_space.find(options.sweep)
+    path = recipes.find_recipe(options.sweep, ("sweeps",), "sweep")
     base = run_specs.plan(argv, Path(OUTPUT), [flag.name for flag in dataclass_flags(SweepArguments)])
     space = search_space.read(path, base.script.groups)
     given = run_specs.flag_names(argv)
@@ -159,17 +158,17 @@ def execute(sweep: Sweep) -> tuple[list[Trial], dict[str, str]]:
                 f"{sweep.folder} has its winner: more trials would choose after the evaluation splits were opened.",
                 "Name another --output_dir.",
             )
-        return _trials(asked, runs), {}
+        return list(map(_trial, asked, runs)), {}
     slots = jobs.slots(sweep.options.devices, sweep.options.jobs)
     output_dir.make_writable(sweep.folder)
     failures = _run_unfinished(runs, slots)
     while len(asked) < total:
         count = total - len(asked) if sweep.options.search == "random" else min(len(slots), total - len(asked))
-        asked += _ask(sweep, _trials(asked, runs), count)
+        asked += _ask(sweep, list(map(_trial, asked, runs)), count)
         runs = _runs(sweep, asked)  # may refuse one, and then a second call is not to go on with it
         write_json(sweep.folder / TRIALS, {"trials": asked})
         failures |= _run_unfinished(runs[-count:], slots)
-    return _trials(asked, runs), failures
+    return list(map(_trial, asked, runs)), failures
 
 
 def render(trials: Sequence[Trial], rows: Sequence[Row], form: str) -> str:
@@ -181,7 +180,7 @@ def render(trials: Sequence[Trial], rows: Sequence[Row], form: str) -> str:
     records = [{"trial": t["trial"], **t["values"], score: t["score"], "seconds": t["seconds"]} for t in ranked]
     if form == "csv":
         return suite_table.to_csv(records)
-    cells = [[_cell(value) for value in record.values()] for record in records]
+    cells = [[console.cell(value) for value in record.values()] for record in records]
     table = console.markdown(list(records[0]), cells) if form == "markdown" else console.table(cells, list(records[0]))
     winner = f"The best, on the evaluation splits:\n\n{suite_table.render(rows, form)}" if rows else ""
     return f"{table}\n\n{winner}"
@@ -221,10 +220,7 @@ def _ask(sweep: Sweep, trials: Sequence[Trial], count: int) -> list[Values]:
 
 
 def _runs(sweep: Sweep, asked: Sequence[Values]) -> list[RunSpec]:
-    runs = [sweep.trial(number, values) for number, values in enumerate(asked, start=1)]
-    for run in runs:
-        run_specs.refuse_other_values(run)
-    return runs
+    return [sweep.run(f"trial{number:03d}", values, TRIAL) for number, values in enumerate(asked, start=1)]
 
 
 def _run_unfinished(runs: Sequence[RunSpec], slots: Sequence[jobs.Slot]) -> dict[str, str]:
@@ -241,13 +237,8 @@ def _open(sweep: Sweep, trials: Sequence[Trial]) -> dict[str, str]:
     best = next((trial for trial in _ranked(trials) if trial.score is not None), None)
     if best is None:
         return {}
-    winner = sweep.winner(best.values)
-    run_specs.refuse_other_values(winner)
+    winner = sweep.run("winner", best.values, WINNER)
     return {} if winner.finished else suite.execute([winner], jobs.slots(sweep.options.devices, 1)[:1])
-
-
-def _trials(asked: Sequence[Values], runs: Sequence[RunSpec]) -> list[Trial]:
-    return [_trial(values, run) for values, run in zip(asked, runs, strict=True)]
 
 
 def _trial(values: Values, run: RunSpec) -> Trial:
@@ -272,7 +263,3 @@ def _ranked(trials: Sequence[Trial]) -> list[Trial]:
     """Return the trials from the best to the worst, equal ones in their order, those without a score last."""
     sign = -1 if _greater_is_better(trials) else 1
     return sorted(trials, key=lambda trial: math.inf if trial.score is None else sign * trial.score)
-
-
-def _cell(value: str | float | None) -> str:
-    return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
