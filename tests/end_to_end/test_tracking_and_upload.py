@@ -99,7 +99,7 @@ def test_a_failed_upload_leaves_the_run_whole(argv, tmp_path, monkeypatch, capsy
     monkeypatch.setattr(transformers.trainer, "hf_api", Hub)
     folder = tmp_path / "run"
     assert run_classification.main([*argv, "--push_to_hub", "--save_strategy", "no", "--output_dir", str(folder)]) == 2
-    assert "error: --push_to_hub: the upload failed (nobody there); the run is whole" in capsys.readouterr().err
+    assert "error: --push_to_hub: the upload failed (nobody there); the run is complete" in capsys.readouterr().err
     assert (folder / "run.json").is_file()
 
 
