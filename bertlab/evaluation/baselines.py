@@ -3,7 +3,6 @@
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,8 @@ Predictor = Callable[[Sequence[str]], Array]
 # Row numbers to texts: what is on disk need not be held in memory.
 TakeTexts = Callable[[Array], Sequence[Text]]
 
+# TF-IDF may take this long in all; it then says on how many examples it was fitted.
+BASELINE_SECONDS = 20.0
 FIRST_FIT_ROWS = 500
 # A fit on four times the rows costs a little more than four times the seconds: the vocabulary grows with them.
 LARGEST_STEP = 4.0
@@ -25,16 +26,6 @@ COST_EXPONENT = 1.2
 LARGEST_WEIGHTS = 1_000_000
 # One token per CJK ideograph, as in BERT's own pre-tokenizer; other words are kept whole, one-letter words too.
 TOKEN = r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+"
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """Predictions per split, and one sentence on how they were made and from how many rows."""
-
-    predictions: dict[str, Array]
-    note: str
-    rows_used: int
-    rows: int
 
 
 def majority_baseline(train_labels: npt.ArrayLike, rows: int) -> Array:
@@ -56,86 +47,50 @@ def mean_baseline(train_labels: npt.ArrayLike, rows: int) -> Array:
 
 
 def tfidf_baseline(
-    train_texts: Sequence[Text] | TakeTexts,
+    take_texts: TakeTexts,
     train_labels: npt.ArrayLike,
     eval_texts_by_split: Mapping[str, Sequence[Text]],
-    *,
     problem_type: str = SINGLE,
-    seconds: float = 60.0,
-    seed: int = 0,
-) -> Baseline:
-    """Fit TF-IDF of words and word pairs with a linear model, and predict every row of every split.
+    seconds: float = BASELINE_SECONDS,
+) -> tuple[dict[str, Array], str]:
+    """Fit TF-IDF of words and word pairs with a linear model; return predictions per split, and how they were made.
 
-    Texts are strings or pairs of strings, those to train on perhaps as a function of row numbers; labels are (n,)
-    class ids or values, or (n, classes) arrays of 0 and 1, by `problem_type` (transformers' names). The model is
-    logistic regression, one per class for multi-label, or ridge regression, regularised as scikit-learn does by
-    default: nothing is tuned. It is fitted on larger and larger samples of one seeded shuffle, for as long as the next
-    sample is expected to fit into `seconds`; the note gives their number of rows. Every row is predicted.
+    Texts are strings or pairs of strings, those to train on as a function of row numbers; labels are (n,) class ids or
+    values, or (n, classes) arrays of 0 and 1, by `problem_type` (transformers' names). The model is logistic
+    regression, one per class for multi-label, or ridge regression, regularised as scikit-learn does by default: nothing
+    is tuned. It is fitted on larger and larger samples of one shuffle, for as long as the next sample is expected to
+    fit into `seconds`; the note gives their number of rows. Every row of every split is predicted.
     """
     labels = np.asarray(train_labels, dtype=np.float64 if problem_type == REGRESSION else np.int64)
-    _warm_up()
     started = time.perf_counter()
-    splits = {name: [_joined(text) for text in texts] for name, texts in eval_texts_by_split.items()}
-    predict, how, used = _largest_fit(_as_function(train_texts), labels, splits, problem_type, seed, started + seconds)
-    predictions = {name: predict(rows) for name, rows in splits.items()}
-    note = f"{how} on {_fraction(used, len(labels), seconds)}, {time.perf_counter() - started:.1f} s."
-    return Baseline(predictions, note, used, len(labels))
-
-
-def _as_function(texts: Sequence[Text] | TakeTexts) -> TakeTexts:
-    return texts if callable(texts) else lambda rows: [texts[row] for row in rows]
-
-
-def _fraction(used: int, rows: int, seconds: float) -> str:
-    if used == rows:
-        return f"all {rows:,} training rows"
-    return f"a random {used:,} of the {rows:,} training rows (more would not fit into the {seconds:g} s allowed)"
+    predict, how, used = _largest_fit(take_texts, labels, problem_type, started + seconds)
+    predictions = {name: predict([_joined(text) for text in texts]) for name, texts in eval_texts_by_split.items()}
+    rows = f"all {used:,} training rows"
+    if used < len(labels):
+        rows = f"a random {used:,} of the {len(labels):,} training rows"
+        rows += f" (more would not fit into the {seconds:g} s allowed)"
+    return predictions, f"{how} on {rows}, {time.perf_counter() - started:.1f} s."
 
 
 def _joined(text: Text) -> str:
     return text if isinstance(text, str) else "\n".join(part for part in text if part)
 
 
-def _warm_up() -> None:
-    # The first import of scikit-learn takes 1-2 s, which would count as time of the first fit.
-    import sklearn.feature_extraction.text
-    import sklearn.linear_model
-    import sklearn.multiclass  # noqa: F401
-    import threadpoolctl  # noqa: F401
-
-
-def _largest_fit(
-    take: TakeTexts,
-    labels: Array,
-    splits: Mapping[str, Sequence[str]],
-    problem_type: str,
-    seed: int,
-    deadline: float,
-) -> tuple[Predictor, str, int]:
+def _largest_fit(take: TakeTexts, labels: Array, problem_type: str, deadline: float) -> tuple[Predictor, str, int]:
     """Return the model fitted on the most rows that the deadline allows, its description, and that number of rows."""
-    order = np.random.default_rng(seed).permutation(len(labels))
+    order = np.random.default_rng(0).permutation(len(labels))
     size = min(FIRST_FIT_ROWS, len(labels))
     while True:
         started = time.perf_counter()
-        # In the order of the file, so that a fit on all rows does not depend on the seed.
+        # In the order of the file, so that a fit on all rows does not depend on the shuffle.
         part = np.sort(order[:size])
         predict, how = _fit([_joined(text) for text in take(part)], labels[part], problem_type)
-        spent = max(time.perf_counter() - started, 1e-6)
-        left = deadline - time.perf_counter() - _seconds_to_predict(predict, splits)
-        growth = min(LARGEST_STEP, len(labels) / size, (max(left, 0.0) / spent) ** (1 / COST_EXPONENT))
+        ended = time.perf_counter()
+        spent, left = max(ended - started, 1e-6), max(deadline - ended, 0.0)
+        growth = min(LARGEST_STEP, len(labels) / size, (left / spent) ** (1 / COST_EXPONENT))
         if size == len(labels) or (growth < 1.25 and growth * size < len(labels)):
             return predict, how, size
         size = min(len(labels), round(size * growth))
-
-
-def _seconds_to_predict(predict: Predictor, splits: Mapping[str, Sequence[str]]) -> float:
-    rows = sum(len(texts) for texts in splits.values())
-    sample = [text for texts in splits.values() for text in texts[:100]]
-    if not sample:
-        return 0.0
-    started = time.perf_counter()
-    predict(sample)
-    return (time.perf_counter() - started) * rows / len(sample)
 
 
 def _fit(texts: Sequence[str], labels: Array, problem_type: str) -> tuple[Predictor, str]:

@@ -1,7 +1,6 @@
 """Calibration of predicted probabilities: how far off they are, and the temperature and thresholds that help."""
 
-import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,17 +9,6 @@ from bertlab.evaluation.metrics import Array
 
 # A temperature outside of these would be a sign of separable or random data, not of calibration.
 TEMPERATURE_BOUNDS = (0.01, 100.0)
-
-
-@dataclass(frozen=True)
-class ReliabilityBin:
-    """One bin of confidence, low < confidence <= high; means are nan where `count` is 0."""
-
-    low: float
-    high: float
-    count: int
-    confidence: float
-    accuracy: float
 
 
 # Not scipy.special: its import takes longer than the rest of a prediction with onnxruntime.
@@ -38,45 +26,46 @@ def sigmoid(logits: npt.ArrayLike) -> Array:
     return np.where(scores >= 0, 1.0, small) / (1.0 + small)
 
 
-def reliability_table(probabilities: npt.ArrayLike, labels: npt.ArrayLike, bins: int = 15) -> list[ReliabilityBin]:
+def reliability_table(probabilities: npt.ArrayLike, labels: npt.ArrayLike, bins: int = 15) -> list[dict[str, float]]:
     """Return count, mean confidence and accuracy of the top class in each of `bins` bins of equal width.
 
-    Takes (n, classes) probabilities, or (n,) probabilities of class 1 of two, and (n,) class ids; multi-label arrays
-    are flattened by the caller, as one binary decision per class. Source: Guo et al., On Calibration of Modern Neural
-    Networks (2017).
+    A bin is low < confidence <= high; means are nan where its count is 0. Takes (n, classes) probabilities, or (n,)
+    probabilities of class 1 of two, and (n,) class ids; multi-label arrays are flattened by the caller, as one binary
+    decision per class. Source: Guo et al., On Calibration of Modern Neural Networks (2017).
     """
-    confidence, correct = _top_class(probabilities, labels)
+    forecast, actual = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    if forecast.ndim == 1:
+        forecast = np.column_stack([1.0 - forecast, forecast])
+    confidence, correct = forecast.max(axis=1), forecast.argmax(axis=1) == actual
     edges = np.linspace(0.0, 1.0, bins + 1)
     # The inner edges only, so that a probability of 0.0, or one rounded to above 1, still has a bin.
     index = np.searchsorted(edges[1:-1], confidence, side="left")
     counts = np.bincount(index, minlength=bins)
     sums = [np.bincount(index, weights=column, minlength=bins) for column in (confidence, correct)]
     means = [np.divide(total, counts, out=np.full(bins, np.nan), where=counts > 0) for total in sums]
+    names = ("low", "high", "count", "confidence", "accuracy")
     columns = [column.tolist() for column in (edges[:-1], edges[1:], counts, *means)]
-    return [ReliabilityBin(*row) for row in zip(*columns, strict=True)]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def expected_calibration_error(probabilities: npt.ArrayLike, labels: npt.ArrayLike, bins: int = 15) -> float:
-    """Return the mean gap between confidence and accuracy over bins, weighted by count: 0 to 1, nan for no rows.
+def expected_calibration_error(table: Sequence[Mapping[str, float]]) -> float:
+    """Return the mean gap between confidence and accuracy in a reliability table, weighted by count: 0 to 1.
 
-    Arguments are those of `reliability_table`. Source: Naeini et al. (2015), Guo et al. (2017).
+    Source: Naeini et al. (2015), Guo et al. (2017).
     """
-    filled = [row for row in reliability_table(probabilities, labels, bins) if row.count]
-    total = sum(row.count for row in filled)
-    gaps = sum(row.count * abs(row.confidence - row.accuracy) for row in filled)
-    return gaps / total if total else math.nan
+    filled = [row for row in table if row["count"]]
+    gaps = sum(row["count"] * abs(row["confidence"] - row["accuracy"]) for row in filled)
+    return gaps / sum(row["count"] for row in filled)
 
 
 def brier_score(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-    """Return the mean squared error of probabilities, nan for no rows.
+    """Return the mean squared error of probabilities.
 
     For (n, classes) probabilities and (n,) class ids it is summed over classes, 0 to 2 (Brier, 1950). For labels
     of 0 and 1 in the shape of the probabilities (two classes as (n,), multi-label as (n, classes)) it is the mean over
     all entries, 0 to 1: with two classes half the other.
     """
     forecast, actual = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
-    if forecast.size == 0:
-        return math.nan
     if forecast.shape == actual.shape:
         return float(np.mean((forecast - actual) ** 2))
     outcome = np.eye(forecast.shape[1])[actual]
@@ -87,20 +76,13 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """Return the temperature that divides the logits for the least negative log likelihood (Guo et al., 2017).
 
     Takes (n, classes) logits and (n,) class ids, or multi-label (n, classes) logits and labels of 0 and 1. Fit it
-    on a selection split, never on an evaluation split. It is 1.0 for no rows and stays within `TEMPERATURE_BOUNDS`: an
-    end of them means that the split is separable or the logits do not depend on the labels.
-
-    Raises:
-        ValueError: logits are not finite.
+    on a selection split, never on an evaluation split. It stays within `TEMPERATURE_BOUNDS`: an end of them means that
+    the split is separable or the logits do not depend on the labels.
     """
-    scores, actual = np.asarray(logits, dtype=np.float64), np.asarray(labels)
-    if scores.size == 0:
-        return 1.0
-    if not np.isfinite(scores).all():
-        raise ValueError("logits must be finite")
     from scipy.optimize import minimize_scalar
 
     # The loss is convex in 1/T, hence has one valley in log T, where the bounds are equally far from 1.
+    scores, actual = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     bounds = tuple(np.log(TEMPERATURE_BOUNDS))
     found = minimize_scalar(lambda log_t: _loss(scores / np.exp(log_t), actual), bounds=bounds, method="bounded")
     return float(np.exp(found.x))
@@ -137,15 +119,5 @@ def _loss(logits: Array, labels: Array) -> float:
     if logits.shape == labels.shape:
         # log(1 + exp(-z)) for a positive, log(1 + exp(z)) for a negative.
         return float(np.mean(np.logaddexp(0.0, np.where(labels != 0, -logits, logits))))
-    top = logits.max(axis=1)
-    log_total = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
+    log_total = np.logaddexp.reduce(logits, axis=1)
     return float(np.mean(log_total - logits[np.arange(len(logits)), labels]))
-
-
-def _top_class(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Array, Array]:
-    forecast, actual = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
-    if forecast.ndim == 1:
-        forecast = np.column_stack([1.0 - forecast, forecast])
-    if len(forecast) == 0:
-        return np.zeros(0), np.zeros(0, dtype=bool)
-    return forecast.max(axis=1), forecast.argmax(axis=1) == actual

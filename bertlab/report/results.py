@@ -12,8 +12,6 @@ from bertlab.evaluation import baselines, calibration, statistics
 from bertlab.evaluation.evaluate import SplitResult, class_probabilities, predictions_from_logits
 from bertlab.evaluation.metrics import METRICS
 
-# TF-IDF may take this long in all; it then says on how many examples it was fitted.
-BASELINE_SECONDS = 20.0
 # Entries of a result's metrics that are no scores.
 RUN_VALUES = ("loss", "runtime", "samples_per_second")
 # The scores of a source with fewer examples mean too little.
@@ -62,25 +60,19 @@ def with_thresholds(result: SplitResult, schema: LabelSchema, fitted: Fitted, na
 
 
 def baseline_predictions(
-    train_texts: Sequence[Any] | baselines.TakeTexts,
+    take_texts: baselines.TakeTexts,
     train_labels: np.ndarray,
     texts: Mapping[str, Sequence[Any]],
     schema: LabelSchema,
 ) -> dict[str, tuple[dict[str, np.ndarray], str]]:
     """Return, for each baseline, its predictions per split and a sentence on how they were made."""
-    rows = {name: len(column) for name, column in texts.items()}
+    name, how, constant = "majority", "always the most frequent training class", baselines.majority_baseline
+    if schema.kind == MULTI:
+        how = "each label that more than half of the training examples have"
     if schema.kind == REGRESSION:
-        constant = {name: baselines.mean_baseline(train_labels, n) for name, n in rows.items()}
-        simple = {"mean": (constant, "always the mean of the training labels")}
-    else:
-        constant = {name: baselines.majority_baseline(train_labels, n) for name, n in rows.items()}
-        most = "each label that more than half of the training examples have"
-        how = most if schema.kind == MULTI else "always the most frequent training class"
-        simple = {"majority": (constant, how)}
-    tfidf = baselines.tfidf_baseline(
-        train_texts, train_labels, texts, problem_type=schema.kind, seconds=BASELINE_SECONDS
-    )
-    return {**simple, "tfidf": (tfidf.predictions, tfidf.note)}
+        name, how, constant = "mean", "always the mean of the training labels", baselines.mean_baseline
+    simple = {split: constant(train_labels, len(column)) for split, column in texts.items()}
+    return {name: (simple, how), "tfidf": baselines.tfidf_baseline(take_texts, train_labels, texts, schema.kind)}
 
 
 def split_results(
@@ -169,10 +161,11 @@ def _calibration(schema: LabelSchema, logits: np.ndarray, labels: np.ndarray, fi
         probabilities = class_probabilities(schema, logits, temperature)
         if schema.kind == MULTI:
             probabilities, labels = probabilities.reshape(-1), labels.reshape(-1).astype(np.int64)
+        table = calibration.reliability_table(probabilities, labels)
         results[name] = {
-            "ece": calibration.expected_calibration_error(probabilities, labels),
+            "ece": calibration.expected_calibration_error(table),
             "brier": calibration.brier_score(probabilities, labels),
-            "reliability": [dataclasses.asdict(row) for row in calibration.reliability_table(probabilities, labels)],
+            "reliability": table,
         }
     return results
 
