@@ -5,7 +5,6 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
 from pathlib import Path
 
 from bertlab.console import warning
@@ -14,25 +13,7 @@ from bertlab.errors import UserError, causes, nearest
 # huggingface_hub retries five times with growing pauses: 23 s per file before it gives up.
 PROBE_SECONDS = 5.0
 # Candidates for "Did you mean", besides the models in the cache; the Hub is not searched.
-WELL_KNOWN_MODELS = tuple(
-    f"{owner}/{model}"
-    for owner, models in (
-        ("google-bert", "bert-base-uncased bert-base-cased bert-large-uncased bert-large-cased bert-base-chinese"),
-        ("google-bert", "bert-base-multilingual-cased bert-base-multilingual-uncased bert-base-german-cased"),
-        ("google", "bert_uncased_L-2_H-128_A-2 bert_uncased_L-4_H-256_A-4 bert_uncased_L-4_H-512_A-8"),
-        ("google", "electra-small-discriminator electra-base-discriminator electra-large-discriminator"),
-        ("distilbert", "distilbert-base-uncased distilbert-base-cased distilroberta-base"),
-        ("FacebookAI", "roberta-base roberta-large xlm-roberta-base xlm-roberta-large"),
-        ("albert", "albert-base-v2 albert-large-v2"),
-        ("microsoft", "deberta-base deberta-v3-small deberta-v3-base deberta-v3-large mdeberta-v3-base"),
-        ("microsoft", "MiniLM-L12-H384-uncased mpnet-base"),
-        ("nreimers", "MiniLM-L6-H384-uncased"),
-        ("sentence-transformers", "all-MiniLM-L6-v2"),
-        ("answerdotai", "ModernBERT-base ModernBERT-large"),
-        ("allenai", "scibert_scivocab_uncased"),
-    )
-    for model in models.split()
-)
+WELL_KNOWN_MODELS = Path(__file__).with_name("well_known_models.txt")
 WELL_KNOWN_DATA = ("nyu-mll/glue", "aps/super_glue", "stanfordnlp/imdb", "stanfordnlp/sst2", "fancyzhx/ag_news")
 PROXY_PASSWORD = "the proxy wants a password (407): HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
 # Statuses that huggingface_hub has no type for: what the Hub does, and what to do.
@@ -229,17 +210,15 @@ def _gated(kind: str, name: str) -> UserError:
 
 
 def _unknown_name(kind: str, name: str) -> UserError:
-    names = WELL_KNOWN_DATA if kind == "data set" else (*WELL_KNOWN_MODELS, *_cached_models())
-    near = _with_owner(name, names) or nearest(name, names)
+    known_models = WELL_KNOWN_MODELS.read_text(encoding="utf-8").split()
+    names = WELL_KNOWN_DATA if kind == "data set" else (*known_models, *_cached_models())
+    # The Hub has given an owner to names without one.
+    same = (full for full in names if full.rpartition("/")[2] == name.rpartition("/")[2])
+    near = next(same, None) or nearest(name, names)
     hint = f"Did you mean {near!r}? " if near else f"Names are listed at {_endpoint()}/models. "
     return UserError(
         f"the {kind} {name} is not on the Hub, or it is private.", hint + "A private one needs --token or HF_TOKEN."
     )
-
-
-def _with_owner(name: str, names: Iterable[str]) -> str | None:
-    """Return the name with the same part after the owner: the Hub has given an owner to names without one."""
-    return next((full for full in names if full.rpartition("/")[2] == name.rpartition("/")[2]), None)
 
 
 def _cached_models() -> list[str]:

@@ -84,17 +84,18 @@ def default_of(flag: Flag) -> Any:
 
 def _training_flag(name: str, node: ast.AnnAssign, enums: dict[str, tuple[str, ...]]) -> Flag:
     parts = {part.strip() for part in ast.unparse(node.annotation).split("|")}
-    choices: tuple[str, ...] = next((enums[part] for part in sorted(parts) if part in enums), ())
     keywords = {k.arg: k.value for k in node.value.keywords} if isinstance(node.value, ast.Call) else {}
-    choices = choices or TRAINING_CHOICES.get(name) or _choices(keywords.get("metadata"))
+    metadata = _literal(keywords.get("metadata")) or {}
+    # TrainingArguments itself takes any other word than the choices in its metadata, too.
+    choices = next((enums[part] for part in sorted(parts) if part in enums), tuple(metadata.get("choices", ())))
     minimum, maximum = TRAINING_LIMITS.get(name, (None, None))
     return Flag(
         name=name,
         kind=_kind_of_annotation(parts),
         many=any(part.startswith("list[") for part in parts),
         default=_literal(keywords.get("default")),
-        help=_help_text(keywords.get("metadata")),
-        choices=choices,
+        help=" ".join(metadata.get("help", "").split()),
+        choices=TRAINING_CHOICES.get(name, choices),
         minimum=minimum,
         maximum=maximum,
         group="training",
@@ -104,28 +105,21 @@ def _training_flag(name: str, node: ast.AnnAssign, enums: dict[str, tuple[str, .
     )
 
 
-def _kind_of_annotation(parts: Iterable[str]) -> Kind:
-    parts = set(parts)
+def _kind_of_annotation(parts: set[str]) -> Kind:
     # A field that takes a mapping or a file's name (lr_scheduler_kwargs, fsdp_config…) stays text: JSON or a path.
     if "str" in parts or any(part.startswith(("list[", "dict", "Parallelism")) for part in parts):
         return "str"
-    for kind in ("bool", "int", "float"):
-        if kind in parts:
-            return typing.cast(Kind, kind)
-    return "str"
+    return typing.cast(Kind, next((kind for kind in ("bool", "int", "float") if kind in parts), "str"))
 
 
 def _enum_values(modules: Iterable[ast.Module]) -> dict[str, tuple[str, ...]]:
     """Return the string values of every ExplicitEnum class in the given modules."""
-    values = {}
-    for module in modules:
-        for node in module.body:
-            if isinstance(node, ast.ClassDef) and any(ast.unparse(b) == "ExplicitEnum" for b in node.bases):
-                assigned = [
-                    a.value.value for a in node.body if isinstance(a, ast.Assign) and isinstance(a.value, ast.Constant)
-                ]
-                values[node.name] = tuple(str(v) for v in assigned)
-    return values
+    classes = [node for module in modules for node in module.body if isinstance(node, ast.ClassDef)]
+    return {
+        node.name: tuple(_literal(item.value) for item in node.body if isinstance(item, ast.Assign))
+        for node in classes
+        if any(ast.unparse(base) == "ExplicitEnum" for base in node.bases)
+    }
 
 
 def _literal(node: ast.expr | None) -> Any:
@@ -133,14 +127,3 @@ def _literal(node: ast.expr | None) -> Any:
         return ast.literal_eval(node) if node is not None else None
     except ValueError:
         return None
-
-
-def _choices(node: ast.expr | None) -> tuple[str, ...]:
-    """Return the choices in a field's metadata; TrainingArguments itself takes any other word, too."""
-    metadata = _literal(node)
-    return tuple(metadata.get("choices", ())) if isinstance(metadata, dict) else ()
-
-
-def _help_text(node: ast.expr | None) -> str:
-    metadata = _literal(node)
-    return " ".join(str(metadata.get("help", "")).split()) if isinstance(metadata, dict) else ""
