@@ -18,7 +18,7 @@ import run_nsp
 from bertlab.data import tokenization
 from bertlab.pretraining import pairs, sentences
 
-PATIENCE = 8.0
+PATIENCE = 20.0  # more than processes that start together are apart on a busy machine
 
 
 def listed(work: Callable[..., Any], seconds: float = 0) -> Callable[..., Any]:

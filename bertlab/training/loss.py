@@ -99,7 +99,10 @@ def loss_for(schema: LabelSchema, train: "Dataset | None", class_weights: str, s
         UserError: class weights or label smoothing where labels are not single classes.
     """
     single = schema.kind not in (MULTI, REGRESSION)
-    for flag, given in (("--class_weights balanced", class_weights == "balanced"), ("--label_smoothing_factor", smoothing)):
+    for flag, given in (
+        ("--class_weights balanced", class_weights == "balanced"),
+        ("--label_smoothing_factor", smoothing),
+    ):
         if given and not single:
             raise UserError(f"{flag} is for single classes, not {schema.kind}.", "Leave it out.")
     weights = None

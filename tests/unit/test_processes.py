@@ -145,7 +145,7 @@ def test_a_second_process_waits_for_the_first(tmp_path: Path):
         waiting.start()
         time.sleep(0.2)
         order.append("first")
-    waiting.join(timeout=10)
+    waiting.join()
     assert order == ["first", "second"]
 
 

@@ -24,7 +24,7 @@ def checkout(tmp_path: Path) -> Path:
         path.write_text("first", encoding="utf-8")
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
         author = ["-c", "user.name=A Tester", "-c", "user.email=tester@example.org"]
-        subprocess.run(["git", "-C", str(tmp_path), *author, *arguments], check=True, timeout=60)
+        subprocess.run(["git", "-C", str(tmp_path), *author, *arguments], check=True)
     return tmp_path
 
 

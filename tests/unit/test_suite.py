@@ -124,9 +124,10 @@ def test_a_run_that_does_not_leave_is_killed_after_a_while(tmp_path, capsys, mon
     assert_gone(tmp_path / "1.log")
 
 
-def test_a_second_ctrl_c_kills_what_has_not_left(tmp_path):
+def test_a_second_ctrl_c_kills_what_has_not_left(tmp_path, monkeypatch):
     events = started_deaf(tmp_path, 1)
-    threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+    while_waiting = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(jobs, "time", while_waiting)
     events.close()
     assert_gone(tmp_path / "0.log")
 
