@@ -17,6 +17,7 @@ from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.cli.entry_point import entry_point
 from bertlab.data import sources
+from bertlab.models import loading
 from bertlab.training import failures, memory, output_dir
 from bertlab.training.signals import Signals
 
@@ -31,6 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     if run_args.print_config:
         print(parser.as_recipe(invocation.settings), end="")
         return 0
+    sources.check_exists(data_args)
+    loading.check_exists(model_args)
     folder = Path(training["output_dir"])
     checkpoint = output_dir.find_checkpoint(folder, run_args, model_args.model_name_or_path)
     hub.go_offline_if_unreachable(*model_args.names, dataset=sources.hub_name(data_args))
@@ -53,7 +56,7 @@ def run(
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
     from bertlab.data import dataset, findings, input_length, summary, tokenization
     from bertlab.evaluation import evaluate, metrics
-    from bertlab.models import loading, lora
+    from bertlab.models import lora
     from bertlab.report import writer
     from bertlab.training import resume
     from bertlab.training.arguments import configure_cpu, set_seeds, training_arguments, warn_unused_flags

@@ -86,7 +86,9 @@ class DataArguments(TokenizationArguments):
     data_dir: str | None = setting(None, "folder with the files of --data_layout, instead of the Hub", is_path=True)
     data_layout: str | None = setting(None, "names and columns of the files there: glue/cola, glue/mnli, cola_public…")
     train_file: str | None = setting(
-        None, "training rows: CSV, TSV, JSON, JSON lines or Parquet, plain, .gz or .zip", is_path=True
+        None,
+        "training rows: CSV, TSV, JSON, JSON lines, Parquet, or a folder per class; plain, .gz or .zip",
+        is_path=True,
     )
     validation_file: str | None = setting(None, "rows to evaluate on, same formats", is_path=True)
     test_file: str | None = setting(None, "rows to predict, labelled or not, same formats", is_path=True)
@@ -96,6 +98,7 @@ class DataArguments(TokenizationArguments):
     )
     encoding: str | None = setting(None, "text encoding of local files (default: UTF-8, or what a BOM says)")
 
+    column_names: list[str] = setting([], "names of the columns of CSV and TSV files without a header line")
     text_column_names: list[str] = setting(
         [], "one text column; two for a pair of segments; more, or any number with --text_column_delimiter, joined"
     )
@@ -136,7 +139,7 @@ class DataArguments(TokenizationArguments):
         10_000, "rows of a stream that are shuffled and grouped by length together; 0 keeps their order", minimum=0
     )
     on_missing: Literal["error", "drop"] = setting(
-        "error", "what to do with rows without text or label, or with too few fields (ragged)"
+        "error", "what to do with rows without text or label, or with too few or too many fields (ragged)"
     )
     clean: list[Literal["html", "whitespace"]] = setting(
         [], "html: tags become a space, entities characters; whitespace: runs become one space"

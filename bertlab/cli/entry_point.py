@@ -1,6 +1,7 @@
 """The decorator of every `main`: an error the user can mend is one line on stderr and exit status 2."""
 
 import functools
+import io
 import os
 import signal
 import sys
@@ -27,6 +28,7 @@ def entry_point(main: Callable[P, int]) -> Callable[P, int]:
 
     @functools.wraps(main)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> int:
+        _write_any_text()
         try:
             try:
                 return main(*args, **kwargs)
@@ -53,6 +55,13 @@ def entry_point(main: Callable[P, int]) -> Callable[P, int]:
             return SIGPIPE_STATUS
 
     return wrapper
+
+
+def _write_any_text() -> None:
+    """Let a file or pipe get UTF-8 whatever the locale, and a terminal `\\u65b0` for what its encoding has not."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
 
 
 def _is_stdout_closed() -> bool:

@@ -10,7 +10,32 @@ from bertlab.cli.values import BOOLEANS, boolean, number
 from bertlab.console import info, warning
 from bertlab.errors import UserError
 
-ALIASES = {"task_name": "task", "max_length": "max_seq_length", "use_auth_token": "token", "recipe": "config"}
+ALIASES = {
+    "task_name": "task",
+    "max_length": "max_seq_length",
+    "use_auth_token": "token",
+    "recipe": "config",
+    # In Hugging Face's scripts these work as abbreviations.
+    "text_column_name": "text_column_names",
+    "text_column": "text_column_names",
+    "label_column": "label_column_name",
+}
+# What other programs call a flag of ours; the hint for an unknown flag names it.
+NAMES_ELSEWHERE = {
+    **dict.fromkeys(("lr", "lrate"), "learning_rate"),
+    **dict.fromkeys(("batch_size", "train_batch_size", "bs"), "per_device_train_batch_size"),
+    "eval_batch_size": "per_device_eval_batch_size",
+    **dict.fromkeys(("epochs", "num_epochs", "n_epochs", "max_epochs"), "num_train_epochs"),
+    **dict.fromkeys(("max_len", "max_sequence_length", "sequence_length"), "max_seq_length"),
+    **dict.fromkeys(("model", "model_name", "pretrained_model_name_or_path", "bert_model"), "model_name_or_path"),
+    **dict.fromkeys(("dev_file", "eval_file", "valid_file"), "validation_file"),
+    **dict.fromkeys(("num_warmup_steps", "warmup", "warmup_proportion"), "warmup_steps"),
+    **dict.fromkeys(("sep", "separator"), "delimiter"),
+    **dict.fromkeys(("output", "save_dir", "out_dir"), "output_dir"),
+    **dict.fromkeys(("metric", "metrics"), "metric_name"),
+    **dict.fromkeys(("patience", "early_stopping"), "early_stopping_patience"),
+    **dict.fromkeys(("accumulation_steps", "grad_accum"), "gradient_accumulation_steps"),
+}
 
 # Names that transformers 4 had and version 5 refuses, and the name today.
 RENAMED = {
@@ -24,11 +49,11 @@ RENAMED = {
     "torchdynamo": "torch_compile_backend",
 }
 WARMUP_RATIO = Flag("warmup_ratio", "float", help="share of all steps, below 1")
+PERCENTAGE = Flag("validation_split_percentage", "float", help="percentage of train", minimum=1, maximum=90)
 # Former switches that are one value of a flag today: (flag, value when true, value when false).
 SWITCHES: dict[str, tuple[str, str, str | None]] = {
     "group_by_length": ("train_sampling_strategy", "group_by_length", "random"),
     "adafactor": ("optim", "adafactor", None),
-    "include_inputs_for_metrics": ("include_for_metrics", "inputs", None),
     "include_tokens_per_second": ("include_num_input_tokens_seen", "all", None),
 }
 # Names that have no effect any more.
@@ -44,6 +69,7 @@ RETIRED = {
     "tpu_num_cores": "accelerate launch decides the number of processes",
     "past_index": "encoders keep no past state",
     "mp_parameters": "SageMaker model parallelism left transformers",
+    "include_inputs_for_metrics": "no metric here reads the inputs",
     "ray_scope": "see python -m bertlab suite for searches",
 }
 
@@ -72,6 +98,9 @@ RULES = (
     Rule("--prediction_loss_only", "is not supported", "", "scores need the predictions"),
     Rule("--batch_eval_metrics", "is not supported", "", "scores are of whole splits, not of batches"),
     Rule("--eval_do_concat_batches false", "is not supported", "", "scores are of whole splits, not of batches"),
+    Rule("--include_for_metrics", "is not supported", "", "metrics read predictions and labels alone"),
+    Rule("--enable_jit_checkpoint", "is not supported", "", "a run that is stopped saves by itself", "See --resume."),
+    Rule("--length_column_name", "is not supported", "", "lengths are counted here, whatever columns there are"),
     Rule("--auto_find_batch_size", "is not supported", "", "it restarts a run midway", "Pass a smaller batch."),
     Rule("--do_train false", "requires", "--do_eval --do_predict", "there is nothing to do"),
     Rule("--bf16", "conflicts with", "--fp16 --precision fp32 fp16", "a run has one precision"),
@@ -203,6 +232,15 @@ def translate(part: Occurrence) -> list[Occurrence]:
         # Trainer's own: true for the newest checkpoint, or a path.
         on = BOOLEANS.get(values[0].lower())
         return [] if on is False else [Occurrence("resume", ["must"] if on else values, where)]
+    if name == "validation_split_percentage" and values:  # of Hugging Face's language modeling scripts
+        share = number(PERCENTAGE, values[0], where) / 100
+        info(f"{where} {values[0]} is --validation_fraction {share:g} here; taken as that.")
+        return [Occurrence("validation_fraction", [f"{share:g}"], where)]
+    if name == "checkpointing_steps" and values:  # of their scripts without Trainer: a number, or "epoch"
+        steps = [Occurrence("save_steps", values, where)] if values[0].isdecimal() else []
+        strategy = "steps" if steps else values[0]
+        info(f"{where} {values[0]} is --save_strategy {strategy}{' --save_steps ' + values[0] if steps else ''}.")
+        return [Occurrence("save_strategy", [strategy], where), *steps]
     if name in RENAMED:
         if name == "warmup_ratio" and values and number(WARMUP_RATIO, values[0], where) >= 1:
             raise UserError(f"{where}: {values[0]} would be a number of steps.", "Write --warmup_steps for steps.")

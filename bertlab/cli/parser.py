@@ -184,6 +184,8 @@ def lookup(part: Occurrence, flags: Mapping[str, Flag], also_known: Sequence[str
     known = [*also_known, *flags]
     longer = [name for name in known if name.startswith(part.name)]
     hint = f"Did you mean {longer[0]!r}? Flags are not abbreviated." if longer else did_you_mean(part.name, known)
+    if flag_rules.NAMES_ELSEWHERE.get(part.name) in known:
+        hint = f"It is called --{flag_rules.NAMES_ELSEWHERE[part.name]} here."
     raise UserError(f"{part.where}: no such flag.", hint)
 
 

@@ -12,6 +12,12 @@ from bertlab.errors import UserError, did_you_mean
 
 BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 # What word processors make of two hyphens counts as well.
+# Flags whose value is short enough to be typed.
+JSON_EXAMPLES = {
+    "lr_scheduler_kwargs": '{"num_cycles": 2}',
+    "accelerator_config": '{"split_batches": false}',
+    "gradient_checkpointing_kwargs": '{"use_reentrant": false}',
+}
 DASHES = ("-", "\u2013", "\u2014")
 
 
@@ -89,20 +95,20 @@ def _convert_one(flag: Flag, text: str, where: str) -> Any:
     if flag.choices and text not in flag.choices:
         raise UserError(f"{where}: {text!r} is not one of its values.", did_you_mean(text, flag.choices))
     if flag.is_json:
-        _refuse_broken_json(text, where)
+        _refuse_broken_json(flag.name, text, where)
     if flag.is_path:
         return os.path.expanduser(text)  # noqa: PTH111 (a Path takes one slash of https://)
     return Path(text).expanduser() if flag.kind == "Path" else text
 
 
-def _refuse_broken_json(text: str, where: str) -> None:
+def _refuse_broken_json(name: str, text: str, where: str) -> None:
     """Refuse what is neither a JSON object nor a file; TrainingArguments reads both."""
     if not text.lstrip().startswith("{"):
         if Path(text).is_file():
             return
-        raise UserError(
-            f"{where}: {text!r} is neither a JSON object nor a file.", """For example '{"num_cycles": 2}'."""
-        )
+        example = JSON_EXAMPLES.get(name)
+        hint = f"For example '{example}'." if example else "Check the path, or write the object in single quotes."
+        raise UserError(f"{where}: {text!r} is neither a JSON object nor a file.", hint)
     try:
         json.loads(text)
     except (ValueError, RecursionError) as error:

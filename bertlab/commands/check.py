@@ -15,6 +15,7 @@ from bertlab.console import say, table
 from bertlab.data import labels, sources, summary
 from bertlab.data.dataset import Data, text_columns
 from bertlab.data.findings import Finding, counted, find_problems
+from bertlab.models import loading
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -100,10 +101,11 @@ def main(argv: Sequence[str]) -> int:
     data_args, model_args = arguments[DataArguments], arguments[ModelArguments]
     if data_args.on_missing == "error" and "on_missing" not in arguments.invocation.given:
         data_args.on_missing = "drop"
+    sources.check_exists(data_args)
+    loading.check_exists(model_args)
     hub.go_offline_if_unreachable(*model_args.names, dataset=sources.hub_name(data_args))
     from bertlab.data import dataset, input_length
     from bertlab.evaluation import metrics
-    from bertlab.models import loading
 
     config = loading.load_config(model_args)
     tokenizer = loading.load_tokenizer(model_args)

@@ -13,7 +13,7 @@ from bertlab.cli.entry_point import entry_point
 from bertlab.cli.parser import parse_command
 from bertlab.commands import predict_inputs
 from bertlab.commands.predict_inputs import PredictArguments, check_pairs, columns, is_table, read_rows
-from bertlab.console import table
+from bertlab.console import info, table
 from bertlab.data.labels import MULTI, REGRESSION
 from bertlab.errors import UserError
 from bertlab.inference.loading import load_predictor
@@ -45,6 +45,7 @@ def main(argv: Sequence[str]) -> int:
     """Predict and print; return the exit status."""
     options = parse_command(argv, PredictArguments, __doc__ or "", predict_inputs.RULES)
     predict_inputs.check_texts(options)
+    reads_table = is_table(options)  # before the model, which takes longer: the file may be missing
     predictor = load_predictor(
         options.model,
         options.max_seq_length,
@@ -53,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
         trust_remote_code=options.trust_remote_code,
     )
     input_format = predictor.config.input_format
-    table_columns = columns(options, input_format) if is_table(options) else None
+    table_columns = columns(options, input_format) if reads_table else None
     if table_columns:
         predictor = replace(predictor, text_column_delimiter=table_columns.text_column_delimiter)
     pairs = table_columns.is_pair if table_columns else bool(options.pair or options.pairs or options.rank is not None)
@@ -61,12 +62,16 @@ def main(argv: Sequence[str]) -> int:
     rows = read_rows(options, table_columns, input_format)
     if options.rank is not None:
         return _print_ranking(predictor, list(rows), options.model)
-    start = 0
+    start = empty = 0
     for chunk in chunks(rows):
-        PRINTERS[options.format](predictor, chunk, predictor(chunk), start)
+        probabilities = predictor(chunk)
+        PRINTERS[options.format](predictor, chunk, probabilities, start)
         start += len(chunk)
-    if not start:
+        empty += int(np.isnan(probabilities[:, 0]).sum())
+    if empty == start:
         raise UserError("there is nothing to predict.", "Pass --text, --pair, --file, or lines on standard input.")
+    if empty:
+        info(f"{empty} of {start} rows without text have an empty prediction (--on_missing error stops at the first).")
     return 0
 
 
@@ -76,7 +81,8 @@ def _print_table(predictor: Predictor, rows: Sequence[Row], probabilities: np.nd
     for row, label, values in zip(rows, predictor.labels(probabilities), probabilities, strict=True):
         text = " | ".join(predictor.join(row))
         text = " ".join((text if len(text) <= 90 else text[:89] + "…").split())
-        lines.append((label, text) if regression else (label, float(values.max()), text))
+        probability = None if np.isnan(values[0]) else float(values.max())
+        lines.append((label, text) if regression else (label, probability, text))
     print(table(lines, ("score", "text") if regression else ("label", "probability", "text")))
 
 
@@ -88,11 +94,13 @@ def _print_json_lines(predictor: Predictor, rows: Sequence[Row], probabilities: 
     for row, label, values in zip(map(predictor.join, rows), labels, probabilities, strict=True):
         line: dict[str, Any] = dict(zip(("text", "text_pair"), row, strict=False))
         if config.problem_type == REGRESSION:
-            line["score"] = float(label)
+            line["score"] = float(label) if label else None
         else:
-            line["label"] = label
+            empty = bool(np.isnan(values[0]))
+            line["label"] = None if empty else label
             line["probabilities"] = {
-                name: round(float(value), 6) for name, value in zip(config.class_names, values, strict=True)
+                name: None if empty else round(float(value), 6)
+                for name, value in zip(config.class_names, values, strict=True)
             }
         print(json.dumps(line, ensure_ascii=False))
 
@@ -103,7 +111,8 @@ def _print_tsv(predictor: Predictor, rows: Sequence[Row], probabilities: np.ndar
     if start == 0:
         writer.writerow(["idx", "prediction", *(f"probability_{name}" for name in names)])
     for index, (label, values) in enumerate(zip(predictor.labels(probabilities), probabilities, strict=True), start):
-        writer.writerow([index, escape_formula(label), *(f"{value:.6f}" for value in values[: len(names)])])
+        cells = ("" if np.isnan(value) else f"{value:.6f}" for value in values[: len(names)])
+        writer.writerow([index, escape_formula(label), *cells])
 
 
 def _print_ranking(predictor: Predictor, rows: list[Row], model: str) -> int:

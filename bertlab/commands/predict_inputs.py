@@ -8,9 +8,9 @@ from typing import Literal
 from bertlab.cli.arguments import DataArguments, setting
 from bertlab.cli.flag_rules import Rule
 from bertlab.console import info, warning
-from bertlab.data import readers
-from bertlab.data.columns import TEXT_COLUMNS, Columns, cell_text, choose_columns
-from bertlab.data.files import open_text, standard_input
+from bertlab.data import readers, sources
+from bertlab.data.columns import TEXT_COLUMNS, Columns, cell_text
+from bertlab.data.files import open_binary, open_text, standard_input
 from bertlab.data.readers import DataFile
 from bertlab.errors import UserError
 from bertlab.inference.inference_config import InputFormat
@@ -30,6 +30,10 @@ class PredictArguments:
     pairs: bool = setting(False, "lines of --file are two texts with a tab between")
     rank: str | None = setting(None, "rank the lines of --file as continuations of this text")
     text_column_names: list[str] = setting([], "columns of --file (default: as trained)")
+    column_names: list[str] = setting([], "names of the columns of a CSV or TSV file without a header line")
+    on_missing: Literal["empty", "error"] = setting(
+        "empty", "empty: a row without text, or a ragged one, has an empty prediction; error: stop there"
+    )
     format: Literal["jsonl", "table", "tsv"] = setting("table", "how to print")
     max_seq_length: int | None = setting(None, "longest input in tokens (default: as trained)")
     delimiter: str | None = setting(None, "field delimiter of --file")
@@ -78,7 +82,8 @@ def is_table(options: PredictArguments) -> bool:
     path = Path(options.file)
     inner = Path(path.stem) if path.suffix.casefold() == ".gz" else path
     suffix = inner.suffix and readers.format_suffix(path)
-    if suffix in ("", ".txt") and not (options.text_column_names or options.delimiter):
+    if suffix in ("", ".txt") and not (options.text_column_names or options.delimiter or options.column_names):
+        open_binary(path).close()
         return False
     if options.pairs or options.rank:
         flag = "--pairs" if options.pairs else "--rank"
@@ -95,7 +100,10 @@ def columns(options: PredictArguments, input_format: InputFormat) -> Columns:
     Raises:
         UserError: a named column is not there, or the text column cannot be told.
     """
-    names = readers.column_names(_table(options, input_format))
+    file = _table(options, input_format)
+    names = readers.column_names(file)
+    for remark in readers.remarks(file):
+        info(f"{file.path}: {remark}")
     arguments = DataArguments(
         text_column_names=options.text_column_names or list(input_format.text_column_names),
         text_column_delimiter=options.text_column_delimiter,
@@ -111,7 +119,7 @@ def columns(options: PredictArguments, input_format: InputFormat) -> Columns:
             f"{options.file}: its first line, {names[0][:60]!r}, is taken for the name of the one column. A file of "
             "texts without names has the suffix .txt."
         )
-    return choose_columns(names, arguments, options.file)
+    return sources.columns_of_file(file, arguments)
 
 
 def check_pairs(pairs: bool, model: str, input_format: InputFormat) -> None:
@@ -135,23 +143,36 @@ def check_pairs(pairs: bool, model: str, input_format: InputFormat) -> None:
 def read_rows(options: PredictArguments, chosen: Columns | None, input_format: InputFormat) -> Iterator[Row]:
     """Yield the texts or pairs to predict; of a table the `chosen` columns, not yet joined.
 
+    A row without text is empty where it has none.
+
     Raises:
-        UserError: a file cannot be read, or a row has no text.
+        UserError: a file cannot be read, or a row has no text and --on_missing is error.
     """
     if options.text:
         yield from ((text,) for text in options.text)
     elif options.pair:
         yield from zip(options.pair[::2], options.pair[1::2], strict=True)
     elif chosen is not None:
-        yield from _table_rows(_table(options, input_format), chosen.text)
+        yield from _table_rows(_table(options, input_format), chosen, options.on_missing)
+    elif options.rank is not None:
+        yield from ((options.rank, line) for _, line in _lines(options) if line.strip())
     else:
-        for line in _lines(options):
-            yield (options.rank, line) if options.rank is not None else _tab_pair(line) if options.pairs else (line,)
+        for place, line in _lines(options):
+            row = _tab_pair(place, line) if options.pairs else (line,)
+            _refuse_missing(row, place, options.on_missing)
+            yield row
 
 
 def _table(options: PredictArguments, input_format: InputFormat) -> DataFile:
     quoting = options.quoting or input_format.quoting
-    return DataFile(Path(options.file), options.delimiter, quoting, encoding=options.encoding)
+    return DataFile(
+        Path(options.file),
+        options.delimiter,
+        quoting,
+        tuple(options.column_names) or None,
+        options.encoding,
+        ragged_as_empty=options.on_missing == "empty",
+    )
 
 
 def _among(names: Sequence[str], name: str | None) -> str | None:
@@ -163,37 +184,31 @@ def _all_among(names: Sequence[str], columns: Sequence[str]) -> bool:
     return all(part.strip() in names for text in columns for part in ([text] if text in names else text.split(",")))
 
 
-def _lines(options: PredictArguments) -> Iterator[str]:
+def _lines(options: PredictArguments) -> Iterator[tuple[str, str]]:
     if options.file == "-":
         where, opened = "standard input", standard_input(options.encoding)
     else:
         where, opened = options.file, open_text(Path(options.file), options.encoding)
-    blank = 0
     with opened as stream:
-        for line in stream:
-            if line.strip():
-                yield line.rstrip("\r\n")
-            else:
-                blank += 1
-    if blank:
-        info(f"{where}: {blank} blank line{'s' * (blank != 1)} left out; idx counts the other lines.")
+        for number, line in enumerate(stream, 1):
+            yield f"{where}, line {number}", line.rstrip("\r\n")
 
 
-def _tab_pair(line: str) -> Row:
+def _tab_pair(place: str, line: str) -> Row:
     first, tab, second = line.partition("\t")
-    if not tab:
-        raise UserError(f"--pairs: there is no tab in the line {line[:60]!r}.", "Put one between the two texts.")
-    second = second.split("\t")[0]
-    if not first.strip() or not second.strip():
-        raise UserError(f"--pairs: a text is missing in the line {line[:60]!r}.", "Leave such lines out.")
-    return first, second
+    if line.strip() and not tab:
+        raise UserError(f"--pairs: {place}: there is no tab.", "Put one between the two texts.")
+    return first, second.split("\t")[0]
 
 
-def _table_rows(file: DataFile, names: Sequence[str]) -> Iterator[Row]:
+def _table_rows(file: DataFile, columns: Columns, on_missing: str) -> Iterator[Row]:
     for row in readers.read_rows(file):
         place = f"{file.path}, {row.where}"
-        texts = tuple(cell_text(row.values[name], f"{place}: {name!r}") for name in names)
-        for name, text in zip(names, texts, strict=True):
-            if not text.strip():
-                raise UserError(f"{place}: the text in {name!r} is missing.", "Leave such rows out.")
+        texts = tuple(cell_text(row.values[name], f"{place}: {name!r}") for name in columns.text)
+        _refuse_missing(texts if columns.is_pair else ("".join(texts),), place, on_missing)
         yield texts
+
+
+def _refuse_missing(row: Row, place: str, on_missing: str) -> None:
+    if on_missing == "error" and not all(text.strip() for text in row):
+        raise UserError(f"{place}: the text is missing.", "--on_missing empty gives such a row an empty prediction.")

@@ -19,7 +19,7 @@ from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 from bertlab.cli.arguments import DataArguments
-from bertlab.data.readers import DELIMITERS, UNNAMED_INDEX
+from bertlab.data.readers import DELIMITERS, NO_TEXT
 from bertlab.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Columns:
             row["text"], row["text_pair"] = texts
         else:
             delimiter = " " if self.text_column_delimiter is None else self.text_column_delimiter
-            row["text"] = None if None in texts else delimiter.join(texts)  # type: ignore[arg-type]
+            row["text"] = delimiter.join(text for text in texts if text) or None
         if self.label is not None:
             written = values.get(self.label)
             row["label"] = label_text(written, f"{place}: {self.label!r}")
@@ -189,7 +189,13 @@ def _guess_text(names: Sequence[str], label: str | None, arguments: DataArgument
             return pair
     if len(names) == 1 and set(names[0]) & set(DELIMITERS):
         raise UserError(f"{where} has no column that is clearly text.", _columns_hint("", names))
-    left = [name for name in names if name not in (label, arguments.source_column_name, UNNAMED_INDEX)]
+    for name in (*TEXT_COLUMNS, *LABEL_COLUMNS):
+        if name in names and f"{name}.1" in names:
+            raise UserError(
+                f"{where} has two columns {name!r}; the second is called '{name}.1'.",
+                f"Leave one out: --remove_columns {name}.1.",
+            )
+    left = [n for n in names if n not in (label, arguments.source_column_name) and not NO_TEXT.fullmatch(n)]
     usual = [name for name in TEXT_COLUMNS if name in left]
     if len(usual) == 1 or len(left) == 1:
         return ((usual or left)[0],)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import itertools
 import os
+import re
 import stat
 import struct
 import sys
@@ -45,6 +46,15 @@ COMMON_ENCODINGS = (
 NOT_STORED = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "unicode_escape"}
 
 _CHUNK_BYTES = 1 << 18
+_OF_THE_SYSTEM = re.compile(r"(^|/)(__MACOSX/|\.[^./][^/]*$|Thumbs\.db$|desktop\.ini$)")
+# How files begin that are no text, whatever their name.
+_SIGNATURES = (
+    (b"PK\x03\x04", "is a zip archive or a spreadsheet (xlsx)", "Save a sheet as CSV; an archive's name ends in .zip."),
+    (b"\xd0\xcf\x11\xe0", "is a spreadsheet (xls)", "Save the sheet as CSV."),
+    (b"\x1f\x8b", "is packed with gzip", "Let its name end in .gz."),
+    (b"PAR1", "is a Parquet file", "Let its name end in .parquet."),
+    (b"version https://git-lfs", "is a pointer of Git LFS, not the file", "Fetch it with `git lfs pull`."),
+)
 _DAMAGE = (OSError, EOFError, ValueError, RuntimeError, OverflowError, struct.error, zlib.error, zipfile.BadZipFile)
 
 
@@ -82,6 +92,9 @@ def standard_input(encoding: str | None = None) -> Iterator[TextIO]:
 def _as_text(path: Path, source: IO[bytes], limit: float, encoding: str | None, hint_if_empty: str) -> Iterator[TextIO]:
     chunks = _chunks(path, source, limit)
     head = next(chunks, b"")
+    for signature, what, hint in _SIGNATURES:
+        if head.startswith(signature):
+            raise UserError(f"{path} {what}.", hint)
     codec, mark = _codec_and_mark(head, encoding)
     if len(head) == mark:
         raise UserError(f"{path} is empty.", hint_if_empty)
@@ -111,10 +124,13 @@ def open_binary(path: Path) -> IO[bytes]:
 
 
 def file_digest(path: Path) -> str:
-    """Return the BLAKE2b digest of a file's bytes on disk, as 32 hexadecimal digits.
+    """Return the BLAKE2b digest of a file's bytes on disk, as 32 hexadecimal digits; of a folder that of its texts.
 
-    Raises UserError when the file is missing, a folder or unreadable.
+    Raises UserError when the file is missing or unreadable.
     """
+    if path.is_dir():
+        inner = [(each.relative_to(path).as_posix(), file_digest(each)) for each in sorted(path.glob("*/*.txt"))]
+        return hashlib.blake2b(repr(inner).encode(), digest_size=16).hexdigest()
     with open_binary(path) as file, _damage_reported(path):
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()  # type: ignore[arg-type]
 
@@ -180,8 +196,8 @@ def _archive(path: Path, file: IO[bytes]) -> tuple[zipfile.ZipFile, zipfile.ZipI
     """Return an opened zip archive and its only file."""
     with _damage_reported(path):
         archive = zipfile.ZipFile(file)
-    # macOS adds a `__MACOSX/._name` beside every file it packs.
-    members = [item for item in archive.infolist() if not item.filename.startswith("__MACOSX/")]
+    # Systems add files of their own beside those they pack: `__MACOSX/._name`, `.DS_Store`, `Thumbs.db`.
+    members = [item for item in archive.infolist() if not _OF_THE_SYSTEM.search(item.filename)]
     for item in members:
         _refuse_unsafe(path, item)
     files = [item for item in members if not item.is_dir()]
@@ -280,7 +296,7 @@ def _codec(encoding: str) -> str:
 
 def _names_in(folder: Path) -> list[str]:
     try:
-        return sorted(item.name for item in folder.iterdir())
+        return sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))
     except OSError:
         return []
 

@@ -9,13 +9,15 @@ import numpy as np
 
 from bertlab.console import is_first_process, warning
 from bertlab.data.dataset import Data, text_columns
-from bertlab.data.labels import REGRESSION, is_missing
+from bertlab.data.labels import REGRESSION, is_missing, place
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 # Rows held at once while texts are compared.
 READ_ROWS = 1_000
+# Beside classes of so many rows one of a single row is hardly meant.
+MANY_ROWS = 10
 NOT_A_WORD = re.compile(r"\W+")
 
 
@@ -92,7 +94,7 @@ def _label_problems(name: str, hashes: _TextHashes, split: "Dataset", *, is_eval
             first_row.setdefault(text, row)
             labels_of.setdefault(text, set()).add(str(labels[row]))
     contradictory = [first_row[text] for text, several in labels_of.items() if len(several) > 1]
-    findings = []
+    findings = _lone_classes(name, split)
     if contradictory:
         how_many = counted(len(contradictory), "text has", "texts have")
         example = _shortened(split, contradictory[0])
@@ -100,6 +102,21 @@ def _label_problems(name: str, hashes: _TextHashes, split: "Dataset", *, is_eval
     if is_evaluated and len(set(map(str, labels))) == 1:
         findings.append(Finding(f"{name}: every row has the same label; a score on it says nothing.", True))
     return findings
+
+
+def _lone_classes(name: str, split: "Dataset") -> list[Finding]:
+    """Return the labels that one row alone has among classes of many rows, as half of a torn line may leave."""
+    labels = split["labels"][:]
+    if isinstance(labels[0], list):
+        return []
+    values, first, counts = np.unique(labels, return_index=True, return_counts=True)
+    lone = first[(counts == 1) & (values >= 0)]
+    if not len(lone) or np.median(counts) < MANY_ROWS:
+        return []
+    what = counted(len(lone), "label stands", "labels stand")
+    where = place("row", split[int(lone[0])]["line"], split[int(lone[0])]["idx"]).removeprefix("row, ")
+    text = f"{name}: {what} in one row only, for example at {where}, {_shortened(split, lone[0])}: part of a torn line?"
+    return [Finding(text, True)]
 
 
 def _leaks(name: str, split: "Dataset", hashes: _TextHashes, trained: _TextHashes, train: str) -> list[Finding]:

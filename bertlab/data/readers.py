@@ -1,20 +1,19 @@
 """Rows of labelled-data files: delimited text, JSON, JSON lines and Parquet."""
 
 import csv
+import functools
 import io
 import itertools
 import json
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+import re
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from bertlab.data.files import COMPRESSED_SUFFIXES, open_binary, open_text, zip_member
 from bertlab.errors import UserError
-
-if TYPE_CHECKING:
-    from _csv import Reader
 
 DELIMITED = (".csv", ".tsv", ".txt")
 JSON_LINES = (".jsonl", ".ndjson")
@@ -30,8 +29,12 @@ QUOTINGS = ("auto", "none", "standard")
 MAX_CELL = 1 << 26
 # How many lines a delimiter, or the keys of JSON rows, are found from.
 HEAD_ROWS = 100
-# What pandas calls the index column that it writes without a name.
-UNNAMED_INDEX = "Unnamed: 0"
+# How many lines the use of quotes is found from: one pass over all but the largest files.
+QUOTED_ROWS = 1_000_000
+# What pandas calls a column without a name, and its index in Parquet and JSON.
+NO_TEXT = re.compile(r"Unnamed: \d+|__index_level_\d+__|index|level_0")
+# The line that tells Excel the delimiter.
+_SEP_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 # How messages call the values of JSON that are no object.
 _KINDS = {"str": "a text", "list": "a list", "int": "a number", "float": "a number", "bool": "true or false"}
 _PARQUET_BATCH = 1000
@@ -42,10 +45,11 @@ class DataFile:
     """A labelled-data file and how it is written; the format follows the suffix before `.gz` or `.zip`.
 
     All but `path` and `encoding` is about delimited text. `delimiter` is one character; without it `.tsv` has the
-    tab, and others the one of `, ; tab |` that the first records agree on. `quoting` "standard" reads double quotes
-    as CSV does, "none" as characters (as in GLUE), "auto" is "none" for `.tsv` and "standard" for the others.
-    `columns` names the columns of a file without a header line. With `ragged_as_empty` a record of too few fields,
-    two of which a line break within a row leaves, is a row of empty cells.
+    tab, and others the one of `, ; tab |` that a line `sep=;` names or the first records agree on. `quoting`
+    "standard" reads double quotes as CSV does, "none" as characters (as in GLUE); "auto" is "standard", but for a
+    `.tsv` that no writer of CSV has quoted. `columns` names the columns of a file without a header line. With
+    `ragged_as_empty` a record of too few fields, two of which a line break within a row leaves, or of too many is a
+    row of empty cells.
     """
 
     path: Path
@@ -78,17 +82,20 @@ def read_rows(file: DataFile) -> Generator[Row]:
 
     None is an empty cell or a missing key.
 
-    - `.csv`, `.tsv`, `.txt`: values are text as written ("NA", "01"); blank lines are skipped. A first column
-      without a name is called `Unnamed: 0`.
+    - `.csv`, `.tsv`, `.txt`: values are text as written ("NA", "01"); blank lines are skipped, and so are empty
+      fields beyond the last column. As in pandas a column without a name is called `Unnamed: 2`, and the second
+      `text` is `text.1`.
     - `.jsonl`, `.ndjson`: one object a line. `.json`: a list of objects, an object with exactly one list of
-      objects among its values, or JSON lines; it is held in memory whole, while every other format streams.
-      JSON's NaN and Infinity are read as floats.
-    - `.parquet`: in batches of 1000 rows.
+      objects among its values, what pandas' `to_json` writes (but "values"), one object, or JSON lines; it is held
+      in memory whole, while every other format streams. JSON's NaN and Infinity are read as floats.
+    - `.parquet`: in batches of 1000 rows; ids that `datasets` wrote become the names of its class label.
+    - a folder of one folder per class, a text in each `.txt`: columns `text` and `label`.
 
     Raises UserError at once for an unknown suffix or setting, and while reading for all that `open_text`
-    refuses, too few or too many fields, a quote out of place, a missing or repeated column name, and broken JSON
-    or Parquet.
+    refuses, too few or too many fields, a quote out of place, and broken JSON or Parquet.
     """
+    if class_folders(file.path):
+        return _folder_rows(file)
     file, suffix = _checked(file)
     if suffix in DELIMITED:
         return _delimited_rows(file)
@@ -105,6 +112,59 @@ def column_names(file: DataFile) -> list[str]:
     if first is None:
         raise UserError(f"{file.path} has no rows.", "Give a file with data.")
     return list(first.values)
+
+
+def class_folders(path: Path) -> list[Path]:
+    """Return the folders of a folder that has one per class, with a text in each `.txt`, or nothing."""
+    inner = sorted(each for each in path.iterdir() if each.is_dir()) if path.is_dir() else []
+    folders = [each for each in inner if next(each.glob("*.txt"), None)]
+    return folders if len(folders) > 1 else []
+
+
+def class_names(file: DataFile, column: str | None) -> tuple[str, ...]:
+    """Return the names of a class label, in the order of the ids, that `datasets` wrote into a Parquet file.
+
+    Raises UserError when the file is damaged.
+    """
+    if file.path.suffix.casefold() != ".parquet" or column is None:
+        return ()
+    with _parquet(file.path) as parquet:
+        return tuple(_label_names(parquet.schema_arrow).get(column, ()))
+
+
+def remarks(file: DataFile) -> list[str]:
+    """Return what was inferred about a delimited file and its names, beyond what its suffix says."""
+    names = column_names(file)
+    found = []
+    if unnamed := [name for name in names if name.startswith("Unnamed: ")]:
+        found.append(f"{', '.join(unnamed[:4])} had no name in the header, as pandas writes its index.")
+    if not file.path.is_dir() and format_suffix(file.path) in DELIMITED:
+        options = _csv_options(file)
+        if file.quoting == "auto" and format_suffix(file.path) == ".tsv" and "quoting" not in options:
+            found.append("cells are quoted as in CSV and read so; --quoting none keeps the quotes.")
+        if options.get("skipinitialspace"):
+            found.append("blanks before a cell are left out, as some stand before an opening quote.")
+        if options.get("escapechar"):
+            found.append("a backslash before a quote is read as its escape.")
+    return found
+
+
+def names_for_no_header(file: DataFile) -> list[str]:
+    """Return names to try where the first line looks like data, or nothing where it looks like a header."""
+    with closing(read_rows(file)) as rows:
+        cells = [row.values for row in itertools.islice(rows, HEAD_ROWS)]
+    names = list(cells[0]) if cells else []
+    if not any(_is_data(name, [row[name] for row in cells]) for name in names):
+        return []
+    values = {name: [str(row[name] or "") for row in cells] for name in names}
+    text = max(names, key=lambda name: sum(map(len, values[name])))
+    label = min((name for name in names if name != text), key=lambda name: len(set(values[name])), default=None)
+    return ["text" if n == text else "label" if n == label else f"column_{i}" for i, n in enumerate(names, 1)]
+
+
+def _is_data(name: str, cells: list[Any]) -> bool:
+    """Return True for a cell of the first line that is a number, a sentence, or a value of the lines below."""
+    return bool(re.fullmatch(r"[+-]?\d+([.,]\d+)?", name)) or len(name.split()) > 4 or name in cells
 
 
 def format_suffix(path: Path) -> str:
@@ -134,53 +194,121 @@ def format_suffix(path: Path) -> str:
 
 
 def _checked(file: DataFile) -> tuple[DataFile, str]:
-    """Return a file with its settings checked and "auto" resolved, and its suffix."""
+    """Return a file with its settings checked, and its suffix."""
     suffix = format_suffix(file.path)
     # A shell passes '\t' on as a backslash and a t.
     delimiter = "\t" if file.delimiter in ("\\t", "tab") else file.delimiter
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
         raise UserError(f"The delimiter {delimiter!r} is not one character.", "Name one, such as ';' or 'tab'.")
-    if file.columns is not None:
-        _refuse_names(f"The given columns ({', '.join(file.columns)})", file.columns, "Name each column once.")
+    columns = file.columns
+    if columns is not None:
         if suffix not in DELIMITED:
-            raise UserError(f"{file.path} names its own columns.", "Give columns only for delimited text.")
-    tabs = suffix == ".tsv"
-    quoting = ("none" if tabs else "standard") if file.quoting == "auto" else file.quoting
-    return replace(file, delimiter=delimiter or ("\t" if tabs else None), quoting=quoting), suffix
-
-
-def _refuse_names(place: str, names: Sequence[str], hint: str) -> None:
-    """Raise UserError when there is no name, an empty one, or one twice."""
-    if "" in names or not names:
-        raise UserError(f"{place}: column {list(names).index('') + 1 if names else 1} has no name.", hint)
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise UserError(f"{place}: the column name {repeated[0]!r} stands there more than once.", hint)
+            raise UserError(f"{file.path} names its own columns.", "Leave out --column_names.")
+        if "" in columns or len(set(columns)) < len(columns) or not columns:
+            raise UserError(f"--column_names ({', '.join(columns)}): a name is empty or repeated.", "Name each once.")
+        columns = tuple(columns)
+    return replace(file, delimiter=delimiter or ("\t" if suffix == ".tsv" else None), columns=columns), suffix
 
 
 def _delimited_rows(file: DataFile) -> Generator[Row]:
+    options = _csv_options(file)
     with open_text(file.path, file.encoding) as stream:
-        head = list(itertools.islice(stream, HEAD_ROWS))
-        delimiter = file.delimiter or _detected(head, file.quoting, len(file.columns or ()))
-        records = _records(file, itertools.chain(head, stream), delimiter)
-        names = list(file.columns or _header(file.path, records))
+        records = _records(file, stream, options)
+        names = _header(file, records)
+        named = max((i for i, name in enumerate(names, 1) if not name.startswith("Unnamed: ")), default=1)
         for line, record in records:
+            if file.columns and record == names:
+                raise UserError(
+                    f"{file.path}, line {line}: the file names its own columns.", "Leave out --column_names."
+                )
+            if len(record) > len(names) and not any(cell.strip() for cell in record[len(names) :]):
+                record = record[: len(names)]
+            elif named <= len(record):
+                record = record + [""] * (len(names) - len(record))
             if len(record) == len(names):
                 yield Row(line, dict(zip(names, [cell or None for cell in record], strict=True)))
             elif len(record) == 1 and record[0].isspace():
                 continue
-            elif file.ragged_as_empty and len(record) < len(names):
+            elif file.ragged_as_empty:
                 yield Row(line, dict.fromkeys(names))
             else:
-                raise _ragged(file, line, record, names, delimiter)
+                raise _ragged(file, line, record, names, options)
+
+
+def _csv_options(file: DataFile) -> dict[str, Any]:
+    """Return how `csv.reader` is to read a file, found once for each state of it."""
+    file, suffix = _checked(file)
+    open_binary(file.path).close()
+    state = file.path.stat()
+    return dict(_found_options(file, suffix, (state.st_mtime_ns, state.st_size)))
+
+
+@functools.lru_cache(maxsize=16)
+def _found_options(file: DataFile, suffix: str, state: tuple[int, int]) -> dict[str, Any]:
+    """Return the usual options, or those of other habits if these leave fewer records ragged, torn or with quotes."""
+    with open_text(file.path, file.encoding) as stream:
+        head = list(itertools.islice(stream, HEAD_ROWS))
+        has_quotes = any('"' in line for line in itertools.islice(itertools.chain(head, stream), QUOTED_ROWS))
+    named = _SEP_LINE.fullmatch(head[0].strip())
+    delimiter = file.delimiter or (named[1] if named else _detected(head, file.quoting, len(file.columns or ())))
+    standard, none = {"delimiter": delimiter}, {"delimiter": delimiter, "quoting": csv.QUOTE_NONE}
+    plain_tabs = file.quoting == "auto" and suffix == ".tsv" and not (has_quotes and _is_quoted_as_csv(file, standard))
+    if file.quoting == "none" or plain_tabs:
+        return none
+    if not has_quotes:
+        return standard
+    blank, backslash = {"skipinitialspace": True}, {"escapechar": "\\"}
+    habits = [standard, standard | blank, standard | backslash, standard | blank | backslash]
+    if file.quoting == "auto" and delimiter == "\t":
+        habits.append(none)
+    flaws = [_flaws(file, standard)]
+    if flaws[0]:
+        flaws += [_flaws(file, habit) for habit in habits[1:]]
+    return habits[flaws.index(min(flaws))]
+
+
+def _is_quoted_as_csv(file: DataFile, options: dict[str, Any]) -> bool:
+    """Return True where the names stand in quotes, or a writer of CSV would write every quoted record as it stands."""
+    with open_text(file.path, file.encoding) as stream:
+        taken: list[str] = []
+        lines = (taken.append(line) or line for line in itertools.islice(stream, QUOTED_ROWS))  # type: ignore[func-returns-value]
+        try:
+            for number, record in enumerate(_reader(lines, options)):
+                raw, cells = "".join(taken).rstrip("\r\n"), record
+                taken.clear()
+                if not number and all(re.fullmatch('".+"', cell) for cell in raw.split(options["delimiter"])):
+                    return True
+                written = io.StringIO()
+                csv.writer(written, lineterminator="", **options).writerow(cells)
+                if '"' in raw and written.getvalue() != raw:
+                    return False
+        except csv.Error:
+            return False
+    return True
+
+
+def _flaws(file: DataFile, options: dict[str, Any]) -> float:
+    """Return how many records are ragged or have a cell whose quote follows a blank; infinity if `csv` refuses one."""
+    with open_text(file.path, file.encoding) as stream:
+        records = (record for record in _reader(itertools.islice(stream, QUOTED_ROWS), options) if record)
+        try:
+            first: list[str] = next(records, [])
+            width = len(file.columns or first)
+            return sum(
+                len(record) != width or any(cell[:1].isspace() and cell.lstrip()[:1] == '"' for cell in record)
+                for record in itertools.chain([first], records)
+            )
+        except csv.Error:
+            return float("inf")
 
 
 def _detected(lines: list[str], quoting: str, width: int) -> str:
     """Return the delimiter with which most of the first records have `width` (or the header's) fields."""
 
     def agreement(delimiter: str) -> tuple[float, int]:
+        quote = {"quoting": csv.QUOTE_NONE} if quoting == "none" else {}
         try:
-            records = [record for record in _reader(lines, delimiter, quoting, strict=False) if record]
+            records = [record for record in _reader(lines, {"delimiter": delimiter, **quote}, strict=False) if record]
         except csv.Error:
             return 0.0, 0
         records = records[: max(1, len(records) - 1)]  # the last one may go on
@@ -192,70 +320,95 @@ def _detected(lines: list[str], quoting: str, width: int) -> str:
     return max(DELIMITERS, key=agreement)
 
 
-def _reader(lines: Iterable[str], delimiter: str, quoting: str, strict: bool) -> "Reader":
+def _reader(lines: Iterable[str], options: dict[str, Any], *, strict: bool = True) -> Any:
     csv.field_size_limit(MAX_CELL)
-    if quoting == "none":
-        return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=strict)
-    return csv.reader(lines, delimiter=delimiter, strict=strict)
+    lines = iter(lines)
+    first = next(lines, "")
+    # An empty line keeps the number of those after it.
+    first = "\n" if _SEP_LINE.fullmatch(first.strip()) else first
+    return csv.reader(itertools.chain([first], lines), strict=strict, **options)
 
 
-def _records(file: DataFile, lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _records(file: DataFile, lines: Iterable[str], options: dict[str, Any]) -> Iterator[tuple[int, list[str]]]:
     """Yield each record that is not a blank line, with the line it starts on."""
-    reader = _reader(lines, delimiter, file.quoting, strict=True)
+    reader = _reader(lines, options)
     while True:
         line = reader.line_num + 1
         try:
             record = next(reader, None)
         except csv.Error as error:
-            raise _misquoted(file.path, line, reader.line_num, str(error)) from None
+            raise _misquoted(file, line, reader.line_num, str(error), options) from None
         if record is None:
             return
         if record:
             yield line, record
 
 
-def _header(path: Path, records: Iterator[tuple[int, list[str]]]) -> list[str]:
-    """Return the names in the first record that is not blank."""
+def _header(file: DataFile, records: Iterator[tuple[int, list[str]]]) -> list[str]:
+    """Return the names of the columns: the given ones, or those in the first record that is not blank."""
+    if file.columns:
+        return list(file.columns)
     line, record = next((record for record in records if any(cell.strip() for cell in record[1])), (0, []))
     if not record:
-        raise _blank(path)
+        raise _blank(file.path)
     names = [cell.strip().lstrip("\ufeff").strip() for cell in record]
-    place = f"{path}, line {line}"
+    place = f"{file.path}, line {line}"
     if all(len(name) > 1 and name[0] == name[-1] == '"' for name in names):
         raise UserError(f"{place}: the column names stand in quotes.", "Read quotes as such: --quoting standard.")
     if names[0].casefold().startswith(("<!doctype", "<html", "<?xml")):
         raise UserError(f"{place}: this is an HTML page, not a table.", "Fetch the file itself.")
-    if names[0] == "" and len(names) > 1:
-        names[0] = UNNAMED_INDEX
-    _refuse_names(place, names, "Give every column of the header line a name of its own.")
-    return names
+    if names[0].startswith("__label__"):
+        raise UserError(
+            f"{place}: this is a fastText file, whose lines begin with their label.",
+            r"Make a table of it, sed -E 's/^__label__(\S+) /\1\t/' FILE > FILE.tsv, and read that with "
+            "--column_names label text.",
+        )
+    return _as_pandas_names(names)
 
 
-def _misquoted(path: Path, start: int, end: int, reason: str) -> UserError:
+def _as_pandas_names(names: list[str]) -> list[str]:
+    """Return names that are unique and not empty: `Unnamed: 2`, `text.1`."""
+    unique: dict[str, None] = {}
+    for place, name in enumerate(names):
+        name = name or f"Unnamed: {place}"
+        others = (f"{name}.{number}" for number in itertools.count(1))
+        unique[next(each for each in itertools.chain([name], others) if each not in unique)] = None
+    return list(unique)
+
+
+def _misquoted(file: DataFile, start: int, end: int, reason: str, options: dict[str, Any]) -> UserError:
     if "end of data" in reason:
         what = "a double quote is opened here and never closed"
     elif "field limit" in reason:
         what = f"a cell of more than {MAX_CELL} characters starts here, as after a quote that is not closed"
     else:
         what = f"in the record that starts here, text follows a closing double quote (line {end})"
-    return UserError(
-        f"{path}, line {start}: {what}.",
-        'Write a quote within a quoted cell twice (""), or read quotes as characters: --quoting none.',
-    )
+    hint = 'Write a quote within a quoted cell twice ("").'
+    if not _flaws(file, options | {"quoting": csv.QUOTE_NONE}):
+        hint = "Read quotes as characters: --quoting none."
+    return UserError(f"{file.path}, line {start}: {what}.", hint)
 
 
-def _ragged(file: DataFile, line: int, record: list[str], names: list[str], delimiter: str) -> UserError:
-    other = "none" if file.quoting == "standard" else "standard"
+def _ragged(file: DataFile, line: int, record: list[str], names: list[str], options: dict[str, Any]) -> UserError:
     fields = f"{len(record)} field{'s' * (len(record) != 1)}"
-    drop = " In training --on_missing drop leaves ragged rows out." if len(record) < len(names) else ""
-    return UserError(
-        f"{file.path}, line {line}: {fields}, expected {len(names)} ({', '.join(names[:8])}).",
-        f"It was read with --delimiter {delimiter!r} --quoting {file.quoting}; try another or --quoting {other}.{drop}",
-    )
+    hint = "Pass --on_missing drop to leave ragged rows out, or quote cells that hold the delimiter."
+    for delimiter, quoting in itertools.product((options["delimiter"], *DELIMITERS), ("none", "standard")):
+        quote = {"quoting": csv.QUOTE_NONE} if quoting == "none" else {}
+        if not _flaws(file, {"delimiter": delimiter, **quote}) and len(names) > 1:
+            hint = f"All its lines agree with --delimiter {delimiter!r} --quoting {quoting}."
+            break
+    return UserError(f"{file.path}, line {line}: {fields}, expected {len(names)} ({', '.join(names[:8])}).", hint)
 
 
 def _blank(path: Path) -> UserError:
     return UserError(f"{path} holds only blank lines.")
+
+
+def _folder_rows(file: DataFile) -> Generator[Row]:
+    texts = [(folder.name, path) for folder in class_folders(file.path) for path in sorted(folder.glob("*.txt"))]
+    for number, (label, path) in enumerate(texts, 1):
+        with open_text(path, file.encoding) as stream:
+            yield Row(number, {"text": stream.read(), "label": label}, "row")
 
 
 def _json_rows(file: DataFile, suffix: str) -> Generator[Row]:
@@ -286,17 +439,36 @@ def _json_file(path: Path, stream: TextIO) -> tuple[str, Iterable[tuple[int, obj
     if not text.strip():
         raise _blank(path)
     first, _, rest = text.strip().partition("\n")
-    record = _object_in(first)
-    if record is not None and (rest or not _lists_of_objects(record)):
+    if rest and _object_in(first) is not None:
         return "line", _json_lines(path, io.StringIO(text, newline=""))
     document = _parsed(path, text, 1)
-    if isinstance(document, list):
-        return "row", enumerate(document, 1)
+    return "row", enumerate(document if isinstance(document, list) else _document_rows(path, document), 1)
+
+
+def _document_rows(path: Path, document: object) -> list[Any]:
+    """Return the rows of a document that is no list; the orients are those of pandas' `to_json`."""
     lists = _lists_of_objects(document) if isinstance(document, dict) else {}
-    if len(lists) != 1:
+    if not isinstance(document, dict) or (len(lists) > 1 and not isinstance(document.get("text"), str)):
         what = f"{len(lists)} lists of objects ({', '.join(lists)})" if lists else "no list of objects"
         raise UserError(f"{path} holds {what}, expected one.", "Write one object a line, as JSON lines.")
-    return "row", enumerate(next(iter(lists.values())), 1)
+    if len(lists) == 1 and not isinstance(document.get("text"), str):
+        return next(iter(lists.values()))
+    if document.keys() >= {"columns", "data"}:  # orient="split"
+        return [dict(zip(document["columns"], row, strict=False)) for row in document["data"]]
+    inner = list(document.values())
+    if not inner or not all(isinstance(value, dict) for value in inner):
+        return [document]
+    # orient="columns" has the rows' labels within, orient="index" the columns' names.
+    if any(isinstance(cell, (list, dict)) for cell in inner[0].values()) or not _are_columns(document):
+        return inner
+    return [{name: column.get(row) for name, column in document.items()} for row in inner[0]]
+
+
+def _are_columns(document: dict[str, Any]) -> bool:
+    """Return True for columns of rows rather than rows of columns: rows are numbered, or there are more of them."""
+    inside = next(iter(document.values()))
+    numbered = [all(key.isdecimal() for key in keys) for keys in (document, inside)]
+    return numbered[1] if numbered[0] != numbered[1] else len(inside) >= len(document)
 
 
 def _object_in(line: str) -> dict[str, Any] | None:
@@ -312,7 +484,7 @@ def _lists_of_objects(document: dict[str, Any]) -> dict[str, list[Any]]:
     return {
         key: value
         for key, value in document.items()
-        if isinstance(value, list) and all(isinstance(item, dict) for item in value)
+        if isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
     }
 
 
@@ -321,6 +493,11 @@ def _parsed(path: Path, text: str, line: int) -> object:
         return json.loads(text)
     except json.JSONDecodeError as error:
         place = f"{path}, line {line + error.lineno - 1}"
+        if re.match(r"\s*,", text[error.pos :]) or re.search(r",\s*$", text[: error.pos]):
+            raise UserError(
+                f"{place}: not JSON: a comma follows the last value (column {error.colno}).",
+                "JSON lines have no comma between objects, and a list has none after its last one.",
+            ) from None
         raise UserError(f"{place}: not JSON: {error.msg} (column {error.colno}).") from None
     except RecursionError:
         raise UserError(f"{path}, line {line}: not readable JSON: nested too deeply.") from None
@@ -339,18 +516,40 @@ def _object(path: Path, where: str, item: object) -> dict[str, Any]:
 
 
 def _parquet_rows(path: Path) -> Generator[Row]:
+    number = itertools.count(1)
+    with _parquet(path) as parquet:
+        columns = _as_pandas_names(parquet.schema_arrow.names)
+        labels = _label_names(parquet.schema_arrow)
+        for batch in parquet.iter_batches(batch_size=_PARQUET_BATCH):
+            for values in batch.rename_columns(columns).to_pylist():
+                named = {column: _named(values[column], names) for column, names in labels.items()}
+                yield Row(next(number), {**values, **named}, "row")
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Any]:
+    """Open a Parquet file; damage, also that found while it is read, is a UserError."""
     # Imported late: pyarrow takes 0.3 s, which reading CSV need not pay.
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
-    number = itertools.count(1)
     try:
         with open_binary(path) as file:
-            parquet = ParquetFile(file)
-            _refuse_names(str(path), parquet.schema_arrow.names, "Write the file again with one name a column.")
-            for batch in parquet.iter_batches(batch_size=_PARQUET_BATCH):
-                for values in batch.to_pylist():
-                    yield Row(next(number), values, "row")
+            yield ParquetFile(file)
     except (pyarrow.ArrowException, OSError, ValueError, MemoryError) as error:
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise UserError(f"{path} is damaged or not Parquet: {reason}.", "Fetch or write it again.") from None
+
+
+def _label_names(schema: Any) -> dict[str, list[str]]:
+    """Return the names of the class labels, or lists of them, that `datasets` wrote into the metadata."""
+    written = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    features = written.get("info", {}).get("features") or {}
+    labels = {name: feature.get("feature", feature) for name, feature in features.items() if isinstance(feature, dict)}
+    return {name: label["names"] for name, label in labels.items() if isinstance(label, dict) and label.get("names")}
+
+
+def _named(value: Any, names: list[str]) -> Any:
+    if isinstance(value, list):
+        return [_named(item, names) for item in value]
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else value

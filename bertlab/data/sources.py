@@ -13,7 +13,7 @@ from bertlab.cli.arguments import DataArguments
 from bertlab.console import info
 from bertlab.data import cache, file_layouts, readers
 from bertlab.data.columns import Columns, choose_columns, split_names
-from bertlab.data.files import file_digest
+from bertlab.data.files import file_digest, open_binary
 from bertlab.data.readers import DataFile
 from bertlab.errors import UserError, did_you_mean
 
@@ -70,6 +70,25 @@ def read_source(arguments: DataArguments, cache_dir: str | None, token: str | No
     )
 
 
+def check_exists(arguments: DataArguments) -> None:
+    """Refuse files and folders that are not there or have no reader, before anything slow is imported.
+
+    Raises:
+        UserError: there is one.
+    """
+    if _files_named(arguments) or arguments.data_dir:
+        named = _named_files(arguments) if _files_named(arguments) else _layout_files(arguments)[0]
+        for file in named.values():
+            if not readers.class_folders(file.path):
+                open_binary(file.path).close()
+                readers.format_suffix(file.path)
+    elif arguments.dataset_name and hub.is_path(arguments.dataset_name):
+        folder = Path(arguments.dataset_name).expanduser()
+        if not folder.exists():
+            beside = [path.name for path in folder.parent.glob("*/")]
+            raise UserError(f"--dataset_name {folder}: no such folder.", did_you_mean(folder.name, beside))
+
+
 def hub_name(arguments: DataArguments) -> str | None:
     """Return the data set that is read from the Hub, or None if the data is on this disk."""
     return None if _files_named(arguments) or arguments.data_dir else arguments.dataset_name
@@ -115,10 +134,12 @@ def _no_train(arguments: DataArguments, splits: Iterable[str]) -> UserError:
 def _from_files(arguments: DataArguments, cache_dir: str | None, streaming: bool) -> RawData:
     named = (arguments.train_split_name, *arguments.validation_split_name, *arguments.test_split_name)
     _check_split_names(named, "Write a name such as validation_2.")
+    class_names: tuple[str, ...] = ()
     if _files_named(arguments):
         files = _kept_splits(_named_files(arguments), arguments)
         first = next(iter(files.values()))
-        columns = choose_columns(readers.column_names(first), arguments, str(first.path))
+        columns = columns_of_file(first, arguments)
+        class_names = readers.class_names(first, columns.label)
     else:
         files, columns = _layout_files(arguments)
     origin = {split: str(file.path) for split, file in files.items()}
@@ -130,7 +151,25 @@ def _from_files(arguments: DataArguments, cache_dir: str | None, streaming: bool
         columns = _columns_of(train, columns)
         rows = partial(_file_rows, train, columns)
     splits = {split: _read_file(split, file, columns, cache_dir) for split, file in files.items()}
-    return RawData(splits, origin, (), columns, rows)
+    return RawData(splits, origin, class_names, columns, rows)
+
+
+def columns_of_file(file: DataFile, arguments: DataArguments) -> Columns:
+    """Return which of a file's columns are text, label and source, as `choose_columns` does.
+
+    Raises:
+        UserError: as there; the hint is another where the first line looks like data.
+    """
+    try:
+        return choose_columns(readers.column_names(file), arguments, str(file.path))
+    except UserError as error:
+        names = readers.names_for_no_header(file) if file.columns is None else []
+        if not names:
+            raise
+        raise UserError(
+            f"{error.problem} The first line looks like data, as in a file without a header.",
+            f"If it is, name the columns: --column_names {' '.join(names)}.",
+        ) from None
 
 
 def _named_files(arguments: DataArguments) -> dict[str, DataFile]:
@@ -149,7 +188,9 @@ def _named_files(arguments: DataArguments) -> dict[str, DataFile]:
         if path and split in files:
             raise UserError(f"{files[split].path} and {path} are both the split {split!r}.", "Name splits apart.")
         if path:
-            files[split] = _data_file(Path(path), arguments, delimiter=arguments.delimiter, quoting=arguments.quoting)
+            style = {"delimiter": arguments.delimiter, "quoting": arguments.quoting}
+            columns = tuple(arguments.column_names) or None
+            files[split] = _data_file(Path(path), arguments, columns=columns, **style)
     return files
 
 
@@ -181,10 +222,9 @@ def _columns_of(file: DataFile, columns: Columns) -> Columns:
     Raises:
         UserError: a text column is missing, or the file has no rows, which `datasets` cannot hold.
     """
-    names = readers.column_names(file)
-    if names[0] == readers.UNNAMED_INDEX and names[0] not in (*columns.text, columns.label, columns.source):
-        info(f"{file.path}: the first column has no name, as pandas writes its index; it is left out.")
-    columns = columns.present_in(names, str(file.path))
+    for remark in readers.remarks(file):
+        info(f"{file.path}: {remark}")
+    columns = columns.present_in(readers.column_names(file), str(file.path))
     if columns.label is None:
         return columns
     labels = (row.values[columns.label] for row in readers.read_rows(file))
@@ -240,11 +280,26 @@ def _hub_errors(name: str) -> Iterator[None]:
 
 
 def _from_hub(arguments: DataArguments, cache_dir: str | None, token: str | None, streaming: bool) -> RawData:
-    from datasets import load_dataset
+    from datasets import Dataset, load_dataset, load_from_disk
 
     name, configuration = arguments.dataset_name or "", arguments.dataset_config_name
+    folder = Path(name).expanduser()
+    if classes := readers.class_folders(folder) or [each for each in folder.glob("*/") if readers.class_folders(each)]:
+        train = folder if readers.class_folders(folder) else next((e for e in classes if "train" in e.name), classes[0])
+        others = [
+            f"--validation_file {each}" for each in classes if each not in (train, *readers.class_folders(folder))
+        ]
+        raise UserError(
+            f"--dataset_name {name} has a folder per class.",
+            f"Name the splits: {' '.join([f'--train_file {train}', *others[:1]])}.",
+        )
     with _hub_errors(name):
-        loaded = load_dataset(name, configuration, cache_dir=cache_dir, token=token, streaming=streaming)
+        if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():  # save_to_disk wrote it
+            saved = load_from_disk(folder)
+            loaded = {arguments.train_split_name: saved} if isinstance(saved, Dataset) else dict(saved)
+            loaded = {split: data.to_iterable_dataset() for split, data in loaded.items()} if streaming else loaded
+        else:
+            loaded = load_dataset(name, configuration, cache_dir=cache_dir, token=token, streaming=streaming)
     splits = _kept_splits(dict(loaded), arguments)
     return _streamed(splits, arguments, name) if streaming else from_dataset_dict(splits, arguments, name)
 

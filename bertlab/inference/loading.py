@@ -3,6 +3,7 @@
 from bertlab.cli.arguments import ModelArguments
 from bertlab.inference import onnx_predictor
 from bertlab.inference.predictor import Predictor
+from bertlab.models import loading
 from bertlab.training import memory
 
 
@@ -21,10 +22,11 @@ def load_predictor(
     """
     if onnx_predictor.is_exported(name):
         return onnx_predictor.load_onnx_predictor(name, max_seq_length)
-    memory.ask_for_large_pages()
-    from bertlab.inference import torch_predictor  # imports torch, which takes seconds
-
     arguments = ModelArguments(
         model_name_or_path=name, model_revision=revision, token=token, trust_remote_code=trust_remote_code
     )
+    loading.check_exists(arguments)
+    memory.ask_for_large_pages()
+    from bertlab.inference import torch_predictor  # imports torch, which takes seconds
+
     return torch_predictor.load_torch_predictor(arguments, max_seq_length)

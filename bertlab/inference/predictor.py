@@ -35,8 +35,13 @@ class Predictor(ABC):
     text_column_delimiter: str | None = None
 
     def __call__(self, rows: Sequence[Row]) -> np.ndarray:
-        """Return calibrated probabilities (rows, classes) of texts or pairs, or scores (rows, 1), in their order."""
-        logits = self.logits(rows)
+        """Return calibrated probabilities (rows, classes) of texts or pairs, or scores (rows, 1), in their order.
+
+        A row without text has NaN.
+        """
+        has_text = np.array([all(text.strip() for text in row) for row in map(self.join, self.clean(rows))], dtype=bool)
+        logits = np.full((len(rows), max(1, len(self.config.class_names))), np.nan)
+        logits[has_text] = self.logits([row for row, present in zip(rows, has_text, strict=True) if present])
         if self.config.problem_type == REGRESSION:
             return logits
         scaled = logits / self.config.temperature
@@ -44,7 +49,7 @@ class Predictor(ABC):
 
     def logits(self, rows: Sequence[Row]) -> np.ndarray:
         """Return the logits (rows, outputs), float64, of texts or pairs, in their order."""
-        tokenized = self.tokenize(rows)
+        tokenized = self.tokenize(rows) if rows else []
         logits = np.zeros((len(rows), max(1, len(self.config.class_names))))
         with self.inference_mode():
             for batch in token_batches([len(row["input_ids"]) for row in tokenized]):
@@ -65,22 +70,27 @@ class Predictor(ABC):
         if self.config.problem_type == MULTI:
             thresholds = np.asarray(self.config.thresholds or [0.5] * len(names))
             return [[name for name, on in zip(names, row >= thresholds, strict=True) if on] for row in probabilities]
-        return [[names[index]] for index in probabilities.argmax(axis=1)]
+        return [[] if np.isnan(row[0]) else [names[row.argmax()]] for row in probabilities]
 
     def labels(self, probabilities: np.ndarray) -> list[str]:
         """Return what each row of probabilities predicts as text: its classes, or its number."""
         if self.config.problem_type == REGRESSION:
-            return [f"{score:.9g}" for score in probabilities[:, 0]]
+            return ["" if np.isnan(score) else f"{score:.9g}" for score in probabilities[:, 0]]
         return ["|".join(names) for names in self.predicted_classes(probabilities)]
 
     def join(self, row: Row) -> Row:
         """Return a text or pair as it is, or the texts of several columns as one, where the model reads them so."""
-        return row if self.text_column_delimiter is None else (self.text_column_delimiter.join(row),)
+        if self.text_column_delimiter is None:
+            return row
+        return (self.text_column_delimiter.join(text for text in row if text.strip()),)
+
+    def clean(self, rows: Sequence[Row]) -> list[Row]:
+        """Return texts or pairs as --clean made those of the training."""
+        return [tuple(clean_text(text, self.config.clean) for text in row) for row in rows]
 
     def tokenize(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """Return the model's inputs for texts or pairs, cleaned, joined and truncated as in training, not padded."""
-        cleaned = [tuple(clean_text(text, self.config.clean) for text in row) for row in rows]
-        columns = list(zip(*map(self.join, cleaned), strict=True))
+        columns = list(zip(*map(self.join, self.clean(rows)), strict=True))
         max_length = self.config.max_seq_length or self.tokenizer.model_max_length
         tokenized = tokenization.tokenize_texts(columns, self.tokenizer, max_length)
         return [dict(zip(tokenized.keys(), values, strict=True)) for values in zip(*tokenized.values(), strict=True)]

@@ -48,21 +48,33 @@ def resolve(name: str) -> str:
     return str(folder)
 
 
+def check_exists(arguments: ModelArguments) -> None:
+    """Refuse a model that is not named, or not there, before anything slow is imported.
+
+    Raises:
+        UserError: so it is.
+    """
+    if arguments.model_name_or_path is None:
+        raise UserError("no model is named.", "Pass --model_name_or_path, or a --task that names one.")
+    name = arguments.config_name or arguments.model_name_or_path
+    folder = resolve(name)
+    if not lora.is_adapter(folder):
+        _refuse_incomplete_folder(name, folder)
+
+
 def load_config(arguments: ModelArguments) -> "PretrainedConfig":
     """Return the configuration of the model that --model_name_or_path names.
 
     Raises:
         UserError: no model is named, it cannot be found or read, or it brings code of its own.
     """
-    if arguments.model_name_or_path is None:
-        raise UserError("no model is named.", "Pass --model_name_or_path, or a --task that names one.")
+    check_exists(arguments)
     from transformers import AutoConfig
 
-    name = arguments.config_name or arguments.model_name_or_path
+    name = arguments.config_name or arguments.model_name_or_path or ""
     folder = resolve(name)
     if lora.is_adapter(folder):
         return lora.load_base_config(Path(folder))
-    _refuse_incomplete_folder(name, folder)
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(folder, **_hub_options(arguments))
     except Exception as error:  # transformers raises OSError, ValueError, JSON and validation errors alike

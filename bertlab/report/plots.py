@@ -15,12 +15,14 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from cycler import cycler
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
+from bertlab.console import warning
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.report.run_folder import RunFolder
 from bertlab.report.scores import display_name, is_number
@@ -69,13 +71,36 @@ LOSS_NAMES = {
 def render_plots(folder: RunFolder) -> dict[str, bytes]:
     """Return every plot of a run as PNG by file name, in the order in which they are shown."""
     images = {}
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
-        # A script that DejaVu lacks shows as boxes; the terminal need not say so.
+    fonts, missing = fonts_for("".join([*folder.class_names, *folder.scored, *folder.data]))
+    if missing:
+        shown = " ".join(missing[:12])
+        warning(f"plots show boxes for {shown}: no installed font has them (Noto fonts do); tables have the names.")
+    with mpl.rc_context({**STYLE, "font.family": [STYLE["font.family"], *fonts]}), warnings.catch_warnings():
+        # What no font has was said above.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         for name, figure in figures(folder):
             if figure is not None:
                 images[f"{name}.png"] = png(figure)
     return images
+
+
+def fonts_for(text: str) -> tuple[list[str], list[str]]:
+    """Return the fonts, beyond the usual one, that show a text, and its characters that no installed font has."""
+    usual = font_manager.findfont(STYLE["font.family"])
+    left = {char for char in text if char.isprintable() and not char.isspace()} - _characters(usual)
+    fonts: list[str] = []
+    for font in sorted(font_manager.fontManager.ttflist, key=lambda font: (font.style != "normal", font.name)):
+        if left and font.name not in fonts and (shown := left & _characters(font.fname)):
+            fonts.append(font.name)
+            left -= shown
+    return fonts, sorted(left)
+
+
+def _characters(path: str) -> set[str]:
+    try:
+        return set(map(chr, font_manager.get_font(path).get_charmap()))
+    except (OSError, RuntimeError):  # removed since matplotlib listed it, or not a font
+        return set()
 
 
 def figures(folder: RunFolder) -> Iterator[tuple[str, Figure | None]]:
