@@ -80,10 +80,10 @@ def is_table(options: PredictArguments) -> bool:
     if options.file == "-":
         return False
     path = Path(options.file)
+    open_binary(path).close()
     inner = Path(path.stem) if path.suffix.casefold() == ".gz" else path
     suffix = inner.suffix and readers.format_suffix(path)
     if suffix in ("", ".txt") and not (options.text_column_names or options.delimiter or options.column_names):
-        open_binary(path).close()
         return False
     if options.pairs or options.rank:
         flag = "--pairs" if options.pairs else "--rank"
@@ -190,7 +190,7 @@ def _lines(options: PredictArguments) -> Iterator[tuple[str, str]]:
     else:
         where, opened = options.file, open_text(Path(options.file), options.encoding)
     with opened as stream:
-        for number, line in enumerate(stream, 1):
+        for number, line in enumerate(readers.whole_lines(stream), 1):
             yield f"{where}, line {number}", line.rstrip("\r\n")
 
 

@@ -156,7 +156,7 @@ def names_for_no_header(file: DataFile) -> list[str]:
     names = list(cells[0]) if cells else []
     if not any(_is_data(name, [row[name] for row in cells]) for name in names):
         return []
-    values = {name: [str(row[name] or "") for row in cells] for name in names}
+    values = {name: [name, *(str(row[name] or "") for row in cells)] for name in names}
     text = max(names, key=lambda name: sum(map(len, values[name])))
     label = min((name for name in names if name != text), key=lambda name: len(set(values[name])), default=None)
     return ["text" if n == text else "label" if n == label else f"column_{i}" for i, n in enumerate(names, 1)]
@@ -322,11 +322,25 @@ def _detected(lines: list[str], quoting: str, width: int) -> str:
 
 def _reader(lines: Iterable[str], options: dict[str, Any], *, strict: bool = True) -> Any:
     csv.field_size_limit(MAX_CELL)
-    lines = iter(lines)
+    lines = whole_lines(lines)
     first = next(lines, "")
     # An empty line keeps the number of those after it.
     first = "\n" if _SEP_LINE.fullmatch(first.strip()) else first
     return csv.reader(itertools.chain([first], lines), strict=strict, **options)
+
+
+def whole_lines(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines; a lone carriage return is a space where the first line ends otherwise."""
+    held, is_end = "", None
+    for line in lines:
+        is_end = line.endswith("\r") if is_end is None else is_end
+        if line.endswith("\r") and not is_end:
+            held += line[:-1] + " "
+        else:
+            yield held + line
+            held = ""
+    if held:
+        yield held
 
 
 def _records(file: DataFile, lines: Iterable[str], options: dict[str, Any]) -> Iterator[tuple[int, list[str]]]:
@@ -392,9 +406,10 @@ def _misquoted(file: DataFile, start: int, end: int, reason: str, options: dict[
 def _ragged(file: DataFile, line: int, record: list[str], names: list[str], options: dict[str, Any]) -> UserError:
     fields = f"{len(record)} field{'s' * (len(record) != 1)}"
     hint = "Pass --on_missing drop to leave ragged rows out, or quote cells that hold the delimiter."
-    for delimiter, quoting in itertools.product((options["delimiter"], *DELIMITERS), ("none", "standard")):
+    delimiters = [each for each in DELIMITERS if each == options["delimiter"] or any(each in name for name in names)]
+    for delimiter, quoting in itertools.product(delimiters, ("none", "standard")):
         quote = {"quoting": csv.QUOTE_NONE} if quoting == "none" else {}
-        if not _flaws(file, {"delimiter": delimiter, **quote}) and len(names) > 1:
+        if not _flaws(file, {"delimiter": delimiter, **quote}):
             hint = f"All its lines agree with --delimiter {delimiter!r} --quoting {quoting}."
             break
     return UserError(f"{file.path}, line {line}: {fields}, expected {len(names)} ({', '.join(names[:8])}).", hint)

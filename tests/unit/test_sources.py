@@ -174,11 +174,13 @@ def test_every_row_has_its_number_line_text_label_and_source(tmp_path, write_csv
     assert raw.origin == {"train": str(path)}
 
 
-@pytest.mark.parametrize(("delimiter", "joined"), [(None, "a b c"), (" | ", "a | b | c"), ("", "abc")])
+@pytest.mark.parametrize(
+    ("delimiter", "joined"), [(None, ["a b c", "a c"]), (" | ", ["a | b | c", "a | c"]), ("", ["abc", "ac"])]
+)
 def test_columns_are_joined_with_the_delimiter(tmp_path, write_csv, delimiter, joined):
     path = write_csv(tmp_path / "t.csv", ["x", "y", "z", "label"], [["a", "b", "c", 1], ["a", "", "c", 1]])
     raw = read(train_file=str(path), text_column_names=["x", "y", "z"], text_column_delimiter=delimiter)
-    assert raw.splits["train"]["text"][:] == [joined, None]
+    assert raw.splits["train"]["text"][:] == joined
 
 
 def test_an_evaluation_file_without_label_or_source_is_read_without(tmp_path, write_csv):

@@ -1,0 +1,456 @@
+"""Files as people have them: each row of the table is read as it must be, or refused with a hint that then works."""
+
+import io
+import json
+import re
+import shlex
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+
+from bertlab.__main__ import main
+from bertlab.cli import parser
+from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.data import sources
+from bertlab.errors import UserError
+
+Content = str | bytes | Callable[[Path], Any]
+ROWS = (("Rain fell all night", "wet"), ("The sun came out", "dry"), ("A puddle remained", "wet"))
+FRAME = pd.DataFrame(ROWS, columns=["text", "label"])
+QUOTED = (('She said "wait" twice', "wet"), ('"Quoted" at the start', "dry"), ("plain", "wet"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """Files, the flags of a run that reads them, and the rows that come of it.
+
+    `says` stands in what is printed. With a `hint` the flags alone are refused with a line that holds `says` and the
+    hint, and the hint's flags, put beside or in place of them, read the rows.
+    """
+
+    name: str
+    flags: str
+    files: dict[str, Content]
+    rows: tuple[tuple[Any, Any], ...] = ROWS
+    says: str = ""
+    hint: str = ""
+    refused: bool = field(default=False)
+
+
+def csv_of(rows: Any = ROWS, header: str = "text,label\n", end: str = "\n", **replaced: str) -> str:
+    return header + "".join(f"{text},{label}{end}" for text, label in rows)
+
+
+def packed(**members: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name.replace("__", "/").replace("_", "."), text)
+    return buffer.getvalue()
+
+
+def per_class(path: Path) -> None:
+    for number, (text, label) in enumerate(ROWS):
+        (path / label).mkdir(parents=True, exist_ok=True)
+        (path / label / f"{number}.txt").write_text(text, encoding="utf-8")
+
+
+def labelled(path: Path) -> None:
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["wet", "dry"])})
+    Dataset.from_list([{"text": t, "label": n} for t, n in ROWS], features).to_parquet(path)
+
+
+def tagged(path: Path) -> None:
+    features = Features({"text": Value("string"), "labels": List(ClassLabel(names=["wet", "dry"]))})
+    Dataset.from_list([{"text": "a", "labels": ["wet"]}, {"text": "b", "labels": ["dry", "wet"]}], features).to_parquet(
+        path
+    )
+
+
+def parquet(**columns: Any) -> Callable[[Path], Any]:
+    return lambda path: FRAME.assign(**columns).iloc[[2, 1, 0]].iloc[::-1].iloc[[0, 1, 2]].to_parquet(path)
+
+
+def typed(label: Any) -> Callable[[Path], Any]:
+    return lambda path: pd.DataFrame({"text": ["a", "b", "c"], "label": label}).iloc[::1].to_parquet(path)
+
+
+def in_json(**options: Any) -> Callable[[Path], Any]:
+    return lambda path: FRAME.to_json(path, **options)
+
+
+LINES = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in ROWS)
+BY_CLASS = (ROWS[1], ROWS[0], ROWS[2])
+CSV, TSV = "--train_file a.csv", "--train_file a.tsv"
+SEVERAL = (("a", "1"), ("b", "0"), ("c", None))
+CASES = [
+    # Quoting
+    Case(
+        "TSV of pandas",
+        TSV,
+        {"a.tsv": lambda path: pd.DataFrame(QUOTED, columns=["text", "label"]).to_csv(path, sep="\t", index=False)},
+        QUOTED,
+        "quoted as in CSV",
+    ),
+    Case(
+        "TSV of pandas, every cell quoted",
+        TSV,
+        {"a.tsv": lambda path: FRAME.to_csv(path, sep="\t", index=False, quoting=1)},
+        says="quoted as in CSV",
+    ),
+    Case(
+        "TSV of pandas, a tab and a line break within",
+        TSV,
+        {"a.tsv": 'text\tlabel\n"one\ttwo\nthree"\tx\nb\ty\n'},
+        (("one\ttwo\nthree", "x"), ("b", "y")),
+        "quoted as in CSV",
+    ),
+    Case(
+        "TSV with quotes as characters",
+        TSV,
+        {"a.tsv": 'text\tlabel\n"Stop." he said\tx\nA 6" nail\ty\n'},
+        (('"Stop." he said', "x"), ('A 6" nail', "y")),
+    ),
+    Case(
+        "TSV with direct speech alone",
+        TSV,
+        {"a.tsv": 'text\tlabel\n"Stop."\tx\n"Go."\ty\n'},
+        (('"Stop."', "x"), ('"Go."', "y")),
+    ),
+    Case(
+        "TSV of pandas, quotes kept",
+        f"{TSV} --quoting none",
+        {"a.tsv": 'text\tlabel\n"a ""b"""\tx\nc\ty\n'},
+        (('"a ""b"""', "x"), ("c", "y")),
+    ),
+    Case(
+        "a blank before an opening quote",
+        CSV,
+        {"a.csv": 'label, text\nx, "Hello, you"\ny, "Good bye"\n'},
+        (("Hello, you", "x"), ("Good bye", "y")),
+        "blanks before a cell",
+    ),
+    Case(
+        "backslash escapes",
+        CSV,
+        {"a.csv": 'text,label\n"He said \\"no\\", twice",x\n"a\\\\b",y\n'},
+        (('He said "no", twice', "x"), ("a\\b", "y")),
+        "backslash",
+    ),
+    Case(
+        "a backslash without quotes",
+        CSV,
+        {"a.csv": 'text,label\nC:\\new,x\n"a, b\\n",y\n'},
+        (("C:\\new", "x"), ("a, b\\n", "y")),
+    ),
+    Case(
+        "a quote never closed",
+        CSV,
+        {"a.csv": csv_of() + 'A 6" nail,dry\n"An inch,wet\n'},
+        (*ROWS, ('A 6" nail', "dry"), ('"An inch', "wet")),
+        "never closed",
+        "--quoting none",
+    ),
+    Case(
+        "a quote never closed, commas within others",
+        CSV,
+        {"a.csv": csv_of() + '"a, b",dry\n"An inch,wet\n'},
+        says="never closed",
+        refused=True,
+    ),
+    # Delimiters and headers
+    Case("the line of Excel", CSV, {"a.csv": "sep=;\n" + csv_of().replace(",", ";")}),
+    Case("the line of Excel, another delimiter", CSV, {"a.csv": '"sep=^"\n' + csv_of().replace(",", "^")}),
+    Case(
+        "another delimiter named",
+        f"{CSV} --delimiter ';'",
+        {"a.csv": csv_of().replace(",", "|") + "one;two|wet\n"},
+        (*ROWS, ("one;two", "wet")),
+        "line 5: 2 fields",
+        "--delimiter '|' --quoting none",
+    ),
+    Case(
+        "a record too long",
+        CSV,
+        {"a.csv": csv_of() + "Cold, dark and long,wet\n"},
+        says="line 5: 3 fields",
+        hint="--on_missing drop",
+    ),
+    Case("a record too short", CSV, {"a.csv": csv_of() + "Cold\n"}, says="line 5: 1 field", hint="--on_missing drop"),
+    Case(
+        "a lone carriage return",
+        CSV,
+        {"a.csv": csv_of() + 'Cold\rand long,wet\n"Cold\ragain",wet\n'},
+        (*ROWS, ("Cold and long", "wet"), ("Cold again", "wet")),
+    ),
+    Case(
+        "columns without a name",
+        CSV,
+        {"a.csv": csv_of(header="text,label,,,\n", end=",,,\n")},
+        says="Unnamed: 2, Unnamed: 3",
+    ),
+    Case("a delimiter at the end of each row", CSV, {"a.csv": csv_of(end=",\n")}),
+    Case("a delimiter at the end of the header", CSV, {"a.csv": csv_of(header="text,label,\n")}),
+    Case("a name twice, not read", CSV, {"a.csv": "text,label,note,note\n" + csv_of(header="", end=",n,m\n")}),
+    Case(
+        "a name twice, read",
+        CSV,
+        {"a.csv": "text,label,text\n" + csv_of(header="", end=",other\n")},
+        says="two columns 'text'",
+        hint="--remove_columns text.1",
+    ),
+    Case("the index of pandas", CSV, {"a.csv": lambda path: FRAME.to_csv(path)}, says="Unnamed: 0"),
+    Case(
+        "the index of pandas beside an unusual text",
+        CSV,
+        {"a.csv": lambda path: FRAME.rename(columns={"text": "comment"}).to_csv(path)},
+    ),
+    Case(
+        "the index of pandas as a column",
+        CSV,
+        {"a.csv": lambda path: FRAME.rename(columns={"text": "comment"}).reset_index().to_csv(path, index=False)},
+    ),
+    Case(
+        "no header",
+        TSV,
+        {"a.tsv": "".join(f"{label}\t{text}\n" for text, label in ROWS)},
+        says="looks like data",
+        hint="--column_names label text",
+    ),
+    Case(
+        "no header, a number before",
+        CSV,
+        {"a.csv": "".join(f"{i},{t},{n}\n" for i, (t, n) in enumerate(ROWS))},
+        says="looks like data",
+        hint="--column_names column_1 text label",
+    ),
+    Case(
+        "names for a file that has them",
+        f"{CSV} --column_names text label",
+        {"a.csv": csv_of()},
+        says="names its own columns",
+        refused=True,
+    ),
+    Case(
+        "a title is missing",
+        f"{CSV} --text_column_names title text --text_column_delimiter ' / '",
+        {"a.csv": "title,text,label\n,a,x\nA,b,y\nB,,x\n"},
+        (("a", "x"), ("A / b", "y"), ("B", "x")),
+    ),
+    # JSON
+    *(
+        Case(f"JSON of pandas, {orient}", "--train_file a.json", {"a.json": in_json(orient=orient)})
+        for orient in ("columns", "index", "split", "records", "table")
+    ),
+    Case(
+        "JSON of pandas, values",
+        "--train_file a.json",
+        {"a.json": in_json(orient="values")},
+        refused=True,
+        says="instead of an object",
+    ),
+    Case("one record", "--test_file a.json", {"a.json": '{"text": "Alone", "tags": []}'}, (("Alone", None),)),
+    Case(
+        "one record over lines",
+        "--test_file a.json",
+        {"a.json": '{\n  "text": "Alone",\n  "spans": [{"a": 1}]\n}'},
+        (("Alone", None),),
+    ),
+    Case(
+        "a comma after each object",
+        "--train_file a.jsonl",
+        {"a.jsonl": LINES.replace("}\n", "},\n")},
+        says="line 1: not JSON: a comma",
+        refused=True,
+    ),
+    Case(
+        "a comma after the last object",
+        "--train_file a.json",
+        {"a.json": "[" + LINES.replace("}\n", "},\n") + "]"},
+        says="a comma",
+        refused=True,
+    ),
+    Case(
+        "nested values that nobody reads",
+        "--train_file a.jsonl",
+        {"a.jsonl": LINES.replace("}\n", ', "meta": {"user": {"id": [1]}}, "spans": [{"a": 1}]}\n')},
+    ),
+    # Parquet and data sets
+    Case("Parquet with class names", "--train_file a.parquet", {"a.parquet": labelled}),
+    Case(
+        "Parquet with lists of class names",
+        "--train_file a.parquet",
+        {"a.parquet": tagged},
+        (("a", ["wet"]), ("b", ["dry", "wet"])),
+    ),
+    Case(
+        "Parquet with an index",
+        "--train_file a.parquet",
+        {
+            "a.parquet": lambda path: (
+                FRAME.rename(columns={"text": "comment"}).set_index(pd.Index([5, 3, 9])).to_parquet(path)
+            )
+        },
+    ),
+    Case(
+        "Parquet with bytes that nobody reads",
+        "--train_file a.parquet",
+        {"a.parquet": parquet(image=[b"\xff", b"\0", b""], box=[{"x": 1}] * 3)},
+    ),
+    Case(
+        "categories",
+        "--train_file a.parquet",
+        {"a.parquet": typed(pd.Categorical(["lo", "hi", "lo"]))},
+        (("a", "lo"), ("b", "hi"), ("c", "lo")),
+    ),
+    Case(
+        "truth values",
+        "--train_file a.parquet",
+        {"a.parquet": typed([True, False, True])},
+        (("a", "True"), ("b", "False"), ("c", "True")),
+    ),
+    Case("whole numbers as floats", "--train_file a.parquet", {"a.parquet": typed([1.0, 0.0, None])}, SEVERAL),
+    Case(
+        "small numbers, one missing",
+        "--train_file a.parquet",
+        {"a.parquet": typed(pd.array([1, 0, None], dtype="Int8"))},
+        SEVERAL,
+    ),
+    Case("a clone of the Hub", "--dataset_name ./clone", {"clone/data/train-00000-of-00001.parquet": labelled}),
+    Case(
+        "save_to_disk",
+        "--dataset_name ./saved",
+        {"saved": lambda path: DatasetDict(train=Dataset.from_pandas(FRAME)).save_to_disk(path)},
+    ),
+    Case(
+        "save_to_disk of one split",
+        "--dataset_name ./saved",
+        {"saved": lambda path: Dataset.from_pandas(FRAME).save_to_disk(path)},
+    ),
+    Case("a folder per class", "--train_file reviews", {"reviews": per_class}, BY_CLASS),
+    Case(
+        "a folder per class as a data set",
+        "--dataset_name ./reviews",
+        {"reviews/train": per_class},
+        BY_CLASS,
+        "a folder per class",
+        "--train_file reviews/train",
+    ),
+    # What the system adds, and other formats
+    Case(
+        "a zip of macOS", "--train_file a.zip", {"a.zip": packed(a_csv=csv_of(), _DS_Store="\0", __MACOSX___a_csv="\0")}
+    ),
+    Case(
+        "an archive called CSV", CSV, {"a.csv": packed(xl__sheet_xml="<a/>")}, says="spreadsheet (xlsx)", refused=True
+    ),
+    Case("a workbook", "--train_file a.xlsx", {"a.xlsx": packed(xl__sheet_xml="<a/>")}, says="(.xlsx)", refused=True),
+    Case("a pointer", CSV, {"a.csv": "version https://git-lfs.github.com/spec/v1\n"}, says="Git LFS", refused=True),
+    Case(
+        "a folder of nothing",
+        "--train_file .",
+        {".ci/a": "", ".git/b": ""},
+        says=". is a folder, not a file.",
+        refused=True,
+    ),
+]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def write(files: dict[str, Content]) -> None:
+    for name, content in files.items():
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if callable(content):
+            content(path)
+        else:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def read(flags: list[str]) -> tuple[tuple[Any, Any], ...]:
+    """Return text and label of every row that a run with these flags reads, without those --on_missing drops."""
+    data = parser.parse(flags, (DataArguments, ModelArguments, RunArguments), "")[DataArguments]
+    sources.check_exists(data)
+    raw = sources.read_source(data, None, None, streaming=False)
+    rows = [(row["text"], row.get("label")) for split in raw.splits.values() for row in split]
+    return tuple(row for row in rows if row[0] is not None)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_file_is_read_or_its_refusal_helps(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    write(case.files)
+    flags = shlex.split(case.flags)
+    if case.hint or case.refused:
+        with pytest.raises(UserError) as caught:
+            read(flags)
+        assert case.says in str(caught.value)
+        assert case.hint in str(caught.value)
+        assert ".git" not in caught.value.hint or "lfs" in caught.value.hint
+        if case.refused:
+            return
+        added = shlex.split(case.hint)
+        again = flags.index(added[0]) if added[0] in flags else len(flags)
+        flags = added if "--dataset_name" in flags else [*flags[:again], *flags[again + 2 :], *added]
+    assert read(flags) == case.rows
+    printed = capsys.readouterr().err
+    if not case.hint:
+        assert case.says in printed
+    assert len(printed.splitlines()) <= 2, "a remark is made once a file"
+
+
+def test_a_fasttext_file_becomes_a_table_by_its_hint() -> None:
+    write({"FILE": "".join(f"__label__{label} {text}\n" for text, label in ROWS)})
+    Path("a.txt").write_bytes(Path("FILE").read_bytes())
+    with pytest.raises(UserError, match="fastText") as caught:
+        read(["--train_file", "a.txt"])
+    command = re.search(r"sed .* FILE\.tsv", caught.value.hint)
+    subprocess.run(["bash", "-c", command[0]], check=True)  # type: ignore[index]
+    assert read(["--train_file", "FILE.tsv", "--column_names", "label", "text"]) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        ("--task colaa", "--task colaa"),
+        ("--train_file gone.csv --model_name_or_path ./m", "gone.csv does not exist"),
+        ("--dataset_name ./gone --model_name_or_path ./m", "./gone: no such folder".removeprefix("./")),
+        ("--task cola --data_dir gone", "--data_dir gone"),
+        ("--train_file a.csv --model_name_or_path ./gone", "./gone: no such folder"),
+        ("--train_file a.csv", "no model is named"),
+    ],
+)
+def test_what_is_missing_is_refused_before_heavy_imports(argv: str, says: str) -> None:
+    write({"a.csv": csv_of()})
+    code = (
+        "import sys; from {0} import main; status = main(sys.argv[1:]);"
+        "heavy = sorted({{'torch', 'transformers', 'datasets', 'pandas', 'pyarrow'}} & set(sys.modules));"
+        "sys.exit(f'{{status}} {{heavy}}' if heavy or status != 2 else 0)"
+    )
+    module = "bertlab.commands.check" if "colaa" in argv else "run_classification"
+    root = str(Path(sources.__file__).parents[2])
+    command = [sys.executable, "-c", code.format(module), *argv.split()]
+    done = subprocess.run(command, env={"PYTHONPATH": root, "PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert says in done.stderr
+
+
+def test_predict_looks_for_model_and_file_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "./gone", "--text", "a"]) == 2
+    assert "./gone: no such folder" in capsys.readouterr().err
+    assert main(["predict", "./gone", "--file", "gone.csv"]) == 2
+    assert "gone.csv does not exist" in capsys.readouterr().err
+
+
+def test_the_table_has_its_cases() -> None:
+    assert len({case.name for case in CASES}) == len(CASES) == 58
