@@ -96,6 +96,7 @@ def run(
     if run_args.print_parameters:
         print_parameters(model)
         return
+    data_args.pad_to_max_length |= "attention_mask" not in tokenizer.model_input_names
     collator: Any = PaddingCollator(tokenizer, data_args.fixed_length)
     train_dataset: Any = tokenized[loaded.train] if loaded.train and args.do_train else None
     if loaded.stream:

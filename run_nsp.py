@@ -76,6 +76,7 @@ def run(
     if run_args.print_parameters:
         print_parameters(model)
         return
+    nsp_args.pad_to_max_length |= "attention_mask" not in tokenizer.model_input_names
     train_dataset = objectives.training_rows(nsp_args, args, tokenized, loaded)
     with output_dir.claimed(Path(args.output_dir), run_args):
         trainer = EncoderTrainer(

@@ -204,6 +204,9 @@ class ModelArguments:
     cache_dir: str | None = setting(None, "folder for what is downloaded or tokenized", is_path=True)
     trust_remote_code: bool = setting(False, "allow code from the model's repository to run on this machine")
     use_fast_tokenizer: bool = setting(True, "use the tokenizer written in Rust")
+    attn_implementation: Literal["eager", "sdpa", "flex_attention", "flash_attention_2"] | None = setting(
+        None, "how attention is computed (default: sdpa where the model has it, else eager)"
+    )
     ignore_mismatched_sizes: bool = setting(False, "replace a head whose size does not fit instead of stopping")
     classifier_dropout: float | None = setting(None, "dropout before the classifier", minimum=0, maximum=0.99)
     new_head: bool = setting(False, "start with a new head, whatever head the model has; its encoder and pooler stay")

@@ -101,6 +101,7 @@ RULES = (
     Rule("--include_for_metrics", "is not supported", "", "metrics read predictions and labels alone"),
     Rule("--enable_jit_checkpoint", "is not supported", "", "a run that is stopped saves by itself", "See --resume."),
     Rule("--length_column_name", "is not supported", "", "lengths are counted here, whatever columns there are"),
+    Rule("--use_liger_kernel", "is not supported", "", "Liger has no kernels for encoders"),
     Rule("--auto_find_batch_size", "is not supported", "", "it restarts a run midway", "Pass a smaller batch."),
     Rule("--do_train false", "requires", "--do_eval --do_predict", "there is nothing to do"),
     Rule("--bf16", "conflicts with", "--fp16 --precision fp32 fp16", "a run has one precision"),

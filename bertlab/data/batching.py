@@ -33,10 +33,11 @@ class Padding:
         self.pad_to = pad_to
         self.on_the_left = tokenizer.padding_side == "left"
         fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+        self.has_mask = "attention_mask" in tokenizer.model_input_names
         self.fill = {name: fill.get(name, 0) for name in tokenizer.model_input_names if name != "attention_mask"}
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-        """Return the model's inputs and `attention_mask`."""
+        """Return the model's inputs, `attention_mask` included where the model takes one."""
         lengths = [len(row["input_ids"]) for row in rows]
         width = self.pad_to or max(lengths)
         batch = {
@@ -44,7 +45,8 @@ class Padding:
             for name, fill in self.fill.items()
             if name in rows[0]
         }
-        batch["attention_mask"] = self._stack([[1] * length for length in lengths], width, 0)
+        if self.has_mask:
+            batch["attention_mask"] = self._stack([[1] * length for length in lengths], width, 0)
         return batch
 
     def _stack(self, rows: list[list[int]], width: int, fill: int) -> np.ndarray:

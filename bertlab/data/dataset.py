@@ -139,7 +139,10 @@ def _label_schema(
     if raw.train_rows is not None and not (arguments.class_names or raw.class_names):
         arguments = replace(arguments, class_names=list(dict.fromkeys(arguments.label_map.values())))
     origin = raw.origin.get(arguments.train_split_name) or next(iter(raw.origin.values()))
-    return labels.infer_labels(train, arguments, raw.class_names, model_names, origin)
+    schema = labels.infer_labels(train, arguments, raw.class_names, model_names, origin)
+    if train is None and raw.train_rows is None:
+        labels.check_head(schema, model_names)
+    return schema
 
 
 def _stream(raw: sources.RawData, schema: LabelSchema, arguments: DataArguments) -> Stream | None:

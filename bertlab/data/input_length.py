@@ -33,7 +33,9 @@ def check_max_length(max_length: int, tokenizer: "PreTrainedTokenizerBase", conf
 
 def longest_input(tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig", default: int = sys.maxsize) -> int:
     """Return the number of tokens that both tokenizer and model can take; `default` if the model names no limit."""
-    positions = getattr(config, "max_position_embeddings", None) or default
+    positions = getattr(config, "max_position_embeddings", None) or -1
+    if positions < 0:  # XLNet's own way to say that it has no limit
+        positions = default
     if config.model_type in COUNTS_FROM_PADDING:
         positions -= (config.pad_token_id or 0) + 1
     return min(positions, tokenizer.model_max_length)

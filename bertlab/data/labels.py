@@ -43,12 +43,14 @@ class LabelSchema:
     """What a label can be: its kind, the class names in the order of their ids, and what merges into what.
 
     `ids_are_known` says that somebody declared the order of the names: only then is the label 1 the second of them.
+    `of_head` says that they are those of a head that is not trained: written labels match them whatever their case.
     """
 
     kind: str
     class_names: tuple[str, ...]
     label_map: dict[str, str]
     ids_are_known: bool = True
+    of_head: bool = False
 
     @property
     def size(self) -> int:
@@ -69,7 +71,8 @@ class LabelSchema:
         if label in self.label_map:
             return self.label_map[label]
         if label in self.class_names or _as_number(label) is None:
-            return label
+            folded = {name.casefold(): name for name in self.class_names} if self.of_head else {}
+            return label if label in self.class_names else folded.get(label.casefold(), label)
         for name in (*self.label_map, *self.class_names):
             if _whole(name) == _whole(label):
                 return self.label_map.get(name, name)
@@ -165,12 +168,34 @@ def infer_labels(
         warning(f"--label_map: no training row has the label {' or '.join(map(repr, unused))}.")
     names = names or (() if classes else tuple(model_names))
     ordered = _ordered(classes, names, model_names)
+    if arguments.class_names and set(ordered) == set(names) and ordered != names:
+        # The head keeps its order, and a number stays the id that --class_names gives.
+        label_map = {**{str(index): name for index, name in enumerate(names)}, **label_map}
     if train is None:
         _check_declared(ordered, kind, origin)
     else:
         _check_written(written, counts, train, origin)
         _check_classes(classes, ordered, kind, len(written), origin)
-    return LabelSchema(kind, ordered, label_map, bool(names) or set(ordered) == set(model_names))
+    by_head = _spelled(set(ordered), model_names) is not None
+    return LabelSchema(kind, ordered, label_map, bool(names) or by_head, by_head and train is None)
+
+
+def is_generic(names: Sequence[str]) -> bool:
+    """Return True for the names that transformers gives to classes without any."""
+    return all(name == f"LABEL_{index}" for index, name in enumerate(names))
+
+
+def check_head(schema: LabelSchema, model_names: Sequence[str]) -> None:
+    """Refuse class names that would rename the outputs of a head that is not trained.
+
+    Raises:
+        UserError: they would.
+    """
+    if schema.kind != REGRESSION and not is_generic(model_names) and not schema.of_head:
+        raise UserError(
+            f"the outputs of the model are {', '.join(model_names)}, the classes here {', '.join(schema.class_names)}.",
+            f"Say which label is which output: --label_map {shlex.quote(f'{schema.class_names[0]}={model_names[0]}')}…",
+        )
 
 
 def declared_schema(arguments: DataArguments, names: Sequence[str]) -> LabelSchema | None:
@@ -197,6 +222,9 @@ def assign_labels(split: "Dataset", schema: LabelSchema, origin: str, labels_req
     # So GLUE marks a test split without scores; beside other numbers -1 is a number.
     if not labels_required and schema.kind == REGRESSION and all(label in (None, "-1") for label in written):
         return split
+    if schema.of_head and any(isinstance(label, str) and _is_id(label, schema) for label in written):
+        order = ", ".join(f"{index} = {name}" for index, name in enumerate(schema.class_names))
+        info(f"{origin}: the labels are numbers, taken in the order of the model's head: {order}.")
     values = [
         schema.missing_value() if schema.is_unlabelled(label) else schema.value(label, place(origin, line, idx))
         for label, line, idx in zip(written, lines, indices, strict=True)
@@ -279,11 +307,23 @@ def _classes(labels: Iterable[str], declared: LabelSchema) -> set[str]:
     return {_whole(name) for name in names} if mixed else names
 
 
+def _is_id(label: str, schema: LabelSchema) -> bool:
+    return label.isdecimal() and label not in schema.label_map and schema.resolve(label) != label
+
+
+def _spelled(names: set[str], model_names: Sequence[str]) -> tuple[str, ...] | None:
+    """Return the names in the order of the model's, if they are the same but for case; else None."""
+    folded = {name.casefold(): name for name in names}
+    same = len(names) == len(model_names) and folded.keys() == {name.casefold() for name in model_names}
+    return tuple(folded[name.casefold()] for name in model_names) if same else None
+
+
 def _ordered(classes: set[str], declared: Sequence[str], model_names: Sequence[str]) -> tuple[str, ...]:
     """Return class names in the model's order if they are the model's, else as declared, else sorted."""
     names = set(declared) or classes
-    if set(model_names) == names:
-        return tuple(model_names)
+    by_head = _spelled(names, model_names)
+    if by_head is not None:
+        return by_head
     if declared:
         unexpected = sorted(classes - names)
         if unexpected:

@@ -96,8 +96,9 @@ class Predictor(ABC):
         return [dict(zip(tokenized.keys(), values, strict=True)) for values in zip(*tokenized.values(), strict=True)]
 
     def pad(self, tokenized: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-        """Return tokenized rows as one batch, padded to the longest."""
-        return batching.Padding(self.tokenizer)(tokenized)
+        """Return tokenized rows as one batch, padded to the longest, or as in training for want of a mask."""
+        has_mask = "attention_mask" in self.tokenizer.model_input_names
+        return batching.Padding(self.tokenizer, None if has_mask else self.config.max_seq_length)(tokenized)
 
 
 def token_batches(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -44,7 +44,8 @@ class TorchPredictor(Predictor):
     @contextmanager
     def inference_mode(self) -> Iterator[None]:
         """Compute without gradients, under autocast where that applies; weights are cast once for all batches."""
-        with torch.inference_mode(), _autocast(self.model.device, self.config.precision):
+        in_float32 = precision.output_layer_in_float32(self.model)
+        with torch.inference_mode(), _autocast(self.model.device, self.config.precision), in_float32:
             yield
 
 
@@ -67,7 +68,25 @@ def load_torch_predictor(arguments: ModelArguments, max_seq_length: int | None =
     if model.device.type == "cpu":
         memory.keep_freed_memory()
     config = _config(name, model_config, tokenizer, max_seq_length, next_sentence=auto_class.__name__ != CLASSIFIER)
-    return TorchPredictor(model=model, tokenizer=tokenizer, config=config)
+    return _computing(TorchPredictor(model=model, tokenizer=tokenizer, config=config))
+
+
+def _computing(predictor: TorchPredictor) -> TorchPredictor:
+    """Return a predictor that has labelled a text: in float32, if the model (DeBERTa v1) fails in 16 bits.
+
+    Raises:
+        UserError: the model fails in float32 as well.
+    """
+    row = ("a", "b") if predictor.config.input_format.pairs else ("a",)
+    try:
+        if np.isfinite(predictor.logits([row])).all():
+            return predictor
+        problem = "its logits are not finite numbers"
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:  # of the model's own code
+        problem = str(error).strip().splitlines()[0].rstrip(".")
+    if predictor.config.precision != "fp32":
+        return _computing(replace(predictor, config=replace(predictor.config, precision="fp32")))
+    raise UserError(f"a {predictor.model.config.model_type} model cannot label a text: {problem}.", "Choose another.")
 
 
 def _config(

@@ -1,5 +1,7 @@
 """Configuration, tokenizer and weights: found in a folder, a package or on the Hub, checked, and loaded in float32."""
 
+import inspect
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -7,12 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 from bertlab import hub
 from bertlab.cli.arguments import ModelArguments
 from bertlab.console import info, quiet_transformers, warning
-from bertlab.data.labels import REGRESSION, LabelSchema
+from bertlab.data.labels import REGRESSION, LabelSchema, is_generic
 from bertlab.errors import UserError, did_you_mean
 from bertlab.io import package_folder
 from bertlab.models import lora, surgery
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 PACKAGE_PREFIX = "package:"
@@ -21,6 +24,8 @@ HEAD_DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "summary_last_drop
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 # The longest input of a model whose configuration does not name it.
 USUAL_POSITIONS = 512
+# What a checkpoint may ask its model to return beside logits; Trainer would gather it over a whole split.
+LOGITS_ALONE = {"output_hidden_states": False, "output_attentions": False, "return_dict": True}
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
 
 
@@ -76,12 +81,10 @@ def load_config(arguments: ModelArguments) -> "PretrainedConfig":
     if lora.is_adapter(folder):
         return lora.load_base_config(Path(folder))
     try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(folder, **_hub_options(arguments))
+        config: PretrainedConfig = AutoConfig.from_pretrained(folder, **_hub_options(arguments), **LOGITS_ALONE)
     except Exception as error:  # transformers raises OSError, ValueError, JSON and validation errors alike
         raise hub.model_error(name, error) from error
-    # Of a model type it knows, transformers would silently take its own class instead of the repository's.
-    if getattr(config, "auto_map", None) and not arguments.trust_remote_code:
-        raise hub.custom_code_error(name)
+    _check_labels_and_language(config, name)
     return config
 
 
@@ -96,17 +99,14 @@ def load_tokenizer(arguments: ModelArguments) -> "PreTrainedTokenizerBase":
     name = arguments.tokenizer_name or arguments.model_name_or_path or ""
     if arguments.tokenizer_name:
         _refuse_missing("--tokenizer_name", name, Path(resolve(name)))
+    # It would tell in five lines what _tokenizer_error says in one.
+    logging.getLogger("transformers.tokenization_utils_tokenizers").setLevel(logging.ERROR)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             resolve(name), use_fast=arguments.use_fast_tokenizer, **_hub_options(arguments)
         )
     except Exception as error:  # as above
-        if not hub.is_local(name) or "custom code" in str(error):
-            raise hub.model_error(name, error) from error
-        raise UserError(
-            f"no tokenizer can be loaded from {name}: {str(error).splitlines()[0][:200]}",
-            "Name one with --tokenizer_name.",
-        ) from error
+        raise _tokenizer_error(name, error) from error
     if "auto_map" in tokenizer.init_kwargs and not arguments.trust_remote_code:
         raise hub.custom_code_error(name)
     if len(tokenizer) <= len(tokenizer.all_special_ids):
@@ -120,12 +120,28 @@ def load_tokenizer(arguments: ModelArguments) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
+def _tokenizer_error(name: str, error: Exception) -> UserError:
+    """Return the error for a tokenizer that cannot be loaded."""
+    from transformers.utils import is_protobuf_available, is_sentencepiece_available
+
+    available = {"sentencepiece": is_sentencepiece_available(), "protobuf": is_protobuf_available()}
+    missing = [package for package in available if not available[package]]
+    if missing and "tiktoken" in str(error):  # the last that transformers tries, and names
+        return UserError(
+            f"{name} has no tokenizer.json, and its vocabulary is read with {' and '.join(missing)}.",
+            f"pip install {' '.join(missing)}",
+        )
+    if not hub.is_local(name) or "custom code" in str(error):
+        return hub.model_error(name, error)
+    return UserError(
+        f"no tokenizer can be loaded from {name}: {str(error).splitlines()[0][:200]}", "Name one with --tokenizer_name."
+    )
+
+
 def class_names(config: "PretrainedConfig") -> list[str]:
-    """Return the class names of a fine-tuned model in the order of its ids, or nothing if they are LABEL_0…"""
-    names = [str(name) for _, name in sorted((config.id2label or {}).items())]
-    generic = all(name == f"LABEL_{index}" for index, name in enumerate(names))
+    """Return the class names of a fine-tuned model in the order of its ids, or nothing for any other model."""
     fine_tuned = any("SequenceClassification" in name for name in (config.architectures or []))
-    return [] if generic or not fine_tuned else names
+    return [str(name) for _, name in sorted((config.id2label or {}).items())] if fine_tuned else []
 
 
 def build_classifier(
@@ -170,12 +186,47 @@ def load_weights(
     damaged = next((key for key, value in model.named_parameters() if not torch.isfinite(value).all()), None)
     if damaged is not None:
         raise UserError(f"{name}: the weights of {damaged} are not all finite numbers.", "The checkpoint is damaged.")
-    rows = cast(int, model.get_input_embeddings().num_embeddings)
+    _refuse_foreign_code(model, new, arguments)
+    _refuse_unknown_tokens(model, tokenizer)
+    set_model_inputs(tokenizer, model)
+    return model, new
+
+
+def set_model_inputs(tokenizer: "PreTrainedTokenizerBase", model: "PreTrainedModel") -> None:
+    """Leave of a tokenizer's inputs those that the model takes.
+
+    Token types beyond those that it embeds (RoBERTa's one, with a BertTokenizer) would be an IndexError. Without
+    attention mask (FNet) padding changes a row's logits, so it must not depend on the other rows of the batch.
+    """
+    taken = inspect.signature(model.forward).parameters
+    names = {"attention_mask", *tokenizer.model_input_names} & set(taken)
+    if getattr(model.config, "type_vocab_size", None) == 1:
+        names.discard("token_type_ids")
+    if "attention_mask" not in names:
+        info(f"{model.config.model_type} has no attention mask: every row is padded to --max_seq_length.")
+    tokenizer.model_input_names = sorted(names)
+
+
+def _refuse_foreign_code(model: "PreTrainedModel", new: list[str], arguments: ModelArguments) -> None:
+    """Refuse a model with Python code of its own, unless the class that transformers has fits its weights."""
+    if not getattr(model.config, "auto_map", None) or arguments.trust_remote_code:
+        return
+    name = arguments.model_name_or_path or ""
+    if lora.missing_encoder_weights(model, new):
+        raise hub.custom_code_error(name)
+    del model.config.auto_map
+    info(f"{name} names code of its own (auto_map), which is not run: transformers has {type(model).__name__}.")
+
+
+def _refuse_unknown_tokens(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
+    try:
+        rows = cast("torch.Tensor", model.get_input_embeddings().weight).shape[0]
+    except NotImplementedError:  # CANINE hashes characters
+        return
     if len(tokenizer) > rows:
         raise UserError(
             f"the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}.", "Name the right --tokenizer_name."
         )
-    return model, new
 
 
 def _read_weights(
@@ -188,7 +239,7 @@ def _read_weights(
     name = arguments.model_name_or_path or ""
     folder = resolve(name)
     source: str | None = folder
-    options = _hub_options(arguments)
+    options = {**_hub_options(arguments), "attn_implementation": arguments.attn_implementation}
     try:
         if lora.is_adapter(folder):
             options["state_dict"] = lora.load_merged(Path(folder), resolve, options).state_dict()
@@ -246,7 +297,12 @@ def _hub_options(arguments: ModelArguments) -> dict[str, Any]:
 def _describe_labels(config: "PretrainedConfig", schema: LabelSchema, new_head: bool) -> None:
     names: Sequence[str] = schema.class_names if schema.kind != REGRESSION else ["score"]
     trained = class_names(config)
-    if trained and set(trained) != set(names) and len(trained) == len(names) and not new_head:
+    if (
+        not is_generic(trained)
+        and {*map(str.casefold, trained)} != {*map(str.casefold, names)}
+        and len(trained) == len(names)
+        and not new_head
+    ):
         warning(
             f"the model's head was trained for {', '.join(trained)} and is now trained for {', '.join(names)}; "
             "--new_head starts with a new head."
@@ -254,6 +310,18 @@ def _describe_labels(config: "PretrainedConfig", schema: LabelSchema, new_head: 
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
     config.problem_type = schema.kind  # type: ignore[assignment]
+
+
+def _check_labels_and_language(config: "PretrainedConfig", name: str) -> None:
+    ids = sorted(config.id2label or {})
+    if ids != list(range(len(ids))):
+        raise UserError(f"{name}: id2label in config.json numbers its classes {ids}.", "Number them 0, 1, 2… there.")
+    languages = getattr(config, "languages", ())
+    if config.model_type == "xmod" and config.default_language is None:
+        raise UserError(
+            f"{name}: X-MOD has weights for each language, and config.json names no default_language.",
+            f"Set it there to one of {', '.join(languages)}.",
+        )
 
 
 def _set_head_dropout(config: "PretrainedConfig", dropout: float | None) -> None:

@@ -112,13 +112,18 @@ def _refuse_unknown_modules(model: "PreTrainedModel", names: list[str]) -> None:
             )
 
 
+def missing_encoder_weights(model: "PreTrainedModel", new: list[str]) -> list[str]:
+    """Return those of the new weights that belong to the encoder; a checkpoint may well lack its pooler."""
+    return [key for key in new if key.startswith(f"{model.base_model_prefix}.") and parts.POOLER not in key]
+
+
 def refuse_missing_weights(model: "PreTrainedModel", new: list[str], name: str) -> None:
     """Refuse a checkpoint that lacks a part of the encoder: it would stay random, and no adapter file has it.
 
     Raises:
         UserError: it does.
     """
-    missing = [key for key in new if key.startswith(f"{model.base_model_prefix}.") and parts.POOLER not in key]
+    missing = missing_encoder_weights(model, new)
     if missing:
         raise UserError(
             f"--lora_rank: {name} lacks {', '.join(missing[:3])}, which would stay random.", "Leave --lora_rank out."

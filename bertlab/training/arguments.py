@@ -15,6 +15,7 @@ from bertlab.cli.arguments import RunArguments
 from bertlab.console import warning
 from bertlab.errors import UserError, did_you_mean
 from bertlab.evaluation import metrics
+from bertlab.io import package_folder
 from bertlab.training import distributed, memory, precision
 
 if TYPE_CHECKING:
@@ -48,9 +49,16 @@ def training_arguments(
     values = dict(training)
     cpu = bool(values.get("use_cpu")) or distributed.uses_cpu() or not torch.accelerator.is_available()
     values["use_cpu"] = cpu
+    run.precision = precision.requested(run.precision, values)  # type: ignore[assignment]  # bf16 and fp16 are choices
     values.update(precision.choose(run.precision, values, cpu))
     # Every parameter of an encoder takes part in every step; to look for others costs a walk through each graph.
     values.setdefault("ddp_find_unused_parameters", False)
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        values.pop("ddp_backend", None)  # TrainingArguments would wait for a process group
+        if values.get("fsdp"):
+            raise UserError("--fsdp shards a model over several processes; this is one.", "Use accelerate launch.")
+    if values.get("deepspeed") and package_folder("deepspeed") is None:
+        raise UserError("--deepspeed: the package deepspeed is not installed.", "pip install deepspeed")
     values = _with_selection(values, data)
     if data.mlm_metrics:
         values.update(MLM_TRAINING_VALUES)

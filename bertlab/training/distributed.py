@@ -71,6 +71,11 @@ def check_layers(model: "PreTrainedModel") -> None:
         )
 
 
+def shards_model(args: "TrainingArguments") -> bool:
+    """Return True where FSDP or DeepSpeed cuts the model into shards before it is on any device."""
+    return bool(args.fsdp or args.deepspeed or _launcher("USE_FSDP") or _launcher("USE_DEEPSPEED"))
+
+
 def uses_cpu() -> bool:
     """Return True if the accelerate file says use_cpu."""
     return _launcher("USE_CPU")

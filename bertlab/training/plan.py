@@ -82,7 +82,7 @@ def describe_plan(trainer: "EncoderTrainer", train: Any, pad_to: int | None, ask
         world_size=args.world_size,
         device=str(args.device),
         precision=chosen,
-        precision_reason=precision.reason(asked_precision, chosen, args.use_cpu),
+        precision_reason=trainer.precision_reason or precision.reason(asked_precision, chosen, args.use_cpu),
         trainable=sum(value.numel() for value in model.parameters() if value.requires_grad),
         parameters=sum(value.numel() for value in model.parameters()),
         padding_waste=_padding_waste(trainer, train, pad_to) if isinstance(train, Sized) else None,

@@ -1,7 +1,8 @@
 """Mixed precision: the dtype of the forward and backward pass, and why it was chosen."""
 
+import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 
 from bertlab.errors import UserError
+from bertlab.models import parts
 
 # Linux's names of the instructions that multiply matrices in bf16, the fastest first.
 CPU_FLAGS = {"amx_bf16": "this CPU has AMX", "avx512_bf16": "this CPU has AVX-512 BF16"}
@@ -17,19 +19,23 @@ CPU_FLAGS = {"amx_bf16": "this CPU has AMX", "avx512_bf16": "this CPU has AVX-51
 def choose(asked: str, training: Mapping[str, Any], cpu: bool) -> dict[str, bool]:
     """Return the bf16 and fp16 values for TrainingArguments.
 
-    --bf16 and --fp16 count as --precision of that name. Master weights stay float32 in every case.
+    Master weights stay float32 in every case.
 
     Raises:
         UserError: fp16 is asked for on a CPU.
     """
-    flags = [name for name in ("bf16", "fp16") if training.get(name)]
     refused = any(training.get(name) is False for name in ("bf16", "fp16"))
-    precision = flags[0] if flags else asked
+    precision = asked
     if precision == "auto":
         precision = "fp32" if refused else automatic(cpu)[0]
     if precision == "fp16" and cpu:
         raise UserError("fp16 does not train on a CPU.", "Pass --precision bf16 or fp32.")
     return {"bf16": precision == "bf16", "fp16": precision == "fp16"}
+
+
+def requested(asked: str, training: Mapping[str, Any]) -> str:
+    """Return the --precision of a run; --bf16 and --fp16 count as those of that name."""
+    return next((name for name in ("bf16", "fp16") if training.get(name)), asked)
 
 
 def automatic(cpu: bool) -> tuple[str, str]:
@@ -66,6 +72,26 @@ def attention_in_bf16(enabled: bool) -> Iterator[None]:
         yield
     finally:
         torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
+
+
+@contextmanager
+def output_layer_in_float32(model: Any) -> Iterator[None]:
+    """Compute a head's last layer in float32 while the block lasts: in bf16, scores from 4 to 5 are 1/32 apart."""
+    size = parts.unwrap(model).config.num_labels
+    modules = (module for part in parts.head(model) for module in part.modules())
+    layers = [module for module in modules if getattr(module, "out_features", None) == size]
+    for layer in layers:
+        layer.forward = functools.partial(_in_float32, layer.forward)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _in_float32(forward: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
+    with torch.autocast(inputs.device.type, enabled=False):
+        return forward(inputs.float())
 
 
 def _cpu_flag(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:

@@ -20,7 +20,7 @@ from bertlab.errors import UserError
 from bertlab.evaluation import evaluate
 from bertlab.io import write_json
 from bertlab.models import lora
-from bertlab.training import callbacks, checkpoints, distributed, precision
+from bertlab.training import callbacks, checkpoints, distributed, precision, preflight
 from bertlab.training.arguments import global_batch
 from bertlab.training.checkpoints import SIGNATURE_FILE, STATE_FILE
 from bertlab.training.loss import StepLoss
@@ -29,6 +29,10 @@ from bertlab.training.sampling import LengthGroupedOrder, MaxTokensBatchSampler
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+
+# What models return beside logits: encoder-decoders, XLNet.
+EXTRA_OUTPUTS = ["past_key_values", "encoder_last_hidden_state", "mems"]
 
 
 class EncoderTrainer(Trainer):
@@ -45,6 +49,7 @@ class EncoderTrainer(Trainer):
 
     def __init__(self, *, run: RunArguments, **options: Any) -> None:
         distributed.check_layers(options["model"])
+        self.precision_reason = preflight.check_model(run=run, **options)
         super().__init__(**options)
         self.run = run
         self.save_total_limit = self.args.save_total_limit
@@ -199,6 +204,7 @@ class EncoderTrainer(Trainer):
 
         Trainer would take the mean of the batches' means, in which a batch of few rows weighs as much as one of many.
         """
+        options["ignore_keys"] = EXTRA_OUTPUTS
         loss, logits, labels = super().prediction_step(*given, **options)
         return (loss if logits is None else None), logits, labels
 
@@ -212,7 +218,7 @@ class EncoderTrainer(Trainer):
             raise UserError("FSDP evaluates only what it has trained.", "Evaluate in one process, without FSDP.")
         # Autocast forgets its casts when the outermost context ends; accelerate opens one in each forward pass. It
         # remembers those of weights that train; frozen ones it casts each time.
-        with self.accelerator.autocast():
+        with self.accelerator.autocast(), precision.output_layer_in_float32(self.model):
             return super().evaluation_loop(*given, **options)
 
     # -------------------------------------------------------------------------------------------------------- saving

@@ -22,6 +22,7 @@ from finished_runs import SCRIPT, finished_run
 from hypothesis import given
 from hypothesis import strategies as st
 from running import classify, labelled_sentences, predict, read_json, to_argv, variant
+from safetensors.torch import load_file, save_file
 
 import run_nsp
 from bertlab import console
@@ -136,17 +137,31 @@ def _edit(path: Path, **values: object) -> None:
 
 
 @pytest.mark.parametrize("way", ["train", "nsp", "check", "predict"])
-@pytest.mark.parametrize("known_type", [True, False], ids=["known-type", "unknown-type"])
-def test_a_model_with_code_of_its_own_is_refused(
-    way, known_type, model_with_code, rows, tmp_path, marker, refused
-) -> None:
-    if not known_type:
-        _edit(model_with_code / "config.json", model_type="somebodys-own")
+def test_a_model_with_code_of_its_own_is_refused(way, model_with_code, rows, tmp_path, marker, refused) -> None:
+    _edit(model_with_code / "config.json", model_type="somebodys-own")
     error = refused(_ways_to_load(model_with_code, rows, tmp_path / "run")[way]())
     assert "names code of its own in its configuration (auto_map), which would run on this machine" in error
     assert "--trust_remote_code" in error
     assert not marker.exists()
     assert not (tmp_path / "run").exists()
+
+
+def test_of_a_model_type_that_transformers_has_its_own_class_is_used(
+    model_with_code, rows, tmp_path, marker, capfd
+) -> None:
+    assert _ways_to_load(model_with_code, rows, tmp_path / "run")["train"]() == 0
+    assert "names code of its own (auto_map), which is not run: transformers has Bert" in capfd.readouterr().err
+    assert not marker.exists()
+    assert "auto_map" not in read_json(tmp_path / "run" / "config.json")
+
+
+def test_but_not_where_that_class_lacks_weights(model_with_code, rows, tmp_path, marker, refused) -> None:
+    weights = load_file(model_with_code / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if "position_embeddings" not in name}
+    save_file(kept, model_with_code / "model.safetensors", metadata={"format": "pt"})
+    error = refused(_ways_to_load(model_with_code, rows, tmp_path / "run")["train"]())
+    assert "names code of its own in its configuration (auto_map), which would run on this machine" in error
+    assert not marker.exists()
 
 
 def test_a_tokenizer_with_code_of_its_own_is_refused(model_with_code, rows, tmp_path, marker, refused) -> None:

@@ -8,6 +8,7 @@ import pytest
 from running import classify, predictions, write_lines
 from transformers import Trainer
 
+from bertlab.training import precision
 from bertlab.training.sampling import LengthGroupedOrder, MaxTokensBatchSampler, consecutive_batches, padding_share
 from bertlab.training.trainer import EncoderTrainer
 
@@ -145,7 +146,12 @@ def test_the_casts_to_16_bits_are_made_once_for_a_whole_evaluation_and_change_no
     settings = {"model_name_or_path": trained, "do_predict": True, "precision": "bf16"}
     settings["test_file"] = sentences["test_file"]
     assert classify(tmp_path / "once", per_device_eval_batch_size=2, **settings) == 0
-    monkeypatch.setattr(EncoderTrainer, "evaluation_loop", Trainer.evaluation_loop)
+
+    def cast_for_every_batch(trainer, *given, **options):
+        with precision.output_layer_in_float32(trainer.model):
+            return Trainer.evaluation_loop(trainer, *given, **options)
+
+    monkeypatch.setattr(EncoderTrainer, "evaluation_loop", cast_for_every_batch)
     assert classify(tmp_path / "anew", per_device_eval_batch_size=2, **settings) == 0
     assert _chances(tmp_path / "once") == _chances(tmp_path / "anew")
     difference = np.abs(np.subtract(_chances(tmp_path / "once"), _chances(trained)))

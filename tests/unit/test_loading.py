@@ -171,7 +171,7 @@ def test_a_fine_tuned_model_loads_in_silence_and_knows_its_classes(tiny_model, t
     ("id2label", "architecture", "names"),
     [
         ({0: "a", 1: "b"}, "BertForSequenceClassification", ["a", "b"]),
-        ({0: "LABEL_0", 1: "LABEL_1"}, "BertForSequenceClassification", []),
+        ({0: "LABEL_0", 1: "LABEL_1"}, "BertForSequenceClassification", ["LABEL_0", "LABEL_1"]),
         ({0: "a", 1: "b"}, "BertModel", []),
         ({i: f"c{i}" for i in range(11)}, "BertForSequenceClassification", [f"c{i}" for i in range(11)]),
     ],

@@ -1,0 +1,101 @@
+"""One forward and backward pass of two rows, before anything is paid for a model that cannot do it."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from bertlab.cli.arguments import RunArguments
+from bertlab.console import warning
+from bertlab.errors import UserError
+from bertlab.models import parts
+from bertlab.training import distributed
+from bertlab.training.failures import NO_MEMORY_TEXTS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, TrainingArguments
+
+# The two rows are the longest and the shortest of so many, so that one of them is padded.
+ROWS_SEARCHED = 1000
+
+
+def check_model(
+    *,
+    model: "PreTrainedModel",
+    args: "TrainingArguments",
+    run: RunArguments,
+    data_collator: Any = None,
+    train_dataset: Any = None,
+    eval_dataset: Any = None,
+    compute_loss_func: Any = None,
+    **_: Any,
+) -> str | None:
+    """Compute the loss and gradients of two rows on the run's device in its precision; weights and random state stay.
+
+    Where --precision auto has chosen 16 bits that the model cannot compute in, `args` becomes float32, and the reason
+    is returned.
+
+    Raises:
+        UserError: the model fails, or its loss is not a finite number.
+    """
+    rows = next((data for data in (train_dataset, eval_dataset) if hasattr(data, "select") and len(data)), None)
+    if rows is None or distributed.shards_model(args):
+        return None
+    batch = data_collator([rows[index] for index in _shortest_and_longest(rows)])
+    model.to(args.device)  # type: ignore[arg-type]  # a decorator hides its signature
+    chosen = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
+    problem = _failure(model, batch, compute_loss_func, chosen)
+    if problem is None:
+        return None
+    kind = parts.unwrap(model).config.model_type
+    if chosen == "fp32" or _failure(model, batch, compute_loss_func, "fp32") is not None:
+        raise UserError(f"a {kind} model fails on two rows of this data: {problem}.", "Choose another model.")
+    if run.precision != "auto":
+        raise UserError(f"a {kind} model fails in {chosen}: {problem}.", "Pass --precision fp32.")
+    warning(f"a {kind} model fails in {chosen} ({problem}); this run computes in fp32.")
+    args.bf16 = args.fp16 = False
+    args.mixed_precision = "no"
+    return f"{kind} fails in {chosen}"
+
+
+def _shortest_and_longest(rows: Any) -> tuple[int, int]:
+    lengths = rows.select(range(min(len(rows), ROWS_SEARCHED)))["length"][:]
+    return int(np.argmin(lengths)), int(np.argmax(lengths))
+
+
+def _failure(model: Any, batch: dict[str, torch.Tensor], loss_of: Any, precision: str) -> str | None:
+    """Return why loss or gradients cannot be computed, or None."""
+    inputs = {name: values.to(model.device) for name, values in batch.items()}
+    labels = inputs.pop("labels", None)
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    try:
+        with _without_trace(model), torch.autocast(model.device.type, dtype=dtype, enabled=precision != "fp32"):
+            outputs = model(**inputs)
+            loss = outputs[0].float().sum() if labels is None else loss_of(outputs, labels)
+            loss.backward()
+    except Exception as error:  # whatever a model's code raises
+        if isinstance(error, MemoryError) or any(text in str(error) for text in NO_MEMORY_TEXTS):
+            raise
+        return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")[:200]
+    return None if torch.isfinite(loss) else "its loss is not a finite number"
+
+
+@contextmanager
+def _without_trace(model: torch.nn.Module) -> Iterator[None]:
+    """Put back random states, buffers (I-BERT's ranges) and mode, and drop the gradients."""
+    training, buffers = model.training, [(buffer, buffer.clone()) for buffer in model.buffers()]
+    states = random.getstate(), np.random.get_state()
+    model.train()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        for buffer, value in buffers:
+            buffer.copy_(value)
+        model.zero_grad()
+        model.train(training)
