@@ -136,6 +136,7 @@ def test_a_checkpoint_that_is_none_is_refused(stopped, tiny_model, sentences, tm
 NOT_CRITICAL = {
     *("model_name_or_path", "config_name", "tokenizer_name", "model_revision", "token", "cache_dir"),
     *("trust_remote_code", "use_fast_tokenizer", "ignore_mismatched_sizes", "precision", "lora_merge"),
+    "attn_implementation",
     *("resume", "overwrite_output_dir", "metric_batch_size", "print_parameters", "print_config"),
     *("published", "published_split", "published_source"),
 }
