@@ -17,7 +17,6 @@ from bertlab.errors import UserError, did_you_mean
 
 Array = npt.NDArray[Any]
 Weighted = Callable[[Array, Array, Array], Array]
-Quotient = Callable[[Array, Array, Array], Array]
 
 
 @dataclass(frozen=True)
@@ -79,12 +78,10 @@ def check_metrics(names: Iterable[str], problem_type: str, num_labels: int, flag
                 f"Choose from: {', '.join(fitting)}.",
             )
         if metric.two_classes and num_labels != 2:
-            raise _needs_two_classes(name, num_labels)
-
-
-def _needs_two_classes(name: str, classes: int) -> UserError:
-    instead = f"Use {name}_macro" + (" or f1_micro." if name == "f1" else ".")
-    return UserError(f"Metric {name!r} scores class 1 against class 0, and this task has {classes} classes.", instead)
+            raise UserError(
+                f"Metric {name!r} scores class 1 against class 0, and this task has {num_labels} classes.",
+                f"Use {name}_macro" + (" or f1_micro." if name == "f1" else "."),
+            )
 
 
 def _class_counts(predictions: Array, labels: Array, weights: Array) -> ClassCounts:
@@ -123,7 +120,7 @@ def _recall(correct: Array, predicted: Array, actual: Array) -> Array:
     return _ratio(correct, actual)
 
 
-def _of_class_1(quotient: Quotient) -> Weighted:
+def _of_class_1(quotient: Weighted) -> Weighted:
     def weighted(predictions: Array, labels: Array, weights: Array) -> Array:
         predicted, actual = predictions == 1, labels == 1
         return quotient(weights @ (predicted & actual), weights @ predicted, weights @ actual)
@@ -131,7 +128,7 @@ def _of_class_1(quotient: Quotient) -> Weighted:
     return weighted
 
 
-def _macro(quotient: Quotient) -> Weighted:
+def _macro(quotient: Weighted) -> Weighted:
     def weighted(predictions: Array, labels: Array, weights: Array) -> Array:
         counts = _class_counts(predictions, labels, weights)
         per_class = quotient(counts.correct, counts.predicted, counts.actual)
@@ -140,7 +137,7 @@ def _macro(quotient: Quotient) -> Weighted:
     return weighted
 
 
-def _micro(quotient: Quotient) -> Weighted:
+def _micro(quotient: Weighted) -> Weighted:
     def weighted(predictions: Array, labels: Array, weights: Array) -> Array:
         counts = _class_counts(predictions, labels, weights)
         return quotient(*(column.sum(axis=1) for column in counts[:3]))

@@ -28,10 +28,9 @@ class Bar(NamedTuple):
 
     name: str
     value: float
-    left: float
-    low: float | None
-    high: float | None
     kind: str
+    left: float
+    interval: list[float]
 
 
 def render(folder: RunFolder, images: Mapping[str, bytes]) -> str:
@@ -71,18 +70,15 @@ def headline(folder: RunFolder) -> list[Bar]:
     ours = split["metrics"][metric]
     if not is_number(ours["value"]):
         return []
-    baselines = {key: baseline["metrics"][metric] for key, baseline in split["baselines"].items()}
-    published = scores.published_value(folder.results, folder.main_split, metric)
-    named = [(scores.baseline_name(key, metric), value, "baseline") for key, value in baselines.items()]
-    candidates = [("this model", ours["value"], "ours"), *named, ("published", published, "published")]
-    rows = [(name, value, kind) for name, value, kind in candidates if is_number(value)]
-    ends = [ours[end] for end in ("low", "high")] if scores.interval(ours) else []
+    rows: list[tuple[str, Any, str]] = [("this model", ours["value"], "ours")]
+    for name, baseline in split["baselines"].items():
+        rows.append((scores.baseline_name(name, metric), baseline["metrics"][metric], "baseline"))
+    rows.append(("published", scores.published_value(folder.results, folder.main_split, metric), "published"))
+    rows = [row for row in rows if is_number(row[1])]
+    ends = [ours["low"], ours["high"]] if scores.interval(ours) else []
     low, high = _scale([*(value for _, value, _ in rows), *ends])
-    low_end, high_end = [_place(end, low, high) for end in ends] or (None, None)
-    return [
-        Bar(name, value, _place(value, low, high), *((low_end, high_end) if kind == "ours" else (None, None)), kind)
-        for name, value, kind in rows
-    ]
+    places = [_place(end, low, high) for end in ends]
+    return [Bar(*row, _place(row[1], low, high), places if row[2] == "ours" else []) for row in rows]
 
 
 def classes(cell: str, folder: RunFolder) -> list[str]:

@@ -1,7 +1,6 @@
 """misclassified/<split>.tsv: wrong predictions, most confident first; in regression the largest errors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +13,10 @@ from bertlab.report.predictions import label_names, reading, write_tsv
 
 # The column that replaces the confidence in regression.
 ERROR = "absolute_error"
+# The columns that may hold any text.
+TEXTS = ["label", "prediction", "text", "text_pair"]
 # The fraction of the examples that is listed in regression.
 WORST_FRACTION = 0.1
-
-
-@dataclass(frozen=True)
-class Misclassified:
-    """One row of misclassified/<split>.tsv; `confidence` is a probability, or the absolute error in regression."""
-
-    split: str
-    idx: str
-    label: str
-    prediction: str
-    confidence: float
-    tokens: int
-    truncated: bool
-    text: str
-    text_pair: str
 
 
 def path_of(folder: Path, split: str) -> Path:
@@ -56,14 +42,16 @@ def write(
         "text": taken["text"],
         "text_pair": taken.get("text_pair", [""] * len(chosen)),
     }
-    for name in ("label", "prediction", "text", "text_pair"):
+    for name in TEXTS:
         # On one line that a spreadsheet shows and does not run.
         columns[name] = [escape_formula(" ".join(str(text).split())) for text in columns[name]]
     write_tsv(folder / "misclassified" / f"{result.name}.tsv", columns)
 
 
-def read(folder: Path, split: str) -> list[Misclassified]:
-    """Return the misclassified examples of a run in one split; none where there is no file.
+def read(folder: Path, split: str) -> list[Any]:
+    """Return the misclassified examples of a run in one split as named tuples; none where there is no file.
+
+    They have the columns of the file and `split`; `confidence` is the absolute error in regression.
 
     Raises:
         UserError: the file cannot be read.
@@ -73,13 +61,10 @@ def read(folder: Path, split: str) -> list[Misclassified]:
         return []
     with reading(path) as frame:
         # Earlier versions called an absolute error a confidence.
-        confidence = frame[ERROR if ERROR in frame else "confidence"].astype(float)
-        texts = (map(unescape_formula, frame[name]) for name in ("label", "prediction", "text", "text_pair"))
-        columns = (frame["idx"], confidence, frame["tokens"].astype(int), frame["truncated"] == "yes", *texts)
-        return [
-            Misclassified(split, idx, label, prediction, confidence, tokens, truncated, text, pair)
-            for idx, confidence, tokens, truncated, label, prediction, text, pair in zip(*columns, strict=True)
-        ]
+        frame = frame.rename(columns={ERROR: "confidence"}).astype({"confidence": float, "tokens": int})
+        frame[TEXTS] = frame[TEXTS].map(unescape_formula)
+        frame["truncated"] = frame["truncated"] == "yes"
+        return list(frame.assign(split=split).itertuples(index=False, name="Misclassified"))
 
 
 def rank(result: SplitResult, schema: LabelSchema, temperature: float) -> tuple[np.ndarray, np.ndarray]:

@@ -198,7 +198,7 @@ def reliability(folder: RunFolder, split: str) -> Figure | None:
         return None
     figure, (upper, lower) = _figure(5.4, 5.8, rows=2, heights=(3, 1))
     upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfectly calibrated")
-    widest = 0.45 / max(1, len(curves[0][1]["reliability"]))
+    widest = 0.45 / len(curves[0][1]["reliability"])
     for place, (name, curve) in enumerate(curves):
         colour, marker = ((ORANGE, "s"), (BLUE, "o"))[place]
         filled = [row for row in curve["reliability"] if row["count"]]
@@ -286,10 +286,7 @@ def predicted(folder: RunFolder, split: str) -> Figure | None:
     if not folder.is_regression:
         return None
     rows = folder.predictions(split)
-    pairs = [(float(a), float(b)) for a, b in zip(rows.labels, rows.predictions, strict=True) if a and b]
-    points = np.asarray([pair for pair in pairs if all(map(math.isfinite, pair))]).reshape(-1, 2)
-    if not len(points):
-        return None
+    points = np.asarray([(float(a), float(b)) for a, b in zip(rows.labels, rows.predictions, strict=True) if a])
     figure, axes = _figure(5.4, 5.2)
     low, high = float(points.min()), float(points.max())
     axes.plot(

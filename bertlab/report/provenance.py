@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertlab import ROOT, __version__, console
-from bertlab.cli.flag_rules import current_name
 from bertlab.data.dataset import TextReader, text_columns
 from bertlab.pretraining.pairs import RANGES
 
@@ -36,14 +35,7 @@ SEPARATORS = {0x1C: "\x1c0", 0x1E: "\x1c1", 0x1F: "\x1c2"}
 
 def command(script: str, argv: list[str]) -> list[str]:
     """Return the command of a run without any secret in it."""
-    shown, hide = [script], False
-    for argument in argv:
-        name, equals, _ = argument.partition("=")
-        flag = name.replace("-", "_").lstrip("_") if argument.startswith("--") else ""
-        is_secret = current_name(flag) in console.SECRET_FLAGS
-        shown.append(console.HIDDEN if hide else f"{name}={console.HIDDEN}" if is_secret and equals else argument)
-        hide = is_secret and not equals
-    return shown
+    return [script, *map(console.redact, argv)]
 
 
 def versions() -> dict[str, str]:

@@ -113,7 +113,9 @@ def split_results(
     if schema.kind not in (MULTI, REGRESSION):
         results["confusion"] = confusion_matrix(predictions, labels, schema.size)
         if batch_size:
-            results["per_batch"] = _per_batch(predictions, labels, batch_size)
+            values = statistics.per_batch_mcc(predictions, labels, batch_size)
+            mean, sd, *_ = statistics.mean_sd_interval(values)
+            results["per_batch"] = {"size": batch_size, "matthews_correlation": values, "mean": mean, "sd": sd}
     if sources is not None:
         results["by_source"] = _by_source(predictions, labels, np.asarray(sources)[rows], metrics)
     return results
@@ -168,12 +170,6 @@ def _calibration(schema: LabelSchema, logits: np.ndarray, labels: np.ndarray, fi
             "reliability": table,
         }
     return results
-
-
-def _per_batch(predictions: np.ndarray, labels: np.ndarray, size: int) -> dict[str, Any]:
-    values = statistics.per_batch_mcc(predictions, labels, size)
-    summary = statistics.mean_sd_interval(values)
-    return {"size": size, "matthews_correlation": values, "mean": summary.mean, "sd": summary.sd}
 
 
 def _by_source(

@@ -11,7 +11,6 @@ from bertlab.evaluation import degenerate
 from bertlab.io import read_json
 from bertlab.models import lora
 from bertlab.report import misclassified, predictions, scores
-from bertlab.report.misclassified import Misclassified
 from bertlab.report.predictions import Predictions
 from bertlab.training.output_dir import FINISHED
 
@@ -52,7 +51,7 @@ class RunFolder:
         return cls(folder, results, run, log)
 
     @cached_property
-    def misclassified(self) -> dict[str, list[Misclassified]]:
+    def misclassified(self) -> dict[str, list[Any]]:
         """The misclassified examples of every split.
 
         Raises:

@@ -191,18 +191,13 @@ def _write_metrics(run: Run, results: Sequence[SplitResult]) -> None:
     io.write_json(run.folder / "all_results.json", {k: v for metrics in by_role.values() for k, v in metrics.items()})
 
 
-def _from_hub(settings: dict[str, Any]) -> bool:
-    name = settings.get("model_name_or_path")
-    return name is not None and not hub.is_local(name)
-
-
 def _provenance(run: Run) -> dict[str, Any]:
     return {
         "command": provenance.command(sys.argv[0], run.invocation.argv),
         "recipe": run.invocation.recipe,
         "configuration": run.invocation.settings,
         "eval_split": run.data.eval_split,
-        "model_from_hub": _from_hub(run.invocation.settings),
+        "model_from_hub": not hub.is_local(run.invocation.settings.get("model_name_or_path")),
         "pairs": any(len(run.data.read(split[:1])) > 1 for split in run.data.splits.values()),
         "seed": run.invocation.settings.get("seed", 42),
         "plan": run.plan.__dict__,

@@ -238,7 +238,7 @@ def test_the_headline_stays_on_its_scale(tmp_path):
     folder = finished_run(tmp_path, "binary")
     verdicts(folder, -0.2, -0.4, 0.1, published=0.9)
     for bar in html.headline(RunFolder.read(folder)):
-        assert 0 <= bar.left <= 100 and all(end is None or 0 <= end <= 100 for end in (bar.low, bar.high))
+        assert all(0 <= place <= 100 for place in (bar.left, *bar.interval))
 
 
 @pytest.mark.parametrize("bound", [float("nan"), None])
