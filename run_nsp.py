@@ -8,6 +8,7 @@
 Without --config the recipe is configs/nsp/meditations.yaml.
 """
 
+import glob
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from bertlab import hub
 from bertlab.cli import parser, recipes
 from bertlab.cli.arguments import ModelArguments, NspArguments, RunArguments
 from bertlab.cli.entry_point import entry_point
+from bertlab.data.files import open_binary
+from bertlab.models import loading
 from bertlab.training import failures, memory, output_dir
 from bertlab.training.signals import Signals
 
@@ -29,6 +32,11 @@ def main(argv: list[str] | None = None) -> int:
     if run_args.print_config:
         print(parser.as_recipe(invocation.settings), end="")
         return 0
+    for path in map(Path, nsp_args.text):
+        if path.suffix and not glob.has_magic(str(path)):
+            open_binary(path.expanduser()).close()
+    if not nsp_args.from_scratch:
+        loading.check_exists(model_args)
     folder = Path(training["output_dir"])
     checkpoint = output_dir.find_checkpoint(folder, run_args, model_args.model_name_or_path)
     hub.go_offline_if_unreachable(*([] if nsp_args.train_tokenizer else model_args.names))

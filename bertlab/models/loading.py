@@ -281,7 +281,7 @@ def _refuse_mismatched_sizes(model: "PreTrainedModel", mismatched: list[str], ar
         wrong = ", ".join(mismatched[:3])
         raise UserError(
             f"{name}: {wrong} has another size than this task needs ({model.config.num_labels} outputs).",
-            "Pass --new_head to keep the encoder and train a new head on it.",
+            "In training --new_head keeps the encoder and trains a new head on it.",
         )
 
 

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -19,8 +20,10 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from bertlab.__main__ import main
 from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.cli.entry_point import entry_point
 from bertlab.data import sources
 from bertlab.errors import UserError
+from bertlab.report import plots
 
 Content = str | bytes | Callable[[Path], Any]
 ROWS = (("Rain fell all night", "wet"), ("The sun came out", "dry"), ("A puddle remained", "wet"))
@@ -378,9 +381,13 @@ def write(files: dict[str, Content]) -> None:
             path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def parse(flags: list[str]) -> parser.Arguments:
+    return parser.parse(flags, (DataArguments, ModelArguments, RunArguments), "")
+
+
 def read(flags: list[str]) -> tuple[tuple[Any, Any], ...]:
     """Return text and label of every row that a run with these flags reads, without those --on_missing drops."""
-    data = parser.parse(flags, (DataArguments, ModelArguments, RunArguments), "")[DataArguments]
+    data = parse(flags)[DataArguments]
     sources.check_exists(data)
     raw = sources.read_source(data, None, None, streaming=False)
     rows = [(row["text"], row.get("label")) for split in raw.splits.values() for row in split]
@@ -419,30 +426,32 @@ def test_a_fasttext_file_becomes_a_table_by_its_hint() -> None:
     assert read(["--train_file", "FILE.tsv", "--column_names", "label", "text"]) == ROWS
 
 
-@pytest.mark.parametrize(
-    ("argv", "says"),
-    [
-        ("--task colaa", "--task colaa"),
-        ("--train_file gone.csv --model_name_or_path ./m", "gone.csv does not exist"),
-        ("--dataset_name ./gone --model_name_or_path ./m", "./gone: no such folder".removeprefix("./")),
-        ("--task cola --data_dir gone", "--data_dir gone"),
-        ("--train_file a.csv --model_name_or_path ./gone", "./gone: no such folder"),
-        ("--train_file a.csv", "no model is named"),
-    ],
-)
-def test_what_is_missing_is_refused_before_heavy_imports(argv: str, says: str) -> None:
+MISSING = {
+    "--task colaa": "--task colaa",
+    "--train_file gone.csv --model_name_or_path ./m": "gone.csv does not exist",
+    "--dataset_name ./absent --model_name_or_path ./m": "absent: no such folder",
+    "--task cola --data_dir nowhere": "--data_dir nowhere",
+    "--train_file a.csv --model_name_or_path ./away": "./away: no such folder",
+    "--train_file a.csv": "no model is named",
+    "--text gone.txt --model_name_or_path ./m": "gone.txt does not exist",
+}
+
+
+def test_what_is_missing_is_refused_before_heavy_imports() -> None:
     write({"a.csv": csv_of()})
     code = (
-        "import sys; from {0} import main; status = main(sys.argv[1:]);"
-        "heavy = sorted({{'torch', 'transformers', 'datasets', 'pandas', 'pyarrow'}} & set(sys.modules));"
-        "sys.exit(f'{{status}} {{heavy}}' if heavy or status != 2 else 0)"
+        "import sys, run_classification, run_nsp; from bertlab.commands import check\n"
+        "for argv in map(str.split, sys.argv[1:]):\n"
+        "    for script in [run_nsp] if '--text' in argv else [run_classification, check]:\n"
+        "        assert script.main(argv) == 2\n"
+        "assert not {'torch', 'transformers', 'datasets', 'pandas', 'pyarrow'} & set(sys.modules), sys.modules"
     )
-    module = "bertlab.commands.check" if "colaa" in argv else "run_classification"
-    root = str(Path(sources.__file__).parents[2])
-    command = [sys.executable, "-c", code.format(module), *argv.split()]
-    done = subprocess.run(command, env={"PYTHONPATH": root, "PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert says in done.stderr
+    command = [sys.executable, "-c", code, *MISSING]
+    environment = {"PYTHONPATH": str(Path(sources.__file__).parents[2]), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for says in MISSING.values():
+        assert done.stderr.count(says) == (1 if ".txt" in says else 2)
 
 
 def test_predict_looks_for_model_and_file_first(capsys: pytest.CaptureFixture[str]) -> None:
@@ -450,6 +459,87 @@ def test_predict_looks_for_model_and_file_first(capsys: pytest.CaptureFixture[st
     assert "./gone: no such folder" in capsys.readouterr().err
     assert main(["predict", "./gone", "--file", "gone.csv"]) == 2
     assert "gone.csv does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_output_that_is_no_terminal_is_utf_8(encoding: str) -> None:
+    code = (
+        "from bertlab.cli.entry_point import entry_point\n"
+        "from bertlab.console import say, info\n"
+        "def main():\n    say('体育 ⚽ \\udcff'); info('财经'); return 0\n"
+        "raise SystemExit(entry_point(main)())"
+    )
+    environment = {"PYTHONPATH": str(Path(sources.__file__).parents[2]), "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+    assert done.stdout.decode() == "体育 ⚽ \\udcff\n"
+    assert done.stderr.decode() == "info: 财经\n"
+
+
+def test_a_terminal_of_another_encoding_shows_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.TextIOWrapper):
+        def isatty(self) -> bool:
+            return True
+
+    screen = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", Terminal(screen, encoding="cp1252", errors="strict"))
+    entry_point(lambda: print("café 体") or 0)()  # type: ignore[func-returns-value]
+    assert screen.getvalue() == "café \\u4f53\n".encode("cp1252")
+
+
+def test_plots_take_any_font_that_has_the_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = plots.font_manager.findfont("DejaVu Sans")
+    fonts = [SimpleNamespace(name=name, fname=name, style="normal") for name in ("Han", "Kana", "Latin")]
+    characters = {usual: set("abc"), "Han": set("体育"), "Kana": set("体か"), "Latin": set("abc")}
+    monkeypatch.setattr(plots.font_manager.fontManager, "ttflist", fonts)
+    monkeypatch.setattr(plots, "_characters", characters.__getitem__)
+    assert plots.fonts_for("a b c") == ([], [])
+    assert plots.fonts_for("体育 か abc ⚽") == (["Han", "Kana"], ["⚽"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("--lr 3e-5", "--learning_rate"),
+        ("--batch_size 8", "--per_device_train_batch_size"),
+        ("--epochs 2.0", "--num_train_epochs"),
+    ],
+)
+def test_a_name_of_other_programs_gets_ours(typed: str, hint: str) -> None:
+    name, text = typed.split()
+    with pytest.raises(UserError, match=hint):
+        parse([name, text])
+    assert parse([hint, text]).training[hint[2:]] == float(text)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("--validation_split_percentage 5", {"validation_fraction": 0.05}),
+        ("--checkpointing_steps epoch", {"save_strategy": "epoch"}),
+        ("--checkpointing_steps 200", {"save_strategy": "steps", "save_steps": 200}),
+        ("--text_column_name review", {"text_column_names": ["review"]}),
+    ],
+)
+def test_names_of_the_example_scripts_work(typed: str, expected: dict[str, Any]) -> None:
+    settings = parse(typed.split()).invocation.settings
+    assert {name: settings[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("typed", ["--length_column_name n", "--include_for_metrics loss", "--enable_jit_checkpoint"])
+def test_a_flag_that_would_do_nothing_is_refused(typed: str) -> None:
+    with pytest.raises(UserError, match="is not supported"):
+        parse(typed.split())
+    parse([])
+
+
+def test_the_hint_for_a_missing_json_file_is_of_that_flag() -> None:
+    with pytest.raises(UserError) as caught:
+        parse(["--deepspeed", "ds.json"])
+    assert "num_cycles" not in str(caught.value)
+    with pytest.raises(UserError) as caught:
+        parse(["--lr_scheduler_kwargs", "cycles"])
+    example = re.search("'(.*)'", caught.value.hint)
+    assert parse(["--lr_scheduler_kwargs", example[1]])  # type: ignore[index]
 
 
 def test_the_table_has_its_cases() -> None:

@@ -278,7 +278,7 @@ def test_another_run_begins_from_an_adapter(whole: Path, files, tmp_path: Path, 
     train = write_csv(tmp_path / "two.csv", ("text", "label"), labelled_sentences(20, 3))
     settings = {"model_name_or_path": whole, "train_file": train, "num_train_epochs": 1}
     assert classify(tmp_path / "refused", **settings) == 2
-    assert "has another size than this task needs (2 outputs). Pass --new_head" in capsys.readouterr().err
+    assert "has another size than this task needs (2 outputs). In training --new_head" in capsys.readouterr().err
     assert classify(tmp_path / "run", **settings, learning_rate=0, new_head=True) == 0
     ours, theirs = load_file(tmp_path / "run" / "model.safetensors"), _ours(whole).state_dict()
     same = [name for name in ours if name.startswith("bert.")]

@@ -72,7 +72,7 @@ def test_without_the_flag_another_size_is_refused_with_the_way_out(labels, outpu
     printed = capsys.readouterr().err.splitlines()[-1]
     assert printed == (
         f"error: {first}: classifier.bias, classifier.weight has another size than this task needs "
-        f"({outputs} outputs). Pass --new_head to keep the encoder and train a new head on it."
+        f"({outputs} outputs). In training --new_head keeps the encoder and trains a new head on it."
     )
     assert not (tmp_path / "run").exists()
 

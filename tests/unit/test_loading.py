@@ -191,7 +191,7 @@ def tuned(tiny_model, tmp_path) -> Path:
 def test_a_head_of_another_size_is_refused_or_replaced(tuned, capfd):
     message = refusal(build, tuned, XY)
     assert "classifier.bias, classifier.weight has another size than this task needs (2 outputs)." in message
-    assert message.endswith("Pass --new_head to keep the encoder and train a new head on it.")
+    assert message.endswith("In training --new_head keeps the encoder and trains a new head on it.")
     capfd.readouterr()
     model = build(tuned, XY, ignore_mismatched_sizes=True)
     assert model.classifier.weight.shape == (2, 32)
