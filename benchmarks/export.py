@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bertlab.cli.arguments import ModelArguments  # noqa: E402
-from bertlab.commands import export, scored_split  # noqa: E402
+from bertlab.commands import export  # noqa: E402
 from bertlab.console import say, table  # noqa: E402
 from bertlab.inference import onnx_predictor, torch_predictor  # noqa: E402
 from bertlab.inference.predictor import Predictor, token_batches  # noqa: E402
@@ -64,7 +64,7 @@ def speed(run: Path, exports: Path, rounds: int) -> dict[str, Any]:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     engines = open_engines(run, exports)
     reference = engines[REFERENCE]
-    tokenized = reference.tokenize(scored_split.scored_split(RunFolder.read(run), reference.tokenizer).rows)
+    tokenized = reference.tokenize(export.scored_split(RunFolder.read(run), reference.tokenizer).rows)
     total = np.cumsum([len(row["input_ids"]) for row in tokenized])
     tokenized = tokenized[: max(1, int(np.searchsorted(total, TIMED_TOKENS, side="right")))]
     bucketed = list(token_batches([len(row["input_ids"]) for row in tokenized]))

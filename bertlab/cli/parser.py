@@ -25,12 +25,7 @@ STAGES = ("do_train", "do_eval", "do_predict")
 # What names the recipes of a script, and is no key of one.
 RECIPE_FLAGS = (
     Flag("task", "str", help="the recipe configs/tasks/NAME.yaml", group="recipe"),
-    Flag(
-        "config",
-        "Path",
-        help="any recipe, also several; its keys are the flags below, which override it",
-        group="recipe",
-    ),
+    Flag("config", "str", help="any recipe, by name or path, also several; flags override its keys", group="recipe"),
 )
 RECIPE_NAMES = [flag.name for flag in RECIPE_FLAGS]
 
@@ -204,7 +199,7 @@ def recipe_files(argv: Sequence[str], default: str | None = None) -> list[Path]:
     for part in parts:
         if len(part.values) != 1:
             raise UserError(f"--{part.name} takes one name.", "`python -m bertlab recipes` lists them.")
-        files.append(recipes.find_task(part.values[0]) if part.name == "task" else Path(part.values[0]))
+        files.append((recipes.find_task if part.name == "task" else recipes.find_recipe)(part.values[0]))
     presets = [path for path in files if recipes.is_preset(path)]
     complete = [path for path in files if path not in presets]
     if not complete and default:

@@ -62,10 +62,11 @@ def find_recipe(name: str, folders: Sequence[str] = RECIPE_FOLDERS, what: str = 
         UserError: none has that name.
     """
     for candidate in [Path(name), *(CONFIGS / folder / f"{name}.yaml" for folder in ("", *folders))]:
-        if candidate.suffix in {".yaml", ".yml"} and candidate.is_file():
+        if candidate.is_file():
             return candidate
-    names = recipe_names(folders)
-    raise UserError(f"there is no {what} {name!r}.", did_you_mean(name, [*names, *(n.split("/")[-1] for n in names)]))
+    names, beside = recipe_names(folders), map(str, Path(name).parent.glob("*.y*ml"))
+    near = did_you_mean(name, [*names, *(n.split("/")[-1] for n in names), *beside])
+    raise UserError(f"there is no {what} {name!r}.", near)
 
 
 def find_task(name: str) -> Path:
@@ -86,7 +87,7 @@ def read_recipe(path: Path) -> Iterator[Occurrence]:
     """Yield the entries of a recipe in order; a mapping becomes values of the form key=value.
 
     Raises:
-        UserError: the file is missing, is not YAML, is not one flat mapping, or has a key twice or without value.
+        UserError: the file cannot be read, is not one flat mapping, or has a key twice or without value.
     """
     recipe, lines = load_yaml(path)
     for key, value in recipe.items():
@@ -110,17 +111,8 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     """Return the mapping a YAML file holds, its scalars as the text that was written, and the line of each key.
 
     Raises:
-        UserError: the file is missing, is not YAML, is not a mapping, or has a key twice.
+        UserError: the file cannot be read, is not YAML, is not a mapping, or has a key twice.
     """
-    if path.is_dir():
-        raise UserError(f"--config {path} is a folder, not a file.", "Name a recipe in it.")
-    if not path.is_file():
-        beside = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-        named = [name for name in recipe_names() if name.split("/")[-1] == path.stem]
-        hint = (
-            f"The recipe of that name is {CONFIGS.name}/{named[0]}.yaml." if named else did_you_mean(path.name, beside)
-        )
-        raise UserError(f"--config {path}: no such file.", hint)
     try:
         loader = _TextLoader(path.read_text(encoding="utf-8"))
         root = loader.get_single_node()

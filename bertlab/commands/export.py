@@ -5,18 +5,16 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
-from bertlab.cli.arguments import ModelArguments, setting
+from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, setting
 from bertlab.cli.entry_point import entry_point
 from bertlab.cli.parser import parse_command
-from bertlab.commands import scored_split
-from bertlab.commands.scored_split import ScoredSplit
 from bertlab.console import info, say, table
 from bertlab.data.labels import labelled_rows
 from bertlab.errors import UserError
@@ -27,10 +25,15 @@ from bertlab.inference.predictor import Predictor, Row
 from bertlab.io import write_json
 from bertlab.report import provenance
 from bertlab.report.run_folder import RunFolder
+from bertlab.training import output_dir
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from bertlab.data.dataset import Data
     from bertlab.inference.torch_predictor import TorchPredictor
 
+T = TypeVar("T")
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
 # Written last: a folder without it is not an export.
 REPORT = "export.json"
@@ -43,6 +46,16 @@ SAMPLES = (
     "The book was on the table.",
     " ".join(["It went on like this for so long that nobody could say where it had begun."] * 60),
 )
+
+
+@dataclass(frozen=True)
+class ScoredSplit:
+    """The split that a run is judged by: its texts or pairs and its labels or None, read again from their source."""
+
+    name: str
+    rows: list[Row]
+    labels: np.ndarray | None
+    data: "Data"
 
 
 @dataclass
@@ -74,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
     predictor = torch_predictor.load_torch_predictor(ModelArguments(model_name_or_path=str(options.run)))
     predictor.model.to("cpu")  # type: ignore[arg-type]  # transformers types `to` as taking no string
     reference = replace(predictor, config=replace(predictor.config, precision="fp32"))
-    scored = _scored_split(run, reference, options.quantize)
+    scored = _scored_or_none(run, reference, options.quantize)
     with _new_folder(output) as folder:
         report = _export(run, reference, scored, folder, options)
         write_json(folder / REPORT, report)
@@ -137,8 +150,9 @@ def _score(fp32: Predictor, int8: Predictor, scored: ScoredSplit, labels: np.nda
     logits = [side.logits(scored.rows) for side in (fp32, int8)]
     thresholds = np.asarray(fp32.config.thresholds) if fp32.config.thresholds else None
     scaled = (side / fp32.config.temperature for side in logits)
-    before, after = (evaluate.predictions_from_logits(scored.schema, side, thresholds) for side in scaled)
-    metrics = {name: _compare(name, after[labelled], before[labelled], labels[labelled]) for name in scored.metrics}
+    before, after = (evaluate.predictions_from_logits(scored.data.schema, side, thresholds) for side in scaled)
+    sides = after[labelled], before[labelled], labels[labelled]
+    metrics = {name: _compare(name, *sides) for name in scored.data.metrics}
     changed = int((before != after).reshape(len(before), -1).any(axis=1).sum())
     largest = float(np.abs(logits[0] - logits[1]).max())
     return {"split": scored.name, "metrics": metrics, "changed": changed, "largest_logit_difference": largest}
@@ -154,10 +168,45 @@ def _compare(name: str, int8: np.ndarray, fp32: np.ndarray, labels: np.ndarray) 
     }
 
 
-def _scored_split(run: RunFolder, predictor: "TorchPredictor", quantize: str | None) -> ScoredSplit | None:
+def scored_split(run: RunFolder, tokenizer: "PreTrainedTokenizerBase") -> ScoredSplit:
+    """Return the split that a run is judged by, or its first one where none has labels.
+
+    Raises:
+        UserError: the data is not where the run found it, or no longer the same.
+    """
+    name, data = run.main_split or next(iter(run.results["splits"]), ""), _load(run, tokenizer)
+    split = data.splits.get(name)
+    if split is None or provenance.fingerprint(split, data.read) != run.data[name]["fingerprint"]:
+        raise UserError(
+            f"{run.path}: the split {name!r} is no longer the one that the run was scored on.", "Restore it."
+        )
+    labels = np.asarray(split["labels"][:]) if "labels" in split.column_names else None
+    return ScoredSplit(name, list(zip(*data.texts(name), strict=True)), labels, data)
+
+
+def _load(run: RunFolder, tokenizer: "PreTrainedTokenizerBase") -> "Data":
+    cache_dir = run.configuration.get("cache_dir")
+    if "negatives" in run.configuration:
+        from bertlab.pretraining.dataset import make_splits, read
+
+        arguments = _arguments(NspArguments, run.configuration)
+        return make_splits(read(arguments, cache_dir), arguments, tokenizer)
+    from bertlab.data.dataset import load_splits
+
+    training = bool(run.configuration.get("do_train", True))
+    arguments_of_data = _arguments(DataArguments, run.configuration)
+    return load_splits(arguments_of_data, run.class_names, training=training, cache_dir=cache_dir, token=None)
+
+
+def _arguments(group: type[T], configuration: dict[str, Any]) -> T:
+    names = {field.name for field in fields(group)}  # type: ignore[arg-type]
+    return group(**{name: value for name, value in configuration.items() if name in names})
+
+
+def _scored_or_none(run: RunFolder, predictor: "TorchPredictor", quantize: str | None) -> ScoredSplit | None:
     """Return the texts and labels of the run, or None, saying so, where sample texts are enough."""
     try:
-        scored = scored_split.scored_split(run, predictor.tokenizer)
+        scored = scored_split(run, predictor.tokenizer)
     except UserError as error:
         if quantize:
             raise UserError(
@@ -188,18 +237,12 @@ def _check(run: RunFolder, output: Path, options: ExportArguments) -> None:
         raise UserError(
             f"--output {output} must be a folder.", "The tokenizer and the label names go beside the model."
         )
-    if output.resolve() == run.path.resolve():
-        raise UserError(f"--output {output} is the run itself.", f"Leave it out for {run.path / 'onnx'}.")
     if output.is_dir() and any(output.iterdir()):
         if not options.overwrite:
             raise UserError(f"--output {output} is not empty.", "Name another folder, or pass --overwrite.")
         if not (output / REPORT).is_file():
             raise UserError(f"--overwrite: {output} holds no earlier export.", "Name another folder.")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=output.parent).close()
-    except OSError as error:
-        raise UserError(f"--output {output} cannot be made: {error.strerror}.", "Name another folder.") from error
+    output_dir.make_writable(output.parent, "--output")
 
 
 @contextmanager

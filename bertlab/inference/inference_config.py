@@ -9,7 +9,6 @@ from typing import Any
 from bertlab.console import info, warning
 from bertlab.data import file_layouts
 from bertlab.data.labels import SINGLE
-from bertlab.errors import UserError
 from bertlab.io import read_json
 from bertlab.training.checkpoints import CHECKPOINT
 
@@ -101,7 +100,7 @@ def _of_run(folder: Path) -> InferenceConfig:
     run, results = (
         read_json(path) if path.is_file() else {} for path in (folder / "run.json", folder / "results.json")
     )
-    configuration, plan = (_section(folder / "run.json", run, name) for name in ("configuration", "plan"))
+    configuration = run.get("configuration") or {}
     values = {**configuration, "pairs": run.get("pairs"), "next_sentence": "negatives" in configuration}
     if configuration.get("data_layout"):
         layout = file_layouts.find_layout(configuration["data_layout"])
@@ -110,18 +109,7 @@ def _of_run(folder: Path) -> InferenceConfig:
         input_format=InputFormat.from_dict(values),
         max_seq_length=configuration.get("max_seq_length"),
         clean=tuple(configuration.get("clean") or ()),
-        precision=plan.get("precision"),
+        precision=(run.get("plan") or {}).get("precision"),
         temperature=results.get("temperature") or 1.0,
         thresholds=tuple(results.get("thresholds") or ()),
     )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
-
-
-def _section(path: Path, run: dict[str, Any], name: str) -> dict[str, Any]:
-    section = run.get(name) or {}
-    if not isinstance(section, dict):
-        raise UserError(f"{path}: {name!r} is no object.", "The run is not whole; train it again.")
-    return section

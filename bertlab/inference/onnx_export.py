@@ -103,14 +103,13 @@ def write_readme(predictor: TorchPredictor, path: Path, name: str) -> None:
 
 
 def largest_difference(first: Predictor, second: Predictor, tokenized: Sequence[dict[str, Any]]) -> float:
-    """Return the largest absolute difference of two models' logits.
+    """Return the largest absolute difference of two models' logits, on rows from the shortest to the longest.
 
     Batches of one (the shortest and the longest row), one of very different lengths, and length-bucketed ones.
     """
     lengths = [len(row["input_ids"]) for row in tokenized]
-    by_length = np.argsort(lengths, kind="stable")
-    ragged = by_length[np.linspace(0, len(lengths) - 1, min(RAGGED_ROWS, len(lengths))).astype(int)]
-    batches = [by_length[:1], by_length[-1:], ragged, *token_batches(lengths)]
+    ragged = np.linspace(0, len(lengths) - 1, min(RAGGED_ROWS, len(lengths))).astype(int)
+    batches = [[0], [-1], ragged.tolist(), *token_batches(lengths)]
     padded = [first.pad([tokenized[row] for row in batch]) for batch in batches]
     with first.inference_mode(), second.inference_mode():
         return max(float(np.abs(first.forward(batch) - second.forward(batch)).max()) for batch in padded)

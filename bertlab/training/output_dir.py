@@ -70,8 +70,8 @@ def claimed(folder: Path, run: RunArguments) -> Iterator[None]:
         yield
 
 
-def make_writable(folder: Path) -> None:
-    """Make a folder, and see that files can be written in it; all processes of a run may do so at once.
+def make_writable(folder: Path, flag: str = "--output_dir") -> None:
+    """Make the folder of a flag, and see that files can be written there; all processes of a run may do so at once.
 
     Raises:
         UserError: it cannot be made or written.
@@ -80,9 +80,7 @@ def make_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise UserError(
-            f"--output_dir {folder} cannot be written: {error.strerror}.", "Name another folder."
-        ) from error
+        raise UserError(f"{flag} {folder} cannot be written: {error.strerror}.", "Name another folder.") from error
 
 
 def _content(folder: Path) -> list[str]:

@@ -207,13 +207,14 @@ def test_what_cannot_be_exported_is_refused(run, tmp_path, capsys, monkeypatch):
 
     assert "is not a finished run" in refused(tmp_path, tmp_path / "out")
     assert "must be a folder" in refused(run, tmp_path / "model.onnx")
-    assert "is the run itself" in refused(run, run)
+    assert "is not empty" in refused(run, run)
+    assert "holds no earlier export" in refused(run, run, "--overwrite")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("keep", encoding="utf-8")
     assert "is not empty" in refused(run, tmp_path / "mine")
     assert "holds no earlier export" in refused(run, tmp_path / "mine", "--overwrite")
     assert (tmp_path / "mine" / "letter.txt").read_text(encoding="utf-8") == "keep"
-    assert "onnx cannot be made: " in refused(run, tmp_path / "mine" / "letter.txt" / "onnx")
+    assert "letter.txt cannot be written: " in refused(run, tmp_path / "mine" / "letter.txt" / "onnx")
     assert "--tolerance: -1 is out of range. It must be at least 0." in refused(run, tmp_path / "out", "--tolerance=-1")
     error = refused(run, tmp_path / "out", "--quantize", "int4")
     assert "--quantize: 'int4' is not one of its values. Did you mean 'int8'?" in error

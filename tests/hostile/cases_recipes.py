@@ -27,13 +27,13 @@ CASES: list[Case] = [
     refused(
         "missing",
         "--config mien.yaml",
-        "--config mien.yaml: no such file",
+        "there is no recipe 'mien.yaml'",
         "'mine.yaml'",
         files={"mine.yaml": "seed: 1\n"},
     ),
-    refused("missing folder", "--config nowhere/mine.yaml", "nowhere/mine.yaml: no such file"),
-    refused("a folder", "--config recipes.yaml", "recipes.yaml", "folder", files={"recipes.yaml/a": ""}),
-    refused("name for a file", "--config cola", "--config cola: no such file", "tasks/cola.yaml"),
+    refused("missing folder", "--config nowhere/mine.yaml", "there is no recipe 'nowhere/mine.yaml'"),
+    refused("a folder", "--config recipes.yaml", "there is no recipe 'recipes.yaml'", files={"recipes.yaml/a": ""}),
+    refused("misspelt name", "--config colaa", "there is no recipe 'colaa'", "'cola'"),
     refused("no such task", "--task colla", "--task colla", "'cola'"),
     refused(
         "of the other script",

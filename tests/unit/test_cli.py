@@ -180,7 +180,7 @@ def test_words_of_the_command_line_become_values(argv, flag, expected):
         (["--task", "kola"], "--task kola: there is no such task. Did you mean 'cola'?"),
         (["--task", "cola", "rte"], "--task takes one name."),
         (["--task"], "--task takes one name. `python -m bertlab recipes` lists them."),
-        (["--config", "nowhere.yaml"], "--config nowhere.yaml: no such file."),
+        (["--config", "nowhere.yaml"], "there is no recipe 'nowhere.yaml'."),
         (["--warmup_ratio", "3"], "--warmup_ratio: 3 would be a number of steps. Write --warmup_steps for steps."),
         (["--save_safetensors", "0"], "weights are only ever saved as safetensors. Leave the flag out."),
     ],
