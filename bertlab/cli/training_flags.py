@@ -70,11 +70,8 @@ def training_flags() -> tuple[Flag, ...]:
     ]
     body = next(n.body for n in modules[0].body if isinstance(n, ast.ClassDef) and n.name == "TrainingArguments")
     enums = _enum_values(modules)
-    flags = []
-    for node in body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id[0] != "_":
-            flags.append(_training_flag(node.target.id, node, enums))
-    return tuple(flags)
+    fields = {ast.unparse(node.target): node for node in body if isinstance(node, ast.AnnAssign)}
+    return tuple(_training_flag(name, node, enums) for name, node in fields.items() if name[0] != "_")
 
 
 def default_of(flag: Flag) -> Any:

@@ -61,12 +61,7 @@ class McNemar(NamedTuple):
 
 
 def bootstrap_interval(
-    metric: MetricFunction,
-    predictions: npt.ArrayLike,
-    labels: npt.ArrayLike,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    metric: MetricFunction, predictions: npt.ArrayLike, labels: npt.ArrayLike, resamples: int = RESAMPLES
 ) -> Interval:
     """Return the percentile bootstrap 95% CI of a metric over examples (Efron, 1979).
 
@@ -77,7 +72,7 @@ def bootstrap_interval(
     predicted, actual = np.asarray(predictions), np.asarray(labels)
     if len(actual) < 2 or math.isnan(metric(predicted, actual)):
         return Interval(math.nan, math.nan, len(actual))
-    (scores,) = _bootstrap_scores(metric, [predicted], actual, resamples, seed)
+    (scores,) = _bootstrap_scores(metric, [predicted], actual, resamples)
     return Interval(*_percentiles(scores), len(actual))
 
 
@@ -86,9 +81,7 @@ def paired_bootstrap(
     predictions_a: npt.ArrayLike,
     predictions_b: npt.ArrayLike,
     labels: npt.ArrayLike,
-    *,
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> Comparison:
     """Compare two models on the same resamples of the same n examples (paired bootstrap; Koehn, 2004).
 
@@ -98,7 +91,7 @@ def paired_bootstrap(
     upward, difference = metric.greater_is_better, metric(first, actual) - metric(second, actual)
     if len(actual) < 2 or math.isnan(difference):
         return Comparison(difference, math.nan, math.nan, math.nan, len(actual), upward)
-    scores_a, scores_b = _bootstrap_scores(metric, [first, second], actual, resamples, seed)
+    scores_a, scores_b = _bootstrap_scores(metric, [first, second], actual, resamples)
     differences = scores_a - scores_b
     # Two weighted sums of the same score may differ in their last bits; that is a tie.
     a_better = (differences if upward else -differences) > 1e-12
@@ -195,10 +188,10 @@ def _percentiles(scores: Array) -> tuple[float, float]:
 
 
 def _bootstrap_scores(
-    metric: MetricFunction, predictions: Sequence[Array], labels: Array, resamples: int, seed: int
+    metric: MetricFunction, predictions: Sequence[Array], labels: Array, resamples: int
 ) -> list[Array]:
     """Return for each model's predictions the (resamples,) scores, all models on the same resamples."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     first, counts = _distinct_examples([*predictions, labels])
     chunks = [
         [metric.weighted(side[first], labels[first], weights) for side in predictions]

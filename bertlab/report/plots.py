@@ -286,7 +286,8 @@ def predicted(folder: RunFolder, split: str) -> Figure | None:
     if not folder.is_regression:
         return None
     rows = folder.predictions(split)
-    points = np.asarray([(float(a), float(b)) for a, b in zip(rows.labels, rows.predictions, strict=True) if a])
+    pairs = zip(rows.labels, rows.predictions, strict=True)
+    points = np.asarray([(float(label), float(value)) for label, value in pairs if label and value])
     figure, axes = _figure(5.4, 5.2)
     low, high = float(points.min()), float(points.max())
     axes.plot(

@@ -68,10 +68,10 @@ def published_value(results: Results, split: str, metric: str) -> float | None:
     return (published.get("values") or {}).get(metric) if published.get("split") == split else None
 
 
-def interval(score: Mapping[str, Any], digits: int = 4) -> str | None:
+def interval(score: Mapping[str, Any]) -> str | None:
     """Return the 95% CI of a score as text, or None."""
     low, high = score["low"], score["high"]
-    return f"{low:.{digits}f} to {high:.{digits}f}" if is_number(low) and is_number(high) else None
+    return f"{low:.4f} to {high:.4f}" if is_number(low) and is_number(high) else None
 
 
 def score_table(results: Results) -> tuple[list[str], list[list[Any]]]:
