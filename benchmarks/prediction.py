@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import measure
+from bertlab.cli.arguments import ModelArguments
 from bertlab.commands import predict
 from bertlab.inference.loading import load_predictor
 from bertlab.inference.predictor import Predictor
@@ -87,7 +88,9 @@ def load_both(folder: str) -> tuple[Predictor, Any]:
     """Return ours and the pipeline, for the same model."""
     from transformers import pipeline
 
-    return load_predictor(folder, LONGEST), pipeline("text-classification", folder, top_k=None)
+    return load_predictor(ModelArguments(model_name_or_path=folder), LONGEST), pipeline(
+        "text-classification", folder, top_k=None
+    )
 
 
 def ours(predictor: Predictor, texts: list[str]) -> float:

@@ -34,11 +34,12 @@ def our_first_answer(model: str) -> Iterator[str]:
 
     memory.ask_for_large_pages()
     yield from libraries()
+    from bertlab.cli.arguments import ModelArguments
     from bertlab.commands import predict  # noqa: F401
     from bertlab.inference.loading import load_predictor
 
     yield "other imports"
-    predictor = load_predictor(model)
+    predictor = load_predictor(ModelArguments(model_name_or_path=model))
     yield "model"
     predictor([("Hello.",)])
     yield "answer"

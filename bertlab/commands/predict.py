@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bertlab.cli.arguments import ModelArguments
 from bertlab.cli.entry_point import entry_point
 from bertlab.cli.parser import parse_command
 from bertlab.commands import predict_inputs
@@ -46,13 +47,13 @@ def main(argv: Sequence[str]) -> int:
     options = parse_command(argv, PredictArguments, __doc__ or "", predict_inputs.RULES)
     predict_inputs.check_texts(options)
     reads_table = is_table(options)  # before the model, which takes longer: the file may be missing
-    predictor = load_predictor(
-        options.model,
-        options.max_seq_length,
-        revision=options.revision,
+    model = ModelArguments(
+        model_name_or_path=options.model,
+        model_revision=options.revision,
         token=options.token,
         trust_remote_code=options.trust_remote_code,
     )
+    predictor = load_predictor(model, options.max_seq_length)
     input_format = predictor.config.input_format
     table_columns = columns(options, input_format) if reads_table else None
     if table_columns:

@@ -9,7 +9,7 @@ from bertlab.cli.arguments import DataArguments, setting
 from bertlab.cli.flag_rules import Rule
 from bertlab.console import info, warning
 from bertlab.data import readers, sources
-from bertlab.data.columns import TEXT_COLUMNS, Columns, cell_text
+from bertlab.data.columns import TEXT_COLUMNS, Columns, cell_text, split_names
 from bertlab.data.files import open_binary, open_text, standard_input
 from bertlab.data.readers import DataFile
 from bertlab.errors import UserError
@@ -112,7 +112,7 @@ def columns(options: PredictArguments, input_format: InputFormat) -> Columns:
     )
     if arguments.text_column_delimiter is None:
         arguments.text_column_delimiter = input_format.text_column_delimiter
-    if not options.text_column_names and not _all_among(names, input_format.text_column_names):
+    if not options.text_column_names and not set(split_names(input_format.text_column_names, names)) <= set(names):
         arguments.text_column_names = []
     if len(names) == 1 and not arguments.text_column_names and names[0] not in TEXT_COLUMNS:
         warning(
@@ -177,11 +177,6 @@ def _table(options: PredictArguments, input_format: InputFormat) -> DataFile:
 
 def _among(names: Sequence[str], name: str | None) -> str | None:
     return name if name in names else None
-
-
-def _all_among(names: Sequence[str], columns: Sequence[str]) -> bool:
-    # `a,b` is two names unless a column is really called that.
-    return all(part.strip() in names for text in columns for part in ([text] if text in names else text.split(",")))
 
 
 def _lines(options: PredictArguments) -> Iterator[tuple[str, str]]:

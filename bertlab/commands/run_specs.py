@@ -11,7 +11,7 @@ from typing import Any
 
 from bertlab import ROOT
 from bertlab.cli import parser, recipes
-from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments, dataclass_flags
+from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments
 from bertlab.cli.flag_rules import current_name
 from bertlab.cli.training_flags import default_of
 from bertlab.errors import UserError
@@ -154,12 +154,9 @@ def write_plan(run: RunSpec) -> None:
 
 def script_of(argv: Sequence[str]) -> Script:
     """Return the script that recipes and flags are for: run_nsp.py as soon as one belongs to it alone."""
-    flags = {
-        script: {flag.name for g in script.groups for flag in dataclass_flags(g)} for script in (CLASSIFICATION, NSP)
-    }
-    files = parser.recipe_files(argv)
-    names = {entry.name for path in files for entry in recipes.read_recipe(path)} | set(flag_names(argv))
-    return NSP if names & (flags[NSP] - flags[CLASSIFICATION]) else CLASSIFICATION
+    nsp_alone = parser.flags_of(NSP.groups).keys() - parser.flags_of(CLASSIFICATION.groups)
+    entries = (entry.name for path in parser.recipe_files(argv) for entry in recipes.read_recipe(path))
+    return CLASSIFICATION if nsp_alone.isdisjoint((*entries, *flag_names(argv))) else NSP
 
 
 def differences(before: dict[str, Any], now: dict[str, Any], groups: Sequence[type]) -> list[tuple[str, Any, Any]]:

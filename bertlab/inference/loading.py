@@ -7,24 +7,15 @@ from bertlab.models import loading
 from bertlab.training import memory
 
 
-def load_predictor(
-    name: str,
-    max_seq_length: int | None = None,
-    *,
-    revision: str = "main",
-    token: str | None = None,
-    trust_remote_code: bool = False,
-) -> Predictor:
+def load_predictor(arguments: ModelArguments, max_seq_length: int | None = None) -> Predictor:
     """Return the predictor of a run's folder, of any model on disk or on the Hub, or of an ONNX export.
 
     Raises:
         UserError: the model cannot be loaded, is not a classifier, or has too few positions.
     """
+    name = arguments.model_name_or_path or ""
     if onnx_predictor.is_exported(name):
         return onnx_predictor.load_onnx_predictor(name, max_seq_length)
-    arguments = ModelArguments(
-        model_name_or_path=name, model_revision=revision, token=token, trust_remote_code=trust_remote_code
-    )
     loading.check_exists(arguments)
     memory.ask_for_large_pages()
     from bertlab.inference import torch_predictor  # imports torch, which takes seconds

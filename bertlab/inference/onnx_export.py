@@ -55,7 +55,9 @@ def export_onnx(predictor: TorchPredictor, folder: Path) -> None:
         UserError: PyTorch cannot export this architecture.
     """
     batch = {name: torch.from_numpy(values) for name, values in predictor.pad(predictor.tokenize(EXAMPLES)).items()}
-    sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", max=_positions(predictor))}
+    longest = longest_input(predictor.tokenizer, predictor.model.config, default=USUAL_POSITIONS)
+    longest = max(longest, predictor.config.max_seq_length or 0)
+    sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", max=longest)}
     try:
         with _quiet():
             program = torch.onnx.export(
@@ -118,11 +120,6 @@ def largest_difference(first: Predictor, second: Predictor, tokenized: Sequence[
 def megabytes(folder: Path) -> float:
     """Return the size of an exported model with its weights."""
     return sum(path.stat().st_size for path in folder.glob(f"{MODEL}*")) / 1e6
-
-
-def _positions(predictor: TorchPredictor) -> int:
-    longest = longest_input(predictor.tokenizer, predictor.model.config, default=USUAL_POSITIONS)
-    return max(longest, predictor.config.max_seq_length or 0)
 
 
 @contextmanager

@@ -63,7 +63,12 @@ def load_torch_predictor(arguments: ModelArguments, max_seq_length: int | None =
         input_length.check_max_length(max_seq_length, tokenizer, model_config)
     auto_class = _auto_class(model_config, name)
     model, new_weights = loading.load_weights(auto_class, arguments, model_config, tokenizer)
-    _refuse_random(name, new_weights)
+    # Those of an MLM head do not matter here.
+    random = [key for key in new_weights if not key.startswith("cls.predictions")]
+    if random:
+        raise UserError(
+            f"{name} holds no {', '.join(random[:3])}, so its predictions would be random.", "Train it first."
+        )
     model.eval().to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     if model.device.type == "cpu":
         memory.keep_freed_memory()
@@ -110,15 +115,6 @@ def _config(
         max_seq_length=max_seq_length or config.max_seq_length or longest,
         input_format=replace(config.input_format, next_sentence=follows, pairs=follows or config.input_format.pairs),
     )
-
-
-def _refuse_random(name: str, new_weights: Iterable[str]) -> None:
-    """Refuse a model with randomly initialised weights; those of an MLM head do not matter here."""
-    random = [key for key in new_weights if not key.startswith("cls.predictions")]
-    if random:
-        raise UserError(
-            f"{name} holds no {', '.join(random[:3])}, so its predictions would be random.", "Train it first."
-        )
 
 
 def _auto_class(config: Any, name: str) -> Any:
