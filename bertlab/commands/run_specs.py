@@ -97,7 +97,7 @@ def plan(argv: Sequence[str], folder: Path, also_known: Sequence[str] = (), *, q
     """Return the run that these flags make in a folder; `quiet` leaves out messages that were given before.
 
     Raises:
-        UserError: what the script itself would refuse, and flags of REFUSED.
+        UserError: what the script itself would refuse, flags of REFUSED, or the folder's run has other values.
     """
     refuse_flags(argv, REFUSED)
     script = script_of(argv)
@@ -106,7 +106,9 @@ def plan(argv: Sequence[str], folder: Path, also_known: Sequence[str] = (), *, q
         complete = (*complete, "--disable_tqdm", "true")  # a log is no place for a progress bar
     with contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext():
         arguments = parser.parse(complete, script.groups, "", script.default_recipe, also_known)
-    return RunSpec(script, complete, arguments)
+    run = RunSpec(script, complete, arguments)
+    _refuse_other_values(run)
+    return run
 
 
 def refuse_flags(argv: Sequence[str], hints: Mapping[str, str]) -> None:
@@ -125,12 +127,8 @@ def flag_names(argv: Sequence[str]) -> list[str]:
     return [current_name(part.name) for part in parser.split(argv)[1]]
 
 
-def refuse_other_values(run: RunSpec) -> None:
-    """Refuse to go on in a folder whose run was made, or begun, with other values: they have no common mean.
-
-    Raises:
-        UserError: it was.
-    """
+def _refuse_other_values(run: RunSpec) -> None:
+    """Refuse to go on in a folder whose run was made, or begun, with other values: they have no common mean."""
     if not run.finished and not (run.plan_file.is_file() and run.folder.is_dir()):
         return
     before = read_json(run.folder / FINISHED if run.finished else run.plan_file, DO_AGAIN)

@@ -97,6 +97,8 @@ def plan(options: SuiteArguments, argv: Sequence[str]) -> dict[str, list[RunSpec
     chosen += [["--config", str(recipes.find_recipe(name))] for name in options.configs]
     if not chosen:
         raise UserError("there is nothing to run.", "Name recipes: --tasks cola rte, or --configs nsp/meditations.")
+    seeds = dict.fromkeys(options.seed_list) or range(1, (options.seeds or SEEDS) + 1)
+    own = [flag.name for flag in dataclass_flags(SuiteArguments)]
     runs: dict[str, list[RunSpec]] = {}
     for recipe in chosen:
         name, _ = parser.recipe_name(parser.recipe_files([*recipe, *argv]))
@@ -104,7 +106,11 @@ def plan(options: SuiteArguments, argv: Sequence[str]) -> dict[str, list[RunSpec
             raise UserError(f"{recipe[1]} is a preset and no run.", f"Put it on top: --tasks … --config {recipe[1]}.")
         if name in runs:
             raise UserError(f"two recipes are called {name}, or one is named twice.", "Keep one of them.")
-        runs[name] = _seeded([*recipe, *argv], Path(options.output_dir or OUTPUT) / name, options)
+        folder = Path(options.output_dir or OUTPUT) / name
+        runs[name] = [
+            run_specs.plan([*recipe, *argv, "--seed", str(seed)], folder / f"seed{seed}", own, quiet=number > 0)
+            for number, seed in enumerate(seeds)
+        ]
     return runs
 
 
@@ -145,15 +151,6 @@ def stopped() -> int:
     """Print how to go on after Ctrl-C, and return the exit status that a shell expects."""
     print("\nstopped; the same command goes on.", file=sys.stderr)
     return 130
-
-
-def _seeded(argv: Sequence[str], folder: Path, options: SuiteArguments) -> list[RunSpec]:
-    own = [flag.name for flag in dataclass_flags(SuiteArguments)]
-    runs: list[RunSpec] = []
-    for seed in dict.fromkeys(options.seed_list) or range(1, (options.seeds or SEEDS) + 1):
-        runs.append(run_specs.plan([*argv, "--seed", str(seed)], folder / f"seed{seed}", own, quiet=bool(runs)))
-        run_specs.refuse_other_values(runs[-1])
-    return runs
 
 
 def _problem(event: jobs.Event) -> str:

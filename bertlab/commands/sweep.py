@@ -82,9 +82,7 @@ class Sweep:
             UserError: the script refuses a flag, or the run was made or begun with other values.
         """
         chosen = [word for flag, text in values.items() for word in (f"--{flag}", text)]
-        run = run_specs.plan([*self.argv, *chosen, *stages], self.folder / name, quiet=True)
-        run_specs.refuse_other_values(run)
-        return run
+        return run_specs.plan([*self.argv, *chosen, *stages], self.folder / name, quiet=True)
 
 
 @dataclass(frozen=True)
