@@ -105,7 +105,10 @@ class DataArguments(TokenizationArguments):
     text_column_delimiter: str | None = setting(
         None, "join the text columns with this into one segment (default for three or more: a space)", may_be_empty=True
     )
-    label_column_name: str | None = setting(None, "column of the label (default: label, then labels)")
+    label_column_name: list[str] = setting(
+        [], "column of the label (default: label, then labels); several columns of 0 and 1 are several labels"
+    )
+    label_delimiter: str | None = setting(None, "separates several labels in one cell, for example ,")
     source_column_name: str | None = setting(None, "column that groups rows in the report, for example source")
     problem_type: Literal["auto", "single_label_classification", "multi_label_classification", "regression"] = setting(
         "auto", "kind of label"
@@ -113,6 +116,10 @@ class DataArguments(TokenizationArguments):
     do_regression: bool = setting(False, "short for --problem_type regression")
     class_names: list[str] = setting([], "names of the classes in the order of their ids (default: sorted)")
     label_map: dict[str, str] = setting({}, "rename or merge labels: 1=negative 2=negative 3=neutral 4=positive")
+    drop_labels: list[str] = setting([], "leave out rows with these labels, for example -1 - (counted)")
+    positive_label: str | None = setting(
+        None, "the class of two that f1, precision and recall are of (default: the one with id 1)"
+    )
     metric_name: list[str] = setting([], "metrics instead of the task's own: f1_macro accuracy…; the first is primary")
 
     train_split_name: str = setting("train", "split to train on")

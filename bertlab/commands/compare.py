@@ -17,6 +17,7 @@ from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS, check_metrics
 from bertlab.evaluation.statistics import Comparison
 from bertlab.report.predictions import Predictions, split_labels
 from bertlab.report.run_folder import RunFolder, runs_in
+from bertlab.report.scores import positive_class
 
 
 @dataclass
@@ -81,15 +82,20 @@ def compare_runs(
     """
     _refuse_other_schema(a, b)
     metrics = _shared_metrics(a, b, metric)
+    positive = positive_class(a.results)
+    if positive != positive_class(b.results) and any(METRICS[name].two_classes for name in metrics):
+        warning(f"the positive class of B is {positive_class(b.results)!r}; here that of A, {positive!r}, is scored.")
     scores, notes = [], []
     for name in _shared_splits(a, b, split):
         rows = paired(a, b, name)
         sides = (rows.predictions_a, rows.predictions_b)
+        # F1, precision and recall are of class 1 of two.
+        left, right, labels = (c == a.class_names.index(positive) for c in rows) if positive else rows
         for metric_name in metrics:
             function = METRICS[metric_name]
-            score_a, score_b = (f"{function(side, rows.labels):.4f}" for side in sides)
-            comparison = statistics.paired_bootstrap(function, *sides, rows.labels)
-            scores.append(PairedScore(name, metric_name, score_a, score_b, comparison))
+            score_a, score_b = (f"{function(side, labels):.4f}" for side in (left, right))
+            comparison = statistics.paired_bootstrap(function, left, right, labels)
+            scores.append(PairedScore(name, _shown(metric_name, a), score_a, score_b, comparison))
         if not a.is_regression:
             test = statistics.mcnemar(*(_correct(side, rows.labels) for side in sides))
             notes.append(
@@ -217,6 +223,13 @@ def _shared_metrics(first: RunFolder, second: RunFolder, named: str | None) -> l
     return shared
 
 
+def _shown(metric: str, run: RunFolder) -> str:
+    """Return a metric with the class that it is of, where it is of one of two."""
+    positive = positive_class(run.results)
+    of_class = positive is not None and metric in METRICS and METRICS[metric].two_classes
+    return f"{metric} of class {positive!r}" if of_class else metric
+
+
 def _correct(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
     correct = np.asarray(predictions == labels)
     return np.asarray(correct.all(axis=1)) if correct.ndim == 2 else correct
@@ -227,6 +240,11 @@ def _fingerprint(run: RunFolder, split: str) -> str | None:
 
 
 def _refuse_other_rows(a: RunFolder, b: RunFolder) -> None:
+    if positive_class(a.results) != positive_class(b.results):
+        raise UserError(
+            f"the positive class is {positive_class(a.results)!r} in {a.path}, {positive_class(b.results)!r} in {b.path}.",
+            "Train both with the same --positive_label.",
+        )
     for split in a.results["splits"].keys() & b.results["splits"].keys():
         if _fingerprint(a, split) != _fingerprint(b, split):
             raise UserError(

@@ -107,7 +107,7 @@ def columns(options: PredictArguments, input_format: InputFormat) -> Columns:
     arguments = DataArguments(
         text_column_names=options.text_column_names or list(input_format.text_column_names),
         text_column_delimiter=options.text_column_delimiter,
-        label_column_name=_among(names, input_format.label_column_name),
+        label_column_name=[name for name in input_format.label_column_name if name in names],
         source_column_name=_among(names, input_format.source_column_name),
     )
     if arguments.text_column_delimiter is None:

@@ -51,6 +51,7 @@ class Columns:
     source: str | None = None
     clean: tuple[str, ...] = ()
     multi_label: bool = False
+    indicators: tuple[str, ...] = ()  # columns of 0 and 1, one for each class; `label` is the first
 
     @property
     def is_pair(self) -> bool:
@@ -67,6 +68,10 @@ class Columns:
             if column not in names:
                 raise UserError(f"{where} has no column {column!r}.", _columns_hint(column, names))
         label = self.label if self.label in names else None
+        if label is not None:
+            for column in self.indicators:
+                if column not in names:
+                    raise UserError(f"{where} has no column {column!r}.", _columns_hint(column, names))
         return replace(self, label=label, source=self.source if self.source in names else None)
 
     def features(self) -> "Features":
@@ -78,7 +83,7 @@ class Columns:
         if self.is_pair:
             features["text_pair"] = text
         if self.label is not None:
-            features["label"] = List(text) if self.multi_label else text
+            features["label"] = List(text) if self.multi_label or self.indicators else text
         if self.source is not None:
             features["source"] = text
         return Features(features)
@@ -97,7 +102,9 @@ class Columns:
         else:
             delimiter = " " if self.text_column_delimiter is None else self.text_column_delimiter
             row["text"] = delimiter.join(text for text in texts if text) or None
-        if self.label is not None:
+        if self.indicators and self.label is not None:
+            row["label"] = indicated_labels({name: values.get(name) for name in self.indicators}, place)
+        elif self.label is not None:
             written = values.get(self.label)
             row["label"] = label_text(written, f"{place}: {self.label!r}")
             if row["label"] is not None and isinstance(row["label"], list) != self.multi_label:
@@ -118,6 +125,24 @@ def label_text(value: Any, place: str) -> str | list[str] | None:
     if isinstance(value, (list, tuple)):
         return [text for item in value if (text := _scalar_label(item, place)) is not None]
     return _scalar_label(value, place)
+
+
+def indicated_labels(cells: dict[str, Any], place: str) -> list[str] | None:
+    """Return the names of the columns that hold 1, or None where every one is empty or -1.
+
+    Raises:
+        UserError: a cell is neither 0 nor 1.
+    """
+    written = {name: label_text(value, f"{place}: {name!r}") for name, value in cells.items()}
+    if all(value in (None, "-1") for value in written.values()):
+        return None
+    for name, value in written.items():
+        if str(value).casefold() not in ("0", "1", "false", "true"):
+            raise UserError(
+                f"{place}: {name!r} is {value!r}, neither 0 nor 1.",
+                "Several --label_column_name are columns of 0 and 1.",
+            )
+    return [name for name, value in written.items() if str(value).casefold() in ("1", "true")]
 
 
 def _scalar_label(value: Any, place: str) -> str | None:
@@ -162,8 +187,9 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
     """
     removed = split_names(arguments.remove_columns, names)
     text = split_names(arguments.text_column_names, names)
-    label = arguments.label_column_name or next((name for name in LABEL_COLUMNS if name in names), None)
-    used = (*text, *filter(None, [arguments.label_column_name, arguments.source_column_name]))
+    labels = split_names(arguments.label_column_name, names)
+    label = next((name for name in (*labels, *LABEL_COLUMNS) if labels or name in names), None)
+    used = (*text, *labels, *filter(None, [arguments.source_column_name]))
     for column in (*used, *removed):
         if column not in names:
             raise UserError(f"{where} has no column {column!r}.", _columns_hint(column, names))
@@ -172,15 +198,20 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
             raise UserError(f"the column {column!r} is named to be read and to be removed.", "Drop one of the two.")
     names, label = [name for name in names if name not in removed], None if label in removed else label
     if not text:
-        text = _guess_text(names, label, arguments, where)
-    if label in text:
-        raise UserError(f"the column {label!r} is named as text and as label.", f"{where} has {', '.join(names)}.")
+        text = _guess_text([name for name in names if name not in labels[1:]], label, arguments, where)
+    for label_column in {label, *labels} & set(text):
+        raise UserError(
+            f"the column {label_column!r} is named as text and as label.", f"{where} has {', '.join(names)}."
+        )
     if len(set(text)) < len(text):
         raise UserError(f"--text_column_names has {max(text, key=text.count)!r} twice.", "Name each column once.")
     delimiter = arguments.text_column_delimiter
     if len(text) > 2 and delimiter is None:
         delimiter = " "
-    return Columns(text, delimiter, label, arguments.source_column_name, tuple(arguments.clean))
+    if len(set(labels)) < len(labels):
+        raise UserError(f"--label_column_name has {max(labels, key=labels.count)!r} twice.", "Name each column once.")
+    indicators = labels if len(labels) > 1 else ()
+    return Columns(text, delimiter, label, arguments.source_column_name, tuple(arguments.clean), indicators=indicators)
 
 
 def _guess_text(names: Sequence[str], label: str | None, arguments: DataArguments, where: str) -> tuple[str, ...]:

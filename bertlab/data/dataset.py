@@ -4,6 +4,7 @@
 decides what a label can be and assigns ids, parts are held out of the training split, and limits are applied.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from bertlab.cli.arguments import DataArguments
 from bertlab.console import info, say, warning
 from bertlab.data import labels, sources, splits
+from bertlab.data.columns import PAIR_COLUMNS, TEXT_COLUMNS
 from bertlab.data.labels import LabelSchema
 from bertlab.data.streaming import Stream
 from bertlab.errors import UserError, did_you_mean
@@ -106,13 +108,14 @@ def prepare_splits(
     train, validation, test = _roles(raw, arguments, training)
     may_lack_labels = set(test) - {train}
 
-    def complete_rows(name: str, schema: LabelSchema | None) -> "Dataset":
-        required = name not in may_lack_labels
-        return _complete_rows(raw.splits[name], raw.origin[name], required, arguments.on_missing, schema)
-
-    rows = {train: complete_rows(train, labels.declared_schema(arguments, raw.class_names))} if train else {}
-    schema = _label_schema(rows.get(train or ""), raw, arguments, model_names)
-    rows |= {name: complete_rows(name, schema) for name in (*validation, *test) if name != train}
+    rows = {
+        name: _complete_rows(raw.splits[name], raw.origin[name], name not in may_lack_labels, arguments)
+        for name in dict.fromkeys([*filter(None, [train]), *validation, *test])
+    }
+    written = _written_labels(raw.splits)
+    _check_dropped(arguments.drop_labels, written, arguments.label_delimiter)
+    schema = _label_schema(rows.get(train or ""), raw, arguments, model_names, written)
+    _say_what_is_read(raw, schema, arguments, written)
     dropped = {name: len(raw.splits[name]) - len(split) for name, split in rows.items()}
     data = Data(
         splits={
@@ -132,14 +135,46 @@ def prepare_splits(
     return _limit(_hold_out(data, arguments), arguments)
 
 
+def _written_labels(splits: Mapping[str, "Dataset"]) -> list[Any]:
+    """Return every label as written, each once."""
+    present = (split["label"][:] for split in splits.values() if "label" in split.column_names)
+    distinct = {json.dumps(label) for written in present for label in written}
+    return [json.loads(label) for label in sorted(distinct)]
+
+
+def _check_dropped(dropped: Sequence[str], written: Sequence[Any], delimiter: str | None) -> None:
+    """Warn of a label of --drop_labels that no row has."""
+    absent = [name for name in dropped if not any(labels.is_dropped(label, [name], delimiter) for label in written)]
+    if absent and written:
+        warning(f"--drop_labels: no row has the label {' or '.join(map(repr, absent))}.")
+
+
+def _say_what_is_read(
+    raw: sources.RawData, schema: LabelSchema, arguments: DataArguments, written: Sequence[Any]
+) -> None:
+    """Say in one line which columns are text and label, and which class each id is."""
+    columns = raw.columns
+    usual = {*TEXT_COLUMNS, *(name for pair in PAIR_COLUMNS for name in pair)}
+    is_guess = not (arguments.text_column_names or arguments.data_layout or set(columns.text) <= usual)
+    how = " (the only one left; --text_column_names names another)" if is_guess else ""
+    label = f"label {' '.join(columns.indicators or (columns.label,))}; " if columns.label else ""
+    classes = schema.describe(written) if columns.label else ""
+    info(f"text {' + '.join(columns.text)}{how}; {label}{classes}".rstrip("; "))
+
+
 def _label_schema(
-    train: "Dataset | None", raw: sources.RawData, arguments: DataArguments, model_names: Sequence[str]
+    train: "Dataset | None",
+    raw: sources.RawData,
+    arguments: DataArguments,
+    model_names: Sequence[str],
+    written: Sequence[Any],
 ) -> LabelSchema:
     """Return what labels can be; those of a stream are not counted, so --label_map names its classes as well."""
-    if raw.train_rows is not None and not (arguments.class_names or raw.class_names):
+    declared = raw.columns.indicators or raw.class_names
+    if raw.train_rows is not None and not (arguments.class_names or declared):
         arguments = replace(arguments, class_names=list(dict.fromkeys(arguments.label_map.values())))
     origin = raw.origin.get(arguments.train_split_name) or next(iter(raw.origin.values()))
-    schema = labels.infer_labels(train, arguments, raw.class_names, model_names, origin)
+    schema = labels.infer_labels(train, arguments, declared, model_names, origin, written)
     if train is None and raw.train_rows is None:
         labels.check_head(schema, model_names)
     return schema
@@ -169,6 +204,9 @@ def _roles(
         )
     validation = _named_or_usual(raw.splits, arguments.validation_split_name, "validation", arguments)
     test = _named_or_usual(raw.splits, arguments.test_split_name, "test", arguments)
+    if not arguments.test_split_name and set(validation) & set(test):
+        info(f"the split {' '.join(name for name in test if name in validation)} is for validation, so not for test.")
+        test = tuple(name for name in test if name not in validation)
     both = sorted(set(validation) & set(test))
     if both:
         raise UserError(
@@ -205,21 +243,26 @@ def _named_or_usual(
     return tuple(name for name in present if name == usual or name.startswith(f"{usual}_"))
 
 
-def _complete_rows(
-    split: "Dataset", origin: str, label_required: bool, on_missing: str, schema: LabelSchema | None
-) -> "Dataset":
+def _complete_rows(split: "Dataset", origin: str, label_required: bool, arguments: DataArguments) -> "Dataset":
     """Return the rows that have every text, and a label where one is required; or refuse the first that has not.
 
-    Where a schema is known, -1 is no label unless a class has that name.
+    Rows with a label of --drop_labels are left out before, but of a test split.
     """
+    if label_required and arguments.drop_labels and "label" in split.column_names:
+        dropped, delimiter = arguments.drop_labels, arguments.label_delimiter
+        kept = [i for i, label in enumerate(split["label"][:]) if not labels.is_dropped(label, dropped, delimiter)]
+        if len(kept) < len(split):
+            what = f"{len(split) - len(kept)} of {len(split)} rows have a label of --drop_labels"
+            if not kept:
+                raise UserError(f"{origin}: {what}, so none is left.", "Name fewer labels.")
+            info(f"{origin}: {what} and are left out.")
+            split = split.select(kept)
     complete = np.ones(len(split), dtype=bool)
     for name in ("text", "text_pair", *(["label"] if label_required else [])):
         if name not in split.column_names:
             continue
         present = split.with_format("arrow")[:][name].is_valid().to_numpy(zero_copy_only=False)
-        if name == "label" and schema is not None:
-            present = ~np.fromiter((schema.is_unlabelled(label) for label in split[name][:]), dtype=bool)
-        if not present.all() and on_missing == "error":
+        if not present.all() and arguments.on_missing == "error":
             first = split[int(np.flatnonzero(~present)[0])]
             what, count = "label" if name == "label" else "text", int((~present).sum())
             raise UserError(

@@ -4,12 +4,14 @@
 a label can be. `assign_labels` replaces the labels of a split by their values.
 """
 
+import ast
 import math
 import re
 import shlex
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +29,18 @@ SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classifi
 NO_LABEL = -100
 # 1.0 is how some programs write the whole number 1 once a column has had an empty cell.
 WHOLE = re.compile(r"^([+-]?\d+)\.0+$")
+DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+)$")
+# What programs and annotators write where there is no label. Of these a user may well call a class `none`; a program
+# writes None.
+NO_GOLD = "-1"
+NOTHING = {"nan", "null", "none", "nil", "n/a", "na", "#n/a", "<na>", "-", "--", "?", "", "[]"}
 # Beyond this many classes with fewer than this many rows each, the column is taken for something else.
 MANY_CLASSES, ROWS_PER_CLASS = 200, 3
+# More whole numbers than this, without names, look like a scale.
+SCALE = 10
+DELIMITERS = ",;|"
+ZERO_ONE = {"0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
+SHOWN = 12
 
 DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
     "binary": ("accuracy", "f1", "matthews_correlation"),
@@ -42,25 +54,45 @@ DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
 class LabelSchema:
     """What a label can be: its kind, the class names in the order of their ids, and what merges into what.
 
+<<<<<<< HEAD
     `ids_are_known` says that somebody declared the order of the names: only then is the label 1 the second of them.
     `of_head` says that they are those of a head that is not trained: written labels match them whatever their case.
+=======
+    `names_by_id` are the names in an order that somebody declared: only then is the label 1 the second of them.
+    `delimiter` separates the labels of a cell, `vectors` says that labels are vectors of 0 and 1, and `dropped` are
+    the labels of --drop_labels. A `fixed` schema is that of a model which is only evaluated.
+>>>>>>> 366e14d (Decide once what labels are, say it, and refuse what is ambiguous)
     """
 
     kind: str
     class_names: tuple[str, ...]
     label_map: dict[str, str]
+<<<<<<< HEAD
     ids_are_known: bool = True
     of_head: bool = False
+=======
+    names_by_id: tuple[str, ...] = ()
+    delimiter: str | None = None
+    vectors: bool = False
+    dropped: tuple[str, ...] = ()
+    positive_label: str | None = None
+    fixed: bool = False
+>>>>>>> 366e14d (Decide once what labels are, say it, and refuse what is ambiguous)
 
     @property
     def size(self) -> int:
         """The number of outputs of the model."""
         return len(self.class_names) if self.kind != REGRESSION else 1
 
+    @property
+    def positive_class(self) -> str | None:
+        """The class of two that F1, precision and recall are of."""
+        is_binary = self.kind == SINGLE and self.size == 2
+        return (self.positive_label or self.class_names[1]) if is_binary else None
+
     def default_metrics(self) -> tuple[str, ...]:
         """The metrics of this kind of problem; the first is the primary metric."""
-        binary = self.kind == SINGLE and self.size == 2
-        return DEFAULT_METRICS["binary" if binary else self.kind]
+        return DEFAULT_METRICS["binary" if self.positive_class is not None else self.kind]
 
     def resolve(self, label: str) -> str:
         """Return the class name a written label stands for: mapped, itself, or the name at that id.
@@ -76,14 +108,17 @@ class LabelSchema:
         for name in (*self.label_map, *self.class_names):
             if _whole(name) == _whole(label):
                 return self.label_map.get(name, name)
-        is_id = self.ids_are_known and not self._has_numbers and label.isdecimal() and int(label) < self.size
-        return self.class_names[int(label)] if is_id else label
+        whole = _whole(label)
+        is_id = not self._has_numbers and whole.isdecimal() and int(whole) < len(self.names_by_id)
+        return self.names_by_id[int(whole)] if is_id else label
 
     def is_unlabelled(self, label: Any) -> bool:
-        """Return True for a label as written that says nothing; -1 means so in GLUE, unless a class has that name."""
-        return label is None or (
-            label == "-1" and self.kind != REGRESSION and self.resolve(label) not in self.class_names
-        )
+        """Return True for a label of a test split that says nothing, or is left out, unless a class has that name."""
+        if label is None or is_dropped(label, self.dropped, self.delimiter):
+            return True
+        if isinstance(label, list) or self.resolve(label) in self.class_names:
+            return False
+        return label.casefold() in NOTHING or (label == NO_GOLD and self.kind != REGRESSION)
 
     def value(self, label: Any, place: str) -> Any:
         """Return what a label as written is trained on: an id, a vector of 0 and 1, or a number.
@@ -94,24 +129,67 @@ class LabelSchema:
         if self.kind == REGRESSION:
             number = _as_number(label)
             if number is None:
-                raise UserError(f"{place}: the label {label!r} is not a finite number.", "Regression needs numbers.")
+                raise UserError(
+                    f"{place}: the label {label!r} is not a finite number.",
+                    f"Regression needs numbers; --drop_labels {shlex.quote(str(label))} leaves such rows out.",
+                )
             return number
-        if self.kind == SINGLE and isinstance(label, list):
+        several = split_label(label, self.delimiter)
+        if self.vectors:
+            return self._vector(several, place)
+        if self.kind == SINGLE and len(several) != 1:
             raise UserError(f"{place}: the label is a list.", "Use --problem_type multi_label_classification.")
-        several = _as_list(label)
         if len(set(several)) < len(several):
             raise UserError(
                 f"{place}: the label list has {max(several, key=several.count)!r} twice.",
-                "Write the names or ids of a row's labels, not a vector of 0 and 1.",
+                "Write the names or ids of a row's labels, or in every row a vector of 0 and 1.",
             )
-        ids = {self._id(name, place) for name in several}
+        unknown = [name for name in several if self.resolve(name) not in self._ids]
+        if unknown:
+            raise self._unknown(Counter(unknown), place)
+        ids = {self._ids[self.resolve(name)] for name in several}
         return ids.pop() if self.kind == SINGLE else [float(index in ids) for index in range(self.size)]
+
+    def check(self, written: Sequence[Any], places: Sequence[str]) -> None:
+        """Refuse labels of a column that are not in the schema, all at once.
+
+        Raises:
+            UserError: there are such labels; it says how many rows have them.
+        """
+        if self.kind == REGRESSION or self.vectors:
+            return
+        unknown: Counter[str] = Counter()
+        first = ""
+        for label, place in zip(written, places, strict=True):
+            for name in split_label(label, self.delimiter):
+                if self.resolve(name) not in self._ids:
+                    unknown[name] += 1
+                    first = first or place
+        if unknown:
+            raise self._unknown(unknown, first)
 
     def missing_value(self) -> Any:
         """Return what stands for a label that is not known."""
         if self.kind == REGRESSION:
             return math.nan
         return NO_LABEL if self.kind == SINGLE else [float(NO_LABEL)] * self.size
+
+    def describe(self, written: Iterable[Any]) -> str:
+        """Return in words what was decided: the kind of problem, and which id and class each written label is."""
+        if self.kind == REGRESSION:
+            return "regression on its numbers"
+        kind = "multi-label" if self.kind == MULTI else f"{self.size} classes"
+        ids = [f"{index} = {name}" for index, name in enumerate(self.class_names[:SHOWN])]
+        more = f" … ({self.size} in all)" if self.size > SHOWN else ""
+        labels = dict.fromkeys(name for label in written for name in split_label(label, self.delimiter))
+        read = {} if self.vectors else {label: self.resolve(label) for label in sorted(labels)}
+        renamed = [f"{label} is {name}" for label, name in read.items() if name != label and name in self._ids][:SHOWN]
+        return f"{kind}: {', '.join(ids)}{more}" + (f" (the label {', '.join(renamed)})" if renamed else "")
+
+    def binary_ids(self, ids: np.ndarray) -> np.ndarray:
+        """Return class ids with 1 for the positive class of two; ids of other problems as they are."""
+        swapped = self.positive_class is not None and self.positive_class == self.class_names[0]
+        return 1 - ids if swapped else ids
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -121,14 +199,37 @@ class LabelSchema:
     def _has_numbers(self) -> bool:
         return any(_as_number(name) is not None for name in (*self.label_map, *self.class_names))
 
-    def _id(self, label: str, place: str) -> int:
-        name = self.resolve(label)
-        if name not in self._ids:
-            hint = did_you_mean(name, self.class_names) + " Name labels with --class_names, merge with --label_map."
-            if not self.ids_are_known and not self._has_numbers and name.isdecimal() and int(name) < self.size:
-                hint = f"If it is an id, say in which order: --class_names {shlex.join(self.class_names[:12])}."
-            raise UserError(f"{place}: the label {label!r} is none of the {self.size} classes.", hint)
-        return self._ids[name]
+    def _vector(self, several: list[str], place: str) -> list[float]:
+        values = [ZERO_ONE.get(item.casefold()) for item in several]
+        vector = [value for value in values if value is not None]
+        if len(vector) != self.size or len(values) != self.size:
+            raise UserError(f"{place}: the label is no vector of {self.size} times 0 or 1, as it is in training.")
+        return vector
+
+    def _unknown(self, unknown: Counter[str], place: str) -> UserError:
+        label, rows = next(iter(unknown)), unknown.total()
+        listed = ", ".join(map(repr, list(unknown)[:SHOWN]))
+        counted = f" ({rows} rows have {listed})" if rows > 1 else ""
+        return UserError(
+            f"{place}: the label {label!r} is none of the {self.size} classes{counted}.", self._unknown_hint(unknown)
+        )
+
+    def _unknown_hint(self, unknown: Iterable[str]) -> str:
+        labels = list(unknown)
+        drop = f"--drop_labels {shlex.join(labels[:SHOWN])}"
+        twins = {_fold(name): name for name in self.class_names}
+        merged = [f"{label}={twins[_fold(label)]}" for label in labels if _fold(label) in twins]
+        if merged:
+            return f"{did_you_mean(labels[0], self.class_names)} Merge them with --label_map {shlex.join(merged)}."
+        if any(label.casefold() in NOTHING or label == NO_GOLD for label in labels):
+            return f"{drop} leaves such rows out."
+        words = not self.names_by_id and not self._has_numbers
+        if words and all(label.isdecimal() and int(label) < self.size for label in labels):
+            return f"If it is an id, say in which order: --class_names {shlex.join(self.class_names[:SHOWN])}."
+        all_names = shlex.join([*self.class_names, *labels]) if self.size + len(labels) <= 2 * SHOWN else "…"
+        add = "" if self.fixed else f"Name all classes with --class_names {all_names}, "
+        merge = "merge with --label_map" if add else "Merge with --label_map"
+        return f"{did_you_mean(labels[0], self.class_names)} {add}{merge}, or leave such rows out with {drop}."
 
 
 def infer_labels(
@@ -137,12 +238,13 @@ def infer_labels(
     declared: Sequence[str],
     model_names: Sequence[str],
     origin: str,
+    elsewhere: Iterable[Any] = (),
 ) -> LabelSchema:
     """Return what the labels of a run can be.
 
     `declared` are class names that the data set itself brings, renamed as --label_map says; `model_names` those of an
-    already fine-tuned model, whose order wins when they are the same names. Without training rows, and if nothing is
-    declared, the model's names are the classes.
+    already fine-tuned model, whose order wins when they are the same names, case aside. Without training rows, and if
+    nothing is declared, the model's names are the classes. `elsewhere` are the labels of the other splits.
 
     Raises:
         UserError: the training labels are missing, are one class only, or cannot be classes; or there are neither
@@ -152,21 +254,28 @@ def infer_labels(
     if train is not None and not any(label is not None for label in written):
         raise UserError(f"{origin} has no labels to train on.", "Name the column with --label_column_name.")
     kind = _kind(written, arguments, origin)
+    dropped = tuple(arguments.drop_labels)
     if kind == REGRESSION:
-        if arguments.label_map or arguments.class_names:
-            raise UserError("regression takes numbers as they are.", "Leave out --label_map and --class_names.")
-        return LabelSchema(kind, (), {})
+        return _regression(written, arguments, origin, dropped)
     repeated = [name for name, count in Counter(arguments.class_names).items() if count > 1]
     if repeated:
         raise UserError(f"--class_names has {repeated[0]!r} twice.", "Name every class once, in the order of the ids.")
     label_map = dict(arguments.label_map)
     names = tuple(arguments.class_names) or tuple(dict.fromkeys(label_map.get(name, name) for name in declared))
-    counts = Counter(name for label in written for name in _as_list(label))
-    classes = _classes(counts, LabelSchema(kind, names, label_map))
-    unused = [key for key in label_map if _whole(key) not in map(_whole, counts)] if counts else []
-    if unused:
-        warning(f"--label_map: no training row has the label {' or '.join(map(repr, unused))}.")
+    delimiter = _cell_delimiter(written, arguments) if kind == MULTI else None
+    lists = [split_label(label, delimiter) for label in written if label is not None]
+    if kind == MULTI and _are_vectors(lists):
+        numbered = tuple(str(index) for index in range(len(lists[0])))
+        template = LabelSchema(kind, numbered, label_map, delimiter=delimiter, vectors=True, dropped=dropped)
+        return _vector_schema(names, model_names, template, origin)
+    counts = Counter(name for labels in lists for name in labels)
+    _check_nothing(written, counts, label_map, names, train, origin, delimiter)
+    classes = _classes(counts, LabelSchema(kind, names, label_map, names))
+    seen_elsewhere = [name for label in elsewhere for name in split_label(label, delimiter)]
+    _warn_of_map(label_map, counts, seen_elsewhere, names)
+    names_by_id = names
     names = names or (() if classes else tuple(model_names))
+<<<<<<< HEAD
     ordered = _ordered(classes, names, model_names)
     if arguments.class_names and set(ordered) == set(names) and ordered != names:
         # The head keeps its order, and a number stays the id that --class_names gives.
@@ -196,12 +305,86 @@ def check_head(schema: LabelSchema, model_names: Sequence[str]) -> None:
             f"the outputs of the model are {', '.join(model_names)}, the classes here {', '.join(schema.class_names)}.",
             f"Say which label is which output: --label_map {shlex.quote(f'{schema.class_names[0]}={model_names[0]}')}…",
         )
+=======
+    ordered = _ordered(classes, names, counts)
+    _check_twins(ordered, origin)
+    rename = _renamed(ordered, model_names)
+    if rename:
+        ordered = tuple(model_names)
+        names_by_id = tuple(rename[name] for name in names_by_id) or ordered
+        label_map = {label: rename[name] for label, name in label_map.items() if name in rename}
+        label_map |= {name: new for name, new in rename.items() if name != new}
+    if train is None:
+        _check_declared(ordered, kind, origin)
+    else:
+        _check_classes(classes, ordered, kind, len(written), origin, arguments)
+        if kind == SINGLE and not delimiter:
+            _warn_of_joined(counts, origin)
+    schema = LabelSchema(
+        kind, ordered, label_map, names_by_id or (ordered if train is None else ()), delimiter, False, dropped
+    )
+    schema = replace(schema, fixed=train is None and not arguments.class_names)
+    return _with_positive(schema, arguments.positive_label)
+>>>>>>> 366e14d (Decide once what labels are, say it, and refuse what is ambiguous)
 
 
-def declared_schema(arguments: DataArguments, names: Sequence[str]) -> LabelSchema | None:
-    """Return what is known before any label is read: the classes that user or data set name, or None."""
-    named = tuple(arguments.class_names) or tuple(names)
-    return LabelSchema(SINGLE, named, dict(arguments.label_map)) if named else None
+def _regression(written: Sequence[Any], arguments: DataArguments, origin: str, dropped: tuple[str, ...]) -> LabelSchema:
+    if arguments.label_map or arguments.class_names:
+        raise UserError("regression takes numbers as they are.", "Leave out --label_map and --class_names.")
+    if arguments.positive_label:
+        raise UserError("--positive_label is for two classes, and this is a regression.", "Leave it out.")
+    numbers = {_as_number(label) for label in written if label is not None}
+    if len(numbers) == 1 and len(written) > 1:
+        raise UserError(
+            f"{origin}: every row has the label {next(iter(written))!r}; there is nothing to learn.",
+            "Check the label column.",
+        )
+    if any(DECIMAL_COMMA.match(label) for label in written if isinstance(label, str)):
+        info(f"{origin}: the commas in the labels are decimal commas; 3,5 is 3.5.")
+    return LabelSchema(REGRESSION, (), {}, dropped=dropped)
+
+
+def _with_positive(schema: LabelSchema, positive: str | None) -> LabelSchema:
+    if positive is None:
+        return schema
+    name = schema.resolve(positive)
+    if schema.positive_class is None or name not in schema.class_names:
+        of_two = "" if schema.positive_class is not None else " and there must be two"
+        raise UserError(
+            f"--positive_label {positive}: no such class{of_two}.",
+            did_you_mean(positive, schema.class_names),
+        )
+    return replace(schema, positive_label=name)
+
+
+def split_label(label: Any, delimiter: str | None = None) -> list[str]:
+    """Return the labels of a row, whatever the kind; `delimiter` separates those of a cell, "[" lists written whole."""
+    if label is None or isinstance(label, list):
+        return label or []
+    if delimiter is None:
+        return [label]
+    parts = _listed(label) if delimiter == "[" else label.split(delimiter)
+    return [part for part in (part.strip() for part in parts) if part]
+
+
+def _listed(label: str) -> list[str]:
+    """Return the items of a list that a program has written as text: ['a', 'b'], ["a"], [a, b], [1 0]."""
+    try:
+        return [str(item) for item in ast.literal_eval(label)]
+    except (ValueError, SyntaxError, TypeError):
+        inside = label.strip("[] ")
+    quoted = re.findall(r"(['\"])(.*?)\1", inside)
+    if quoted:
+        return [item for _, item in quoted]
+    return inside.split("," if "," in inside else None)
+
+
+def is_dropped(label: Any, dropped: Sequence[str], delimiter: str | None = None) -> bool:
+    """Return True for a label, or a list with one, that --drop_labels names; -1, - and nan mean empty cells as well."""
+    left_out = {_whole(name) for name in dropped}
+    if label is None:
+        return any(name == NO_GOLD or name.casefold() in NOTHING for name in left_out)
+    return bool(left_out) and any(_whole(name) in left_out for name in (label, *split_label(label, delimiter)))
 
 
 def assign_labels(split: "Dataset", schema: LabelSchema, origin: str, labels_required: bool) -> "Dataset":
@@ -222,12 +405,19 @@ def assign_labels(split: "Dataset", schema: LabelSchema, origin: str, labels_req
     # So GLUE marks a test split without scores; beside other numbers -1 is a number.
     if not labels_required and schema.kind == REGRESSION and all(label in (None, "-1") for label in written):
         return split
+<<<<<<< HEAD
     if schema.of_head and any(isinstance(label, str) and _is_id(label, schema) for label in written):
         order = ", ".join(f"{index} = {name}" for index, name in enumerate(schema.class_names))
         info(f"{origin}: the labels are numbers, taken in the order of the model's head: {order}.")
+=======
+    places = [place(origin, line, idx) for line, idx in zip(lines, indices, strict=True)]
+    if not labels_required:
+        written = [None if schema.is_unlabelled(label) else label for label in written]
+    schema.check(written, places)
+>>>>>>> 366e14d (Decide once what labels are, say it, and refuse what is ambiguous)
     values = [
-        schema.missing_value() if schema.is_unlabelled(label) else schema.value(label, place(origin, line, idx))
-        for label, line, idx in zip(written, lines, indices, strict=True)
+        schema.missing_value() if label is None else schema.value(label, where)
+        for label, where in zip(written, places, strict=True)
     ]
     if all(is_missing(value) for value in values):
         return split
@@ -260,38 +450,68 @@ def class_counts(labels: Iterable[int], class_names: Sequence[str]) -> dict[str,
     return {name: counts.get(index, 0) for index, name in enumerate(class_names)}
 
 
-def _as_list(label: Any) -> list[str]:
-    """Return the labels of a row, whatever the kind."""
-    return label if isinstance(label, list) else [] if label is None else [label]
-
-
 def _as_number(label: Any) -> float | None:
+    """Return the finite number that a label is, with a decimal point or comma, or None."""
     try:
-        number = float(label)
+        number = float(DECIMAL_COMMA.sub(r"\1.\2", label))
     except (ValueError, TypeError):
         return None
-    return number if math.isfinite(number) else None
+    return number if math.isfinite(number) and "_" not in label else None
 
 
 def _are_decimals(labels: Iterable[str | None]) -> bool:
-    numbers = [_as_number(label) for label in labels if label is not None]
-    return all(n is not None for n in numbers) and any(n is not None and n != int(n) for n in numbers)
+    written = [label for label in labels if label is not None]
+    numbers = [_as_number(label) for label in written]
+    decimal = all(n is not None for n in numbers) and any(n is not None and n != int(n) for n in numbers)
+    return decimal and not _are_joined(set(written), ",")
 
 
 def _whole(label: str) -> str:
     return WHOLE.sub(r"\1", label)
 
 
+def _fold(name: str) -> str:
+    """Return a name without what nobody sees: case, spaces, Unicode form, invisible characters, the 0 of 1.0."""
+    seen = (char for char in unicodedata.normalize("NFKC", name) if unicodedata.category(char) != "Cf")
+    return _whole(" ".join("".join(seen).replace("\ufe0f", "").casefold().split()))
+
+
+def _are_joined(labels: set[str], delimiter: str) -> bool:
+    """Return True where labels look like several with a delimiter between: their parts are labels too."""
+    joined = {label for label in labels if delimiter in label}
+    parts = {part.strip() for label in joined for part in label.split(delimiter)}
+    alone = labels - joined
+    return bool(joined) and (parts <= alone or len(parts | alone) < len(labels))
+
+
+def _cell_delimiter(written: Iterable[Any], arguments: DataArguments) -> str | None:
+    """Return what separates the labels of a cell: what the user says, or "[" where cells hold lists as text."""
+    if arguments.label_delimiter:
+        return arguments.label_delimiter
+    cells = [label for label in written if isinstance(label, str)]
+    bracketed = bool(cells) and all(cell.startswith("[") and cell.endswith("]") for cell in cells)
+    return "[" if bracketed and any(set(cell) & set("',\"") or cell == "[]" for cell in cells) else None
+
+
 def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
     asked = REGRESSION if arguments.do_regression else arguments.problem_type
-    lists = any(isinstance(label, list) for label in written)
-    if asked in (SINGLE, REGRESSION) and lists:
+    lists = [label for label in written if isinstance(label, list)]
+    one_each = all(len(label) == 1 for label in lists)
+    if (asked == REGRESSION and lists) or (asked == SINGLE and not one_each):
         raise UserError(f"--problem_type {asked}: the labels in {origin} are lists.", "Use multi_label_classification.")
-    if asked == MULTI and written and not lists:
-        warning(f"{origin} has no lists of labels: each row has the one label that is written there, whole.")
+    if asked in (SINGLE, REGRESSION) and arguments.label_delimiter:
+        raise UserError(f"--label_delimiter is for several labels, and --problem_type is {asked}.", "Drop one of them.")
+    several = bool(lists or _cell_delimiter(written, arguments))
+    if asked == MULTI and written and not several:
+        warning(
+            f"{origin} has no lists of labels: each row has the one label that is written there, whole; "
+            "--label_delimiter ',' separates them."
+        )
     if asked != "auto":
         return asked
-    if lists:
+    if lists and one_each:
+        info(f"{origin}: every list has one label; --problem_type {SINGLE} makes each a class.")
+    if several:
         return MULTI
     if written and not arguments.class_names and not arguments.label_map and _are_decimals(written):
         info("the labels are decimal numbers: this is a regression (--problem_type says otherwise).")
@@ -299,14 +519,34 @@ def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
     return SINGLE
 
 
+def _are_vectors(lists: Sequence[Sequence[str]]) -> bool:
+    """Return True for vectors of 0 and 1, one for each class: all of one length."""
+    lengths = {len(labels) for labels in lists}
+    return len(lengths) == 1 and lengths > {1} and all(i.casefold() in ZERO_ONE for labels in lists for i in labels)
+
+
+def _vector_schema(
+    names: tuple[str, ...], model_names: Sequence[str], template: LabelSchema, origin: str
+) -> LabelSchema:
+    """Return the schema of vectors of 0 and 1, whose classes are named by the user, the model, or their place."""
+    size = template.size
+    if names and len(names) != size:
+        raise UserError(
+            f"{origin}: the labels are vectors of {size} times 0 or 1, and {len(names)} classes are named.",
+            "Name as many with --class_names, in the order of the vectors.",
+        )
+    names = names or (tuple(model_names) if len(model_names) == size else template.class_names)
+    info(f"{origin}: the labels are vectors of 0 and 1, a place for each class (--class_names names them).")
+    return replace(template, class_names=names)
+
+
 def _classes(labels: Iterable[str], declared: LabelSchema) -> set[str]:
-    """Return the class names that the written labels stand for."""
+    """Return the class names that the written labels stand for; of numbers 1.0 is 1."""
     names = {declared.resolve(label) for label in labels}
-    # 1.0 beside 1, or beside 2, is how a program wrote some of the whole numbers of one column.
-    mixed = len({_whole(name) == name for name in names}) > 1 and all(_as_number(name) is not None for name in names)
-    return {_whole(name) for name in names} if mixed else names
+    return {_whole(name) for name in names} if all(_as_number(name) is not None for name in names) else names
 
 
+<<<<<<< HEAD
 def _is_id(label: str, schema: LabelSchema) -> bool:
     return label.isdecimal() and label not in schema.label_map and schema.resolve(label) != label
 
@@ -334,6 +574,36 @@ def _ordered(classes: set[str], declared: Sequence[str], model_names: Sequence[s
         return tuple(declared)
     are_numbers = all(_as_number(name) is not None for name in names)
     return tuple(sorted(names, key=float if are_numbers else None))
+=======
+def _ordered(classes: set[str], declared: Sequence[str], counts: Mapping[str, int]) -> tuple[str, ...]:
+    """Return class names as declared, else sorted."""
+    unexpected = sorted(classes - set(declared)) if declared else []
+    if unexpected:
+        raise UserError(
+            f"the training data has the label {unexpected[0]!r}, which is not among {', '.join(declared)}.",
+            _unexpected_hint(unexpected, declared, counts),
+        )
+    are_numbers = all(_as_number(name) is not None for name in classes)
+    return tuple(declared) or tuple(sorted(classes, key=_as_number if are_numbers else None))  # type: ignore[arg-type]
+
+
+def _unexpected_hint(unexpected: Sequence[str], declared: Sequence[str], counts: Mapping[str, int]) -> str:
+    drop = f"--drop_labels {shlex.join(unexpected[:SHOWN])} leaves such rows out"
+    numbers = [label for label in counts if re.fullmatch(r"-?\d+(\.0+)?", label)]
+    if len(numbers) == len(counts) == len(declared):
+        pairs = [f"{_whole(n)}={name}" for n, name in zip(sorted(numbers, key=float), declared, strict=True)]
+        return f"If the numbers stand for the classes in this order: --label_map {shlex.join(pairs)}; {drop}."
+    if any(label == NO_GOLD or label.casefold() in NOTHING for label in unexpected):
+        return f"If it marks rows without a label, {drop}."
+    return f"{did_you_mean(unexpected[0], declared)} Or name it with --class_names or --label_map; {drop}."
+
+
+def _renamed(names: Sequence[str], model_names: Sequence[str]) -> dict[str, str]:
+    """Return the model's name of each class where the classes are the model's, case aside; else nothing."""
+    by_fold = {_fold(name): name for name in model_names}
+    same = len(names) == len(model_names) == len(by_fold) and {_fold(name) for name in names} == set(by_fold)
+    return {name: by_fold[_fold(name)] for name in names} if same else {}
+>>>>>>> 366e14d (Decide once what labels are, say it, and refuse what is ambiguous)
 
 
 def _check_declared(names: Sequence[str], kind: str, origin: str) -> None:
@@ -350,37 +620,122 @@ def _check_declared(names: Sequence[str], kind: str, origin: str) -> None:
         )
 
 
-def _check_written(written: Sequence[Any], counts: Mapping[str, int], train: "Dataset", origin: str) -> None:
-    """Refuse `nan` among numbers: it is what programs write for an empty cell, not a class."""
-    nan = {label for label in counts if label.casefold() == "nan"}
-    if nan and all(_as_number(label) is not None for label in counts if label not in nan):
-        row = next(index for index, label in enumerate(written) if nan & set(_as_list(label)))
+def _check_nothing(
+    written: Sequence[Any],
+    counts: Mapping[str, int],
+    label_map: Mapping[str, str],
+    names: Sequence[str],
+    train: "Dataset | None",
+    origin: str,
+    delimiter: str | None,
+) -> None:
+    """Refuse labels that usually say that there is none, unless the user names them."""
+    marks = any(not any(char.isalnum() for char in label) for label in counts if label.casefold() not in NOTHING)
+    suspects = [
+        label
+        for label in counts
+        if label not in {*label_map, *label_map.values(), *names}
+        and ((label.casefold() in NOTHING and not (marks and label in "--?")) or _is_no_gold(label, counts, names))
+    ]
+    if suspects == ["none"]:
+        warning(f"{origin}: 'none' is a class; if it marks rows without a label, --drop_labels none leaves them out.")
+    elif suspects and train is not None:
+        row = next(i for i, label in enumerate(written) if set(suspects) & set(split_label(label, delimiter)))
+        rows = sum(counts[label] for label in suspects)
+        keep = shlex.join(f"{label}={label}" for label in suspects)
+        hint = (
+            _unexpected_hint(suspects, names, counts)
+            if names
+            else (f"--drop_labels {shlex.join(suspects)} leaves such rows out; --label_map {keep} makes a class of it.")
+        )
         raise UserError(
-            f"{place(origin, train[row]['line'], row)}: the label {written[row]!r} is not a number, as all others are.",
-            "Empty the cell and pass --on_missing drop, or name the class with --label_map nan=NAME.",
+            f"{place(origin, train[row]['line'], row)}: the label {suspects[0]!r} usually says that a label is missing "
+            f"({rows} row{'s' * (rows != 1)} with {', '.join(map(repr, suspects))}).",
+            hint,
         )
 
 
-def _check_classes(classes: set[str], names: Sequence[str], kind: str, rows: int, origin: str) -> None:
+def _is_no_gold(label: str, counts: Mapping[str, int], names: Sequence[str]) -> bool:
+    """Return True for -1 among words, named classes, or the ids 0, 1, 2…; beside 0 and 1 it may well be a class."""
+    if _whole(label) != NO_GOLD:
+        return False
+    others = {_whole(other) for other in counts} - {NO_GOLD}
+    if names or any(_as_number(other) is None for other in others):
+        return True
+    ids = others == {str(index) for index in range(len(others))}
+    if ids and len(others) == 2:
+        warning("the label -1 is a class; if it marks rows without a label, --drop_labels -1 leaves them out.")
+    return ids and len(others) > 2
+
+
+def _check_twins(names: Sequence[str], origin: str) -> None:
+    """Refuse class names that look the same."""
+    first: dict[str, str] = {}
+    twins = [(twin, name) for name in names if (twin := first.setdefault(_fold(name), name)) != name]
+    if twins:
+        twin, name = twins[0]
+        alike = [" ".join(text.split()).casefold() for text in twins[0]]
+        how = "case" if twin.casefold() == name.casefold() else "spaces or case"
+        if alike[0] != alike[1]:
+            how = "Unicode form or invisible characters"
+        show = ascii if alike[0] != alike[1] else repr
+        raise UserError(
+            f"{origin}: the labels {show(twin)} and {show(name)} differ in {how} only.",
+            f"Merge them with --label_map {shlex.join(f'{name}={twin}' for twin, name in twins)}.",
+        )
+
+
+def _check_classes(
+    classes: set[str], names: Sequence[str], kind: str, rows: int, origin: str, arguments: DataArguments
+) -> None:
     """Refuse classes that nobody can have meant; what a list of labels may well be is refused of single ones only."""
-    if kind == SINGLE and len(classes) < 2:
+    if kind == MULTI:
+        return
+    if len(classes) < 2:
         raise UserError(
             f"{origin}: every row has the label {next(iter(classes))!r}; there is nothing to learn.",
             "Check the label column.",
         )
-    folded: dict[str, str] = {}
-    for name in names:
-        twin = folded.setdefault(" ".join(name.casefold().split()), name)
-        if twin != name:
-            how = "case" if twin.casefold() == name.casefold() else "spaces or case"
-            raise UserError(
-                f"{origin}: the labels {twin!r} and {name!r} differ in {how} only.",
-                f"Merge them with --label_map {shlex.quote(f'{name}={twin}')}.",
-            )
-    decimals = _are_decimals(names)
-    if kind == SINGLE and (decimals or len(names) > MANY_CLASSES) and rows < ROWS_PER_CLASS * len(names):
+    decimals, is_asked = _are_decimals(names), arguments.problem_type == SINGLE
+    if (decimals or (len(names) > MANY_CLASSES and not is_asked)) and rows < ROWS_PER_CLASS * len(names):
         raise UserError(
             f"{origin}: {len(names)} different {'decimal numbers' if decimals else 'labels'} in {rows} rows; "
             "that is hardly a class column.",
-            "Name the right one with --label_column_name, or pass --do_regression.",
+            "Name the right one with --label_column_name, or pass --do_regression."
+            if decimals
+            else f"Name the right one with --label_column_name; if it is one, pass --problem_type {SINGLE}.",
+        )
+    declared = is_asked or arguments.class_names or arguments.label_map
+    if len(names) > SCALE and not declared and all(_as_number(name) is not None for name in names):
+        warning(
+            f"{origin}: the {len(names)} numbers from {names[0]} to {names[-1]} are classes; if they are a scale, "
+            "pass --do_regression."
+        )
+
+
+def _warn_of_joined(counts: Mapping[str, int], origin: str) -> None:
+    for delimiter in DELIMITERS:
+        if _are_joined(set(counts), delimiter):
+            warning(
+                f"{origin}: labels with {delimiter!r} look like several and are one class each; --label_delimiter "
+                f"{shlex.quote(delimiter)} separates them."
+            )
+
+
+def _warn_of_map(
+    label_map: Mapping[str, str], counts: Mapping[str, int], elsewhere: Iterable[str], names: Sequence[str]
+) -> None:
+    """Name keys of --label_map that no row has, and numbers that it leaves beside names that are words."""
+    if not label_map or not counts:
+        return
+    present, keys = {_whole(label) for label in (*counts, *elsewhere)}, {_whole(key) for key in label_map}
+    unused = [key for key in label_map if _whole(key) not in present]
+    if unused:
+        warning(f"--label_map: no training row has the label {' or '.join(map(repr, unused))}.")
+    left = [label for label in counts if _as_number(label) is not None and _whole(label) not in keys]
+    left = [label for label in left if label not in label_map.values()]
+    if left and not names and any(_as_number(name) is None for name in label_map.values()):
+        warning(
+            f"--label_map leaves {', '.join(map(repr, left[:SHOWN]))} as classes of their own; "
+            f"--drop_labels {shlex.join(left[:SHOWN])} leaves such rows out."
         )

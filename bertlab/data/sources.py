@@ -341,7 +341,7 @@ def _streamed(loaded: dict[str, "IterableDataset"], arguments: DataArguments, na
 
 def _class_names(features: Mapping[str, Any], columns: Columns) -> tuple[str, ...]:
     """Return the names that a class label, or a list of them, brings; a plain column has none."""
-    label = features.get(columns.label or "")
+    label = None if columns.indicators else features.get(columns.label or "")
     return tuple(getattr(getattr(label, "feature", label), "names", None) or ())
 
 
@@ -351,6 +351,8 @@ def _row(values: dict[str, Any], columns: Columns, names: tuple[str, ...], index
     def to_name(value: Any) -> Any:
         if isinstance(value, list):
             return [to_name(item) for item in value]
+        if names and value == -1:  # what `datasets` writes where a class label is not known
+            return None
         return names[value] if isinstance(value, int) and 0 <= value < len(names) else value
 
     if columns.label is not None:

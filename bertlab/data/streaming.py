@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertlab.cli.arguments import DataArguments
-from bertlab.data.labels import LabelSchema, place
+from bertlab.data.labels import LabelSchema, is_dropped, place
 from bertlab.data.sources import Rows
 from bertlab.errors import UserError
 
@@ -34,7 +34,9 @@ class Stream:
         for row in itertools.islice(self.rows(), self.arguments.max_train_samples):
             where = place(self.origin, row["line"], row["idx"])
             texts: dict[str, Any] = {name: row[name] for name in ("text", "text_pair") if name in row}
-            no_text, no_label = None in texts.values(), self.schema.is_unlabelled(row["label"])
+            if is_dropped(row["label"], self.schema.dropped, self.schema.delimiter):
+                continue
+            no_text, no_label = None in texts.values(), row["label"] is None
             if not no_text and not no_label:
                 is_empty = False
                 yield {**texts, "labels": self.schema.value(row["label"], where)}

@@ -87,7 +87,8 @@ def compute_metrics(
     from bertlab.evaluation import hf_metrics
 
     rows = labelled_rows(labels, len(logits))
-    scores = hf_metrics.compute(names, predictions_from_logits(schema, logits[rows]), labels[rows])
+    predictions = predictions_from_logits(schema, logits[rows])
+    scores = hf_metrics.compute(names, schema.binary_ids(predictions), schema.binary_ids(labels[rows]))
     if loss is not None:
         scores["loss"] = loss(logits[rows], labels[rows])
     return scores

@@ -25,7 +25,7 @@ class MetricFunction:
 
     `weighted(predictions, labels, weights)` takes weights of shape (samples, n), counts of each example, and
     returns (samples,) scores. `problem_types` are the values of a model's `config.problem_type` that it fits, and
-    `two_classes` is set where class 1 is the positive class of two.
+    `two_classes` is set where class 1 is the positive class of two; several labels have the micro average.
     """
 
     name: str
@@ -77,9 +77,9 @@ def check_metrics(names: Iterable[str], problem_type: str, num_labels: int, flag
                 f"{flag} {name} is for {' or '.join(metric.problem_types)}, and this task is {problem_type}.",
                 f"Choose from: {', '.join(fitting)}.",
             )
-        if metric.two_classes and num_labels != 2:
+        if metric.two_classes and problem_type == SINGLE and num_labels != 2:
             raise UserError(
-                f"Metric {name!r} scores class 1 against class 0, and this task has {num_labels} classes.",
+                f"Metric {name!r} scores one class of two, and this task has {num_labels} classes.",
                 f"Use {name}_macro" + (" or f1_micro." if name == "f1" else "."),
             )
 
@@ -122,6 +122,8 @@ def _recall(correct: Array, predicted: Array, actual: Array) -> Array:
 
 def _of_class_1(quotient: Weighted) -> Weighted:
     def weighted(predictions: Array, labels: Array, weights: Array) -> Array:
+        if labels.ndim == 2:  # several labels: micro, as in Hugging Face's run_classification.py
+            return _micro(quotient)(predictions, labels, weights)
         predicted, actual = predictions == 1, labels == 1
         return quotient(weights @ (predicted & actual), weights @ predicted, weights @ actual)
 
@@ -230,9 +232,9 @@ _CLASSES = (SINGLE, MULTI)
 _ROWS = (
     MetricFunction("matthews_correlation", _matthews_correlation, (SINGLE,)),
     MetricFunction("accuracy", _accuracy, _CLASSES),
-    MetricFunction("f1", _of_class_1(_f1), (SINGLE,), two_classes=True),
-    MetricFunction("precision", _of_class_1(_precision), (SINGLE,), two_classes=True),
-    MetricFunction("recall", _of_class_1(_recall), (SINGLE,), two_classes=True),
+    MetricFunction("f1", _of_class_1(_f1), _CLASSES, two_classes=True),
+    MetricFunction("precision", _of_class_1(_precision), _CLASSES, two_classes=True),
+    MetricFunction("recall", _of_class_1(_recall), _CLASSES, two_classes=True),
     MetricFunction("f1_macro", _macro(_f1), _CLASSES),
     MetricFunction("f1_micro", _micro(_f1), _CLASSES),
     MetricFunction("precision_macro", _macro(_precision), _CLASSES),

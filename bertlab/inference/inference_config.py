@@ -27,7 +27,7 @@ class InputFormat:
     next_sentence: bool | None = None
     text_column_names: tuple[str, ...] = ()
     text_column_delimiter: str | None = None
-    label_column_name: str | None = None
+    label_column_name: tuple[str, ...] = ()
     source_column_name: str | None = None
     quoting: str = "auto"
 
@@ -35,7 +35,9 @@ class InputFormat:
     def from_dict(cls, values: Mapping[str, Any]) -> "InputFormat":
         """Return the input format that a mapping of flags describes; other keys are ignored."""
         given = {item.name: values[item.name] for item in fields(cls) if values.get(item.name) is not None}
-        return cls(**{**given, "text_column_names": tuple(given.get("text_column_names", ()))})
+        labels = given.get("label_column_name", ())  # one name in older runs
+        names = {"label_column_name": (labels,) if isinstance(labels, str) else tuple(labels)}
+        return cls(**{**given, "text_column_names": tuple(given.get("text_column_names", ())), **names})
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from bertlab.report import scores
 from bertlab.report.plots import training_log
 from bertlab.report.predictions import split_labels
 from bertlab.report.run_folder import RunFolder
-from bertlab.report.scores import display_name, is_number, score
+from bertlab.report.scores import is_number, score
 
 HERE = Path(__file__).resolve().parent
 # A page of more rows than this is slow to filter; the files under misclassified/ have them all.
@@ -42,8 +42,9 @@ def render(folder: RunFolder, images: Mapping[str, bytes]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (score, display_name, scores.baseline_name, percent, count, setting, classes, beginning)
+    filters = (score, scores.baseline_name, percent, count, setting, classes, beginning)
     environment.filters.update({function.__name__: function for function in filters})
+    environment.filters["display_name"] = lambda name: scores.metric_name(folder.results, name)
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     return environment.get_template("page.html.j2").render(
         run=folder,

@@ -17,7 +17,7 @@ from bertlab.report import scores
 from bertlab.report.html import count, percent, setting
 from bertlab.report.plots import training_log
 from bertlab.report.run_folder import RunFolder
-from bertlab.report.scores import display_name, interval, is_number, score
+from bertlab.report.scores import display_name, interval, is_number, metric_name, score
 
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")
 # The Hub's names of metrics, where they differ from ours.
@@ -44,9 +44,10 @@ LISTED_NAMES, LISTED_BALANCE = 20, 30
 
 def render(folder: RunFolder) -> str:
     """Return the model card of a run as Markdown with YAML metadata in front."""
-    functions = (table, display_name, interval, score, count, _code, _listed, _escape, _literal)
+    functions = (table, interval, score, count, _code, _listed, _escape, _literal)
     values: dict[str, Any] = {
         **{function.__name__.strip("_"): function for function in functions},
+        "display_name": lambda name: metric_name(folder.results, name),
         "run": folder,
         "source": _source(folder),
         "shell_name": shlex.quote(folder.name),
@@ -91,7 +92,7 @@ def eval_results(folder: RunFolder) -> list[EvalResult]:
             dataset_config=folder.configuration.get("dataset_config_name") if dataset else None,
             dataset_split=split,
             metric_type=HUB_METRICS.get(metric, metric),
-            metric_name=display_name(metric),
+            metric_name=metric_name(folder.results, metric),
             metric_value=round(result["value"], 6),
         )
         for split, results in folder.scored.items()

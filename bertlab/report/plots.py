@@ -25,7 +25,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 from bertlab.console import warning
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.report.run_folder import RunFolder
-from bertlab.report.scores import display_name, is_number
+from bertlab.report.scores import is_number, metric_name
 
 # Okabe and Ito's colours, distinct with every kind of colour blindness (jfly.uni-koeln.de/color, 2008).
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
@@ -156,7 +156,7 @@ def metrics(folder: RunFolder) -> Figure | None:
     figure, axes = _figure(7.2, 4.0)
     for name in names:
         epochs, values = _series(entries, "epoch", f"eval_{name}")
-        axes.plot(epochs, values, marker="o", label=display_name(name))
+        axes.plot(epochs, values, marker="o", label=metric_name(folder.results, name))
     axes.set(title=f"Scores on {folder.eval_split}", xlabel="epoch", ylabel="score")
     _whole_epochs(axes.xaxis, entries)
     axes.legend(**OUTSIDE)

@@ -95,16 +95,18 @@ def split_results(
     if result.labels is None or not rows.any():
         return results
     predictions, labels = result.predictions[rows], result.labels[rows]
+    ids = schema.binary_ids
+    scored_pair = ids(predictions), ids(labels)
     results["metrics"] = {
-        name: {
-            "value": result.metrics[name],
-            **statistics.bootstrap_interval(METRICS[name], predictions, labels)._asdict(),
-        }
+        name: {"value": result.metrics[name], **statistics.bootstrap_interval(METRICS[name], *scored_pair)._asdict()}
         for name in metrics
     }
     results["loss"] = result.metrics.get("loss")
     results["baselines"] = {
-        name: {"how": how, **_baseline_results(predictions, of_splits[result.name][rows], labels, metrics)}
+        name: {
+            "how": how,
+            **_baseline_results(ids(predictions), ids(of_splits[result.name][rows]), ids(labels), metrics),
+        }
         for name, (of_splits, how) in baselines.items()
     }
     if schema.kind != REGRESSION:
@@ -117,7 +119,7 @@ def split_results(
             mean, sd, *_ = statistics.mean_sd_interval(values)
             results["per_batch"] = {"size": batch_size, "matthews_correlation": values, "mean": mean, "sd": sd}
     if sources is not None:
-        results["by_source"] = _by_source(predictions, labels, np.asarray(sources)[rows], metrics)
+        results["by_source"] = _by_source(*scored_pair, np.asarray(sources)[rows], metrics)
     return results
 
 

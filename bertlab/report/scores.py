@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-from bertlab.data.labels import REGRESSION
+from bertlab.data.labels import REGRESSION, SINGLE
 from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS
 from bertlab.evaluation.statistics import verdict
 
@@ -33,6 +33,21 @@ Results = Mapping[str, Any]
 def display_name(key: str) -> str:
     """Return the name of a metric or baseline for people."""
     return NAMES.get(key, key.replace("_", " "))
+
+
+def positive_class(results: Results) -> str | None:
+    """Return the class of two that F1, precision and recall are of; where older runs do not say so, the second."""
+    names = list(results.get("class_names") or [])
+    binary = results.get("problem_type") == SINGLE and len(names) == 2
+    return (results.get("positive_class") or names[1]) if binary else None
+
+
+def metric_name(results: Results, metric: str) -> str:
+    """Return the name of a metric for people: F1, precision and recall with the class, or the average, they are of."""
+    if metric not in METRICS or not METRICS[metric].two_classes:
+        return display_name(metric)
+    positive = positive_class(results)
+    return f"{display_name(metric)} {'(micro)' if positive is None else f'of class {positive!r}'}"
 
 
 def baseline_name(key: str, metric: str) -> str:
@@ -84,7 +99,7 @@ def score_table(results: Results) -> tuple[list[str], list[list[Any]]]:
     rows: list[list[Any]] = []
     for name, split in scored.items():
         for metric, score in split["metrics"].items():
-            rows.append([name, display_name(metric), score["value"], interval(score), score["n"]])
+            rows.append([name, metric_name(results, metric), score["value"], interval(score), score["n"]])
             rows[-1] += [split["baselines"].get(b, {}).get("metrics", {}).get(metric) for b in baselines]
             rows[-1] += [published_value(results, name, metric)] if has_published else []
     return header, rows

@@ -97,17 +97,18 @@ def print_scores(results: dict[str, Any], folder: Path, source: str = "source") 
         say(f"\n{table(rows, header)}")
         if results["published"]["values"] and results["published"]["source"]:
             say(f"published: {results['published']['source']}")
-        say(f"\n{scores.display_name(results['metrics'][0])} on {scores.main_split(results)}:")
+        say(f"\n{scores.metric_name(results, results['metrics'][0])} on {scores.main_split(results)}:")
     for sentence in scores.verdicts(results):
         say(f"- {sentence}")
     metric = results["metrics"][0]
+    shown = scores.metric_name(results, metric)
     for name, split in results["splits"].items():
         path = folder / "predictions" / f"{name}.tsv"
         if not split["labelled"] and path.is_file():
             say(f"{name}: {split['rows']:,} predictions in {path}")
         if split.get("by_source") and len(split["by_source"]) <= SOURCES_PRINTED:
             parts = (f"{key} {scores.score(row[metric])} (n = {row['n']})" for key, row in split["by_source"].items())
-            say(f"{name}, {scores.display_name(metric)} by {source}: {', '.join(parts)}")
+            say(f"{name}, {shown} by {source}: {', '.join(parts)}")
         if split.get("other"):
             other = (f"{scores.display_name(key)} {scores.score(value)}" for key, value in split["other"].items())
             say(f"{name}: {', '.join(other)}")
@@ -155,6 +156,7 @@ def _results(run: Run, results: Sequence[SplitResult], fitted: Fitted) -> dict[s
         "recipe": run.invocation.recipe,
         "problem_type": run.data.schema.kind,
         "class_names": run.data.schema.class_names,
+        "positive_class": run.data.schema.positive_class,
         "metrics": run.data.metrics,
         "temperature": fitted.temperature,
         "thresholds": fitted.thresholds,

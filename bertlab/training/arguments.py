@@ -204,8 +204,12 @@ def use_all_threads() -> None:
 
 def warn_unused_flags(run: RunArguments, args: TrainingArguments, data: "Data") -> None:
     """Say which flags about scores have no effect in this run, and that it has no split to score."""
-    if (args.do_eval or args.do_predict) and not data.evaluation_splits:
-        warning("no split is there to report on, so there will be no score; --validation_fraction 0.1 cuts one off.")
+    if args.do_eval and not any("labels" in data.splits[name].column_names for name in data.reported_splits(args)):
+        use_test = f"--validation_split_name {data.test[0]} evaluates on that split, " if data.test else ""
+        warning(
+            f"no split with labels is evaluated, so there will be no score; {use_test}--validation_fraction 0.1 holds "
+            "one out."
+        )
     unknown = [name for name in run.published if name not in data.metrics]
     if unknown:
         warning(f"--published {unknown[0]} is not shown: this run does not measure it.")

@@ -130,7 +130,7 @@ def test_check_metrics_refuses_before_training():
         check_metrics(["spearman"], REGRESSION, 1)
     with pytest.raises(UserError, match=r"pearson is for regression, and this task is single_label.*accuracy"):
         check_metrics(["pearson"], SINGLE, 2)
-    with pytest.raises(UserError, match=r"class 1 against class 0, and this task has 3 classes. Use precision_macro."):
+    with pytest.raises(UserError, match=r"one class of two, and this task has 3 classes. Use precision_macro."):
         check_metrics(["precision"], SINGLE, 3)
 
 
