@@ -242,7 +242,7 @@ def _fingerprint(run: RunFolder, split: str) -> str | None:
 def _refuse_other_rows(a: RunFolder, b: RunFolder) -> None:
     if positive_class(a.results) != positive_class(b.results):
         raise UserError(
-            f"the positive class is {positive_class(a.results)!r} in {a.path}, {positive_class(b.results)!r} in {b.path}.",
+            f"{a.path} and {b.path} were scored with different positive classes.",
             "Train both with the same --positive_label.",
         )
     for split in a.results["splits"].keys() & b.results["splits"].keys():

@@ -14,7 +14,7 @@ import numpy as np
 
 from bertlab.cli.arguments import DataArguments
 from bertlab.console import info, say, warning
-from bertlab.data import labels, sources, splits
+from bertlab.data import file_layouts, labels, sources, splits
 from bertlab.data.columns import PAIR_COLUMNS, TEXT_COLUMNS
 from bertlab.data.labels import LabelSchema
 from bertlab.data.streaming import Stream
@@ -235,8 +235,13 @@ def _held_out_names(arguments: DataArguments) -> list[str]:
 def _named_or_usual(
     present: Mapping[str, "Dataset"], named: Sequence[str], usual: str, arguments: DataArguments
 ) -> tuple[str, ...]:
+    # A task names its splits, and of their files only some may be there.
+    of_layout = file_layouts.find_layout(arguments.data_layout).files if arguments.data_layout else ()
+    absent = [name for name in named if name not in present and name in of_layout]
+    if absent:
+        info(f"--data_dir has no file of the split {' or '.join(absent)}.")
     for name in named:
-        if name not in present and name not in _held_out_names(arguments):
+        if name not in (*present, *absent, *_held_out_names(arguments)):
             raise UserError(f"--{usual}_split_name: there is no split {name!r}.", did_you_mean(name, present))
     if named:
         return tuple(dict.fromkeys(name for name in named if name in present))

@@ -9,7 +9,7 @@ import numpy as np
 
 from bertlab.console import is_first_process, warning
 from bertlab.data.dataset import Data, text_columns
-from bertlab.data.labels import REGRESSION, is_missing, place
+from bertlab.data.labels import NOTHING, REGRESSION, is_missing, place
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -34,7 +34,7 @@ def find_problems(data: Data) -> list[Finding]:
     hashes = {name: _text_hashes(split) for name, split in data.splits.items()}
     findings: list[Finding] = []
     for name, split in data.splits.items():
-        findings += _duplicates(name, hashes[name], split)
+        findings += [*_duplicates(name, hashes[name], split), *_missing_words(name, split)]
         if "labels" in split.column_names and data.schema.kind != REGRESSION:
             findings += _label_problems(name, hashes[name], split, is_evaluated=name in data.evaluation_splits)
     if data.train:
@@ -81,6 +81,15 @@ def _text_hashes(split: "Dataset") -> _TextHashes:
 def _duplicates(name: str, hashes: _TextHashes, split: "Dataset") -> list[Finding]:
     repeated = len(split) - len(np.unique(hashes.exact))
     return [Finding(f"{name}: {counted(repeated, 'row repeats', 'rows repeat')} an earlier text.")] if repeated else []
+
+
+def _missing_words(name: str, split: "Dataset") -> list[Finding]:
+    texts = [text for column in text_columns(split[:]) for text in column]
+    rows = [text for text in texts if text.strip().casefold() in NOTHING]
+    if not rows:
+        return []
+    how_many = counted(len(rows), "row has", "rows have")
+    return [Finding(f"{name}: {how_many} {rows[0]!r} for text, which programs write for an empty cell.")]
 
 
 def _label_problems(name: str, hashes: _TextHashes, split: "Dataset", *, is_evaluated: bool) -> list[Finding]:

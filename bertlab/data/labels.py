@@ -318,7 +318,7 @@ def check_head(schema: LabelSchema, model_names: Sequence[str]) -> None:
         _check_declared(ordered, kind, origin)
     else:
         _check_classes(classes, ordered, kind, len(written), origin, arguments)
-        if kind == SINGLE and not delimiter:
+        if not delimiter:
             _warn_of_joined(counts, origin)
     schema = LabelSchema(
         kind, ordered, label_map, names_by_id or (ordered if train is None else ()), delimiter, False, dropped
@@ -340,7 +340,7 @@ def _regression(written: Sequence[Any], arguments: DataArguments, origin: str, d
             "Check the label column.",
         )
     if any(DECIMAL_COMMA.match(label) for label in written if isinstance(label, str)):
-        info(f"{origin}: the commas in the labels are decimal commas; 3,5 is 3.5.")
+        info(f"{origin}: 3,5 is read as the number 3.5; --label_delimiter , reads two labels.")
     return LabelSchema(REGRESSION, (), {}, dropped=dropped)
 
 
@@ -460,10 +460,8 @@ def _as_number(label: Any) -> float | None:
 
 
 def _are_decimals(labels: Iterable[str | None]) -> bool:
-    written = [label for label in labels if label is not None]
-    numbers = [_as_number(label) for label in written]
-    decimal = all(n is not None for n in numbers) and any(n is not None and n != int(n) for n in numbers)
-    return decimal and not _are_joined(set(written), ",")
+    numbers = [_as_number(label) for label in labels if label is not None]
+    return all(n is not None for n in numbers) and any(n is not None and n != int(n) for n in numbers)
 
 
 def _whole(label: str) -> str:
@@ -505,7 +503,7 @@ def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
     if asked == MULTI and written and not several:
         warning(
             f"{origin} has no lists of labels: each row has the one label that is written there, whole; "
-            "--label_delimiter ',' separates them."
+            "--label_delimiter says what separates several."
         )
     if asked != "auto":
         return asked
@@ -522,7 +520,7 @@ def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
 def _are_vectors(lists: Sequence[Sequence[str]]) -> bool:
     """Return True for vectors of 0 and 1, one for each class: all of one length."""
     lengths = {len(labels) for labels in lists}
-    return len(lengths) == 1 and lengths > {1} and all(i.casefold() in ZERO_ONE for labels in lists for i in labels)
+    return len(lengths) == 1 and min(lengths) > 1 and all(i.casefold() in ZERO_ONE for labels in lists for i in labels)
 
 
 def _vector_schema(
