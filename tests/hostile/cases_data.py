@@ -246,7 +246,7 @@ JSON = [
     named(
         "label lists for one class",
         "a.jsonl",
-        lines({"text": "a", "label": ["x"]}, {"text": "b", "label": ["y"]}),
+        lines({"text": "a", "label": ["x", "z"]}, {"text": "b", "label": ["y"]}),
         "lists",
         "multi_label_classification",
         typed="--problem_type single_label_classification",
@@ -309,7 +309,7 @@ LABELS = [
     evaluated("numbers above in evaluation", ["neg", "pos"], "a,2\n", "line 2: the label '2'"),
     evaluated("words in evaluation", ["0", "1"], "a,pos\n", "line 2: the label 'pos'", "0, 1"),
     evaluated("missing in evaluation", ["good", "bad"], "a,\n", "line 2: the label is missing"),
-    evaluated("unknown of GLUE in evaluation", ["0", "1"], "a,-1\n", "line 2: the label is missing", "--on_missing"),
+    evaluated("unknown of GLUE in evaluation", ["0", "1"], "a,-1\n", "line 2: the label '-1'", "--drop_labels -1"),
     evaluated(
         "words in evaluated regression",
         ["0.5", "1"],
@@ -324,7 +324,7 @@ LABELS = [
         "dev.jsonl",
         "line 1",
         "list",
-        files={"dev.jsonl": lines({"text": "a", "label": ["good"]})},
+        files={"dev.jsonl": lines({"text": "a", "label": ["good", "bad"]})},
     ),
     refused(
         "row in evaluation",

@@ -48,12 +48,12 @@ def single(*names: str, **label_map: str) -> LabelSchema:
         (["10", "9", "1"], ("1", "9", "10")),
         (["-1", "1", "0"], ("-1", "0", "1")),
         (["1", "1.0", "2.0"], ("1", "2")),
-        (["1.0", "2.0"], ("1.0", "2.0")),
+        (["1.0", "2.0"], ("1", "2")),
         (["x", "10", "9"], ("10", "9", "x")),
     ],
 )
 def test_classes_found_in_training_are_sorted(written, names):
-    assert infer_labels(written * ROWS) == LabelSchema(SINGLE, names, {}, ids_are_known=False)
+    assert infer_labels(written * ROWS) == LabelSchema(SINGLE, names, {})
 
 
 def test_numbers_are_ids_only_where_somebody_declared_the_order():
@@ -190,7 +190,7 @@ def test_whole_numbers_are_a_regression_only_on_demand():
 
 def test_label_lists_become_vectors():
     schema = infer_labels([["b"], ["a", "b"], []])
-    assert schema == LabelSchema(MULTI, ("a", "b"), {}, ids_are_known=False)
+    assert schema == LabelSchema(MULTI, ("a", "b"), {})
     assert assigned([["b"], ["b", "a"], []], schema) == [[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]
     assert assigned([["b"], None], schema) == [[0.0, 1.0], [NO_LABEL, NO_LABEL]]
 
@@ -200,9 +200,17 @@ def test_label_lists_become_vectors():
     [
         (([None, None],), {}, "train.csv has no labels to train on. Name the column with --label_column_name."),
         ((["yes"],), {"class_names": ["no", "yes"]}, "train.csv: every row has the label 'yes'; there is nothing"),
-        ((["A", "B", "a", "b"],), {}, "the labels 'A' and 'a' differ in case only. Merge them with --label_map a=A."),
+        (
+            (["A", "B", "a", "b"],),
+            {},
+            "the labels 'A' and 'a' differ in case only. Merge them with --label_map a=A b=B.",
+        ),
         (([["A", "b"], ["a"]],), {}, "the labels 'A' and 'a' differ in case only. Merge them with --label_map a=A."),
-        (([["1"], ["0", "nan"]],), {}, "train.csv, line 3: the label ['0', 'nan'] is not a number, as all others are."),
+        (
+            ([["1"], ["0", "nan"]],),
+            {},
+            "train.csv, line 3: the label 'nan' usually says that a label is missing (1 row with 'nan'). --drop_labels",
+        ),
         (([["a"]],), {"do_regression": True}, "--problem_type regression: the labels in train.csv are lists."),
         ((["1", "2"],), {"do_regression": True, "label_map": {"1": "a"}}, "regression takes numbers as they are."),
         ((None,), {}, "train.csv: no training labels are counted, so nothing says which classes there are. Name"),
