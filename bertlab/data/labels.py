@@ -54,30 +54,20 @@ DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
 class LabelSchema:
     """What a label can be: its kind, the class names in the order of their ids, and what merges into what.
 
-<<<<<<< HEAD
-    `ids_are_known` says that somebody declared the order of the names: only then is the label 1 the second of them.
-    `of_head` says that they are those of a head that is not trained: written labels match them whatever their case.
-=======
     `names_by_id` are the names in an order that somebody declared: only then is the label 1 the second of them.
     `delimiter` separates the labels of a cell, `vectors` says that labels are vectors of 0 and 1, and `dropped` are
     the labels of --drop_labels. A `fixed` schema is that of a model which is only evaluated.
->>>>>>> 366e14d (Decide once what labels are, say it, and refuse what is ambiguous)
     """
 
     kind: str
     class_names: tuple[str, ...]
     label_map: dict[str, str]
-<<<<<<< HEAD
-    ids_are_known: bool = True
-    of_head: bool = False
-=======
     names_by_id: tuple[str, ...] = ()
     delimiter: str | None = None
     vectors: bool = False
     dropped: tuple[str, ...] = ()
     positive_label: str | None = None
     fixed: bool = False
->>>>>>> 366e14d (Decide once what labels are, say it, and refuse what is ambiguous)
 
     @property
     def size(self) -> int:
@@ -102,15 +92,20 @@ class LabelSchema:
         """
         if label in self.label_map:
             return self.label_map[label]
-        if label in self.class_names or _as_number(label) is None:
-            folded = {name.casefold(): name for name in self.class_names} if self.of_head else {}
-            return label if label in self.class_names else folded.get(label.casefold(), label)
-        for name in (*self.label_map, *self.class_names):
+        if label in self.class_names:
+            return label
+        for name in (*self.label_map, *self.class_names) if _as_number(label) is not None else ():
             if _whole(name) == _whole(label):
                 return self.label_map.get(name, name)
         whole = _whole(label)
-        is_id = not self._has_numbers and whole.isdecimal() and int(whole) < len(self.names_by_id)
-        return self.names_by_id[int(whole)] if is_id else label
+        if self.is_id(whole):
+            return self.names_by_id[int(whole)]
+        # A head that is not trained spells its classes as it was trained.
+        return {_fold(name): name for name in self.class_names}.get(_fold(label), label) if self.fixed else label
+
+    def is_id(self, label: str) -> bool:
+        """Return True for a number that stands for a class of another name."""
+        return not self._has_numbers and label.isdecimal() and int(label) < len(self.names_by_id)
 
     def is_unlabelled(self, label: Any) -> bool:
         """Return True for a label of a test split that says nothing, or is left out, unless a class has that name."""
@@ -275,37 +270,6 @@ def infer_labels(
     _warn_of_map(label_map, counts, seen_elsewhere, names)
     names_by_id = names
     names = names or (() if classes else tuple(model_names))
-<<<<<<< HEAD
-    ordered = _ordered(classes, names, model_names)
-    if arguments.class_names and set(ordered) == set(names) and ordered != names:
-        # The head keeps its order, and a number stays the id that --class_names gives.
-        label_map = {**{str(index): name for index, name in enumerate(names)}, **label_map}
-    if train is None:
-        _check_declared(ordered, kind, origin)
-    else:
-        _check_written(written, counts, train, origin)
-        _check_classes(classes, ordered, kind, len(written), origin)
-    by_head = _spelled(set(ordered), model_names) is not None
-    return LabelSchema(kind, ordered, label_map, bool(names) or by_head, by_head and train is None)
-
-
-def is_generic(names: Sequence[str]) -> bool:
-    """Return True for the names that transformers gives to classes without any."""
-    return all(name == f"LABEL_{index}" for index, name in enumerate(names))
-
-
-def check_head(schema: LabelSchema, model_names: Sequence[str]) -> None:
-    """Refuse class names that would rename the outputs of a head that is not trained.
-
-    Raises:
-        UserError: they would.
-    """
-    if schema.kind != REGRESSION and not is_generic(model_names) and not schema.of_head:
-        raise UserError(
-            f"the outputs of the model are {', '.join(model_names)}, the classes here {', '.join(schema.class_names)}.",
-            f"Say which label is which output: --label_map {shlex.quote(f'{schema.class_names[0]}={model_names[0]}')}…",
-        )
-=======
     ordered = _ordered(classes, names, counts)
     _check_twins(ordered, origin)
     rename = _renamed(ordered, model_names)
@@ -325,7 +289,24 @@ def check_head(schema: LabelSchema, model_names: Sequence[str]) -> None:
     )
     schema = replace(schema, fixed=train is None and not arguments.class_names)
     return _with_positive(schema, arguments.positive_label)
->>>>>>> 366e14d (Decide once what labels are, say it, and refuse what is ambiguous)
+
+
+def is_generic(names: Sequence[str]) -> bool:
+    """Return True for the names that transformers gives to classes without any."""
+    return all(name == f"LABEL_{index}" for index, name in enumerate(names))
+
+
+def check_head(schema: LabelSchema, model_names: Sequence[str]) -> None:
+    """Refuse class names that would rename the outputs of a head that is not trained.
+
+    Raises:
+        UserError: they would.
+    """
+    if schema.kind != REGRESSION and not is_generic(model_names) and schema.class_names != tuple(model_names):
+        raise UserError(
+            f"the outputs of the model are {', '.join(model_names)}, the classes here {', '.join(schema.class_names)}.",
+            f"Say which label is which output: --label_map {shlex.quote(f'{schema.class_names[0]}={model_names[0]}')}…",
+        )
 
 
 def _regression(written: Sequence[Any], arguments: DataArguments, origin: str, dropped: tuple[str, ...]) -> LabelSchema:
@@ -405,16 +386,13 @@ def assign_labels(split: "Dataset", schema: LabelSchema, origin: str, labels_req
     # So GLUE marks a test split without scores; beside other numbers -1 is a number.
     if not labels_required and schema.kind == REGRESSION and all(label in (None, "-1") for label in written):
         return split
-<<<<<<< HEAD
-    if schema.of_head and any(isinstance(label, str) and _is_id(label, schema) for label in written):
-        order = ", ".join(f"{index} = {name}" for index, name in enumerate(schema.class_names))
+    if schema.fixed and any(isinstance(label, str) and label.isdecimal() and schema.is_id(label) for label in written):
+        order = ", ".join(f"{index} = {name}" for index, name in enumerate(schema.names_by_id))
         info(f"{origin}: the labels are numbers, taken in the order of the model's head: {order}.")
-=======
     places = [place(origin, line, idx) for line, idx in zip(lines, indices, strict=True)]
     if not labels_required:
         written = [None if schema.is_unlabelled(label) else label for label in written]
     schema.check(written, places)
->>>>>>> 366e14d (Decide once what labels are, say it, and refuse what is ambiguous)
     values = [
         schema.missing_value() if label is None else schema.value(label, where)
         for label, where in zip(written, places, strict=True)
@@ -544,35 +522,6 @@ def _classes(labels: Iterable[str], declared: LabelSchema) -> set[str]:
     return {_whole(name) for name in names} if all(_as_number(name) is not None for name in names) else names
 
 
-<<<<<<< HEAD
-def _is_id(label: str, schema: LabelSchema) -> bool:
-    return label.isdecimal() and label not in schema.label_map and schema.resolve(label) != label
-
-
-def _spelled(names: set[str], model_names: Sequence[str]) -> tuple[str, ...] | None:
-    """Return the names in the order of the model's, if they are the same but for case; else None."""
-    folded = {name.casefold(): name for name in names}
-    same = len(names) == len(model_names) and folded.keys() == {name.casefold() for name in model_names}
-    return tuple(folded[name.casefold()] for name in model_names) if same else None
-
-
-def _ordered(classes: set[str], declared: Sequence[str], model_names: Sequence[str]) -> tuple[str, ...]:
-    """Return class names in the model's order if they are the model's, else as declared, else sorted."""
-    names = set(declared) or classes
-    by_head = _spelled(names, model_names)
-    if by_head is not None:
-        return by_head
-    if declared:
-        unexpected = sorted(classes - names)
-        if unexpected:
-            raise UserError(
-                f"the training data has the label {unexpected[0]!r}, which is not among {', '.join(declared)}.",
-                did_you_mean(unexpected[0], declared) + " Or name it with --class_names or --label_map.",
-            )
-        return tuple(declared)
-    are_numbers = all(_as_number(name) is not None for name in names)
-    return tuple(sorted(names, key=float if are_numbers else None))
-=======
 def _ordered(classes: set[str], declared: Sequence[str], counts: Mapping[str, int]) -> tuple[str, ...]:
     """Return class names as declared, else sorted."""
     unexpected = sorted(classes - set(declared)) if declared else []
@@ -601,7 +550,6 @@ def _renamed(names: Sequence[str], model_names: Sequence[str]) -> dict[str, str]
     by_fold = {_fold(name): name for name in model_names}
     same = len(names) == len(model_names) == len(by_fold) and {_fold(name) for name in names} == set(by_fold)
     return {name: by_fold[_fold(name)] for name in names} if same else {}
->>>>>>> 366e14d (Decide once what labels are, say it, and refuse what is ambiguous)
 
 
 def _check_declared(names: Sequence[str], kind: str, origin: str) -> None:
