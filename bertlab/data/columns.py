@@ -19,6 +19,7 @@ from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 from bertlab.cli.arguments import DataArguments
+from bertlab.data.labels import ZERO_ONE
 from bertlab.data.readers import DELIMITERS, NO_TEXT
 from bertlab.errors import UserError, did_you_mean
 
@@ -137,12 +138,12 @@ def indicated_labels(cells: dict[str, Any], place: str) -> list[str] | None:
     if all(value in (None, "-1") for value in written.values()):
         return None
     for name, value in written.items():
-        if str(value).casefold() not in ("0", "1", "false", "true"):
+        if str(value).casefold() not in ZERO_ONE:
             raise UserError(
                 f"{place}: {name!r} is {value!r}, neither 0 nor 1.",
                 "Several --label_column_name are columns of 0 and 1.",
             )
-    return [name for name, value in written.items() if str(value).casefold() in ("1", "true")]
+    return [name for name, value in written.items() if ZERO_ONE[str(value).casefold()]]
 
 
 def _scalar_label(value: Any, place: str) -> str | None:

@@ -39,7 +39,7 @@ MANY_CLASSES, ROWS_PER_CLASS = 200, 3
 # More whole numbers than this, without names, look like a scale.
 SCALE = 10
 DELIMITERS = ",;|"
-ZERO_ONE = {"0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
+ZERO_ONE = {"0": 0.0, "0.0": 0.0, "false": 0.0, "1": 1.0, "1.0": 1.0, "true": 1.0}
 SHOWN = 12
 
 DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
