@@ -193,7 +193,7 @@ def use_all_threads() -> None:
     """Undo a launcher's one thread per process, where the machine has more cores than that.
 
     `accelerate launch` sets OMP_NUM_THREADS=1 unless --num_cpu_threads_per_process is given, and torchrun unless it is
-    set, which halves the speed of two cores. A number above 1 is somebody's choice and is left alone.
+    set, which halves the speed of two cores. A number above 1 was chosen and is kept.
     """
     launched = any(name in os.environ for name in ("ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID"))
     if not launched or os.environ.get("OMP_NUM_THREADS") != "1":

@@ -116,7 +116,7 @@ class LocateBestCheckpoint(TrainerCallback):
     """Finds the best checkpoint of a resumed run in the folder where the run is today."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        # The path in its state may be of the folder that this one is a copy of, and hold another run by now.
+        # The path in the state may be that of a folder that this one is a copy of, with another run in it by now.
         best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
         if best.is_dir():
             state.best_model_checkpoint = str(best)

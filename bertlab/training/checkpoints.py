@@ -165,7 +165,7 @@ def _is_whole_archive(path: Path) -> bool:
 
 
 def _to_disk(path: Path) -> None:
-    """Wait until a file or folder is on the disk: a rename must not survive a power cut that its content did not."""
+    """Wait until a file or folder is on the disk: a rename must not survive a power failure without its content."""
     if os.name == "nt" and path.is_dir():
         return
     handle = os.open(path, os.O_RDONLY)

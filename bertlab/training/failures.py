@@ -97,7 +97,7 @@ def _out_of_memory(error: Exception, training: Mapping[str, Any]) -> UserError:
         )
     size = int(training.get("per_device_train_batch_size") or 8)
     steps = int(training.get("gradient_accumulation_steps") or 1)
-    # A part that does not divide the batch would make it another one: 33 rows are not 2 × 16.
+    # Micro-batches must divide the batch, or the global batch changes: 33 rows are not 2 × 16.
     parts = next((number for number in range(2, size + 1) if size % number == 0), 1)
     layout = f"--per_device_train_batch_size {size // parts} --gradient_accumulation_steps {steps * parts}"
     smaller = f"Pass {layout}: the result stays the same. Or " if parts > 1 else "Pass "

@@ -1,7 +1,7 @@
 """One run at a time in an output folder, by filelock's lease on a file in it.
 
-The run's first process keeps its claim fresh. Another run on this machine sees at once whether that process still
-lives; one on another machine, where the folder is shared, waits until the claim was not refreshed for LEASE_SECONDS.
+The run's first process refreshes its lease. Another run on this machine sees at once whether that process is alive; one
+on another machine, where the folder is shared, takes over a lease that was not refreshed for LEASE_SECONDS.
 """
 
 import contextlib
@@ -14,18 +14,18 @@ from filelock import SoftFileLease, Timeout
 from bertlab.console import info, is_first_process
 from bertlab.errors import UserError
 
-# Where a run keeps what only it needs while it goes on. Trainer uploads nothing whose name begins with "_".
+# Files of a run in progress. Trainer uploads nothing whose name begins with "_".
 STATE = "_bertlab"
 LEASE_SECONDS = 60.0
-# A claim whose process has died is taken over within two attempts of filelock.
-SECOND = 1.0
+# filelock may need two attempts to take over the lease of a dead process.
+ATTEMPT_SECONDS = 1.0
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold an output folder while the block lasts; only the first process of a run does.
 
-    A run that does not finish leaves the folder STATE: what lies beside it is a run's, and may be begun again.
+    A run that does not finish leaves the folder STATE behind, as a sign that the files around it are a run's.
 
     Raises:
         UserError: another run holds it.
@@ -52,7 +52,7 @@ def refuse_if_locked(folder: Path) -> None:
     """
     lease = _lease(folder)
     if is_first_process() and lease.owner is not None:
-        with contextlib.suppress(PermissionError):  # a folder that cannot be written is refused as such later
+        with contextlib.suppress(OSError):  # a folder that cannot be written is refused as such later
             _acquire(lease, folder)
             lease.release()
 
@@ -64,13 +64,13 @@ def _lease(folder: Path) -> SoftFileLease:
 def _acquire(lease: SoftFileLease, folder: Path) -> None:
     before = lease.owner
     try:
-        lease.acquire(timeout=SECOND)
+        lease.acquire(timeout=ATTEMPT_SECONDS)
     except Timeout:
         if _is_here(lease):
             raise _refusal(lease, folder) from None
-        info(f"{folder} is held by a run on another machine; waiting {LEASE_SECONDS:.0f} s for a sign of life of it.")
+        info(f"a run on another machine holds {folder}; waiting {LEASE_SECONDS:.0f} s to see whether it is alive.")
         try:
-            lease.acquire(timeout=LEASE_SECONDS + 2 * SECOND)
+            lease.acquire(timeout=LEASE_SECONDS + 2 * ATTEMPT_SECONDS)
         except Timeout:
             raise _refusal(lease, folder) from None
     if before is not None:
@@ -78,7 +78,7 @@ def _acquire(lease: SoftFileLease, folder: Path) -> None:
 
 
 def _is_here(lease: SoftFileLease) -> bool:
-    """Return True where filelock can tell whether the owner lives: in this machine, or in this container."""
+    """Return True if the owner is on this machine, or in this container, where filelock sees whether it is alive."""
     with tempfile.TemporaryDirectory() as folder, SoftFileLease(Path(folder) / "lease") as own:
         return own.owner is not None and lease.owner is not None and own.owner.hostname == lease.owner.hostname
 

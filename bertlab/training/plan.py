@@ -66,7 +66,7 @@ def print_parameters(model: "PreTrainedModel") -> None:
 def describe_plan(trainer: "EncoderTrainer", train: Any, pad_to: int | None, asked_precision: str) -> Plan:
     """Return and print the numbers derived from flags, data and machine of a trainer that is to train on `train`.
 
-    `train` is a tokenized split, a stream of rows, whose length and padding nobody knows, or None.
+    `train` is a tokenized split, a stream of rows, whose length and padding are unknown, or None.
     """
     args, model, decay = trainer.args, cast("PreTrainedModel", trainer.model), trainer.run.layerwise_lr_decay
     batches = len(train) / global_batch(args) if isinstance(train, Sized) else 0

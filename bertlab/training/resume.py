@@ -59,7 +59,7 @@ def run_signature(
 ) -> RunSignature:
     """Return what a run must share with one that resumes from its checkpoints, as plain JSON values.
 
-    `settings` are the run's flags by name; those that nobody set may be missing.
+    `settings` are the run's flags by name; those without a value may be missing.
     """
     args, model = trainer.args, cast("PreTrainedModel", trainer.model)
     rows = {name: f"{len(split):,} rows, {fingerprint(split)}" for name, split in tokenized.items()}

@@ -129,7 +129,7 @@ class EncoderTrainer(Trainer):
         """Return how many rows all processes' last batch of an epoch has; 0 if it is full, so that none repeats."""
         args: Any = self.args
         rows = self.train_dataset
-        # The one leaves the last batch out, the other deals out rows of its own, each once.
+        # The first drops the last batch, the second deals out each row once.
         if args.dataloader_drop_last or args.train_sampling_strategy == "batch_rebalance":
             return 0
         if not isinstance(rows, Sized):
@@ -170,7 +170,7 @@ class EncoderTrainer(Trainer):
 
     @cached_property
     def _eval_loader(self) -> DataLoader[Any]:
-        # Once: accelerate keeps every loader, and with it the list of its batches, until training begins again.
+        # Made once: accelerate keeps every loader, and with it the list of its batches, until training starts.
         return self.get_test_dataloader(self.eval_dataset)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:

@@ -128,8 +128,10 @@ def test_sigterm_saves_the_step_it_came_in_and_the_run_then_ends_as_any(whole, w
     with pytest.MonkeyPatch.context() as patch:
         _at_step(patch, 6, lambda: signal.raise_signal(signal.SIGTERM))
         assert classify(folder, **world) == 143
-    said = _last_line(capsys.readouterr().err)
-    assert said == f"stopped by SIGTERM; resume from {folder / 'checkpoint-7'} with the same command and --resume auto."
+    error = _last_line(capsys.readouterr().err)
+    assert (
+        error == f"stopped by SIGTERM; resume from {folder / 'checkpoint-7'} with the same command and --resume auto."
+    )
     assert classify(folder, **world, resume="auto") == 0
     _assert_same(folder, whole)
 
@@ -154,9 +156,9 @@ def test_sigterm_after_the_last_step_ends_before_the_report(whole, world, tmp_pa
     with pytest.MonkeyPatch.context() as patch:
         _at_step(patch, 10, lambda: signal.raise_signal(signal.SIGTERM), "on_save")
         assert classify(folder, **world) == 143
-    said = _last_line(capsys.readouterr().err)
+    error = _last_line(capsys.readouterr().err)
     assert (
-        said == f"stopped by SIGTERM; resume from {folder / 'checkpoint-10'} with the same command and --resume auto."
+        error == f"stopped by SIGTERM; resume from {folder / 'checkpoint-10'} with the same command and --resume auto."
     )
     assert {path.name for path in folder.iterdir()} == {"checkpoint-8", "checkpoint-10", output_lock.STATE}
     assert classify(folder, **world, resume="auto") == 0
@@ -379,10 +381,10 @@ def _refused(folder: Path, capsys: pytest.CaptureFixture[str], **settings: Any) 
     capsys.readouterr()
     assert classify(folder, **settings, resume="auto") == 2
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
-    said = _last_line(capsys.readouterr().err)
-    assert said.startswith(f"error: {folder / 'checkpoint-6'} is from another run: "), said
-    assert said.endswith("Undo the change, name another --output_dir, or start over with --overwrite_output_dir.")
-    return said.partition("from another run: ")[2].partition(". Undo")[0]
+    error = _last_line(capsys.readouterr().err)
+    assert error.startswith(f"error: {folder / 'checkpoint-6'} is from another run: "), error
+    assert error.endswith("Undo the change, name another --output_dir, or start over with --overwrite_output_dir.")
+    return error.partition("from another run: ")[2].partition(". Undo")[0]
 
 
 CHANGES = {
@@ -400,8 +402,8 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_run_with_another_value_does_not_go_on_from_its_checkpoint(change, stopped, world, tmp_path, capsys):
     folder = _copy(stopped, tmp_path / "run")
-    changed, told = CHANGES[change]
-    assert told in _refused(folder, capsys, **{**world, **changed}).split("; ")
+    changed, difference = CHANGES[change]
+    assert difference in _refused(folder, capsys, **{**world, **changed}).split("; ")
 
 
 def test_a_run_on_other_rows_does_not_go_on_from_its_checkpoint(stopped, world, tmp_path, write_csv, capsys):
@@ -409,24 +411,24 @@ def test_a_run_on_other_rows_does_not_go_on_from_its_checkpoint(stopped, world, 
     rows = labelled_sentences(70, seed=1)
     rows[3] = (rows[3][0], rows[2][1])
     other = write_csv(tmp_path / "train.csv", ("text", "label"), rows)
-    told = _refused(folder, capsys, **{**world, "train_file": other})
-    assert told.startswith("train 70 rows, ")
-    assert told.count("70 rows, ") == 2
-    assert ";" not in told, "nothing but the training rows is another"
+    difference = _refused(folder, capsys, **{**world, "train_file": other})
+    assert difference.startswith("train 70 rows, ")
+    assert difference.count("70 rows, ") == 2
+    assert ";" not in difference, "nothing but the training rows is another"
 
 
 def test_a_run_with_other_labels_does_not_go_on_from_its_checkpoint(stopped, world, tmp_path, capsys):
     folder = _copy(stopped, tmp_path / "run")
-    told = _refused(folder, capsys, **{**world, "class_names": ["good", "bad"]})
-    assert "labels' classes bad, good → good, bad" in told
+    difference = _refused(folder, capsys, **{**world, "class_names": ["good", "bad"]})
+    assert "labels' classes bad, good → good, bad" in difference
 
 
 def test_a_run_of_another_model_does_not_go_on_from_its_checkpoint(stopped, world, tiny_model, tmp_path, capsys):
     folder = _copy(stopped, tmp_path / "run")
     heavier = variant(tiny_model, tmp_path / "other", initializer_range=0.3)
-    told = _refused(folder, capsys, **{**world, "model_name_or_path": heavier})
-    assert "model's weights " in told
-    assert "model's initializer_range 0.02 → 0.3" in told
+    difference = _refused(folder, capsys, **{**world, "model_name_or_path": heavier})
+    assert "model's weights " in difference
+    assert "model's initializer_range 0.02 → 0.3" in difference
 
 
 def test_what_changes_no_result_may_change(whole, stopped, world, tmp_path: Path, capsys):
@@ -478,9 +480,9 @@ def test_pairs_of_another_text_or_another_objective_are_another_run(tiny_model, 
     text.write_text(text.read_text(encoding="utf-8").replace("cat", "dog"), encoding="utf-8")
     capsys.readouterr()
     assert pretrain(tmp_path / "run", **settings, resume="auto", objective="nsp+mlm") == 2
-    said = _last_line(capsys.readouterr().err)
-    assert "objective nsp → nsp+mlm" in said
-    assert "train " in said
+    error = _last_line(capsys.readouterr().err)
+    assert "objective nsp → nsp+mlm" in error
+    assert "train " in error
 
 
 # ------------------------------------------------------------------------------------------------------------- lock
@@ -518,9 +520,9 @@ def test_the_second_run_in_a_folder_is_refused_and_a_killed_one_s_lock_is_void(h
     folder, other = held
     for settings in ({}, {"resume": "auto"}, {"overwrite_output_dir": True}):
         assert classify(folder, **world, **settings) == 2
-        said = _last_line(capsys.readouterr().err)
-        assert said.startswith(f"error: {folder} is being written by another run (process {other.pid} on ")
-        assert said.endswith("Wait for it, or name another --output_dir.")
+        error = _last_line(capsys.readouterr().err)
+        assert error.startswith(f"error: {folder} is being written by another run (process {other.pid} on ")
+        assert error.endswith("Wait for it, or name another --output_dir.")
     assert {path.name for path in folder.iterdir()} == {output_lock.STATE}
     other.kill()
     other.wait()
@@ -531,7 +533,7 @@ def test_the_second_run_in_a_folder_is_refused_and_a_killed_one_s_lock_is_void(h
 
 
 def test_a_run_on_another_machine_is_waited_for_until_its_claim_expires(tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.setattr(output_lock, "SECOND", 0.01)
+    monkeypatch.setattr(output_lock, "ATTEMPT_SECONDS", 0.01)
     monkeypatch.setattr(output_lock, "LEASE_SECONDS", 1e6)
     claim = tmp_path / output_lock.STATE / "lease"
     claim.parent.mkdir()
@@ -552,7 +554,7 @@ def test_a_run_on_another_machine_is_waited_for_until_its_claim_expires(tmp_path
     with pytest.raises(UserError, match=r"another run \(process 7 on elsewhere\)"):
         output_lock.refuse_if_locked(tmp_path)
     assert max(waits) > output_lock.LEASE_SECONDS
-    assert "held by a run on another machine; waiting" in capsys.readouterr().err
+    assert "a run on another machine holds" in capsys.readouterr().err
     monkeypatch.undo()
     monkeypatch.setattr(output_lock, "LEASE_SECONDS", 0.01)
     held_elsewhere()
@@ -606,11 +608,11 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(moment, 
             write = writer.write_results
             patch.setattr(writer, "write_results", lambda run: (fill(), write(run))[1])
         assert classify(folder, **world) == 2
-    said = _last_line(capsys.readouterr().err)
+    error = _last_line(capsys.readouterr().err)
     last = folder / f"checkpoint-{4 if moment == 'a checkpoint' else 10}"
-    assert said.startswith("error: the disk is full: nothing more can be written in ")
-    assert "MB free; a checkpoint takes 0." in said
-    assert f"Make room; {last} is untouched: --resume auto continues." in said
+    assert error.startswith("error: the disk is full: nothing more can be written in ")
+    assert "MB free; a checkpoint takes 0." in error
+    assert f"Make room; {last} is untouched: --resume auto continues." in error
     assert all(checkpoints.validate_checkpoint(path) is None for path in checkpoints.numbered(folder))
     assert not (folder / "run.json").exists()
     ballast.unlink()
@@ -628,9 +630,9 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(moment, 
     ],
 )
 def test_whatever_library_met_the_full_disk(error: Exception, tmp_path: Path):
-    told = failures.explain(error, tmp_path, {})
-    assert told is not None
-    assert told.problem.startswith("the disk is full")
+    explained = failures.explain(error, tmp_path, {})
+    assert explained is not None
+    assert explained.problem.startswith("the disk is full")
 
 
 def test_other_failures_are_not_dressed_up(tmp_path: Path):
@@ -653,9 +655,9 @@ def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(value: float, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ExactLoss, "__call__", broken)
         assert classify(folder, **{**world, "logging_steps": 50}) == 2
-    said = _last_line(capsys.readouterr().err)
-    assert said.startswith(f"error: the loss is {'nan' if value != value else 'inf'} at step 6 of 10, learning rate ")
-    assert said.endswith(
+    error = _last_line(capsys.readouterr().err)
+    assert error.startswith(f"error: the loss is {'nan' if value != value else 'inf'} at step 6 of 10, learning rate ")
+    assert error.endswith(
         f"Lower --learning_rate, add --warmup_steps 0.1, or pass --precision fp32; the last good checkpoint is "
         f"{folder / 'checkpoint-4'}."
     )
@@ -681,9 +683,9 @@ def test_too_little_memory_names_the_flags_that_help(world, tmp_path: Path, caps
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ExactLoss, "__call__", hungry)
         assert classify(tmp_path / "run", **world) == 2
-    said = _last_line(capsys.readouterr().err)
-    assert said.startswith("error: training needs more memory than there is, at 8 rows at once (")
-    assert said.endswith(
+    error = _last_line(capsys.readouterr().err)
+    assert error.startswith("error: training needs more memory than there is, at 8 rows at once (")
+    assert error.endswith(
         "Pass --per_device_train_batch_size 4 --gradient_accumulation_steps 4: the result stays the same. "
         "Or a smaller --max_seq_length, --activation_checkpointing, or --precision bf16."
     )
@@ -692,9 +694,9 @@ def test_too_little_memory_names_the_flags_that_help(world, tmp_path: Path, caps
 @pytest.mark.parametrize(("rows", "steps", "smaller"), [(8, 2, (4, 4)), (33, 1, (11, 3)), (7, 2, (1, 14))])
 def test_the_smaller_batch_that_is_advised_makes_the_same_global_batch(rows, steps, smaller, tmp_path: Path):
     training = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": steps}
-    said = str(failures.explain(MemoryError(), tmp_path, training))
+    error = str(failures.explain(MemoryError(), tmp_path, training))
     flags = "--per_device_train_batch_size {} --gradient_accumulation_steps {}".format(*smaller)
-    assert f"Pass {flags}: the result stays the same." in said
+    assert f"Pass {flags}: the result stays the same." in error
     training["per_device_train_batch_size"] = 1
     assert "Pass a smaller --max_seq_length" in str(failures.explain(MemoryError(), tmp_path, training))
 
@@ -718,8 +720,8 @@ def test_a_process_whose_peer_ended_says_no_more_than_that(tmp_path: Path, monke
     error = RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1234")
     assert failures.explain(error, tmp_path, {}) is None
     monkeypatch.setenv("WORLD_SIZE", "2")
-    told = failures.explain(error, tmp_path, {})
-    assert str(told) == "another process of this run has ended. Its own line says why."
+    explained = failures.explain(error, tmp_path, {})
+    assert str(explained) == "another process of this run has ended. Its own line says why."
 
 
 # -------------------------------------------------------------------------------------------- two processes, kill -9
@@ -732,5 +734,5 @@ def test_killed_runs_end_as_the_run_that_nobody_killed(tmp_path: Path):
     options = ("--only", "classify-2", "--kills", 1, "--seed", 3, "--output", output)
     done = subprocess_of([sys.executable, "benchmarks/torture.py", *options])
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    found = read_json(output)
-    assert found["kills"] == found["identical"] == 1
+    report = read_json(output)
+    assert report["kills"] == report["identical"] == 1

@@ -23,11 +23,11 @@ def groups(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[f
     args = TrainingArguments(output_dir=folder, weight_decay=0.01, use_cpu=True, report_to="none")
     optimizer = EncoderTrainer(model=model, args=args, run=RunArguments()).create_optimizer()
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    found: dict[float, set[str]] = {}
+    by_decay: dict[float, set[str]] = {}
     for group in optimizer.param_groups:
-        found.setdefault(group["weight_decay"], set()).update(names[id(p)] for p in group["params"])
-    assert sum(map(len, found.values())) == len(names)
-    return found
+        by_decay.setdefault(group["weight_decay"], set()).update(names[id(p)] for p in group["params"])
+    assert sum(map(len, by_decay.values())) == len(names)
+    return by_decay
 
 
 def _spared(name: str) -> bool:

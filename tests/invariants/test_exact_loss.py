@@ -1,4 +1,4 @@
-"""The loss, the gradient and the weights do not depend on how a global batch is cut."""
+"""The loss, the gradient and the weights do not depend on gradient accumulation and the number of processes."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,7 +37,7 @@ SETTINGS = {
     "per_device_eval_batch_size": 3,  # batches of unequal size
     "save_strategy": "no",
 }
-CUTS = {"8x2": (8, 2), "4x4": (4, 4)}
+LAYOUTS = {"8x2": (8, 2), "4x4": (4, 4)}
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,8 @@ def whole(still_model: Path, sentences: dict[str, Path], tmp_path_factory: pytes
 
 
 def _run(folder: Path, model: Path, files: dict[str, Path], batch: int, accumulation: int) -> Path:
-    cut = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
-    assert classify(folder, model_name_or_path=model, **files, **SETTINGS, **cut) == 0
+    layout = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
+    assert classify(folder, model_name_or_path=model, **files, **SETTINGS, **layout) == 0
     return folder
 
 
@@ -76,9 +76,9 @@ def test_the_runs_compared_here_do_learn(whole: Path, still_model: Path):
     assert max(history(whole, "loss")) - min(history(whole, "loss")) > 1e-3
 
 
-@pytest.mark.parametrize("cut", CUTS)
-def test_accumulation_gives_the_same_run_as_one_batch(cut: str, whole, still_model, sentences, tmp_path: Path):
-    _assert_same_run(_run(tmp_path / "run", still_model, sentences, *CUTS[cut]), whole)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_accumulation_gives_the_same_run_as_one_batch(layout: str, whole, still_model, sentences, tmp_path: Path):
+    _assert_same_run(_run(tmp_path / "run", still_model, sentences, *LAYOUTS[layout]), whole)
 
 
 @pytest.mark.launch
@@ -174,21 +174,21 @@ def _cases() -> dict[str, tuple[ExactLoss, torch.Tensor, torch.Tensor, torch.Ten
 
 @pytest.mark.parametrize("case", [SINGLE, MULTI, REGRESSION, "label smoothing"])
 def test_the_loss_of_a_whole_batch_is_torch_s_mean(case: str):
-    loss, logits, labels, wanted = _cases()[case]
-    torch.testing.assert_close(loss(_outputs(logits), labels), wanted)
+    loss, logits, labels, expected = _cases()[case]
+    torch.testing.assert_close(loss(_outputs(logits), labels), expected)
 
 
 @pytest.mark.parametrize("case", [SINGLE, MULTI, REGRESSION, "label smoothing"])
-@pytest.mark.parametrize("cut", [(6, 6), (3, 3, 3, 3), (5, 5, 2), (11, 1)])
-def test_the_losses_of_the_parts_add_up_to_that_of_the_whole(case: str, cut: tuple[int, ...]):
-    loss, logits, labels, wanted = _cases()[case]
+@pytest.mark.parametrize("sizes", [(6, 6), (3, 3, 3, 3), (5, 5, 2), (11, 1)])
+def test_the_losses_of_the_parts_add_up_to_that_of_the_whole(case: str, sizes: tuple[int, ...]):
+    loss, logits, labels, expected = _cases()[case]
     items = labels.numel()
     parts = [
-        loss(_outputs(part), truth, items) for part, truth in zip(logits.split(cut), labels.split(cut), strict=True)
+        loss(_outputs(part), label, items) for part, label in zip(logits.split(sizes), labels.split(sizes), strict=True)
     ]
-    torch.testing.assert_close(torch.stack(parts).sum(), wanted)
-    means = [loss(_outputs(part), truth) for part, truth in zip(logits.split(cut), labels.split(cut), strict=True)]
-    assert float(sum(means)) != pytest.approx(float(wanted), rel=0.05), "means of parts would not add up"
+    torch.testing.assert_close(torch.stack(parts).sum(), expected)
+    means = [loss(_outputs(part), label) for part, label in zip(logits.split(sizes), labels.split(sizes), strict=True)]
+    assert float(sum(means)) != pytest.approx(float(expected), rel=0.05), "means of parts would not add up"
 
 
 @pytest.mark.parametrize("case", [SINGLE, MULTI, REGRESSION, "label smoothing"])
@@ -212,9 +212,9 @@ def test_class_weights_weigh_each_row_by_its_class():
     logits, labels = _logits(12, 3), _ids(12, 3)
     weights = torch.tensor([0.5, 1.0, 4.0])
     rows = functional.cross_entropy(logits, labels, reduction="none")
-    wanted = (weights[labels] * rows).mean()
-    torch.testing.assert_close(ExactLoss(SINGLE, weights)(_outputs(logits), labels), wanted)
-    assert ExactLoss(SINGLE)(_outputs(logits), labels) != pytest.approx(float(wanted), abs=1e-3)
+    expected = (weights[labels] * rows).mean()
+    torch.testing.assert_close(ExactLoss(SINGLE, weights)(_outputs(logits), labels), expected)
+    assert ExactLoss(SINGLE)(_outputs(logits), labels) != pytest.approx(float(expected), abs=1e-3)
 
 
 def test_sixteen_bit_logits_are_summed_in_float32():
@@ -242,8 +242,8 @@ class _StandIn(EncoderTrainer):
 
 def _at_the_end_of(rows: range, *, process: int = 0, ends: bool = True, **args: object) -> EncoderTrainer:
     """Return the trainer of one of two processes with batches of 8; for accelerate the remainder is 0."""
-    told = {"dataloader_drop_last": False, "train_sampling_strategy": "group_by_length", **args}
-    trainer = _StandIn(rows, world_size=2, process_index=process, train_batch_size=8, **told)
+    settings = {"dataloader_drop_last": False, "train_sampling_strategy": "group_by_length", **args}
+    trainer = _StandIn(rows, world_size=2, process_index=process, train_batch_size=8, **settings)
     trainer.accelerator = SimpleNamespace(gradient_state=SimpleNamespace(end_of_dataloader=ends, remainder=0))
     return trainer
 
@@ -261,10 +261,10 @@ def test_rows_that_accelerate_repeats_to_fill_a_last_batch_do_not_count(
 ):
     trainer = _at_the_end_of(range(rows), process=process, ends=at_the_end)
     batch = {"input_ids": torch.ones(8, 5), "labels": labels}
-    cut = trainer._without_repeats(batch)
-    assert is_labelled(cut["labels"]).flatten().sum() == counted * labels[0].numel()
-    assert is_labelled(cut["labels"][:counted]).all()
-    assert cut["input_ids"].shape == (8, 5)
+    own = trainer._without_repeats(batch)
+    assert is_labelled(own["labels"]).flatten().sum() == counted * labels[0].numel()
+    assert is_labelled(own["labels"][:counted]).all()
+    assert own["input_ids"].shape == (8, 5)
     assert is_labelled(labels).all(), "the batch itself is left as it was"
 
 

@@ -99,8 +99,8 @@ def test_the_plan_says_how_the_rate_falls_and_the_log_has_the_head_s(tiny_model,
     rates = read_json(tmp_path / "run" / "run.json")["plan"]["learning_rates"]
     assert rates == pytest.approx({"head": 1e-4, "layer 2 of 2": 5e-5, "layer 1 of 2": 2.5e-5, "embeddings": 1.25e-5})
     # 10 steps, 2 of them warm-up, then a straight line to 0.
-    wanted = [0, 0.5, 1, *(1 - step / 8 for step in range(1, 8))]
-    assert history(tmp_path / "run", "learning_rate") == pytest.approx([1e-4 * share for share in wanted])
+    expected = [0, 0.5, 1, *(1 - step / 8 for step in range(1, 8))]
+    assert history(tmp_path / "run", "learning_rate") == pytest.approx([1e-4 * share for share in expected])
 
 
 def test_a_run_with_falling_rates_is_resumed_bit_for_bit(tiny_model, sentences, tmp_path: Path, capsys):
@@ -114,12 +114,12 @@ def test_a_run_with_falling_rates_is_resumed_bit_for_bit(tiny_model, sentences, 
     assert classify(tmp_path / "run", **settings, resume="must") == 0
     _assert_same(tmp_path / "run", tmp_path / "whole")
     for path in (tmp_path / "other").glob("checkpoint-*/run_signature.json"):
-        path.unlink()  # a checkpoint of another program: what it was trained with must be told by its optimizer
+        path.unlink()  # a checkpoint of another program: what it was trained with shows in its optimizer alone
     capsys.readouterr()
     assert classify(tmp_path / "other", **{**settings, "layerwise_lr_decay": 1}, resume="must") == 2
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith("error: --resume: the optimizer in ") and "trained other parameters than this run" in told
-    assert told.endswith(
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: --resume: the optimizer in ") and "trained other parameters than this run" in error
+    assert error.endswith(
         "Pass the flags the run began with (--layerwise_lr_decay, --freeze_encoder, --freeze_embeddings)."
     )
 

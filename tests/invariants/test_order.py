@@ -81,7 +81,7 @@ def trained(sharp_model: Path, sentences: dict[str, Path], tmp_path_factory: pyt
     return folder
 
 
-def _chances(folder: Path, split: str = "test") -> list[float]:
+def _probabilities(folder: Path, split: str = "test") -> list[float]:
     return [float(row["probability_good"]) for row in predictions(folder, split)]
 
 
@@ -90,7 +90,7 @@ def test_predictions_do_not_depend_on_the_batch(setting: dict, trained: Path, se
     test = sentences["test_file"]
     assert classify(tmp_path / "run", model_name_or_path=trained, test_file=test, do_predict=True, **setting) == 0
     assert [row["idx"] for row in predictions(tmp_path / "run", "test")] == [str(index) for index in range(21)]
-    np.testing.assert_allclose(_chances(tmp_path / "run"), _chances(trained), atol=1e-5)
+    np.testing.assert_allclose(_probabilities(tmp_path / "run"), _probabilities(trained), atol=1e-5)
 
 
 def test_predictions_come_in_the_order_of_the_input(trained: Path, sentences, tmp_path: Path):
@@ -100,14 +100,14 @@ def test_predictions_come_in_the_order_of_the_input(trained: Path, sentences, tm
     rows = [row.values for row in readers.read_rows(readers.DataFile(sentences["test_file"]))]
     turned = write_lines(tmp_path / "turned.jsonl", rows[::-1])
     assert classify(tmp_path / "run", model_name_or_path=trained, test_file=turned, do_predict=True) == 0
-    np.testing.assert_allclose(_chances(tmp_path / "run"), _chances(trained)[::-1], atol=1e-5)
-    assert np.ptp(_chances(trained)) > 1e-3, "the model tells rows apart, or this proves nothing"
+    np.testing.assert_allclose(_probabilities(tmp_path / "run"), _probabilities(trained)[::-1], atol=1e-5)
+    assert np.ptp(_probabilities(trained)) > 1e-3, "the model tells rows apart, or this proves nothing"
 
 
 def test_padding_to_the_maximum_changes_no_score(trained: Path, sentences, tmp_path: Path):
     settings = {"model_name_or_path": trained, "test_file": sentences["test_file"], "do_predict": True}
     assert classify(tmp_path / "run", pad_to_max_length=True, **settings) == 0
-    np.testing.assert_allclose(_chances(tmp_path / "run"), _chances(trained), atol=1e-4)
+    np.testing.assert_allclose(_probabilities(tmp_path / "run"), _probabilities(trained), atol=1e-4)
 
 
 @pytest.mark.parametrize("fixed", [True, False])
@@ -118,7 +118,7 @@ def test_what_training_leaves_out_or_mixes_up_evaluation_does_not(
     settings = {"model_name_or_path": trained, "test_file": sentences["test_file"], "pad_to_max_length": fixed}
     settings |= {"dataloader_drop_last": True, "dataloader_in_order": False, "dataloader_num_workers": 2}
     assert classify(tmp_path / "run", do_predict=True, per_device_eval_batch_size=8, **settings) == 0
-    np.testing.assert_allclose(_chances(tmp_path / "run"), _chances(trained), atol=1e-4)
+    np.testing.assert_allclose(_probabilities(tmp_path / "run"), _probabilities(trained), atol=1e-4)
 
 
 @pytest.mark.parametrize("budget", [1, 50, 64, 10_000])
@@ -152,7 +152,7 @@ def test_the_casts_to_16_bits_are_made_once_for_a_whole_evaluation_and_change_no
             return Trainer.evaluation_loop(trainer, *given, **options)
 
     monkeypatch.setattr(EncoderTrainer, "evaluation_loop", cast_for_every_batch)
-    assert classify(tmp_path / "anew", per_device_eval_batch_size=2, **settings) == 0
-    assert _chances(tmp_path / "once") == _chances(tmp_path / "anew")
-    difference = np.abs(np.subtract(_chances(tmp_path / "once"), _chances(trained)))
+    assert classify(tmp_path / "again", per_device_eval_batch_size=2, **settings) == 0
+    assert _probabilities(tmp_path / "once") == _probabilities(tmp_path / "again")
+    difference = np.abs(np.subtract(_probabilities(tmp_path / "once"), _probabilities(trained)))
     assert 0 < difference.max() < 0.02, "16 bits, and close to 32"

@@ -30,11 +30,11 @@ def test_in_bf16_the_gradients_stay_near_those_of_float32():
     assert kept < 0.01
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_the_setting_holds_within_and_is_put_back_also_after_an_error(wanted):
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_setting_holds_within_and_is_put_back_also_after_an_error(enabled):
     before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
-    with pytest.raises(ZeroDivisionError), precision.attention_in_bf16(wanted):
-        assert torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed() is (wanted or before)
+    with pytest.raises(ZeroDivisionError), precision.attention_in_bf16(enabled):
+        assert torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed() is (enabled or before)
         raise ZeroDivisionError
     assert torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed() is before
 
@@ -74,7 +74,7 @@ def test_auto_is_bf16_where_the_processor_multiplies_in_it(flags, format, why, t
     cpuinfo = tmp_path / "cpuinfo"
     if flags is not None:
         cpuinfo.write_text(f"processor : 0\n{flags}\n", encoding="utf-8")
-    found = precision._cpu_flag(cpuinfo)
-    monkeypatch.setattr(precision, "_cpu_flag", lambda: found)
+    flag = precision._cpu_flag(cpuinfo)
+    monkeypatch.setattr(precision, "_cpu_flag", lambda: flag)
     monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
     assert precision.automatic(cpu=True) == (format, f"this CPU has {why}")

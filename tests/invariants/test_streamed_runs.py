@@ -1,4 +1,4 @@
-"""A run over streamed rows is that over the same rows read whole, however it is cut, spread or stopped."""
+"""A run over streamed rows equals one over the same rows read whole, under any batch layout, also when resumed."""
 
 import sys
 from pathlib import Path
@@ -65,8 +65,8 @@ def test_a_stream_trains_as_the_same_file_does_read_whole(still_model, train: Pa
 
 
 def test_a_stream_does_not_depend_on_the_cut_of_a_batch(long: Path, still_model, train: Path, tmp_path: Path):
-    cut = {**STEPS, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}
-    assert classify(tmp_path / "run", model_name_or_path=still_model, train_file=train, **cut) == 0
+    layout = {**STEPS, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}
+    assert classify(tmp_path / "run", model_name_or_path=still_model, train_file=train, **layout) == 0
     _assert_same_run(tmp_path / "run", long)
 
 
@@ -105,7 +105,7 @@ def test_a_resumed_stream_goes_on_where_it_stopped(tiny_model, train: Path, tmp_
     assert farthest(tmp_path / "stopped", tmp_path / "whole") == 0
 
 
-# What the first 1,000 rows do not show; 70 rows are not told from 70 of them.
+# What the first 1,000 rows do not show; 70 rows look the same as 70 of them.
 CHANGES = {
     "rows": ({"max_train_samples": 70}, "max_train_samples (none) → 70"),
     "missing": ({"on_missing": "drop"}, "on_missing error → drop"),
@@ -119,8 +119,8 @@ def test_a_stream_read_by_other_rules_is_another_run(tiny_model, train: Path, tm
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrainerCallback, "on_save", _interrupt)
         assert classify(tmp_path / "run", **settings) == 130
-    for change, told in CHANGES.values():
+    for change, change_shown in CHANGES.values():
         capsys.readouterr()
         assert classify(tmp_path / "run", **{**settings, **change}, resume="auto") == 2
-        said = capsys.readouterr().err.rstrip().rpartition("\n")[2]
-        assert f"checkpoint-3 is from another run: {told}. Undo the change" in said
+        error = capsys.readouterr().err.rstrip().rpartition("\n")[2]
+        assert f"checkpoint-3 is from another run: {change_shown}. Undo the change" in error

@@ -68,8 +68,8 @@ def test_the_private_methods_that_are_overridden_take_what_ours_take():
             "steps_trained_in_current_epoch",
         ],
     }
-    found = {name: list(inspect.signature(getattr(Trainer, name)).parameters)[1:] for name in expected}
-    assert found == expected
+    parameters = {name: list(inspect.signature(getattr(Trainer, name)).parameters)[1:] for name in expected}
+    assert parameters == expected
 
 
 def test_compute_loss_func_the_loss_grows_with_the_micro_batches(plain):

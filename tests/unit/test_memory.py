@@ -1,4 +1,4 @@
-"""What torch's allocator is told, and malloc, where it is glibc's."""
+"""The settings of torch's allocator, and of malloc where it is glibc's."""
 
 import ctypes
 import os

@@ -107,9 +107,9 @@ def test_overwriting_deletes_an_earlier_run_and_nothing_else(tmp_path):
 def test_overwriting_refuses_files_of_the_same_name_that_no_run_wrote(tmp_path, names):
     for name in names:
         (tmp_path / name).touch()
-    said = refusal(tmp_path, overwrite_output_dir=True)
-    assert said.startswith(f"--overwrite_output_dir: {tmp_path} holds no earlier run, and {names[0]}")
-    assert said.endswith("would be lost. Name another folder.")
+    error = refusal(tmp_path, overwrite_output_dir=True)
+    assert error.startswith(f"--overwrite_output_dir: {tmp_path} holds no earlier run, and {names[0]}")
+    assert error.endswith("would be lost. Name another folder.")
 
 
 def test_making_a_folder_leaves_no_trace_and_keeps_a_run_that_is_resumed(tmp_path):
@@ -189,8 +189,8 @@ def test_a_finished_run_is_never_resumed(tmp_path, how):
     finished_run(tmp_path / "old")
     elsewhere = checkpoint(tmp_path / "other", 3)
     resume = {"PATH": str(elsewhere), "its own": str(tmp_path / "old" / "checkpoint-10")}.get(how, how)
-    said = refusal(tmp_path / "old", resume=resume)
-    assert said == f"{tmp_path / 'old'} holds a finished run; there is nothing to resume. Use --overwrite_output_dir."
+    error = refusal(tmp_path / "old", resume=resume)
+    assert error == f"{tmp_path / 'old'} holds a finished run; there is nothing to resume. Use --overwrite_output_dir."
 
 
 @pytest.mark.parametrize("name", ["README.md", "predictions", "checkpoint-7"])
@@ -210,8 +210,8 @@ def test_a_checkpoint_of_elsewhere_is_not_resumed_over_what_the_folder_holds(tmp
 def test_resuming_refuses_files_of_the_same_name_that_no_run_wrote(tmp_path, names):
     for name in names:
         (tmp_path / name).touch()
-    said = refusal(tmp_path, resume="auto")
-    assert said == (
+    error = refusal(tmp_path, resume="auto")
+    assert error == (
         f"--resume auto: {tmp_path} holds no earlier run, and {names[0]} would be lost. Name another folder."
     )
 

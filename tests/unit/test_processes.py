@@ -54,13 +54,13 @@ def test_one_process_of_several_gpus_uses_one_and_says_how_to_use_all(launched, 
 
 
 @pytest.mark.parametrize(
-    ("gpus", "local", "said"), [(8, 2, "8 GPUs are visible and 2 are used"), (2, 2, ""), (1, 4, "")]
+    ("gpus", "local", "shown"), [(8, 2, "8 GPUs are visible and 2 are used"), (2, 2, ""), (1, 4, "")]
 )
-def test_idle_gpus_beside_several_processes_are_named(gpus: int, local: int, said: str, launched, capsys):
+def test_idle_gpus_beside_several_processes_are_named(gpus: int, local: int, shown: str, launched, capsys):
     launched(gpus=gpus, LOCAL_WORLD_SIZE=str(local))
     distributed.check_processes(_args(local, DistributedType.MULTI_GPU, "cuda", 1))
     err = capsys.readouterr().err
-    assert (said in err) if said else err == ""
+    assert (shown in err) if shown else err == ""
 
 
 def test_trainer_does_not_come_to_use_data_parallel(launched, tmp_path: Path, monkeypatch, capsys):
@@ -97,7 +97,7 @@ def model(tiny_model: Path):
 
 def test_a_layer_the_model_does_not_have_is_refused_and_its_own_are_named(model, launched):
     launched(FSDP_TRANSFORMER_CLS_TO_WRAP="RobertaLayer")
-    distributed.check_layers(model)  # nobody asked for FSDP
+    distributed.check_layers(model)  # without FSDP
     launched(ACCELERATE_USE_FSDP="true")
     with pytest.raises(UserError, match=r"this model has no RobertaLayer\. Its layers are BertLayer; "):
         distributed.check_layers(model)
