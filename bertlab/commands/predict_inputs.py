@@ -1,6 +1,6 @@
 """The texts or pairs that `predict` is given: words of the command line, lines of text, or the columns of a table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -104,16 +104,14 @@ def columns(options: PredictArguments, input_format: InputFormat) -> Columns:
     names = readers.column_names(file)
     for remark in readers.remarks(file):
         info(f"{file.path}: {remark}")
+    trained = split_names(input_format.text_column_names, names)
+    delimiter, source = options.text_column_delimiter, input_format.source_column_name
     arguments = DataArguments(
-        text_column_names=options.text_column_names or list(input_format.text_column_names),
-        text_column_delimiter=options.text_column_delimiter,
+        text_column_names=options.text_column_names or list(trained if set(trained) <= set(names) else ()),
+        text_column_delimiter=input_format.text_column_delimiter if delimiter is None else delimiter,
         label_column_name=[name for name in input_format.label_column_name if name in names],
-        source_column_name=_among(names, input_format.source_column_name),
+        source_column_name=source if source in names else None,
     )
-    if arguments.text_column_delimiter is None:
-        arguments.text_column_delimiter = input_format.text_column_delimiter
-    if not options.text_column_names and not set(split_names(input_format.text_column_names, names)) <= set(names):
-        arguments.text_column_names = []
     if len(names) == 1 and not arguments.text_column_names and names[0] not in TEXT_COLUMNS:
         warning(
             f"{options.file}: its first line, {names[0][:60]!r}, is taken for the name of the one column. A file of "
@@ -173,10 +171,6 @@ def _table(options: PredictArguments, input_format: InputFormat) -> DataFile:
         options.encoding,
         ragged_as_empty=options.on_missing == "empty",
     )
-
-
-def _among(names: Sequence[str], name: str | None) -> str | None:
-    return name if name in names else None
 
 
 def _lines(options: PredictArguments) -> Iterator[tuple[str, str]]:

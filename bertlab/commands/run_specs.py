@@ -18,8 +18,6 @@ from bertlab.errors import UserError
 from bertlab.io import read_json, write_json
 from bertlab.training.output_dir import FINISHED
 
-# The hint where a run's file is damaged: a second call makes what is missing.
-DO_AGAIN = "Delete that run's folder to do it again."
 # Flags that change neither data, model nor training: runs that differ in them alone are of one kind.
 WHERE_AND_HOW = frozenset(
     (
@@ -131,7 +129,8 @@ def _refuse_other_values(run: RunSpec) -> None:
     """Refuse to go on in a folder whose run was made, or begun, with other values: they have no common mean."""
     if not run.finished and not (run.plan_file.is_file() and run.folder.is_dir()):
         return
-    before = read_json(run.folder / FINISHED if run.finished else run.plan_file, DO_AGAIN)
+    path = run.folder / FINISHED if run.finished else run.plan_file
+    before = read_json(path, "Delete that run's folder to do it again.")
     now = json.loads(json.dumps(run.arguments.invocation.settings, default=str))
     changed = differences(before.get("configuration", {}), now, run.script.groups)
     if before.get("seed") != run.seed:
