@@ -30,6 +30,7 @@ NO_LABEL = -100
 # 1.0 is how some programs write the whole number 1 once a column has had an empty cell.
 WHOLE = re.compile(r"^([+-]?\d+)\.0+$")
 DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+)$")
+LIST = re.compile(r"\[(.*[',\"].*|[01. ]*)\]", re.DOTALL)
 # What programs and annotators write where there is no label. Of these a user may well call a class `none`; a program
 # writes None.
 NO_GOLD = "-1"
@@ -39,7 +40,7 @@ MANY_CLASSES, ROWS_PER_CLASS = 200, 3
 # More whole numbers than this, without names, look like a scale.
 SCALE = 10
 DELIMITERS = ",;|"
-ZERO_ONE = {"0": 0.0, "0.0": 0.0, "false": 0.0, "1": 1.0, "1.0": 1.0, "true": 1.0}
+ZERO_ONE = dict.fromkeys(("0", "0.", "0.0", "false"), 0.0) | dict.fromkeys(("1", "1.", "1.0", "true"), 1.0)
 SHOWN = 12
 
 DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
@@ -111,7 +112,9 @@ class LabelSchema:
         """Return True for a label of a test split that says nothing, or is left out, unless a class has that name."""
         if label is None or is_dropped(label, self.dropped, self.delimiter):
             return True
-        if isinstance(label, list) or self.resolve(label) in self.class_names:
+        if isinstance(label, list):
+            return bool(label) and set(label) == {NO_GOLD}
+        if self.resolve(label) in self.class_names:
             return False
         return label.casefold() in NOTHING or (label == NO_GOLD and self.kind != REGRESSION)
 
@@ -365,7 +368,8 @@ def is_dropped(label: Any, dropped: Sequence[str], delimiter: str | None = None)
     left_out = {_whole(name) for name in dropped}
     if label is None:
         return any(name == NO_GOLD or name.casefold() in NOTHING for name in left_out)
-    return bool(left_out) and any(_whole(name) in left_out for name in (label, *split_label(label, delimiter)))
+    whole = [label] if isinstance(label, str) else []
+    return bool(left_out) and any(_whole(name) in left_out for name in (*whole, *split_label(label, delimiter)))
 
 
 def assign_labels(split: "Dataset", schema: LabelSchema, origin: str, labels_required: bool) -> "Dataset":
@@ -466,7 +470,8 @@ def _cell_delimiter(written: Iterable[Any], arguments: DataArguments) -> str | N
         return arguments.label_delimiter
     cells = [label for label in written if isinstance(label, str)]
     bracketed = bool(cells) and all(cell.startswith("[") and cell.endswith("]") for cell in cells)
-    return "[" if bracketed and any(set(cell) & set("',\"") or cell == "[]" for cell in cells) else None
+    # "[wet]" is a word; a list has quotes or commas in some row, or is of the 0 and 1 that NumPy writes.
+    return "[" if bracketed and any(LIST.fullmatch(cell) for cell in cells) else None
 
 
 def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
@@ -490,6 +495,13 @@ def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
     if several:
         return MULTI
     if written and not arguments.class_names and not arguments.label_map and _are_decimals(written):
+        alone = {label for label in written if label is not None and "," not in label}
+        commas = [label for label in written if label is not None and "," in label]
+        if commas and alone.issuperset(part for label in commas for part in label.split(",")):
+            raise UserError(
+                f"{origin}: the label {commas[0]!r} may be a number with a decimal comma, or two labels.",
+                "--do_regression reads numbers, --label_delimiter , several labels.",
+            )
         info("the labels are decimal numbers: this is a regression (--problem_type says otherwise).")
         return REGRESSION
     return SINGLE

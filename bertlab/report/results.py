@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bertlab.console import info
 from bertlab.data.labels import MULTI, REGRESSION, LabelSchema
 from bertlab.evaluation import baselines, calibration, statistics
 from bertlab.evaluation.evaluate import SplitResult, class_probabilities, predictions_from_logits
@@ -37,6 +38,8 @@ def fit(selection: SplitResult | None, schema: LabelSchema) -> Fitted:
     if selection is None or selection.labels is None or schema.kind == REGRESSION:
         return Fitted()
     if len(selection.labels) < FEWEST_EXAMPLES_TO_FIT:
+        what = "temperature and thresholds are" if schema.kind == MULTI else "the temperature is"
+        info(f"{what} not fitted: the selection split has fewer than {FEWEST_EXAMPLES_TO_FIT} examples.")
         return Fitted()
     temperature = calibration.fit_temperature(selection.logits, selection.labels)
     thresholds = None

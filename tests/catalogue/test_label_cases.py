@@ -200,6 +200,16 @@ CASES = (
     ),
     read("vectors with names", [[0, 1, 1], [1, 0, 0]], "0 = x, 1 = y, 2 = z", "x 2", flags="--class_names x y z"),
     read("vectors of truth", [[True, False], [False, True]], "vectors of 0 and 1"),
+    read(
+        "vectors of NumPy as text", ["[0 1 0]", "[1. 0. 0.]"], "vectors of 0 and 1", "0 2 (50.00%), 1 2 (50.00%), 2 0"
+    ),
+    read("vectors of -1 in test", [[0, 1], [1, 0]], "test   2         no labels", test=[[-1, -1], [-1, -1]]),
+    read(
+        "a label of a list dropped",
+        [["wet", "x"], ["dry"], ["wet"]],
+        "multi-label: 0 = dry, 1 = wet",
+        flags="--drop_labels x",
+    ),
     read("vectors as text", ["[0, 1, 0]", "[1, 0, 0]"], "vectors of 0 and 1", "0 2 (50.00%), 1 2 (50.00%), 2 0"),
     refused(
         "too few names",
@@ -237,6 +247,14 @@ CASES = (
     # numbers
     read("decimal commas", ["3,5", "4,0", "0,5"], "3,5 is read as the number 3.5", "regression"),
     read("decimal commas asked", ["3,5", "4", "5"], "3,5 is read as", flags="--do_regression"),
+    refused(
+        "numbers or lists",
+        ["1", "2", "1,2"],
+        "a decimal comma, or two labels",
+        hint="--label_delimiter ,",
+        then="multi-label",
+    ),
+    refused("halves or lists", ["0", "5", "0,5"], "--label_delimiter ,", hint="--do_regression", then="regression"),
     refused("one number", [0.5, 0.5], "every row has the label '0.5'"),
     refused("one class", ["wet", "wet"], "every row has the label 'wet'"),
     # text
@@ -324,7 +342,7 @@ def test_labels_are_read_and_said_or_refused_with_a_hint_that_works(
 
 
 def test_the_table_has_its_cases() -> None:
-    assert len({case.name for case in CASES}) == len(CASES) == 68
+    assert len({case.name for case in CASES}) == len(CASES) == 73
 
 
 @pytest.fixture(scope="module")
