@@ -1,0 +1,182 @@
+"""Every architecture trains, is evaluated, saved, loaded again and predicts, or is refused in one line before that."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from architectures import ARCHITECTURES, tiny_config
+from running import classify, labelled_sentences, predictions, read_json
+from transformers import AutoModel, AutoTokenizer
+
+from bertlab.cli.arguments import ModelArguments
+from bertlab.inference.torch_predictor import load_torch_predictor
+from bertlab.training import precision, preflight
+
+STEP = {"max_steps": 1, "save_strategy": "no", "max_seq_length": 32, "per_device_train_batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory, write_csv) -> Path:
+    return write_csv(tmp_path_factory.mktemp("rows") / "rows.csv", ("text", "label"), labelled_sentences(12, 1))
+
+
+def write_model(architecture: str, tiny_model: Path, folder: Path, **changes) -> Path:
+    # XLNet's head reads the last token, so its own tokenizer pads on the left.
+    side = "left" if architecture == "xlnet" else "right"
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model, padding_side=side)
+    tokenizer.save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        AutoModel.from_config(tiny_config(architecture, len(tokenizer))).save_pretrained(folder)
+    config = folder / "config.json"
+    config.write_text(json.dumps({**read_json(config), **changes}), encoding="utf-8")
+    return folder
+
+
+def train(model: Path, rows: Path, run: Path, **settings) -> int:
+    files = {"train_file": rows, "validation_file": rows, "model_name_or_path": model}
+    return classify(run, **{**files, **STEP, **settings})
+
+
+def scores(run: Path) -> np.ndarray:
+    return np.array([float(row["probability_good"]) for row in predictions(run, "validation")])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_is_trained_and_evaluated_predicts_the_same_when_it_is_loaded(architecture, tiny_model, rows, tmp_path):
+    """Together and alone, so that no row's prediction depends on the others of its batch."""
+    model = write_model(architecture, tiny_model, tmp_path / "model")
+    assert train(model, rows, tmp_path / "run") == 0
+    texts = [(row[0],) for row in labelled_sentences(12, 1)]
+    predictor = load_torch_predictor(ModelArguments(model_name_or_path=str(tmp_path / "run")))
+    good = predictor.config.class_names.index("good")
+    together, alone = predictor(texts)[:, good], predictor(texts[:1])[:, good]
+    np.testing.assert_allclose(together, scores(tmp_path / "run"), atol=1e-4)
+    np.testing.assert_allclose(alone, together[:1], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"output_hidden_states": True}, {"output_attentions": True}, {"return_dict": False}]
+)
+def test_what_a_checkpoint_returns_beside_logits_is_left_out(setting, tiny_model, rows, tmp_path):
+    model = write_model("bert", tiny_model, tmp_path / "model", **setting)
+    assert train(model, rows, tmp_path / "run") == 0
+    assert len(scores(tmp_path / "run")) == 12
+
+
+def test_token_types_that_the_model_does_not_embed_are_left_out(tiny_model, write_csv, tmp_path):
+    pairs = write_csv(
+        tmp_path / "pairs.csv", ("a", "b", "label"), [("a dog", "a cat", "xy"[row % 2]) for row in range(8)]
+    )
+    model = write_model("xlm-roberta-xl", tiny_model, tmp_path / "model")  # its type_vocab_size is 1
+    assert train(model, pairs, tmp_path / "run", text_column_names=["a", "b"]) == 0
+
+
+def test_deberta_v1_computes_in_float32_with_the_reason_or_is_refused_in_bf16(
+    tiny_model, rows, tmp_path, capfd, monkeypatch
+):
+    model = write_model("deberta", tiny_model, tmp_path / "model")
+    monkeypatch.setattr(precision, "_cpu_flag", lambda: "amx_bf16")
+    assert train(model, rows, tmp_path / "run", precision="auto") == 0
+    assert "warning: a deberta model fails in bf16 (" in capfd.readouterr().err
+    plan = read_json(tmp_path / "run" / "run.json")["plan"]
+    assert (plan["precision"], plan["precision_reason"]) == ("fp32", "deberta fails in bf16")
+    assert train(model, rows, tmp_path / "refused", precision="bf16") == 2
+    assert "error: a deberta model fails in bf16: " in capfd.readouterr().err
+    assert not list((tmp_path / "refused").glob("*"))
+
+
+def test_two_rows_are_tried_without_a_trace(tiny_model, rows, tmp_path, monkeypatch):
+    model = write_model("bert", tiny_model, tmp_path / "model")
+    assert train(model, rows, tmp_path / "tried") == 0
+    monkeypatch.setattr(preflight, "check_model", lambda **_: None)
+    assert train(model, rows, tmp_path / "untried") == 0
+    assert np.array_equal(scores(tmp_path / "tried"), scores(tmp_path / "untried"))
+
+
+def test_scores_in_bf16_lie_on_no_grid(tiny_model):
+    """The next bf16 number above 4 is 4 1/32."""
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=1).eval()
+    model.classifier.bias.data.fill_(4.3)
+    tokens = torch.arange(5, 69).reshape(16, 4)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), precision.output_layer_in_float32(model):
+        values = model(tokens).logits
+    assert values.dtype == torch.float32
+    assert len(values.unique()) == 16
+    assert "forward" not in vars(model.classifier)
+
+
+def test_a_model_that_fails_is_refused_before_anything_is_written(tiny_model, rows, tmp_path, capfd):
+    model = write_model("xmod", tiny_model, tmp_path / "model", default_language=None)
+    assert train(model, rows, tmp_path / "run") == 2
+    assert (
+        "X-MOD has weights for each language, and config.json names no default_language. Set it"
+        in capfd.readouterr().err
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_head_that_is_only_evaluated_keeps_its_outputs(tiny_model, write_csv, tmp_path, capfd):
+    from transformers import AutoModelForSequenceClassification
+
+    names = dict(enumerate(("CONTRADICTION", "NEUTRAL", "ENTAILMENT")))
+    head = AutoModelForSequenceClassification.from_pretrained(tiny_model, id2label=names, num_labels=3)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path / "nli")
+    head.classifier.bias.data.copy_(torch.tensor([4.0, 0.0, -4.0]))
+    head.save_pretrained(tmp_path / "nli")
+    words, ids = (
+        write_csv(tmp_path / f"{name}.csv", ("text", "label"), [(f"dog {word}", word) for word in labels])
+        for name, labels in (("words", ("entailment", "Neutral", "contradiction")), ("ids", "012"))
+    )
+    run = {"model_name_or_path": tmp_path / "nli", "do_eval": True}
+
+    def evaluated(file: Path, **settings) -> list[dict[str, str]]:
+        assert classify(tmp_path / "run", validation_file=file, overwrite_output_dir=True, **run, **settings) == 0
+        return predictions(tmp_path / "run", "validation")
+
+    assert [row["label"] for row in evaluated(words)] == ["ENTAILMENT", "NEUTRAL", "CONTRADICTION"]
+    order = ["entailment", "neutral", "contradiction"]
+    assert {row["prediction"] for row in evaluated(words, class_names=order)} == {"contradiction"}
+    capfd.readouterr()
+    assert [row["label"] for row in evaluated(ids)] == list(names.values())
+    assert "taken in the order of the model's head: 0 = CONTRADICTION" in capfd.readouterr().err
+    assert [row["label"] for row in evaluated(ids, class_names=order)] == order
+    assert classify(tmp_path / "other", validation_file=ids, **run, class_names=["x", "y", "z"]) == 2
+    assert "the outputs of the model are CONTRADICTION, NEUTRAL, ENTAILMENT, the classes" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("kind", "file"), [("deberta-v2", "spm.model"), ("albert", "spiece.model")])
+def test_a_vocabulary_of_sentencepiece_alone_is_read(kind, file, tiny_model, rows, tmp_path):
+    pytest.importorskip("google.protobuf", reason="needs protobuf: pip install -r requirements.txt")
+    sentencepiece = pytest.importorskip("sentencepiece", reason="needs it: pip install -r requirements.txt")
+    folder = write_model(kind, tiny_model, tmp_path / "model")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    special = {"pad_id": 0, "unk_id": 1, "bos_id": -1, "eos_id": -1, "pad_piece": "<pad>", "unk_piece": "<unk>"}
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(Path(rows).read_text(encoding="utf-8").split("\n")),
+        model_prefix=str(folder / "x"),
+        vocab_size=90,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        user_defined_symbols=["[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]"],
+        **special,
+    )
+    (folder / "x.model").rename(folder / file)
+    assert train(folder, rows, tmp_path / "run") == 0
+
+
+def test_the_packages_that_read_such_a_vocabulary_are_named(monkeypatch):
+    from transformers import utils
+
+    from bertlab.models import loading
+
+    monkeypatch.setattr(utils, "is_protobuf_available", lambda: False)
+    monkeypatch.setattr(utils, "is_sentencepiece_available", lambda: True)
+    error = loading._tokenizer_error("some/deberta", ValueError("`tiktoken` is required to read a `tiktoken` file."))
+    assert str(error).endswith("its vocabulary is read with protobuf. pip install protobuf")

@@ -1,0 +1,122 @@
+"""`python -m tools.support_matrix`: docs/models.md, what works with each architecture, tried with tiny models."""
+
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bertlab import ROOT, console
+from bertlab.errors import UserError
+from bertlab.io import write_text
+
+PAGE = ROOT / "docs" / "models.md"
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+WORDS = ("a", "bad", "book", "boy", "dog", "film", "girl", "good", "reads", "sings", "the", "was")
+TOKENS = (*SPECIAL, *WORDS)
+COLUMNS = ("trains", "pairs", "bf16", "layer-wise decay", "re-initialization", "LoRA", "ONNX")
+INTRODUCTION = """# Supported models
+
+Written by `python -m tools.support_matrix`; do not edit. A random model of each architecture, with two layers, is
+loaded on a CPU and computes the loss and gradients of two rows with each feature in turn; the tests train, evaluate,
+save and load each of them. "no" has its reason below. Other encoders that `AutoModelForSequenceClassification` knows
+may work as well; one that does not is refused before training begins. `--precision auto` takes fp32 where bf16 is "no".
+
+"""
+
+
+def write_model(architecture: str, folder: Path) -> Path:
+    """Write a random encoder without a head, with a BERT tokenizer of a few words, and return its folder."""
+    import torch
+    from transformers import AutoModel, BertTokenizer
+
+    sys.path.insert(0, str(ROOT / "tests"))
+    from architectures import tiny_config
+
+    folder.mkdir(parents=True)
+    (folder / "vocab.txt").write_text("\n".join(TOKENS) + "\n", encoding="utf-8")
+    BertTokenizer(vocab=str(folder / "vocab.txt"), model_max_length=64).save_pretrained(folder)
+    torch.manual_seed(0)
+    AutoModel.from_config(tiny_config(architecture, len(TOKENS))).save_pretrained(folder)
+    return folder
+
+
+def features(folder: Path) -> dict[str, Callable[[], None]]:
+    """Return for each column what tries it with the model in a folder; each loads the model itself."""
+    from bertlab.cli.arguments import ModelArguments
+    from bertlab.data import tokenization
+    from bertlab.data.labels import SINGLE, LabelSchema
+    from bertlab.inference import onnx_export, torch_predictor
+    from bertlab.models import loading, parts
+    from bertlab.training import preflight
+    from bertlab.training.collators import PaddingCollator
+    from bertlab.training.loss import ExactLoss
+
+    def step(precision: str = "fp32", pairs: bool = False, **settings: Any) -> Any:
+        arguments = ModelArguments(model_name_or_path=str(folder), **settings)
+        config, tokenizer = loading.load_config(arguments), loading.load_tokenizer(arguments)
+        model = loading.build_classifier(arguments, config, LabelSchema(SINGLE, ("x", "y"), {}), tokenizer)
+        columns = [["the boy sings a good film book", "a bad dog reads the film"]] * (1 + pairs)
+        inputs = tokenization.tokenize_texts(columns, tokenizer, 32)
+        rows = [
+            {"input_ids": ids, **{n: v[i] for n, v in inputs.items()}, "labels": i}
+            for i, ids in enumerate(inputs["input_ids"])
+        ]
+        batch = PaddingCollator(tokenizer, None if "attention_mask" in tokenizer.model_input_names else 32)(rows)
+        problem = preflight._failure(model, batch, ExactLoss(SINGLE), precision)
+        if problem:
+            raise UserError(problem)
+        return model, tokenizer
+
+    def export() -> None:
+        model, tokenizer = step()
+        run = folder / "run"
+        model.save_pretrained(run)
+        tokenizer.save_pretrained(run)
+        predictor = torch_predictor.load_torch_predictor(ModelArguments(model_name_or_path=str(run)), 32)
+        onnx_export.export_onnx(predictor, run)
+
+    return {
+        "trains": step,
+        "pairs": lambda: step(pairs=True),
+        "bf16": lambda: step("bf16"),
+        "layer-wise decay": lambda: parts.layer_depths(step()[0], "--layerwise_lr_decay"),
+        "re-initialization": lambda: step(reinit_layers=1),
+        "LoRA": lambda: step(lora_rank=2),
+        "ONNX": export,
+    }
+
+
+def answer(attempt: Callable[[], object]) -> str:
+    """Return "yes", or "no" with the reason."""
+    try:
+        attempt()
+    except Exception as error:  # whatever a model's code raises
+        problem = error.problem if isinstance(error, UserError) else str(error)
+        return f"no: {(problem.splitlines() or [type(error).__name__])[0][:100]}"
+    return "yes"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the page, of all architectures or of those named."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from architectures import ARCHITECTURES
+
+    rows = []
+    for architecture in argv or ARCHITECTURES:
+        with tempfile.TemporaryDirectory() as folder:
+            tried = features(write_model(architecture, Path(folder) / "model"))
+            rows.append((architecture, *(answer(tried[column]) for column in COLUMNS)))
+    notes = [
+        f"- {row[0]}, {column}: {cell[4:]}"
+        for row in rows
+        for column, cell in zip(COLUMNS, row[1:], strict=True)
+        if cell != "yes"
+    ]
+    table = console.markdown(("architecture", *COLUMNS), [[cell.split(":")[0] for cell in row] for row in rows])
+    write_text(PAGE, INTRODUCTION + table + "\n\n## Reasons\n\n" + "\n".join(notes) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
