@@ -14,7 +14,7 @@ PAGE = ROOT / "docs" / "models.md"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORDS = ("a", "bad", "book", "boy", "dog", "film", "girl", "good", "reads", "sings", "the", "was")
 TOKENS = (*SPECIAL, *WORDS)
-COLUMNS = ("trains", "pairs", "bf16", "layer-wise decay", "re-initialization", "LoRA", "ONNX")
+COLUMNS = ("trains", "pairs", "bf16", "layer-wise decay", "re-initialization", "LoRA")
 INTRODUCTION = """# Supported models
 
 Written by `python -m tools.support_matrix`; do not edit. A random model of each architecture, with two layers, is
@@ -46,7 +46,6 @@ def features(folder: Path) -> dict[str, Callable[[], None]]:
     from bertlab.cli.arguments import ModelArguments
     from bertlab.data import tokenization
     from bertlab.data.labels import SINGLE, LabelSchema
-    from bertlab.inference import onnx_export, torch_predictor
     from bertlab.models import loading, parts
     from bertlab.training import preflight
     from bertlab.training.collators import PaddingCollator
@@ -68,14 +67,6 @@ def features(folder: Path) -> dict[str, Callable[[], None]]:
             raise UserError(problem)
         return model, tokenizer
 
-    def export() -> None:
-        model, tokenizer = step()
-        run = folder / "run"
-        model.save_pretrained(run)
-        tokenizer.save_pretrained(run)
-        predictor = torch_predictor.load_torch_predictor(ModelArguments(model_name_or_path=str(run)), 32)
-        onnx_export.export_onnx(predictor, run)
-
     return {
         "trains": step,
         "pairs": lambda: step(pairs=True),
@@ -83,7 +74,6 @@ def features(folder: Path) -> dict[str, Callable[[], None]]:
         "layer-wise decay": lambda: parts.layer_depths(step()[0], "--layerwise_lr_decay"),
         "re-initialization": lambda: step(reinit_layers=1),
         "LoRA": lambda: step(lora_rank=2),
-        "ONNX": export,
     }
 
 
