@@ -30,11 +30,7 @@ NAMES_ELSEWHERE = {
     **dict.fromkeys(("model", "model_name", "pretrained_model_name_or_path", "bert_model"), "model_name_or_path"),
     **dict.fromkeys(("dev_file", "eval_file", "valid_file"), "validation_file"),
     **dict.fromkeys(("num_warmup_steps", "warmup", "warmup_proportion"), "warmup_steps"),
-    **dict.fromkeys(("sep", "separator"), "delimiter"),
-    **dict.fromkeys(("output", "save_dir", "out_dir"), "output_dir"),
-    **dict.fromkeys(("metric", "metrics"), "metric_name"),
-    **dict.fromkeys(("patience", "early_stopping"), "early_stopping_patience"),
-    **dict.fromkeys(("accumulation_steps", "grad_accum"), "gradient_accumulation_steps"),
+    "sep": "delimiter",
 }
 
 # Names that transformers 4 had and version 5 refuses, and the name today.

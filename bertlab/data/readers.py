@@ -305,36 +305,41 @@ def _flaws(file: DataFile, options: dict[str, Any]) -> float:
 def _detected(lines: list[str], quoting: str, width: int) -> str:
     """Return the delimiter with which most of the first records have `width` (or the header's) fields."""
 
-    def agreement(delimiter: str) -> tuple[float, int]:
-        quote = {"quoting": csv.QUOTE_NONE} if quoting == "none" else {}
+    def agreement(delimiter: str, quote: int) -> tuple[float, int]:
         try:
-            records = [record for record in _reader(lines, {"delimiter": delimiter, **quote}, strict=False) if record]
+            reader = _reader(lines, {"delimiter": delimiter, "quoting": quote}, strict=False)
+            records = [record for record in reader if record]
         except csv.Error:
             return 0.0, 0
-        records = records[: max(1, len(records) - 1)]  # the last one may go on
+        if len(lines) == HEAD_ROWS:
+            records = records[: max(1, len(records) - 1)]  # the last one may go on
         fields = width or (len(records[0]) if records else 1)
         if fields == 1:
             return 0.0, 1
         return sum(len(record) == fields for record in records) / max(1, len(records)), fields
 
-    return max(DELIMITERS, key=agreement)
+    quotes = {"none": [csv.QUOTE_NONE], "standard": [csv.QUOTE_MINIMAL]}.get(
+        quoting, [csv.QUOTE_MINIMAL, csv.QUOTE_NONE]
+    )
+    return max(DELIMITERS, key=lambda delimiter: max(agreement(delimiter, quote) for quote in quotes))
 
 
 def _reader(lines: Iterable[str], options: dict[str, Any], *, strict: bool = True) -> Any:
     csv.field_size_limit(MAX_CELL)
-    lines = whole_lines(lines)
+    lines = whole_lines(lines, quoted=options.get("quoting") != csv.QUOTE_NONE)
     first = next(lines, "")
     # An empty line keeps the number of those after it.
     first = "\n" if _SEP_LINE.fullmatch(first.strip()) else first
     return csv.reader(itertools.chain([first], lines), strict=strict, **options)
 
 
-def whole_lines(lines: Iterable[str]) -> Iterator[str]:
-    """Yield lines; a lone carriage return is a space where the first line ends otherwise."""
-    held, is_end = "", None
+def whole_lines(lines: Iterable[str], quoted: bool = False) -> Iterator[str]:
+    """Yield lines; a lone carriage return outside quotes is a space where the first line ends otherwise."""
+    held, is_end, in_quotes = "", None, False
     for line in lines:
         is_end = line.endswith("\r") if is_end is None else is_end
-        if line.endswith("\r") and not is_end:
+        in_quotes ^= quoted and line.count('"') % 2 == 1
+        if line.endswith("\r") and not is_end and not in_quotes:
             held += line[:-1] + " "
         else:
             yield held + line
@@ -567,4 +572,6 @@ def _label_names(schema: Any) -> dict[str, list[str]]:
 def _named(value: Any, names: list[str]) -> Any:
     if isinstance(value, list):
         return [_named(item, names) for item in value]
+    if value == -1:  # what `datasets` writes where a class label is not known
+        return None
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else value

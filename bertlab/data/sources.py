@@ -185,6 +185,8 @@ def _named_files(arguments: DataArguments) -> dict[str, DataFile]:
             raise UserError(
                 f"{path} is an address, not a file.", "Fetch it first; data sets of the Hub: --dataset_name."
             )
+        if path and _is_saved(Path(path)):
+            raise UserError(f"{path} is a data set that save_to_disk wrote.", f"Read it with --dataset_name {path}.")
         if path and split in files:
             raise UserError(f"{files[split].path} and {path} are both the split {split!r}.", "Name splits apart.")
         if path:
@@ -192,6 +194,11 @@ def _named_files(arguments: DataArguments) -> dict[str, DataFile]:
             columns = tuple(arguments.column_names) or None
             files[split] = _data_file(Path(path), arguments, columns=columns, **style)
     return files
+
+
+def _is_saved(folder: Path) -> bool:
+    """Return True for a folder that `save_to_disk` of a data set, or of one with several splits, wrote."""
+    return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
 
 
 def _layout_files(arguments: DataArguments) -> tuple[dict[str, DataFile], Columns]:
@@ -294,7 +301,7 @@ def _from_hub(arguments: DataArguments, cache_dir: str | None, token: str | None
             f"Name the splits: {' '.join([f'--train_file {train}', *others[:1]])}.",
         )
     with _hub_errors(name):
-        if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():  # save_to_disk wrote it
+        if _is_saved(folder):
             saved = load_from_disk(folder)
             loaded = {arguments.train_split_name: saved} if isinstance(saved, Dataset) else dict(saved)
             loaded = {split: data.to_iterable_dataset() for split, data in loaded.items()} if streaming else loaded

@@ -90,6 +90,8 @@ def fonts_for(text: str) -> tuple[list[str], list[str]]:
     left = {char for char in text if char.isprintable() and not char.isspace()} - _characters(usual)
     fonts: list[str] = []
     for font in sorted(font_manager.fontManager.ttflist, key=lambda font: (font.style != "normal", font.name)):
+        if "last resort" in font.name.casefold():  # boxes for every character, which matplotlib itself brings
+            continue
         if left and font.name not in fonts and (shown := left & _characters(font.fname)):
             fonts.append(font.name)
             left -= shown

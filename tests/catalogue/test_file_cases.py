@@ -192,7 +192,7 @@ CASES = [
         "a lone carriage return",
         CSV,
         {"a.csv": csv_of() + 'Cold\rand long,wet\n"Cold\ragain",wet\n'},
-        (*ROWS, ("Cold and long", "wet"), ("Cold again", "wet")),
+        (*ROWS, ("Cold and long", "wet"), ("Cold\ragain", "wet")),
     ),
     Case(
         "columns without a name",
@@ -338,6 +338,19 @@ CASES = [
         "--dataset_name ./saved",
         {"saved": lambda path: Dataset.from_pandas(FRAME).save_to_disk(path)},
     ),
+    Case(
+        "save_to_disk as a file",
+        "--train_file saved",
+        {"saved": lambda path: Dataset.from_pandas(FRAME).save_to_disk(path)},
+        says="save_to_disk wrote",
+        hint="--dataset_name saved",
+    ),
+    Case(
+        "quotes as characters in text with tabs",
+        "--train_file a.txt --column_names label text",
+        {"a.txt": 'x\t"Quoted start, and more\ny\tsaid "no" again\n'},
+        (('"Quoted start, and more', "x"), ('said "no" again', "y")),
+    ),
     Case("a folder per class", "--train_file reviews", {"reviews": per_class}, BY_CLASS),
     Case(
         "a folder per class as a data set",
@@ -408,7 +421,7 @@ def test_a_file_is_read_or_its_refusal_helps(case: Case, capsys: pytest.CaptureF
             return
         added = shlex.split(case.hint)
         again = flags.index(added[0]) if added[0] in flags else len(flags)
-        flags = added if "--dataset_name" in flags else [*flags[:again], *flags[again + 2 :], *added]
+        flags = added if "--dataset_name" in [*flags, *added] else [*flags[:again], *flags[again + 2 :], *added]
     assert read(flags) == case.rows
     printed = capsys.readouterr().err
     if not case.hint:
@@ -488,8 +501,8 @@ def test_a_terminal_of_another_encoding_shows_escapes(monkeypatch: pytest.Monkey
 
 def test_plots_take_any_font_that_has_the_characters(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = plots.font_manager.findfont("DejaVu Sans")
-    fonts = [SimpleNamespace(name=name, fname=name, style="normal") for name in ("Han", "Kana", "Latin")]
-    characters = {usual: set("abc"), "Han": set("体育"), "Kana": set("体か"), "Latin": set("abc")}
+    fonts = [SimpleNamespace(name=name, fname=name, style="normal") for name in ("Han", "Kana", "Last Resort")]
+    characters = {usual: set("abc"), "Han": set("体育"), "Kana": set("体か"), "Last Resort": set("体か⚽")}
     monkeypatch.setattr(plots.font_manager.fontManager, "ttflist", fonts)
     monkeypatch.setattr(plots, "_characters", characters.__getitem__)
     assert plots.fonts_for("a b c") == ([], [])
@@ -543,4 +556,4 @@ def test_the_hint_for_a_missing_json_file_is_of_that_flag() -> None:
 
 
 def test_the_table_has_its_cases() -> None:
-    assert len({case.name for case in CASES}) == len(CASES) == 58
+    assert len({case.name for case in CASES}) == len(CASES) == 60
