@@ -118,11 +118,11 @@ class LabelSchema:
             return False
         return label.casefold() in NOTHING or (label == NO_GOLD and self.kind != REGRESSION)
 
-    def value(self, label: Any, place: str) -> Any:
+    def value(self, label: Any, place: str, all_unknown: Sequence[str] = ()) -> Any:
         """Return what a label as written is trained on: an id, a vector of 0 and 1, or a number.
 
         Raises:
-            UserError: it is not in the schema; `place` says where it stands.
+            UserError: it is not in the schema; `place` says where it stands, and `all_unknown` are those of the column.
         """
         if self.kind == REGRESSION:
             number = _as_number(label)
@@ -142,29 +142,16 @@ class LabelSchema:
                 f"{place}: the label list has {max(several, key=several.count)!r} twice.",
                 "Write the names or ids of a row's labels, or in every row a vector of 0 and 1.",
             )
-        unknown = [name for name in several if self.resolve(name) not in self._ids]
-        if unknown:
-            raise self._unknown(Counter(unknown), place)
+        if here := self.unknown(label):
+            raise self._unknown_error(Counter(all_unknown or here), place)
         ids = {self._ids[self.resolve(name)] for name in several}
         return ids.pop() if self.kind == SINGLE else [float(index in ids) for index in range(self.size)]
 
-    def check(self, written: Sequence[Any], places: Sequence[str]) -> None:
-        """Refuse labels of a column that are not in the schema, all at once.
-
-        Raises:
-            UserError: there are such labels; it says how many rows have them.
-        """
+    def unknown(self, label: Any) -> list[str]:
+        """Return the names in a label that are no classes."""
         if self.kind == REGRESSION or self.vectors:
-            return
-        unknown: Counter[str] = Counter()
-        first = ""
-        for label, place in zip(written, places, strict=True):
-            for name in split_label(label, self.delimiter):
-                if self.resolve(name) not in self._ids:
-                    unknown[name] += 1
-                    first = first or place
-        if unknown:
-            raise self._unknown(unknown, first)
+            return []
+        return [name for name in split_label(label, self.delimiter) if self.resolve(name) not in self._ids]
 
     def missing_value(self) -> Any:
         """Return what stands for a label that is not known."""
@@ -204,7 +191,7 @@ class LabelSchema:
             raise UserError(f"{place}: the label is no vector of {self.size} times 0 or 1, as it is in training.")
         return vector
 
-    def _unknown(self, unknown: Counter[str], place: str) -> UserError:
+    def _unknown_error(self, unknown: Counter[str], place: str) -> UserError:
         label, rows = next(iter(unknown)), unknown.total()
         listed = ", ".join(map(repr, list(unknown)[:SHOWN]))
         counted = f" ({rows} rows have {listed})" if rows > 1 else ""
@@ -251,7 +238,9 @@ def infer_labels(
     written = [] if train is None or "label" not in train.column_names else train["label"][:]
     if train is not None and not any(label is not None for label in written):
         raise UserError(f"{origin} has no labels to train on.", "Name the column with --label_column_name.")
-    kind = _kind(written, arguments, origin)
+    # Without training rows the lists of the other splits say whether there are several labels, and how written.
+    seen = written if train is not None else [label for label in elsewhere if isinstance(label, list)]
+    kind = _kind(seen, arguments, origin)
     dropped = tuple(arguments.drop_labels)
     if kind == REGRESSION:
         return _regression(written, arguments, origin, dropped)
@@ -260,13 +249,13 @@ def infer_labels(
         raise UserError(f"--class_names has {repeated[0]!r} twice.", "Name every class once, in the order of the ids.")
     label_map = dict(arguments.label_map)
     names = tuple(arguments.class_names) or tuple(dict.fromkeys(label_map.get(name, name) for name in declared))
-    delimiter = _cell_delimiter(written, arguments) if kind == MULTI else None
-    lists = [split_label(label, delimiter) for label in written if label is not None]
+    delimiter = _cell_delimiter(seen, arguments) if kind == MULTI else None
+    lists = [split_label(label, delimiter) for label in seen if label is not None]
     if kind == MULTI and _are_vectors(lists):
         numbered = tuple(str(index) for index in range(len(lists[0])))
         template = LabelSchema(kind, numbered, label_map, delimiter=delimiter, vectors=True, dropped=dropped)
         return _vector_schema(names, model_names, template, origin)
-    counts = Counter(name for labels in lists for name in labels)
+    counts = Counter(name for labels in lists for name in labels if train is not None)
     _check_nothing(written, counts, label_map, names, train, origin, delimiter)
     classes = _classes(counts, LabelSchema(kind, names, label_map, names))
     seen_elsewhere = [name for label in elsewhere for name in split_label(label, delimiter)]
@@ -396,9 +385,9 @@ def assign_labels(split: "Dataset", schema: LabelSchema, origin: str, labels_req
     places = [place(origin, line, idx) for line, idx in zip(lines, indices, strict=True)]
     if not labels_required:
         written = [None if schema.is_unlabelled(label) else label for label in written]
-    schema.check(written, places)
+    unknown = [name for label in written for name in schema.unknown(label)]
     values = [
-        schema.missing_value() if label is None else schema.value(label, where)
+        schema.missing_value() if label is None else schema.value(label, where, unknown)
         for label, where in zip(written, places, strict=True)
     ]
     if all(is_missing(value) for value in values):

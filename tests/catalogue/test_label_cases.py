@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import classify, read_json, write_lines
+from running import classify, predictions, read_json, write_lines
 
 from bertlab.commands import check, compare
 
@@ -419,6 +419,16 @@ def test_the_limit_of_evaluation_rows_holds_for_a_part_of_train(
     write("train", ["wet", "dry"] * 5)
     status, printed = report(["--validation_fraction", "0.5", "--max_eval_samples", "4"], tiny_model, capsys)
     assert status == 0 and "validation  4 " in printed
+
+
+def test_vectors_are_read_as_such_where_nothing_is_trained(tiny_model: Path, tmp_path: Path) -> None:
+    write("train", [[0, 1], [1, 0], [0, 1]])
+    settings = {"model_name_or_path": tiny_model, "max_steps": 1, "validation_file": "train.jsonl"}
+    assert classify(tmp_path / "out", train_file="train.jsonl", **settings) == 0
+    again = {**settings, "model_name_or_path": tmp_path / "out", "do_eval": True}
+    assert classify(tmp_path / "again", **again) == 0
+    labels = [row["label"] for row in predictions(tmp_path / "again", "validation")]
+    assert labels == ["1", "0", "1"] * 2
 
 
 def test_of_a_task_with_two_validation_splits_those_that_are_there_are_evaluated(

@@ -258,7 +258,7 @@ def test_a_run_without_a_split_to_report_on_says_so_or_is_refused(tiny_model, ma
     assert classify(tmp_path / "run", do_eval=True, **settings) == 2
     assert "there is no split to evaluate or predict, only train. Cut one off" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-    warning = "no split is there to report on, so there will be no score; --validation_fraction 0.1 cuts one off."
+    warning = "no split with labels is evaluated, so there will be no score; --validation_fraction 0.1 holds one out."
     assert classify(tmp_path / "run", max_steps=1, **settings) == 0
     assert warning in capsys.readouterr().err
     assert classify(tmp_path / "other", max_steps=1, do_train=True, **settings) == 0
