@@ -51,7 +51,7 @@ _OF_THE_SYSTEM = re.compile(r"(^|/)(__MACOSX/|\.[^./][^/]*$|Thumbs\.db$|desktop\
 _SIGNATURES = (
     (b"PK\x03\x04", "is a zip archive or a spreadsheet (xlsx)", "Save a sheet as CSV; an archive's name ends in .zip."),
     (b"\xd0\xcf\x11\xe0", "is a spreadsheet (xls)", "Save the sheet as CSV."),
-    (b"\x1f\x8b", "is packed with gzip", "Let its name end in .gz."),
+    (b"\x1f\x8b", "is packed with gzip", "Unpack it, or let its name end in .gz."),
     (b"PAR1", "is a Parquet file", "Let its name end in .parquet."),
     (b"version https://git-lfs", "is a pointer of Git LFS, not the file", "Fetch it with `git lfs pull`."),
 )
