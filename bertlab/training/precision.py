@@ -81,7 +81,7 @@ def output_layer_in_float32(model: Any) -> Iterator[None]:
     modules = (module for part in parts.head(model) for module in part.modules())
     layers = [module for module in modules if getattr(module, "out_features", None) == size]
     for layer in layers:
-        layer.forward = functools.partial(_in_float32, layer.forward)
+        layer.forward = functools.partial(_without_autocast, layer, layer.forward)
     try:
         yield
     finally:
@@ -89,9 +89,12 @@ def output_layer_in_float32(model: Any) -> Iterator[None]:
             del layer.forward
 
 
-def _in_float32(forward: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
+def _without_autocast(
+    layer: Any, forward: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor
+) -> torch.Tensor:
+    # The dtype of the weights: float32, but with --bf16_full_eval.
     with torch.autocast(inputs.device.type, enabled=False):
-        return forward(inputs.float())
+        return forward(inputs.to(layer.weight.dtype))
 
 
 def _cpu_flag(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
