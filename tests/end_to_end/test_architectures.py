@@ -130,7 +130,7 @@ def test_a_head_that_is_only_evaluated_keeps_its_outputs(tiny_model, write_csv, 
     head.save_pretrained(tmp_path / "nli")
     words, ids = (
         write_csv(tmp_path / f"{name}.csv", ("text", "label"), [(f"dog {word}", word) for word in labels])
-        for name, labels in (("words", ("entailment", "Neutral", "contradiction")), ("ids", "012"))
+        for name, labels in (("words", ("entailment", "neutral", "contradiction")), ("ids", "012"))
     )
     run = {"model_name_or_path": tmp_path / "nli", "do_eval": True}
 
@@ -140,11 +140,11 @@ def test_a_head_that_is_only_evaluated_keeps_its_outputs(tiny_model, write_csv, 
 
     assert [row["label"] for row in evaluated(words)] == ["ENTAILMENT", "NEUTRAL", "CONTRADICTION"]
     order = ["entailment", "neutral", "contradiction"]
-    assert {row["prediction"] for row in evaluated(words, class_names=order)} == {"contradiction"}
+    assert {row["prediction"] for row in evaluated(words, class_names=order)} == {"CONTRADICTION"}
     capfd.readouterr()
     assert [row["label"] for row in evaluated(ids)] == list(names.values())
     assert "taken in the order of the model's head: 0 = CONTRADICTION" in capfd.readouterr().err
-    assert [row["label"] for row in evaluated(ids, class_names=order)] == order
+    assert [row["label"] for row in evaluated(ids, class_names=order)] == [name.upper() for name in order]
     assert classify(tmp_path / "other", validation_file=ids, **run, class_names=["x", "y", "z"]) == 2
     assert "the outputs of the model are CONTRADICTION, NEUTRAL, ENTAILMENT, the classes" in capfd.readouterr().err
 
