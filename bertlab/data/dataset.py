@@ -157,9 +157,14 @@ def _say_what_is_read(
     usual = {*TEXT_COLUMNS, *(name for pair in PAIR_COLUMNS for name in pair)}
     is_guess = not (arguments.text_column_names or arguments.data_layout or set(columns.text) <= usual)
     how = " (the only one left; --text_column_names names another)" if is_guess else ""
-    label = f"label {' '.join(columns.indicators or (columns.label,))}; " if columns.label else ""
-    classes = schema.describe(written) if columns.label else ""
-    info(f"text {' + '.join(columns.text)}{how}; {label}{classes}".rstrip("; "))
+    message = f"text {_listed(columns.text)}{how}"
+    if columns.label:
+        message += f"; label {_listed(columns.indicators or (columns.label,))}; {schema.describe(written)}"
+    info(message.rstrip("; "))
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return f"column{'s' * (len(columns) > 1)}: {', '.join(columns)}"
 
 
 def _label_schema(

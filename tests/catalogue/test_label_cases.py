@@ -232,7 +232,7 @@ CASES = (
     read(
         "columns of 0 and 1",
         [],
-        "label rude dull; multi-label: 0 = rude, 1 = dull",
+        "label columns: rude, dull; multi-label: 0 = rude, 1 = dull",
         "rude 2 (50.00%), dull 0",
         columns={"rude": [1, 0], "dull": [0, "0.0"]},
         flags="--label_column_name rude dull",
@@ -261,7 +261,7 @@ CASES = (
     read(
         "text by exclusion",
         ["a", "b"],
-        "text id (the only one left; --text_column_names",
+        "text column: id (the only one left; --text_column_names",
         columns={"text": [], "id": [7, 8]},
     ),
     read("nan as text", ["a", "b"], "2 rows have 'nan' for text", columns={"text": ["nan", "It rains"]}),
