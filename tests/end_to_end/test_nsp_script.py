@@ -118,6 +118,7 @@ def test_scores_are_split_by_negative_type(run: Path):
     assert by_type["next"]["n"] == len(follow)
 
 
+@pytest.mark.slow
 def test_the_notice_says_that_the_head_is_new_only_where_it_is(
     run: Path, text: Path, plain: Path, tiny_model: Path, tmp_path: Path, capsys
 ):
@@ -228,6 +229,7 @@ def test_nothing_is_reported_where_nothing_is_held_out(objective: str, text, pla
     assert set(read_json(folder / "run.json")["data"]) == {"train"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["nsp", "mlm", "nsp+mlm"])
 def test_the_best_epoch_is_chosen_on_documents_of_their_own(objective: str, text, plain, tiny_model, tmp_path: Path):
     folder = tmp_path / "run"
@@ -392,6 +394,7 @@ def test_the_recipe_without_config_runs(text: Path, tiny_model: Path, tmp_path: 
     assert read_json(folder / "run.json")["recipe"] == "meditations"
 
 
+@pytest.mark.slow
 def test_a_folder_and_a_glob_are_read_whole(text: Path, plain: Path, tiny_model: Path, tmp_path: Path, capsys):
     books = tmp_path / "books"
     books.mkdir()
@@ -412,6 +415,7 @@ def test_a_folder_and_a_glob_are_read_whole(text: Path, plain: Path, tiny_model:
         assert "IsNext pairs also follow each other in train, for example '" in printed.err, "they are one text"
 
 
+@pytest.mark.slow
 def test_the_demo_trains_on_the_weights_of_a_package(weights: str, tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(recipes.CONFIGS.parent)
     folder = tmp_path / "run"

@@ -13,6 +13,8 @@ from benchmarks.load import MB, anonymous_mb, peak_of, write_rows
 from bertlab.cli.arguments import DataArguments
 from bertlab.data import dataset, findings
 
+pytestmark = pytest.mark.slow
+
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc/self/status says what is held")
 
 

@@ -18,6 +18,8 @@ from running import (
 )
 from transformers import TrainerCallback
 
+pytestmark = pytest.mark.slow
+
 STEPS = {"streaming": True, "max_steps": 6, "class_names": ["bad", "good"], "learning_rate": 5e-3}
 STEPS |= {"per_device_train_batch_size": 16, "logging_steps": 1, "seed": 7}
 

@@ -10,6 +10,8 @@ from finished_runs import LONG, SCRIPT, finished_run
 from bertlab.report import html, plots, scores
 from bertlab.report.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 VOID = {"meta", "link", "img", "input", "br"}
 
 
