@@ -1,6 +1,7 @@
 """The one Trainer: exact loss, length-grouped order, evaluation in order, whole checkpoints; training and upload."""
 
 import contextlib
+import pickle
 from collections.abc import Callable, Iterator, Sized
 from functools import cached_property
 from pathlib import Path
@@ -331,6 +332,11 @@ def train_and_save(trainer: EncoderTrainer, checkpoint: Path | None) -> dict[str
         trainer.args.eval_on_start = False
     try:
         outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"--resume: {checkpoint} has a file that is more than tensors and numbers; it could run code.",
+            "Resume only from checkpoints that this program wrote.",
+        ) from error
     except ValueError as error:
         if "parameter group" not in str(error):
             raise
