@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 __version__ = "0.1.0"
 
 # Looked at before anything else is imported: the wrong Python, or one without the requirements, is what a newcomer
-# types first, and an import would end in a traceback. Packages that are imported later are told of in errors.py.
+# types first, and an import would end in a traceback. errors.py names packages that are imported later.
 if sys.version_info < (3, 11):  # noqa: UP036
     print("error: bertlab needs Python 3.11 or later; this is %d.%d." % sys.version_info[:2], file=sys.stderr)  # noqa: UP031
     sys.exit(2)
