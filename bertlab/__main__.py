@@ -1,13 +1,16 @@
-"""`python -m bertlab COMMAND`: what there is to do before and after a run."""
+"""`bertlab COMMAND` or `python -m bertlab COMMAND`: the two scripts, and what is done before and after a run."""
 
 import importlib
 import sys
 
+from bertlab import __version__
 from bertlab.cli.entry_point import entry_point
 from bertlab.errors import UserError, did_you_mean
 
 # Each command's module has a `main(argv) -> int`; it is imported only when called.
 COMMANDS = {
+    "train": ("run_classification", "fine-tune a classifier, as run_classification.py does"),
+    "nsp": ("run_nsp", "train next-sentence prediction, as run_nsp.py does"),
     "recipes": ("bertlab.commands.recipes", "list the recipes; `recipes show NAME` prints one"),
     "predict": ("bertlab.commands.predict", "label texts with a trained model"),
     "check": ("bertlab.commands.check", "look at the data before training on it"),
@@ -25,8 +28,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
-        print("python -m bertlab COMMAND …\n")
+        print("bertlab COMMAND …      (the same as: python -m bertlab COMMAND …)\n")
         print("\n".join(f"  {name:<10} {about}" for name, (_, about) in COMMANDS.items()))
+        return 0
+    if argv[0] == "--version":
+        print(f"bertlab {__version__}")
         return 0
     if argv[0] not in COMMANDS:
         raise UserError(f"there is no command {argv[0]!r}.", did_you_mean(argv[0], COMMANDS))

@@ -6,11 +6,11 @@ from typing import Any
 
 import yaml
 
-from bertlab import ROOT
+from bertlab import SHIPPED
 from bertlab.cli.arguments import Occurrence
 from bertlab.errors import UserError, did_you_mean
 
-CONFIGS = ROOT / "configs"
+CONFIGS = SHIPPED / "configs"
 # configs/accelerate says where a run takes place and configs/sweeps ranges of values: neither is a recipe.
 RECIPE_FOLDERS = ("tasks", "nsp", "demo", "presets", "benchmarks")
 # What run_nsp.py takes where no recipe is named.
@@ -45,7 +45,7 @@ def recipe_names(folders: Sequence[str] = RECIPE_FOLDERS) -> list[str]:
 
 def short_name(path: Path) -> str:
     """Return what a recipe's runs are called: `cola` for a task, `demo/cola` for the demo, else the file's name."""
-    if not path.resolve().is_relative_to(CONFIGS):
+    if not _is_shipped(path):
         return path.stem
     return path.resolve().relative_to(CONFIGS).with_suffix("").as_posix().removeprefix("tasks/").removeprefix("nsp/")
 
@@ -98,6 +98,8 @@ def read_recipe(path: Path) -> Iterator[Occurrence]:
             values = [_scalar(item, where) for item in value]
         else:
             values = [_scalar(value, where)]
+        if _is_shipped(path):
+            values = [_find_shipped_data(value) for value in values]
         yield Occurrence(str(key), values, where, str(path))
 
 
@@ -137,6 +139,18 @@ def _scalar(value: Any, where: str) -> str:
     if value is None:
         raise UserError(f"{where}: no value.", "Delete the line to use the default.")
     return str(value)
+
+
+def _is_shipped(path: Path) -> bool:
+    return path.resolve().is_relative_to(CONFIGS)
+
+
+def _find_shipped_data(value: str) -> str:
+    """Return where the demo data that a shipped recipe names is: in the current folder only for a checkout's own."""
+    path = SHIPPED / value
+    if not value.startswith("data/") or path.is_relative_to(Path.cwd()):
+        return value
+    return str(path)
 
 
 def _pair(name: str, value: Any, where: str) -> str:

@@ -33,9 +33,11 @@ FINGERPRINT_COLUMNS = ("text", "text_pair", *RANGES, "labels")
 SEPARATORS = {0x1C: "\x1c0", 0x1E: "\x1c1", 0x1F: "\x1c2"}
 
 
-def command(script: str, argv: list[str]) -> list[str]:
-    """Return the command of a run without any secret in it."""
-    return [script, *map(console.redact, argv)]
+def command(argv: list[str]) -> list[str]:
+    """Return the command of a run, which ends with `argv`, without any secret in it."""
+    typed = bool(argv) and sys.argv[-len(argv) :] == argv  # not so where Python code called the script
+    program = sys.argv[: -len(argv)] if typed else sys.argv[:1]
+    return [*program, *map(console.redact, argv)]
 
 
 def versions() -> dict[str, str]:
@@ -49,7 +51,8 @@ def versions() -> dict[str, str]:
 
 def commit(root: Path = ROOT) -> dict[str, Any]:
     """Return the git commit of this code and whether it was changed since, or nulls outside a checkout."""
-    head = _git(root, "rev-parse", "HEAD")
+    # Without the check an installed package would name the commit of the repository that its environment lies in.
+    head = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
     status = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN) if head else None
     return {"commit": head, "changed": None if status is None else bool(status)}
 

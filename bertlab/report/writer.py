@@ -1,6 +1,5 @@
 """The end of a run: write results, predictions, misclassified examples and provenance, then render the report."""
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -195,7 +194,7 @@ def _write_metrics(run: Run, results: Sequence[SplitResult]) -> None:
 
 def _provenance(run: Run) -> dict[str, Any]:
     return {
-        "command": provenance.command(sys.argv[0], run.invocation.argv),
+        "command": provenance.command(run.invocation.argv),
         "recipe": run.invocation.recipe,
         "configuration": run.invocation.settings,
         "eval_split": run.data.eval_split,

@@ -149,3 +149,21 @@ def test_help_is_no_error(word, capsys):
         main([word])
     assert stop.value.code == 0
     assert "recipes show NAME" in capsys.readouterr().out
+
+
+def test_a_shipped_recipe_finds_its_data_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = recipes.CONFIGS / "demo/cola.yaml"
+    named = {}
+    for folder in (tmp_path, recipes.CONFIGS.parent):
+        monkeypatch.chdir(folder)
+        named[folder] = next(e.values[0] for e in recipes.read_recipe(path) if e.name == "data_dir")
+    assert named == {
+        tmp_path: str(recipes.CONFIGS.parent / "data/cola_demo"),
+        recipes.CONFIGS.parent: "data/cola_demo",
+    }
+
+
+def test_a_recipe_of_the_user_is_read_from_the_current_folder(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("data_dir: data/cola_demo\n", encoding="utf-8")
+    assert [entry.values for entry in recipes.read_recipe(path)] == [["data/cola_demo"]]
