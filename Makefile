@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-quick test-lowest torture lint tables bench bench-export load test-browser test-onnx audit clean
+.PHONY: demo test test-quick test-lowest torture lint docs tables bench bench-export load test-browser test-onnx audit clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/accelerate launch run_classification.py --config configs/demo/cola.yaml --overwrite_output_dir
@@ -32,6 +32,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The site, in build/site; a broken link is an error.
+docs: .venv-docs/.installed
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 tables: $(VENV)/.runtime
 	$(BIN)/python -m tools.ledger tables
@@ -88,5 +92,10 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 	.venv-lowest/bin/python -m pip install -q -r requirements-lowest.txt
 	touch $@
 
+.venv-docs/.installed: requirements-docs.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install -q -r requirements-docs.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) .venv-lowest .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest .venv-docs build/site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -39,7 +39,7 @@ from bertlab.report.scores import baseline_name
 from tools import benchmark_tables
 
 RESULTS = ROOT / "results"
-DOCUMENTS = ("README.md", "docs/*.md")
+DOCUMENTS = ("README.md", "docs/**/*.md")
 # Which kind of table, and of what; all that is between the marks is replaced.
 MARKED = re.compile(
     r"(<!-- (?P<kind>ledger|paired|curve|bench|facts) (?P<name>[\w./-]+(?: [\w./-]+)?) -->\n).*?(<!-- end -->)",

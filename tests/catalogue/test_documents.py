@@ -1,5 +1,6 @@
 """What the documents tell the reader to type is understood, what they link to exists, their tables are current."""
 
+import ast
 import itertools
 import re
 import shlex
@@ -20,7 +21,7 @@ from tools import ledger
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENTS = [
     *(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "data").glob("*/README.md")),
 ]
 WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
@@ -32,6 +33,7 @@ GROUPS = {
     "run_nsp.py": (NspArguments, ModelArguments, RunArguments),
 }
 SHELL = ("cat", "pip", "pre-commit", "python3")
+LINK = re.compile(r"\]\((?!https?:)(?P<file>[^)\s#]*)#?(?P<anchor>[^)\s]*)\)")
 
 
 def commands(text: str) -> list[list[str]]:
@@ -39,7 +41,8 @@ def commands(text: str) -> list[list[str]]:
     argvs = []
     for block in BLOCKS.findall(text):
         for line in block.replace("\\\n", " ").splitlines():
-            argv = shlex.split(line, comments=True)
+            # HF_HUB_OFFLINE=1 and the like before a command.
+            argv = list(itertools.dropwhile(re.compile(r"[A-Z_]+=").match, shlex.split(line, comments=True)))
             while "|" in argv or "&&" in argv:
                 argv = argv[min(argv.index(mark) for mark in ("|", "&&") if mark in argv) + 1 :]
             if argv:
@@ -71,8 +74,12 @@ def test_every_command_shown_is_understood(path, argv, tmp_path, monkeypatch, ca
     script = next((word for word in argv if word in GROUPS), None)
     if script:
         _parses_as_run(argv[argv.index(script) + 1 :], script, tmp_path, monkeypatch)
+    elif argv[0] == "bertlab":
+        _is_a_subcommand(argv[1], argv[2:], tmp_path, monkeypatch)
     elif argv[:3] == ["python", "-m", "bertlab"]:
         _is_a_subcommand(argv[3], argv[4:], tmp_path, monkeypatch)
+    elif argv[:2] == ["python", "-c"]:
+        ast.parse(argv[2])
     elif argv[:2] == ["python", "-m"]:
         assert argv[2] == "pytest" or (ROOT / f"{argv[2].replace('.', '/')}.py").is_file()
     elif argv[0] == "python":
@@ -130,8 +137,28 @@ def _plans(name: str, argv: list[str], tmp_path: Path, monkeypatch) -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_leads_somewhere(path):
-    links = re.findall(r"\]\((?!https?:)([\w./-]+)", path.read_text(encoding="utf-8"))
-    assert not [link for link in links if not (path.parent / link).exists()]
+    for link in LINK.finditer(path.read_text(encoding="utf-8")):
+        target = (path.parent / link["file"]).resolve() if link["file"] else path
+        assert target.exists(), link[0]
+        assert not link["anchor"] or link["anchor"] in anchors(target), link[0]
+        # The site has docs/ alone, so a page names other files in `code`.
+        docs = ROOT / "docs"
+        assert target.is_relative_to(docs) or not path.is_relative_to(docs), f"{link[0]} leads out of the site"
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub, and the site after it, gives the headings of a page."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_site_and_its_first_page_name_every_page():
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    contents = set(re.findall(r": ([\w/.-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE))
+    first = {link["file"] for link in LINK.finditer((ROOT / "docs" / "index.md").read_text(encoding="utf-8"))}
+    assert contents == pages
+    assert pages - first == {"index.md"}
 
 
 @pytest.mark.parametrize("path", ledger.documents(), ids=lambda path: path.name)
