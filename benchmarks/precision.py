@@ -2,7 +2,7 @@
 
     python -m benchmarks.precision --data FOLDER
 
-On CoLA, in batches of like length and with every row padded to 128 tokens. It is why `--precision auto` takes bf16 on
+On CoLA, in length-bucketed batches and with every row padded to 128 tokens. It is why `--precision auto` takes bf16 on
 processors that multiply matrices in it, and it shows nothing on others.
 """
 

@@ -24,7 +24,7 @@ from bertlab.inference.predictor import Predictor
 from bertlab.models import loading
 
 TEXTS = 20_000
-# Half of what the command holds at once: fewer rows of like length lie side by side, so ours is not flattered.
+# Half of what the command holds at once: fewer rows of the same length are in it, so ours is not flattered.
 PIECE = 4_000
 # Rows on which the pipeline's best batch size is found.
 TRIAL = 128
@@ -54,7 +54,7 @@ def main() -> int:
         found: dict[str, Any] = {
             "prediction": measure.compared(rates, "rows/s", {peer: TARGET}),
             "pipeline by batch size, rows/s": sizes,
-            "texts": {"all": len(texts), "in a piece": PIECE, "longest in tokens": LONGEST},
+            "texts": {"all": len(texts), "in a chunk": PIECE, "longest in tokens": LONGEST},
             "agreement with the pipeline, fp32": agreement(predictor, pipeline, trial),
         }
     measure.write(where, "prediction", found)
@@ -116,7 +116,7 @@ def agreement(predictor: Predictor, pipeline: Any, texts: list[str]) -> dict[str
     theirs = np.array([[row[name] for name in predictor.config.class_names] for row in by_name])
     changed = int((mine.argmax(1) != theirs.argmax(1)).sum())
     largest = float(np.abs(mine - theirs).max())
-    return {"largest difference of a probability": largest, "rows": len(texts), "rows of another class": changed}
+    return {"largest difference of a probability": largest, "rows": len(texts), "rows predicted differently": changed}
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def agreement(contenders: dict[str, peers.Contender]) -> dict[str, float]:
     return {
         "largest difference of a probability": float((probabilities[0] - probabilities[1]).abs().max()),
         "rows": len(probabilities[0]),
-        "rows of another class": int(changed),
+        "rows predicted differently": int(changed),
     }
 
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.tried --data FOLDER
 
-On CoLA, in batches of like length and with every row padded to 128 tokens; for --torch_compile also, how long it
+On CoLA, in length-bucketed batches and with every row padded to 128 tokens; for --torch_compile also, how long it
 takes to compile. A choice that changes the model or its gradients is here to show its cost, not as an offer.
 """
 
@@ -51,7 +51,7 @@ def without_dropout(model: Any) -> None:
 
 
 def with_eager_attention(model: Any) -> None:
-    """Let transformers compute attention in single steps."""
+    """Let transformers compute eager attention."""
     model.set_attn_implementation("eager")
 
 
@@ -74,8 +74,8 @@ def freed_memory_given_back() -> Iterator[None]:
 
 CHOICES: dict[str, Choice] = {
     "attention in float32": Choice(during=attention_in_float32),
-    "attention in single steps (eager)": Choice(change=with_eager_attention),
-    "freed memory given back": Choice(during=freed_memory_given_back),
+    "eager attention": Choice(change=with_eager_attention),
+    "freed memory returned to the system": Choice(during=freed_memory_given_back),
     "AdamW not fused": Choice(("--optim", "adamw_torch")),
     "no clipping": Choice(("--max_grad_norm", "0")),
     "no dropout": Choice(change=without_dropout),

@@ -75,7 +75,7 @@ def cola(folder: Path) -> Facts:
         fact("test batches of 32, each with an MCC", len(batches), 17),
         fact("of which hold one class only", one_class),
         fact("padding at 64 tokens", share(1 - lengths["train"].mean() / 64)),
-        fact("padding in batches of like length", share(grouped_padding(lengths["train"], 32, 64))),
+        fact("padding in length-bucketed batches", share(grouped_padding(lengths["train"], 32, 64))),
     ]
 
 
@@ -116,8 +116,8 @@ def app_reviews(file: Path) -> Facts:
         ),
         fact("longer than 160 tokens", share(float(np.mean(tokens > 160)))),
         fact("padding at 160 tokens", share(1 - float(np.minimum(tokens, 160).mean()) / 160)),
-        fact("padding in batches of like length", share(grouped_padding(lengths["train"], 16, 160))),
-        fact("95 % interval of an accuracy of 0.888 on 788 rows", f"± {half_width(0.888, 788):.3f}"),
+        fact("padding in length-bucketed batches", share(grouped_padding(lengths["train"], 16, 160))),
+        fact("95% CI of an accuracy of 0.888 on 788 examples", f"± {half_width(0.888, 788):.3f}"),
     ]
 
 
@@ -137,7 +137,7 @@ def meditations(file: Path, work: Path) -> Facts:
         wrong += sum(s in (f, true) for f, s, true in zip(first, second, following, strict=True))
         total += len(negative)
     return [
-        fact("sentences cut at every full stop", len(table), 1372),
+        fact("sentences when split at every full stop", len(table), 1372),
         fact("of these under four characters", sum(len(text) < 4 for text in table["sentence"][:])),
         fact("sentences by sentencex", len(strict)),
         fact("pairs, one from each paragraph of two or more", pairs_made, 317),
@@ -183,7 +183,7 @@ def grouped_padding(lengths: np.ndarray, batch: int, longest: int) -> float:
 
 
 def half_width(accuracy: float, rows: int) -> float:
-    """Return half the normal 95 % interval of an accuracy."""
+    """Return half the normal 95% CI of an accuracy."""
     return 1.96 * (accuracy * (1 - accuracy) / rows) ** 0.5
 
 

@@ -36,7 +36,17 @@ def test_a_table_is_made_from_the_file(tmp_path: Path, capsys):
     assert {"machine", "versions", "code", "training", "padding"} <= set(read_json(tmp_path / "made.json"))
     text = benchmark_tables.markdown("made", tmp_path)
     assert "| other | 10 (5 to 20) | 2 (1 to 3) | 1.5 |" in text
-    assert "- padding: random 0.5" in text
+    assert "| padding | random | 0.5 |" in text
+
+
+def test_figures_of_the_same_things_share_a_table(tmp_path: Path):
+    about = {"code": {}, "rounds": 1, "machine": {}, "versions": {}}
+    figures = {"MB": {"a": 1, "b": 2}, "parts": {"a": {"x": 3}, "c": {"y": 4}}, "limit": 5, "seconds": {"a": 6, "b": 7}}
+    (tmp_path / "made.json").write_text(json.dumps({**about, **figures}), encoding="utf-8")
+    text = benchmark_tables.markdown("made", tmp_path)
+    assert "|  | MB | seconds |\n| --- | --- | --- |\n| a | 1 | 6 |\n| b | 2 | 7 |\n" in text
+    assert "| parts | x | y |\n| --- | --- | --- |\n| a | 3 |  |\n| c |  | 4 |\n" in text
+    assert "| limit |  | 5 |" in text
 
 
 @pytest.mark.parametrize(("changed", "remark"), [(True, ", with changes"), (False, ""), (None, "")])
@@ -109,7 +119,7 @@ def downloads(write_csv, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-ONE = {"freed memory given back": tried.CHOICES["freed memory given back"]}
+ONE = {"freed memory returned to the system": tried.CHOICES["freed memory returned to the system"]}
 
 
 # What is measured in processes of its own would take longer than all the rest.
