@@ -12,7 +12,7 @@ from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments, setting
 from bertlab.cli.entry_point import entry_point
 from bertlab.console import say, table
-from bertlab.data import labels, sources, summary
+from bertlab.data import sources, summary
 from bertlab.data.dataset import Data, text_columns
 from bertlab.data.findings import Finding, counted, find_problems
 from bertlab.models import loading
@@ -139,14 +139,10 @@ def _dropped(data: Data, also: str) -> list[Finding]:
 
 def _print_report(data: Data, tokenizer: "PreTrainedTokenizerBase", max_length: int, batch: int, longest: int) -> None:
     tokens = {name: count_tokens(split, tokenizer) for name, split in data.splits.items()}
-    rows = []
-    for name, split in data.splits.items():
-        values = np.asarray(split["labels"][:]) if "labels" in split.column_names else None
-        labelled = int(labels.labelled_rows(values, len(split)).sum())
-        lengths = tokens[name].lengths
-        percentiles = [int(np.percentile(lengths, p)) for p in summary.PERCENTILES]
-        balance, truncated = summary.label_balance(values, data.schema), float(np.mean(lengths > max_length))
-        rows.append(summary.data_row(name, len(split), labelled, balance, percentiles, truncated))
+    rows = [
+        summary.data_row(name, summary.summarize_split(split, tokens[name].lengths, data.schema, max_length))
+        for name, split in data.splits.items()
+    ]
     say(table(rows, summary.data_header(max_length)))
     for name, found in tokens.items():
         if len(found.lengths) < found.rows:

@@ -13,6 +13,23 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for cached data, if it is not there.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise not_writable(folder, error) from error
+
+
+def not_writable(folder: str | Path, error: OSError) -> UserError:
+    """Return the error for a cache that cannot be written."""
+    return UserError(f"the cache {folder} cannot be written: {error.strerror}.", "Name another --cache_dir.")
+
+
 def folder_lock(folder: Path) -> FileLock:
     """Return a lock under which one process of a machine fills a folder and the others then read it.
 
@@ -21,12 +38,7 @@ def folder_lock(folder: Path) -> FileLock:
     Raises:
         UserError: the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"the cache {folder} cannot be written: {error.strerror}.", "Name another --cache_dir."
-        ) from error
+    make_folder(folder)
     return FileLock(os.fspath(folder / "lock"))
 
 

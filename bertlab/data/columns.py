@@ -63,16 +63,12 @@ class Columns:
         """Return those of the columns that a split has: its text, and label and source where it has them.
 
         Raises:
-            UserError: a text column is missing.
+            UserError: a text column, or one of several label columns, is missing.
         """
-        for column in self.text:
+        label = self.label if self.label in names else None
+        for column in (*self.text, *(self.indicators if label is not None else ())):
             if column not in names:
                 raise UserError(f"{where} has no column {column!r}.", _columns_hint(column, names))
-        label = self.label if self.label in names else None
-        if label is not None:
-            for column in self.indicators:
-                if column not in names:
-                    raise UserError(f"{where} has no column {column!r}.", _columns_hint(column, names))
         return replace(self, label=label, source=self.source if self.source in names else None)
 
     def features(self) -> "Features":
@@ -189,30 +185,26 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
     removed = split_names(arguments.remove_columns, names)
     text = split_names(arguments.text_column_names, names)
     labels = split_names(arguments.label_column_name, names)
-    label = next((name for name in (*labels, *LABEL_COLUMNS) if labels or name in names), None)
     used = (*text, *labels, *filter(None, [arguments.source_column_name]))
     for column in (*used, *removed):
         if column not in names:
             raise UserError(f"{where} has no column {column!r}.", _columns_hint(column, names))
+    for flag, columns in (("text_column_names", text), ("label_column_name", labels)):
+        if len(set(columns)) < len(columns):
+            raise UserError(f"--{flag} has {max(columns, key=columns.count)!r} twice.", "Name each column once.")
     for column in used:
         if column in removed:
             raise UserError(f"the column {column!r} is named to be read and to be removed.", "Drop one of the two.")
-    names, label = [name for name in names if name not in removed], None if label in removed else label
-    if not text:
-        text = _guess_text([name for name in names if name not in labels[1:]], label, arguments, where)
-    for label_column in {label, *labels} & set(text):
-        raise UserError(
-            f"the column {label_column!r} is named as text and as label.", f"{where} has {', '.join(names)}."
-        )
-    if len(set(text)) < len(text):
-        raise UserError(f"--text_column_names has {max(text, key=text.count)!r} twice.", "Name each column once.")
-    delimiter = arguments.text_column_delimiter
-    if len(text) > 2 and delimiter is None:
-        delimiter = " "
-    if len(set(labels)) < len(labels):
-        raise UserError(f"--label_column_name has {max(labels, key=labels.count)!r} twice.", "Name each column once.")
+    names = [name for name in names if name not in removed]
+    label = next((name for name in labels or LABEL_COLUMNS if name in names), None)
+    text = text or _guess_text([name for name in names if name not in labels[1:]], label, arguments, where)
+    for column in {*labels, label or ""} & set(text):
+        raise UserError(f"the column {column!r} is named as text and as label.", f"{where} has {', '.join(names)}.")
+    joined_by = arguments.text_column_delimiter
+    if len(text) > 2 and joined_by is None:
+        joined_by = " "
     indicators = labels if len(labels) > 1 else ()
-    return Columns(text, delimiter, label, arguments.source_column_name, tuple(arguments.clean), indicators=indicators)
+    return Columns(text, joined_by, label, arguments.source_column_name, tuple(arguments.clean), indicators=indicators)
 
 
 def _guess_text(names: Sequence[str], label: str | None, arguments: DataArguments, where: str) -> tuple[str, ...]:

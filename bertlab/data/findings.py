@@ -3,21 +3,19 @@
 import re
 from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bertlab.console import is_first_process, warning
 from bertlab.data.dataset import Data, text_columns
-from bertlab.data.labels import NOTHING, REGRESSION, is_missing, place
+from bertlab.data.labels import NOTHING, REGRESSION, labelled_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 # Rows held at once while texts are compared.
 READ_ROWS = 1_000
-# Beside classes of so many rows one of a single row is hardly meant.
-MANY_ROWS = 10
 NOT_A_WORD = re.compile(r"\W+")
 
 
@@ -93,39 +91,21 @@ def _missing_words(name: str, split: "Dataset") -> list[Finding]:
 
 
 def _label_problems(name: str, hashes: _TextHashes, split: "Dataset", *, is_evaluated: bool) -> list[Finding]:
-    _, text_of_row, counts = np.unique(hashes.exact, return_inverse=True, return_counts=True)
+    import pandas as pd
+
     labels = split["labels"][:]
-    first_row: dict[int, int] = {}
-    labels_of: dict[int, set[Any]] = {}
-    for row in np.flatnonzero(counts[text_of_row] > 1).tolist():
-        if not is_missing(labels[row]):
-            text = int(text_of_row[row])
-            first_row.setdefault(text, row)
-            labels_of.setdefault(text, set()).add(str(labels[row]))
-    contradictory = [first_row[text] for text, several in labels_of.items() if len(several) > 1]
-    findings = _lone_classes(name, split)
-    if contradictory:
+    rows = pd.DataFrame({"text": hashes.exact, "label": list(map(str, labels))})
+    rows = rows[labelled_rows(np.asarray(labels), len(labels))]
+    label_counts = rows.groupby("text", sort=False)["label"].nunique()
+    contradictory = rows.drop_duplicates("text").index[label_counts > 1]
+    findings = []
+    if len(contradictory):
         how_many = counted(len(contradictory), "text has", "texts have")
         example = _shortened(split, contradictory[0])
         findings.append(Finding(f"{name}: {how_many} different labels, for example {example}.", is_evaluated))
     if is_evaluated and len(set(map(str, labels))) == 1:
         findings.append(Finding(f"{name}: every row has the same label; a score on it says nothing.", True))
     return findings
-
-
-def _lone_classes(name: str, split: "Dataset") -> list[Finding]:
-    """Return the labels that one row alone has among classes of many rows, as half of a torn line may leave."""
-    labels = split["labels"][:]
-    if isinstance(labels[0], list):
-        return []
-    values, first, counts = np.unique(labels, return_index=True, return_counts=True)
-    lone = first[(counts == 1) & (values >= 0)]
-    if not len(lone) or np.median(counts) < MANY_ROWS:
-        return []
-    what = counted(len(lone), "label stands", "labels stand")
-    where = place("row", split[int(lone[0])]["line"], split[int(lone[0])]["idx"]).removeprefix("row, ")
-    text = f"{name}: {what} in one row only, for example at {where}, {_shortened(split, lone[0])}: part of a torn line?"
-    return [Finding(text, True)]
 
 
 def _leaks(name: str, split: "Dataset", hashes: _TextHashes, trained: _TextHashes, train: str) -> list[Finding]:

@@ -10,7 +10,7 @@ import re
 import shlex
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,8 @@ NO_GOLD = "-1"
 NOTHING = {"nan", "null", "none", "nil", "n/a", "na", "#n/a", "<na>", "-", "--", "?", "", "[]"}
 # Beyond this many classes with fewer than this many rows each, the column is taken for something else.
 MANY_CLASSES, ROWS_PER_CLASS = 200, 3
+# Beside classes of so many rows one of a single row is hardly meant.
+MANY_ROWS = 10
 # More whole numbers than this, without names, look like a scale.
 SCALE = 10
 DELIMITERS = ",;|"
@@ -118,11 +120,11 @@ class LabelSchema:
             return False
         return label.casefold() in NOTHING or (label == NO_GOLD and self.kind != REGRESSION)
 
-    def value(self, label: Any, place: str, all_unknown: Sequence[str] = ()) -> Any:
+    def value(self, label: Any, place: str, column: Sequence[Any] = ()) -> Any:
         """Return what a label as written is trained on: an id, a vector of 0 and 1, or a number.
 
         Raises:
-            UserError: it is not in the schema; `place` says where it stands, and `all_unknown` are those of the column.
+            UserError: it is not in the schema; `place` says where it stands, and `column` are all labels there.
         """
         if self.kind == REGRESSION:
             number = _as_number(label)
@@ -142,16 +144,10 @@ class LabelSchema:
                 f"{place}: the label list has {max(several, key=several.count)!r} twice.",
                 "Write the names or ids of a row's labels, or in every row a vector of 0 and 1.",
             )
-        if here := self.unknown(label):
-            raise self._unknown_error(Counter(all_unknown or here), place)
-        ids = {self._ids[self.resolve(name)] for name in several}
+        ids = {self._ids.get(self.resolve(name)) for name in several}
+        if None in ids:
+            raise self._unknown_error(place, column or [label])
         return ids.pop() if self.kind == SINGLE else [float(index in ids) for index in range(self.size)]
-
-    def unknown(self, label: Any) -> list[str]:
-        """Return the names in a label that are no classes."""
-        if self.kind == REGRESSION or self.vectors:
-            return []
-        return [name for name in split_label(label, self.delimiter) if self.resolve(name) not in self._ids]
 
     def missing_value(self) -> Any:
         """Return what stands for a label that is not known."""
@@ -191,30 +187,37 @@ class LabelSchema:
             raise UserError(f"{place}: the label is no vector of {self.size} times 0 or 1, as it is in training.")
         return vector
 
-    def _unknown_error(self, unknown: Counter[str], place: str) -> UserError:
-        label, rows = next(iter(unknown)), unknown.total()
+    def _unknown_error(self, place: str, column: Sequence[Any]) -> UserError:
+        counts = Counter(name for label in column for name in split_label(label, self.delimiter))
+        unknown = {name: rows for name, rows in counts.items() if self.resolve(name) not in self._ids}
         listed = ", ".join(map(repr, list(unknown)[:SHOWN]))
-        counted = f" ({rows} rows have {listed})" if rows > 1 else ""
+        counted = f" ({sum(unknown.values())} rows have {listed})" if sum(unknown.values()) > 1 else ""
         return UserError(
-            f"{place}: the label {label!r} is none of the {self.size} classes{counted}.", self._unknown_hint(unknown)
+            f"{place}: the label {next(iter(unknown))!r} is none of the {self.size} classes{counted}.",
+            self._unknown_hint(list(unknown), {_whole(name) for name in counts}),
         )
 
-    def _unknown_hint(self, unknown: Iterable[str]) -> str:
-        labels = list(unknown)
-        drop = f"--drop_labels {shlex.join(labels[:SHOWN])}"
+    def _unknown_hint(self, unknown: list[str], column: set[str]) -> str:
+        """Return what to do about labels that are no classes, in a column of these labels."""
+        drop = f"--drop_labels {shlex.join(unknown[:SHOWN])}"
+        near = did_you_mean(unknown[0], self.class_names)
         twins = {_fold(name): name for name in self.class_names}
-        merged = [f"{label}={twins[_fold(label)]}" for label in labels if _fold(label) in twins]
+        merged = [f"{label}={twins[_fold(label)]}" for label in unknown if _fold(label) in twins]
         if merged:
-            return f"{did_you_mean(labels[0], self.class_names)} Merge them with --label_map {shlex.join(merged)}."
-        if any(label.casefold() in NOTHING or label == NO_GOLD for label in labels):
-            return f"{drop} leaves such rows out."
-        words = not self.names_by_id and not self._has_numbers
-        if words and all(label.isdecimal() and int(label) < self.size for label in labels):
+            return f"{near} Merge them with --label_map {shlex.join(merged)}."
+        are_words = not self._has_numbers
+        if are_words and not self.names_by_id and all(n.isdecimal() and int(n) < self.size for n in unknown):
             return f"If it is an id, say in which order: --class_names {shlex.join(self.class_names[:SHOWN])}."
-        all_names = shlex.join([*self.class_names, *labels]) if self.size + len(labels) <= 2 * SHOWN else "…"
+        if are_words and len(column) == self.size and all(re.fullmatch(r"-?\d+", label) for label in column):
+            pairs = [f"{n}={name}" for n, name in zip(sorted(column, key=int), self.class_names, strict=True)]
+            by_order = f"If the numbers stand for the classes in this order: --label_map {shlex.join(pairs)}"
+            return f"{by_order}; {drop} leaves such rows out."
+        if any(_says_nothing(label) for label in unknown):
+            return f"{drop} leaves such rows out."
+        all_names = shlex.join([*self.class_names, *unknown]) if self.size + len(unknown) <= 2 * SHOWN else "…"
         add = "" if self.fixed else f"Name all classes with --class_names {all_names}, "
         merge = "merge with --label_map" if add else "Merge with --label_map"
-        return f"{did_you_mean(labels[0], self.class_names)} {add}{merge}, or leave such rows out with {drop}."
+        return f"{near} {add}{merge}, or leave such rows out with {drop}."
 
 
 def infer_labels(
@@ -235,51 +238,29 @@ def infer_labels(
         UserError: the training labels are missing, are one class only, or cannot be classes; or there are neither
             training labels nor names.
     """
-    written = [] if train is None or "label" not in train.column_names else train["label"][:]
-    if train is not None and not any(label is not None for label in written):
-        raise UserError(f"{origin} has no labels to train on.", "Name the column with --label_column_name.")
-    # Without training rows the lists of the other splits say whether there are several labels, and how written.
-    seen = written if train is not None else [label for label in elsewhere if isinstance(label, list)]
-    kind = _kind(seen, arguments, origin)
-    dropped = tuple(arguments.drop_labels)
-    if kind == REGRESSION:
-        return _regression(written, arguments, origin, dropped)
-    repeated = [name for name, count in Counter(arguments.class_names).items() if count > 1]
-    if repeated:
-        raise UserError(f"--class_names has {repeated[0]!r} twice.", "Name every class once, in the order of the ids.")
-    label_map = dict(arguments.label_map)
-    names = tuple(arguments.class_names) or tuple(dict.fromkeys(label_map.get(name, name) for name in declared))
-    delimiter = _cell_delimiter(seen, arguments) if kind == MULTI else None
-    lists = [split_label(label, delimiter) for label in seen if label is not None]
-    if kind == MULTI and _are_vectors(lists):
-        numbered = tuple(str(index) for index in range(len(lists[0])))
-        template = LabelSchema(kind, numbered, label_map, delimiter=delimiter, vectors=True, dropped=dropped)
-        return _vector_schema(names, model_names, template, origin)
-    counts = Counter(name for labels in lists for name in labels if train is not None)
-    _check_nothing(written, counts, label_map, names, train, origin, delimiter)
-    classes = _classes(counts, LabelSchema(kind, names, label_map, names))
-    seen_elsewhere = [name for label in elsewhere for name in split_label(label, delimiter)]
-    _warn_of_map(label_map, counts, seen_elsewhere, names)
-    names_by_id = names
-    names = names or (() if classes else tuple(model_names))
-    ordered = _ordered(classes, names, counts)
-    _check_twins(ordered, origin)
-    rename = _renamed(ordered, model_names)
-    if rename:
-        ordered = tuple(model_names)
-        names_by_id = tuple(rename[name] for name in names_by_id) or ordered
-        label_map = {label: rename[name] for label, name in label_map.items() if name in rename}
-        label_map |= {name: new for name, new in rename.items() if name != new}
     if train is None:
-        _check_declared(ordered, kind, origin)
+        # The lists of the other splits say whether there are several labels, and how written.
+        seen = [label for label in elsewhere if isinstance(label, list)]
     else:
-        _check_classes(classes, ordered, kind, len(written), origin, arguments)
-        if not delimiter:
-            _warn_of_joined(counts, origin)
-    schema = LabelSchema(
-        kind, ordered, label_map, names_by_id or (ordered if train is None else ()), delimiter, False, dropped
-    )
-    schema = replace(schema, fixed=train is None and not arguments.class_names)
+        seen = [label for label in train["label"][:] if label is not None] if "label" in train.column_names else []
+        if not seen:
+            raise UserError(f"{origin} has no labels to train on.", "Name the column with --label_column_name.")
+    kind = _kind(seen, arguments, origin)
+    delimiter = _cell_delimiter(seen, arguments) if kind == MULTI else None
+    names = _declared_names(arguments, declared)
+    schema = LabelSchema(kind, names, dict(arguments.label_map), names, delimiter, dropped=tuple(arguments.drop_labels))
+    lists = [split_label(label, delimiter) for label in seen]
+    if kind == REGRESSION:
+        schema = _regression(schema, seen, arguments, origin)
+    elif kind == MULTI and _are_vectors(lists):
+        schema = _vector_schema(schema, len(lists[0]), model_names, origin)
+    elif train is None:
+        schema = _as_in_model(_declared_schema(schema, model_names, arguments, origin), model_names)
+    else:
+        counts = Counter(name for labels in lists for name in labels)
+        _check_suspects(train, schema, counts, origin)
+        _warn_of_map(schema, counts, {name for label in elsewhere for name in split_label(label, delimiter)})
+        schema = _as_in_model(_class_schema(schema, counts, arguments, origin), model_names)
     return _with_positive(schema, arguments.positive_label)
 
 
@@ -301,20 +282,31 @@ def check_head(schema: LabelSchema, model_names: Sequence[str]) -> None:
         )
 
 
-def _regression(written: Sequence[Any], arguments: DataArguments, origin: str, dropped: tuple[str, ...]) -> LabelSchema:
+def _declared_names(arguments: DataArguments, declared: Sequence[str]) -> tuple[str, ...]:
+    """Return the class names of the user or else of the data set, in the order of their ids."""
+    names = arguments.class_names
+    if len(set(names)) < len(names):
+        twice = max(names, key=names.count)
+        raise UserError(f"--class_names has {twice!r} twice.", "Name every class once, in the order of the ids.")
+    return tuple(names) or tuple(dict.fromkeys(arguments.label_map.get(name, name) for name in declared))
+
+
+def _regression(schema: LabelSchema, written: Sequence[Any], arguments: DataArguments, origin: str) -> LabelSchema:
     if arguments.label_map or arguments.class_names:
         raise UserError("regression takes numbers as they are.", "Leave out --label_map and --class_names.")
-    if arguments.positive_label:
-        raise UserError("--positive_label is for two classes, and this is a regression.", "Leave it out.")
-    numbers = {_as_number(label) for label in written if label is not None}
-    if len(numbers) == 1 and len(written) > 1:
+    if written:
+        _refuse_constant({_as_number(label) for label in written}, written, origin)
+    if any(DECIMAL_COMMA.match(label) for label in written):
+        info(f"{origin}: 3,5 is read as the number 3.5; --label_delimiter , reads two labels.")
+    return replace(schema, class_names=(), names_by_id=())
+
+
+def _refuse_constant(values: Collection[Any], written: Iterable[Any], origin: str) -> None:
+    if len(values) < 2:
         raise UserError(
             f"{origin}: every row has the label {next(iter(written))!r}; there is nothing to learn.",
             "Check the label column.",
         )
-    if any(DECIMAL_COMMA.match(label) for label in written if isinstance(label, str)):
-        info(f"{origin}: 3,5 is read as the number 3.5; --label_delimiter , reads two labels.")
-    return LabelSchema(REGRESSION, (), {}, dropped=dropped)
 
 
 def _with_positive(schema: LabelSchema, positive: str | None) -> LabelSchema:
@@ -323,10 +315,8 @@ def _with_positive(schema: LabelSchema, positive: str | None) -> LabelSchema:
     name = schema.resolve(positive)
     if schema.positive_class is None or name not in schema.class_names:
         of_two = "" if schema.positive_class is not None else " and there must be two"
-        raise UserError(
-            f"--positive_label {positive}: no such class{of_two}.",
-            did_you_mean(positive, schema.class_names),
-        )
+        near = did_you_mean(positive, schema.class_names)
+        raise UserError(f"--positive_label {positive}: no such class{of_two}.", near)
     return replace(schema, positive_label=name)
 
 
@@ -356,7 +346,7 @@ def is_dropped(label: Any, dropped: Sequence[str], delimiter: str | None = None)
     """Return True for a label, or a list with one, that --drop_labels names; -1, - and nan mean empty cells as well."""
     left_out = {_whole(name) for name in dropped}
     if label is None:
-        return any(name == NO_GOLD or name.casefold() in NOTHING for name in left_out)
+        return any(map(_says_nothing, left_out))
     whole = [label] if isinstance(label, str) else []
     return bool(left_out) and any(_whole(name) in left_out for name in (*whole, *split_label(label, delimiter)))
 
@@ -382,23 +372,15 @@ def assign_labels(split: "Dataset", schema: LabelSchema, origin: str, labels_req
     if schema.fixed and any(isinstance(label, str) and label.isdecimal() and schema.is_id(label) for label in written):
         order = ", ".join(f"{index} = {name}" for index, name in enumerate(schema.names_by_id))
         info(f"{origin}: the labels are numbers, taken in the order of the model's head: {order}.")
-    places = [place(origin, line, idx) for line, idx in zip(lines, indices, strict=True)]
     if not labels_required:
         written = [None if schema.is_unlabelled(label) else label for label in written]
-    unknown = [name for label in written for name in schema.unknown(label)]
     values = [
-        schema.missing_value() if label is None else schema.value(label, where, unknown)
-        for label, where in zip(written, places, strict=True)
+        schema.missing_value() if label is None else schema.value(label, place(origin, line, idx), written)
+        for label, line, idx in zip(written, lines, indices, strict=True)
     ]
-    if all(is_missing(value) for value in values):
+    if not labelled_rows(np.asarray(values), len(values)).any():
         return split
     return split.add_column("labels", np.asarray(values, dtype=np.int64) if schema.kind == SINGLE else values)
-
-
-def is_missing(value: Any) -> bool:
-    """Return True for a value that stands for a label that is not known."""
-    first = value[0] if isinstance(value, list) else value
-    return bool(first == NO_LABEL or first != first)
 
 
 def labelled_rows(labels: np.ndarray | None, rows: int) -> np.ndarray:
@@ -430,8 +412,8 @@ def _as_number(label: Any) -> float | None:
     return number if math.isfinite(number) and "_" not in label else None
 
 
-def _are_decimals(labels: Iterable[str | None]) -> bool:
-    numbers = [_as_number(label) for label in labels if label is not None]
+def _are_decimals(labels: Iterable[str]) -> bool:
+    numbers = [_as_number(label) for label in labels]
     return all(n is not None for n in numbers) and any(n is not None and n != int(n) for n in numbers)
 
 
@@ -443,14 +425,6 @@ def _fold(name: str) -> str:
     """Return a name without what nobody sees: case, spaces, Unicode form, invisible characters, the 0 of 1.0."""
     seen = (char for char in unicodedata.normalize("NFKC", name) if unicodedata.category(char) != "Cf")
     return _whole(" ".join("".join(seen).replace("\ufe0f", "").casefold().split()))
-
-
-def _are_joined(labels: set[str], delimiter: str) -> bool:
-    """Return True where labels look like several with a delimiter between: their parts are labels too."""
-    joined = {label for label in labels if delimiter in label}
-    parts = {part.strip() for label in joined for part in label.split(delimiter)}
-    alone = labels - joined
-    return bool(joined) and (parts <= alone or len(parts | alone) < len(labels))
 
 
 def _cell_delimiter(written: Iterable[Any], arguments: DataArguments) -> str | None:
@@ -484,8 +458,8 @@ def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
     if several:
         return MULTI
     if written and not arguments.class_names and not arguments.label_map and _are_decimals(written):
-        alone = {label for label in written if label is not None and "," not in label}
-        commas = [label for label in written if label is not None and "," in label]
+        alone = {label for label in written if "," not in label}
+        commas = [label for label in written if "," in label]
         if commas and alone.issuperset(part for label in commas for part in label.split(",")):
             raise UserError(
                 f"{origin}: the label {commas[0]!r} may be a number with a decimal comma, or two labels.",
@@ -502,112 +476,123 @@ def _are_vectors(lists: Sequence[Sequence[str]]) -> bool:
     return len(lengths) == 1 and min(lengths) > 1 and all(i.casefold() in ZERO_ONE for labels in lists for i in labels)
 
 
-def _vector_schema(
-    names: tuple[str, ...], model_names: Sequence[str], template: LabelSchema, origin: str
-) -> LabelSchema:
+def _vector_schema(schema: LabelSchema, size: int, model_names: Sequence[str], origin: str) -> LabelSchema:
     """Return the schema of vectors of 0 and 1, whose classes are named by the user, the model, or their place."""
-    size = template.size
-    if names and len(names) != size:
+    numbered = tuple(map(str, range(size)))
+    names = schema.class_names or (tuple(model_names) if len(model_names) == size else numbered)
+    if len(names) != size:
         raise UserError(
             f"{origin}: the labels are vectors of {size} times 0 or 1, and {len(names)} classes are named.",
             "Name as many with --class_names, in the order of the vectors.",
         )
-    names = names or (tuple(model_names) if len(model_names) == size else template.class_names)
     info(f"{origin}: the labels are vectors of 0 and 1, a place for each class (--class_names names them).")
-    return replace(template, class_names=names)
+    return replace(schema, class_names=names, vectors=True)
 
 
-def _classes(labels: Iterable[str], declared: LabelSchema) -> set[str]:
-    """Return the class names that the written labels stand for; of numbers 1.0 is 1."""
-    names = {declared.resolve(label) for label in labels}
-    return {_whole(name) for name in names} if all(_as_number(name) is not None for name in names) else names
-
-
-def _ordered(classes: set[str], declared: Sequence[str], counts: Mapping[str, int]) -> tuple[str, ...]:
-    """Return class names as declared, else sorted."""
-    unexpected = sorted(classes - set(declared)) if declared else []
-    if unexpected:
-        raise UserError(
-            f"the training data has the label {unexpected[0]!r}, which is not among {', '.join(declared)}.",
-            _unexpected_hint(unexpected, declared, counts),
-        )
-    are_numbers = all(_as_number(name) is not None for name in classes)
-    return tuple(declared) or tuple(sorted(classes, key=_as_number if are_numbers else None))  # type: ignore[arg-type]
-
-
-def _unexpected_hint(unexpected: Sequence[str], declared: Sequence[str], counts: Mapping[str, int]) -> str:
-    drop = f"--drop_labels {shlex.join(unexpected[:SHOWN])} leaves such rows out"
-    numbers = [label for label in counts if re.fullmatch(r"-?\d+(\.0+)?", label)]
-    if len(numbers) == len(counts) == len(declared):
-        pairs = [f"{_whole(n)}={name}" for n, name in zip(sorted(numbers, key=float), declared, strict=True)]
-        return f"If the numbers stand for the classes in this order: --label_map {shlex.join(pairs)}; {drop}."
-    if any(label == NO_GOLD or label.casefold() in NOTHING for label in unexpected):
-        return f"If it marks rows without a label, {drop}."
-    return f"{did_you_mean(unexpected[0], declared)} Or name it with --class_names or --label_map; {drop}."
-
-
-def _renamed(names: Sequence[str], model_names: Sequence[str]) -> dict[str, str]:
-    """Return the model's name of each class where the classes are the model's, case aside; else nothing."""
-    by_fold = {_fold(name): name for name in model_names}
-    same = len(names) == len(model_names) == len(by_fold) and {_fold(name) for name in names} == set(by_fold)
-    return {name: by_fold[_fold(name)] for name in names} if same else {}
-
-
-def _check_declared(names: Sequence[str], kind: str, origin: str) -> None:
-    """Refuse class names that no training label has been compared with and that cannot be right."""
+def _declared_schema(
+    schema: LabelSchema, model_names: Sequence[str], arguments: DataArguments, origin: str
+) -> LabelSchema:
+    """Return the schema where no training label is counted: of the declared names, or else of the model's."""
+    names = schema.class_names or tuple(model_names)
     if not names:
         raise UserError(
             f"{origin}: no training labels are counted, so nothing says which classes there are.",
             "Name them with --class_names or --label_map, name a model that was fine-tuned for them, or pass "
             "--do_regression.",
         )
-    if kind == SINGLE and len(names) == 1:
+    if schema.kind == SINGLE and len(names) == 1:
         raise UserError(
             f"the model has one output, {names[0]!r}, and no classes.", "If it gives scores, pass --do_regression."
         )
+    _check_twins(names, origin)
+    return replace(schema, class_names=names, names_by_id=names, fixed=not arguments.class_names)
 
 
-def _check_nothing(
-    written: Sequence[Any],
-    counts: Mapping[str, int],
-    label_map: Mapping[str, str],
-    names: Sequence[str],
-    train: "Dataset | None",
-    origin: str,
-    delimiter: str | None,
-) -> None:
-    """Refuse labels that usually say that there is none, unless the user names them."""
+def _class_schema(schema: LabelSchema, counts: Mapping[str, int], arguments: DataArguments, origin: str) -> LabelSchema:
+    """Return the schema of the classes that training labels stand for: as declared, else sorted; of numbers 1.0 is 1.
+
+    A label that is not among declared names is refused where it stands, by `assign_labels`.
+    """
+    classes = {schema.resolve(label) for label in counts}
+    are_numbers = all(_as_number(name) is not None for name in classes)
+    if are_numbers:
+        classes = {_whole(name) for name in classes}
+    names = schema.class_names or tuple(sorted(classes, key=_as_number if are_numbers else None))  # type: ignore[arg-type]
+    _check_twins(names, origin)
+    if schema.kind == SINGLE:
+        _refuse_constant(classes, classes, origin)
+        _check_classes(names, sum(counts.values()), arguments, origin)
+    if not schema.delimiter:
+        _warn_of_joined(set(counts), origin)
+    return replace(schema, class_names=names)
+
+
+def _as_in_model(schema: LabelSchema, model_names: Sequence[str]) -> LabelSchema:
+    """Return the schema with the names and the order of the model, where its classes are the same, case aside."""
+    by_fold = {_fold(name): name for name in model_names}
+    rename = {name: by_fold.get(_fold(name), "") for name in schema.class_names}
+    if len(rename) != len(model_names) or set(rename.values()) != set(model_names):
+        return schema
+    label_map = {label: rename[name] for label, name in schema.label_map.items() if name in rename}
+    label_map |= {name: new for name, new in rename.items() if name != new}
+    by_id = tuple(rename[name] for name in schema.names_by_id) or tuple(model_names)
+    return replace(schema, class_names=tuple(model_names), names_by_id=by_id, label_map=label_map)
+
+
+def _says_nothing(label: str) -> bool:
+    """Return True for what stands where there is no label: NULL, n/a, a dash, -1."""
+    return label.casefold() in NOTHING or _whole(label) == NO_GOLD
+
+
+def _check_suspects(train: "Dataset", schema: LabelSchema, counts: Mapping[str, int], origin: str) -> None:
+    """Refuse labels that are hardly classes, unless the user names them."""
+    if schema.class_names:  # then others are refused where they stand
+        return
+    unnamed = [label for label in counts if label not in {*schema.label_map, *schema.label_map.values()}]
     marks = any(not any(char.isalnum() for char in label) for label in counts if label.casefold() not in NOTHING)
-    suspects = [
+    missing = [
         label
-        for label in counts
-        if label not in {*label_map, *label_map.values(), *names}
-        and ((label.casefold() in NOTHING and not (marks and label in "--?")) or _is_no_gold(label, counts, names))
+        for label in unnamed
+        if (label.casefold() in NOTHING and not (marks and label in "--?")) or _is_no_gold(label, counts)
     ]
-    if suspects == ["none"]:
+    if missing == ["none"]:
         warning(f"{origin}: 'none' is a class; if it marks rows without a label, --drop_labels none leaves them out.")
-    elif suspects and train is not None:
-        row = next(i for i, label in enumerate(written) if set(suspects) & set(split_label(label, delimiter)))
-        rows = sum(counts[label] for label in suspects)
-        keep = shlex.join(f"{label}={label}" for label in suspects)
-        hint = (
-            _unexpected_hint(suspects, names, counts)
-            if names
-            else (f"--drop_labels {shlex.join(suspects)} leaves such rows out; --label_map {keep} makes a class of it.")
-        )
-        raise UserError(
-            f"{place(origin, train[row]['line'], row)}: the label {suspects[0]!r} usually says that a label is missing "
-            f"({rows} row{'s' * (rows != 1)} with {', '.join(map(repr, suspects))}).",
-            hint,
-        )
+    elif missing:
+        _refuse_suspects(train, missing, schema, counts, origin, "usually says that a label is missing")
+    elif schema.kind == SINGLE and (lone := _lone(unnamed, counts)):
+        why = "stands in one row only beside classes of many, as part of a torn line or a misspelling would"
+        _refuse_suspects(train, lone, schema, counts, origin, why)
 
 
-def _is_no_gold(label: str, counts: Mapping[str, int], names: Sequence[str]) -> bool:
-    """Return True for -1 among words, named classes, or the ids 0, 1, 2…; beside 0 and 1 it may well be a class."""
+def _refuse_suspects(
+    train: "Dataset", suspects: Sequence[str], schema: LabelSchema, counts: Mapping[str, int], origin: str, why: str
+) -> None:
+    row = next(row for row in train if set(suspects) & set(split_label(row["label"], schema.delimiter)))
+    rows = sum(counts[label] for label in suspects)
+    keep = shlex.join(f"{label}={label}" for label in suspects)
+    raise UserError(
+        f"{place(origin, row['line'], row['idx'])}: the label {suspects[0]!r} {why} "
+        f"({rows} row{'s' * (rows != 1)} with {', '.join(map(repr, suspects))}).",
+        f"--drop_labels {shlex.join(suspects)} leaves such rows out; --label_map {keep} makes a class of it.",
+    )
+
+
+def _lone(labels: Sequence[str], counts: Mapping[str, int]) -> list[str]:
+    """Return the labels of one row each beside classes of many rows; of fewer rows where these have fewer words."""
+    others = {label: rows for label, rows in counts.items() if rows > 1}
+    fewest, most_words = min(others.values(), default=0), max((len(label.split()) for label in others), default=0)
+    lone = [label for label in labels if counts[label] == 1 and _as_number(label) is None]
+    if fewest < ROWS_PER_CLASS:
+        return []
+    return lone if fewest >= MANY_ROWS else [label for label in lone if len(label.split()) > most_words]
+
+
+def _is_no_gold(label: str, counts: Mapping[str, int]) -> bool:
+    """Return True for -1 among words or the ids 0, 1, 2…; beside 0 and 1 it may well be a class."""
     if _whole(label) != NO_GOLD:
         return False
     others = {_whole(other) for other in counts} - {NO_GOLD}
-    if names or any(_as_number(other) is None for other in others):
+    if any(_as_number(other) is None for other in others):
         return True
     ids = others == {str(index) for index in range(len(others))}
     if ids and len(others) == 2:
@@ -621,36 +606,24 @@ def _check_twins(names: Sequence[str], origin: str) -> None:
     twins = [(twin, name) for name in names if (twin := first.setdefault(_fold(name), name)) != name]
     if twins:
         twin, name = twins[0]
-        alike = [" ".join(text.split()).casefold() for text in twins[0]]
+        are_seen = " ".join(twin.split()).casefold() == " ".join(name.split()).casefold()
         how = "case" if twin.casefold() == name.casefold() else "spaces or case"
-        if alike[0] != alike[1]:
-            how = "Unicode form or invisible characters"
-        show = ascii if alike[0] != alike[1] else repr
+        how, show = (how, repr) if are_seen else ("Unicode form or invisible characters", ascii)
         raise UserError(
             f"{origin}: the labels {show(twin)} and {show(name)} differ in {how} only.",
             f"Merge them with --label_map {shlex.join(f'{name}={twin}' for twin, name in twins)}.",
         )
 
 
-def _check_classes(
-    classes: set[str], names: Sequence[str], kind: str, rows: int, origin: str, arguments: DataArguments
-) -> None:
-    """Refuse classes that nobody can have meant; what a list of labels may well be is refused of single ones only."""
-    if kind == MULTI:
-        return
-    if len(classes) < 2:
-        raise UserError(
-            f"{origin}: every row has the label {next(iter(classes))!r}; there is nothing to learn.",
-            "Check the label column.",
-        )
+def _check_classes(names: Sequence[str], rows: int, arguments: DataArguments, origin: str) -> None:
+    """Refuse so many classes that nobody can have meant them, and warn of numbers that look like a scale."""
     decimals, is_asked = _are_decimals(names), arguments.problem_type == SINGLE
     if (decimals or (len(names) > MANY_CLASSES and not is_asked)) and rows < ROWS_PER_CLASS * len(names):
+        settled = "or pass --do_regression" if decimals else f"or, if it is one, pass --problem_type {SINGLE}"
         raise UserError(
             f"{origin}: {len(names)} different {'decimal numbers' if decimals else 'labels'} in {rows} rows; "
             "that is hardly a class column.",
-            "Name the right one with --label_column_name, or pass --do_regression."
-            if decimals
-            else f"Name the right one with --label_column_name; if it is one, pass --problem_type {SINGLE}.",
+            f"Name the right one with --label_column_name, {settled}.",
         )
     declared = is_asked or arguments.class_names or arguments.label_map
     if len(names) > SCALE and not declared and all(_as_number(name) is not None for name in names):
@@ -660,28 +633,29 @@ def _check_classes(
         )
 
 
-def _warn_of_joined(counts: Mapping[str, int], origin: str) -> None:
+def _warn_of_joined(labels: set[str], origin: str) -> None:
+    """Warn of labels that look like several with a delimiter between: their parts are labels too."""
     for delimiter in DELIMITERS:
-        if _are_joined(set(counts), delimiter):
+        joined = {label for label in labels if delimiter in label}
+        parts = {part.strip() for label in joined for part in label.split(delimiter)}
+        alone = labels - joined
+        if joined and (parts <= alone or len(parts | alone) < len(labels)):
             warning(
                 f"{origin}: labels with {delimiter!r} look like several and are one class each; --label_delimiter "
                 f"{shlex.quote(delimiter)} separates them."
             )
 
 
-def _warn_of_map(
-    label_map: Mapping[str, str], counts: Mapping[str, int], elsewhere: Iterable[str], names: Sequence[str]
-) -> None:
+def _warn_of_map(schema: LabelSchema, counts: Mapping[str, int], elsewhere: set[str]) -> None:
     """Name keys of --label_map that no row has, and numbers that it leaves beside names that are words."""
-    if not label_map or not counts:
-        return
-    present, keys = {_whole(label) for label in (*counts, *elsewhere)}, {_whole(key) for key in label_map}
+    label_map = schema.label_map
+    present, keys = {_whole(label) for label in {*counts, *elsewhere}}, {_whole(key) for key in label_map}
     unused = [key for key in label_map if _whole(key) not in present]
     if unused:
         warning(f"--label_map: no training row has the label {' or '.join(map(repr, unused))}.")
-    left = [label for label in counts if _as_number(label) is not None and _whole(label) not in keys]
-    left = [label for label in left if label not in label_map.values()]
-    if left and not names and any(_as_number(name) is None for name in label_map.values()):
+    named = {*keys, *label_map.values()}
+    left = [label for label in counts if _as_number(label) is not None and not {label, _whole(label)} & named]
+    if left and not schema.class_names and any(_as_number(name) is None for name in label_map.values()):
         warning(
             f"--label_map leaves {', '.join(map(repr, left[:SHOWN]))} as classes of their own; "
             f"--drop_labels {shlex.join(left[:SHOWN])} leaves such rows out."

@@ -6,7 +6,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -22,7 +22,6 @@ SPREADSHEETS = (".xlsx", ".xls", ".ods")
 # What other tools keep data in, and what can run code when it is loaded.
 RUNS_CODE = (".py", ".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin", ".npy", ".npz", ".rds", ".rdata")
 DELIMITERS = ",;\t|"
-QUOTINGS = ("auto", "none", "standard")
 
 # A stray quote makes one cell of the rest of the file. So many characters of it are held (four bytes each)
 # before it is an error.
@@ -459,7 +458,7 @@ def _json_file(path: Path, stream: TextIO) -> tuple[str, Iterable[tuple[int, obj
     if not text.strip():
         raise _blank(path)
     first, _, rest = text.strip().partition("\n")
-    if rest and _object_in(first) is not None:
+    if rest and _is_object(first):
         return "line", _json_lines(path, io.StringIO(text, newline=""))
     document = _parsed(path, text, 1)
     return "row", enumerate(document if isinstance(document, list) else _document_rows(path, document), 1)
@@ -467,21 +466,27 @@ def _json_file(path: Path, stream: TextIO) -> tuple[str, Iterable[tuple[int, obj
 
 def _document_rows(path: Path, document: object) -> list[Any]:
     """Return the rows of a document that is no list; the orients are those of pandas' `to_json`."""
-    lists = _lists_of_objects(document) if isinstance(document, dict) else {}
-    if not isinstance(document, dict) or (len(lists) > 1 and not isinstance(document.get("text"), str)):
+    values = document if isinstance(document, dict) else {}
+    lists = {key: value for key, value in values.items() if _is_rows(value)}
+    is_row = isinstance(values.get("text"), str)
+    if not isinstance(document, dict) or (len(lists) > 1 and not is_row):
         what = f"{len(lists)} lists of objects ({', '.join(lists)})" if lists else "no list of objects"
         raise UserError(f"{path} holds {what}, expected one.", "Write one object a line, as JSON lines.")
-    if len(lists) == 1 and not isinstance(document.get("text"), str):
+    if lists and not is_row:
         return next(iter(lists.values()))
-    if document.keys() >= {"columns", "data"}:  # orient="split"
-        return [dict(zip(document["columns"], row, strict=False)) for row in document["data"]]
-    inner = list(document.values())
+    if values.keys() >= {"columns", "data"}:  # orient="split"
+        return [dict(zip(values["columns"], row, strict=False)) for row in values["data"]]
+    inner = list(values.values())
     if not inner or not all(isinstance(value, dict) for value in inner):
-        return [document]
+        return [values]
     # orient="columns" has the rows' labels within, orient="index" the columns' names.
-    if any(isinstance(cell, (list, dict)) for cell in inner[0].values()) or not _are_columns(document):
+    if any(isinstance(cell, (list, dict)) for cell in inner[0].values()) or not _are_columns(values):
         return inner
-    return [{name: column.get(row) for name, column in document.items()} for row in inner[0]]
+    return [{name: column.get(row) for name, column in values.items()} for row in inner[0]]
+
+
+def _is_rows(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
 def _are_columns(document: dict[str, Any]) -> bool:
@@ -491,39 +496,29 @@ def _are_columns(document: dict[str, Any]) -> bool:
     return numbered[1] if numbered[0] != numbered[1] else len(inside) >= len(document)
 
 
-def _object_in(line: str) -> dict[str, Any] | None:
-    """Return the object that a line holds whole, or None."""
+def _is_object(line: str) -> bool:
+    """Return True for a line that holds an object whole."""
     try:
-        value = json.loads(line)
+        return isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _lists_of_objects(document: dict[str, Any]) -> dict[str, list[Any]]:
-    return {
-        key: value
-        for key, value in document.items()
-        if isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
-    }
+        return False
 
 
 def _parsed(path: Path, text: str, line: int) -> object:
+    hint = ""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        place = f"{path}, line {line + error.lineno - 1}"
+        line += error.lineno - 1
+        reason = f"not JSON: {error.msg} (column {error.colno})"
         if re.match(r"\s*,", text[error.pos :]) or re.search(r",\s*$", text[: error.pos]):
-            raise UserError(
-                f"{place}: not JSON: a comma follows the last value (column {error.colno}).",
-                "JSON lines have no comma between objects, and a list has none after its last one.",
-            ) from None
-        raise UserError(f"{place}: not JSON: {error.msg} (column {error.colno}).") from None
+            reason = f"not JSON: a comma follows the last value (column {error.colno})"
+            hint = "JSON lines have no comma between objects, and a list has none after its last one."
     except RecursionError:
-        raise UserError(f"{path}, line {line}: not readable JSON: nested too deeply.") from None
-    except ValueError as error:
-        # Python refuses to read an integer of more than 4300 digits.
-        raise UserError(f"{path}, line {line}: not readable JSON: {error}.") from None
+        reason = "not readable JSON: nested too deeply"
+    except ValueError as error:  # Python refuses to read an integer of more than 4300 digits
+        reason = f"not readable JSON: {error}"
+    raise UserError(f"{path}, line {line}: {reason}.", hint)
 
 
 def _object(path: Path, where: str, item: object) -> dict[str, Any]:
@@ -542,8 +537,8 @@ def _parquet_rows(path: Path) -> Generator[Row]:
         labels = _label_names(parquet.schema_arrow)
         for batch in parquet.iter_batches(batch_size=_PARQUET_BATCH):
             for values in batch.rename_columns(columns).to_pylist():
-                named = {column: _named(values[column], names) for column, names in labels.items()}
-                yield Row(next(number), {**values, **named}, "row")
+                values |= {column: to_class_name(values[column], names) for column, names in labels.items()}
+                yield Row(next(number), values, "row")
 
 
 @contextmanager
@@ -569,9 +564,10 @@ def _label_names(schema: Any) -> dict[str, list[str]]:
     return {name: label["names"] for name, label in labels.items() if isinstance(label, dict) and label.get("names")}
 
 
-def _named(value: Any, names: list[str]) -> Any:
+def to_class_name(value: Any, names: Sequence[str]) -> Any:
+    """Return the name of the id of a class label, or those of a list of ids, as `datasets` numbers them."""
     if isinstance(value, list):
-        return [_named(item, names) for item in value]
-    if value == -1:  # what `datasets` writes where a class label is not known
+        return [to_class_name(item, names) for item in value]
+    if names and value == -1:  # what `datasets` writes where a class label is not known
         return None
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else value

@@ -56,10 +56,7 @@ def read_source(arguments: DataArguments, cache_dir: str | None, token: str | No
         UserError: no source is named, something in it cannot be read, or the cache cannot be written.
     """
     if cache_dir is not None:
-        try:
-            Path(cache_dir).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _cache_error(cache_dir, error) from error
+        cache.make_folder(Path(cache_dir))
     if _files_named(arguments) or arguments.data_dir:
         return _from_files(arguments, cache_dir, streaming)
     if arguments.dataset_name:
@@ -115,10 +112,6 @@ def _kept_splits(splits: dict[str, T], arguments: DataArguments) -> dict[str, T]
     if set(removed) == set(splits):
         raise UserError("--remove_splits leaves no split.", f"The data has {', '.join(splits)}.")
     return {split: value for split, value in splits.items() if split not in removed}
-
-
-def _cache_error(folder: str, error: OSError) -> UserError:
-    return UserError(f"the cache {folder} cannot be written: {error.strerror}.", "Name another --cache_dir.")
 
 
 def _no_train(arguments: DataArguments, splits: Iterable[str]) -> UserError:
@@ -268,7 +261,7 @@ def _read_file(name: str, file: DataFile, columns: Columns, cache_dir: str | Non
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         if isinstance(error.__cause__, OSError):
-            raise _cache_error(cache_dir or str(datasets_config.HF_DATASETS_CACHE), error.__cause__) from error
+            raise cache.not_writable(cache_dir or datasets_config.HF_DATASETS_CACHE, error.__cause__) from error
         raise
 
 
@@ -291,15 +284,12 @@ def _from_hub(arguments: DataArguments, cache_dir: str | None, token: str | None
 
     name, configuration = arguments.dataset_name or "", arguments.dataset_config_name
     folder = Path(name).expanduser()
-    if classes := readers.class_folders(folder) or [each for each in folder.glob("*/") if readers.class_folders(each)]:
-        train = folder if readers.class_folders(folder) else next((e for e in classes if "train" in e.name), classes[0])
-        others = [
-            f"--validation_file {each}" for each in classes if each not in (train, *readers.class_folders(folder))
-        ]
-        raise UserError(
-            f"--dataset_name {name} has a folder per class.",
-            f"Name the splits: {' '.join([f'--train_file {train}', *others[:1]])}.",
-        )
+    roots = [each for each in (folder, *sorted(folder.glob("*/"))) if readers.class_folders(each)]
+    if roots:
+        train = next((each for each in roots if "train" in each.name), roots[0])
+        other = next((f" --validation_file {each}" for each in roots if each not in (folder, train)), "")
+        hint = f"Name the splits: --train_file {train}{other}."
+        raise UserError(f"--dataset_name {name} has a folder per class.", hint)
     with _hub_errors(name):
         if _is_saved(folder):
             saved = load_from_disk(folder)
@@ -311,11 +301,17 @@ def _from_hub(arguments: DataArguments, cache_dir: str | None, token: str | None
     return _streamed(splits, arguments, name) if streaming else from_dataset_dict(splits, arguments, name)
 
 
-def from_dataset_dict(loaded: dict[str, "Dataset"], arguments: DataArguments, name: str) -> RawData:
-    """Return the raw splits of data sets that are already in memory or on disk, labels as their names."""
-    reference = loaded.get(arguments.train_split_name) or next(iter(loaded.values()))
-    columns = choose_columns(reference.column_names, arguments, f"the data set {name}")
-    names = _class_names(reference.features, columns)
+def from_dataset_dict(
+    loaded: Mapping[str, "Dataset"], arguments: DataArguments, name: str, features: Mapping[str, Any] | None = None
+) -> RawData:
+    """Return the raw splits of data sets that are already in memory or on disk, labels as their names.
+
+    `features` are the columns, where those of the training or else the first split do not say.
+    """
+    if features is None:
+        features = (loaded.get(arguments.train_split_name) or next(iter(loaded.values()))).features
+    columns = choose_columns(list(features), arguments, f"the data set {name}")
+    names = _class_names(features, columns)
     splits = {split: _read_split(data, columns, names, name) for split, data in loaded.items()}
     return RawData(splits, dict.fromkeys(splits, name), names, columns)
 
@@ -333,17 +329,15 @@ def _streamed(loaded: dict[str, "IterableDataset"], arguments: DataArguments, na
         whole = {split: Dataset.from_list(list(loaded[split]), loaded[split].features) for split in evaluated}
         # Files without a description say what their columns are only when they are read.
         sample = train.features or next(iter(train))
-    columns = choose_columns(list(sample), arguments, f"the data set {name}")
-    columns = replace(columns, multi_label=isinstance(sample.get(columns.label), (list, List)))
-    names = _class_names(sample, columns)
+    raw = from_dataset_dict(whole, arguments, name, sample)
+    columns = replace(raw.columns, multi_label=isinstance(sample.get(raw.columns.label), (list, List)))
 
     def rows() -> Iterator[dict[str, Any]]:
         with _hub_errors(name):
             for index, values in enumerate(train):
-                yield _row(values, columns, names, index, name)
+                yield _row(values, columns, raw.class_names, index, name)
 
-    splits = {split: _read_split(data, columns, names, name) for split, data in whole.items()}
-    return RawData(splits, dict.fromkeys([arguments.train_split_name, *splits], name), names, columns, rows)
+    return replace(raw, origin={arguments.train_split_name: name, **raw.origin}, columns=columns, train_rows=rows)
 
 
 def _class_names(features: Mapping[str, Any], columns: Columns) -> tuple[str, ...]:
@@ -355,15 +349,8 @@ def _class_names(features: Mapping[str, Any], columns: Columns) -> tuple[str, ..
 def _row(values: dict[str, Any], columns: Columns, names: tuple[str, ...], index: int, name: str) -> dict[str, Any]:
     """Return row `index` of a data set in the form that `columns` describes; ids become `names`."""
 
-    def to_name(value: Any) -> Any:
-        if isinstance(value, list):
-            return [to_name(item) for item in value]
-        if names and value == -1:  # what `datasets` writes where a class label is not known
-            return None
-        return names[value] if isinstance(value, int) and 0 <= value < len(names) else value
-
     if columns.label is not None:
-        values = {**values, columns.label: to_name(values.get(columns.label))}
+        values = {**values, columns.label: readers.to_class_name(values.get(columns.label), names)}
     return columns.row(values, index, 0, f"{name}, row {index + 1}")
 
 

@@ -1,7 +1,6 @@
 """What a run prints of its data: examples, label balance, token lengths."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,68 +15,48 @@ PERCENTILES = (50, 95, 99)
 HISTOGRAM_BINS = 60
 
 
-@dataclass(frozen=True)
-class SplitSummary:
-    """Examples, label balance (in regression the labels' variance) and untruncated lengths in tokens of one split."""
-
-    name: str
-    rows: int
-    labelled: int
-    balance: dict[str, int]
-    percentiles: dict[int, int]
-    longest: int
-    truncated: float
-    edges: list[float]
-    counts: list[int]
-    variance: float | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the summary for run.json."""
-        return {
-            "rows": self.rows,
-            "labelled": self.labelled,
-            "balance": self.balance,
-            "label_variance": self.variance,
-            "token_length": {
-                **{f"p{p}": value for p, value in self.percentiles.items()},
-                "longest": self.longest,
-                "histogram": {"edges": self.edges, "counts": self.counts},
-            },
-            "truncated_share": self.truncated,
-        }
-
-
-def summarize(tokenized: Mapping[str, "Dataset"], schema: labels.LabelSchema, max_length: int) -> list[SplitSummary]:
-    """Return and print the summaries of all splits."""
-    summaries = [summarize_split(name, split, schema, max_length) for name, split in tokenized.items()]
+def summarize(
+    tokenized: Mapping[str, "Dataset"], schema: labels.LabelSchema, max_length: int
+) -> dict[str, dict[str, Any]]:
+    """Return, for run.json, and print the summaries of all splits."""
+    summaries = {
+        name: summarize_split(split, np.asarray(split["full_length"][:]), schema, max_length)
+        for name, split in tokenized.items()
+    }
     if summaries:
-        _print_summaries(summaries, max_length)
+        rows = [(*data_row(name, found), str(found["token_length"]["longest"])) for name, found in summaries.items()]
+        say()
+        say(table(rows, (*data_header(max_length), "longest")))
     return summaries
 
 
-def summarize_split(name: str, tokenized: "Dataset", schema: labels.LabelSchema, max_length: int) -> SplitSummary:
-    """Return the summary of one tokenized split."""
-    full = np.asarray(tokenized["full_length"][:])
-    values = np.asarray(tokenized["labels"][:]) if "labels" in tokenized.column_names else None
-    labelled = int(labels.labelled_rows(values, len(full)).sum())
+def summarize_split(
+    split: "Dataset", lengths: np.ndarray, schema: labels.LabelSchema, max_length: int
+) -> dict[str, Any]:
+    """Return examples, label balance (in regression the labels' variance) and token lengths of a split.
+
+    `lengths` are those of its rows, or of some of them, before truncation.
+    """
+    values = np.asarray(split["labels"][:]) if "labels" in split.column_names else None
     # Whole lengths in each bar, the same number in every one: else some hold one more and stand out.
-    width = -(-(int(full.max() - full.min()) + 1) // HISTOGRAM_BINS)
-    counts, edges = np.histogram(full, bins=np.arange(full.min(), full.max() + width + 1, width) - 0.5)
-    return SplitSummary(
-        name=name,
-        rows=len(full),
-        labelled=labelled,
-        balance=label_balance(values, schema),
-        percentiles={p: int(np.percentile(full, p)) for p in PERCENTILES},
-        longest=int(full.max()),
-        truncated=float(np.mean(full > max_length)),
-        edges=edges.tolist(),
-        counts=counts.tolist(),
-        variance=float(np.nanvar(values)) if values is not None and schema.kind == labels.REGRESSION else None,
-    )
+    width = -(-(int(lengths.max() - lengths.min()) + 1) // HISTOGRAM_BINS)
+    counts, edges = np.histogram(lengths, bins=np.arange(lengths.min(), lengths.max() + width + 1, width) - 0.5)
+    is_regression = schema.kind == labels.REGRESSION
+    return {
+        "rows": len(split),
+        "labelled": int(labels.labelled_rows(values, len(split)).sum()),
+        "balance": _label_balance(values, schema),
+        "label_variance": float(np.nanvar(values)) if values is not None and is_regression else None,
+        "token_length": {
+            **{f"p{p}": int(np.percentile(lengths, p)) for p in PERCENTILES},
+            "longest": int(lengths.max()),
+            "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+        },
+        "truncated_share": float(np.mean(lengths > max_length)),
+    }
 
 
-def label_balance(values: np.ndarray | None, schema: labels.LabelSchema) -> dict[str, int]:
+def _label_balance(values: np.ndarray | None, schema: labels.LabelSchema) -> dict[str, int]:
     """Return the number of rows of each class; nothing in regression and without labels."""
     if values is None or schema.kind == labels.REGRESSION:
         return {}
@@ -93,23 +72,11 @@ def data_header(max_length: int) -> tuple[str, ...]:
     return ("split", "examples", "labels", lengths, f"truncated (> {max_length})")
 
 
-def data_row(
-    name: str, rows: int, labelled: int, balance: Mapping[str, int], percentiles: Sequence[int], truncated: float
-) -> tuple[str, ...]:
+def data_row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what is printed of a split: how many examples, label balance, token lengths, fraction truncated."""
-    fractions = [f"{name} {count} ({count / max(labelled, 1):.2%})" for name, count in balance.items()]
+    labelled = found["labelled"]
+    fractions = [f"{label} {count} ({count / max(labelled, 1):.2%})" for label, count in found["balance"].items()]
     shown = ", ".join(fractions[:6]) + (" …" if len(fractions) > 6 else "")
     unlabelled = f"{labelled} labelled" if labelled else "no labels"
-    return (name, f"{rows:,}", shown or unlabelled, " / ".join(map(str, percentiles)), f"{truncated:.1%}")
-
-
-def _print_summaries(summaries: Sequence[SplitSummary], max_length: int) -> None:
-    rows = [
-        (
-            *data_row(s.name, s.rows, s.labelled, s.balance, tuple(s.percentiles.values()), s.truncated),
-            str(s.longest),
-        )
-        for s in summaries
-    ]
-    say()
-    say(table(rows, (*data_header(max_length), "longest")))
+    lengths = " / ".join(str(found["token_length"][f"p{p}"]) for p in PERCENTILES)
+    return (name, f"{found['rows']:,}", shown or unlabelled, lengths, f"{found['truncated_share']:.1%}")

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from bertlab.data.dataset import Data
-    from bertlab.data.summary import SplitSummary
     from bertlab.training.plan import Plan
 
 # More sources than this are in results.json, not on the terminal.
@@ -37,7 +36,7 @@ class Run:
     invocation: Invocation
     data: "Data"
     tokenized: dict[str, "Dataset"]
-    summaries: list["SplitSummary"]
+    summaries: dict[str, dict[str, Any]]
     plan: "Plan"
     results: list[SplitResult]
     selection: list[SplitResult]
@@ -203,13 +202,13 @@ def _provenance(run: Run) -> dict[str, Any]:
         "seed": run.invocation.settings.get("seed", 42),
         "plan": run.plan.__dict__,
         "data": {
-            item.name: {
-                **item.as_dict(),
-                "from": Path(run.data.origin[item.name]).name,
-                "fingerprint": provenance.fingerprint(run.data.splits[item.name], run.data.read),
-                "dropped": run.data.dropped.get(item.name, 0),
+            name: {
+                **summary,
+                "from": Path(run.data.origin[name]).name,
+                "fingerprint": provenance.fingerprint(run.data.splits[name], run.data.read),
+                "dropped": run.data.dropped.get(name, 0),
             }
-            for item in run.summaries
+            for name, summary in run.summaries.items()
         },
         "streamed_from": run.data.stream and Path(run.data.stream.origin).name,
         "versions": provenance.versions(),

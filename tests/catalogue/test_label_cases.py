@@ -119,7 +119,7 @@ CASES = (
     refused(
         "a gap under named classes",
         [1, 2, 3],
-        "the label '3', which is not among low, high",
+        "line 3: the label '3' is none of the 2 classes",
         flags="--label_map 1=low 2=high --class_names low high --on_missing drop",
         hint="--drop_labels 3",
         then="1 is low, 2 is high",
@@ -339,6 +339,24 @@ def test_labels_are_read_and_said_or_refused_with_a_hint_that_works(
     if case.then:
         status, printed = report(together(flags, shlex.split(case.hint)), tiny_model, capsys)
         assert status == 0 and case.then in printed, printed
+
+
+@pytest.mark.parametrize(("hint", "then"), [("--drop_labels", "dry 8 (50.00%), wet 8"), ("--label_map", "3 classes")])
+def test_a_torn_line_whose_second_half_fits_the_columns_is_refused(
+    hint: str, then: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"{('wet', 'dry')[i % 2]},report {i}\n" for i in range(15))
+    Path("train.csv").write_text(
+        f"label,text\n{rows}dry,it rained here\nand there it did, said she\n", encoding="utf-8"
+    )
+    argv = ["--train_file", "train.csv", "--model_name_or_path", str(tiny_model), "--max_seq_length", "16"]
+    assert check.main(argv) == 2
+    refusal = capsys.readouterr().err
+    assert "train.csv, line 18: the label 'and there it did' stands in one row only" in refusal
+    words = {"--drop_labels": "'and there it did'", "--label_map": "'and there it did=and there it did'"}
+    assert f"{hint} {words[hint]}" in refusal
+    check.main([*argv, hint, *shlex.split(words[hint])])
+    assert then in "".join(capsys.readouterr())
 
 
 def test_the_table_has_its_cases() -> None:

@@ -299,7 +299,7 @@ LABELS = [
         "10000 different labels in 10000 rows",
         "--label_column_name",
     ),
-    refused("undeclared class", "--class_names god bda", "the training data", "'bad'", "god, bda", "--class_names"),
+    refused("undeclared class", "--class_names god bda", "line 2: the label 'good'", "--class_names god bda"),
     refused("class names repeated", "--class_names bad good good", "--class_names", "'good'"),
     evaluated(
         "unknown in evaluation", ["good", "bad"], "a,godo\n", "line 2: the label 'godo'", "'good'", "--label_map"

@@ -146,8 +146,9 @@ def test_a_disk_that_fails_is_reported(tmp_path: Path, monkeypatch: pytest.Monke
         def read(self, _: int) -> bytes:
             raise OSError(5, "Input/output error")
 
-    with pytest.raises(UserError, match=r"a\.txt cannot be read: Input/output error\."):
-        files._read(tmp_path / "a.txt", Failing())  # type: ignore[arg-type]
+    failing = files._as_text(tmp_path / "a.txt", Failing(), 0, None, "")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"a\.txt cannot be read: Input/output error\."), failing:
+        pass
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.gz", "a.zip"])

@@ -225,6 +225,28 @@ def test_labels_that_cannot_be_classes_are_refused(args, settings, message):
     assert message in refusal(*args, **settings)
 
 
+@pytest.mark.parametrize(
+    ("written", "is_refused"),
+    [
+        (["wet", "dry"] * 10 + ["and so on"], True),
+        (["wet", "dry"] * 10 + ["weet"], True),
+        (["wet", "dry"] * 3 + ["and so on"], True),
+        (["wet", "dry"] * 3 + ["weet"], False),
+        (["wet", "dry"] * 2 + ["and so on"], False),
+        (["1", "2"] * 10 + ["3"], False),
+        (["a", "b", "c"], False),
+        ([*["wet"] * 90, *["dry"] * 2, "hail", "fog"], False),
+    ],
+)
+def test_a_label_of_one_row_beside_classes_of_many_is_refused(written, is_refused):
+    if is_refused:
+        where = f"train.csv, line {len(written) + 1}: the label {written[-1]!r} stands in one row only"
+        assert where in refusal(written)
+        assert len(infer_labels(written, label_map={written[-1]: written[-1]}).class_names) == 3
+    else:
+        assert written[-1] in infer_labels(written).class_names
+
+
 def test_an_unknown_label_in_a_list_is_refused():
     with pytest.raises(UserError, match=r"dev\.csv, line 2: the label 'c' is none of the 2 classes\."):
         assigned([["c"]], LabelSchema(MULTI, ("a", "b"), {}), required=True)

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from finished_runs import finished_run
 
@@ -204,7 +205,8 @@ def test_the_variance_of_numbers_to_predict_is_kept():
 
     from bertlab.data import labels, summary
 
-    split = Dataset.from_dict({"full_length": [3, 4, 5, 6], "labels": [0.0, 2.0, 4.0, math.nan]})
-    summarized = summary.summarize_split("train", split, labels.LabelSchema(labels.REGRESSION, (), {}), 9).as_dict()
+    split = Dataset.from_dict({"labels": [0.0, 2.0, 4.0, math.nan]})
+    regression = labels.LabelSchema(labels.REGRESSION, (), {})
+    summarized = summary.summarize_split(split, np.array([3, 4, 5, 6]), regression, 9)
     assert summarized["labelled"] == 3
     assert summarized["label_variance"] == pytest.approx(8 / 3)

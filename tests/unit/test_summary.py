@@ -13,8 +13,9 @@ SCHEMA = labels.LabelSchema(labels.REGRESSION, (), {})
 def test_every_bin_of_the_lengths_is_as_wide_as_the_others(longest):
     """One row of each length from 3 on: all bins but the last have as many rows, and no row is lost."""
     split = Dataset.from_dict({"full_length": list(range(3, longest + 1))})
-    summarized = summary.summarize_split("train", split, SCHEMA, 128)
-    assert sum(summarized.counts) == len(split)
-    assert len(summarized.counts) <= summary.HISTOGRAM_BINS
-    assert len(set(summarized.counts[:-1])) <= 1
-    assert np.unique(np.diff(summarized.edges)).size == 1
+    summarized = summary.summarize_split(split, np.array(split["full_length"]), SCHEMA, 128)
+    counts, edges = (summarized["token_length"]["histogram"][name] for name in ("counts", "edges"))
+    assert sum(counts) == len(split)
+    assert len(counts) <= summary.HISTOGRAM_BINS
+    assert len(set(counts[:-1])) <= 1
+    assert np.unique(np.diff(edges)).size == 1
