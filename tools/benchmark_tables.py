@@ -123,10 +123,17 @@ def _export(result: dict[str, Any]) -> str:
     return console.markdown(header, rows)
 
 
+def _fidelity(result: dict[str, Any]) -> str:
+    """Return a table for each task and model, and which runs are in them."""
+    tables = [f"{title}:\n\n{console.markdown(**item)}" for title, item in result["tables"].items()]
+    runs = ", ".join(f"{count} at commit {commit}" for commit, count in result["runs"].items())
+    return "\n\n".join([*tables, f"Runs: {runs}. The last: {_source(result)}"])
+
+
 def _ratio(rate: dict[str, float]) -> str:
     return f"{rate['ratio']:.2f} ({rate['ratio_low']:.2f} to {rate['ratio_high']:.2f})"
 
 
 # How a load's memory before and at its peak are called in its file.
 LOAD = (("few_rows_mb", "before_reading_mb", "first_quarter_mb"), ("peak_mb", "while_training_mb", "rest_mb"))
-OWN = {"load": _load, "export": _export}
+OWN = {"load": _load, "export": _export, "fidelity": _fidelity}

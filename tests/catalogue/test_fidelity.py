@@ -1,0 +1,112 @@
+"""The benchmark that compares our scores with a plain Trainer's: it runs, continues, and says what its figures mean."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from running import drawing, labelled_sentences, read_json
+
+from benchmarks import fidelity
+from bertlab.cli import parser
+from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
+from bertlab.data import dataset, tokenization
+from bertlab.models import loading
+from tools import benchmark_tables
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a few sentences of our own in the three layouts of GLUE."""
+    folder = tmp_path_factory.mktemp("downloads")
+    for task, header, line in (
+        ("CoLA", "", "ab12\t{label}\t\t{text}\n"),
+        ("MRPC", "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n", '{label}\t1\t2\t"{text}\ta "dog\n'),
+        ("RTE", "index\tsentence1\tsentence2\tlabel\n", "0\t{text}\tNA\t{name}\n"),
+    ):
+        (folder / "glue" / task).mkdir(parents=True)
+        for split, rows in (("train", 128), ("dev", 40)):
+            names = fidelity.TASKS["rte"].classes
+            lines = [
+                line.format(label=names.index(name), name=name, text=text)
+                for text, name in labelled_sentences(rows, seed=rows, names=names)
+            ]
+            (folder / "glue" / task / f"{split}.tsv").write_text(header + "".join(lines), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def measure(
+    downloads: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[dict[str, Any]]]:
+    """Return a function that calls the benchmark with a tiny model and returns the runs in its file."""
+    monkeypatch.setattr(fidelity, "MAX_LENGTH", 64)
+
+    def call(*flags: str) -> list[dict[str, Any]]:
+        places = ["--data", str(downloads), "--model", str(tiny_model), "--results", str(tmp_path)]
+        with drawing(False):
+            assert fidelity.main([*places, *flags]) == 0
+        return fidelity.read(tmp_path / fidelity.RUNS)
+
+    return call
+
+
+@pytest.mark.slow
+def test_a_measurement_takes_turns_continues_and_is_summed_up(measure, tmp_path: Path):
+    one = measure("--seeds", "1")
+    two = measure("--seeds", "2", "--arms", "reference", "ours", "model-loss")
+    assert two[:2] == one  # what stands in the file is not made again
+    made = [(run["arm"], run["seed"]) for run in two]
+    assert made == [("reference", 1), ("ours", 1), ("model-loss", 1), ("reference", 2), ("ours", 2), ("model-loss", 2)]
+    for run in two:
+        assert len(run["curve"]) == len(run["training_loss"]) == 3 * fidelity.PARTS
+        assert 0 < run["padding"] < 0.9
+        assert run["processor_seconds"] > 0
+    reference, ours = two[:2]
+    assert reference["padding"] > ours["padding"]
+    rows = read_json(tmp_path / fidelity.SUMMARY)["cola, tiny-bert, 3 epochs at 0.0001: matthews correlation in points"]
+    assert [row[:2] for row in rows["rows"]] == [["reference", "2"], ["ours", "2"], ["model-loss", "2"]]
+    text = benchmark_tables.markdown("fidelity", tmp_path)
+    assert "| reference | 2 |" in text
+
+
+@pytest.mark.parametrize("name", fidelity.TASKS)
+def test_both_sides_read_the_same_rows(name: str, downloads: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fidelity, "MAX_LENGTH", 64)
+    task = fidelity.TASKS[name]
+    theirs = fidelity.tokenized(task, downloads / "glue" / task.folder / "train.tsv", str(tiny_model))
+    flags = ["--task", name, "--data_dir", str(downloads / "glue" / task.folder)]
+    flags += ["--model_name_or_path", str(tiny_model), "--max_seq_length", "64", "--output_dir", "unused"]
+    data_args, model_args, *_ = parser.parse(flags, (DataArguments, ModelArguments, RunArguments), "").unpack()
+    loaded = dataset.load_splits(data_args, [], training=True, cache_dir=None, token=None)
+    mine = tokenization.tokenize_splits(loaded, loading.load_tokenizer(model_args), data_args)["train"]
+    assert theirs["label"][:] == mine["labels"][:]
+    assert theirs["input_ids"][:] == mine["input_ids"][:]
+
+
+def test_a_plateau_is_left_for_good():
+    assert fidelity.plateau_left([(0.5, 0.0), (1.0, 0.2), (1.5, 0.0), (2.0, 0.1), (2.5, 0.3)]) == 2.0
+    assert fidelity.plateau_left([(0.5, 0.3), (1.0, 0.0)]) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-0.9, 0.8, "within ±1 point"),
+        (0.2, 0.9, "within ±1 point"),
+        (0.2, 1.5, "better"),
+        (-3, -0.5, "worse"),
+        (-1.5, 0.5, "not decided yet"),
+    ],
+)
+def test_what_an_interval_says(low: float, high: float, said: str):
+    assert fidelity.relation(low, high) == said
+
+
+def test_the_interval_is_that_of_welch():
+    a, b = np.array([1.0, 2.0, 4.0, 5.0]), np.array([1.0, 1.5, 2.0])
+    half = 2.84 * np.sqrt(a.var(ddof=1) / 4 + b.var(ddof=1) / 3)  # t of 3.55 degrees of freedom
+    low, high = fidelity.welch(a, b)
+    middle = a.mean() - b.mean()
+    assert (low, high) == pytest.approx((middle - half, middle + half), abs=0.2)
