@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from running import drawing, labelled_sentences, read_json
 
 from benchmarks import fidelity
@@ -13,6 +15,7 @@ from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.data import dataset, tokenization
 from bertlab.models import loading
+from bertlab.training import loss, sampling
 from tools import benchmark_tables
 
 
@@ -55,20 +58,33 @@ def measure(
 @pytest.mark.slow
 def test_a_measurement_takes_turns_continues_and_is_summed_up(measure, tmp_path: Path):
     one = measure("--seeds", "1")
-    two = measure("--seeds", "2", "--arms", "reference", "ours", "model-loss")
+    two = measure("--seeds", "2")
     assert two[:2] == one  # what stands in the file is not made again
-    made = [(run["arm"], run["seed"]) for run in two]
-    assert made == [("reference", 1), ("ours", 1), ("model-loss", 1), ("reference", 2), ("ours", 2), ("model-loss", 2)]
+    assert [(run["arm"], run["seed"]) for run in two] == [("reference", 1), ("ours", 1), ("reference", 2), ("ours", 2)]
     for run in two:
         assert len(run["curve"]) == len(run["training_loss"]) == 3 * fidelity.PARTS
         assert 0 < run["padding"] < 0.9
         assert run["processor_seconds"] > 0
-    reference, ours = two[:2]
-    assert reference["padding"] > ours["padding"]
-    rows = read_json(tmp_path / fidelity.SUMMARY)["cola, tiny-bert, 3 epochs at 0.0001: matthews correlation in points"]
-    assert [row[:2] for row in rows["rows"]] == [["reference", "2"], ["ours", "2"], ["model-loss", "2"]]
-    text = benchmark_tables.markdown("fidelity", tmp_path)
-    assert "| reference | 2 |" in text
+    assert two[0]["padding"] > two[1]["padding"]
+    (table,) = (item for item in read_json(tmp_path / fidelity.SUMMARY).values() if "rows" in str(item))
+    assert [row[:2] for row in table["rows"]] == [["reference", "2"], ["ours", "2"]]
+    assert "| reference | 2 |" in benchmark_tables.markdown("fidelity", tmp_path)
+
+
+def test_an_arm_changes_one_thing():
+    rows = sampling.LengthGroupedOrder(np.arange(100) % 7, 5, seed=1)
+    grouped = list(rows)
+    with fidelity.ARMS["megabatch-4"].during():
+        assert list(rows) != grouped
+    assert list(rows) == grouped
+    outputs, labels = (
+        SimpleNamespace(logits=torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 1.0]])),
+        torch.tensor([0, 0, 1]),
+    )
+    exact = loss.ExactLoss("single_label_classification")
+    with fidelity.ARMS["model-loss"].during():
+        model_loss = exact(outputs, labels, torch.tensor(6))
+    assert float(model_loss) == pytest.approx(2 * float(exact(outputs, labels, torch.tensor(6))))
 
 
 @pytest.mark.parametrize("name", fidelity.TASKS)
