@@ -58,7 +58,7 @@ SCORES = {"matthews_correlation": matthews_corrcoef, "accuracy": accuracy_score}
 # The largest difference that passes for none, in points.
 MARGIN = 1.0
 HEADER = (
-    *("training", "runs", "mean", "sd", "minus the reference, points", "95% CI", "so it is", "collapsed"),
+    *("training", "runs", "mean", "sd", "minus the reference, points", "95% CI", "verdict", "collapsed"),
     *("plateau left in epoch", "padding", "processor seconds"),
 )
 
@@ -161,7 +161,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 record = measured(run, given.data)
                 _append(path, record)
                 info(f"{run.task} {run.arm} seed {run.seed}: {record['score']:.4f}, {record['wall_seconds']:.0f} s")
-    summary = report(read(path))
+    records = read(path)
+    if not records:
+        raise SystemExit(f"{path} has no run yet.")
+    summary = report(records)
     write_json(given.results / SUMMARY, summary)
     for title, item in summary["tables"].items():
         say(f"\n{title}\n{table(item['rows'], item['header'])}")
