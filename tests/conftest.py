@@ -7,8 +7,12 @@ real_data    folder that BERTLAB_DATA names (glue/CoLA, cola_public, imdb… as 
 write_csv    write_csv(path, header, rows) -> path
 """
 
+import gc
 import os
 import tempfile
+
+# What the imports make is no garbage: to look for some in it costs a sixth of their time.
+gc.disable()
 
 # Hugging Face's libraries read these once, when they are imported. A folder of this session's own keeps the user's
 # caches out of the tests, and the tests out of the user's caches.
@@ -49,6 +53,12 @@ WORDS = (
     "sentence word question answer plane taking playing guitar flute red blue green old new big small long short "
     "walk off walked run ran sleep sleeps sing sun sea hill bread street door window light dark warm cold very too"
 )
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of garbage collections: Trainer begins each training with a full one."""
+    gc.enable()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
