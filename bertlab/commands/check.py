@@ -107,8 +107,8 @@ def main(argv: Sequence[str]) -> int:
     from bertlab.data import dataset, input_length
     from bertlab.evaluation import metrics
 
-    config = loading.load_config(model_args)
-    tokenizer = loading.load_tokenizer(model_args)
+    given_length = data_args.max_seq_length if "max_seq_length" in arguments.invocation.given else None
+    config, tokenizer = loading.load_config_and_tokenizer(model_args, given_length)
     data = dataset.load_splits(
         data_args,
         loading.class_names(config),
@@ -117,8 +117,6 @@ def main(argv: Sequence[str]) -> int:
         token=model_args.token,
     )
     metrics.check_metrics(data.metrics, data.schema.kind, data.schema.size)
-    if "max_seq_length" in arguments.invocation.given:
-        input_length.check_max_length(data_args.max_seq_length, tokenizer, config)
     batch = arguments.training["per_device_train_batch_size"]
     longest = input_length.longest_input(tokenizer, config)
     _print_report(data, tokenizer, min(data_args.max_seq_length, longest), batch, longest)
