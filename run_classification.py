@@ -2,9 +2,10 @@
 """Fine-tune a BERT-family encoder to classify text or pairs of text, or to score them.
 
     accelerate launch run_classification.py --task cola
-    accelerate launch run_classification.py --task cola_public --data_dir cola_public/raw --learning_rate 3e-5
-    python run_classification.py --train_file reviews.csv --text_column_names content --label_column_name score \\
-        --label_map 1=negative 2=negative 3=neutral 4=positive 5=positive --validation_fraction 0.1 \\
+    python run_classification.py --train_file reviews.csv \\
+        --text_column_names content --label_column_name score \\
+        --label_map 1=negative 2=negative 3=neutral 4=positive 5=positive \\
+        --validation_fraction 0.1 \\
         --model_name_or_path google-bert/bert-base-uncased
 """
 

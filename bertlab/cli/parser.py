@@ -81,7 +81,7 @@ def parse(
         SystemExit: after --help, with status 0.
     """
     flags = flags_of(groups)
-    print_help_if_asked(argv, [*RECIPE_FLAGS, *flags.values()], usage)
+    print_help_if_asked(argv, [*RECIPE_FLAGS, *flags.values()], usage, has_more=True)
     strays, parts = split(argv)
     _refuse_strays(strays)
     typed = [part for part in parts if part.name not in RECIPE_NAMES]

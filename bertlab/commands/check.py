@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-USAGE = """python -m bertlab check: look at the data with the flags of a training run.
+USAGE = """bertlab check: look at the data with the flags of a training run.
 
-    python -m bertlab check --task cola --data_dir glue_data/CoLA
-    python -m bertlab check --train_file reviews.csv --text_column_names content --label_column_name score \\
-        --model_name_or_path google-bert/bert-base-uncased --strict"""
+    bertlab check --task cola --data_dir glue_data/CoLA
+    bertlab check --train_file reviews.csv --text_column_names content \\
+        --label_column_name score --strict \\
+        --model_name_or_path google-bert/bert-base-uncased"""
 
 # The tokens of every row are counted in a split of up to so many characters, which takes a second or two; in a longer
 # one those of random rows of about as many, and of no fewer rows than these.

@@ -1,4 +1,8 @@
-"""`python -m bertlab compare RUN_A RUN_B`: is one run, or folder of seeds, better than the other, or is it noise?"""
+"""bertlab compare: is one run, or folder of seeds, better than another, or is it noise?
+
+bertlab compare runs/cola runs/cola-2
+bertlab compare runs/devlin runs/stable --metric accuracy
+"""
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence

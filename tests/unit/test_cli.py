@@ -1,6 +1,8 @@
 """The command line: a recipe comes first, flags win, old names are translated, and nothing is ignored."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import subprocess
 import sys
@@ -13,8 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
+from bertlab.__main__ import COMMANDS
+from bertlab.__main__ import main as bertlab_main
 from bertlab.cli import flag_rules, parser, recipes
 from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments, dataclass_flags
+from bertlab.cli.help import COMMON
 from bertlab.cli.training_flags import TRAINING_DEFAULTS, training_flags
 from bertlab.errors import UserError
 
@@ -388,11 +393,40 @@ def test_published_scores_stay_with_the_data_they_are_of(capsys):
     assert parsed("--task", "app_reviews", "--train_file", "own.csv")[RunArguments].published == {"accuracy": 0.888}
 
 
+def help_page(main: Callable[[list[str]], int], *argv: str) -> list[str]:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as stop:
+        main([*argv])
+    assert stop.value.code == 0
+    return printed.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("argv", [[script, word] for script in ("train", "nsp") for word in ("-h", "--help-all")])
+def test_a_help_page_has_80_columns(argv):
+    assert max(map(len, help_page(bertlab_main, *argv))) <= 80
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_the_help_of_a_command_shows_how_it_is_called(command):
+    page = help_page(bertlab_main, command, "--help")
+    called = {"train": "accelerate launch run_classification.py", "nsp": "python run_nsp.py"}
+    assert any(line.startswith(f"    {called.get(command, f'bertlab {command}')}") for line in page)
+    assert max(map(len, page)) <= 80
+
+
+def test_help_shows_the_common_flags_and_names_the_way_to_all():
+    pages = {script: help_page(bertlab_main, script, "--help") for script in ("train", "nsp")}
+    shown = {script: {line.split()[0] for line in page if line.startswith("  --")} for script, page in pages.items()}
+    assert all(len(names) <= 32 for names in shown.values())
+    assert {f"--{name}" for names in COMMON.values() for name in names} == shown["train"] | shown["nsp"]
+    assert all("--help-all shows all" in page[-1] for page in pages.values())
+
+
 @pytest.mark.launch
 def test_help_lists_every_flag_at_once_without_the_heavy_libraries():
     probe = (
         "import sys, json\n"
-        "sys.argv = ['run_classification.py', '--help']\n"
+        "sys.argv = ['run_classification.py', '--help-all']\n"
         "import run_classification\n"
         "try: status = run_classification.main()\n"
         "except SystemExit as stop: status = stop.code\n"
