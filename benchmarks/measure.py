@@ -96,7 +96,7 @@ def figure(value: float) -> str:
 
 def header(unit: str) -> tuple[str, ...]:
     """Return the heads of the columns of `rows_of`."""
-    return ("what", unit, "ours is × as fast", "to reach")
+    return ("what", unit, "speed-up of bertlab", "goal")
 
 
 def write(where: Options, name: str, found: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from bertlab.data import dataset, tokenization
 from bertlab.evaluation import evaluate
 from bertlab.models import loading
 from bertlab.training import collators
-from bertlab.training.arguments import prepare_process, training_arguments
+from bertlab.training.arguments import configure_cpu, set_seeds, training_arguments
 from bertlab.training.loss import loss_for
 from bertlab.training.trainer import EncoderTrainer
 
@@ -69,14 +69,15 @@ def contender(name: str, folder: Path, *words: str) -> Contender:
     loaded = dataset.load_splits(data_args, [], training=True, cache_dir=None, token=None)
     tokenized = tokenization.tokenize_splits(loaded, tokenizer, data_args)
     args = training_arguments(training, run_args, loaded, invocation.given)
-    prepare_process(args)
+    configure_cpu(args)
+    set_seeds(args)
     model = loading.build_classifier(model_args, config, loaded.schema, tokenizer)
-    collator = collators.PaddingCollator(tokenizer, data_args.max_seq_length, data_args.pad_to_max_length)
+    pad_to = data_args.fixed_length
     common: dict[str, Any] = {
         "model": model,
         "args": args,
         "train_dataset": tokenized["train"],
-        "data_collator": collator,
+        "data_collator": collators.PaddingCollator(tokenizer, pad_to),
         "processing_class": tokenizer,
     }
     if name == OURS:
@@ -84,7 +85,7 @@ def contender(name: str, folder: Path, *words: str) -> Contender:
         trainer = EncoderTrainer(compute_loss_func=loss, run=run_args, **common)
     else:
         trainer = Trainer(**common)
-    return Contender(trainer, tokenized["train"], tokenized["validation"], collator.pad_to)
+    return Contender(trainer, tokenized["train"], tokenized["validation"], pad_to)
 
 
 def training_rate(one: Contender, steps: int) -> float:

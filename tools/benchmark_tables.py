@@ -20,7 +20,7 @@ def markdown(name: str, folder: Path = RESULTS) -> str:
         return OWN[name](result) + "\n"
     about = {key: result.pop(key, {}) for key in ("machine", "versions", "code", "quick", "rounds")}
     comparisons = {title: item for title, item in result.items() if isinstance(item, dict) and "rates" in item}
-    others = {title: item for title, item in result.items() if title not in comparisons}
+    others = {title: item for title, item in result.items() if title not in comparisons and item != {}}
     tables = [_comparison(title, item) for title, item in comparisons.items()]
     tables += _tables(others)
     return "\n\n".join([*tables, _source(about)]) + "\n"

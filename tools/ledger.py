@@ -3,7 +3,7 @@
 A record is results/<recipe>/<model>/seed<k>.json. A table stands in a document between `<!-- ledger RECIPE -->` and
 `<!-- end -->`; `ledger tables` writes it from the records, so that no figure is typed by hand. Other marks:
 
-    ledger all              a row for each recipe and model, with its leading score
+    ledger all              a row for each recipe and model, with its primary metric
     curve RECIPE/MODEL      how the training loss fell
     paired A B              two settings, each RECIPE/MODEL, over the seeds that both have
     bench NAME              what a benchmark wrote

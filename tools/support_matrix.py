@@ -17,10 +17,13 @@ TOKENS = (*SPECIAL, *WORDS)
 COLUMNS = ("trains", "pairs", "bf16", "layer-wise decay", "re-initialization", "LoRA")
 INTRODUCTION = """# Supported models
 
-Written by `python -m tools.support_matrix`; do not edit. A random model of each architecture, with two layers, is
-loaded on a CPU and computes the loss and gradients of two rows with each feature in turn; the tests train, evaluate,
-save and load each of them. "no" has its reason below. Other encoders that `AutoModelForSequenceClassification` knows
-may work as well; one that does not is refused before training begins. `--precision auto` takes fp32 where bf16 is "no".
+Which of 43 architectures can be trained, on single texts and on pairs, and with which features. For "no", the reason is
+[below](#reasons); `--precision auto` takes fp32 where bf16 is "no". Other encoders that
+`AutoModelForSequenceClassification` can load may work as well; one that does not is refused before training begins.
+
+How it was tested: a random model of each architecture, with two layers, computes the loss and gradients of two examples
+on a CPU with each feature in turn (`python -m tools.support_matrix` writes this page). The tests train, evaluate, save,
+load and predict with each of them.
 
 """
 
@@ -61,7 +64,7 @@ def features(folder: Path) -> dict[str, Callable[[], None]]:
             {"input_ids": ids, **{n: v[i] for n, v in inputs.items()}, "labels": i}
             for i, ids in enumerate(inputs["input_ids"])
         ]
-        batch = PaddingCollator(tokenizer, 32)(rows)
+        batch = PaddingCollator(tokenizer, None if "attention_mask" in tokenizer.model_input_names else 32)(rows)
         problem = preflight._failure(model, batch, ExactLoss(SINGLE), precision)
         if problem:
             raise UserError(problem)

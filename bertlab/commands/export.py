@@ -1,8 +1,4 @@
-"""bertlab export: a trained model for ONNX Runtime, checked against PyTorch.
-
-bertlab export runs/cola
-bertlab export runs/cola --quantize int8
-"""
+"""`python -m bertlab export RUN --format onnx`: a trained model for ONNX Runtime, checked against PyTorch."""
 
 import importlib.util
 import shutil
@@ -216,7 +212,7 @@ def _scored_or_none(run: RunFolder, predictor: "TorchPredictor", quantize: str |
             raise UserError(
                 f"--quantize {quantize} changes predictions, and the data to measure it on is not at hand: "
                 f"{error.problem}",
-                "Call it from the folder that the run was started in, where its data lies.",
+                "Call it from the folder that the run was started in, where its data is.",
             ) from error
         info(f"the run's data is not at hand ({error.problem}), so the check is made on sample texts.")
         return None

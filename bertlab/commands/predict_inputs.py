@@ -98,7 +98,7 @@ def columns(options: PredictArguments, input_format: InputFormat) -> Columns:
     """Return the text columns of a table: the named ones, else those of the training, else the usual ones.
 
     Raises:
-        UserError: a named column is not there, or the text column cannot be told.
+        UserError: a named column is missing, or the text column is ambiguous.
     """
     file = _table(options, input_format)
     names = readers.column_names(file)

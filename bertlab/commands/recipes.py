@@ -1,8 +1,4 @@
-"""bertlab recipes: list the recipes, or print one.
-
-bertlab recipes
-bertlab recipes show cola
-"""
+"""`python -m bertlab recipes`: list the recipes, or print one with `recipes show NAME`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""bertlab report: render the plots, page and card of finished runs again.
-
-bertlab report runs/cola runs/mrpc
-"""
+"""`python -m bertlab report RUN…`: render the plots, page and card of finished runs again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

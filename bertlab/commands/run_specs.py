@@ -29,8 +29,8 @@ WHERE_AND_HOW = frozenset(
 )
 # Flags that are set for each run, or would keep a run from being one, and what to do instead.
 REFUSED = {
-    "resume": "A second call goes on where the first one stopped.",
-    "resume_from_checkpoint": "A second call goes on where the first one stopped.",
+    "resume": "A second call resumes the first.",
+    "resume_from_checkpoint": "A second call resumes the first.",
     "overwrite_output_dir": "Name another --output_dir, or delete the folder.",
     "print_config": "It is for one run of the script itself.",
     "print_parameters": "It is for one run of the script itself.",
@@ -75,7 +75,7 @@ class RunSpec:
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The command through the real script, which goes on where it was stopped."""
+        """The command through the real script, which resumes where it was stopped."""
         path = ROOT / self.script.name
         script = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         return (sys.executable, str(script), *self.argv)
@@ -126,7 +126,7 @@ def flag_names(argv: Sequence[str]) -> list[str]:
 
 
 def _refuse_other_values(run: RunSpec) -> None:
-    """Refuse to go on in a folder whose run was made, or begun, with other values: they have no common mean."""
+    """Refuse to resume in a folder whose run was made, or begun, with other values: they have no common mean."""
     if not run.finished and not (run.plan_file.is_file() and run.folder.is_dir()):
         return
     path = run.folder / FINISHED if run.finished else run.plan_file
@@ -145,7 +145,7 @@ def _refuse_other_values(run: RunSpec) -> None:
 
 
 def write_plan(run: RunSpec) -> None:
-    """Write the values that a run is begun with, for a later call to compare before it goes on."""
+    """Write the values that a run is begun with, for a later call to compare before it resumes."""
     write_json(run.plan_file, {"seed": run.seed, "configuration": run.arguments.invocation.settings})
 
 

@@ -1,7 +1,4 @@
-"""bertlab submission: the GLUE server's files from the predictions of finished runs.
-
-bertlab submission runs/cola runs/mnli runs/ax --output submission.zip
-"""
+"""`python -m bertlab submission RUN …`: the GLUE server's files from the predictions of finished runs."""
 
 import io
 import zipfile

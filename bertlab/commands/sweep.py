@@ -1,11 +1,11 @@
-"""bertlab sweep: search training values on a selection split, then score the best once.
+"""`python -m bertlab sweep`: search training values on a selection split, then score the best once.
 
-    bertlab sweep configs/sweeps/bert_paper.yaml --task rte
-    bertlab sweep my_sweep.yaml --task rte --search tpe --trials 20 --jobs 2
+    python -m bertlab sweep configs/sweeps/bert_paper.yaml --task rte
+    python -m bertlab sweep my_sweep.yaml --task rte --search tpe --trials 20 --jobs 2
 
 Each trial is a run of its own that only trains, and is judged by the primary metric on rows held out of train
 (--selection_fraction, 0.1 where the task has none). The evaluation splits stay closed until all trials have ended; then
-the winner's command is run once more, with them, into the folder `winner`. A second call goes on.
+the winner's command is run once more, with them, into the folder `winner`. A second call resumes.
 """
 
 import dataclasses
@@ -163,7 +163,7 @@ def execute(sweep: Sweep) -> tuple[list[Trial], dict[str, str]]:
     while len(asked) < total:
         count = total - len(asked) if sweep.options.search == "random" else min(len(slots), total - len(asked))
         asked += _ask(sweep, list(map(_trial, asked, runs)), count)
-        runs = _runs(sweep, asked)  # may refuse one, and then a second call is not to go on with it
+        runs = _runs(sweep, asked)  # may refuse one, and then a second call must not resume it
         write_json(sweep.folder / TRIALS, {"trials": asked})
         failures |= _run_unfinished(runs[-count:], slots)
     return list(map(_trial, asked, runs)), failures
@@ -224,7 +224,7 @@ def _runs(sweep: Sweep, asked: Sequence[Values]) -> list[RunSpec]:
 def _run_unfinished(runs: Sequence[RunSpec], slots: Sequence[jobs.Slot]) -> dict[str, str]:
     failures = suite.execute([run for run in runs if not run.finished], slots)
     for run in runs:
-        if run.finished:  # 18 trials of BERT-base would keep 50 GB of checkpoints that nobody goes on from
+        if run.finished:  # 18 trials of BERT-base would keep 50 GB of checkpoints that nobody resumes from
             for checkpoint in checkpoints.numbered(run.folder):
                 shutil.rmtree(checkpoint)
     return failures

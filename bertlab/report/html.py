@@ -11,6 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from bertlab.report import scores
+from bertlab.report.plots import training_log
 from bertlab.report.predictions import split_labels
 from bertlab.report.run_folder import RunFolder
 from bertlab.report.scores import is_number, score
@@ -54,7 +55,7 @@ def render(folder: RunFolder, images: Mapping[str, bytes]) -> str:
         score_table=scores.score_table(folder.results),
         headline=headline(folder),
         verdicts=scores.verdicts(folder.results),
-        log=folder.training_log(),
+        log=training_log(folder),
         totals={split: len(rows) for split, rows in folder.misclassified.items() if rows},
         limit=MISCLASSIFIED_PER_SPLIT,
         shown=SHOWN_CHARACTERS,

@@ -51,7 +51,7 @@ def versions() -> dict[str, str]:
 
 def commit(root: Path = ROOT) -> dict[str, Any]:
     """Return the git commit of this code and whether it was changed since, or nulls outside a checkout."""
-    # Without the check an installed package would name the commit of the repository that its environment lies in.
+    # Without the check an installed package would name the commit of the repository that its environment is in.
     head = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
     status = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN) if head else None
     return {"commit": head, "changed": None if status is None else bool(status)}

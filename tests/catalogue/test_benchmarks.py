@@ -41,7 +41,13 @@ def test_a_table_is_made_from_the_file(tmp_path: Path, capsys):
 
 def test_figures_of_the_same_things_share_a_table(tmp_path: Path):
     about = {"code": {}, "rounds": 1, "machine": {}, "versions": {}}
-    figures = {"MB": {"a": 1, "b": 2}, "parts": {"a": {"x": 3}, "c": {"y": 4}}, "limit": 5, "seconds": {"a": 6, "b": 7}}
+    figures = {
+        "MB": {"a": 1, "b": 2},
+        "parts": {"a": {"x": 3}, "c": {"y": 4}},
+        "limit": 5,
+        "none": {},
+        "seconds": {"a": 6, "b": 7},
+    }
     (tmp_path / "made.json").write_text(json.dumps({**about, **figures}), encoding="utf-8")
     text = benchmark_tables.markdown("made", tmp_path)
     assert "|  | MB | seconds |\n| --- | --- | --- |\n| a | 1 | 6 |\n| b | 2 | 7 |\n" in text

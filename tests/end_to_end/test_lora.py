@@ -247,7 +247,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(whole, sharp_model, files, t
     assert "checkpoint-7 is from another run: lora_rank 4 → 2" in capsys.readouterr().err
 
 
-def test_the_cut_of_a_batch_changes_nothing(sharp_model, files, tmp_path: Path):
+def test_accumulation_changes_nothing(sharp_model, files, tmp_path: Path):
     """16 × 1 against 4 × 4: PEFT's wrapper hides nothing from the exact loss."""
     model = _without_dropout(sharp_model, tmp_path / "model")
     shared = {**SETTINGS, "learning_rate": 5e-3, "save_strategy": "no", "save_steps": None, "lora_merge": True}
@@ -297,7 +297,7 @@ def test_an_earlier_adapter_does_not_stay_next_to_an_ordinary_model(whole, sharp
 
 
 @pytest.mark.parametrize("objective", ["nsp", "nsp+mlm"])
-def test_next_sentences_and_masked_words_train_with_an_adapter(objective: str, tiny_model, tmp_path: Path, capsys):
+def test_nsp_and_mlm_train_with_an_adapter(objective: str, tiny_model, tmp_path: Path, capsys):
     text = write_text(tmp_path / "text.txt")
     settings = {"model_name_or_path": tiny_model, "text": text, "objective": objective, "num_train_epochs": 1}
     assert pretrain(tmp_path / "run", **settings, lora_rank=2) == 0

@@ -170,7 +170,7 @@ def test_mlm_is_scored_from_a_checkpoint(objective: str, text, plain, tiny_model
 
 
 @pytest.mark.parametrize("objective", ["nsp", "mlm", "nsp+mlm"])
-def test_a_bert_is_made_from_nothing_but_the_text(objective: str, text: Path, plain: Path, tmp_path: Path, capsys):
+def test_a_bert_is_trained_from_scratch(objective: str, text: Path, plain: Path, tmp_path: Path, capsys):
     folder = tmp_path / "run"
     settings = {**PLAIN, **SCRATCH, "objective": objective, "learning_rate": 1e-3}
     if objective != "nsp":

@@ -112,7 +112,7 @@ def _last_line(text: str) -> str:
 # ---------------------------------------------------------------------------------------------------------- signals
 
 
-def test_ctrl_c_ends_at_once_with_how_to_go_on(world, tmp_path: Path, capsys, monkeypatch):
+def test_ctrl_c_ends_at_once_with_how_to_resume(world, tmp_path: Path, capsys, monkeypatch):
     _at_step(monkeypatch, 5, lambda: signal.raise_signal(signal.SIGINT))
     folder = tmp_path / "run"
     assert classify(folder, **world) == 130
@@ -443,7 +443,7 @@ def test_what_changes_no_result_may_change(whole, stopped, world, tmp_path: Path
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_the_batch_may_be_cut_otherwise_and_says_so(world, tmp_path: Path, capsys, tiny_model):
+def test_the_batch_layout_may_change_and_says_so(world, tmp_path: Path, capsys, tiny_model):
     still = variant(tiny_model, tmp_path / "still", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     settings = {**world, "model_name_or_path": still}
     assert classify(tmp_path / "whole", **settings) == 0

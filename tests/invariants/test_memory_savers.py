@@ -49,7 +49,7 @@ def test_activation_checkpointing_gives_the_same_run(tiny_model, sentences, tmp_
     assert counts[1] == 2 * counts[0], "every layer computes once more, in the backward pass"
 
 
-def test_it_does_so_for_next_sentences_and_masked_words(tiny_model, tmp_path: Path):
+def test_it_does_so_for_nsp_and_mlm(tiny_model, tmp_path: Path):
     text = write_text(tmp_path / "text.txt")
     settings = {"model_name_or_path": tiny_model, "text": text, "objective": "nsp+mlm", **TRAINING}
     for name, on in {"plain": False, "checkpointed": True}.items():

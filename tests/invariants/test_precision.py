@@ -1,4 +1,4 @@
-"""The number format of attention with dropout on a CPU follows that of the run, and stays near float32."""
+"""Attention with dropout on a CPU computes in the precision of the run, and stays near float32."""
 
 import pytest
 import torch

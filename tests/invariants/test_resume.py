@@ -118,7 +118,9 @@ def test_a_finished_run_is_not_resumed(whole: Path, tiny_model, sentences, tmp_p
     assert json.loads(before)["seed"] == 42
 
 
-def test_auto_starts_anew_where_nothing_is_and_must_refuses(tiny_model, sentences, tmp_path: Path, capsys):
+def test_auto_starts_from_the_beginning_where_nothing_is_and_must_refuses(
+    tiny_model, sentences, tmp_path: Path, capsys
+):
     settings = {"model_name_or_path": tiny_model, "train_file": sentences["train_file"], "max_steps": 1}
     assert classify(tmp_path / "none", **settings, resume="must") == 2
     assert "--resume must: no checkpoint" in capsys.readouterr().err

@@ -66,7 +66,7 @@ def test_a_stream_trains_as_the_same_file_does_read_whole(still_model, train: Pa
     assert read_json(tmp_path / "stream" / "run.json")["streamed_from"] == "train.csv"
 
 
-def test_a_stream_does_not_depend_on_the_cut_of_a_batch(long: Path, still_model, train: Path, tmp_path: Path):
+def test_a_stream_does_not_depend_on_accumulation(long: Path, still_model, train: Path, tmp_path: Path):
     layout = {**STEPS, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}
     assert classify(tmp_path / "run", model_name_or_path=still_model, train_file=train, **layout) == 0
     _assert_same_run(tmp_path / "run", long)

@@ -1,4 +1,4 @@
-"""Whose an output folder is, where a run goes on from, and that files which are not a run's stay untouched."""
+"""Whose an output folder is, where a run resumes from, and that files which are not a run's stay untouched."""
 
 import struct
 import zipfile

@@ -77,7 +77,7 @@ def test_rows_whose_texts_hold_a_separator_have_distinct_fingerprints() -> None:
     assert len(prints) == len(texts)
 
 
-def _next_sentences(text: Path, cache: Path, tiny_model: Path) -> Data:
+def _nsp_data(text: Path, cache: Path, tiny_model: Path) -> Data:
     arguments = NspArguments(text=[str(text)], document_unit="line", validation_fraction=0.2)
     return dataset.make_splits(
         dataset.read(arguments, str(cache)), arguments, AutoTokenizer.from_pretrained(tiny_model)
@@ -90,13 +90,13 @@ def _fingerprints(data: Data) -> dict[str, str]:
 
 def test_a_fingerprint_of_pairs_follows_their_texts(tiny_model: Path, tmp_path: Path) -> None:
     text = write_text(tmp_path / "text.txt")
-    before = _next_sentences(text, tmp_path / "one", tiny_model)
-    elsewhere = _next_sentences(write_text(tmp_path / "other.txt"), tmp_path / "two", tiny_model)
+    before = _nsp_data(text, tmp_path / "one", tiny_model)
+    elsewhere = _nsp_data(write_text(tmp_path / "other.txt"), tmp_path / "two", tiny_model)
     assert _fingerprints(elsewhere) == _fingerprints(before)
     sentence = before.texts("validation")[0][0]
     assert text.read_text(encoding="utf-8").count(sentence) == 1
     text.write_text(text.read_text(encoding="utf-8").replace(sentence, "Zebra."), encoding="utf-8")
-    edited = _next_sentences(text, tmp_path / "one", tiny_model)
+    edited = _nsp_data(text, tmp_path / "one", tiny_model)
     assert all(ranges(edited.splits[name]) == ranges(split) for name, split in before.splits.items())
     assert _fingerprints(edited)["validation"] != _fingerprints(before)["validation"]
     assert _fingerprints(edited)["train"] == _fingerprints(before)["train"]

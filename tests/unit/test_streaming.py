@@ -13,7 +13,7 @@ from bertlab.data import dataset, tokenization
 from bertlab.data.streaming import Stream
 from bertlab.errors import UserError
 from bertlab.training.collators import PaddingCollator
-from bertlab.training.streaming import StreamedRows
+from bertlab.training.streaming import StreamedRows, TokenizingCollator
 
 GROUPS = (DataArguments, ModelArguments, RunArguments)
 STEPS = {"streaming": True, "max_steps": 6, "class_names": ["bad", "good"], "learning_rate": 5e-3}
@@ -77,7 +77,7 @@ def test_every_row_comes_once_before_any_comes_twice(count: int, global_batch: i
     assert count < global_batch or seen[:count] != seen[count : 2 * count]
 
 
-def test_grouped_rows_have_neighbours_of_like_length(train: Path):
+def test_grouped_rows_have_neighbours_of_similar_length(train: Path):
     def spread(grouped: bool) -> int:
         seen = _first(StreamedRows(_load(train), 64, 16, 1, grouped), 64)
         lengths = [len(text) for text in seen]
@@ -99,7 +99,7 @@ def test_only_the_beginning_of_a_streamed_text_is_tokenized(pair: bool, tiny_mod
         {**dict(zip(("text", "text_pair"), row, strict=False)), "labels": index}
         for index, row in enumerate(zip(*texts, strict=True))
     ]
-    batch = PaddingCollator(tokenizer, 32)(rows)
+    batch = TokenizingCollator(PaddingCollator(tokenizer), tokenizer, 32)(rows)
     whole = tokenizer(*texts, truncation=True, max_length=32, padding=True, return_tensors="pt")
     assert batch["labels"].tolist() == [0, 1]
     assert {name: batch[name].tolist() for name in whole} == {name: ids.tolist() for name, ids in whole.items()}
@@ -108,6 +108,8 @@ def test_only_the_beginning_of_a_streamed_text_is_tokenized(pair: bool, tiny_mod
 
 def test_rows_of_one_fixed_length_are_known_as_such(tiny_model, train: Path, tmp_path: Path, monkeypatch):
     """Or evaluation batches would hold as many short rows as if they were not padded."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    assert TokenizingCollator(PaddingCollator(tokenizer, 32), tokenizer, 32).pad_to == 32
     shapes = set()
     call = PaddingCollator.__call__
     monkeypatch.setattr(
