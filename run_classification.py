@@ -2,9 +2,10 @@
 """Fine-tune a BERT-family encoder to classify text or pairs of text, or to score them.
 
     accelerate launch run_classification.py --task cola
-    accelerate launch run_classification.py --task cola_public --data_dir cola_public/raw --learning_rate 3e-5
-    python run_classification.py --train_file reviews.csv --text_column_names content --label_column_name score \\
-        --label_map 1=negative 2=negative 3=neutral 4=positive 5=positive --validation_fraction 0.1 \\
+    python run_classification.py --train_file reviews.csv \\
+        --text_column_names content --label_column_name score \\
+        --label_map 1=negative 2=negative 3=neutral 4=positive 5=positive \\
+        --validation_fraction 0.1 \\
         --model_name_or_path google-bert/bert-base-uncased
 """
 
@@ -17,7 +18,7 @@ from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.cli.entry_point import entry_point
 from bertlab.data import sources
-from bertlab.models import loading
+from bertlab.models import loading, lora
 from bertlab.training import failures, memory, output_dir
 from bertlab.training.signals import Signals
 
@@ -34,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     sources.check_exists(data_args)
     loading.check_exists(model_args)
+    lora.refuse_adapter_on_adapter(model_args, run_args)
     folder = Path(training["output_dir"])
     checkpoint = output_dir.find_checkpoint(folder, run_args, model_args.model_name_or_path)
     hub.go_offline_if_unreachable(*model_args.names, dataset=sources.hub_name(data_args))
@@ -54,17 +56,16 @@ def run(
     """Load, tokenize, build, train, evaluate, report."""
     memory.ask_for_large_pages()
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
-    from bertlab.data import dataset, findings, input_length, summary, tokenization
+    from bertlab.data import dataset, findings, summary, tokenization
     from bertlab.evaluation import evaluate, metrics
-    from bertlab.models import lora
     from bertlab.report import writer
     from bertlab.training import resume
-    from bertlab.training.arguments import configure_cpu, set_seeds, training_arguments, warn_unused_flags
+    from bertlab.training.arguments import prepare_process, training_arguments, warn_unused_flags
     from bertlab.training.callbacks import StopOnSignal
     from bertlab.training.collators import PaddingCollator
     from bertlab.training.loss import loss_for
     from bertlab.training.plan import describe_plan, print_parameters
-    from bertlab.training.streaming import TokenizingCollator, training_set
+    from bertlab.training.streaming import training_rows
     from bertlab.training.trainer import (
         EncoderTrainer,
         longest_first,
@@ -73,60 +74,50 @@ def run(
         train_and_save,
     )
 
-    lora.refuse_adapter_on_adapter(model_args, run_args)
-    config = loading.load_config(model_args)
-    tokenizer = loading.load_tokenizer(model_args)
-    input_length.check_max_length(data_args.max_seq_length, tokenizer, config)
-    loaded = dataset.load_splits(
+    config, tokenizer = loading.load_config_and_tokenizer(model_args, data_args.max_seq_length)
+    data = dataset.load_splits(
         data_args,
         loading.class_names(config),
         training=training["do_train"],
         cache_dir=model_args.cache_dir,
         token=model_args.token,
     )
-    metrics.check_metrics(loaded.metrics, loaded.schema.kind, loaded.schema.size)
-    findings.print_findings(loaded)
-    tokenized = tokenization.tokenize_splits(loaded, tokenizer, data_args, invocation.started)
-    summaries = summary.summarize(tokenized, loaded.schema, data_args.max_seq_length)
+    metrics.check_metrics(data.metrics, data.schema.kind, data.schema.size)
+    findings.print_findings(data)
+    args = training_arguments(training, run_args, data, invocation.given)
+    tokenized = tokenization.tokenize_splits(data, tokenizer, data_args, invocation.started)
+    summaries = summary.summarize(tokenized, data.schema, data_args.max_seq_length)
 
-    args = training_arguments(training, run_args, loaded, invocation.given)
-    configure_cpu(args)
-    set_seeds(args)  # before the new head gets its first weights
-    model = loading.build_classifier(model_args, config, loaded.schema, tokenizer)
+    prepare_process(args)  # seeds, before the new head gets its first weights
+    model = loading.build_classifier(model_args, config, data.schema, tokenizer)
     if run_args.print_parameters:
         print_parameters(model)
         return
-    data_args.pad_to_max_length |= "attention_mask" not in tokenizer.model_input_names
-    collator: Any = PaddingCollator(tokenizer, data_args.fixed_length)
-    train_dataset: Any = tokenized[loaded.train] if loaded.train and args.do_train else None
-    if loaded.stream:
-        collator = TokenizingCollator(collator, tokenizer, data_args.max_seq_length)
-        train_dataset = training_set(loaded.stream, args)
-    loss = loss_for(loaded.schema, train_dataset, model_args.class_weights, args.label_smoothing_factor)
-    with output_dir.claimed(Path(args.output_dir), run_args):  # once all that may be refused was: nothing is left of it
-        warn_unused_flags(run_args, args, loaded)
-        trainer = EncoderTrainer(
-            model=model,
-            args=args,
-            train_dataset=train_dataset,
-            eval_dataset=longest_first(tokenized.get(loaded.eval_split or "")),
-            data_collator=collator,
-            processing_class=tokenizer,
-            compute_loss_func=loss,
-            compute_metrics=metrics_during_training(loaded.schema, loaded.metrics, loss.of_rows),
-            callbacks=[StopOnSignal(signals)],
-            run=run_args,
-        )
-        trainer.run_signature = resume.run_signature(trainer, invocation.settings, loaded, tokenized)
-        if checkpoint is not None:
-            resume.refuse_other_run(checkpoint, trainer.run_signature)
-        plan = describe_plan(trainer, train_dataset, data_args.fixed_length, run_args.precision)
+    train_dataset = training_rows(data, tokenized, args)
+    loss = loss_for(data.schema, train_dataset, model_args.class_weights, args.label_smoothing_factor)
+    trainer = EncoderTrainer(
+        model=model,
+        args=args,
+        train_dataset=train_dataset,
+        eval_dataset=longest_first(tokenized.get(data.eval_split or "")),
+        data_collator=PaddingCollator(tokenizer, data_args.max_seq_length, data_args.pad_to_max_length),
+        processing_class=tokenizer,
+        compute_loss_func=loss,
+        compute_metrics=metrics_during_training(data.schema, data.metrics, loss.of_rows),
+        callbacks=[StopOnSignal(signals)],
+        run=run_args,
+    )
+    trainer.run_signature = resume.run_signature(trainer, invocation.settings, data, tokenized)
+    resume.refuse_other_run(checkpoint, trainer.run_signature)
 
-        train_metrics = train_and_save(trainer, checkpoint) if train_dataset is not None else {}
-        results = evaluate.evaluate_splits(trainer, tokenized, loaded, loaded.reported_splits(args), loss.of_rows)
-        selection = evaluate.evaluate_splits(trainer, tokenized, loaded, loaded.selection_splits, loss.of_rows)
+    with output_dir.claimed(Path(args.output_dir), run_args):  # once all that may be refused was
+        warn_unused_flags(run_args, args, data)
+        plan = describe_plan(trainer)
+        train_metrics = train_and_save(trainer, checkpoint)
+        results = evaluate.evaluate_splits(trainer, tokenized, data, data.reported_splits(args), loss.of_rows)
+        selection = evaluate.evaluate_splits(trainer, tokenized, data, data.selection_splits, loss.of_rows)
         writer.write_run(
-            writer.Run(run_args, invocation, loaded, tokenized, summaries, plan, results, selection, train_metrics)
+            writer.Run(run_args, invocation, data, tokenized, summaries, plan, results, selection, train_metrics)
         )
         publish(trainer)
 

@@ -18,7 +18,7 @@ from bertlab.cli import parser, recipes
 from bertlab.cli.arguments import ModelArguments, NspArguments, RunArguments
 from bertlab.cli.entry_point import entry_point
 from bertlab.data.files import open_binary
-from bertlab.models import loading
+from bertlab.models import loading, lora
 from bertlab.training import failures, memory, output_dir
 from bertlab.training.signals import Signals
 
@@ -37,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
             open_binary(path.expanduser()).close()
     if not nsp_args.from_scratch:
         loading.check_exists(model_args)
+        lora.refuse_adapter_on_adapter(model_args, run_args)
     folder = Path(training["output_dir"])
     checkpoint = output_dir.find_checkpoint(folder, run_args, model_args.model_name_or_path)
     hub.go_offline_if_unreachable(*([] if nsp_args.train_tokenizer else model_args.names))
@@ -57,63 +58,56 @@ def run(
     """Read, pair, tokenize, build, train, evaluate, report."""
     memory.ask_for_large_pages()
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
-    from bertlab.data import input_length, summary, tokenization
-    from bertlab.models import lora
+    from bertlab.data import summary, tokenization
     from bertlab.pretraining import dataset, objectives
     from bertlab.pretraining.model import build_model, tokenizer_and_config
     from bertlab.report import writer
     from bertlab.training import resume
-    from bertlab.training.arguments import configure_cpu, set_seeds, training_arguments
+    from bertlab.training.arguments import prepare_process, set_seeds, training_arguments
     from bertlab.training.callbacks import StopOnSignal
     from bertlab.training.plan import describe_plan, print_parameters
     from bertlab.training.trainer import EncoderTrainer, publish, train_and_save
 
-    lora.refuse_adapter_on_adapter(model_args, run_args)
     text = dataset.read(nsp_args, model_args.cache_dir, invocation.started)
     tokenizer, config = tokenizer_and_config(nsp_args, model_args, text)
-    input_length.check_max_length(nsp_args.max_seq_length, tokenizer, config)
-    loaded = dataset.make_splits(text, nsp_args, tokenizer)
-    dataset.warn_of_repeats(text, loaded)
-    tokenized = tokenization.tokenize_splits(loaded, tokenizer, nsp_args, invocation.started)
-    summaries = summary.summarize(tokenized, loaded.schema, nsp_args.max_seq_length)
+    data = dataset.make_splits(text, nsp_args, tokenizer)
+    dataset.warn_of_repeats(text, data)
+    args = training_arguments(training, run_args, data, invocation.given)
+    tokenized = tokenization.tokenize_splits(data, tokenizer, nsp_args, invocation.started)
+    summaries = summary.summarize(tokenized, data.schema, nsp_args.max_seq_length)
 
-    args = training_arguments(training, run_args, loaded, invocation.given)
-    configure_cpu(args)
-    set_seeds(args)  # before the new head gets its first weights
+    prepare_process(args)  # seeds, before the new head gets its first weights
     model, has_pretrained_head = build_model(nsp_args, model_args, config, tokenizer)
     if run_args.print_parameters:
         print_parameters(model)
         return
-    nsp_args.pad_to_max_length |= "attention_mask" not in tokenizer.model_input_names
-    train_dataset = objectives.training_rows(nsp_args, args, tokenized, loaded)
-    with output_dir.claimed(Path(args.output_dir), run_args):
-        trainer = EncoderTrainer(
-            model=model,
-            args=args,
-            train_dataset=train_dataset,
-            eval_dataset=objectives.evaluation_rows(nsp_args, tokenized, loaded),
-            data_collator=objectives.data_collator(nsp_args, tokenizer, args.seed),
-            processing_class=tokenizer,
-            compute_loss_func=objectives.loss_function(nsp_args, args),
-            compute_metrics=objectives.metrics_function(nsp_args, args, loaded),
-            preprocess_logits_for_metrics=objectives.preprocess_logits(nsp_args),
-            callbacks=[StopOnSignal(signals)],
-            run=run_args,
-        )
-        trainer.run_signature = resume.run_signature(trainer, invocation.settings, loaded, tokenized)
-        if checkpoint is not None:
-            resume.refuse_other_run(checkpoint, trainer.run_signature)
-        plan = describe_plan(trainer, train_dataset, nsp_args.fixed_length, run_args.precision)
+    trainer = EncoderTrainer(
+        model=model,
+        args=args,
+        train_dataset=objectives.training_rows(nsp_args, args, tokenized, data),
+        eval_dataset=objectives.evaluation_rows(nsp_args, tokenized, data),
+        data_collator=objectives.data_collator(nsp_args, tokenizer, args.seed),
+        processing_class=tokenizer,
+        compute_loss_func=objectives.loss_function(nsp_args, args),
+        compute_metrics=objectives.metrics_function(nsp_args, args, data),
+        preprocess_logits_for_metrics=objectives.preprocess_logits(nsp_args),
+        callbacks=[StopOnSignal(signals)],
+        run=run_args,
+    )
+    trainer.run_signature = resume.run_signature(trainer, invocation.settings, data, tokenized)
+    resume.refuse_other_run(checkpoint, trainer.run_signature)
 
-        reported = loaded.reported_splits(args)
-        baselines = objectives.compute_baselines(nsp_args, trainer, tokenized, loaded, reported, has_pretrained_head)
+    with output_dir.claimed(Path(args.output_dir), run_args):  # once all that may be refused was
+        plan = describe_plan(trainer)
+        reported = data.reported_splits(args)
+        baselines = objectives.compute_baselines(nsp_args, trainer, tokenized, data, reported, has_pretrained_head)
         set_seeds(args)  # with or without baselines before it, the same training
-        train_metrics = train_and_save(trainer, checkpoint) if train_dataset is not None else {}
-        results = objectives.evaluate_trained(nsp_args, trainer, tokenized, loaded, reported)
-        selection = objectives.evaluate_splits(nsp_args, trainer, tokenized, loaded, loaded.selection_splits)
+        train_metrics = train_and_save(trainer, checkpoint)
+        results = objectives.evaluate_trained(nsp_args, trainer, tokenized, data, reported)
+        selection = objectives.evaluate_splits(nsp_args, trainer, tokenized, data, data.selection_splits)
         writer.write_run(
             writer.Run(
-                run_args, invocation, loaded, tokenized, summaries, plan, results, selection, train_metrics, baselines
+                run_args, invocation, data, tokenized, summaries, plan, results, selection, train_metrics, baselines
             )
         )
         publish(trainer)

@@ -18,7 +18,7 @@ from bertlab.data import dataset, tokenization
 from bertlab.evaluation import evaluate
 from bertlab.models import loading
 from bertlab.training import collators
-from bertlab.training.arguments import configure_cpu, set_seeds, training_arguments
+from bertlab.training.arguments import prepare_process, training_arguments
 from bertlab.training.loss import loss_for
 from bertlab.training.trainer import EncoderTrainer
 
@@ -69,15 +69,14 @@ def contender(name: str, folder: Path, *words: str) -> Contender:
     loaded = dataset.load_splits(data_args, [], training=True, cache_dir=None, token=None)
     tokenized = tokenization.tokenize_splits(loaded, tokenizer, data_args)
     args = training_arguments(training, run_args, loaded, invocation.given)
-    configure_cpu(args)
-    set_seeds(args)
+    prepare_process(args)
     model = loading.build_classifier(model_args, config, loaded.schema, tokenizer)
-    pad_to = data_args.fixed_length
+    collator = collators.PaddingCollator(tokenizer, data_args.max_seq_length, data_args.pad_to_max_length)
     common: dict[str, Any] = {
         "model": model,
         "args": args,
         "train_dataset": tokenized["train"],
-        "data_collator": collators.PaddingCollator(tokenizer, pad_to),
+        "data_collator": collator,
         "processing_class": tokenizer,
     }
     if name == OURS:
@@ -85,7 +84,7 @@ def contender(name: str, folder: Path, *words: str) -> Contender:
         trainer = EncoderTrainer(compute_loss_func=loss, run=run_args, **common)
     else:
         trainer = Trainer(**common)
-    return Contender(trainer, tokenized["train"], tokenized["validation"], pad_to)
+    return Contender(trainer, tokenized["train"], tokenized["validation"], collator.pad_to)
 
 
 def training_rate(one: Contender, steps: int) -> float:

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 
 def is_first_process() -> bool:
@@ -93,20 +94,19 @@ _SECRET_VARIABLE = re.compile(r"(TOKEN|API_KEY|PASSWORD|SECRET)$")
 _SECRET_SHAPE = re.compile(r"\bhf_\w{8,}|(?<=Bearer )[^\s'\"]+|(?<=://)[^\s/@]+:[^\s/@]+(?=@)")
 # Shorter values would redact ordinary words.
 _SHORTEST_SECRET = 8
-_registered: set[str] = set()
+# Tokens from flags and recipes, forgotten with the context in which `entry_point` runs a command.
+_given_secrets: ContextVar[frozenset[str]] = ContextVar("given_secrets", default=frozenset())
 
 
-def register_secret(value: str | None) -> None:
-    """Register a token that was passed by a flag, so that no message repeats it."""
-    if value and len(value) >= _SHORTEST_SECRET:
-        _registered.add(value)
+def hide(secret: str) -> None:
+    """Keep a token that was given by a flag out of every message of this context."""
+    _given_secrets.set(_given_secrets.get() | {secret})
 
 
 def redact(text: str) -> str:
-    """Return a message without secrets: registered, in the environment, or of the shape of one."""
-    named = (
-        value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name) and len(value) >= _SHORTEST_SECRET
-    )
-    for value in sorted({*_registered, *named}, key=len, reverse=True):
-        text = text.replace(value, HIDDEN)
+    """Return a message without secrets: given by flags, in the environment, or of the shape of one."""
+    named = (value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name))
+    for secret in sorted({*_given_secrets.get(), *named}, key=len, reverse=True):
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, HIDDEN)
     return _SECRET_SHAPE.sub(HIDDEN, text)

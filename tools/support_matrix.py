@@ -64,7 +64,7 @@ def features(folder: Path) -> dict[str, Callable[[], None]]:
             {"input_ids": ids, **{n: v[i] for n, v in inputs.items()}, "labels": i}
             for i, ids in enumerate(inputs["input_ids"])
         ]
-        batch = PaddingCollator(tokenizer, None if "attention_mask" in tokenizer.model_input_names else 32)(rows)
+        batch = PaddingCollator(tokenizer, 32)(rows)
         problem = preflight._failure(model, batch, ExactLoss(SINGLE), precision)
         if problem:
             raise UserError(problem)

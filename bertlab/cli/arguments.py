@@ -71,11 +71,6 @@ class TokenizationArguments:
     preprocessing_num_workers: int | None = setting(None, "processes for tokenization", minimum=1)
     overwrite_cache: bool = setting(False, "tokenize again even if the cache has the result")
 
-    @property
-    def fixed_length(self) -> int | None:
-        """The length every row is padded to, or None where a batch is padded to its longest row."""
-        return self.max_seq_length if self.pad_to_max_length else None
-
 
 @dataclass
 class DataArguments(TokenizationArguments):

@@ -1,5 +1,6 @@
 """The decorator of every `main`: an error the user can mend is one line on stderr and exit status 2."""
 
+import contextvars
 import functools
 import io
 import os
@@ -26,8 +27,7 @@ def entry_point(main: Callable[P, int]) -> Callable[P, int]:
     exit status that shells give it.
     """
 
-    @functools.wraps(main)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> int:
+    def status(*args: P.args, **kwargs: P.kwargs) -> int:
         _write_any_text()
         try:
             try:
@@ -53,6 +53,11 @@ def entry_point(main: Callable[P, int]) -> Callable[P, int]:
             if not _is_stdout_closed():  # some other pipe, of a worker process say
                 raise
             return SIGPIPE_STATUS
+
+    @functools.wraps(main)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> int:
+        # In a context of its own, so that the tokens it was given end with it.
+        return contextvars.copy_context().run(status, *args, **kwargs)
 
     return wrapper
 

@@ -225,34 +225,33 @@ def translate(part: Occurrence) -> list[Occurrence]:
         UserError: the value is not one that the former name took, or has no meaning today.
     """
     name, values, where = ALIASES.get(part.name, part.name), part.values, part.where
-    if name == "resume_from_checkpoint" and values:
-        # Trainer's own: true for the newest checkpoint, or a path.
-        on = BOOLEANS.get(values[0].lower())
-        return [] if on is False else [Occurrence("resume", ["must"] if on else values, where)]
-    if name == "validation_split_percentage" and values:  # of Hugging Face's language modeling scripts
-        share = number(PERCENTAGE, values[0], where) / 100
-        info(f"{where} {values[0]} is --validation_fraction {share:g} here; taken as that.")
-        return [Occurrence("validation_fraction", [f"{share:g}"], where)]
-    if name == "checkpointing_steps" and values:  # of their scripts without Trainer: a number, or "epoch"
-        steps = [Occurrence("save_steps", values, where)] if values[0].isdecimal() else []
-        strategy = "steps" if steps else values[0]
-        info(f"{where} {values[0]} is --save_strategy {strategy}{' --save_steps ' + values[0] if steps else ''}.")
-        return [Occurrence("save_strategy", [strategy], where), *steps]
-    if name in RENAMED:
-        if name == "warmup_ratio" and values and number(WARMUP_RATIO, values[0], where) >= 1:
-            raise UserError(f"{where}: {values[0]} would be a number of steps.", "Write --warmup_steps for steps.")
-        info(f"{where} is called --{RENAMED[name]} since transformers 5; taken as that.")
-        return [Occurrence(RENAMED[name], values, where)]
-    if name in SWITCHES:
-        flag, when_true, when_false = SWITCHES[name]
-        value = when_true if not values or boolean(values[0], where) else when_false
-        info(
-            f"{where} is " + (f"--{flag} {value} since transformers 5; taken as that." if value else "the default now.")
-        )
-        return [Occurrence(flag, [value], where)] if value else []
     if name in RETIRED:
         if name == "save_safetensors" and values and not boolean(values[0], where):
             raise UserError(f"{where} false: weights are only ever saved as safetensors.", "Leave the flag out.")
         warning(f"{where} has no effect since transformers 5: {RETIRED[name]}.")
         return []
-    return [Occurrence(name, values, where)]
+    meant = _meant(name, values, where)
+    if meant is None:
+        return [Occurrence(name, values, where)]
+    typed = " ".join(" ".join([f"--{flag}", *given]) for flag, given in meant.items())
+    info(f"{where} is {typed} here; taken as that." if typed else f"{where} is the default here.")
+    return [Occurrence(flag, given, where) for flag, given in meant.items()]
+
+
+def _meant(name: str, values: list[str], where: str) -> dict[str, list[str]] | None:
+    """Return the flags of today, with their values, that a former name stands for; None for a name of today."""
+    first = values[0] if values else "true"
+    if name == "resume_from_checkpoint":  # Trainer's own: true for the newest checkpoint, or a path
+        on = BOOLEANS.get(first.lower())
+        return {} if on is False else {"resume": ["must"] if on else values}
+    if name == "validation_split_percentage":  # of Hugging Face's language modeling scripts
+        return {"validation_fraction": [f"{number(PERCENTAGE, first, where) / 100:g}"]}
+    if name == "checkpointing_steps":  # of their scripts without Trainer: a number, or "epoch"
+        return {"save_strategy": ["steps"], "save_steps": values} if first.isdecimal() else {"save_strategy": [first]}
+    if name == "warmup_ratio" and number(WARMUP_RATIO, first, where) >= 1:
+        raise UserError(f"{where}: {first} would be a number of steps.", "Write --warmup_steps for steps.")
+    if name in SWITCHES:
+        flag, when_true, when_false = SWITCHES[name]
+        value = when_true if boolean(first, where) else when_false
+        return {flag: [value]} if value else {}
+    return {RENAMED[name]: values} if name in RENAMED else None

@@ -81,7 +81,7 @@ def parse(
         SystemExit: after --help, with status 0.
     """
     flags = flags_of(groups)
-    print_help_if_asked(argv, [*RECIPE_FLAGS, *flags.values()], usage)
+    print_help_if_asked(argv, [*RECIPE_FLAGS, *flags.values()], usage, has_more=True)
     strays, parts = split(argv)
     _refuse_strays(strays)
     typed = [part for part in parts if part.name not in RECIPE_NAMES]
@@ -258,7 +258,10 @@ def _typed_values(
     parts: Sequence[Occurrence], flags: Mapping[str, Flag], also_known: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return the value of each flag; that of a later place, the command line or a recipe, overrides earlier ones."""
-    _register_secrets(parts)
+    for part in parts:
+        if flag_rules.current_name(part.name) in console.SECRET_FLAGS:
+            for value in part.values:
+                console.hide(value)
     values: dict[str, Any] = {}
     seen: dict[tuple[str, str], Occurrence] = {}
     for part in parts:
@@ -272,13 +275,6 @@ def _typed_values(
                 _refuse_repeated(seen, flag.name, part)
             values[flag.name] = value
     return values
-
-
-def _register_secrets(parts: Sequence[Occurrence]) -> None:
-    for part in parts:
-        if flag_rules.current_name(part.name) in console.SECRET_FLAGS:
-            for value in part.values:
-                console.register_secret(value)
 
 
 def _refuse_single_dash(part: Occurrence, flags: Mapping[str, Flag]) -> None:

@@ -1,6 +1,7 @@
 """The text of a flag's value becomes a value of the flag's type, or is refused."""
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -12,12 +13,6 @@ from bertlab.errors import UserError, did_you_mean
 
 BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 # What word processors make of two hyphens counts as well.
-# Flags whose value is short enough to be typed.
-JSON_EXAMPLES = {
-    "lr_scheduler_kwargs": '{"num_cycles": 2}',
-    "accelerator_config": '{"split_batches": false}',
-    "gradient_checkpointing_kwargs": '{"use_reentrant": false}',
-}
 DASHES = ("-", "\u2013", "\u2014")
 
 
@@ -67,7 +62,7 @@ def number(flag: Flag, text: str, where: str) -> int | float:
         raise UserError(
             f"{where}: {text!r} is not {kind}.", _without_comma(text, whole) or sentence(flag.help)
         ) from None
-    if not (value == value and abs(value) != float("inf")):
+    if not -math.inf < value < math.inf:
         raise UserError(f"{where}: {text!r} is not a finite number.", sentence(flag.help))
     low, high, above = flag.minimum, flag.maximum, flag.above
     in_range = (low is None or value >= low) and (high is None or value <= high) and (above is None or value > above)
@@ -95,26 +90,23 @@ def _convert_one(flag: Flag, text: str, where: str) -> Any:
     if flag.choices and text not in flag.choices:
         raise UserError(f"{where}: {text!r} is not one of its values.", did_you_mean(text, flag.choices))
     if flag.is_json:
-        _refuse_broken_json(flag.name, text, where)
+        _refuse_broken_json(text, where)
     if flag.is_path:
         return os.path.expanduser(text)  # noqa: PTH111 (a Path takes one slash of https://)
     return Path(text).expanduser() if flag.kind == "Path" else text
 
 
-def _refuse_broken_json(name: str, text: str, where: str) -> None:
+def _refuse_broken_json(text: str, where: str) -> None:
     """Refuse what is neither a JSON object nor a file; TrainingArguments reads both."""
+    quoted = "Write an object in single quotes, which keep the shell from its double ones: '{\"key\": value}'."
     if not text.lstrip().startswith("{"):
-        if Path(text).is_file():
-            return
-        example = JSON_EXAMPLES.get(name)
-        hint = f"For example '{example}'." if example else "Check the path, or write the object in single quotes."
-        raise UserError(f"{where}: {text!r} is neither a JSON object nor a file.", hint)
+        if not Path(text).is_file():
+            raise UserError(f"{where}: {text!r} is neither a JSON object nor a file.", f"Check the path. {quoted}")
+        return
     try:
         json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{where}: not JSON: {error}.", "A shell takes quotes away: write '{\"key\": value}' in single quotes."
-        ) from None
+        raise UserError(f"{where}: not JSON: {error}.", quoted) from None
 
 
 def _without_comma(text: str, whole: bool) -> str:

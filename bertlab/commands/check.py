@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-USAGE = """python -m bertlab check: look at the data with the flags of a training run.
+USAGE = """bertlab check: look at the data with the flags of a training run.
 
-    python -m bertlab check --task cola --data_dir glue_data/CoLA
-    python -m bertlab check --train_file reviews.csv --text_column_names content --label_column_name score \\
-        --model_name_or_path google-bert/bert-base-uncased --strict"""
+    bertlab check --task cola --data_dir glue_data/CoLA
+    bertlab check --train_file reviews.csv --text_column_names content \\
+        --label_column_name score --strict \\
+        --model_name_or_path google-bert/bert-base-uncased"""
 
 # The tokens of every row are counted in a split of up to so many characters, which takes a second or two; in a longer
 # one those of random rows of about as many, and of no fewer rows than these.
@@ -107,8 +108,8 @@ def main(argv: Sequence[str]) -> int:
     from bertlab.data import dataset, input_length
     from bertlab.evaluation import metrics
 
-    config = loading.load_config(model_args)
-    tokenizer = loading.load_tokenizer(model_args)
+    given_length = data_args.max_seq_length if "max_seq_length" in arguments.invocation.given else None
+    config, tokenizer = loading.load_config_and_tokenizer(model_args, given_length)
     data = dataset.load_splits(
         data_args,
         loading.class_names(config),
@@ -117,8 +118,6 @@ def main(argv: Sequence[str]) -> int:
         token=model_args.token,
     )
     metrics.check_metrics(data.metrics, data.schema.kind, data.schema.size)
-    if "max_seq_length" in arguments.invocation.given:
-        input_length.check_max_length(data_args.max_seq_length, tokenizer, config)
     batch = arguments.training["per_device_train_batch_size"]
     longest = input_length.longest_input(tokenizer, config)
     _print_report(data, tokenizer, min(data_args.max_seq_length, longest), batch, longest)

@@ -1,5 +1,10 @@
-"""`python -m bertlab compare RUN_A RUN_B`: is one run, or folder of seeds, better than the other, or is it noise?"""
+"""bertlab compare: is one run, or folder of seeds, better than another, or is it noise?
 
+bertlab compare runs/cola runs/cola-2
+bertlab compare runs/devlin runs/stable --metric accuracy
+"""
+
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +21,7 @@ from bertlab.evaluation import statistics
 from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS, check_metrics
 from bertlab.evaluation.statistics import Comparison
 from bertlab.report.predictions import Predictions, split_labels
-from bertlab.report.run_folder import RunFolder, runs_in
+from bertlab.report.run_folder import RunFolder, refuse_other_data, runs_in
 from bertlab.report.scores import positive_class
 
 
@@ -82,27 +87,20 @@ def compare_runs(
     """
     _refuse_other_schema(a, b)
     metrics = _shared_metrics(a, b, metric)
-    positive = positive_class(a.results)
-    if positive != positive_class(b.results) and any(METRICS[name].two_classes for name in metrics):
-        warning(f"the positive class of B is {positive_class(b.results)!r}; here that of A, {positive!r}, is scored.")
+    positive, other = positive_class(a.results), positive_class(b.results)
+    if positive != other and any(METRICS[name].two_classes for name in metrics):
+        warning(f"the positive class of B is {other!r}; here that of A, {positive!r}, is scored.")
     scores, notes = [], []
     for name in _shared_splits(a, b, split):
         rows = paired(a, b, name)
-        sides = (rows.predictions_a, rows.predictions_b)
-        # F1, precision and recall are of class 1 of two.
-        left, right, labels = (c == a.class_names.index(positive) for c in rows) if positive else rows
-        for metric_name in metrics:
-            function = METRICS[metric_name]
-            score_a, score_b = (f"{function(side, labels):.4f}" for side in (left, right))
-            comparison = statistics.paired_bootstrap(function, left, right, labels)
-            scores.append(PairedScore(name, _shown(metric_name, a), score_a, score_b, comparison))
+        scores += [_compare_rows(name, shared, rows, a) for shared in metrics]
         if not a.is_regression:
-            test = statistics.mcnemar(*(_correct(side, rows.labels) for side in sides))
+            test = statistics.mcnemar(*(_correct(side, rows.labels) for side in rows[:2]))
             notes.append(
                 f"On {name} only A is correct on {test.only_a} examples, only B on {test.only_b}: exact McNemar test, "
                 f"p = {test.p_value:.3g}."
             )
-        if _fingerprint(a, name) != _fingerprint(b, name):
+        if a.fingerprint(name) != b.fingerprint(name):
             warning(f"split {name}: the labels are the same, but the runs did not read the same texts for them.")
     return scores, notes
 
@@ -147,17 +145,13 @@ def paired(first: RunFolder, second: RunFolder, split: str) -> Paired:
     """Return the labelled rows of a split that both runs predicted.
 
     Raises:
-        UserError: problem type, classes, rows or labels differ; it says which and where.
+        UserError: rows or labels differ; it says which and where.
     """
     a, b = first.predictions(split), second.predictions(split)
     _refuse_other_labels(a, b, split)
     labelled = _labelled(first, a, split)
-    ids = {name: index for index, name in enumerate(first.class_names)}
-    columns = [
-        _values(first, [text for text, keep in zip(column, labelled, strict=True) if keep], ids)
-        for column in (a.predictions, b.predictions, a.labels)
-    ]
-    return Paired(*columns)
+    columns = (list(itertools.compress(column, labelled)) for column in (a.predictions, b.predictions, a.labels))
+    return Paired(*(_values(first, column) for column in columns))
 
 
 def paired_scores(a: Mapping[int, RunFolder], b: Mapping[int, RunFolder]) -> list[PairedScore]:
@@ -179,6 +173,16 @@ def paired_scores(a: Mapping[int, RunFolder], b: Mapping[int, RunFolder]) -> lis
                 comparison = statistics.paired_t_interval(defined[0], defined[1], GREATER_IS_BETTER.get(metric, True))
                 scores.append(PairedScore(split, metric, mean_a, mean_b, comparison))
     return scores
+
+
+def _compare_rows(split: str, metric: str, rows: Paired, run: RunFolder) -> PairedScore:
+    function, positive = METRICS[metric], positive_class(run.results)
+    # F1, precision and recall are of class 1 of two.
+    left, right, labels = (column == run.class_names.index(positive) for column in rows) if positive else rows
+    score_a, score_b = (f"{function(side, labels):.4f}" for side in (left, right))
+    comparison = statistics.paired_bootstrap(function, left, right, labels)
+    shown = f"{metric} of class {positive!r}" if positive and function.two_classes else metric
+    return PairedScore(split, shown, score_a, score_b, comparison)
 
 
 def _holds_runs(folder: Path) -> bool:
@@ -223,20 +227,9 @@ def _shared_metrics(first: RunFolder, second: RunFolder, named: str | None) -> l
     return shared
 
 
-def _shown(metric: str, run: RunFolder) -> str:
-    """Return a metric with the class that it is of, where it is of one of two."""
-    positive = positive_class(run.results)
-    of_class = positive is not None and metric in METRICS and METRICS[metric].two_classes
-    return f"{metric} of class {positive!r}" if of_class else metric
-
-
 def _correct(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    correct = np.asarray(predictions == labels)
-    return np.asarray(correct.all(axis=1)) if correct.ndim == 2 else correct
-
-
-def _fingerprint(run: RunFolder, split: str) -> str | None:
-    return run.data.get(split, {}).get("fingerprint")
+    """Return which rows are correct: in multi-label data, in all of their labels."""
+    return np.asarray((predictions == labels).reshape(len(labels), -1).all(axis=1))
 
 
 def _refuse_other_rows(a: RunFolder, b: RunFolder) -> None:
@@ -245,12 +238,7 @@ def _refuse_other_rows(a: RunFolder, b: RunFolder) -> None:
             f"{a.path} and {b.path} were scored with different positive classes.",
             "Train both with the same --positive_label.",
         )
-    for split in a.results["splits"].keys() & b.results["splits"].keys():
-        if _fingerprint(a, split) != _fingerprint(b, split):
-            raise UserError(
-                f"{a.path} and {b.path} were scored on different rows (split {split}).",
-                "Score both on the same data.",
-            )
+    refuse_other_data((a, b), a.results["splits"].keys() & b.results["splits"].keys())
 
 
 def _refuse_other_schema(first: RunFolder, second: RunFolder) -> None:
@@ -295,17 +283,11 @@ def _labelled(run: RunFolder, predictions: Predictions, split: str) -> list[bool
     return labelled
 
 
-def _values(run: RunFolder, column: Sequence[str], ids: dict[str, int]) -> np.ndarray:
+def _values(run: RunFolder, column: Sequence[str]) -> np.ndarray:
+    """Return labels or predictions as numbers, as the ids that classes have in `run`, or as 0 and 1 for each class."""
     if run.is_regression:
-        return np.asarray([float(text) for text in column])
-    try:
-        if run.is_multi_label:
-            chosen = np.zeros((len(column), len(ids)), dtype=np.int64)
-            for row, text in enumerate(column):
-                chosen[row, [ids[name] for name in split_labels(text, run.class_names)]] = 1
-            return chosen
-        return np.asarray([ids[text] for text in column], dtype=np.int64)
-    except KeyError as error:
-        raise UserError(
-            f"{run.path}: predictions name a class {error} that results.json does not have.", "Train it again."
-        ) from error
+        return np.asarray(column, dtype=np.float64)
+    if run.is_multi_label:
+        chosen = (split_labels(text, run.class_names) for text in column)
+        return np.asarray([[name in names for name in run.class_names] for names in chosen], dtype=np.int64)
+    return np.asarray([run.class_names.index(text) for text in column], dtype=np.int64)

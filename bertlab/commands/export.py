@@ -1,4 +1,8 @@
-"""`python -m bertlab export RUN --format onnx`: a trained model for ONNX Runtime, checked against PyTorch."""
+"""bertlab export: a trained model for ONNX Runtime, checked against PyTorch.
+
+bertlab export runs/cola
+bertlab export runs/cola --quantize int8
+"""
 
 import importlib.util
 import shutil

@@ -77,6 +77,7 @@ def run_all(runs: Sequence[RunSpec], slots: Sequence[Slot]) -> Generator[Event, 
 
     Raises:
         KeyboardInterrupt: a request to stop came.
+        UserError: a process cannot be started.
     """
     waiting, free = collections.deque(runs), collections.deque(slots)
     running: list[_Process] = []
@@ -117,15 +118,20 @@ def _stop_requests() -> Iterator[list[int]]:
 
 
 def _start(run: RunSpec, slot: Slot) -> _Process:
-    with run.log.open("ab") as log:
-        child = subprocess.Popen(
-            run.command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **slot.environment},
-            start_new_session=True,  # Ctrl-C reaches this process alone, which then ends its children in order
-        )
+    try:
+        with run.log.open("ab") as log:
+            child = subprocess.Popen(
+                run.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **slot.environment},
+                start_new_session=True,  # Ctrl-C reaches this process alone, which then ends its children in order
+            )
+    except OSError as error:  # no more processes or memory, a log that cannot be written
+        raise UserError(
+            f"{run.folder}: its process could not be started: {error}.", "The same command goes on from here."
+        ) from error
     return _Process(run, slot, child, time.monotonic())
 
 

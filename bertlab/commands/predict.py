@@ -1,4 +1,9 @@
-"""`python -m bertlab predict MODEL`: label and probabilities for texts, pairs, files or standard input."""
+"""bertlab predict: label and probabilities for texts, pairs, files or standard input.
+
+bertlab predict runs/cola --text "The more he reads, the more he wonders."
+bertlab predict runs/mrpc --pair "He left early." "He went home soon."
+bertlab predict runs/cola --file sentences.csv --format tsv
+"""
 
 import csv
 import json

@@ -1,4 +1,8 @@
-"""`python -m bertlab recipes`: list the recipes, or print one with `recipes show NAME`."""
+"""bertlab recipes: list the recipes, or print one.
+
+bertlab recipes
+bertlab recipes show cola
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

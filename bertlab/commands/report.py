@@ -1,4 +1,7 @@
-"""`python -m bertlab report RUN…`: render the plots, page and card of finished runs again."""
+"""bertlab report: render the plots, page and card of finished runs again.
+
+bertlab report runs/cola runs/mrpc
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""`python -m bertlab submission RUN …`: the GLUE server's files from the predictions of finished runs."""
+"""bertlab submission: the GLUE server's files from the predictions of finished runs.
+
+bertlab submission runs/cola runs/mnli runs/ax --output submission.zip
+"""
 
 import io
 import zipfile

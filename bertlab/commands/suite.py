@@ -1,9 +1,9 @@
-"""`python -m bertlab suite`: many recipes with many seeds, each run a process of its own, and one table of all.
+"""bertlab suite: many recipes with many seeds, each run a process of its own, and one table of all.
 
-    python -m bertlab suite --tasks cola rte mrpc --seeds 5
-    python -m bertlab suite --tasks rte --seeds 5 --config configs/presets/stable.yaml --learning_rate 3e-5
-    python -m bertlab suite --configs nsp/meditations --seed_list 3 7 --text meditations.txt
-    python -m bertlab suite --tasks cola --seeds 20 --print_commands > commands.txt
+    bertlab suite --tasks cola rte mrpc --seeds 5
+    bertlab suite --tasks rte --seeds 5 --config configs/presets/stable.yaml
+    bertlab suite --configs nsp/meditations --seeds 3 --text meditations.txt
+    bertlab suite --tasks cola --seeds 20 --print_commands > commands.txt
 
 Flags other than these go to every run. A second call skips what has finished and resumes the rest.
 """

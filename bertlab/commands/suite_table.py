@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertlab import console
-from bertlab.errors import UserError
 from bertlab.evaluation import statistics
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.evaluation.statistics import SeedSummary
 from bertlab.io import plain
 from bertlab.report import scores
-from bertlab.report.run_folder import RunFolder, model_name
+from bertlab.report.run_folder import RunFolder, model_name, refuse_other_data
 from bertlab.report.scores import baseline_name
 
 # The formats that are kept as files, and how these end.
@@ -57,12 +56,11 @@ def rows(recipe: str, runs: Sequence[RunFolder]) -> list[Row]:
     Raises:
         UserError: the runs did not see the same data.
     """
-    _refuse_other_data(runs)
-    return [
-        _row(recipe, runs, split, metric)
-        for split in (runs[0].results["splits"] if runs else ())
-        for metric in runs[0].scores(split)
-    ]
+    if not runs:
+        return []
+    refuse_other_data(runs, dict.fromkeys(split for run in runs for split in run.data))
+    splits = runs[0].results["splits"]
+    return [_row(recipe, runs, split, metric) for split in splits for metric in runs[0].scores(split)]
 
 
 def verdict(
@@ -180,17 +178,6 @@ def _lead(ours: Sequence[float | None], theirs: Sequence[float | None]) -> SeedS
 def _names(source: str, model: str) -> bool:
     """Return True where a source names a model as a word: distilbert-base-uncased is not bert-base-uncased."""
     return re.search(rf"(?<![\w-]){re.escape(model)}(?![\w-])", source) is not None
-
-
-def _refuse_other_data(runs: Sequence[RunFolder]) -> None:
-    """Refuse one mean over runs that were trained or scored on different rows."""
-    for run in runs[1:]:
-        for split, data in run.data.items():
-            if data["fingerprint"] != runs[0].data.get(split, {}).get("fingerprint"):
-                raise UserError(
-                    f"{runs[0].path} and {run.path} did not see the same data (split {split}).",
-                    "Delete the folder of the one that is out of date and call again.",
-                )
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""`python -m bertlab sweep`: search training values on a selection split, then score the best once.
+"""bertlab sweep: search training values on a selection split, then score the best once.
 
-    python -m bertlab sweep configs/sweeps/bert_paper.yaml --task rte
-    python -m bertlab sweep my_sweep.yaml --task rte --search tpe --trials 20 --jobs 2
+    bertlab sweep configs/sweeps/bert_paper.yaml --task rte
+    bertlab sweep my_sweep.yaml --task rte --search tpe --trials 20 --jobs 2
 
 Each trial is a run of its own that only trains, and is judged by the primary metric on rows held out of train
 (--selection_fraction, 0.1 where the task has none). The evaluation splits stay closed until all trials have ended; then

@@ -88,27 +88,10 @@ class LabelSchema:
         return DEFAULT_METRICS["binary" if self.positive_class is not None else self.kind]
 
     def resolve(self, label: str) -> str:
-        """Return the class name a written label stands for: mapped, itself, or the name at that id.
-
-        `1.0` stands for 1 where a class is called 1, and the other way round. Numbers are ids only among names that
-        are words.
-        """
-        if label in self.label_map:
-            return self.label_map[label]
-        if label in self.class_names:
-            return label
-        for name in (*self.label_map, *self.class_names) if _as_number(label) is not None else ():
-            if _whole(name) == _whole(label):
-                return self.label_map.get(name, name)
-        whole = _whole(label)
-        if self.is_id(whole):
-            return self.names_by_id[int(whole)]
+        """Return the class name a written label stands for: mapped, itself, or the name at that id."""
+        known = self._written.get(label) or self._written.get(_whole(label))
         # A head that is not trained spells its classes as it was trained.
-        return {_fold(name): name for name in self.class_names}.get(_fold(label), label) if self.fixed else label
-
-    def is_id(self, label: str) -> bool:
-        """Return True for a number that stands for a class of another name."""
-        return not self._has_numbers and label.isdecimal() and int(label) < len(self.names_by_id)
+        return known or (self._folded.get(_fold(label), label) if self.fixed else label)
 
     def is_unlabelled(self, label: Any) -> bool:
         """Return True for a label of a test split that says nothing, or is left out, unless a class has that name."""
@@ -177,8 +160,16 @@ class LabelSchema:
         return {name: index for index, name in enumerate(self.class_names)}
 
     @cached_property
-    def _has_numbers(self) -> bool:
-        return any(_as_number(name) is not None for name in (*self.label_map, *self.class_names))
+    def _written(self) -> dict[str, str]:
+        """Return the class of each way to write it: `1.0` is 1, and among names that are words a number is an id."""
+        names = {name: name for name in self.class_names} | self.label_map
+        whole = {_whole(label): name for label, name in reversed(names.items()) if _as_number(label) is not None}
+        ids = {} if whole else {str(index): name for index, name in enumerate(self.names_by_id)}
+        return ids | whole | names
+
+    @cached_property
+    def _folded(self) -> dict[str, str]:
+        return {_fold(name): name for name in self.class_names}
 
     def _vector(self, several: list[str], place: str) -> list[float]:
         values = [ZERO_ONE.get(item.casefold()) for item in several]
@@ -201,11 +192,10 @@ class LabelSchema:
         """Return what to do about labels that are no classes, in a column of these labels."""
         drop = f"--drop_labels {shlex.join(unknown[:SHOWN])}"
         near = did_you_mean(unknown[0], self.class_names)
-        twins = {_fold(name): name for name in self.class_names}
-        merged = [f"{label}={twins[_fold(label)]}" for label in unknown if _fold(label) in twins]
+        merged = [f"{label}={self._folded[_fold(label)]}" for label in unknown if _fold(label) in self._folded]
         if merged:
             return f"{near} Merge them with --label_map {shlex.join(merged)}."
-        are_words = not self._has_numbers
+        are_words = all(_as_number(name) is None for name in (*self.label_map, *self.class_names))
         if are_words and not self.names_by_id and all(n.isdecimal() and int(n) < self.size for n in unknown):
             return f"If it is an id, say in which order: --class_names {shlex.join(self.class_names[:SHOWN])}."
         if are_words and len(column) == self.size and all(re.fullmatch(r"-?\d+", label) for label in column):
@@ -369,7 +359,7 @@ def assign_labels(split: "Dataset", schema: LabelSchema, origin: str, labels_req
     # So GLUE marks a test split without scores; beside other numbers -1 is a number.
     if not labels_required and schema.kind == REGRESSION and all(label in (None, "-1") for label in written):
         return split
-    if schema.fixed and any(isinstance(label, str) and label.isdecimal() and schema.is_id(label) for label in written):
+    if schema.fixed and any(str(label).isdecimal() and schema.resolve(label) != label for label in written):
         order = ", ".join(f"{index} = {name}" for index, name in enumerate(schema.names_by_id))
         info(f"{origin}: the labels are numbers, taken in the order of the model's head: {order}.")
     if not labels_required:

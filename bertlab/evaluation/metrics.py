@@ -35,9 +35,9 @@ class MetricFunction:
     two_classes: bool = False
 
     def __call__(self, predictions: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-        """Return the score of (n,) class ids or values, or of (n, classes) arrays of 0 and 1; nan when n is 0.
+        """Return the score of (n,) class ids or values, or of (n, classes) arrays of 0 and 1.
 
-        `check_metrics` refuses data that the metric is not made for.
+        It is nan where n is 0 or a value is not finite. `check_metrics` refuses data that the metric is not made for.
 
         Raises:
             ValueError: the shapes differ.
@@ -45,7 +45,7 @@ class MetricFunction:
         predicted, actual = np.asarray(predictions), np.asarray(labels)
         if predicted.shape != actual.shape:
             raise ValueError(f"{self.name}: predictions {predicted.shape} and labels {actual.shape} do not match")
-        if len(actual) == 0:
+        if len(actual) == 0 or not (np.isfinite(predicted).all() and np.isfinite(actual).all()):
             return float("nan")
         return float(self.weighted(predicted, actual, np.ones((1, len(actual))))[0])
 
@@ -180,8 +180,6 @@ def _mse(predictions: Array, labels: Array, weights: Array) -> Array:
 
 
 def _pearson(predictions: Array, labels: Array, weights: Array) -> Array:
-    if not (np.isfinite(predictions).all() and np.isfinite(labels).all()):
-        return np.full(len(weights), np.nan)
     x, y = _standardised(predictions), _standardised(labels)
     total = weights.sum(axis=1)
     sums = weights @ np.column_stack([x, y, x * x, y * y, x * y])
@@ -207,8 +205,6 @@ def _variance(mean_of_squares: Array, mean: Array) -> Array:
 
 def _spearmanr(predictions: Array, labels: Array, weights: Array) -> Array:
     """Pearson correlation of ranks, ties at their average rank, ranked within each weighted sample."""
-    if not (np.isfinite(predictions).all() and np.isfinite(labels).all()):
-        return np.full(len(weights), np.nan)
     groups = [np.unique(side, return_inverse=True)[1] for side in (predictions, labels)]
     scores = np.empty(len(weights))
     for sample, counts in enumerate(weights):

@@ -97,8 +97,7 @@ class Predictor(ABC):
 
     def pad(self, tokenized: list[dict[str, Any]]) -> dict[str, np.ndarray]:
         """Return tokenized rows as one batch, padded to the longest, or as in training for want of a mask."""
-        has_mask = "attention_mask" in self.tokenizer.model_input_names
-        return batching.Padding(self.tokenizer, None if has_mask else self.config.max_seq_length)(tokenized)
+        return batching.Padding(self.tokenizer, self.config.max_seq_length)(tokenized)
 
 
 def token_batches(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -57,10 +57,7 @@ def load_torch_predictor(arguments: ModelArguments, max_seq_length: int | None =
     """
     name = arguments.model_name_or_path or ""
     hub.go_offline_if_unreachable(name)
-    model_config = loading.load_config(arguments)
-    tokenizer = loading.load_tokenizer(arguments)
-    if max_seq_length is not None:
-        input_length.check_max_length(max_seq_length, tokenizer, model_config)
+    model_config, tokenizer = loading.load_config_and_tokenizer(arguments, max_seq_length)
     auto_class = _auto_class(model_config, name)
     model, new_weights = loading.load_weights(auto_class, arguments, model_config, tokenizer)
     # Those of an MLM head do not matter here.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bertlab import hub
 from bertlab.cli.arguments import ModelArguments
 from bertlab.console import info, quiet_transformers, warning
+from bertlab.data import input_length
 from bertlab.data.labels import REGRESSION, LabelSchema, is_generic
 from bertlab.errors import UserError, did_you_mean
 from bertlab.io import package_folder
@@ -118,6 +119,20 @@ def load_tokenizer(arguments: ModelArguments) -> "PreTrainedTokenizerBase":
             "Choose an encoder (BERT, RoBERTa, DeBERTa, ModernBERT…).",
         )
     return tokenizer
+
+
+def load_config_and_tokenizer(
+    arguments: ModelArguments, max_seq_length: int | None = None
+) -> tuple["PretrainedConfig", "PreTrainedTokenizerBase"]:
+    """Return both, made for inputs of `max_seq_length` tokens.
+
+    Raises:
+        UserError: as load_config and load_tokenizer do, or that length is out of the model's range.
+    """
+    config, tokenizer = load_config(arguments), load_tokenizer(arguments)
+    if max_seq_length is not None:
+        input_length.check_max_length(max_seq_length, tokenizer, config)
+    return config, tokenizer
 
 
 def _tokenizer_error(name: str, error: Exception) -> UserError:

@@ -35,9 +35,13 @@ def import_peft() -> Any:
     Raises:
         UserError: it is not installed.
     """
+    _refuse_missing_peft()
+    return import_module("peft")
+
+
+def _refuse_missing_peft() -> None:
     if package_folder("peft") is None:
         raise UserError("LoRA needs the package peft, which is not installed.", "pip install peft")
-    return import_module("peft")
 
 
 def is_adapter(folder: str | Path) -> bool:
@@ -53,7 +57,7 @@ def refuse_adapter_on_adapter(model: ModelArguments, run: RunArguments) -> None:
     """
     if model.lora_rank is None:
         return
-    import_peft()
+    _refuse_missing_peft()
     name = model.model_name_or_path or ""
     if is_adapter(Path(name).expanduser()) and not run.lora_merge:
         raise UserError(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertlab.cli.arguments import ModelArguments, NspArguments
 from bertlab.console import info
+from bertlab.data import input_length
 from bertlab.errors import UserError, did_you_mean
 from bertlab.models import loading, parts, surgery
 from bertlab.pretraining.dataset import CLASS_NAMES, Text
@@ -129,7 +130,7 @@ def tokenizer_and_config(
     """Return those of the checkpoint, or new ones: a tokenizer trained on the text, a configuration from flags.
 
     Raises:
-        UserError: they cannot be loaded, or a setting is not BERT's.
+        UserError: they cannot be loaded, a setting is not BERT's, or --max_seq_length is out of range.
     """
     # The configuration first: its error names a model that does not exist.
     config = None if nsp.from_scratch else loading.load_config(arguments)
@@ -141,6 +142,7 @@ def tokenizer_and_config(
         config = scratch_config(nsp, tokenizer)
     if nsp.train_tokenizer:
         tokenizer.model_max_length = config.max_position_embeddings
+    input_length.check_max_length(nsp.max_seq_length, tokenizer, config)
     return tokenizer, config
 
 

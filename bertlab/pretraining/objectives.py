@@ -47,7 +47,7 @@ def evaluation_rows(nsp: NspArguments, tokenized: Tokenized, data: "Data") -> "D
 
 def data_collator(nsp: NspArguments, tokenizer: "PreTrainedTokenizerBase", seed: int) -> Any:
     """Return the collator of an objective: it pads, and masks tokens where they are to be predicted."""
-    pad = PaddingCollator(tokenizer, nsp.fixed_length)
+    pad = PaddingCollator(tokenizer, nsp.max_seq_length, nsp.pad_to_max_length)
     if nsp.objective == "nsp":
         return pad
     return mlm.MaskingCollator(

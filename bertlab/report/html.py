@@ -11,7 +11,6 @@ import jinja2
 from markupsafe import Markup
 
 from bertlab.report import scores
-from bertlab.report.plots import training_log
 from bertlab.report.predictions import split_labels
 from bertlab.report.run_folder import RunFolder
 from bertlab.report.scores import is_number, score
@@ -55,7 +54,7 @@ def render(folder: RunFolder, images: Mapping[str, bytes]) -> str:
         score_table=scores.score_table(folder.results),
         headline=headline(folder),
         verdicts=scores.verdicts(folder.results),
-        log=training_log(folder),
+        log=folder.training_log(),
         totals={split: len(rows) for split, rows in folder.misclassified.items() if rows},
         limit=MISCLASSIFIED_PER_SPLIT,
         shown=SHOWN_CHARACTERS,

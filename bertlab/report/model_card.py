@@ -15,7 +15,6 @@ from bertlab.cli.training_flags import training_flags
 from bertlab.models import lora
 from bertlab.report import scores
 from bertlab.report.html import count, percent, setting
-from bertlab.report.plots import training_log
 from bertlab.report.run_folder import RunFolder
 from bertlab.report.scores import display_name, interval, is_number, metric_name, score
 
@@ -149,7 +148,7 @@ def _mlm_scores(folder: RunFolder) -> tuple[list[str], list[list[Any]], int]:
 
 
 def _log(folder: RunFolder) -> tuple[list[str], list[list[Any]], int]:
-    rows = training_log(folder)
+    rows = folder.training_log()
     keys = [key for key in ("eval_loss", *(f"eval_{name}" for name in folder.metrics)) if any(key in r for r in rows)]
     names = (f"{folder.eval_split} {display_name(key.removeprefix('eval_'))}" for key in keys)
     cells = [[score(r["epoch"], 2), r["step"], r["loss"], *(r.get(key) for key in keys)] for r in rows]

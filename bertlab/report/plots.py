@@ -132,7 +132,7 @@ def loss(folder: RunFolder) -> Figure | None:
     steps, values = _series(folder.log, "step", "loss")
     if not steps:
         return None
-    figure, axes = _figure(7.2, 4.0)
+    figure, axes = _figure(7.2, 4.0, "Training loss", "optimizer step", LOSS_NAMES.get(folder.kind, "loss"))
     smooth, window = running_mean(values)
     if window > 1:
         axes.plot(steps, values, color=SKY, alpha=0.55, linewidth=1, label="training, as logged")
@@ -143,7 +143,6 @@ def loss(folder: RunFolder) -> Figure | None:
     if at:
         axes.plot(at, measured, color=VERMILION, marker="o", linewidth=1.5, label=folder.eval_split)
     _mark_epochs(axes, folder)
-    axes.set(title="Training loss", xlabel="optimizer step", ylabel=LOSS_NAMES.get(folder.kind, "loss"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     return figure
@@ -152,14 +151,13 @@ def loss(folder: RunFolder) -> Figure | None:
 def metrics(folder: RunFolder) -> Figure | None:
     """Scores on the evaluation split by epoch."""
     entries = folder.evaluations
-    names = [n for n in folder.metrics if GREATER_IS_BETTER.get(n, True) and _series(entries, "epoch", f"eval_{n}")[0]]
-    if not names:
+    series = {n: _series(entries, "epoch", f"eval_{n}") for n in folder.metrics if GREATER_IS_BETTER.get(n, True)}
+    if not any(epochs for epochs, _ in series.values()):
         return None
-    figure, axes = _figure(7.2, 4.0)
-    for name in names:
-        epochs, values = _series(entries, "epoch", f"eval_{name}")
-        axes.plot(epochs, values, marker="o", label=metric_name(folder.results, name))
-    axes.set(title=f"Scores on {folder.eval_split}", xlabel="epoch", ylabel="score")
+    figure, axes = _figure(7.2, 4.0, f"Scores on {folder.eval_split}", "epoch", "score")
+    for name, (epochs, values) in series.items():
+        if epochs:
+            axes.plot(epochs, values, marker="o", label=metric_name(folder.results, name))
     _whole_epochs(axes.xaxis, entries)
     axes.legend(**OUTSIDE)
     return figure
@@ -168,13 +166,13 @@ def metrics(folder: RunFolder) -> Figure | None:
 def confusion(folder: RunFolder, split: str) -> Figure | None:
     """Counts and fractions of each true class by predicted class; the colour is the fraction."""
     counts = np.asarray(folder.scored[split].get("confusion") or [])
-    if counts.ndim != 2 or not 2 <= len(counts) <= PLOTTED_CLASSES:
-        return None
     size = len(counts)
+    if not 2 <= size <= PLOTTED_CLASSES:
+        return None
     totals = counts.sum(axis=1, keepdims=True)
     fractions = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     side = min(14.0, max(3.2, 0.62 * size))
-    figure, axes = _figure(side + 2.6, side + 1.5)
+    figure, axes = _figure(side + 2.6, side + 1.5, f"Confusion matrix, {split}", "predicted class", "true class")
     image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, format=PercentFormatter(1.0))
     bar.set_label("fraction of the true class")
@@ -188,7 +186,6 @@ def confusion(folder: RunFolder, split: str) -> Figure | None:
     else:
         _number_cells(axes, counts, fractions)
     axes.grid(False)
-    axes.set(title=f"Confusion matrix, {split}", xlabel="predicted class", ylabel="true class")
     return figure
 
 
@@ -198,23 +195,25 @@ def reliability(folder: RunFolder, split: str) -> Figure | None:
     curves = [(name, calibration[name]) for name in ("raw", "calibrated") if name in calibration]
     if not curves:
         return None
-    figure, (upper, lower) = _figure(5.4, 5.8, rows=2, heights=(3, 1))
+    figure = Figure(figsize=(5.4, 5.8), layout="constrained")
+    upper, lower = figure.subplots(2, height_ratios=(3, 1), sharex=True)
+    upper.set(title=f"Reliability, {split}", ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1))
+    decisions = "examples × classes" if folder.is_multi_label else "examples"
+    lower.set(xlabel="confidence of the predicted class", ylabel=decisions)
     upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfectly calibrated")
     widest = 0.45 / len(curves[0][1]["reliability"])
     for place, (name, curve) in enumerate(curves):
         colour, marker = ((ORANGE, "s"), (BLUE, "o"))[place]
         filled = [row for row in curve["reliability"] if row["count"]]
-        confidence, accuracy = ([row[key] for row in filled] for key in ("confidence", "accuracy"))
-        label = f"{name}, expected calibration error {curve['ece']:.3f}"
-        most = max(row["count"] for row in filled)
+        confidence, accuracy, counts = ([row[key] for row in filled] for key in ("confidence", "accuracy", "count"))
         # The area shows how many examples a point stands for: one of three examples may be anywhere.
-        upper.scatter(confidence, accuracy, [4 + 46 * row["count"] / most for row in filled], colour, marker)
+        upper.scatter(confidence, accuracy, [4 + 46 * count / max(counts) for count in counts], colour, marker)
         upper.plot(confidence, accuracy, color=colour, linewidth=1)
+        label = f"{name}, expected calibration error {curve['ece']:.3f}"
         upper.plot([], [], color=colour, marker=marker, markersize=5, linewidth=1, label=label)
         shift = widest * (place - (len(curves) - 1) / 2)
-        middles = [(row["low"] + row["high"]) / 2 + shift for row in filled]
-        lower.bar(middles, [row["count"] for row in filled], width=widest, color=colour)
-    _frame_reliability(upper, lower, folder, split)
+        lower.bar([(row["low"] + row["high"]) / 2 + shift for row in filled], counts, width=widest, color=colour)
+    upper.legend(loc="upper left", fontsize=8)
     return figure
 
 
@@ -223,27 +222,20 @@ def token_lengths(folder: RunFolder) -> Figure | None:
     data = {name: split for name, split in folder.data.items() if "histogram" in (split.get("token_length") or {})}
     if not data:
         return None
-    figure, axes = _figure(7.2, 3.8)
+    title, longest = "Input length before truncation", folder.configuration.get("max_seq_length")
+    if longest:
+        name, split = next(iter(data.items()))
+        title = f"Input length: {split.get('truncated_share', 0):.1%} of {name} truncated (> {longest} tokens)"
+    figure, axes = _figure(7.2, 3.8, title, "tokens", "fraction of the examples\nper token of length")
     for place, (name, split) in enumerate(data.items()):
         histogram = split["token_length"]["histogram"]
         edges, counts = (np.asarray(histogram[key], dtype=float) for key in ("edges", "counts"))
-        colour, first = CYCLE[place % len(CYCLE)], place == 0
-        axes.stairs(
-            counts / counts.sum() / np.diff(edges),
-            edges,
-            fill=first,
-            color=colour,
-            alpha=0.35 if first else 1,
-            linewidth=1.5,
-            label=f"{name} ({int(counts.sum()):,})",
-        )
-    longest = folder.configuration.get("max_seq_length")
-    title = "Input length before truncation"
+        density, label = counts / counts.sum() / np.diff(edges), f"{name} ({int(counts.sum()):,})"
+        filled, colour = place == 0, CYCLE[place % len(CYCLE)]
+        alpha = 0.35 if filled else 1
+        axes.stairs(density, edges, fill=filled, color=colour, alpha=alpha, linewidth=1.5, label=label)
     if longest:
         axes.axvline(longest, color=INK, linestyle="--", label=f"maximum length, {longest} tokens")
-        name, split = next(iter(data.items()))
-        title = f"Input length: {split.get('truncated_share', 0):.1%} of {name} truncated (> {longest} tokens)"
-    axes.set(title=title, xlabel="tokens", ylabel="fraction of the examples\nper token of length")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xlim(left=0)
     axes.legend()
@@ -253,16 +245,17 @@ def token_lengths(folder: RunFolder) -> Figure | None:
 def label_balance(folder: RunFolder) -> Figure | None:
     """Fraction of each class in each split, as groups of bars."""
     data = {name: split for name, split in folder.data.items() if split.get("balance")}
-    if not data:
-        return None
     totals: Counter[str] = Counter()
     for split in data.values():
         totals.update(split["balance"])
-    names = list(totals)
-    if len(names) > BALANCE_CLASSES:
+    if not totals:
+        return None
+    title, names = "Examples with each label" if folder.is_multi_label else "Label balance", list(totals)
+    if len(totals) > BALANCE_CLASSES:
         names = [name for name, _ in totals.most_common(BALANCE_CLASSES)]
-    thick = 0.8 / len(data)
-    figure, axes = _figure(7.2, 1.4 + len(names) * max(0.34, 0.17 * len(data)))
+        title += f" (the {BALANCE_CLASSES} most frequent of {len(totals)} classes)"
+    height, thick = 1.4 + len(names) * max(0.34, 0.17 * len(data)), 0.8 / len(data)
+    figure, axes = _figure(7.2, height, title, "fraction of the labelled examples (number: examples)")
     for place, (split_name, split) in enumerate(data.items()):
         counts = [split["balance"].get(name, 0) for name in names]
         fractions = [count / max(1, split["labelled"]) for count in counts]
@@ -274,10 +267,6 @@ def label_balance(folder: RunFolder) -> Figure | None:
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.margins(x=0.12, y=0.01)
-    rest = len(totals) - len(names)
-    title = "Examples with each label" if folder.is_multi_label else "Label balance"
-    title += f" (the {len(names)} most frequent of {len(totals)} classes)" if rest else ""
-    axes.set(title=title, xlabel="fraction of the labelled examples (number: examples)")
     axes.grid(False, axis="y")
     axes.legend(**OUTSIDE)
     return figure
@@ -290,11 +279,10 @@ def predicted(folder: RunFolder, split: str) -> Figure | None:
     rows = folder.predictions(split)
     pairs = zip(rows.labels, rows.predictions, strict=True)
     points = np.asarray([(float(label), float(value)) for label, value in pairs if label and value])
-    figure, axes = _figure(5.4, 5.2)
-    low, high = float(points.min()), float(points.max())
-    axes.plot(
-        [low, high], [low, high], color=VERMILION, linestyle="--", linewidth=1.2, label="predicted = true", zorder=3
-    )
+    title = f"Predicted and true values, {split} ({len(points):,} examples)"
+    figure, axes = _figure(5.4, 5.2, title, "true value", "predicted value")
+    ends = [float(points.min()), float(points.max())]
+    axes.plot(ends, ends, color=VERMILION, linestyle="--", linewidth=1.2, label="predicted = true", zorder=3)
     if len(points) > SCATTER_POINTS:
         cells = axes.hexbin(points[:, 0], points[:, 1], gridsize=45, cmap="Blues", bins="log", mincnt=1)
         whole = StrMethodFormatter("{x:,.0f}")
@@ -302,8 +290,6 @@ def predicted(folder: RunFolder, split: str) -> Figure | None:
     else:
         axes.scatter(points[:, 0], points[:, 1], s=12, color=BLUE, alpha=0.35, linewidths=0)
     axes.set_aspect("equal")
-    title = f"Predicted and true values, {split} ({len(points):,} examples)"
-    axes.set(title=title, xlabel="true value", ylabel="predicted value")
     axes.legend(loc="upper left")
     return figure
 
@@ -314,7 +300,8 @@ def per_batch(folder: RunFolder, split: str) -> Figure | None:
     values = [value if value is not None else math.nan for value in results.get("matthews_correlation", [])]
     if not values:
         return None
-    figure, axes = _figure(7.2, 3.6)
+    title = f"Each batch of {results['size']} examples, {split}"
+    figure, axes = _figure(7.2, 3.6, title, "batch, in the order of the examples", "Matthews correlation")
     batches = range(1, len(values) + 1)
     axes.bar(batches, values, color=SKY, width=0.8)
     # A bar of height 0 is invisible, and 0 is the score of a batch in which one class only is predicted.
@@ -325,34 +312,8 @@ def per_batch(folder: RunFolder, split: str) -> Figure | None:
         deviation = f", sd {results['sd']:.3f}" if results.get("sd") is not None else ""
         axes.axhline(results["mean"], color=VERMILION, linestyle="--", label=f"mean {results['mean']:.3f}{deviation}")
         axes.legend(**OUTSIDE)
-    axes.set(
-        title=f"Each batch of {results['size']} examples, {split}",
-        xlabel="batch, in the order of the examples",
-        ylabel="Matthews correlation",
-    )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
-
-
-def training_log(folder: RunFolder) -> list[dict[str, Any]]:
-    """Return one row per evaluation (or per epoch without any): epoch, step, mean training loss since, eval_*."""
-    rows: list[dict[str, Any]] = []
-    losses: list[float] = []
-    steps: list[int] = []
-    logged = 0
-    keys = {"eval_loss", *(f"eval_{name}" for name in folder.metrics)}
-    for place, entry in enumerate(folder.log):
-        if is_number(entry.get("loss")):
-            losses.append(entry["loss"])
-            # Trainer logs the mean since its last log, over fewer steps just before an evaluation.
-            steps.append(max(1, entry["step"] - logged))
-            logged = entry["step"]
-        scores = {key: value for key, value in entry.items() if key in keys}
-        if scores or (not folder.evaluations and _ends_epoch(folder.log, place) and losses):
-            mean = float(np.average(losses, weights=steps)) if losses else None
-            rows.append({"epoch": entry.get("epoch"), "step": entry.get("step"), "loss": mean, **scores})
-            losses, steps = [], []
-    return rows
 
 
 def running_mean(values: Sequence[float]) -> tuple[Sequence[float], int]:
@@ -370,24 +331,16 @@ def shorten(name: str) -> str:
     return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
 
 
-def _figure(
-    width: float, height: float, *, rows: int = 1, heights: Sequence[float] | None = None
-) -> tuple[Figure, Any]:
+def _figure(width: float, height: float, title: str, xlabel: str, ylabel: str = "") -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, height_ratios=heights, sharex=rows > 1)
+    axes = figure.subplots()
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    return figure, axes
 
 
 def _series(entries: Sequence[dict[str, Any]], x: str, y: str) -> tuple[list[float], list[float]]:
     points = [(entry[x], entry[y]) for entry in entries if is_number(entry.get(x)) and is_number(entry.get(y))]
     return [point[0] for point in points], [point[1] for point in points]
-
-
-def _ends_epoch(log: Sequence[dict[str, Any]], place: int) -> bool:
-    epoch = log[place].get("epoch")
-    later = [entry.get("epoch") for entry in log[place + 1 :] if "loss" in entry]
-    if not is_number(epoch) or "loss" not in log[place]:
-        return False
-    return not later or math.ceil(later[0] or 0) > math.ceil(epoch or 0)
 
 
 def _mark_epochs(axes: Axes, folder: RunFolder) -> None:
@@ -416,11 +369,3 @@ def _number_cells(axes: Axes, counts: np.ndarray, fractions: np.ndarray) -> None
         percentage = f"{fractions[row, column]:.0%}" if counts[row].sum() else "–"
         colour = "white" if fractions[row, column] > DARK_FRACTION else INK
         axes.text(column, row, f"{count:,}\n{percentage}", ha="center", va="center", color=colour, fontsize=size)
-
-
-def _frame_reliability(upper: Axes, lower: Axes, folder: RunFolder, split: str) -> None:
-    lower.set(xlabel="confidence of the predicted class", ylabel="examples")
-    upper.set(title=f"Reliability, {split}", ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1))
-    upper.legend(loc="upper left", fontsize=8)
-    if folder.is_multi_label:
-        lower.set_ylabel("examples × classes")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bertlab.console import info
-from bertlab.data.labels import MULTI, REGRESSION, LabelSchema
+from bertlab.data.labels import MULTI, REGRESSION, SINGLE, LabelSchema
 from bertlab.evaluation import baselines, calibration, statistics
 from bertlab.evaluation.evaluate import SplitResult, class_probabilities, predictions_from_logits
 from bertlab.evaluation.metrics import METRICS
@@ -98,29 +98,21 @@ def split_results(
     if result.labels is None or not rows.any():
         return results
     predictions, labels = result.predictions[rows], result.labels[rows]
-    ids = schema.binary_ids
-    scored_pair = ids(predictions), ids(labels)
+    scored_pair = schema.binary_ids(predictions), schema.binary_ids(labels)
     results["metrics"] = {
         name: {"value": result.metrics[name], **statistics.bootstrap_interval(METRICS[name], *scored_pair)._asdict()}
         for name in metrics
     }
     results["loss"] = result.metrics.get("loss")
     results["baselines"] = {
-        name: {
-            "how": how,
-            **_baseline_results(ids(predictions), ids(of_splits[result.name][rows]), ids(labels), metrics),
-        }
+        name: {"how": how, **_against(schema.binary_ids(of_splits[result.name][rows]), *scored_pair, metrics)}
         for name, (of_splits, how) in baselines.items()
     }
     if schema.kind != REGRESSION:
         results["per_class"] = per_class(predictions, labels, schema.class_names)
         results["calibration"] = _calibration(schema, result.logits[rows], labels, fitted)
-    if schema.kind not in (MULTI, REGRESSION):
-        results["confusion"] = confusion_matrix(predictions, labels, schema.size)
-        if batch_size:
-            values = statistics.per_batch_mcc(predictions, labels, batch_size)
-            mean, sd, *_ = statistics.mean_sd_interval(values)
-            results["per_batch"] = {"size": batch_size, "matthews_correlation": values, "mean": mean, "sd": sd}
+    if schema.kind == SINGLE:
+        results |= _of_class_ids(predictions, labels, schema.size, batch_size)
     if sources is not None:
         results["by_source"] = _by_source(*scored_pair, np.asarray(sources)[rows], metrics)
     return results
@@ -137,21 +129,15 @@ def per_class(predictions: np.ndarray, labels: np.ndarray, class_names: Sequence
     # scikit-learn takes a single column for class ids of 0 and 1.
     ids = [1] if labels.ndim == 2 and labels.shape[1] == 1 else range(len(class_names))
     columns = precision_recall_fscore_support(labels, predictions, labels=ids, zero_division=0)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    scores = (dict(zip(("precision", "recall", "f1", "support"), row, strict=True)) for row in rows)
-    return dict(zip(class_names, scores, strict=True))
+    rows = np.transpose(columns).tolist()
+    return {
+        name: {"precision": precision, "recall": recall, "f1": f1, "support": int(support)}
+        for name, (precision, recall, f1, support) in zip(class_names, rows, strict=True)
+    }
 
 
-def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, classes: int) -> list[list[int]]:
-    """Return counts (classes, classes): rows are true classes, columns predicted ones."""
-    from sklearn import metrics
-
-    counts: list[list[int]] = metrics.confusion_matrix(labels, predictions, labels=range(classes)).tolist()
-    return counts
-
-
-def _baseline_results(
-    predictions: np.ndarray, baseline: np.ndarray, labels: np.ndarray, metrics: Sequence[str]
+def _against(
+    baseline: np.ndarray, predictions: np.ndarray, labels: np.ndarray, metrics: Sequence[str]
 ) -> dict[str, Any]:
     """Return a baseline's scores, and the 95% CI of model − baseline, by the paired bootstrap."""
     comparisons = {m: statistics.paired_bootstrap(METRICS[m], predictions, baseline, labels) for m in metrics}
@@ -159,6 +145,18 @@ def _baseline_results(
         "metrics": {m: METRICS[m](baseline, labels) for m in metrics},
         "difference": {m: {"low": found.low, "high": found.high} for m, found in comparisons.items()},
     }
+
+
+def _of_class_ids(predictions: np.ndarray, labels: np.ndarray, classes: int, batch_size: int | None) -> dict[str, Any]:
+    """Return the counts of each true (row) and predicted class (column), and the scores of batches in their order."""
+    from sklearn.metrics import confusion_matrix
+
+    results: dict[str, Any] = {"confusion": confusion_matrix(labels, predictions, labels=range(classes)).tolist()}
+    if batch_size:
+        values = statistics.per_batch_mcc(predictions, labels, batch_size)
+        mean, sd, *_ = statistics.mean_sd_interval(values)
+        results["per_batch"] = {"size": batch_size, "matthews_correlation": values, "mean": mean, "sd": sd}
+    return results
 
 
 def _calibration(schema: LabelSchema, logits: np.ndarray, labels: np.ndarray, fitted: Fitted) -> dict[str, Any]:

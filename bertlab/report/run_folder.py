@@ -1,9 +1,13 @@
 """A finished run, read back from its folder, for everything that is rendered from it."""
 
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bertlab.data.labels import MULTI, REGRESSION
 from bertlab.errors import UserError
@@ -109,6 +113,10 @@ class RunFolder:
         """The summary of every split, training rows included."""
         return self.run.get("data") or {}
 
+    def fingerprint(self, split: str) -> str | None:
+        """Return the hash of the texts and labels of a split, or None where the run did not read it."""
+        return self.data.get(split, {}).get("fingerprint")
+
     @property
     def scored(self) -> dict[str, dict[str, Any]]:
         """The splits that have scores, in order."""
@@ -162,6 +170,28 @@ class RunFolder:
             return True
         return bool(degenerate.is_degenerate(self.run, self.kind, self.log))
 
+    def training_log(self) -> list[dict[str, Any]]:
+        """Return one row per evaluation, or per epoch without any: epoch, step, mean training loss since, eval_*."""
+        keys = {"eval_loss", *(f"eval_{name}" for name in self.metrics)}
+        log = [entry for entry in self.log if scores.is_number(entry.get("loss")) or keys & entry.keys()]
+        rows: list[dict[str, Any]] = []
+        losses: list[float] = []
+        steps: list[int] = []
+        logged = 0
+        for entry, following in zip(log, [*log[1:], {}], strict=False):
+            if scores.is_number(entry.get("loss")):
+                losses.append(entry["loss"])
+                # Trainer logs the mean since its last log, over fewer steps just before an evaluation.
+                steps.append(max(1, entry["step"] - logged))
+                logged = entry["step"]
+            measured = {key: value for key, value in entry.items() if key in keys}
+            ends_epoch = following.get("epoch", math.inf) > math.ceil(entry["epoch"])
+            if measured or (ends_epoch and not self.evaluations):
+                mean = float(np.average(losses, weights=steps)) if losses else None
+                rows.append({"epoch": entry["epoch"], "step": entry["step"], "loss": mean, **measured})
+                losses, steps = [], []
+        return rows
+
     def scores(self, split: str, baseline: str | None = None) -> dict[str, float | None]:
         """Return the score of the model, or of a baseline, by metric on a split, secondary metrics included."""
         results = self.results["splits"].get(split, {})
@@ -184,6 +214,21 @@ def runs_in(folder: Path) -> list[Path]:
     if (folder / FINISHED).is_file():
         return [folder]
     return sorted(path.parent for path in folder.rglob(f"seed*/{FINISHED}")) or [folder]
+
+
+def refuse_other_data(runs: Sequence[RunFolder], splits: Iterable[str]) -> None:
+    """Refuse to average or compare runs that read other rows than the first one.
+
+    Raises:
+        UserError: a fingerprint of one of these splits differs.
+    """
+    for run in runs[1:]:
+        for split in splits:
+            if run.fingerprint(split) != runs[0].fingerprint(split):
+                raise UserError(
+                    f"{runs[0].path} and {run.path} did not see the same data (split {split}).",
+                    "Delete the folder of the one that is out of date, and train it again.",
+                )
 
 
 def model_name(configuration: dict[str, Any]) -> str:

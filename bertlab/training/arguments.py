@@ -182,8 +182,9 @@ def set_seeds(args: TrainingArguments) -> None:
     enable_full_determinism(args.seed) if args.full_determinism else set_seed(args.seed)
 
 
-def configure_cpu(args: TrainingArguments) -> None:
-    """Let a process that trains on the CPU use the machine's cores, and keep the memory that it frees."""
+def prepare_process(args: TrainingArguments) -> None:
+    """Seed this process; let one that trains on the CPU use the machine's cores, and keep the memory that it frees."""
+    set_seeds(args)
     if args.use_cpu:
         use_all_threads()
         memory.keep_freed_memory()

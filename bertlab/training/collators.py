@@ -1,10 +1,11 @@
-"""Tokenized rows as padded tensors."""
+"""Rows as padded tensors."""
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from bertlab.data import dataset, tokenization
 from bertlab.data.batching import Padding
 
 if TYPE_CHECKING:
@@ -12,20 +13,34 @@ if TYPE_CHECKING:
 
 
 class PaddingCollator:
-    """Stacks tokenized rows into tensors, padded to the longest row, or to `pad_to` tokens where that is given.
+    """Stacks rows into tensors, padded to the longest row, or `fixed` to `max_length` tokens; see `Padding`.
 
     Returns `input_ids` and the tokenizer's other inputs as int64 of shape (rows, tokens), `attention_mask`, and
     `labels`: int64 (rows,) for classes, float32 (rows,) for numbers, float32 (rows, classes) for several labels.
+    Rows of a stream are not tokenized yet; here they are, truncated to `max_length`.
     """
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase", pad_to: int | None = None) -> None:
-        self.pad_to = pad_to
-        self._pad = Padding(tokenizer, pad_to)
+    def __init__(
+        self, tokenizer: "PreTrainedTokenizerBase", max_length: int | None = None, fixed: bool = False
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self._pad = Padding(tokenizer, max_length, fixed)
+        self.pad_to = self._pad.pad_to
         self.on_the_left = self._pad.on_the_left
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        rows = rows if "input_ids" in rows[0] else self._tokenized(rows)
         batch = {name: torch.from_numpy(values) for name, values in self._pad(rows).items()}
         if "labels" in rows[0]:
             labels = np.asarray([row["labels"] for row in rows])
             batch["labels"] = torch.from_numpy(labels if labels.dtype == np.int64 else labels.astype(np.float32))
         return batch
+
+    def _tokenized(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        texts = dataset.text_columns({name: [row[name] for row in rows] for name in rows[0]})
+        columns = tokenization.tokenize_texts(texts, self.tokenizer, self.max_length or self.tokenizer.model_max_length)
+        return [
+            {**{name: values[index] for name, values in columns.items()}, "labels": row["labels"]}
+            for index, row in enumerate(rows)
+        ]

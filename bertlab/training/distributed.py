@@ -71,9 +71,14 @@ def check_layers(model: "PreTrainedModel") -> None:
         )
 
 
+def uses_fsdp(args: "TrainingArguments") -> bool:
+    """Return True where a flag or the launcher asks for FSDP."""
+    return bool(args.fsdp) or _launcher("USE_FSDP")
+
+
 def shards_model(args: "TrainingArguments") -> bool:
     """Return True where FSDP or DeepSpeed cuts the model into shards before it is on any device."""
-    return bool(args.fsdp or args.deepspeed or _launcher("USE_FSDP") or _launcher("USE_DEEPSPEED"))
+    return uses_fsdp(args) or bool(args.deepspeed) or _launcher("USE_DEEPSPEED")
 
 
 def uses_cpu() -> bool:

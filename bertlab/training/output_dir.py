@@ -56,14 +56,13 @@ def find_checkpoint(folder: Path, run: RunArguments, model: str | None = None) -
 
 @contextlib.contextmanager
 def claimed(folder: Path, run: RunArguments) -> Iterator[None]:
-    """Make an output folder and hold it while the block lasts; delete an earlier run if --overwrite_output_dir says so.
+    """Hold an output folder while the block lasts; delete an earlier run if --overwrite_output_dir says so.
 
-    For once data and model are known to be good: nothing is lost to a misspelt file name.
+    For once all that may be refused was: nothing is lost to a misspelt file name or a model that fails.
 
     Raises:
-        UserError: the folder cannot be written, or another run holds it by now.
+        UserError: another run holds it by now.
     """
-    make_writable(folder)
     with output_lock.locked(folder):
         if run.overwrite_output_dir and is_first_process():
             _delete_earlier_run(folder)

@@ -33,7 +33,7 @@ def locked(folder: Path) -> Iterator[None]:
     if not is_first_process():
         yield
         return
-    (folder / STATE).mkdir(exist_ok=True)
+    (folder / STATE).mkdir(parents=True, exist_ok=True)
     lease = _lease(folder)
     _acquire(lease, folder)
     try:

@@ -63,12 +63,10 @@ def print_parameters(model: "PreTrainedModel") -> None:
     say(f"\n{len(parameters)} named parameters with {total:,} values; trainable parameters: {trained:,}")
 
 
-def describe_plan(trainer: "EncoderTrainer", train: Any, pad_to: int | None, asked_precision: str) -> Plan:
-    """Return and print the numbers derived from flags, data and machine of a trainer that is to train on `train`.
-
-    `train` is a tokenized split, a stream of rows, whose length and padding are unknown, or None.
-    """
+def describe_plan(trainer: "EncoderTrainer") -> Plan:
+    """Return and print the numbers derived from flags, data and machine; length and padding of a stream are unknown."""
     args, model, decay = trainer.args, cast("PreTrainedModel", trainer.model), trainer.run.layerwise_lr_decay
+    train: Any = trainer.train_dataset
     batches = len(train) / global_batch(args) if isinstance(train, Sized) else 0
     per_epoch = math.floor(batches) if args.dataloader_drop_last else math.ceil(batches)
     steps = args.max_steps if args.max_steps > 0 else math.ceil(per_epoch * args.num_train_epochs)
@@ -82,10 +80,10 @@ def describe_plan(trainer: "EncoderTrainer", train: Any, pad_to: int | None, ask
         world_size=args.world_size,
         device=str(args.device),
         precision=chosen,
-        precision_reason=trainer.precision_reason or precision.reason(asked_precision, chosen, args.use_cpu),
+        precision_reason=trainer.precision_reason or precision.reason(trainer.run.precision, chosen, args.use_cpu),
         trainable=sum(value.numel() for value in model.parameters() if value.requires_grad),
         parameters=sum(value.numel() for value in model.parameters()),
-        padding_waste=_padding_waste(trainer, train, pad_to) if isinstance(train, Sized) else None,
+        padding_waste=_padding_waste(trainer, train) if isinstance(train, Sized) else None,
         learning_rates={} if decay == 1 else layerwise_learning_rates(model, args.learning_rate, decay),
     )
     if steps:
@@ -93,8 +91,8 @@ def describe_plan(trainer: "EncoderTrainer", train: Any, pad_to: int | None, ask
     return plan
 
 
-def _padding_waste(trainer: "EncoderTrainer", train: Any, pad_to: int | None) -> float:
+def _padding_waste(trainer: "EncoderTrainer", train: Any) -> float:
     """Return the share of tokens in the first epoch's batches that are padding."""
     lengths = np.asarray(train["length"][:])
     order = np.random.default_rng(0).permutation(len(lengths)) if trainer.order is None else np.array([*trainer.order])
-    return padding_share(lengths, order, trainer.args.train_batch_size, pad_to)
+    return padding_share(lengths, order, trainer.args.train_batch_size, getattr(trainer.data_collator, "pad_to", None))

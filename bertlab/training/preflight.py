@@ -39,8 +39,13 @@ def check_model(
     is returned.
 
     Raises:
-        UserError: the model fails, or its loss is not a finite number.
+        UserError: the model fails, its loss is not a finite number, or it cannot do what a flag asks for.
     """
+    if args.activation_checkpointing and not model.supports_gradient_checkpointing:
+        kind = model.config.model_type
+        raise UserError(f"--activation_checkpointing: {kind} models cannot do it.", "Leave it out.")
+    if run.lora_merge and distributed.uses_fsdp(args):
+        raise UserError("--lora_merge needs the whole model, which --fsdp cuts up.", "Leave --lora_merge out.")
     rows = next((data for data in (train_dataset, eval_dataset) if hasattr(data, "select") and len(data)), None)
     if rows is None or distributed.shards_model(args):
         return None

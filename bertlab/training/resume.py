@@ -82,12 +82,14 @@ def run_signature(
     return dict(json.loads(json.dumps(signature, default=str)))
 
 
-def refuse_other_run(checkpoint: Path, now: RunSignature) -> None:
+def refuse_other_run(checkpoint: Path | None, now: RunSignature) -> None:
     """Refuse a checkpoint whose run was another; say so where only its batch layout is another.
 
     Raises:
         UserError: rows, labels, weights or values differ.
     """
+    if checkpoint is None:
+        return
     try:
         before = json.loads((checkpoint / SIGNATURE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,21 +1,21 @@
-"""A streamed training set for the Trainer: ordered within buffers, tokenized in the collator."""
+"""The training rows for the Trainer; those of a stream are ordered within buffers and tokenized in the collator."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch.utils.data import IterableDataset
 
-from bertlab.data import dataset, tokenization
 from bertlab.data.streaming import Stream
 from bertlab.training.arguments import global_batch
-from bertlab.training.collators import PaddingCollator
 from bertlab.training.sampling import LengthGroupedOrder
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedTokenizerBase, TrainingArguments
+    from datasets import Dataset
+    from transformers import TrainingArguments
+
+    from bertlab.data.dataset import Data
 
 
 class StreamedRows(IterableDataset[dict[str, Any]]):
@@ -60,31 +60,16 @@ class StreamedRows(IterableDataset[dict[str, Any]]):
         return list(order)
 
 
-class TokenizingCollator:
-    """Tokenizes streamed rows and pads them; rows of evaluation splits are tokenized already, and only padded."""
+def training_rows(
+    data: "Data", tokenized: "Mapping[str, Dataset]", args: "TrainingArguments"
+) -> "Dataset | StreamedRows | None":
+    """Return the rows to train on: tokenized, or those of a stream; None where the run does not train.
 
-    def __init__(self, pad: PaddingCollator, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> None:
-        self.pad = pad
-        # Evaluation batches hold equal rows, not tokens, where every row is padded to one length.
-        self.pad_to = pad.pad_to
-        self.tokenizer = tokenizer
-        self.max_length = max_length
-
-    def __call__(self, rows: list[dict[str, Any]]) -> "dict[str, torch.Tensor]":
-        return self.pad(rows if "input_ids" in rows[0] else self._tokenized(rows))
-
-    def _tokenized(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        texts = dataset.text_columns({name: [row[name] for row in rows] for name in rows[0]})
-        columns = tokenization.tokenize_texts(texts, self.tokenizer, self.max_length)
-        return [
-            {**{name: values[index] for name, values in columns.items()}, "labels": row["labels"]}
-            for index, row in enumerate(rows)
-        ]
-
-
-def training_set(stream: Stream, args: "TrainingArguments") -> StreamedRows:
-    """Return the training set of a stream, ordered as --train_sampling_strategy says within each buffer."""
+    Buffers of a stream are ordered as --train_sampling_strategy says.
+    """
+    if data.stream is None:
+        return tokenized[data.train] if data.train and args.do_train else None
     strategy = args.train_sampling_strategy
-    buffer = 0 if strategy == "sequential" else stream.arguments.shuffle_buffer
+    buffer = 0 if strategy == "sequential" else data.stream.arguments.shuffle_buffer
     seed = args.seed if args.data_seed is None else args.data_seed
-    return StreamedRows(stream, buffer, global_batch(args), seed, grouped=strategy == "group_by_length")
+    return StreamedRows(data.stream, buffer, global_batch(args), seed, grouped=strategy == "group_by_length")

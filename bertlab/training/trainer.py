@@ -21,7 +21,7 @@ from bertlab.errors import UserError
 from bertlab.evaluation import evaluate
 from bertlab.io import write_json
 from bertlab.models import lora
-from bertlab.training import callbacks, checkpoints, distributed, precision, preflight
+from bertlab.training import callbacks, checkpoints, distributed, output_dir, precision, preflight
 from bertlab.training.arguments import global_batch
 from bertlab.training.checkpoints import SIGNATURE_FILE, STATE_FILE
 from bertlab.training.loss import StepLoss
@@ -51,10 +51,10 @@ class EncoderTrainer(Trainer):
     def __init__(self, *, run: RunArguments, **options: Any) -> None:
         distributed.check_layers(options["model"])
         self.precision_reason = preflight.check_model(run=run, **options)
+        output_dir.make_writable(Path(str(options["args"].output_dir)))  # nothing is left of what was refused before
         super().__init__(**options)
         self.run = run
         self.save_total_limit = self.args.save_total_limit
-        self._refuse_what_the_model_cannot()
         self.order = self._length_grouped_order()
         varying = [part for part in (self.order, self.data_collator) if hasattr(part, "set_epoch")]
         self.add_callback(callbacks.DeferEpochEndSave())
@@ -66,13 +66,6 @@ class EncoderTrainer(Trainer):
             self.add_callback(callbacks.LossOnBar)
         if run.early_stopping_patience:
             self.add_callback(EarlyStoppingCallback(run.early_stopping_patience, run.early_stopping_threshold))
-
-    def _refuse_what_the_model_cannot(self) -> None:
-        if self.args.activation_checkpointing and not self.model.supports_gradient_checkpointing:  # type: ignore[union-attr]
-            kind = self.model.config.model_type  # type: ignore[union-attr]
-            raise UserError(f"--activation_checkpointing: {kind} models cannot do it.", "Leave it out.")
-        if self.run.lora_merge and self.is_fsdp_enabled:
-            raise UserError("--lora_merge needs the whole model, which --fsdp cuts up.", "Leave --lora_merge out.")
 
     # ------------------------------------------------------------------------------------------------------ training
 
@@ -323,10 +316,14 @@ def metrics_during_training(
 def train_and_save(trainer: EncoderTrainer, checkpoint: Path | None) -> dict[str, Any]:
     """Train, or resume from a checkpoint; save model, tokenizer and state; return train_* metrics.
 
+    Without training rows nothing is done, and there are no metrics.
+
     Raises:
         UserError: several processes wait for parameters that the model does not use, a streamed row is broken, or
             the checkpoint is not of this kind of model.
     """
+    if trainer.train_dataset is None:
+        return {}
     if checkpoint is not None:
         # That evaluation is in the checkpoint; early stopping would count a second one as one without progress.
         trainer.args.eval_on_start = False

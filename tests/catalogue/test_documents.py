@@ -14,7 +14,8 @@ import run_nsp
 from bertlab.__main__ import COMMANDS
 from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments
-from bertlab.commands import check, export, predict_inputs, recipes, submission, suite, sweep
+from bertlab.cli.help import help_text
+from bertlab.commands import check, compare, export, predict, predict_inputs, recipes, report, submission, suite, sweep
 from bertlab.evaluation.metrics import METRICS
 from tools import ledger
 
@@ -26,7 +27,13 @@ DOCUMENTS = [
 ]
 WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
 # Usages that the scripts and commands print themselves.
-USAGES = {"run_classification.py": run_classification.__doc__, "run_nsp.py": run_nsp.__doc__, "check": check.USAGE}
+USAGES = {
+    "run_classification.py": run_classification.__doc__,
+    "run_nsp.py": run_nsp.__doc__,
+    "check": check.USAGE,
+    **{command.__name__: command.__doc__ for command in (compare, export, predict, recipes, report, submission, suite)},
+    "sweep": sweep.__doc__,
+}
 BLOCKS = re.compile(r"```(?:bash|sh)\n(.*?)```", re.DOTALL)
 GROUPS = {
     "run_classification.py": (DataArguments, ModelArguments, RunArguments),
@@ -51,8 +58,8 @@ def commands(text: str) -> list[list[str]]:
 
 
 def indented(usage: str) -> str:
-    """Return the indented lines of a usage as a shell block."""
-    lines = [line for line in usage.splitlines() if line.startswith("    ")]
+    """Return the commands of a usage, which its help page indents, as a shell block."""
+    lines = [line for line in help_text((), usage).splitlines() if line.startswith("    ")]
     return "\n".join(["```bash", *lines, "```"])
 
 
@@ -71,6 +78,8 @@ def test_every_command_shown_is_understood(path, argv, tmp_path, monkeypatch, ca
     if argv[0] == "make":
         assert re.search(rf"^{argv[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
         return
+    if argv[0] == "bertlab":
+        argv = ["python", "-m", *argv]
     script = next((word for word in argv if word in GROUPS), None)
     if script:
         _parses_as_run(argv[argv.index(script) + 1 :], script, tmp_path, monkeypatch)

@@ -120,6 +120,18 @@ def test_a_model_that_fails_is_refused_before_anything_is_written(tiny_model, ro
     assert not (tmp_path / "run").exists()
 
 
+def test_a_model_that_fails_in_the_trial_leaves_every_folder_as_it_was(tiny_model, rows, tmp_path, monkeypatch, capfd):
+    earlier = tmp_path / "earlier"
+    assert train(tiny_model, rows, earlier) == 0
+    before = {path: path.stat().st_mtime_ns for path in (earlier, *earlier.rglob("*"))}
+    monkeypatch.setattr(preflight, "_failure", lambda *_: "index out of range")
+    assert train(tiny_model, rows, tmp_path / "new") == 2
+    assert train(tiny_model, rows, earlier, overwrite_output_dir=True) == 2
+    assert "a bert model fails on two rows of this data: index out of range. Choose another" in capfd.readouterr().err
+    assert not (tmp_path / "new").exists()
+    assert {path: path.stat().st_mtime_ns for path in (earlier, *earlier.rglob("*"))} == before
+
+
 def test_a_head_that_is_only_evaluated_keeps_its_outputs(tiny_model, write_csv, tmp_path, capfd):
     from transformers import AutoModelForSequenceClassification
 

@@ -1,12 +1,11 @@
 """Whatever a recipe or a command line holds, parsing ends in arguments of the right types or in one line."""
 
+from contextvars import copy_context
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bertlab import console
 from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments, dataclass_flags
 from bertlab.cli.training_flags import training_flags
@@ -27,19 +26,14 @@ WORDS = st.one_of(
 )
 
 
-@pytest.fixture(autouse=True)
-def secrets_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the tokens that are typed here: later messages of this process would hide every 1."""
-    monkeypatch.setattr(console, "_registered", set())
-
-
 fuzz = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def arguments_or_refusal(argv: list[str]) -> None:
     """Parse; a UserError must be one line, and what is given must have its flag's type."""
     try:
-        parsed = parser.parse(argv, GROUPS, "usage")
+        # In a context of its own: later messages of this process would hide every token that is made up here.
+        parsed = copy_context().run(parser.parse, argv, GROUPS, "usage")
     except UserError as error:
         assert len(str(error).splitlines()) == 1
         return

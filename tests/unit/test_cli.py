@@ -1,6 +1,8 @@
 """The command line: a recipe comes first, flags win, old names are translated, and nothing is ignored."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import subprocess
 import sys
@@ -13,8 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
+from bertlab.__main__ import COMMANDS
+from bertlab.__main__ import main as bertlab_main
 from bertlab.cli import flag_rules, parser, recipes
 from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments, dataclass_flags
+from bertlab.cli.help import COMMON
 from bertlab.cli.training_flags import TRAINING_DEFAULTS, training_flags
 from bertlab.errors import UserError
 
@@ -292,7 +297,7 @@ def test_old_names_are_no_flags_and_lead_to_ones_that_are(name):
 def test_renamed_flags_are_taken_under_their_new_name(old, new, capsys):
     text = {"no_cuda": "true", "warmup_ratio": "0.25", "evaluation_strategy": "epoch"}.get(old, "4")
     assert value(new, f"--{old}", text) == value(new, f"--{new}", text)
-    assert capsys.readouterr().err == f"info: --{old} is called --{new} since transformers 5; taken as that.\n"
+    assert capsys.readouterr().err == f"info: --{old} is --{new} {text} here; taken as that.\n"
 
 
 @pytest.mark.parametrize("name", flag_rules.SWITCHES)
@@ -304,10 +309,10 @@ def test_switches_of_old_become_one_value_of_a_flag(name, given, capsys):
     note = capsys.readouterr().err
     if expected is None:
         assert flag not in arguments.invocation.given
-        assert note == f"info: --{name} is the default now.\n"
+        assert note == f"info: --{name} is the default here.\n"
     else:
         assert arguments.training[flag] in (expected, [expected])
-        assert note == f"info: --{name} is --{flag} {expected} since transformers 5; taken as that.\n"
+        assert note == f"info: --{name} is --{flag} {expected} here; taken as that.\n"
 
 
 @pytest.mark.parametrize(("name", "reason"), flag_rules.RETIRED.items())
@@ -319,7 +324,7 @@ def test_retired_flags_are_passed_over_with_the_reason(name, reason, capsys):
 def test_a_notice_about_a_recipe_names_its_key(recipe, capsys):
     path = recipe("warmup_ratio: 0.1\n")
     assert value("warmup_steps", "--config", path) == 0.1
-    assert f"{path}, line 1, key 'warmup_ratio' is called --warmup_steps" in capsys.readouterr().err
+    assert f"{path}, line 1, key 'warmup_ratio' is --warmup_steps 0.1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -388,11 +393,40 @@ def test_published_scores_stay_with_the_data_they_are_of(capsys):
     assert parsed("--task", "app_reviews", "--train_file", "own.csv")[RunArguments].published == {"accuracy": 0.888}
 
 
+def help_page(main: Callable[[list[str]], int], *argv: str) -> list[str]:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as stop:
+        main([*argv])
+    assert stop.value.code == 0
+    return printed.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("argv", [[script, word] for script in ("train", "nsp") for word in ("-h", "--help-all")])
+def test_a_help_page_has_80_columns(argv):
+    assert max(map(len, help_page(bertlab_main, *argv))) <= 80
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_the_help_of_a_command_shows_how_it_is_called(command):
+    page = help_page(bertlab_main, command, "--help")
+    called = {"train": "accelerate launch run_classification.py", "nsp": "python run_nsp.py"}
+    assert any(line.startswith(f"    {called.get(command, f'bertlab {command}')}") for line in page)
+    assert max(map(len, page)) <= 80
+
+
+def test_help_shows_the_common_flags_and_names_the_way_to_all():
+    pages = {script: help_page(bertlab_main, script, "--help") for script in ("train", "nsp")}
+    shown = {script: {line.split()[0] for line in page if line.startswith("  --")} for script, page in pages.items()}
+    assert all(len(names) <= 32 for names in shown.values())
+    assert {f"--{name}" for names in COMMON.values() for name in names} == shown["train"] | shown["nsp"]
+    assert all("--help-all shows all" in page[-1] for page in pages.values())
+
+
 @pytest.mark.launch
 def test_help_lists_every_flag_at_once_without_the_heavy_libraries():
     probe = (
         "import sys, json\n"
-        "sys.argv = ['run_classification.py', '--help']\n"
+        "sys.argv = ['run_classification.py', '--help-all']\n"
         "import run_classification\n"
         "try: status = run_classification.main()\n"
         "except SystemExit as stop: status = stop.code\n"

@@ -189,7 +189,7 @@ def test_folders_without_two_seeds_in_common_or_with_other_rows_are_refused(tmp_
         data["validation"]["fingerprint"] = "of other rows"
         edit_run(bad / f"seed{seed}", seed=seed, data=data)
         status, _, err = run(capsys, good, bad)
-        assert status == 2 and "were scored on different rows (split validation)" in err
+        assert status == 2 and "did not see the same data (split validation)" in err
         assert f"{good}/seed{seed} and" in err
 
 

@@ -491,7 +491,7 @@ def test_training_a_tokenizer_shows_how_far_it_is(capsys, monkeypatch: pytest.Mo
 
 def test_a_trained_tokenizer_knows_how_many_positions_its_model_has(read: dataset.Text):
     small = {"max_position_embeddings": "48", "hidden_size": "12"}
-    arguments = NspArguments(from_scratch=True, train_tokenizer=150, model_config=small)
+    arguments = NspArguments(from_scratch=True, train_tokenizer=150, model_config=small, max_seq_length=48)
     tokenizer, config = tokenizer_and_config(arguments, ModelArguments(), read)
     assert tokenizer.model_max_length == config.max_position_embeddings == 48
 

@@ -48,7 +48,7 @@ def tokenized(tokenizer: Any) -> list[dict[str, Any]]:
 
 
 def _collator(tokenizer: Any, pad_to: int | None = None, probability: float = 0.3, **options: Any) -> MaskingCollator:
-    return MaskingCollator(tokenizer, PaddingCollator(tokenizer, pad_to), probability, **options)
+    return MaskingCollator(tokenizer, PaddingCollator(tokenizer, pad_to, fixed=True), probability, **options)
 
 
 def _masked(tokenizer: Any, ids: torch.Tensor, probability: float, whole_words: bool) -> tuple[torch.Tensor, ...]:

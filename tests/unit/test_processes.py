@@ -116,10 +116,11 @@ def test_parameters_without_a_gradient_name_the_flag_that_looks_for_them():
         raise RuntimeError("Expected to have finished reduction in the prior iteration before starting a new one.")
 
     with pytest.raises(UserError, match="--ddp_find_unused_parameters true"):
-        trainer.train_and_save(SimpleNamespace(train=train), None)
+        trainer.train_and_save(SimpleNamespace(train=train, train_dataset=[]), None)
     with pytest.raises(RuntimeError, match="something else"):
         trainer.train_and_save(
-            SimpleNamespace(train=lambda **_: (_ for _ in ()).throw(RuntimeError("something else"))), None
+            SimpleNamespace(train=lambda **_: (_ for _ in ()).throw(RuntimeError("something else")), train_dataset=[]),
+            None,
         )
 
 

@@ -148,7 +148,7 @@ def test_help_is_no_error(word, capsys):
     with pytest.raises(SystemExit) as stop:
         main([word])
     assert stop.value.code == 0
-    assert "recipes show NAME" in capsys.readouterr().out
+    assert "recipes show cola" in capsys.readouterr().out
 
 
 def test_a_shipped_recipe_finds_its_data_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,7 @@ def test_running_mean():
 
 
 def test_the_training_log_averages_the_loss_between_evaluations(tmp_path):
-    rows = plots.training_log(RunFolder.read(finished_run(tmp_path, "binary")))
+    rows = RunFolder.read(finished_run(tmp_path, "binary")).training_log()
     assert [(row["epoch"], row["step"]) for row in rows] == [(1, 40), (2, 80), (3, 120)]
     assert rows[0]["loss"] == pytest.approx(np.mean([2 / (1 + step / 30) for step in range(5, 41, 5)]))
     assert rows[0]["eval_matthews_correlation"] == 0.4 and "eval_accuracy" in rows[0]
@@ -125,7 +125,7 @@ def test_a_logged_loss_counts_for_the_steps_it_is_the_mean_of(tmp_path):
     log.append({"step": 55, "epoch": 1.0, "eval_loss": 0.5})
     log += [{"step": 100, "epoch": 1.8, "loss": 0.2}, {"step": 110, "epoch": 2.0, "eval_loss": 0.4}]
     (folder / "trainer_state.json").write_text(json.dumps({"log_history": log}))
-    rows = plots.training_log(RunFolder.read(folder))
+    rows = RunFolder.read(folder).training_log()
     assert [row["loss"] for row in rows] == pytest.approx([(50 * 1.0 + 5 * 2.1) / 55, 0.2])
 
 
@@ -176,7 +176,7 @@ def test_without_evaluations_the_training_log_has_a_row_an_epoch(tmp_path):
     folder = finished_run(tmp_path, "binary")
     log = [{"step": step, "epoch": step / 4, "loss": float(step)} for step in range(1, 9)]
     (folder / "trainer_state.json").write_text(json.dumps({"log_history": log}))
-    rows = plots.training_log(RunFolder.read(folder))
+    rows = RunFolder.read(folder).training_log()
     assert [(row["step"], row["loss"]) for row in rows] == [(4, 2.5), (8, 6.5)]
 
 

@@ -13,7 +13,7 @@ from bertlab.data import dataset, tokenization
 from bertlab.data.streaming import Stream
 from bertlab.errors import UserError
 from bertlab.training.collators import PaddingCollator
-from bertlab.training.streaming import StreamedRows, TokenizingCollator
+from bertlab.training.streaming import StreamedRows
 
 GROUPS = (DataArguments, ModelArguments, RunArguments)
 STEPS = {"streaming": True, "max_steps": 6, "class_names": ["bad", "good"], "learning_rate": 5e-3}
@@ -99,7 +99,7 @@ def test_only_the_beginning_of_a_streamed_text_is_tokenized(pair: bool, tiny_mod
         {**dict(zip(("text", "text_pair"), row, strict=False)), "labels": index}
         for index, row in enumerate(zip(*texts, strict=True))
     ]
-    batch = TokenizingCollator(PaddingCollator(tokenizer), tokenizer, 32)(rows)
+    batch = PaddingCollator(tokenizer, 32)(rows)
     whole = tokenizer(*texts, truncation=True, max_length=32, padding=True, return_tensors="pt")
     assert batch["labels"].tolist() == [0, 1]
     assert {name: batch[name].tolist() for name in whole} == {name: ids.tolist() for name, ids in whole.items()}
@@ -108,8 +108,6 @@ def test_only_the_beginning_of_a_streamed_text_is_tokenized(pair: bool, tiny_mod
 
 def test_rows_of_one_fixed_length_are_known_as_such(tiny_model, train: Path, tmp_path: Path, monkeypatch):
     """Or evaluation batches would hold as many short rows as if they were not padded."""
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    assert TokenizingCollator(PaddingCollator(tokenizer, 32), tokenizer, 32).pad_to == 32
     shapes = set()
     call = PaddingCollator.__call__
     monkeypatch.setattr(

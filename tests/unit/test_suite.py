@@ -132,6 +132,14 @@ def test_a_second_ctrl_c_kills_what_has_not_left(tmp_path, monkeypatch):
     assert_gone(tmp_path / "0.log")
 
 
+def test_a_process_that_cannot_be_started_ends_the_suite_in_one_line(stub, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(stub / "no_python"))
+    assert run("--tasks", "cola", "--seeds", "2", "--devices", "cpu") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: runs/suite/cola/seed1: its process could not be started: ") and "no_python" in line
+    assert line.endswith("The same command goes on from here.")
+
+
 def test_commands_are_printed_instead_and_gathered_later(stub, capsys):
     words = ("--tasks", "rte", "--seed_list", "3", "7", "--label_map", "a=x y", "--config")
     preset = ROOT / "configs/presets/stable.yaml"

@@ -201,7 +201,7 @@ ROWS = [
     ],
 )
 def test_batches_are_padded_to_their_longest_row(tiny_model, side, pad_to, ids, mask):
-    batch = PaddingCollator(AutoTokenizer.from_pretrained(tiny_model, padding_side=side), pad_to)(ROWS)
+    batch = PaddingCollator(AutoTokenizer.from_pretrained(tiny_model, padding_side=side), pad_to, fixed=True)(ROWS)
     assert set(batch) == {"input_ids", "token_type_ids", "attention_mask"}
     assert batch["input_ids"].tolist() == ids
     assert batch["attention_mask"].tolist() == mask
