@@ -180,7 +180,7 @@ def scored_split(run: RunFolder, tokenizer: "PreTrainedTokenizerBase") -> Scored
     """
     name, data = run.main_split or next(iter(run.results["splits"]), ""), _load(run, tokenizer)
     split = data.splits.get(name)
-    if split is None or provenance.fingerprint(split, data.read) != run.data[name]["fingerprint"]:
+    if split is None or provenance.fingerprint(split, data.read) != run.fingerprint(name):
         raise UserError(
             f"{run.path}: the split {name!r} is no longer the one that the run was scored on.", "Restore it."
         )

@@ -28,13 +28,11 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         UserError: a folder is not a finished run; none is rendered then.
     """
-    folders = parse_command(argv, ReportArguments, __doc__).runs
-    for folder in folders:
-        RunFolder.read(folder)
+    runs = [RunFolder.read(folder) for folder in parse_command(argv, ReportArguments, __doc__).runs]
     # matplotlib and jinja2 are loaded only once there is something to render.
     from bertlab.report.render import render
 
-    for folder in folders:
-        render(folder)
-        say(f"wrote {folder / 'report.html'}, {folder / 'README.md'} and {folder / 'plots'}/*.png")
+    for run in runs:
+        render(run)
+        say(f"wrote {run.path / 'report.html'}, {run.path / 'README.md'} and {run.path / 'plots'}/*.png")
     return 0

@@ -88,10 +88,11 @@ def open_study(
     study: optuna.Study = library.create_study(
         direction="maximize" if upward else "minimize", sampler=sampler(seed=seed + len(tried))
     )
+    distributions = {name: _distribution(values) for name, values in space.items()}
     for values, score in tried:
         trial = library.trial.create_trial(
             params={name: _typed(space[name], text) for name, text in values.items()},
-            distributions=_distributions(space),
+            distributions=distributions,
             value=score,
             state=library.trial.TrialState.FAIL if score is None else library.trial.TrialState.COMPLETE,
         )
@@ -101,7 +102,8 @@ def open_study(
 
 def ask(study: "optuna.Study", space: Space, count: int) -> list[Values]:
     """Return the values of `count` further trials."""
-    asked = [study.ask(_distributions(space)).params for _ in range(count)]
+    distributions = {name: _distribution(values) for name, values in space.items()}
+    asked = [study.ask(distributions).params for _ in range(count)]
     return [{name: _text(space[name], params[name]) for name in space} for params in asked]
 
 
@@ -143,16 +145,11 @@ def _range(flag: Flag, value: dict[str, Any], where: str) -> Range:
     return Range(low, high, log, flag.kind == "int")
 
 
-def _distributions(space: Space) -> "dict[str, optuna.distributions.BaseDistribution]":
+def _distribution(values: tuple[str, ...] | Range) -> "optuna.distributions.BaseDistribution":
     kinds = import_optuna().distributions
-    return {
-        name: (kinds.IntDistribution if values.whole else kinds.FloatDistribution)(
-            values.low, values.high, log=values.log
-        )
-        if isinstance(values, Range)
-        else kinds.CategoricalDistribution(values)
-        for name, values in space.items()
-    }
+    if not isinstance(values, Range):
+        return kinds.CategoricalDistribution(values)
+    return (kinds.IntDistribution if values.whole else kinds.FloatDistribution)(values.low, values.high, log=values.log)
 
 
 def _typed(values: tuple[str, ...] | Range, text: str) -> Any:

@@ -9,6 +9,7 @@ Flags other than these go to every run. A second call skips what has finished an
 """
 
 import contextlib
+import functools
 import shlex
 import statistics
 import sys
@@ -26,7 +27,6 @@ from bertlab.cli.flag_rules import Rule
 from bertlab.commands import jobs, run_specs, suite_table
 from bertlab.commands.run_specs import RunSpec
 from bertlab.errors import UserError
-from bertlab.io import write_text
 from bertlab.report.run_folder import RunFolder
 from bertlab.training import output_dir
 
@@ -79,9 +79,7 @@ def main(argv: Sequence[str]) -> int:
     finished = {recipe: [RunFolder.read(run.folder) for run in some if run.finished] for recipe, some in runs.items()}
     table = [row for recipe, some in finished.items() for row in suite_table.rows(recipe, some)]
     if table:
-        for form, ending in suite_table.FILES.items():
-            write_text(folder / f"suite.{ending}", suite_table.render(table, form))
-        print(suite_table.render(table, options.format), end="")
+        suite_table.publish(folder / "suite", options.format, functools.partial(suite_table.render, table))
     return report(failures)
 
 

@@ -4,15 +4,16 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bertlab import console
 from bertlab.evaluation import statistics
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.evaluation.statistics import SeedSummary
-from bertlab.io import plain
+from bertlab.io import plain, write_text
 from bertlab.report import scores
 from bertlab.report.run_folder import RunFolder, model_name, refuse_other_data
 from bertlab.report.scores import baseline_name
@@ -111,6 +112,13 @@ def render(table: Sequence[Row], form: str) -> str:
     return "\n".join([console.table([_cells(row) for row in table], HEADER), "", *sentences, *sources, NOTES, ""])
 
 
+def publish(path: Path, form: str, in_form: Callable[[str], str]) -> None:
+    """Write a table, a function of the format, beside `path` in every format of FILES, and print it in one of all."""
+    for written, ending in FILES.items():
+        write_text(path.with_suffix(f".{ending}"), in_form(written))
+    print(in_form(form), end="")
+
+
 def to_json(value: Any) -> str:
     """Return a value as JSON; numbers that are not finite are null."""
     return json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n"
@@ -163,7 +171,7 @@ def _row(recipe: str, runs: Sequence[RunFolder], split: str, metric: str) -> Row
             summary,
             published=value,
             same_model=_names(source or "", model),
-            leads={baseline_name(name, metric): _lead(values, scores) for name, scores in baselines.items()},
+            leads={baseline_name(name, metric): _lead(values, theirs) for name, theirs in baselines.items()},
             upward=GREATER_IS_BETTER.get(metric, True),
         ),
     )

@@ -9,6 +9,7 @@ the winner's command is run once more, with them, into the folder `winner`. A se
 """
 
 import dataclasses
+import functools
 import math
 import shutil
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from bertlab.commands.suite_table import Row
 from bertlab.console import info, warning
 from bertlab.errors import UserError
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
-from bertlab.io import read_json, write_json, write_text
+from bertlab.io import read_json, write_json
 from bertlab.report.run_folder import RunFolder
 from bertlab.training import checkpoints, output_dir
 
@@ -110,9 +111,7 @@ def main(argv: Sequence[str]) -> int:
         return suite.stopped()
     winners = [RunFolder.read(sweep.folder / "winner")] if sweep.has_winner else []
     rows = suite_table.rows(sweep.recipe, winners)
-    for form, ending in suite_table.FILES.items():
-        write_text(sweep.folder / f"sweep.{ending}", render(trials, rows, form))
-    print(render(trials, rows, options.format), end="")
+    suite_table.publish(sweep.folder / "sweep", options.format, functools.partial(render, trials, rows))
     if closed:
         warning("the evaluation splits stay closed: trials did not finish; --allow_failures chooses among the others.")
     return suite.report(failures)
@@ -211,9 +210,8 @@ def _asked(sweep: Sweep) -> list[Values]:
 
 def _ask(sweep: Sweep, trials: Sequence[Trial], count: int) -> list[Values]:
     options, tried = sweep.options, [(trial.values, trial.score) for trial in trials]
-    study = search_space.open_study(
-        sweep.space, options.search, options.search_seed, tried, upward=_greater_is_better(trials)
-    )
+    upward = GREATER_IS_BETTER.get(_metric(trials), True)
+    study = search_space.open_study(sweep.space, options.search, options.search_seed, tried, upward=upward)
     return search_space.ask(study, sweep.space, count)
 
 
@@ -253,11 +251,7 @@ def _metric(trials: Sequence[Trial]) -> str:
     return next((trial.metric for trial in trials if trial.metric), "score")
 
 
-def _greater_is_better(trials: Sequence[Trial]) -> bool:
-    return GREATER_IS_BETTER.get(_metric(trials), True)
-
-
 def _ranked(trials: Sequence[Trial]) -> list[Trial]:
     """Return the trials from the best to the worst, equal ones in their order, those without a score last."""
-    sign = -1 if _greater_is_better(trials) else 1
+    sign = -1 if GREATER_IS_BETTER.get(_metric(trials), True) else 1
     return sorted(trials, key=lambda trial: math.inf if trial.score is None else sign * trial.score)

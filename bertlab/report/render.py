@@ -1,23 +1,17 @@
 """Render a finished run: plots, page and model card."""
 
-from pathlib import Path
-from typing import Any
-
 from bertlab.console import warning
 from bertlab.io import write_bytes, write_text
 from bertlab.report import html, misclassified, model_card, plots
 from bertlab.report.run_folder import RunFolder
 
 
-def render(folder: Path, run_json: dict[str, Any] | None = None) -> None:
+def render(run: RunFolder) -> None:
     """Write plots/*.png, report.html and README.md into a run's folder; its results are not touched.
 
-    `run_json` is the content of run.json, for a run that is about to end.
-
     Raises:
-        UserError: the folder is not a finished run.
+        UserError: one of the run's files cannot be read, or one of these not be written.
     """
-    run = RunFolder.read(folder, run_json)
     missing = [name for name in run.scored if not misclassified.path_of(run.path, name).is_file()]
     if missing:
         warning(f"{run.path / 'misclassified'} lacks {', '.join(missing)}, so the page shows none of these examples.")

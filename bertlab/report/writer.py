@@ -17,6 +17,7 @@ from bertlab.evaluation.evaluate import SplitResult
 from bertlab.evaluation.metrics import METRICS
 from bertlab.report import misclassified, predictions, provenance, scores
 from bertlab.report.results import Baselines, Fitted, baseline_predictions, fit, split_results, with_thresholds
+from bertlab.report.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -66,7 +67,7 @@ def _render(folder: Path, run_json: dict[str, Any]) -> None:
     from bertlab.report.render import render
 
     try:
-        render(folder, run_json)
+        render(RunFolder.read(folder, run_json))
     except Exception as error:
         warning(f"the report could not be rendered ({error}); `python -m bertlab report {folder}` tries again.")
         return

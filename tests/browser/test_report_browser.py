@@ -8,6 +8,7 @@ from finished_runs import SCRIPT, finished_run
 
 from bertlab.report import html
 from bertlab.report.render import render
+from bertlab.report.run_folder import RunFolder
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install selenium")
 from selenium.webdriver.common.by import By  # noqa: E402
@@ -41,14 +42,14 @@ def runs(tmp_path_factory):
     folders = {}
     for kind in ("three", "multi", "regression"):
         folders[kind] = finished_run(tmp_path_factory.mktemp(kind), kind, skill=0.8)
-        render(folders[kind])
+        render(RunFolder.read(folders[kind]))
     folders["many labels"] = folders["multi"].parent / "many_labels"
     shutil.copytree(folders["multi"], folders["many labels"])
     for path in folders["many labels"].rglob("*.tsv"):
         path.write_text(path.read_text(encoding="utf-8").replace("joy", "exhilaration").replace("fear", "trepidation"))
     results = folders["many labels"] / "results.json"
     results.write_text(results.read_text().replace("joy", "exhilaration").replace("fear", "trepidation"))
-    render(folders["many labels"])
+    render(RunFolder.read(folders["many labels"]))
     return folders
 
 

@@ -57,10 +57,10 @@ def test_a_run_has_the_plots_that_its_data_allows(tmp_path, kind, settings, expe
 
 def test_the_same_run_gives_the_same_bytes(tmp_path):
     folder = finished_run(tmp_path, "three")
-    render(folder)
+    render(RunFolder.read(folder))
     first = {path.name: path.read_bytes() for path in (folder / "plots").iterdir()}
     page, card = (folder / "report.html").read_text(), (folder / "README.md").read_text()
-    render(folder)
+    render(RunFolder.read(folder))
     assert {path.name: path.read_bytes() for path in (folder / "plots").iterdir()} == first
     assert (folder / "report.html").read_text() == page and (folder / "README.md").read_text() == card
     assert not list(folder.rglob(".*")), "a temporary file was left"
@@ -216,6 +216,6 @@ def test_the_report_command_renders_every_run_or_none(tmp_path, capsys):
 def test_a_missing_file_of_misclassified_examples_is_a_warning(tmp_path, capsys):
     folder = finished_run(tmp_path / "run", "three")
     (folder / "misclassified" / "validation.tsv").unlink()
-    render(folder)
+    render(RunFolder.read(folder))
     assert "lacks validation, so the page shows none of these examples." in capsys.readouterr().err
     assert 'id="misclassified"' not in (folder / "report.html").read_text()
