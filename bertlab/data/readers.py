@@ -121,14 +121,23 @@ def class_folders(path: Path) -> list[Path]:
 
 
 def class_names(file: DataFile, column: str | None) -> tuple[str, ...]:
-    """Return the names of a class label, in the order of the ids, that `datasets` wrote into a Parquet file.
+    """Return the class names in the order of their ids that a Parquet file brings, or nothing.
+
+    They are those of a class label of `datasets`, or the ordered categories of pandas that a row has.
 
     Raises UserError when the file is damaged.
     """
     if file.path.suffix.casefold() != ".parquet" or column is None:
         return ()
     with _parquet(file.path) as parquet:
-        return tuple(_label_names(parquet.schema_arrow).get(column, ()))
+        schema = parquet.schema_arrow
+        if names := _label_names(schema).get(column):
+            return tuple(names)
+        if column not in schema.names or not getattr(schema.field(column).type, "ordered", False):
+            return ()
+        labels = parquet.read(columns=[column]).column(0).unify_dictionaries()
+        present = set(labels.unique().to_pylist())
+        return tuple(name for name in labels.chunk(0).dictionary.to_pylist() if name in present)
 
 
 def remarks(file: DataFile) -> list[str]:

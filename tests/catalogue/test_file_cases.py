@@ -17,7 +17,6 @@ import pandas as pd
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
-from bertlab.__main__ import main
 from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.cli.entry_point import entry_point
@@ -440,38 +439,37 @@ def test_a_fasttext_file_becomes_a_table_by_its_hint() -> None:
 
 
 MISSING = {
-    "--task colaa": "--task colaa",
-    "--train_file gone.csv --model_name_or_path ./m": "gone.csv does not exist",
-    "--dataset_name ./absent --model_name_or_path ./m": "absent: no such folder",
-    "--task cola --data_dir nowhere": "--data_dir nowhere",
-    "--train_file a.csv --model_name_or_path ./away": "./away: no such folder",
-    "--train_file a.csv": "no model is named",
-    "--text gone.txt --model_name_or_path ./m": "gone.txt does not exist",
+    "run_classification --task colaa": "--task colaa",
+    "run_classification --train_file gone.csv --model_name_or_path ./m": "gone.csv does not exist",
+    "run_classification --dataset_name ./absent --model_name_or_path ./m": "absent: no such folder",
+    "run_classification --task cola --data_dir nowhere": "--data_dir nowhere",
+    "run_classification --train_file a.csv --model_name_or_path ./away": "./away: no such folder",
+    "run_classification --train_file a.csv": "no model is named",
+    "run_nsp --text gone.txt --model_name_or_path ./m": "gone.txt does not exist",
+    "check --task colaa": "--task colaa",
+    "check --train_file gone.csv --model_name_or_path ./m": "gone.csv does not exist",
+    "check --train_file a.csv --model_name_or_path ./away": "./away: no such folder",
+    "predict ./away --text a": "./away: no such folder",
+    "predict ./away --file gone.csv": "gone.csv does not exist",
+    "predict ./home --file gone.csv": "gone.csv does not exist",
 }
 
 
 def test_what_is_missing_is_refused_before_heavy_imports() -> None:
-    write({"a.csv": csv_of()})
+    write({"a.csv": csv_of(), "home/config.json": "{}"})
     code = (
-        "import sys, run_classification, run_nsp; from bertlab.commands import check\n"
-        "for argv in map(str.split, sys.argv[1:]):\n"
-        "    for script in [run_nsp] if '--text' in argv else [run_classification, check]:\n"
-        "        assert script.main(argv) == 2\n"
-        "assert not {'torch', 'transformers', 'datasets', 'pandas', 'pyarrow'} & set(sys.modules), sys.modules"
+        "import sys, run_classification, run_nsp; from bertlab.commands import check, predict\n"
+        "for typed in sys.argv[1:]:\n"
+        "    script, *argv = typed.split()\n"
+        "    assert globals()[script].main(argv) == 2, typed\n"
+        "    heavy = {'torch', 'transformers', 'datasets', 'pandas', 'pyarrow', 'sklearn', 'onnxruntime'}\n"
+        "    assert not heavy & set(sys.modules), (typed, heavy & set(sys.modules))"
     )
-    command = [sys.executable, "-c", code, *MISSING]
     environment = {"PYTHONPATH": str(Path(sources.__file__).parents[2]), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code, *MISSING], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    for says in MISSING.values():
-        assert done.stderr.count(says) == (1 if ".txt" in says else 2)
-
-
-def test_predict_looks_for_model_and_file_first(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["predict", "./gone", "--text", "a"]) == 2
-    assert "./gone: no such folder" in capsys.readouterr().err
-    assert main(["predict", "./gone", "--file", "gone.csv"]) == 2
-    assert "gone.csv does not exist" in capsys.readouterr().err
+    for says, line in zip(MISSING.values(), done.stderr.splitlines(), strict=True):
+        assert says in line
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
@@ -552,7 +550,3 @@ def test_the_hint_for_broken_json_works_for_any_flag(typed: str) -> None:
         parse([flag, text])
     example = re.search("'(.*)'", caught.value.hint)
     assert parse([flag, example[1].replace("value", "1")])  # type: ignore[index]
-
-
-def test_the_table_has_its_cases() -> None:
-    assert len({case.name for case in CASES}) == len(CASES) == 60

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from running import classify, predictions, read_json, write_lines
 
@@ -359,8 +360,15 @@ def test_a_torn_line_whose_second_half_fits_the_columns_is_refused(
     assert then in "".join(capsys.readouterr())
 
 
-def test_the_table_has_its_cases() -> None:
-    assert len({case.name for case in CASES}) == len(CASES) == 73
+@pytest.mark.parametrize(("ordered", "says"), [(True, "0 = low, 1 = mid, 2 = high"), (False, "0 = high, 1 = low")])
+def test_ordered_categories_keep_their_order(
+    ordered: bool, says: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = pd.Categorical(["mid", "high", "low", "mid"], ["low", "mid", "high", "never"], ordered=ordered)
+    pd.DataFrame({"text": list("abcd"), "label": labels}).to_parquet("train.parquet", row_group_size=2)
+    argv = ["--train_file", "train.parquet", "--model_name_or_path", str(tiny_model), "--max_seq_length", "16"]
+    assert check.main(argv) == 0
+    assert f"3 classes: {says}" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
