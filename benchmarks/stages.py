@@ -16,7 +16,7 @@ STARTED = time.perf_counter()
 
 
 def first_step(folder: str) -> Iterator[str]:
-    """Go from nothing to one step of training."""
+    """Go from a cold start to one step of training."""
     from pathlib import Path
 
     from benchmarks import measure, peers
@@ -29,7 +29,7 @@ def first_step(folder: str) -> Iterator[str]:
 
 
 def our_first_answer(model: str) -> Iterator[str]:
-    """Go from nothing to the label of one text, as `python -m bertlab predict` does."""
+    """Go from a cold start to the label of one text, as `python -m bertlab predict` does."""
     from bertlab.training import memory
 
     memory.ask_for_large_pages()
@@ -46,7 +46,7 @@ def our_first_answer(model: str) -> Iterator[str]:
 
 
 def first_answer_of_the_pipeline(model: str) -> Iterator[str]:
-    """Go from nothing to the label of one text, as transformers.pipeline does."""
+    """Go from a cold start to the label of one text, as transformers.pipeline does."""
     yield from libraries()
     from transformers import pipeline
 

@@ -136,10 +136,10 @@ def compute_baselines(
     untrained = evaluate_splits(nsp, _trainer_of_a_copy(trainer), tokenized, data, names)
     predictions = {result.name: result.predictions for result in untrained}
     if not has_pretrained_head:
-        return {**results, "before_training": (predictions, "this model before training, its head untrained")}
+        return {**results, "before_training": (predictions, "the model before training, its head untrained")}
     for result in untrained:
         warn_if_flipped(result.predictions, np.asarray(result.labels))
-    return {**results, "zero_shot": (predictions, "this model before training, with its pretrained head")}
+    return {**results, "zero_shot": (predictions, "the model before training, with its pretrained head")}
 
 
 def _trainer_of_a_copy(trainer: EncoderTrainer) -> EncoderTrainer:

@@ -23,7 +23,7 @@ NAMES = {
     "majority": "majority class",
     "mean": "mean of the training labels",
     "tfidf": "TF-IDF + logistic regression",
-    "before_training": "this model before training",
+    "before_training": "before training",
     "zero_shot": "zero-shot",
 }
 

@@ -1,4 +1,4 @@
-"""The command line: a recipe comes first, flags win, old names are translated, and nothing is ignored."""
+"""The command line: flags override recipes, old names are translated, and nothing is ignored."""
 
 import contextlib
 import dataclasses
