@@ -373,6 +373,14 @@ def test_no_error_tells_a_token(argv: list[str], rows, tmp_path, refused) -> Non
     assert not [token for token in (TOKEN, HUB_TOKEN, "s3cr3t-of-another-form") if token in error]
 
 
+def test_a_token_is_hidden_in_its_command_and_in_no_later_one(capsys) -> None:
+    secret = "no_such_model"
+    assert bertlab(["predict", secret, "--token", secret, "--text", "a"]) == 2
+    error = capsys.readouterr().err
+    assert secret not in error and "***" in error
+    assert console.redact(secret) == secret
+
+
 def test_a_header_that_a_library_quotes_is_hidden() -> None:
     hidden = console.redact("Illegal header value b'Bearer abc def' via http://user:pass@proxy:80, token hf_abcdefgh12")
     assert hidden == "Illegal header value b'Bearer *** def' via http://***@proxy:80, token ***"
