@@ -19,17 +19,15 @@ if TYPE_CHECKING:
 
 # Between the labels of one example.
 LABEL_SEPARATOR = "|"
-PROBABILITY = "probability_"
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """predictions/<split>.tsv by column: as written, and probabilities as an array (rows, classes)."""
+    """predictions/<split>.tsv by column, without the probabilities."""
 
     idx: list[str]
     labels: list[str]
     predictions: list[str]
-    probabilities: np.ndarray
 
 
 def write(folder: Path, result: SplitResult, schema: LabelSchema, indices: Sequence[int], temperature: float) -> None:
@@ -46,7 +44,7 @@ def write(folder: Path, result: SplitResult, schema: LabelSchema, indices: Seque
     if schema.kind != REGRESSION:
         probabilities = class_probabilities(schema, result.logits, temperature).T
         for name, column in zip(schema.class_names, probabilities, strict=True):
-            columns[f"{PROBABILITY}{name}"] = [f"{value:.6f}" for value in column]
+            columns[f"probability_{name}"] = [f"{value:.6f}" for value in column]
     write_tsv(folder / "predictions" / f"{result.name}.tsv", columns)
 
 
@@ -58,8 +56,7 @@ def read(folder: Path, split: str) -> Predictions:
     """
     with reading(folder / "predictions" / f"{split}.tsv") as frame:
         labels, predictions = (list(map(unescape_formula, frame[name])) for name in ("label", "prediction"))
-        probabilities = frame.filter(regex=f"^{PROBABILITY}").to_numpy(dtype=float)
-        return Predictions(frame["idx"].tolist(), labels, predictions, probabilities)
+        return Predictions(frame["idx"].tolist(), labels, predictions)
 
 
 def label_names(labels: np.ndarray, schema: LabelSchema) -> list[str]:

@@ -92,15 +92,15 @@ def write_results(run: Run) -> dict[str, Any]:
 def print_scores(results: dict[str, Any], folder: Path, source: str = "source") -> None:
     """Print the table of scores, the verdicts, and what else there is to know about each split."""
     header, rows = scores.score_table(results)
+    metric = results["metrics"][0]
+    shown = scores.metric_name(results, metric)
     if rows:
         say(f"\n{table(rows, header)}")
         if results["published"]["values"] and results["published"]["source"]:
             say(f"published: {results['published']['source']}")
-        say(f"\n{scores.metric_name(results, results['metrics'][0])} on {scores.main_split(results)}:")
+        say(f"\n{shown} on {scores.main_split(results)}:")
     for sentence in scores.verdicts(results):
         say(f"- {sentence}")
-    metric = results["metrics"][0]
-    shown = scores.metric_name(results, metric)
     for name, split in results["splits"].items():
         path = folder / "predictions" / f"{name}.tsv"
         if not split["labelled"] and path.is_file():
