@@ -68,9 +68,9 @@ def run(
     from bertlab.training.streaming import training_rows
     from bertlab.training.trainer import (
         EncoderTrainer,
+        finish,
         longest_first,
         metrics_during_training,
-        publish,
         train_and_save,
     )
 
@@ -94,7 +94,7 @@ def run(
         print_parameters(model)
         return
     train_dataset = training_rows(data, tokenized, args)
-    loss = loss_for(data.schema, train_dataset, model_args.class_weights, args.label_smoothing_factor)
+    loss = loss_for(data.schema, train_dataset, model_args.class_weights, args)
     trainer = EncoderTrainer(
         model=model,
         args=args,
@@ -119,7 +119,7 @@ def run(
         writer.write_run(
             writer.Run(run_args, invocation, data, tokenized, summaries, plan, results, selection, train_metrics)
         )
-        publish(trainer)
+        finish(trainer)
 
 
 if __name__ == "__main__":

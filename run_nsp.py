@@ -66,7 +66,7 @@ def run(
     from bertlab.training.arguments import prepare_process, set_seeds, training_arguments
     from bertlab.training.callbacks import StopOnSignal
     from bertlab.training.plan import describe_plan, print_parameters
-    from bertlab.training.trainer import EncoderTrainer, publish, train_and_save
+    from bertlab.training.trainer import EncoderTrainer, finish, train_and_save
 
     text = dataset.read(nsp_args, model_args.cache_dir, invocation.started)
     tokenizer, config = tokenizer_and_config(nsp_args, model_args, text)
@@ -110,7 +110,7 @@ def run(
                 run_args, invocation, data, tokenized, summaries, plan, results, selection, train_metrics, baselines
             )
         )
-        publish(trainer)
+        finish(trainer)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def contender(name: str, folder: Path, *words: str) -> Contender:
         "processing_class": tokenizer,
     }
     if name == OURS:
-        loss = loss_for(loaded.schema, tokenized["train"], "none", 0.0)
+        loss = loss_for(loaded.schema, tokenized["train"], "none", args)
         trainer = EncoderTrainer(compute_loss_func=loss, run=run_args, **common)
     else:
         trainer = Trainer(**common)

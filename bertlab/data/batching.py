@@ -9,13 +9,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+# CUDA runs at most so many blocks in the second dimension of a grid, which several kernels give to rows.
+MOST_ROWS = 65_535
+
+
 def consecutive_batches(lengths: np.ndarray | Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Yield consecutive row numbers whose padded size stays within `budget`; a longer row comes alone."""
+    """Yield consecutive row numbers, at most MOST_ROWS, whose padded size is within `budget`; a longer row is alone."""
     batch: list[int] = []
     longest = 0
     for row, length in enumerate(np.asarray(lengths).tolist()):
         longest = max(longest, length)
-        if batch and longest * (len(batch) + 1) > budget:
+        if batch and (longest * (len(batch) + 1) > budget or len(batch) == MOST_ROWS):
             yield batch
             batch, longest = [], length
         batch.append(row)

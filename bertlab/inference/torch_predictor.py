@@ -11,6 +11,7 @@ import torch
 
 from bertlab import hub
 from bertlab.cli.arguments import ModelArguments
+from bertlab.console import warning
 from bertlab.data import input_length
 from bertlab.data.labels import REGRESSION, SINGLE
 from bertlab.errors import UserError
@@ -45,7 +46,8 @@ class TorchPredictor(Predictor):
     def inference_mode(self) -> Iterator[None]:
         """Compute without gradients, under autocast where that applies; weights are cast once for all batches."""
         in_float32 = precision.output_layer_in_float32(self.model)
-        with torch.inference_mode(), _autocast(self.model.device, self.config.precision), in_float32:
+        autocast = _autocast(self.model.device, _precision(self.model.device, self.config.precision))
+        with torch.inference_mode(), autocast, in_float32:
             yield
 
 
@@ -66,7 +68,8 @@ def load_torch_predictor(arguments: ModelArguments, max_seq_length: int | None =
         raise UserError(
             f"{name} holds no {', '.join(random[:3])}, so its predictions would be random.", "Train it first."
         )
-    model.eval().to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    model.eval().to(device or torch.device("cpu"))
     if model.device.type == "cpu":
         memory.keep_freed_memory()
     config = _config(name, model_config, tokenizer, max_seq_length, next_sentence=auto_class.__name__ != CLASSIFIER)
@@ -79,17 +82,25 @@ def _computing(predictor: TorchPredictor) -> TorchPredictor:
     Raises:
         UserError: the model fails in float32 as well.
     """
+    problem = _failure(predictor)
+    if problem is None:
+        return predictor
+    kind, chosen = predictor.model.config.model_type, _precision(predictor.model.device, predictor.config.precision)
+    if chosen == "fp32":
+        raise UserError(f"a {kind} model cannot label a text: {problem}.", "Choose another.")
+    warning(f"a {kind} model fails in {chosen} ({problem}); it labels texts in fp32.")
+    return _computing(replace(predictor, config=replace(predictor.config, precision="fp32")))
+
+
+def _failure(predictor: TorchPredictor) -> str | None:
+    """Return why a text cannot be labelled, or None."""
     # Not too short for CANINE, which pools characters.
     row = ("a text of some length",) * (2 if predictor.config.input_format.pairs else 1)
     try:
-        if np.isfinite(predictor.logits([row])).all():
-            return predictor
-        problem = "its logits are not finite numbers"
+        finite = np.isfinite(predictor.logits([row])).all()
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:  # of the model's own code
-        problem = str(error).strip().splitlines()[0].rstrip(".")
-    if predictor.config.precision != "fp32":
-        return _computing(replace(predictor, config=replace(predictor.config, precision="fp32")))
-    raise UserError(f"a {predictor.model.config.model_type} model cannot label a text: {problem}.", "Choose another.")
+        return str(error).strip().splitlines()[0].rstrip(".")
+    return None if finite else "its logits are not finite numbers"
 
 
 def _config(
@@ -138,9 +149,11 @@ def class_logits(output: Any) -> torch.Tensor:
     return logits
 
 
-def _autocast(device: torch.device, trained_in: str | None) -> Any:
-    """Return autocast in this machine's 16-bit format, unless there is none or the model was trained without."""
-    name, _ = precision.automatic(cpu=device.type == "cpu")
-    if "fp32" in (name, trained_in):
-        return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16 if name == "bf16" else torch.float16)
+def _precision(device: torch.device, trained_in: str | None) -> str:
+    """Return this machine's 16-bit format, or fp32 where there is none or the model was trained without."""
+    return "fp32" if trained_in == "fp32" else precision.automatic(cpu=device.type == "cpu")[0]
+
+
+def _autocast(device: torch.device, name: str) -> Any:
+    dtype = torch.float16 if name == "fp16" else torch.bfloat16
+    return nullcontext() if name == "fp32" else torch.autocast(device.type, dtype=dtype)

@@ -23,11 +23,8 @@ if TYPE_CHECKING:
 
 # Rows bring the seed of their masks to the collator; the labels of both heads are one tensor.
 MLM_TRAINING_VALUES: dict[str, Any] = {"label_names": ["labels"], "remove_unused_columns": False}
-# Each process takes its own rows and pads them; by default the first deals out tensors, all of one length.
-STREAM_TRAINING_VALUES: dict[str, Any] = {
-    "accelerator_config": {"dispatch_batches": False},
-    "remove_unused_columns": False,
-}
+# Each process takes its own rows of a stream and pads them; by default the first deals out tensors, all of one length.
+STREAM_ACCELERATOR_CONFIG = {"dispatch_batches": False}
 
 
 def global_batch(args: TrainingArguments) -> int:
@@ -63,9 +60,13 @@ def training_arguments(
     if data.mlm_metrics:
         values.update(MLM_TRAINING_VALUES)
     if data.stream:
-        values = {**STREAM_TRAINING_VALUES, **values}
+        values.setdefault("remove_unused_columns", False)
         # A stream has one epoch, which ends with the run.
         values |= {} if "save_strategy" in given else {"save_strategy": "steps"}
+    # Batches are copied to a GPU while it computes, which takes pinned memory.
+    defaults = {"non_blocking": values.get("dataloader_pin_memory", True)}
+    defaults |= STREAM_ACCELERATOR_CONFIG if data.stream else {}
+    values["accelerator_config"] = {**defaults, **(values.get("accelerator_config") or {})}
     _refuse_missing_trackers(values.get("report_to"))
     try:
         args = SavedArguments(**values)

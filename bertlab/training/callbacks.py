@@ -1,7 +1,9 @@
 """Callbacks: saves at the end of an epoch, a signal, a loss that is NaN, the epoch of order and masks, the bar."""
 
 import math
+import os
 import signal
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -52,13 +54,19 @@ class StopOnSignal(TrainerCallback):
         self.signals = signals
         self.stopping = False
         self.group: Any = None
+        self.device = torch.device("cpu")
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Handle SIGTERM at the end of a step from now on."""
         self.signals.wait_for_step = True
-        # A collective of the GPUs would make each step wait for the one before; this one is of the hosts.
         if args.world_size > 1 and "gloo" not in distributed.get_backend():
-            self.group = distributed.new_group(backend="gloo")
+            # A collective of the GPUs makes each step wait for the one before; that of gloo is of the hosts.
+            reachable = torch.tensor(int(_is_reachable(args.world_size)), device=args.device)
+            distributed.all_reduce(reachable, distributed.ReduceOp.MIN)
+            if reachable:
+                self.group = distributed.new_group(backend="gloo")
+            else:
+                self.device = args.device
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Let SIGTERM end the run at once again, and end it for one that came after the last step."""
@@ -80,9 +88,20 @@ class StopOnSignal(TrainerCallback):
         received = self.signals.received is not None
         if processes == 1:
             return received
-        flag = torch.tensor(int(received))
+        flag = torch.tensor(int(received), device=self.device)
         distributed.all_reduce(flag, distributed.ReduceOp.MAX, group=self.group)
         return bool(flag)
+
+
+def _is_reachable(processes: int) -> bool:
+    """Return True where gloo can listen for the run's other processes: at the address that the host name stands for."""
+    if processes == int(os.environ.get("LOCAL_WORLD_SIZE", "1")) or "GLOO_SOCKET_IFNAME" in os.environ:
+        return True
+    try:
+        with socket.create_server((socket.gethostname(), 0)) as server:
+            return not str(server.getsockname()[0]).startswith("127.")
+    except OSError:
+        return False
 
 
 class StopOnNan(TrainerCallback):

@@ -132,10 +132,12 @@ def _discard(checkpoint: Path, staging: Path) -> None:
 
 
 def _expected(checkpoint: Path) -> set[str]:
-    """Return the files that a checkpoint lists: shards of weights, random numbers per process."""
+    """Return the files that a checkpoint lists: shards of weights, random numbers per process, fp16's loss scale."""
     shards = _json(checkpoint / "model.safetensors.index.json").get("weight_map", {}).values()
-    processes = _json(checkpoint / SIGNATURE_FILE).get("batch_layout", {}).get("processes", 1)
-    return {*shards, *(f"rng_state_{rank}.pth" for rank in range(processes) if processes > 1)}
+    signature = _json(checkpoint / SIGNATURE_FILE)
+    processes = signature.get("batch_layout", {}).get("processes", 1)
+    scaler = ["scaler.pt"] if signature.get("values", {}).get("fp16") else []
+    return {*shards, *scaler, *(f"rng_state_{rank}.pth" for rank in range(processes) if processes > 1)}
 
 
 def _json(path: Path) -> dict[str, Any]:

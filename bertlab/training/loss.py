@@ -11,7 +11,7 @@ from bertlab.data.labels import MULTI, NO_LABEL, REGRESSION, LabelSchema
 from bertlab.errors import UserError
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from transformers import TrainingArguments
 
 
 class StepLoss(Protocol):
@@ -61,15 +61,16 @@ class ExactLoss:
         logits = logits.float()
         mask = is_labelled(labels)
         items = mask.sum() if num_items_in_batch is None else num_items_in_batch
-        if self.kind == REGRESSION:
-            return functional.mse_loss(logits.squeeze(-1)[mask], labels[mask].float(), reduction="sum") / items
-        if self.kind == MULTI:
-            return functional.binary_cross_entropy_with_logits(logits[mask], labels[mask], reduction="sum") / items
-        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
+        if self.kind in (MULTI, REGRESSION):
+            # Not logits[mask], for which a GPU would have to say how many there are.
+            known = torch.where(mask, labels.float(), 0.0)
+            of = functional.mse_loss if self.kind == REGRESSION else functional.binary_cross_entropy_with_logits
+            losses = of(logits.squeeze(-1) if self.kind == REGRESSION else logits, known, reduction="none")
+            return torch.where(mask, losses, 0.0).sum() / items
         total = functional.cross_entropy(
             logits,
             labels,
-            weight=weights,
+            weight=None if self.class_weights is None else self.class_weights.to(logits.device),
             ignore_index=NO_LABEL,
             label_smoothing=self.label_smoothing,
             reduction="sum",
@@ -92,8 +93,8 @@ def balanced_weights(labels: np.ndarray, classes: int) -> torch.Tensor:
     return torch.tensor(len(labels) / (present * np.maximum(counts, 1)), dtype=torch.float32)
 
 
-def loss_for(schema: LabelSchema, train: "Dataset | None", class_weights: str, smoothing: float) -> ExactLoss:
-    """Return the loss of a label schema; balanced class weights come from the training rows.
+def loss_for(schema: LabelSchema, train: Any, class_weights: str, args: "TrainingArguments") -> ExactLoss:
+    """Return the loss of a label schema; balanced class weights come from the training rows, a tokenized split.
 
     Raises:
         UserError: class weights or label smoothing where labels are not single classes.
@@ -101,11 +102,12 @@ def loss_for(schema: LabelSchema, train: "Dataset | None", class_weights: str, s
     single = schema.kind not in (MULTI, REGRESSION)
     for flag, given in (
         ("--class_weights balanced", class_weights == "balanced"),
-        ("--label_smoothing_factor", smoothing),
+        ("--label_smoothing_factor", args.label_smoothing_factor),
     ):
         if given and not single:
             raise UserError(f"{flag} is for single classes, not {schema.kind}.", "Leave it out.")
     weights = None
     if class_weights == "balanced" and train is not None:
-        weights = balanced_weights(np.asarray(train["labels"][:]), schema.size)
-    return ExactLoss(schema.kind, weights, smoothing)
+        # On the device from the start: a copy in each step would be waited for.
+        weights = balanced_weights(np.asarray(train["labels"][:]), schema.size).to(args.device)
+    return ExactLoss(schema.kind, weights, args.label_smoothing_factor)

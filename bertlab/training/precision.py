@@ -46,10 +46,13 @@ def automatic(cpu: bool) -> tuple[str, str]:
     if cpu:
         flag = _cpu_flag()
         return ("bf16", CPU_FLAGS[flag]) if flag else ("fp32", "this CPU has neither AMX nor AVX-512 BF16")
-    if not torch.cuda.is_available():
-        return "fp32", "an Apple GPU"
-    supported = torch.cuda.is_bf16_supported(including_emulation=False)
-    return ("bf16", "this GPU has it") if supported else ("fp32", "this GPU has no bf16")
+    if torch.cuda.is_available():
+        supported = torch.cuda.is_bf16_supported(including_emulation=False)
+        missing = "this GPU (T4, V100…) has no bf16; --precision fp16 is faster"
+        return ("bf16", "this GPU has it") if supported else ("fp32", missing)
+    if torch.xpu.is_available() and torch.xpu.is_bf16_supported():
+        return "bf16", "this Intel GPU has it"
+    return "fp32", "no NVIDIA or Intel GPU with bf16"
 
 
 def reason(asked: str, chosen: str, cpu: bool) -> str:

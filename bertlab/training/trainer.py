@@ -354,22 +354,22 @@ def train_and_save(trainer: EncoderTrainer, checkpoint: Path | None) -> dict[str
     return {**outcome.metrics, "train_samples": rows}
 
 
-def publish(trainer: Trainer) -> None:
-    """Upload the finished run with its model card, where --push_to_hub asks for it.
+def finish(trainer: Trainer) -> None:
+    """Upload the run with its model card, where --push_to_hub asks for it, and leave the group of its processes.
 
     Raises:
         UserError: the Hub refuses or cannot be reached; the run itself is complete on this disk.
     """
-    if not trainer.args.push_to_hub:
-        return
     try:
-        trainer.push_to_hub()
+        if trainer.args.push_to_hub:
+            trainer.push_to_hub()
     except Exception as error:  # the Hub's client raises many types
         folder, reason = trainer.args.output_dir, str(error).splitlines()[0]
         raise UserError(
             f"--push_to_hub: the upload failed ({reason}); the run is complete in {folder}.",
             f"Try `hf upload {trainer.args.hub_model_id or 'NAME'} {folder}`.",
         ) from error
+    trainer.accelerator.state.destroy_process_group()
 
 
 def longest_first(split: "Dataset | None") -> "Dataset | None":

@@ -11,6 +11,7 @@ from running import classify, labelled_sentences, predictions, read_json
 from transformers import AutoModel, AutoTokenizer
 
 from bertlab.cli.arguments import ModelArguments
+from bertlab.inference import torch_predictor
 from bertlab.inference.torch_predictor import load_torch_predictor
 from bertlab.training import precision, preflight
 
@@ -130,6 +131,30 @@ def test_a_model_that_fails_in_the_trial_leaves_every_folder_as_it_was(tiny_mode
     assert "a bert model fails on two rows of this data: index out of range. Choose another" in capfd.readouterr().err
     assert not (tmp_path / "new").exists()
     assert {path: path.stat().st_mtime_ns for path in (earlier, *earlier.rglob("*"))} == before
+
+
+def test_predict_says_that_it_computes_in_float32_where_a_model_fails_in_16_bits(
+    tiny_model, tmp_path, monkeypatch, capfd
+):
+    from transformers import AutoModelForSequenceClassification
+
+    folder = write_model("deberta", tiny_model, tmp_path / "model")
+    AutoModelForSequenceClassification.from_pretrained(folder).save_pretrained(folder)
+    monkeypatch.setattr(precision, "automatic", lambda cpu: ("bf16", "by this test"))
+    predictor = load_torch_predictor(ModelArguments(model_name_or_path=str(folder)))
+    assert predictor.config.precision == "fp32"
+    err = capfd.readouterr().err
+    assert err.count("warning: a deberta model fails in bf16 (") == 1
+    assert "it labels texts in fp32." in err
+
+
+def test_predict_computes_on_the_device_that_training_would_take(tiny_model, monkeypatch):
+    """On Apple and Intel GPUs as on NVIDIA's."""
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("meta"))
+    monkeypatch.setattr(torch_predictor, "_computing", lambda predictor: predictor)
+    model = torch_predictor.load_torch_predictor(ModelArguments(model_name_or_path=str(tiny_model))).model
+    assert model.device.type == "meta"
 
 
 def test_a_head_that_is_only_evaluated_keeps_its_outputs(tiny_model, write_csv, tmp_path, capfd):

@@ -222,6 +222,10 @@ FLAWS = {
         lambda c: (c / "run_signature.json").write_text('{"batch_layout": {"processes": 2}}'),
         "rng_state_0.pth is missing",
     ),
+    "fp16 without its loss scale": (
+        lambda c: (c / "run_signature.json").write_text('{"values": {"fp16": true}}'),
+        "scaler.pt is missing",
+    ),
 }
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from running import (
     weights_of,
 )
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Trainer as HfTrainer
 
 from bertlab.data.labels import MULTI, NO_LABEL, REGRESSION, SINGLE
@@ -304,3 +306,29 @@ def test_an_epoch_resumed_in_its_middle_has_the_remainder_of_all_processes():
         patch.setattr(HfTrainer, "get_batch_samples", lambda self, batches, *_: taken.extend(batches))
         trainer.get_batch_samples(iter([{"labels": torch.zeros(8, dtype=torch.int64)}]), 1, torch.device("cpu"))
     assert is_labelled(taken[0]["labels"]).tolist() == [True] * 6 + [False] * 2
+
+
+class _NoSynchronisation(TorchDispatchMode):
+    """Refuses what a GPU would have to answer before the next operation can be asked for."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func.overloadpacket.__name__ not in ("nonzero", "index", "masked_select", "_local_scalar_dense"), func
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", [SINGLE, MULTI, REGRESSION])
+def test_the_loss_asks_a_gpu_for_nothing_and_counts_labelled_rows_alone(kind: str):
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(8, {SINGLE: 3, MULTI: 4, REGRESSION: 1}[kind], generator=generator, requires_grad=True)
+    labels = {SINGLE: torch.tensor([0, 1, -100, 2, 0, 1, -100, 2])}.get(kind)
+    if labels is None:
+        labels = torch.rand(8, 4, generator=generator).round() if kind == MULTI else torch.rand(8, generator=generator)
+        labels[[2, 6]] = torch.nan
+    with _NoSynchronisation():
+        loss = ExactLoss(kind)(_outputs(logits), labels, torch.tensor(6))
+        loss.backward()
+    kept = torch.tensor([0, 1, 3, 4, 5, 7])
+    expected = ExactLoss(kind)(_outputs(logits[kept]), labels[kept], torch.tensor(6))
+    torch.testing.assert_close(loss, expected)
+    assert not logits.grad[[2, 6]].any()
+    assert logits.grad[kept].any(dim=1).all()

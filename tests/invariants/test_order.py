@@ -8,6 +8,7 @@ import pytest
 from running import classify, predictions, write_lines
 from transformers import Trainer
 
+from bertlab.data.batching import MOST_ROWS
 from bertlab.training import precision
 from bertlab.training.sampling import LengthGroupedOrder, MaxTokensBatchSampler, consecutive_batches, padding_share
 from bertlab.training.trainer import EncoderTrainer
@@ -156,3 +157,8 @@ def test_the_casts_to_16_bits_are_made_once_for_a_whole_evaluation_and_change_no
     assert _probabilities(tmp_path / "once") == _probabilities(tmp_path / "again")
     difference = np.abs(np.subtract(_probabilities(tmp_path / "once"), _probabilities(trained)))
     assert 0 < difference.max() < 0.02, "16 bits, and close to 32"
+
+
+def test_no_batch_has_more_rows_than_a_grid_of_cuda_has_blocks():
+    batches = list(consecutive_batches(np.full(MOST_ROWS + 2, 3), budget=10**9))
+    assert [len(batch) for batch in batches] == [MOST_ROWS, 2]

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate import PartialState
 from accelerate.utils import DistributedType
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, TrainingArguments
@@ -15,8 +16,9 @@ from transformers import AutoModelForSequenceClassification, TrainingArguments
 from bertlab.cli.arguments import RunArguments
 from bertlab.data import cache
 from bertlab.errors import UserError
-from bertlab.training import distributed, trainer
+from bertlab.training import callbacks, distributed, precision, trainer
 from bertlab.training.arguments import training_arguments, use_all_threads
+from bertlab.training.signals import Signals
 
 
 def _args(world: int = 1, kind: DistributedType = DistributedType.NO, device: str = "cpu", gpus: int = 0, **more):
@@ -177,3 +179,90 @@ def test_torchruns_one_thread_is_undone_as_accelerates_is(monkeypatch: pytest.Mo
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     use_all_threads()
     assert given == [8]
+
+
+def test_batches_are_copied_while_a_gpu_computes_and_what_the_user_set_is_kept(tmp_path: Path):
+    data = SimpleNamespace(train=None, eval_split=None, selection=None, stream=None, mlm_metrics=())
+    training = {"output_dir": str(tmp_path), "do_train": True, "use_cpu": True}
+
+    def config(stream: object = None, **more: object) -> tuple[bool, bool | None, bool]:
+        data.stream = stream
+        found = training_arguments({**training, **more}, RunArguments(precision="fp32"), data, training)
+        return (
+            found.accelerator_config.non_blocking,
+            found.accelerator_config.dispatch_batches,
+            found.accelerator_config.use_seedable_sampler,
+        )
+
+    assert config() == (True, None, True)
+    assert config(dataloader_pin_memory=False)[0] is False
+    own = {"accelerator_config": {"use_seedable_sampler": False}}
+    assert config(stream="rows", **own) == (True, False, False)
+
+
+class _Group:
+    """torch.distributed of a run on GPUs whose other process says whether gloo reaches it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, other: bool) -> None:
+        self.made: list[str] = []
+        self.reduced: list[tuple[int, str | None]] = []
+        self.other = other
+        for name in ("get_backend", "new_group", "all_reduce"):
+            monkeypatch.setattr(torch.distributed, name, getattr(self, name))
+
+    def get_backend(self) -> str:
+        return "nccl"
+
+    def new_group(self, backend: str) -> str:
+        self.made.append(backend)
+        return backend
+
+    def all_reduce(self, flag: torch.Tensor, operation: object, group: str | None = None) -> None:
+        self.reduced.append((int(flag), group))
+        if operation == torch.distributed.ReduceOp.MIN:
+            flag.fill_(min(int(flag), int(self.other)))
+
+
+@pytest.mark.parametrize(("here", "there"), [(True, True), (False, True), (True, False)])
+def test_signals_go_through_the_default_group_where_gloo_cannot_reach_every_machine(here, there, monkeypatch):
+    group = _Group(monkeypatch, there)
+    monkeypatch.setattr(callbacks, "_is_reachable", lambda processes: here)
+    stop = callbacks.StopOnSignal(Signals())
+    stop.on_train_begin(_args(16), None, None)
+    stop.on_step_end(_args(16), None, SimpleNamespace())
+    assert group.made == ["gloo"] * (here and there)
+    assert group.reduced[1:] == [(0, "gloo" if here and there else None)]
+
+
+def test_a_host_name_of_this_machine_alone_is_not_reached_by_others(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    monkeypatch.setattr("socket.gethostname", lambda: "localhost")
+    assert callbacks._is_reachable(8)
+    assert not callbacks._is_reachable(16)
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth0")
+    assert callbacks._is_reachable(16)
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME")
+
+    def unknown(*_: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("socket.create_server", unknown)
+    assert not callbacks._is_reachable(16)
+
+
+def test_at_the_end_the_group_of_processes_is_left():
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    state = PartialState()
+    trainer.finish(SimpleNamespace(args=SimpleNamespace(push_to_hub=False), accelerator=SimpleNamespace(state=state)))
+    assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.parametrize(("bf16", "chosen"), [(True, "bf16"), (False, "fp32")])
+def test_a_gpu_without_bf16_is_said_to_have_none_and_fp16_is_named(bf16: bool, chosen: str, monkeypatch):
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16 or including_emulation)
+    name, why = precision.automatic(cpu=False)
+    assert name == chosen
+    assert ("--precision fp16 is faster" in why) == (not bf16)
