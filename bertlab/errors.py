@@ -61,6 +61,11 @@ def _one_line(text: str) -> str:
     return " ".join(line.strip() for line in text.splitlines()).replace("\t", " ")
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, without full stop, or the name of its type if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:200]
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and those that led to it, each once: cause and context together can form a circle."""
     link: BaseException | None = error

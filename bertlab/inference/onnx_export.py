@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bertlab.data.input_length import longest_input
-from bertlab.errors import UserError
+from bertlab.errors import UserError, first_line
 from bertlab.inference.onnx_predictor import MODEL
 from bertlab.inference.predictor import Predictor, token_batches
 from bertlab.inference.torch_predictor import TorchPredictor, class_logits
@@ -73,10 +73,8 @@ def export_onnx(predictor: TorchPredictor, folder: Path) -> None:
             exported.model.metadata_props.update(predictor.config.to_metadata())
             exported.save(folder / MODEL)
     except Exception as error:  # the exporter raises many types
-        reason = str(error).strip().splitlines()[0][:200]
-        raise UserError(
-            f"PyTorch cannot export {predictor.model.config.model_type} as ONNX: {reason}", "Use `predict` instead."
-        ) from error
+        kind = predictor.model.config.model_type
+        raise UserError(f"PyTorch cannot export {kind} as ONNX: {first_line(error)}.", "Use `predict`.") from error
     predictor.tokenizer.save_pretrained(folder)
     predictor.model.config.save_pretrained(folder)
 

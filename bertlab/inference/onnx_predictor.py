@@ -9,7 +9,7 @@ import numpy as np
 
 from bertlab.cli.arguments import ModelArguments
 from bertlab.data import input_length
-from bertlab.errors import UserError
+from bertlab.errors import UserError, first_line
 from bertlab.inference.inference_config import InferenceConfig
 from bertlab.inference.predictor import Predictor
 from bertlab.models import loading
@@ -72,8 +72,7 @@ def _open_session(path: Path, threads: int) -> "InferenceSession":
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own types, which share no base but this
-        reason = str(error).strip().splitlines()[0][:200]
-        raise UserError(f"{path} cannot be read: {reason}", "Export the run again.") from error
+        raise UserError(f"{path} cannot be read: {first_line(error)}.", "Export the run again.") from error
 
 
 def _load_tokenizer(folder: Path) -> Any:

@@ -14,7 +14,7 @@ from bertlab.cli.arguments import ModelArguments
 from bertlab.console import warning
 from bertlab.data import input_length
 from bertlab.data.labels import REGRESSION, SINGLE
-from bertlab.errors import UserError
+from bertlab.errors import UserError, first_line
 from bertlab.inference import inference_config
 from bertlab.inference.inference_config import InferenceConfig
 from bertlab.inference.predictor import Predictor
@@ -99,7 +99,7 @@ def _failure(predictor: TorchPredictor) -> str | None:
     try:
         finite = np.isfinite(predictor.logits([row])).all()
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:  # of the model's own code
-        return str(error).strip().splitlines()[0].rstrip(".")
+        return first_line(error)
     return None if finite else "its logits are not finite numbers"
 
 

@@ -11,7 +11,7 @@ from bertlab.cli.arguments import ModelArguments
 from bertlab.console import info, quiet_transformers, warning
 from bertlab.data import input_length
 from bertlab.data.labels import REGRESSION, LabelSchema, is_generic
-from bertlab.errors import UserError, did_you_mean
+from bertlab.errors import UserError, did_you_mean, first_line
 from bertlab.io import package_folder
 from bertlab.models import lora, surgery
 
@@ -148,9 +148,7 @@ def _tokenizer_error(name: str, error: Exception) -> UserError:
         )
     if not hub.is_local(name) or "custom code" in str(error):
         return hub.model_error(name, error)
-    return UserError(
-        f"no tokenizer can be loaded from {name}: {str(error).splitlines()[0][:200]}", "Name one with --tokenizer_name."
-    )
+    return UserError(f"no tokenizer can be loaded from {name}: {first_line(error)}.", "Name one with --tokenizer_name.")
 
 
 def class_names(config: "PretrainedConfig") -> list[str]:

@@ -21,11 +21,6 @@ from bertlab.training import distributed, memory, precision
 if TYPE_CHECKING:
     from bertlab.data.dataset import Data
 
-# Rows bring the seed of their masks to the collator; the labels of both heads are one tensor.
-MLM_TRAINING_VALUES: dict[str, Any] = {"label_names": ["labels"], "remove_unused_columns": False}
-# Each process takes its own rows of a stream and pads them; by default the first deals out tensors, all of one length.
-STREAM_ACCELERATOR_CONFIG = {"dispatch_batches": False}
-
 
 def global_batch(args: TrainingArguments) -> int:
     """Return the rows of one optimizer step, over all processes and micro-batches."""
@@ -43,9 +38,33 @@ def training_arguments(
     Raises:
         UserError: a combination that TrainingArguments refuses, or that would select on reported data.
     """
+    values = _with_data(_with_selection(_of_machine(training, run), data), data, given)
+    _refuse_missing_trackers(values.get("report_to"))
+    try:
+        args = SavedArguments(**values)
+    except (ValueError, TypeError, RuntimeError, ImportError, OSError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise UserError(f"the training flags contradict each other: {reason}.", "See --help.") from error
+    if not (args.bf16 or args.fp16):
+        # A flag overrides the launcher, which TrainingArguments follow where both are off.
+        args.mixed_precision = "no"
+    if "do_eval" in given and not training["do_eval"]:
+        # TrainingArguments turns it on for any --eval_strategy; a sweep's trials must not score evaluation splits.
+        args.do_eval = False
+    _refuse_bad_optimizer(args)
+    _refuse_bad_schedule(args)
+    distributed.check_processes(args)
+    _refuse_to_drop_all(args, data)
+    _refuse_to_do_nothing(args, data)
+    return args
+
+
+def _of_machine(training: Mapping[str, Any], run: RunArguments) -> dict[str, Any]:
+    """Return training values with device, precision and what several processes need; `run` gets its precision."""
     values = dict(training)
-    cpu = bool(values.get("use_cpu")) or distributed.uses_cpu() or not torch.accelerator.is_available()
-    values["use_cpu"] = cpu
+    values["use_cpu"] = cpu = (
+        bool(values.get("use_cpu")) or distributed.uses_cpu() or not torch.accelerator.is_available()
+    )
     run.precision = precision.requested(run.precision, values)  # type: ignore[assignment]  # bf16 and fp16 are choices
     values.update(precision.choose(run.precision, values, cpu))
     # Every parameter of an encoder takes part in every step; to look for others costs a walk through each graph.
@@ -56,35 +75,24 @@ def training_arguments(
             raise UserError("--fsdp shards a model over several processes; this is one.", "Use accelerate launch.")
     if values.get("deepspeed") and package_folder("deepspeed") is None:
         raise UserError("--deepspeed: the package deepspeed is not installed.", "pip install deepspeed")
-    values = _with_selection(values, data)
-    if data.mlm_metrics:
-        values.update(MLM_TRAINING_VALUES)
-    if data.stream:
-        values.setdefault("remove_unused_columns", False)
-        # A stream has one epoch, which ends with the run.
-        values |= {} if "save_strategy" in given else {"save_strategy": "steps"}
     # Batches are copied to a GPU while it computes, which takes pinned memory.
-    defaults = {"non_blocking": values.get("dataloader_pin_memory", True)}
-    defaults |= STREAM_ACCELERATOR_CONFIG if data.stream else {}
-    values["accelerator_config"] = {**defaults, **(values.get("accelerator_config") or {})}
-    _refuse_missing_trackers(values.get("report_to"))
-    try:
-        args = SavedArguments(**values)
-    except (ValueError, TypeError, RuntimeError, ImportError, OSError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise UserError(f"the training flags contradict each other: {reason}.", "See --help.") from error
-    if not (args.bf16 or args.fp16):
-        # A flag overrides the launcher, which TrainingArguments follow where both are off.
-        args.mixed_precision = "no"
-    _refuse_bad_optimizer(args)
-    _refuse_bad_schedule(args)
-    if "do_eval" in given and not training["do_eval"]:
-        # TrainingArguments turns it on for any --eval_strategy; a sweep's trials must not score evaluation splits.
-        args.do_eval = False
-    distributed.check_processes(args)
-    _refuse_to_drop_all(args, data)
-    _refuse_to_do_nothing(args, data)
-    return args
+    copies = {"non_blocking": values.get("dataloader_pin_memory", True)}
+    values["accelerator_config"] = {**copies, **(values.get("accelerator_config") or {})}
+    return values
+
+
+def _with_data(values: dict[str, Any], data: "Data", given: Collection[str]) -> dict[str, Any]:
+    """Return training values with what masked language modeling and a stream need."""
+    if data.mlm_metrics:
+        # Rows bring the seed of their masks to the collator; the labels of both heads are one tensor.
+        return {**values, "label_names": ["labels"], "remove_unused_columns": False}
+    if data.stream:
+        # Each process takes its own rows and pads them; by default the first deals out tensors, all of one length.
+        values["accelerator_config"] = {"dispatch_batches": False, **values["accelerator_config"]}
+        # A stream has one epoch, which ends with the run.
+        steps = {} if "save_strategy" in given else {"save_strategy": "steps"}
+        return {"remove_unused_columns": False, **values, **steps}
+    return values
 
 
 def _refuse_to_do_nothing(args: TrainingArguments, data: "Data") -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bertlab.errors import Interrupted, UserError, causes
+from bertlab.errors import Interrupted, UserError, causes, first_line
 from bertlab.training import checkpoints
 from bertlab.training.signals import Signals, install_signal_handlers
 
@@ -20,6 +20,24 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FULL_TEXTS = (*(os.strerror(number) for number in FULL), "PytorchStreamWriter failed", "unexpected pos")
 NO_MEMORY_TEXTS = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 PEER_TEXTS = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Socket Timeout")
+# What torch says in training: what that means, and what to do.
+MEANINGS = (
+    (
+        "Weights only load failed",
+        "--resume: the checkpoint has a file that is more than tensors and numbers; it could run code.",
+        "Resume only from checkpoints that this program wrote.",
+    ),
+    (
+        "parameter group",
+        "--resume: the optimizer in the checkpoint trained other parameters than this run does.",
+        "Pass the flags the run began with (--layerwise_lr_decay, --freeze_encoder, --freeze_embeddings).",
+    ),
+    (
+        "finished reduction in the prior iteration",
+        "some parameters of this model take no part in a step, which several processes do not expect.",
+        "Pass --ddp_find_unused_parameters true.",
+    ),
+)
 
 
 @contextlib.contextmanager
@@ -53,12 +71,15 @@ def handle_run_failures(folder: Path, training: Mapping[str, Any]) -> Iterator[S
 
 
 def explain(error: Exception, folder: Path, training: Mapping[str, Any]) -> UserError | None:
-    """Return what to print about a failure of the machine; None for any other failure."""
+    """Return what to print about a failure of the machine, or of one of MEANINGS; None for any other failure."""
     chain = list(causes(error))
     if any(_is_full(link) for link in chain):
         return _disk_full(folder, chain)
     if any(isinstance(link, MemoryError) or _mentions(link, NO_MEMORY_TEXTS) for link in chain):
         return _out_of_memory(error, training)
+    for text, problem, hint in MEANINGS:
+        if any(text in str(link) for link in chain):
+            return UserError(problem, hint)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and any(_mentions(link, PEER_TEXTS) for link in chain):
         return UserError("another process of this run has ended.", "Its own line says why.")
     return None
@@ -92,7 +113,7 @@ def _out_of_memory(error: Exception, training: Mapping[str, Any]) -> UserError:
     if any(frame.name in ("prediction_step", "evaluation_loop") for frame in frames):
         size = int(training.get("per_device_eval_batch_size") or 8)
         return UserError(
-            f"evaluation needs more memory than there is ({_first_line(error)}).",
+            f"evaluation needs more memory than there is ({first_line(error)}).",
             f"Pass --per_device_eval_batch_size {max(1, size // 2)} (now {size}): the scores stay the same.",
         )
     size = int(training.get("per_device_train_batch_size") or 8)
@@ -102,7 +123,7 @@ def _out_of_memory(error: Exception, training: Mapping[str, Any]) -> UserError:
     layout = f"--per_device_train_batch_size {size // parts} --gradient_accumulation_steps {steps * parts}"
     smaller = f"Pass {layout}: the result stays the same. Or " if parts > 1 else "Pass "
     return UserError(
-        f"training needs more memory than there is, at {size} rows at once ({_first_line(error)}).",
+        f"training needs more memory than there is, at {size} rows at once ({first_line(error)}).",
         f"{smaller}a smaller --max_seq_length, --activation_checkpointing, or --precision bf16.",
     )
 
@@ -113,10 +134,6 @@ def _is_full(error: BaseException) -> bool:
 
 def _mentions(error: BaseException, texts: tuple[str, ...]) -> bool:
     return any(text in str(error) for text in texts)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")[:160]
 
 
 def _size(count: int) -> str:

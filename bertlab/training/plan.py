@@ -58,8 +58,7 @@ def print_parameters(model: "PreTrainedModel") -> None:
         for name, value in parameters
     ]
     say(table(rows, ("parameter", "shape", "values", "trains")))
-    total = sum(value.numel() for _, value in parameters)
-    trained = sum(value.numel() for _, value in parameters if value.requires_grad)
+    total, trained = model.num_parameters(), model.num_parameters(only_trainable=True)
     say(f"\n{len(parameters)} named parameters with {total:,} values; trainable parameters: {trained:,}")
 
 
@@ -81,8 +80,8 @@ def describe_plan(trainer: "EncoderTrainer") -> Plan:
         device=str(args.device),
         precision=chosen,
         precision_reason=trainer.precision_reason or precision.reason(trainer.run.precision, chosen, args.use_cpu),
-        trainable=sum(value.numel() for value in model.parameters() if value.requires_grad),
-        parameters=sum(value.numel() for value in model.parameters()),
+        trainable=model.num_parameters(only_trainable=True),
+        parameters=model.num_parameters(),
         padding_waste=_padding_waste(trainer, train) if isinstance(train, Sized) else None,
         learning_rates={} if decay == 1 else layerwise_learning_rates(model, args.learning_rate, decay),
     )

@@ -10,7 +10,7 @@ import torch
 
 from bertlab.cli.arguments import RunArguments
 from bertlab.console import warning
-from bertlab.errors import UserError
+from bertlab.errors import UserError, first_line
 from bertlab.models import parts
 from bertlab.training import distributed
 from bertlab.training.failures import NO_MEMORY_TEXTS
@@ -41,11 +41,7 @@ def check_model(
     Raises:
         UserError: the model fails, its loss is not a finite number, or it cannot do what a flag asks for.
     """
-    if args.activation_checkpointing and not model.supports_gradient_checkpointing:
-        kind = model.config.model_type
-        raise UserError(f"--activation_checkpointing: {kind} models cannot do it.", "Leave it out.")
-    if run.lora_merge and distributed.uses_fsdp(args):
-        raise UserError("--lora_merge needs the whole model, which --fsdp cuts up.", "Leave --lora_merge out.")
+    _refuse_flags(model, args, run)
     rows = next((data for data in (train_dataset, eval_dataset) if hasattr(data, "select") and len(data)), None)
     if rows is None or distributed.shards_model(args):
         return None
@@ -66,6 +62,14 @@ def check_model(
     return f"{kind} fails in {chosen}"
 
 
+def _refuse_flags(model: "PreTrainedModel", args: "TrainingArguments", run: RunArguments) -> None:
+    if args.activation_checkpointing and not model.supports_gradient_checkpointing:
+        kind = model.config.model_type
+        raise UserError(f"--activation_checkpointing: {kind} models cannot do it.", "Leave it out.")
+    if run.lora_merge and distributed.uses_fsdp(args):
+        raise UserError("--lora_merge needs the whole model, which --fsdp cuts up.", "Leave --lora_merge out.")
+
+
 def _shortest_and_longest(rows: Any) -> tuple[int, int]:
     lengths = rows.select(range(min(len(rows), ROWS_SEARCHED)))["length"][:]
     return int(np.argmin(lengths)), int(np.argmax(lengths))
@@ -84,7 +88,7 @@ def _failure(model: Any, batch: dict[str, torch.Tensor], loss_of: Any, precision
     except Exception as error:  # whatever a model's code raises
         if isinstance(error, MemoryError) or any(text in str(error) for text in NO_MEMORY_TEXTS):
             raise
-        return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")[:200]
+        return first_line(error)
     return None if torch.isfinite(loss) else "its loss is not a finite number"
 
 

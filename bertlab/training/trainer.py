@@ -1,7 +1,6 @@
 """The one Trainer: exact loss, length-grouped order, evaluation in order, whole checkpoints; training and upload."""
 
 import contextlib
-import pickle
 from collections.abc import Callable, Iterator, Sized
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from bertlab import hub
 from bertlab.cli.arguments import RunArguments
 from bertlab.console import quiet_transformers
 from bertlab.data.labels import NO_LABEL, LabelSchema
-from bertlab.errors import UserError
+from bertlab.errors import UserError, first_line
 from bertlab.evaluation import evaluate
 from bertlab.io import write_json
 from bertlab.models import lora
@@ -317,37 +316,13 @@ def train_and_save(trainer: EncoderTrainer, checkpoint: Path | None) -> dict[str
     """Train, or resume from a checkpoint; save model, tokenizer and state; return train_* metrics.
 
     Without training rows nothing is done, and there are no metrics.
-
-    Raises:
-        UserError: several processes wait for parameters that the model does not use, a streamed row is broken, or
-            the checkpoint is not of this kind of model.
     """
     if trainer.train_dataset is None:
         return {}
     if checkpoint is not None:
         # That evaluation is in the checkpoint; early stopping would count a second one as one without progress.
         trainer.args.eval_on_start = False
-    try:
-        outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"--resume: {checkpoint} has a file that is more than tensors and numbers; it could run code.",
-            "Resume only from checkpoints that this program wrote.",
-        ) from error
-    except ValueError as error:
-        if "parameter group" not in str(error):
-            raise
-        raise UserError(
-            f"--resume: the optimizer in {checkpoint} trained other parameters than this run does ({error}).",
-            "Pass the flags the run began with (--layerwise_lr_decay, --freeze_encoder, --freeze_embeddings).",
-        ) from error
-    except RuntimeError as error:
-        if "finished reduction in the prior iteration" not in str(error):
-            raise
-        raise UserError(
-            "some parameters of this model take no part in a step, which several processes do not expect.",
-            "Pass --ddp_find_unused_parameters true.",
-        ) from error
+    outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     trainer.save_finished()
     data = trainer.train_dataset
     rows = len(data) if isinstance(data, Sized) else outcome.global_step * global_batch(trainer.args)
@@ -364,7 +339,7 @@ def finish(trainer: Trainer) -> None:
         if trainer.args.push_to_hub:
             trainer.push_to_hub()
     except Exception as error:  # the Hub's client raises many types
-        folder, reason = trainer.args.output_dir, str(error).splitlines()[0]
+        folder, reason = trainer.args.output_dir, first_line(error)
         raise UserError(
             f"--push_to_hub: the upload failed ({reason}); the run is complete in {folder}.",
             f"Try `hf upload {trainer.args.hub_model_id or 'NAME'} {folder}`.",

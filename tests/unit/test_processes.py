@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, TrainingArguments
 from bertlab.cli.arguments import RunArguments
 from bertlab.data import cache
 from bertlab.errors import UserError
-from bertlab.training import callbacks, distributed, precision, trainer
+from bertlab.training import callbacks, distributed, failures, precision, trainer
 from bertlab.training.arguments import training_arguments, use_all_threads
 from bertlab.training.signals import Signals
 
@@ -113,17 +113,10 @@ def test_giving_up_the_exact_loss_is_said(world: int, average: bool, warned: boo
     assert ("--average_tokens_across_devices false" in capsys.readouterr().err) == warned
 
 
-def test_parameters_without_a_gradient_name_the_flag_that_looks_for_them():
-    def train(**_):
-        raise RuntimeError("Expected to have finished reduction in the prior iteration before starting a new one.")
-
-    with pytest.raises(UserError, match="--ddp_find_unused_parameters true"):
-        trainer.train_and_save(SimpleNamespace(train=train, train_dataset=[]), None)
-    with pytest.raises(RuntimeError, match="something else"):
-        trainer.train_and_save(
-            SimpleNamespace(train=lambda **_: (_ for _ in ()).throw(RuntimeError("something else")), train_dataset=[]),
-            None,
-        )
+def test_parameters_without_a_gradient_name_the_flag_that_looks_for_them(tmp_path: Path):
+    error = RuntimeError("Expected to have finished reduction in the prior iteration before starting a new one.")
+    assert "--ddp_find_unused_parameters true" in str(failures.explain(error, tmp_path, {}))
+    assert failures.explain(RuntimeError("something else"), tmp_path, {}) is None
 
 
 def test_a_file_is_fresh_if_this_run_wrote_it(tmp_path: Path):
