@@ -148,12 +148,16 @@ def test_predict_says_that_it_computes_in_float32_where_a_model_fails_in_16_bits
     assert "it labels texts in fp32." in err
 
 
-def test_predict_computes_on_the_device_that_training_would_take(tiny_model, monkeypatch):
+def test_predict_computes_on_the_device_that_training_would_take(tiny_model, tmp_path, monkeypatch):
     """On Apple and Intel GPUs as on NVIDIA's."""
+    from transformers import AutoModelForSequenceClassification
+
+    AutoModelForSequenceClassification.from_pretrained(tiny_model).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("meta"))
     monkeypatch.setattr(torch_predictor, "_computing", lambda predictor: predictor)
-    model = torch_predictor.load_torch_predictor(ModelArguments(model_name_or_path=str(tiny_model))).model
+    model = torch_predictor.load_torch_predictor(ModelArguments(model_name_or_path=str(tmp_path))).model
     assert model.device.type == "meta"
 
 
