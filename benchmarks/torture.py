@@ -228,9 +228,9 @@ def _fork(scenario: Scenario, rank: int, port: int, argv: list[str], log: Path) 
         return child
     status = 70
     try:
-        handle = os.open(log, os.O_WRONLY | os.O_APPEND)
-        os.dup2(handle, 1)
-        os.dup2(handle, 2)
+        sys.stdout = sys.stderr = log.open("a", buffering=1, encoding="utf-8")
+        os.dup2(sys.stdout.fileno(), 1)
+        os.dup2(sys.stdout.fileno(), 2)
         if scenario.processes > 1:
             ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": scenario.processes}
             address = {"LOCAL_WORLD_SIZE": scenario.processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}

@@ -1,9 +1,9 @@
 """run_classification.py with FSDP on CPU ranks; accelerate itself shards on accelerators only.
 
 torch's FSDP works with gloo, but accelerate looks for it under the names of GPUs alone. So a CPU rank bears one here.
+`main` changes classes, so it is for a process of its own.
 """
 
-import sys
 from typing import Any
 
 from accelerate import PartialState
@@ -28,6 +28,8 @@ def _say_if_sharded(self: TrainerCallback, args: Any, state: Any, control: Any, 
         print("every parameter is a shard")
 
 
-PartialState.__init__ = _start_as_gpu
-TrainerCallback.on_step_end = _say_if_sharded
-sys.exit(run_classification.main())
+def main(argv: list[str]) -> int:
+    """Run the script on shards and return its exit status."""
+    PartialState.__init__ = _start_as_gpu
+    TrainerCallback.on_step_end = _say_if_sharded
+    return run_classification.main(argv)

@@ -4,12 +4,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import fsdp_on_cpu
 import pytest
 import torch
+from forking import forked, told_by_accelerate
 from running import (
     QUIET,
-    ROOT,
-    accelerate,
     classify,
     farthest,
     history,
@@ -102,17 +102,15 @@ def test_two_processes_give_the_same_run_as_one(whole, still_model, sentences, t
     _assert_same_run(tmp_path / "run", whole)
 
 
-@pytest.mark.launch
+@pytest.mark.slow
 def test_two_fsdp_shards_give_the_same_run_and_a_checkpoint_that_loads_on_one(
     whole, still_model, sentences, tmp_path: Path
 ):
     folder = tmp_path / "run"
     settings = {**QUIET, **SETTINGS, **sentences, "model_name_or_path": still_model, "output_dir": folder}
     settings |= {"per_device_train_batch_size": 8, "save_strategy": "epoch"}
-    launch = ("--config_file", "configs/accelerate/fsdp.yaml", "--num_processes", 2)
-    done = subprocess_of(accelerate(*launch, ROOT / "tests" / "fsdp_on_cpu.py", *to_argv(settings)))
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "every parameter is a shard" in done.stdout
+    told = told_by_accelerate("fsdp.yaml", "--num_processes", "2")
+    assert "every parameter is a shard" in forked(fsdp_on_cpu.main, to_argv(settings), tmp_path, [told, told])
     _assert_same_run(folder, whole)
     one = {"test_file": sentences["test_file"], "do_predict": True}
     assert classify(tmp_path / "one", model_name_or_path=folder / "checkpoint-10", **one) == 0

@@ -1,9 +1,9 @@
 """A run over streamed rows equals one over the same rows read whole, under any batch layout, also when resumed."""
 
-import sys
 from pathlib import Path
 
 import pytest
+from forking import forked
 from running import (
     QUIET,
     classify,
@@ -13,10 +13,11 @@ from running import (
     predictions,
     read_json,
     results,
-    subprocess_of,
     to_argv,
 )
 from transformers import TrainerCallback
+
+import run_classification
 
 pytestmark = pytest.mark.slow
 
@@ -72,16 +73,13 @@ def test_a_stream_does_not_depend_on_accumulation(long: Path, still_model, train
     _assert_same_run(tmp_path / "run", long)
 
 
-@pytest.mark.launch
 def test_two_processes_share_a_stream_and_the_few_rows_they_evaluate(
     long: Path, still_model, train: Path, few, tmp_path: Path
 ):
     """Each row of a batch is seen by one of them, or loss and weights would be others."""
     settings = {**QUIET, **STEPS, **few, "model_name_or_path": still_model, "train_file": train}
     settings |= {"output_dir": tmp_path / "run", "per_device_train_batch_size": 8}
-    launch = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2)
-    done = subprocess_of([*launch, "run_classification.py", *to_argv(settings)])
-    assert done.returncode == 0, done.stderr[-3000:]
+    forked(run_classification.main, to_argv(settings), tmp_path)
     assert read_json(tmp_path / "run" / "run.json")["plan"]["world_size"] == 2
     _assert_same_run(tmp_path / "run", long)
     for split, rows in (("validation", 1), ("test", 3)):
