@@ -137,15 +137,6 @@ def load_config_and_tokenizer(
 
 def _tokenizer_error(name: str, error: Exception) -> UserError:
     """Return the error for a tokenizer that cannot be loaded."""
-    from transformers.utils import is_protobuf_available, is_sentencepiece_available
-
-    available = {"sentencepiece": is_sentencepiece_available(), "protobuf": is_protobuf_available()}
-    missing = [package for package in available if not available[package]]
-    if missing and "tiktoken" in str(error):  # the last that transformers tries, and names
-        return UserError(
-            f"{name} has no tokenizer.json, and its vocabulary is read with {' and '.join(missing)}.",
-            f"pip install {' '.join(missing)}",
-        )
     if not hub.is_local(name) or "custom code" in str(error):
         return hub.model_error(name, error)
     return UserError(f"no tokenizer can be loaded from {name}: {first_line(error)}.", "Name one with --tokenizer_name.")

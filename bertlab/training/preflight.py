@@ -1,6 +1,5 @@
 """One forward and backward pass of two rows, before anything is paid for a model that cannot do it."""
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -33,7 +32,9 @@ def check_model(
     compute_loss_func: Any = None,
     **_: Any,
 ) -> str | None:
-    """Compute the loss and gradients of two rows on the run's device in its precision; weights and random state stay.
+    """Compute the loss and gradients of two rows on the run's device in its precision; the model stays as it is.
+
+    Random numbers are drawn; Trainer seeds its generators anew when it is made.
 
     Where --precision auto has chosen 16 bits that the model cannot compute in, `args` becomes float32, and the reason
     is returned.
@@ -94,16 +95,12 @@ def _failure(model: Any, batch: dict[str, torch.Tensor], loss_of: Any, precision
 
 @contextmanager
 def _without_trace(model: torch.nn.Module) -> Iterator[None]:
-    """Put back random states, buffers (I-BERT's ranges) and mode, and drop the gradients."""
+    """Put back buffers (I-BERT's ranges) and mode, and drop the gradients."""
     training, buffers = model.training, [(buffer, buffer.clone()) for buffer in model.buffers()]
-    states = random.getstate(), np.random.get_state()
     model.train()
     try:
-        with torch.random.fork_rng():
-            yield
+        yield
     finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
         for buffer, value in buffers:
             buffer.copy_(value)
         model.zero_grad()

@@ -47,21 +47,13 @@ class LengthGroupedOrder(Sampler[int]):
         yield from rows[full * self.global_batch :].tolist()
 
 
-class MaxTokensBatchSampler(Sampler[list[int]]):
-    """Consecutive rows in batches of at most as many tokens, padding included, as `rows` times the longest row has.
+def max_tokens_batches(lengths: np.ndarray, rows: int) -> list[list[int]]:
+    """Return consecutive rows in batches of at most as many tokens, padding included, as `rows` of the longest have.
 
     So a batch takes no more memory than `rows` of the longest, and short rows come in larger batches. Rows stay in the
     order of the split: sort them by length first.
     """
-
-    def __init__(self, lengths: np.ndarray, rows: int) -> None:
-        self.batches = list(consecutive_batches(lengths, rows * int(np.max(lengths, initial=1))))
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)
+    return list(consecutive_batches(lengths, rows * int(np.max(lengths, initial=1))))
 
 
 def padding_share(lengths: np.ndarray, order: np.ndarray, batch: int, pad_to: int | None = None) -> float:

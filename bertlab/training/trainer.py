@@ -25,7 +25,7 @@ from bertlab.training.arguments import global_batch
 from bertlab.training.checkpoints import SIGNATURE_FILE, STATE_FILE
 from bertlab.training.loss import StepLoss
 from bertlab.training.optimizer import apply_layerwise_lr_decay
-from bertlab.training.sampling import LengthGroupedOrder, MaxTokensBatchSampler
+from bertlab.training.sampling import LengthGroupedOrder, max_tokens_batches
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -181,7 +181,7 @@ class EncoderTrainer(Trainer):
         batches: dict[str, Any] = {"batch_size": self.args.eval_batch_size}
         if not getattr(self.data_collator, "pad_to", None) and self.args.world_size == 1:
             lengths = np.asarray(test_dataset["length"][:])
-            batches = {"batch_sampler": MaxTokensBatchSampler(lengths, self.args.eval_batch_size)}
+            batches = {"batch_sampler": max_tokens_batches(lengths, self.args.eval_batch_size)}
         loader: DataLoader[Any] = DataLoader(
             self._remove_unused_columns(test_dataset),
             collate_fn=self.data_collator,

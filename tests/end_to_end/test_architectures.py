@@ -209,14 +209,3 @@ def test_a_vocabulary_of_sentencepiece_alone_is_read(kind, file, tiny_model, row
     )
     (folder / "x.model").rename(folder / file)
     assert train(folder, rows, tmp_path / "run") == 0
-
-
-def test_the_packages_that_read_such_a_vocabulary_are_named(monkeypatch):
-    from transformers import utils
-
-    from bertlab.models import loading
-
-    monkeypatch.setattr(utils, "is_protobuf_available", lambda: False)
-    monkeypatch.setattr(utils, "is_sentencepiece_available", lambda: True)
-    error = loading._tokenizer_error("some/deberta", ValueError("`tiktoken` is required to read a `tiktoken` file."))
-    assert str(error).endswith("its vocabulary is read with protobuf. pip install protobuf")

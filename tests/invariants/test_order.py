@@ -10,7 +10,7 @@ from transformers import Trainer
 
 from bertlab.data.batching import MOST_ROWS
 from bertlab.training import precision
-from bertlab.training.sampling import LengthGroupedOrder, MaxTokensBatchSampler, consecutive_batches, padding_share
+from bertlab.training.sampling import LengthGroupedOrder, consecutive_batches, max_tokens_batches, padding_share
 from bertlab.training.trainer import EncoderTrainer
 
 
@@ -134,7 +134,7 @@ def test_a_batch_stays_within_its_budget_or_holds_one_row(budget: int):
 
 def test_evaluation_batches_hold_as_many_tokens_as_the_rows_asked_for_and_more_rows_where_these_are_short():
     lengths = np.sort(_lengths(500))[::-1]
-    sizes = [len(batch) for batch in MaxTokensBatchSampler(lengths, 8)]
+    sizes = [len(batch) for batch in max_tokens_batches(lengths, 8)]
     assert sizes[0] == 8
     assert max(sizes) > 2 * sizes[0]
     assert sum(sizes) == 500
