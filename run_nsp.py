@@ -71,10 +71,12 @@ def run(
     text = dataset.read(nsp_args, model_args.cache_dir, invocation.started)
     tokenizer, config = tokenizer_and_config(nsp_args, model_args, text)
     data = dataset.make_splits(text, nsp_args, tokenizer)
-    dataset.warn_of_repeats(text, data)
-    args = training_arguments(training, run_args, data, invocation.given)
+    # Rows bring their numbers to the collator, which no model takes.
+    args = training_arguments({**training, "remove_unused_columns": False}, run_args, data, invocation.given)
     tokenized = tokenization.tokenize_splits(data, tokenizer, nsp_args, invocation.started)
     summaries = summary.summarize(tokenized, data.schema, nsp_args.max_seq_length)
+    train_dataset = objectives.training_rows(args, tokenized, data)
+    later = objectives.later_epochs(nsp_args, args, train_dataset, text, tokenizer, invocation.started)
 
     prepare_process(args)  # seeds, before the new head gets its first weights
     model, has_pretrained_head = build_model(nsp_args, model_args, config, tokenizer)
@@ -84,9 +86,9 @@ def run(
     trainer = EncoderTrainer(
         model=model,
         args=args,
-        train_dataset=objectives.training_rows(nsp_args, args, tokenized, data),
+        train_dataset=train_dataset,
         eval_dataset=objectives.evaluation_rows(nsp_args, tokenized, data),
-        data_collator=objectives.data_collator(nsp_args, tokenizer, args.seed),
+        data_collator=objectives.data_collator(nsp_args, tokenizer, args.seed, later),
         processing_class=tokenizer,
         compute_loss_func=objectives.loss_function(nsp_args, args),
         compute_metrics=objectives.metrics_function(nsp_args, args, data),
@@ -100,6 +102,8 @@ def run(
     with output_dir.claimed(Path(args.output_dir), run_args):  # once all that may be refused was
         plan = describe_plan(trainer)
         reported = data.reported_splits(args)
+        if not has_pretrained_head:
+            objectives.fit_start(trainer, tokenized, data)
         baselines = objectives.compute_baselines(nsp_args, trainer, tokenized, data, reported, has_pretrained_head)
         set_seeds(args)  # with or without baselines before it, the same training
         train_metrics = train_and_save(trainer, checkpoint)

@@ -108,10 +108,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     arrow = folder.parent / "sentences.arrow"
     step, sentences = timed(lambda: write_sentences(files, unit, splitter, language, None, arrow))
     steps: dict[str, dict[str, float]] = {"sentences": {"rows": len(sentences), **step}}
-    chosen = {"negatives": arguments.negatives, "seed": arguments.seed}
     for policy in POLICIES:
-        path = folder.parent / f"{policy}.arrow"
-        step, table = timed(partial(pairs.make_pairs, sentences, path, pairs=policy, **chosen))
+        path, made = folder.parent / f"{policy}.arrow", pairs.Policy(policy, arguments.negatives)
+        step, table = timed(partial(pairs.make_pairs, sentences, path, made, seed=arguments.seed))
         steps[f"pairs_{policy}"] = {"rows": len(table), "not_next": sum_of(table, "label"), **step}
     return {"steps": steps, "texts_per_second": round(text_rate(sentences, table))}
 

@@ -128,8 +128,9 @@ def meditations(file: Path, work: Path) -> Facts:
     table = sentences.write_sentences([file], "line", "period", "en", None, work / "period.arrow")
     strict = sentences.write_sentences([file], "line", "sentencex", "en", None, work / "sentencex.arrow")
     wrong = total = pairs_made = 0
+    policy = pairs.Policy("one_per_document", "any")
     for seed in range(DRAWS):
-        made = pairs.make_pairs(table, work / f"{seed}.arrow", pairs="one_per_document", negatives="any", seed=seed)
+        made = pairs.make_pairs(table, work / f"{seed}.arrow", policy, seed=seed)
         pairs_made = len(made)
         negative = made.select(np.flatnonzero(made["label"]))
         first, second = pairs.pair_texts(table, negative[:])

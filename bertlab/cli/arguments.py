@@ -168,11 +168,10 @@ class NspArguments(TokenizationArguments):
         0.1, "fraction of segments packed to a shorter, random length", minimum=0, maximum=1
     )
     negatives: Literal["other_document", "same_document", "any"] = setting(
-        "other_document", "where the second sentence of a NotNext pair comes from; any includes true next sentences"
+        "other_document", "where the second segment of a NotNext pair comes from; any: also text that truly follows"
     )
-    negative_fraction: float = setting(
-        0.5, "fraction of NotNext pairs (of segments: at least)", minimum=0.01, maximum=0.99
-    )
+    negative_fraction: float = setting(0.5, "fraction of NotNext pairs", minimum=0.01, maximum=0.99)
+    fresh_negatives: bool = setting(True, "give the training pairs other second segments in every epoch")
     validation_fraction: float = setting(0.1, "fraction of documents held out for evaluation", **FRACTION)
     selection_fraction: float = setting(0.0, "fraction of documents held out to select the best epoch", **FRACTION)
     test_fraction: float = setting(0.0, "fraction of documents held out as a second evaluation split", **FRACTION)

@@ -130,13 +130,13 @@ def _auto_class(config: Any, name: str) -> Any:
     import transformers
 
     architectures: Iterable[str] = config.architectures or []
-    for ending, auto in (
-        ("ForSequenceClassification", CLASSIFIER),
-        ("ForNextSentencePrediction", "AutoModelForNextSentencePrediction"),
-        ("ForPreTraining", "AutoModelForPreTraining"),
+    for ending, auto_class in (
+        ("ForSequenceClassification", getattr(transformers, CLASSIFIER)),
+        ("ForNextSentencePrediction", loading.next_sentence_class(config)),
+        ("ForPreTraining", transformers.AutoModelForPreTraining),
     ):
         if any(architecture.endswith(ending) for architecture in architectures):
-            return getattr(transformers, auto)
+            return auto_class
     raise UserError(
         f"{name} is not a classifier ({', '.join(architectures) or 'no architecture named'}).", "Train it first."
     )

@@ -196,6 +196,16 @@ def load_weights(
     return model, new
 
 
+def next_sentence_class(config: "PretrainedConfig") -> Any:
+    """Return the class that loads a next-sentence model of this configuration: bertlab's own, or transformers'."""
+    from transformers import AutoModelForNextSentencePrediction
+
+    from bertlab.models.segment_cosine import BertSegmentCosineForNextSentencePrediction
+
+    ours = BertSegmentCosineForNextSentencePrediction
+    return ours if config.architectures == [ours.__name__] else AutoModelForNextSentencePrediction
+
+
 def set_model_inputs(tokenizer: "PreTrainedTokenizerBase", model: "PreTrainedModel") -> None:
     """Leave of a tokenizer's inputs those that the model takes.
 
@@ -247,7 +257,9 @@ def _read_weights(
     try:
         if lora.is_adapter(folder):
             options["state_dict"] = lora.load_merged(Path(folder), resolve, options).state_dict()
-            source, auto_class = None, auto_class._model_mapping[type(config)]
+            source = None
+            if hasattr(auto_class, "_model_mapping"):
+                auto_class = auto_class._model_mapping[type(config)]
         model, loading = auto_class.from_pretrained(
             source,
             config=config,

@@ -180,10 +180,14 @@ def load_merged(folder: Path, resolve: Callable[[str], str], options: dict[str, 
     import torch
     import transformers
 
+    from bertlab.models import segment_cosine
+
     peft = import_peft()
     config: Any = load_base_config(folder)
     adapter = peft.PeftConfig.from_pretrained(str(folder))
-    model = getattr(transformers, config.architectures[0]).from_pretrained(
+    name = config.architectures[0]
+    module: Any = segment_cosine if hasattr(segment_cosine, name) else transformers
+    model = getattr(module, name).from_pretrained(
         _find_base(folder, adapter.base_model_name_or_path or "", resolve),
         config=config,
         dtype=torch.float32,

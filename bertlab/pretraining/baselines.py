@@ -16,9 +16,9 @@ TRAINING_PAIRS = 20_000
 FLIP_P_VALUE = 1e-4
 
 
-def sample_rows(rows: int, seed: int = 0) -> np.ndarray:
-    """Return the numbers of at most TRAINING_PAIRS random training pairs, in order."""
-    return np.sort(np.random.default_rng(seed).permutation(rows)[:TRAINING_PAIRS])
+def sample_rows(rows: int, limit: int = TRAINING_PAIRS) -> np.ndarray:
+    """Return the numbers of at most `limit` random pairs, in order."""
+    return np.sort(np.random.default_rng(0).permutation(rows)[:limit])
 
 
 def overlap_baseline(

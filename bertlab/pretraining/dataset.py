@@ -13,7 +13,7 @@ from datasets.fingerprint import Hasher
 
 from bertlab import __version__
 from bertlab.cli.arguments import NspArguments
-from bertlab.console import is_first_process, say, warning
+from bertlab.console import info, say, warning
 from bertlab.data import cache
 from bertlab.data.dataset import SELECTION, Data
 from bertlab.data.files import file_digest
@@ -37,10 +37,10 @@ SAMPLED_SENTENCES = 2_000
 FEW_LINES = 10
 # In the prose of 27 wrapped books 28 to 88 % of the lines end inside a sentence, where a line is a paragraph 0.2 %.
 WRAPPED_SHARE = 0.25
-# Of the files in the cache: what an earlier version wrote with other columns is not read.
-CACHE_FORMAT = 2
-# Makes one number of the hashes of two sentences, another for the other order; odd, so that no bit of one is lost.
-ORDER = np.uint64(0x9E3779B97F4A7C15)
+# Of the files in the cache: what an earlier version wrote by another method is not read.
+CACHE_FORMAT = 3
+# So many epochs have negatives of their own; BERT's script made ten versions of its text (dupe_factor).
+FRESH_EPOCHS = 10
 
 
 @dataclass(frozen=True)
@@ -115,18 +115,13 @@ def make_splits(text: Text, arguments: NspArguments, tokenizer: "PreTrainedToken
     Raises:
         UserError: too few documents, or text that gives no such pairs.
     """
-    fractions = {name: getattr(arguments, f"{name}_fraction") for name in ("validation", SELECTION, "test")}
-    members = pairs.split_documents(pairs.count_documents(text.sentences), fractions, arguments.split_seed)
-    target = _target_tokens(text, arguments, tokenizer)
-    splits = {name: _split(text, arguments, name, chosen, target) for name, chosen in members.items() if len(chosen)}
-    counts = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
-    say(f"{sum(map(len, splits.values())):,} pairs ({counts}), {arguments.negatives.replace('_', ' ')} negatives")
-    if arguments.objective != "mlm":
-        _warn_if_one_class(splits, arguments.pairs)
-
-    def texts(rows: pairs.Batch) -> list[list[str]]:
-        return list(pairs.pair_texts(text.sentences, rows))
-
+    members = _members(text, arguments)
+    policy = _policy(text, arguments, tokenizer)
+    tables = {name: _pairs(text, arguments, policy, name, members) for name in members}
+    counts = ", ".join(f"{len(table):,} {name}" for name, table in tables.items())
+    say(f"{sum(map(len, tables.values())):,} pairs ({counts}), {arguments.negatives.replace('_', ' ')} negatives")
+    _say_what_is_left_out(tables)
+    splits = {name: _with_labels(table, name) for name, table in tables.items()}
     return Data(
         splits=splits,
         train="train",
@@ -138,92 +133,89 @@ def make_splits(text: Text, arguments: NspArguments, tokenizer: "PreTrainedToken
         mlm_metrics=() if arguments.objective == "nsp" else MLM_METRICS,
         origin=dict.fromkeys(splits, text.files[0].name if len(text.files) == 1 else f"{len(text.files)} files"),
         dropped={},
-        read=texts,
+        read=functools.partial(segments, text),
     )
 
 
-def _warn_if_one_class(splits: Mapping[str, "Dataset"], policy: str) -> None:
-    """Warn of splits whose pairs are of one class, from which nothing is learned and every answer is right."""
-    for name, split in splits.items():
-        labels = np.unique(split.with_format("arrow")[:]["labels"])
-        if len(labels) == 1:
-            packed = ": no two sentences fit into --max_seq_length" if policy == "segments" else ""
-            hint = "Raise it, or choose --pairs all." if packed else "Give more text, or allow more pairs."
-            warning(f"{name}: all pairs are {CLASS_NAMES[labels[0]]}{packed}. {hint}")
+def segments(text: Text, rows: pairs.Batch) -> list[list[str]]:
+    """Return the first and the second segments of a batch of pairs."""
+    return list(pairs.pair_texts(text.sentences, rows))
 
 
-def warn_of_repeats(text: Text, data: Data) -> None:
-    """Warn of held-out pairs that are trained on too, where documents repeat one another.
+def fresh_pairs(
+    text: Text, arguments: NspArguments, tokenizer: "PreTrainedTokenizerBase", epochs: int
+) -> list["Dataset"]:
+    """Return the training pairs of epochs after the first, each with other exchanges of second segments.
 
-    Counted are IsNext pairs whose last sentence of A and first of B, by their texts, also follow each other inside an
-    IsNext pair of train. Only the first process looks for them.
+    The same rows in the same order as the training split, whose first segments they share; after FRESH_EPOCHS the
+    first ones come again.
     """
-    if data.train is None or not is_first_process():
-        return
-    hashes = text.sentences.data.column("text_hash").to_numpy()
-    start, _, _, stop = _follow(data.splits[data.train])
-    # Sentence k and the next stand in one pair where more pairs have begun up to k than have come to their last one.
-    begun = np.bincount(start, minlength=len(hashes)) - np.bincount(stop - 1, minlength=len(hashes))
-    trained = _two_texts(hashes, np.flatnonzero(np.cumsum(begun) > 0))
-    for name, split in data.splits.items():
-        if name == data.train:
-            continue
-        last = _follow(split)[1] - 1
-        repeated = last[np.isin(_two_texts(hashes, last), trained)]
-        if len(repeated):
-            example = " | ".join(text.sentences[int(repeated[0]) : int(repeated[0]) + 2]["sentence"])
-            warning(
-                f"{name}: {len(repeated)} of {len(last)} IsNext pairs also follow each other in {data.train}, for "
-                f"example {example if len(example) <= 60 else example[:59] + '…'!r}. Leave out what the text repeats."
-            )
+    if not arguments.fresh_negatives or "nsp" not in arguments.objective:
+        return []
+    members, policy = _members(text, arguments), _policy(text, arguments, tokenizer)
+    tables = (_pairs(text, arguments, policy, "train", members, epoch) for epoch in range(1, min(epochs, FRESH_EPOCHS)))
+    return [_with_labels(table, "train") for table in tables]
 
 
-def _follow(split: "Dataset") -> list[np.ndarray]:
-    """Return the four RANGES of the IsNext pairs of a split."""
-    rows = split.with_format("arrow")[:]
-    follow = rows["labels"].to_numpy() == pairs.IS_NEXT
-    return [rows[name].to_numpy()[follow] for name in pairs.RANGES]
+def _say_what_is_left_out(tables: Mapping[str, "Dataset"]) -> None:
+    """Say how many pairs of each split are left out, and how many have both labels."""
+    for name, table in tables.items():
+        counts = pairs.counts(table)
+        if counts["in_train"]:
+            warning(f"{name}: {counts['in_train']:,} pairs also follow each other in train and are left out.")
+        if counts["unmatched"] > 1:
+            info(f"{name}: {counts['unmatched']:,} pairs found none to exchange second segments with and are left out.")
+        if counts["both_labels"]:
+            warning(f"{name}: {counts['both_labels']:,} NotNext pairs follow each other in the text.")
 
 
-def _two_texts(hashes: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """Return a hash of each of the sentences `first` (n,) with the one after it."""
-    return np.asarray(hashes[first] * ORDER + hashes[first + 1])
+def _members(text: Text, arguments: NspArguments) -> dict[str, np.ndarray]:
+    """Return the document numbers of each split that has any."""
+    fractions = {name: getattr(arguments, f"{name}_fraction") for name in ("validation", SELECTION, "test")}
+    members = pairs.split_documents(pairs.count_documents(text.sentences), fractions, arguments.split_seed)
+    return {name: documents for name, documents in members.items() if len(documents)}
 
 
-def _target_tokens(text: Text, arguments: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> int:
-    """Return the length that segments are packed to, in tokens of BYTES_PER_TOKEN bytes each."""
+def _policy(text: Text, arguments: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> pairs.Policy:
+    """Return how pairs are made; the length that segments are packed to is in tokens of BYTES_PER_TOKEN bytes each."""
     target = arguments.max_seq_length - SPECIAL_TOKENS
-    if arguments.pairs != "segments":
-        return target
-    rows = np.random.default_rng(0).permutation(len(text.sentences))[:SAMPLED_SENTENCES]
-    sample = text.sentences.select(np.sort(rows))["sentence"][:]
-    tokens = sum(len(ids) for ids in tokenizer(sample, add_special_tokens=False, verbose=False)["input_ids"])
-    bytes_per_token = sum(len(sentence.encode()) for sentence in sample) / max(tokens, 1)
-    return max(1, round(target * bytes_per_token / pairs.BYTES_PER_TOKEN))
+    if arguments.pairs == "segments":
+        rows = np.random.default_rng(0).permutation(len(text.sentences))[:SAMPLED_SENTENCES]
+        sample = text.sentences.select(np.sort(rows))["sentence"][:]
+        tokens = sum(len(ids) for ids in tokenizer(sample, add_special_tokens=False, verbose=False)["input_ids"])
+        bytes_per_token = sum(len(sentence.encode()) for sentence in sample) / max(tokens, 1)
+        target = max(1, round(target * bytes_per_token / pairs.BYTES_PER_TOKEN))
+    return pairs.Policy(
+        arguments.pairs, arguments.negatives, arguments.negative_fraction, arguments.short_seq_probability, target
+    )
 
 
-def _split(text: Text, arguments: NspArguments, name: str, documents: np.ndarray, target: int) -> "Dataset":
-    """Return the pairs of one split's documents, at most as many as asked for, chosen at random."""
-    policy: dict[str, Any] = {
-        "pairs": arguments.pairs,
-        "negatives": arguments.negatives,
-        "negative_fraction": arguments.negative_fraction,
-        "short_probability": arguments.short_seq_probability,
-        "target_tokens": target,
-        "documents": documents,
+def _pairs(
+    text: Text,
+    arguments: NspArguments,
+    policy: pairs.Policy,
+    name: str,
+    members: Mapping[str, np.ndarray],
+    epoch: int = 0,
+) -> "Dataset":
+    """Return the pairs of one split's documents, at most as many as asked for, from the cache."""
+    options: dict[str, Any] = {
         "seed": arguments.split_seed,
+        "epoch": epoch,
+        "documents": members[name],
+        "train_documents": None if name == "train" else members["train"],
+        "limit": arguments.max_train_samples if name == "train" else arguments.max_eval_samples,
     }
-    table = _cached(
-        text.folder / f"pairs-{Hasher.hash(policy)}.arrow",
+    return _cached(
+        text.folder / f"pairs-{Hasher.hash([policy, options])}.arrow",
         arguments.overwrite_cache,
         text.started,
-        functools.partial(pairs.make_pairs, text.sentences, **policy, name=f"The {name} split"),
+        functools.partial(pairs.make_pairs, text.sentences, policy=policy, **options, name=f"The {name} split"),
     )
-    limit = arguments.max_train_samples if name == "train" else arguments.max_eval_samples
-    if limit is not None and limit < len(table):
-        # With the seed alone this would be the permutation that chose the negatives, and the part all of one class.
-        rows = np.random.default_rng([arguments.split_seed, 1]).permutation(len(table))[:limit]
-        table = table.select(np.sort(rows))
+
+
+def _with_labels(table: "Dataset", name: str) -> "Dataset":
+    """Return a table of pairs with the columns of a split: `labels`, and of one not trained on `source` and `idx`."""
     table = table.rename_column("label", "labels")
     if name == "train":
         return table

@@ -33,7 +33,7 @@ class MaskingCollator:
     """Pads rows and masks some of their tokens, each row by a seed of its own.
 
     So neither its neighbours nor the batch layout nor a resumed run changes what is masked. A row with `mask_seed`
-    is always masked the same way, for evaluation; one with `mask_row`, its number, differently in every epoch.
+    is always masked the same way, for evaluation; one with `train_row`, its number, differently in every epoch.
 
     transformers' DataCollatorForLanguageModeling draws for a whole batch, padding included, from one generator. It
     masks whole words by character offsets, by which "cat." is one word, and then never by random tokens.
@@ -106,7 +106,7 @@ class MaskingCollator:
         if "mask_seed" in row:
             return int(row["mask_seed"])
         first = (self.seed * SEED_STRIDE + self.epoch.value) * SEED_STRIDE
-        return int(first + row["mask_row"]) % MASK_SEEDS
+        return int(first + row["train_row"]) % MASK_SEEDS
 
 
 class PretrainingLoss:
@@ -165,11 +165,6 @@ def mlm_metrics(statistics: np.ndarray) -> dict[str, float]:
 def with_mask_seeds(split: "Dataset", seed: int) -> "Dataset":
     """Return a split whose rows are masked the same way whenever they are evaluated."""
     return split.add_column("mask_seed", np.asarray(split["idx"][:]) + seed * SEED_STRIDE)
-
-
-def with_mask_rows(split: "Dataset") -> "Dataset":
-    """Return a split whose rows are masked differently in every epoch, by their number."""
-    return split.add_column("mask_row", np.arange(len(split)))
 
 
 def _mean_loss(logits: torch.Tensor, labels: torch.Tensor, items: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ from bertlab.cli.arguments import ModelArguments, NspArguments
 from bertlab.console import info
 from bertlab.data import input_length
 from bertlab.errors import UserError, did_you_mean
-from bertlab.models import loading, parts, surgery
+from bertlab.models import loading, parts, segment_cosine, surgery
 from bertlab.pretraining.dataset import CLASS_NAMES, Text
 
 if TYPE_CHECKING:
@@ -179,9 +179,12 @@ def build_model(
         config.label2id = {label: index for index, label in enumerate(CLASS_NAMES)}
     if nsp.from_scratch:
         return getattr(transformers, name).from_config(config), False
-    model, new = loading.load_weights(getattr(transformers, name), arguments, config, tokenizer)
+    auto_class = loading.next_sentence_class(config) if nsp.objective == "nsp" else getattr(transformers, name)
+    model, new = loading.load_weights(auto_class, arguments, config, tokenizer)
     renewed = arguments.new_head or (arguments.reinit_layers is not None and bool(parts.poolers(model)))
     pretrained = not renewed and not any("seq_relationship" in key or "pooler" in key for key in new)
+    if nsp.objective == "nsp" and isinstance(model, transformers.BertForNextSentencePrediction) and not renewed:
+        model = model if pretrained else segment_cosine.replace_head(model)
     if "nsp" in nsp.objective and not pretrained:
         info("no pretrained next-sentence head is used; a new one is trained in this run.")
     return surgery.apply_model_surgery(model, arguments), pretrained

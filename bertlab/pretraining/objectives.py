@@ -1,6 +1,8 @@
 """The parts of a Trainer for each objective of run_nsp.py, its evaluation, and the baselines beside its scores."""
 
 import copy
+import functools
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,13 +12,19 @@ from transformers import EvalPrediction
 
 from bertlab.cli.arguments import NspArguments
 from bertlab.console import info
+from bertlab.data import tokenization
 from bertlab.data.labels import NO_LABEL, SINGLE
 from bertlab.evaluation import baselines, evaluate
 from bertlab.evaluation.evaluate import SplitResult
-from bertlab.pretraining import mlm
+from bertlab.models import parts
+from bertlab.models.segment_cosine import BertSegmentCosineForNextSentencePrediction
+from bertlab.pretraining import dataset, mlm
 from bertlab.pretraining.baselines import frequency_baseline, overlap_baseline, sample_rows, warn_if_flipped
 from bertlab.pretraining.mlm import NSP_LOGITS
-from bertlab.training.collators import PaddingCollator
+from bertlab.pretraining.pairs import IS_NEXT
+from bertlab.pretraining.ranking import ranking_metrics
+from bertlab.training.arguments import global_batch
+from bertlab.training.collators import EpochRowsCollator, PaddingCollator
 from bertlab.training.loss import ExactLoss, StepLoss
 from bertlab.training.trainer import EncoderTrainer, longest_first, metrics_during_training
 
@@ -27,16 +35,46 @@ if TYPE_CHECKING:
     from bertlab.data.dataset import Data
 
 Tokenized = dict[str, "Dataset"]
+# Scale and threshold of the cosine where they cannot be fitted, and how many pairs they are fitted on.
+USUAL_START, START_PAIRS = (10.0, 0.5), 1_000
 # Name -> class ids per split, and how they were made.
 Baselines = dict[str, tuple[dict[str, np.ndarray], str]]
 
 
-def training_rows(nsp: NspArguments, args: "TrainingArguments", tokenized: Tokenized, data: "Data") -> "Dataset | None":
+def training_rows(args: "TrainingArguments", tokenized: Tokenized, data: "Data") -> "Dataset | None":
     """Return the rows to train on; None where the run does not train."""
     if not data.train or not args.do_train:
         return None
     rows = tokenized[data.train]
-    return rows if nsp.objective == "nsp" else mlm.with_mask_rows(rows)
+    return rows.add_column("train_row", np.arange(len(rows)))
+
+
+def later_epochs(
+    nsp: NspArguments,
+    args: "TrainingArguments",
+    train: "Dataset | None",
+    text: dataset.Text,
+    tokenizer: "PreTrainedTokenizerBase",
+    started: float,
+) -> list["Dataset"]:
+    """Return the tokenized training rows of the epochs after the first, where they differ from its own."""
+    if train is None:
+        return []
+    steps = math.ceil(len(train) / global_batch(args))
+    epochs = math.ceil(args.max_steps / steps if args.max_steps > 0 else args.num_train_epochs)
+    return [
+        tokenization.tokenize_split(
+            table,
+            tokenizer,
+            nsp.max_seq_length,
+            read=functools.partial(dataset.segments, text),
+            workers=nsp.preprocessing_num_workers,
+            overwrite_cache=nsp.overwrite_cache,
+            started=started,
+            description=f"Tokenizing train, epoch {epoch}",
+        )
+        for epoch, table in enumerate(dataset.fresh_pairs(text, nsp, tokenizer, epochs), 2)
+    ]
 
 
 def evaluation_rows(nsp: NspArguments, tokenized: Tokenized, data: "Data") -> "Dataset | None":
@@ -45,19 +83,24 @@ def evaluation_rows(nsp: NspArguments, tokenized: Tokenized, data: "Data") -> "D
     return rows if rows is None or nsp.objective == "nsp" else mlm.with_mask_seeds(rows, nsp.split_seed)
 
 
-def data_collator(nsp: NspArguments, tokenizer: "PreTrainedTokenizerBase", seed: int) -> Any:
-    """Return the collator of an objective: it pads, and masks tokens where they are to be predicted."""
-    pad = PaddingCollator(tokenizer, nsp.max_seq_length, nsp.pad_to_max_length)
-    if nsp.objective == "nsp":
-        return pad
-    return mlm.MaskingCollator(
-        tokenizer,
-        pad,
-        nsp.mlm_probability,
-        whole_words=nsp.whole_word_masking,
-        nsp="nsp" in nsp.objective,
-        seed=seed,
-    )
+def data_collator(
+    nsp: NspArguments, tokenizer: "PreTrainedTokenizerBase", seed: int, later: Sequence["Dataset"] = ()
+) -> Any:
+    """Return the collator of an objective: it pads, and masks tokens where they are to be predicted.
+
+    `later` are the tokenized training rows of the epochs after the first, where they differ.
+    """
+    collate: Any = PaddingCollator(tokenizer, nsp.max_seq_length, nsp.pad_to_max_length)
+    if nsp.objective != "nsp":
+        collate = mlm.MaskingCollator(
+            tokenizer,
+            collate,
+            nsp.mlm_probability,
+            whole_words=nsp.whole_word_masking,
+            nsp="nsp" in nsp.objective,
+            seed=seed,
+        )
+    return EpochRowsCollator(collate, later) if later else collate
 
 
 def loss_function(nsp: NspArguments, args: "TrainingArguments") -> StepLoss:
@@ -103,10 +146,12 @@ def evaluate_splits(
 def evaluate_trained(
     nsp: NspArguments, trainer: EncoderTrainer, tokenized: Tokenized, data: "Data", names: Sequence[str]
 ) -> list[SplitResult]:
-    """Return `evaluate_splits` of the splits to report on, with the baselines of MLM among the metrics."""
+    """Return `evaluate_splits` of the splits to report on, with a ranking or the baselines of MLM."""
     results = evaluate_splits(nsp, trainer, tokenized, data, names)
-    if data.train and nsp.objective != "nsp":
-        for result in results:
+    for result in results:
+        if nsp.objective == "nsp":
+            result.metrics.update(ranking_metrics(nsp, trainer, data, result.name))
+        elif data.train:
             result.metrics.update(_frequency_baseline(trainer, tokenized[data.train], tokenized[result.name]))
     return results
 
@@ -119,17 +164,24 @@ def compute_baselines(
     names: Sequence[str],
     has_pretrained_head: bool,
 ) -> Baselines:
-    """Return the predictions of majority class, word overlap and the model before training, for the named splits."""
+    """Return the predictions of the baselines for the named splits.
+
+    Majority class, word overlap, the first and the second segment alone, and the model before training.
+    """
     if "nsp" not in nsp.objective or not names or data.train is None:
         return {}
     labels = np.asarray(tokenized[data.train]["labels"][:])
     majority = {name: baselines.majority_baseline(labels, len(tokenized[name])) for name in names}
     sample = data.splits[data.train].select(sample_rows(len(labels)))
+    train, train_labels = data.read(sample[:]), np.asarray(sample["labels"][:])
     texts = {name: data.texts(name) for name in names}
     results: Baselines = {
         "majority": (majority, "always the most frequent training class"),
-        "word_overlap": overlap_baseline(data.read(sample[:]), np.asarray(sample["labels"][:]), texts),
+        "word_overlap": overlap_baseline(train, train_labels, texts),
     }
+    for segment, name in enumerate(("first_alone", "second_alone")):
+        take = functools.partial(_take, train[segment])
+        results[name] = baselines.tfidf_baseline(take, train_labels, {key: texts[key][segment] for key in texts})
     if trainer.is_fsdp_enabled:
         info("under FSDP the model is not scored before training: it is sharded only together with an optimizer.")
         return results
@@ -140,6 +192,34 @@ def compute_baselines(
     for result in untrained:
         warn_if_flipped(result.predictions, np.asarray(result.labels))
     return {**results, "zero_shot": (predictions, "the model before training, with its pretrained head")}
+
+
+def fit_start(trainer: EncoderTrainer, tokenized: Tokenized, data: "Data") -> None:
+    """Let a new head of segment cosines start with the scale and the threshold that fit training pairs best."""
+    from sklearn.linear_model import LogisticRegression
+
+    head = parts.unwrap(trainer.model)
+    if data.train is None or not isinstance(head, BertSegmentCosineForNextSentencePrediction):
+        return
+    head.start_at_cosine(*USUAL_START)
+    if trainer.is_fsdp_enabled:
+        return
+    sample = tokenized[data.train].select(sample_rows(len(tokenized[data.train]), START_PAIRS))
+    labels = np.asarray(sample["labels"][:])
+    if len(np.unique(labels)) < 2:
+        return
+    scale, threshold = USUAL_START
+    copied = _trainer_of_a_copy(trainer)
+    copied.args.bf16_full_eval = copied.args.fp16_full_eval = False  # it is trained otherwise
+    logits = evaluate.predict_logits(copied, sample)
+    cosines = (logits[:, 0] - logits[:, 1]) / scale + threshold
+    fitted = LogisticRegression(C=np.inf).fit(cosines[:, None], labels == IS_NEXT)
+    slope = max(float(fitted.coef_[0, 0]), 1.0)
+    head.start_at_cosine(slope, -float(fitted.intercept_[0]) / slope)
+
+
+def _take(texts: Sequence[str], rows: np.ndarray) -> list[str]:
+    return [texts[row] for row in rows]
 
 
 def _trainer_of_a_copy(trainer: EncoderTrainer) -> EncoderTrainer:

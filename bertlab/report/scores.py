@@ -25,6 +25,12 @@ NAMES = {
     "tfidf": "TF-IDF + logistic regression",
     "before_training": "before training",
     "zero_shot": "zero-shot",
+    "first_alone": "first segment alone",
+    "second_alone": "second segment alone",
+    "mrr": "MRR of the true next among ten",
+    "mrr_chance": "MRR by chance",
+    "recall_at_1": "recall@1",
+    "recall_at_1_chance": "recall@1 by chance",
 }
 
 Results = Mapping[str, Any]
@@ -115,7 +121,7 @@ def verdicts(results: Results) -> list[str]:
     if interval(ours) is None:
         return [f"{ours['n']} examples are too few for a confidence interval, so nothing is compared."]
     lines = [
-        _against_baseline(baseline, metric, baseline_name(key, metric), upward)
+        _against_baseline(ours["value"], baseline, metric, baseline_name(key, metric), upward)
         for key, baseline in split["baselines"].items()
         if is_number(baseline["metrics"][metric])
     ]
@@ -133,9 +139,9 @@ def verdicts(results: Results) -> list[str]:
     return lines
 
 
-def _against_baseline(baseline: Mapping[str, Any], metric: str, name: str, upward: bool) -> str:
+def _against_baseline(own: float, baseline: Mapping[str, Any], metric: str, name: str, upward: bool) -> str:
     """Return the verdict on the model against a baseline, by the paired bootstrap in results.json."""
     value, difference = baseline["metrics"][metric], baseline.get("difference", {}).get(metric, {})
     low, high = difference.get("low"), difference.get("high")
-    shown = f": 95% CI of the difference {low:+.3f} to {high:+.3f}" if is_number(low) and is_number(high) else ""
+    shown = f": {own - value:+.3f}, 95% CI {low:+.3f} to {high:+.3f}" if is_number(low) and is_number(high) else ""
     return f"This model is {verdict(low, high, upward)} the baseline “{name}” ({value:.3f}){shown}."

@@ -1,5 +1,7 @@
 """Rows as padded tensors."""
 
+import multiprocessing
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from bertlab.data import dataset, tokenization
 from bertlab.data.batching import Padding
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
 
@@ -44,3 +47,30 @@ class PaddingCollator:
             {**{name: values[index] for name, values in columns.items()}, "labels": row["labels"]}
             for index, row in enumerate(rows)
         ]
+
+
+class EpochRowsCollator:
+    """Collates the training rows of this epoch: those given in the first, of tables of as many rows in `later` ones.
+
+    A row is known by its number, `train_row`, so that order, resuming and the number of processes stay as they are.
+    """
+
+    def __init__(self, collate: Any, later: Sequence["Dataset"]) -> None:
+        self.collate = collate
+        self.later = later
+        self.pad_to = collate.pad_to
+        # Shared, so that worker processes that outlive an epoch see the next one.
+        self.epoch = multiprocessing.Value("q", 0, lock=False)
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        turn = self.epoch.value % (len(self.later) + 1)
+        if turn and "train_row" in rows[0]:
+            rows = [{**row, **self.later[turn - 1][row["train_row"]]} for row in rows]
+        batch: dict[str, torch.Tensor] = self.collate(rows)
+        return batch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the rows of another epoch from now on; after the last table comes the first again."""
+        self.epoch.value = epoch
+        if hasattr(self.collate, "set_epoch"):
+            self.collate.set_epoch(epoch)

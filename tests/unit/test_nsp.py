@@ -126,11 +126,9 @@ def test_no_document_is_in_two_splits(negatives: str, pairs: str, read: dataset.
         for name, split in data.splits.items()
     }
     assert sum(map(len, seen.values())) == len(set().union(*seen.values()))
-    assert {name: len(found) for name, found in seen.items() if name != "train"} == {
-        "validation": 12,
-        "selection": 6,
-        "test": 6,
-    }
+    # One pair of an odd number has none to exchange with.
+    for name, documents in (("validation", 12), ("selection", 6), ("test", 6)):
+        assert documents - 2 <= len(seen[name]) <= documents
 
 
 def test_splits_have_roles_and_only_those_not_trained_on_have_groups(read: dataset.Text, tokenizer):
@@ -172,43 +170,38 @@ def test_the_split_seed_alone_decides_the_pairs(read: dataset.Text, tokenizer, t
         assert ranges(one.splits[name]) != ranges(changed.splits[name])
 
 
-def test_limits_take_a_random_part_of_the_pairs_in_order(read: dataset.Text, tokenizer):
-    whole = dataset.make_splits(read, _arguments(Path()), tokenizer)
+def test_limits_are_for_each_split(read: dataset.Text, tokenizer):
     limits = {"max_train_samples": 30, "max_eval_samples": 8}
     part, again = (dataset.make_splits(read, _arguments(Path(), **limits), tokenizer) for _ in range(2))
     for name, split in part.splits.items():
-        assert len(split) == (30 if name == "train" else 8)
+        most = 30 if name == "train" else 8
+        assert most - 8 <= len(split) <= most
         assert ranges(split) == ranges(again.splits[name])
-        places = [ranges(whole.splits[name]).index(pair) for pair in ranges(split)]
-        assert places == sorted(places)
-        assert places != list(range(len(places))), "not the first ones"
-    assert part.splits["validation"]["idx"][:] == list(range(8))
+    assert part.splits["validation"]["idx"][:] == list(range(len(part.splits["validation"])))
 
 
 @pytest.mark.parametrize("pairs", ["all", "segments"])
 def test_a_part_of_the_pairs_keeps_their_balance(pairs: str, read: dataset.Text, tokenizer):
-    """Drawn with the seed that also chose the negatives, the part was of one class."""
-    whole, part = [], []
-    for seed in range(10):
-        for most, follow in ((None, whole), (20, part)):
-            arguments = _arguments(Path(), split_seed=seed, max_train_samples=most, pairs=pairs, max_seq_length=24)
-            split = dataset.make_splits(read, arguments, tokenizer).splits["train"]
-            follow += [label == 0 for label in split["labels"][:]]
-    assert len(part) == 200
-    assert np.mean(part) == pytest.approx(np.mean(whole), abs=0.14)  # four standard deviations
+    for seed in range(5):
+        arguments = _arguments(Path(), split_seed=seed, max_train_samples=20, pairs=pairs, max_seq_length=24)
+        labels = dataset.make_splits(read, arguments, tokenizer).splits["train"]["labels"][:]
+        assert 10 <= len(labels) <= 20
+        assert abs(sum(labels) - len(labels) / 2) <= 1, "of couples, an odd number"
 
 
-def test_a_split_of_one_class_is_warned_of(read: dataset.Text, tokenizer, capsys):
-    packed = {"pairs": "segments", "max_seq_length": 6}
-    dataset.make_splits(read, _arguments(Path(), objective="mlm", **packed), tokenizer)
-    dataset.make_splits(read, _arguments(Path()), tokenizer)
-    assert "all pairs are" not in capsys.readouterr().err
-    dataset.make_splits(read, _arguments(Path(), **packed), tokenizer)
-    warnings = capsys.readouterr().err.splitlines()
-    hint = "all pairs are NotNext: no two sentences fit into --max_seq_length. Raise it, or choose --pairs all."
-    assert warnings == [f"warning: {name}: {hint}" for name in ("train", "validation", "selection", "test")]
-    dataset.make_splits(read, _arguments(Path(), max_train_samples=1), tokenizer)
-    assert "warning: train: all pairs are " in capsys.readouterr().err
+def test_later_epochs_have_the_same_pairs_with_other_seconds(read: dataset.Text, tokenizer):
+    arguments = _arguments(Path())
+    train = dataset.make_splits(read, arguments, tokenizer).splits["train"]
+    tables = [train, *dataset.fresh_pairs(read, arguments, tokenizer, 3)]
+    assert len(tables) == 3
+    firsts = [[row[:2] for row in ranges(table)] for table in tables]
+    assert firsts[0] == firsts[1] == firsts[2]
+    seconds = [[row[2:] for row in ranges(table)] for table in tables]
+    assert seconds[0] != seconds[1] != seconds[2] != seconds[0]
+    assert {tuple(sorted(column)) for column in map(tuple, seconds)} == {tuple(sorted(seconds[0]))}
+    assert len(dataset.fresh_pairs(read, arguments, tokenizer, 99)) == dataset.FRESH_EPOCHS - 1
+    for change in ({"fresh_negatives": False}, {"objective": "mlm"}):
+        assert dataset.fresh_pairs(read, _arguments(Path(), **change), tokenizer, 3) == []
 
 
 @pytest.mark.parametrize(
@@ -239,59 +232,37 @@ def test_segments_are_packed_by_the_length_of_the_tokenizers_own_tokens(read: da
     assert lengths[30] + 4 < lengths[60] <= 66
 
 
-def _warnings_of_repeats(folder: Path, tokenizer: Any, capsys: Any, documents: list[str], **settings: Any) -> tuple:
-    """Return the warnings on what a text of these documents repeats, its splits and its sentences."""
-    folder.mkdir()
+def _messages(folder: Path, tokenizer: Any, capsys: Any, documents: list[str], **settings: Any) -> list[str]:
+    """Return what is said about the pairs of a text of these documents."""
     (folder / "text.txt").write_text("\n".join(documents) + "\n", encoding="utf-8")
     arguments = _arguments(folder / "text.txt", max_seq_length=60, **settings)
     text = dataset.read(arguments, str(folder / "cache"))
-    data = dataset.make_splits(text, arguments, tokenizer)
     capsys.readouterr()
-    dataset.warn_of_repeats(text, data)
-    return capsys.readouterr().err.splitlines(), data.splits, text.sentences["sentence"][:]
-
-
-def _repeated(split: Dataset, train: Dataset, sentences: list[str]) -> tuple[list[tuple[str, str]], int]:
-    """Return, looked for one by one, the sentences where A and B meet that train has too, and the IsNext pairs."""
-    trained = set()
-    for (start, _, _, stop), label in zip(ranges(train), train["labels"], strict=True):
-        trained |= {(sentences[k], sentences[k + 1]) for k in range(start, stop - 1) if label == 0}
-    met = [
-        (sentences[a - 1], sentences[b])
-        for (_, a, b, _), label in zip(ranges(split), split["labels"], strict=True)
-        if label == 0
-    ]
-    return [two for two in met if two in trained], len(met)
+    dataset.make_splits(text, arguments, tokenizer)
+    return capsys.readouterr().err.splitlines()
 
 
 @pytest.mark.parametrize("pairs", ["all", "one_per_document", "segments"])
-def test_pairs_that_are_trained_on_too_are_warned_of(pairs: str, tokenizer, tmp_path: Path, capsys):
+def test_pairs_that_are_trained_on_too_are_left_out(pairs: str, tokenizer, tmp_path: Path, capsys):
     """As where a folder holds a book twice: each document stands in a split of its own, and its copy in train."""
-    warnings, splits, sentences = _warnings_of_repeats(
-        tmp_path / "text", tokenizer, capsys, paragraphs(60) * 2, pairs=pairs, selection_fraction=0
-    )
-    assert len(warnings) == 2, "validation and test"
-    for line, name in zip(warnings, ("validation", "test"), strict=True):
-        found, follow = _repeated(splits[name], splits["train"], sentences)
-        assert 0 < len(found) < follow, "or a wrong count could be right"
-        beginning = (
-            f"warning: {name}: {len(found)} of {follow} IsNext pairs also follow each other in train, for example "
-        )
-        assert line.startswith(f"{beginning}'{' | '.join(found[0])[:59]}")
-        assert line.endswith("'. Leave out what the text repeats.")
+    documents = paragraphs(60) * 2
+    one_split = {"pairs": pairs, "selection_fraction": 0, "test_fraction": 0}
+    said = _messages(tmp_path, tokenizer, capsys, documents, **one_split)
+    (left_out,) = (line for line in said if "train and" in line)
+    assert left_out.startswith("warning: validation: ")
+    assert left_out.endswith(" pairs also follow each other in train and are left out.")
+    assert left_out in _messages(tmp_path, tokenizer, capsys, documents, **one_split), "told from the cache too"
 
 
-def test_nothing_is_warned_of_where_no_pair_is_trained_on_too(tokenizer, tmp_path: Path, capsys, monkeypatch):
-    documents = [f"This is {index}. That was {index}. Both are {index}." for index in range(30)]
-    assert _warnings_of_repeats(tmp_path / "unlike", tokenizer, capsys, documents)[0] == []
-    half = {"validation_fraction": 0.5, "selection_fraction": 0, "test_fraction": 0, "negative_fraction": 0}
-    turned = ["One dog. Two cats.", "Two cats. One dog."]
-    assert _warnings_of_repeats(tmp_path / "turned", tokenizer, capsys, turned, **half)[0] == []
+def test_pairs_with_both_labels_and_without_a_partner_are_counted(tokenizer, tmp_path: Path, capsys):
+    chat = ["How are you. Fine.", "How is he. Fine."] * 30
     nothing = {"validation_fraction": 0, "selection_fraction": 0, "test_fraction": 0}
-    assert _warnings_of_repeats(tmp_path / "all", tokenizer, capsys, documents * 2, **nothing)[0] == []
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr(dataset, "_follow", None)  # another process does not even look
-    assert _warnings_of_repeats(tmp_path / "other", tokenizer, capsys, documents * 2)[0] == []
+    (said,) = _messages(tmp_path, tokenizer, capsys, chat, negatives="any", **nothing)
+    assert said == "warning: train: 30 NotNext pairs follow each other in the text."
+    lone = [f"This is {index}. That was {index}." for index in range(30)]
+    long = ["One. Two. Three. Four. Five."] * 2
+    (said,) = _messages(tmp_path, tokenizer, capsys, [*lone, *long], negatives="same_document", **nothing)
+    assert said == "info: train: 30 pairs found none to exchange second segments with and are left out."
 
 
 def _overlapping_pairs(rows: int, seed: int) -> tuple[list[list[str]], np.ndarray]:

@@ -1,10 +1,11 @@
 """Pairs: what follows is marked so, what does not comes from where it should, and a seed fixes everything."""
 
 import json
+import random
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +15,21 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bertlab.errors import UserError
+from bertlab.pretraining import negatives
+from bertlab.pretraining.negatives import MIDDLE, START, STOP, Corpus
 from bertlab.pretraining.pairs import (
     BYTES_PER_TOKEN,
     IS_NEXT,
     NEGATIVE_TYPES,
-    NOT_NEXT,
     RANGES,
-    Columns,
-    Corpus,
+    Policy,
     count_documents,
+    counts,
+    following_pairs,
     make_pairs,
-    neighbours,
     one_per_document,
     pair_texts,
-    segment_pairs,
-    sentence_pairs,
+    segments,
     split_documents,
 )
 from bertlab.pretraining.sentences import write_sentences
@@ -37,18 +38,14 @@ from bertlab.pretraining.sentences import write_sentences
 corpora = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=9), min_size=1, max_size=7)
 seeds = st.integers(0, 2**32 - 1)
 fractions = st.floats(0, 1)
-scopes = st.sampled_from(["other_document", "same_document"])
 PAIR_POLICIES = ("all", "one_per_document", "segments")
 NEGATIVES = NEGATIVE_TYPES[1:]
 
 
 def corpus_of(documents: Sequence[Sequence[int]]) -> Corpus:
     numbers = np.repeat(np.arange(len(documents)), [len(document) for document in documents])
-    return Corpus.of(numbers, np.array([text for document in documents for text in document], np.uint64))
-
-
-def rows(columns: Columns) -> list[tuple[int, ...]]:
-    return list(zip(*(columns[name].tolist() for name in (*RANGES, "label", "negative_type")), strict=True))
+    texts = np.array([text for document in documents for text in document], np.uint64)
+    return Corpus(numbers, texts, 10 + texts.astype(np.int64) % 30)
 
 
 def refusal(call, *arguments, **keywords) -> str:
@@ -57,192 +54,116 @@ def refusal(call, *arguments, **keywords) -> str:
     return str(caught.value)
 
 
-def allowed(corpus: Corpus, first: int, scope: str) -> list[int]:
-    """Return, one by one, the sentences that a scope allows after `first`: the definition, not the method."""
-    ruled_out = {corpus.text_hash[first], corpus.text_hash[first + 1]}
-    same = scope == "same_document"
-    return [
-        other
-        for other in range(len(corpus.document))
-        if (corpus.document[other] == corpus.document[first]) == same and corpus.text_hash[other] not in ruled_out
-    ]
+def all_pairs(corpus: Corpus) -> np.ndarray:
+    return following_pairs(corpus, np.arange(len(corpus.offsets) - 1), Policy(), np.random.default_rng(0))
 
 
-class TestSentencePairs:
+def follows(corpus: Corpus) -> set[tuple[int, int]]:
+    """Return the texts that follow each other, found one by one."""
+    return {
+        (int(corpus.text_hash[k]), int(corpus.text_hash[k + 1]))
+        for k in range(len(corpus.document) - 1)
+        if corpus.document[k] == corpus.document[k + 1]
+    }
+
+
+class TestCouples:
     @settings(deadline=None)
-    @given(documents=corpora, fraction=fractions, scope=scopes, seed=seeds)
-    def test_second_sentences_are_next_or_allowed_and_the_share_is_exact(
-        self, documents: list[list[int]], fraction: float, scope: str, seed: int
+    @given(documents=corpora, scope=st.sampled_from(NEGATIVES), packed=st.booleans(), seed=seeds)
+    def test_partners_may_exchange_their_seconds(
+        self, documents: list[list[int]], scope: str, packed: bool, seed: int
     ) -> None:
         corpus = corpus_of(documents)
-        first = neighbours(corpus)
-        able = sum(bool(allowed(corpus, start, scope)) for start in first)
-        count = round(fraction * len(first))
+        pairs, following = all_pairs(corpus), follows(corpus)
         rng = np.random.default_rng(seed)
-        if count > able:
-            message = refusal(sentence_pairs, corpus, first, scope, fraction, rng)
-            assert message.startswith(
-                f"The text: {count} of {len(first)} pairs are to be NotNext, "
-                f"but only {able} have a second sentence that {scope} allows. Choose --negatives "
-            )
-            return
-        pairs = rows(sentence_pairs(corpus, first, scope, fraction, rng))
-        assert [pair[0] for pair in pairs] == first.tolist()
-        assert sum(pair[4] for pair in pairs) == count
-        for start, stop, second, end, label, kind in pairs:
-            assert (stop, end) == (start + 1, second + 1)
-            if label == IS_NEXT:
-                assert (second, kind) == (start + 1, NEGATIVE_TYPES.index("next"))
-                assert corpus.document[second] == corpus.document[start]
-            else:
-                assert second in allowed(corpus, start, scope)
-                assert NEGATIVE_TYPES[kind] == scope
+        couples = negatives.match(corpus, pairs, scope, packed, rng)
+        again = negatives.rematch(corpus, pairs, couples, scope, rng)
+        assert sorted(again.rows.ravel()) == sorted(couples.rows.ravel())
+        for rows in (couples.rows, again.rows):
+            assert len(set(rows.ravel().tolist())) == rows.size
+            for one, two in [*rows, *rows[:, ::-1]] if scope != "any" else ():
+                first, second = pairs[one][START], pairs[two][MIDDLE]
+                assert (corpus.document[first] == corpus.document[second]) == (scope == "same_document")
+                texts = int(corpus.text_hash[first]), int(corpus.text_hash[second])
+                assert texts not in following
+                assert texts[0] != texts[1]
 
-    @settings(max_examples=20, deadline=None)
-    @given(documents=corpora, scope=scopes)
-    def test_everything_allowed_is_drawn_equally_often(self, documents: list[list[int]], scope: str) -> None:
-        corpus = corpus_of(documents)
-        first = neighbours(corpus)
-        choices = allowed(corpus, first[0], scope) if len(first) else []
-        assume(choices)
-        repeated = np.repeat(first[:1], 400 * len(choices))
-        columns = sentence_pairs(corpus, repeated, scope, 1.0, np.random.default_rng(0))
-        counts = Counter(columns["second_start"].tolist())
-        assert sorted(counts) == choices
-        # Six standard deviations of a count with mean 400.
-        assert all(abs(count - 400) < 120 for count in counts.values())
+    def test_seconds_are_alike_in_place_and_length(self) -> None:
+        dice = random.Random(0)
+        corpus = corpus_of([[dice.randrange(10**9) for _ in range(dice.randint(2, 9))] for _ in range(2000)])
+        pairs = all_pairs(corpus)
+        couples = negatives.match(corpus, pairs, "other_document", False, np.random.default_rng(0)).rows
+        assert couples.size > 0.99 * len(pairs)
+        middle = pairs[couples][:, :, MIDDLE]
+        place = np.minimum(middle - corpus.offsets[corpus.document[middle]], negatives.PLACES)
+        assert (place[:, 0] == place[:, 1]).mean() > 0.99
+        assert abs(corpus.lengths[middle[:, 0]] - corpus.lengths[middle[:, 1]]).mean() < 0.5, "of 10 to 39"
 
-    def test_any_is_a_bag_of_every_sentence_even_the_true_next(self) -> None:
-        corpus = corpus_of([[1, 2], [3]])
-        columns = sentence_pairs(corpus, np.zeros(300, int), "any", 1.0, np.random.default_rng(0))
-        assert set(columns["second_start"].tolist()) == {0, 1, 2}
-        assert set(columns["label"].tolist()) == {NOT_NEXT}
+    def test_within_a_document_all_but_the_middle_pair_find_a_partner(self) -> None:
+        for sizes, paired in (((2,), 0), ((3,), 0), ((4,), 2), ((5,), 4), ((6, 9), 12)):
+            corpus = corpus_of([[100 * size + k for k in range(size)] for size in sizes])
+            couples = negatives.match(corpus, all_pairs(corpus), "same_document", False, np.random.default_rng(0))
+            assert couples.rows.size == paired, sizes
 
-    def test_the_true_next_sentence_said_elsewhere_is_no_negative(self) -> None:
-        corpus = corpus_of([[1, 2], [2, 3]])
-        columns = sentence_pairs(corpus, np.zeros(50, int), "other_document", 1.0, np.random.default_rng(0))
-        assert set(columns["second_start"].tolist()) == {3}
-
-    def test_the_one_sentence_that_is_allowed_is_found_among_many_that_are_not(self) -> None:
-        corpus = corpus_of([[1, 2], [2] * 1000 + [3]])
-        columns = sentence_pairs(corpus, np.zeros(9, int), "other_document", 1.0, np.random.default_rng(0))
-        assert set(columns["second_start"].tolist()) == {1002}
-
-    def test_many_sentences_at_once(self) -> None:
-        size = 200_000
-        rng = np.random.default_rng(0)
-        documents = np.sort(rng.integers(0, 1000, size))
-        corpus = Corpus.of(documents, rng.integers(0, size // 2, size).astype(np.uint64))
-        first = neighbours(corpus)
-        columns = sentence_pairs(corpus, first, "other_document", 0.5, rng)
-        wrong = columns["label"] == NOT_NEXT
-        second = columns["second_start"][wrong]
-        assert wrong.sum() == round(len(first) / 2)
-        assert (corpus.document[first[wrong]] != corpus.document[second]).all()
-        assert (corpus.text_hash[first[wrong] + 1] != corpus.text_hash[second]).all()
+    @settings(deadline=None)
+    @given(count=st.integers(0, 60), fraction=fractions, seed=seeds)
+    def test_the_fraction_of_couples_that_exchange_is_exact_and_spread_over_blocks(
+        self, count: int, fraction: float, seed: int
+    ) -> None:
+        block = np.arange(count) // 8
+        couples = negatives.Couples(np.arange(2 * count).reshape(-1, 2), block)
+        partner = negatives.exchange(couples, 2 * count, fraction, np.random.default_rng(seed))
+        assert (partner[partner] == np.arange(2 * count)).all()
+        exchanged = partner[::2] != np.arange(0, 2 * count, 2)
+        assert abs(exchanged.sum() - fraction * count) <= 0.5 + 1e-9
+        for part in range(count // 8):
+            assert abs(exchanged[block == part].sum() - fraction * 8) <= 1 + 1e-9
 
 
-class TestFirstSentences:
+class TestFollowingPairs:
     @settings(deadline=None)
     @given(documents=corpora)
-    def test_neighbours_are_all_sentences_but_the_last_of_a_document(self, documents: list[list[int]]) -> None:
+    def test_all_are_every_sentence_but_the_last_of_a_document_with_the_next(self, documents: list[list[int]]) -> None:
         corpus = corpus_of(documents)
         lasts = set((corpus.offsets[1:] - 1).tolist())
-        assert neighbours(corpus).tolist() == [i for i in range(len(corpus.document)) if i not in lasts]
+        firsts = [i for i in range(len(corpus.document)) if i not in lasts]
+        assert all_pairs(corpus).tolist() == [[first, first + 1, first + 2] for first in firsts]
 
     @settings(deadline=None)
     @given(documents=corpora, seed=seeds)
     def test_one_per_document_leaves_out_documents_of_one(self, documents: list[list[int]], seed: int) -> None:
         corpus = corpus_of(documents)
-        first = one_per_document(corpus, np.random.default_rng(seed))
-        assert corpus.document[first].tolist() == [i for i, size in enumerate(corpus.sizes) if size >= 2]
-        assert set(first.tolist()) <= set(neighbours(corpus).tolist())
-
-    def test_documents_may_have_any_rising_numbers(self) -> None:
-        corpus = Corpus.of(np.array([3, 3, 7, 9], np.int32), np.arange(4, dtype=np.uint64))
-        assert corpus.document.tolist() == [0, 0, 1, 2]
-        assert corpus.offsets.tolist() == [0, 2, 3, 4]
-
-
-class TestSegmentPairs:
-    @staticmethod
-    def pairs(corpus: Corpus, scope: str = "other_document", fraction: float = 0.5, seed: int = 0, **change: float):
-        given = {"target": 100.0, "short_probability": 0.1, **change}
-        lengths = 10 + corpus.text_hash.astype(np.int64) % 30
-        return segment_pairs(
-            corpus,
-            lengths,
-            given["target"],
-            scope,
-            fraction,
-            given["short_probability"],
-            np.random.default_rng(seed),
-        )
+        numbers = np.arange(len(documents))
+        first = one_per_document(corpus, numbers, np.random.default_rng(seed))
+        assert corpus.document[first].tolist() == [i for i, one in enumerate(documents) if len(one) >= 2]
+        assert set(first.tolist()) <= set(corpus.followed.tolist())
 
     @settings(deadline=None)
-    @given(documents=corpora, fraction=fractions, scope=st.sampled_from(NEGATIVES), seed=seeds)
-    def test_both_segments_are_runs_of_one_document_that_do_not_overlap(
-        self, documents: list[list[int]], fraction: float, scope: str, seed: int
+    @given(documents=corpora, short=fractions, seed=seeds)
+    def test_segments_cut_each_document_into_chunks_of_two_sentences_or_more(
+        self, documents: list[list[int]], short: float, seed: int
     ) -> None:
-        assume(len(documents) > 1)
         corpus = corpus_of(documents)
-        for start, stop, second, end, label, kind in rows(self.pairs(corpus, scope, fraction, seed)):
-            assert start < stop
-            assert second < end
-            home, away = corpus.document[start], corpus.document[second]
-            assert (corpus.document[start:stop] == home).all()
-            assert (corpus.document[second:end] == away).all()
-            if label == IS_NEXT:
-                assert (second, kind) == (stop, 0)
-                assert home == away
-                continue
-            assert NEGATIVE_TYPES[kind] == scope
-            follows = stop < len(corpus.document) and corpus.document[stop] == home
-            if scope != "any":
-                assert (home != away) == (scope == "other_document")
-                assert end <= start or second >= stop
-                assert not follows or corpus.text_hash[second] != corpus.text_hash[stop]
-
-    @settings(deadline=None)
-    @given(documents=corpora, seed=seeds)
-    def test_with_other_documents_every_sentence_is_in_one_first_or_true_second_segment(
-        self, documents: list[list[int]], seed: int
-    ) -> None:
-        # Texts that differ, so that every chunk finds a negative and none is left out.
-        assume(len(documents) > 1)
-        corpus = corpus_of(documents)
-        corpus = Corpus(corpus.document, corpus.offsets, np.arange(len(corpus.document), dtype=np.uint64))
-        used: list[int] = []
-        for start, stop, second, end, label, _ in rows(self.pairs(corpus, seed=seed)):
+        used = []
+        for start, middle, stop in segments(corpus, np.arange(len(documents)), 100, short, random.Random(seed)):
+            assert start < middle < stop
+            assert corpus.document[start] == corpus.document[stop - 1]
             used += range(start, stop)
-            used += range(second, end) if label == IS_NEXT else ()
-        assert used == list(range(len(corpus.document)))
+        left_out = set(range(len(corpus.document))) - set(used)
+        assert len(used) == len(set(used))
+        assert left_out <= set((corpus.offsets[1:] - 1).tolist()), "a last sentence alone"
 
     def test_lengths_are_near_the_target_or_short_at_the_given_rate(self) -> None:
         rng = np.random.default_rng(0)
-        corpus = Corpus.of(np.arange(20_000) // 1000, rng.integers(0, 2**60, 20_000).astype(np.uint64))
-        lengths = 10 + corpus.text_hash.astype(np.int64) % 30
-        before = np.concatenate([[0], np.cumsum(lengths)])
+        texts = rng.integers(0, 2**60, 20_000).astype(np.uint64)
+        corpus = Corpus(np.arange(20_000) // 1000, texts, 10 + texts.astype(np.int64) % 30)
         for short in (0.0, 0.5):
-            found = self.pairs(corpus, target=400.0, short_probability=short)
-            size = sum(before[found[f"{part}_stop"]] - before[found[f"{part}_start"]] for part in ("first", "second"))
-            # A chunk goes past the target by less than a sentence, a negative by less than two; the last
-            # chunk of a document may be shorter.
-            assert size.max() < 400 + 2 * 40
+            found = segments(corpus, np.arange(20), 400.0, short, random.Random(0))
+            size = corpus.before[found[:, STOP]] - corpus.before[found[:, START]]
+            # A chunk goes past the target by less than a sentence; the last of a document may be shorter.
+            assert size.max() < 400 + 40
             share = (size < 400).mean()
             assert share < 0.05 if short == 0 else 0.35 < share < 0.55
-            assert 0.47 < found["label"].mean() < 0.60
-
-    def test_a_chunk_of_one_sentence_is_a_negative_and_is_left_out_where_none_is_wanted(self) -> None:
-        corpus = corpus_of([[1], [2], [3]])
-        assert self.pairs(corpus)["label"].tolist() == [NOT_NEXT] * 3
-        assert len(self.pairs(corpus, fraction=0.0)["label"]) == 0
-
-    def test_a_document_of_one_sentence_has_nothing_of_its_own_to_follow(self) -> None:
-        corpus = corpus_of([[1], [2, 3, 4]])
-        found = rows(self.pairs(corpus, "same_document", 1.0))
-        assert found
-        assert all(row[0] > 0 for row in found)
 
 
 class TestSplitDocuments:
@@ -286,7 +207,11 @@ class TestMakePairs:
     @pytest.mark.parametrize("policy", PAIR_POLICIES)
     @pytest.mark.parametrize("negatives", NEGATIVES)
     def test_the_table_and_its_texts(self, sentences: Dataset, tmp_path: Path, policy: str, negatives: str) -> None:
-        table = make_pairs(sentences, tmp_path / "a.arrow", pairs=policy, negatives=negatives, target_tokens=10)
+        made = Policy(policy, negatives, target_tokens=10)
+        if (policy, negatives) == ("one_per_document", "same_document"):
+            assert "12 can exchange their second segments" in refusal(make_pairs, sentences, tmp_path / "a", made)
+            return
+        table = make_pairs(sentences, tmp_path / "a.arrow", made)
         types = {name: feature.dtype for name, feature in table.features.items()}
         assert types == {**dict.fromkeys(RANGES, "int32"), "label": "int8", "negative_type": "int8"}
         assert table.cache_files == [{"filename": str(tmp_path / "a.arrow")}]
@@ -302,15 +227,21 @@ class TestMakePairs:
 
     @pytest.mark.parametrize(("policy", "count"), [("all", 48), ("one_per_document", 12)])
     def test_half_are_negatives(self, sentences: Dataset, tmp_path: Path, policy: str, count: int) -> None:
-        table = make_pairs(sentences, tmp_path / "a.arrow", pairs=policy)
+        table = make_pairs(sentences, tmp_path / "a.arrow", Policy(policy))
         assert (len(table), sum(table["label"])) == (count, count // 2)
+        assert counts(table) == {"in_train": 0, "unmatched": 0, "both_labels": 0}
+        for part in ("first", "second"):
+            begins = [sorted(table.filter(lambda row, n=n: row["label"] == n)[f"{part}_start"]) for n in (0, 1)]
+            assert len(begins[0]) == len(begins[1])
+            assert sorted(begins[0] + begins[1]) == sorted(row + (part == "second") for row in table["first_start"])
 
     @pytest.mark.parametrize("policy", PAIR_POLICIES)
     def test_a_split_uses_nothing_of_another(self, sentences: Dataset, tmp_path: Path, policy: str) -> None:
         splits = split_documents(count_documents(sentences), {"validation": 0.3, "test": 0.2}, seed=1)
         document = np.array(sentences["document"][:])
         for name, numbers in splits.items():
-            table = make_pairs(sentences, tmp_path / f"{name}.arrow", pairs=policy, documents=numbers, target_tokens=9)
+            made = Policy(policy, target_tokens=9)
+            table = make_pairs(sentences, tmp_path / f"{name}.arrow", made, documents=numbers)
             assert len(table)
             used = [
                 document[i]
@@ -323,22 +254,63 @@ class TestMakePairs:
     @pytest.mark.parametrize("policy", PAIR_POLICIES)
     def test_the_seed_decides(self, sentences: Dataset, tmp_path: Path, policy: str) -> None:
         tables = [
-            make_pairs(sentences, tmp_path / f"{i}.arrow", pairs=policy, seed=seed, target_tokens=20).to_dict()
+            make_pairs(sentences, tmp_path / f"{i}.arrow", Policy(policy, target_tokens=20), seed=seed).to_dict()
             for i, seed in enumerate((3, 3, 4))
         ]
         assert tables[0] == tables[1]
         assert tables[0] != tables[2]
 
+    @pytest.mark.parametrize("negatives", NEGATIVES)
+    def test_another_epoch_has_the_same_firsts_and_seconds_exchanged_otherwise(
+        self, sentences: Dataset, tmp_path: Path, negatives: str
+    ) -> None:
+        one, two, again = (
+            make_pairs(sentences, tmp_path / f"{i}.arrow", Policy(negatives=negatives), epoch=epoch).to_dict()
+            for i, epoch in enumerate((0, 1, 1))
+        )
+        assert two == again
+        for name in ("first_start", "first_stop"):
+            assert one[name] == two[name]
+        assert one["second_start"] != two["second_start"]
+        assert sorted(one["second_start"]) == sorted(two["second_start"])
+        assert sum(one["label"]) == sum(two["label"])
+
+    def test_a_limit_is_a_random_part_that_keeps_the_balance(self, sentences: Dataset, tmp_path: Path) -> None:
+        table = make_pairs(sentences, tmp_path / "a.arrow", Policy(), limit=20)
+        assert len(table) <= 20
+        assert abs(sum(table["label"]) - len(table) / 2) <= 1, "of couples, an odd number"
+        assert table["first_start"][:] == sorted(table["first_start"])
+        assert table["first_start"][:] != list(range(len(table)))
+
+    def test_pairs_that_follow_in_train_too_are_left_out_and_counted(self, tmp_path: Path) -> None:
+        lines = [f"a{i}. b{i}. c{i}." for i in range(6)]
+        (tmp_path / "text.txt").write_text("\n".join([*lines, *lines[:2]]) + "\n", encoding="utf-8")
+        table = write_sentences([tmp_path / "text.txt"], "line", "period", "en", None, tmp_path / "text.arrow")
+        options = {"documents": np.array([3, 4, 5, 6, 7]), "train_documents": np.array([0, 1, 2])}
+        held_out = make_pairs(table, tmp_path / "a.arrow", Policy(), **options)
+        assert counts(held_out)["in_train"] == 4
+        assert set(held_out["first_start"]) <= set(range(9, 18))
+        options["documents"] = np.array([6, 7])
+        assert refusal(make_pairs, table, tmp_path / "b", Policy(), **options) == (
+            "The text: all of its 4 pairs also follow each other in train. Leave out what the text repeats."
+        )
+
+    def test_what_truly_follows_elsewhere_is_a_negative_of_any_alone_and_counted(self, tmp_path: Path) -> None:
+        (tmp_path / "text.txt").write_text("How are you. Fine.\nHow is he. Fine.\n" * 9, encoding="utf-8")
+        table = write_sentences([tmp_path / "text.txt"], "line", "period", "en", None, tmp_path / "text.arrow")
+        assert counts(make_pairs(table, tmp_path / "a", Policy(negatives="any")))["both_labels"] == 10
+        assert "no two of 18 can exchange" in refusal(make_pairs, table, tmp_path / "b", Policy())
+
     @pytest.mark.launch
     def test_another_process_with_another_hash_seed_makes_the_same_pairs(
         self, sentences: Dataset, tmp_path: Path
     ) -> None:
-        expected = make_pairs(sentences, tmp_path / "here.arrow", pairs="segments", seed=5).to_dict()
+        expected = make_pairs(sentences, tmp_path / "here.arrow", Policy("segments"), seed=5).to_dict()
         code = (
             "import json, sys; from pathlib import Path; from datasets import Dataset\n"
-            "from bertlab.pretraining.pairs import make_pairs\n"
+            "from bertlab.pretraining.pairs import Policy, make_pairs\n"
             "sentences = Dataset.from_file(sys.argv[1])\n"
-            "print(json.dumps(make_pairs(sentences, Path(sys.argv[2]), pairs='segments', seed=5).to_dict()))"
+            "print(json.dumps(make_pairs(sentences, Path(sys.argv[2]), Policy('segments'), seed=5).to_dict()))"
         )
         command = [sys.executable, "-c", code, sentences.cache_files[0]["filename"], str(tmp_path / "there.arrow")]
         root = Path(__file__).resolve().parents[2]
@@ -348,8 +320,8 @@ class TestMakePairs:
     def test_the_target_is_counted_in_bytes(self, sentences: Dataset, tmp_path: Path) -> None:
         # A sentence has 15 or 16 bytes, so two of them are the first to reach 6 tokens of 4.3 bytes.
         assert 16 < 6 * BYTES_PER_TOKEN < 30
-        chosen = {"pairs": "segments", "target_tokens": 6, "short_probability": 0.0}
-        table = make_pairs(sentences, tmp_path / "a.arrow", seed=2, **chosen)
+        policy = Policy("segments", target_tokens=6, short_probability=0.0)
+        table = make_pairs(sentences, tmp_path / "a.arrow", policy, seed=2)
         assert {row["second_stop"] - row["first_start"] for row in table if row["label"] == IS_NEXT} == {2}
 
     def test_texts_come_from_any_number_of_chunks_in_the_order_asked(
@@ -367,39 +339,35 @@ class TestMakePairs:
         assert pair_texts(table, batch) == (["s9", "s0", "s9"], ["s4 s5 s6", "s8", "s0 s1"])
 
     def test_one_document_and_negatives_from_others(self, sentences: Dataset, tmp_path: Path) -> None:
+        one = {"documents": np.array([3])}
         for policy in PAIR_POLICIES:
-            message = refusal(
-                make_pairs, sentences, tmp_path / "a", pairs=policy, documents=np.array([3]), name="The test split"
-            )
+            message = refusal(make_pairs, sentences, tmp_path / "a", Policy(policy), name="The test split", **one)
             assert message == (
                 "The test split is one document, so no sentence can come from another. "
                 "Choose --negatives same_document, a smaller --document_unit (line or block), or other fractions."
             )
-        table = make_pairs(sentences, tmp_path / "a", documents=np.array([3]), negatives="same_document")
-        assert len(table) == 4
-        assert len(make_pairs(sentences, tmp_path / "a", documents=np.array([3]), negative_fraction=0.0)) == 4
+        assert len(make_pairs(sentences, tmp_path / "a", Policy(negatives="same_document"), **one)) == 4
+        assert len(make_pairs(sentences, tmp_path / "a", replace(Policy(), negative_fraction=0.0), **one)) == 4
 
     def test_documents_too_short_for_negatives_of_their_own(self, tmp_path: Path) -> None:
         path = tmp_path / "text.txt"
         path.write_text("a. b.\nc. d.\n", encoding="utf-8")
         table = write_sentences([path], "line", "period", "en", None, tmp_path / "text.arrow")
-        message = refusal(make_pairs, table, tmp_path / "a", negatives="same_document")
+        message = refusal(make_pairs, table, tmp_path / "a", Policy(negatives="same_document"))
         assert message == (
-            "The text: 1 of 2 pairs are to be NotNext, but only 0 have a second sentence that same_document allows. "
-            "Choose --negatives other_document, a larger --document_unit or a lower --negative_fraction."
+            "The text gives no pair: no two of 2 can exchange their second segments with --negatives same_document. "
+            "Choose --negatives other_document, --pairs all or a larger --document_unit."
         )
 
-    @pytest.mark.parametrize("policy", ["all", "one_per_document"])
+    @pytest.mark.parametrize("policy", PAIR_POLICIES)
     def test_documents_of_one_sentence(self, tmp_path: Path, policy: str) -> None:
         path = tmp_path / "text.txt"
         path.write_text("a\nb\nc\n", encoding="utf-8")
         table = write_sentences([path], "line", "line", "en", None, tmp_path / "text.arrow")
-        assert refusal(make_pairs, table, tmp_path / "a", pairs=policy) == (
+        assert refusal(make_pairs, table, tmp_path / "a", Policy(policy)) == (
             "The text has no document of two or more sentences. "
             "Choose a larger --document_unit (block or file), or another --sentence_splitter."
         )
-        message = refusal(make_pairs, table, tmp_path / "a", pairs="segments", negatives="same_document")
-        assert message == "The text gives no pair. Give more text, or choose other --pairs or --negatives."
 
 
 def test_the_meditations_have_317_pairs_of_the_tutorial(real_data: Path, tmp_path: Path) -> None:
@@ -407,6 +375,6 @@ def test_the_meditations_have_317_pairs_of_the_tutorial(real_data: Path, tmp_pat
     if not path.exists():
         pytest.skip("BERTLAB_DATA has no meditations/clean.txt")
     table = write_sentences([path], "line", "period", "en", None, tmp_path / "text.arrow")
-    found = make_pairs(table, tmp_path / "pairs.arrow", pairs="one_per_document", negatives="any")
+    found = make_pairs(table, tmp_path / "pairs.arrow", Policy("one_per_document", "any"))
     assert len(found) == 317
     assert sum(found["label"]) == 158
