@@ -535,23 +535,21 @@ def _says_nothing(label: str) -> bool:
 
 
 def _check_suspects(train: "Dataset", schema: LabelSchema, counts: Mapping[str, int], origin: str) -> None:
-    """Refuse labels that are hardly classes, unless the user names them."""
+    """Refuse labels that are hardly classes, and warn of those that may be none, unless the user names them."""
     if schema.class_names:  # then others are refused where they stand
         return
     unnamed = [label for label in counts if label not in {*schema.label_map, *schema.label_map.values()}]
-    marks = any(not any(char.isalnum() for char in label) for label in counts if label.casefold() not in NOTHING)
-    missing = [
-        label
-        for label in unnamed
-        if (label.casefold() in NOTHING and not (marks and label in "--?")) or _is_no_gold(label, counts)
-    ]
-    if missing == ["none"]:
-        warning(f"{origin}: 'none' is a class; if it marks rows without a label, --drop_labels none leaves them out.")
-    elif missing:
-        _refuse_suspects(train, missing, schema, counts, origin, "usually says that a label is missing")
-    elif schema.kind == SINGLE and (lone := _lone(unnamed, counts)):
-        why = "stands in one row only beside classes of many, as part of a torn line or a misspelling would"
-        _refuse_suspects(train, lone, schema, counts, origin, why)
+    missing, doubtful = _missing(unnamed, counts)
+    for label in doubtful:
+        left_out = f"--drop_labels {label} leaves them out"
+        warning(f"{origin}: {label!r} is a class; if it marks rows without a label, {left_out}.")
+    lone = _lone(unnamed, counts) if schema.kind == SINGLE else []
+    for suspects, why in (
+        (missing, "usually says that a label is missing"),
+        (lone, "stands in one row only beside classes of many, as part of a torn line or a misspelling would"),
+    ):
+        if suspects:
+            _refuse_suspects(train, suspects, schema, counts, origin, why)
 
 
 def _refuse_suspects(
@@ -567,6 +565,21 @@ def _refuse_suspects(
     )
 
 
+def _missing(labels: Sequence[str], counts: Mapping[str, int]) -> tuple[list[str], list[str]]:
+    """Return the labels that say that there is none, and those that may: `none`, and -1 beside 0 and 1."""
+    marks = any(not any(char.isalnum() for char in label) for label in counts if label.casefold() not in NOTHING)
+    others = {_whole(label) for label in counts} - {NO_GOLD}
+    are_words = any(_as_number(other) is None for other in others)
+    are_ids = len(others) > 1 and others == {str(index) for index in range(len(others))}
+    found = [
+        label
+        for label in labels
+        if (label.casefold() in NOTHING and not (marks and label in "--?"))
+        or (_whole(label) == NO_GOLD and (are_words or are_ids))
+    ]
+    return ([], found) if found == ["none"] or (are_ids and len(others) == 2) else (found, [])
+
+
 def _lone(labels: Sequence[str], counts: Mapping[str, int]) -> list[str]:
     """Return the labels of one row each beside classes of many rows; of fewer rows where these have fewer words."""
     others = {label: rows for label, rows in counts.items() if rows > 1}
@@ -575,19 +588,6 @@ def _lone(labels: Sequence[str], counts: Mapping[str, int]) -> list[str]:
     if fewest < ROWS_PER_CLASS:
         return []
     return lone if fewest >= MANY_ROWS else [label for label in lone if len(label.split()) > most_words]
-
-
-def _is_no_gold(label: str, counts: Mapping[str, int]) -> bool:
-    """Return True for -1 among words or the ids 0, 1, 2…; beside 0 and 1 it may well be a class."""
-    if _whole(label) != NO_GOLD:
-        return False
-    others = {_whole(other) for other in counts} - {NO_GOLD}
-    if any(_as_number(other) is None for other in others):
-        return True
-    ids = others == {str(index) for index in range(len(others))}
-    if ids and len(others) == 2:
-        warning("the label -1 is a class; if it marks rows without a label, --drop_labels -1 leaves them out.")
-    return ids and len(others) > 2
 
 
 def _check_twins(names: Sequence[str], origin: str) -> None:

@@ -57,8 +57,9 @@ def read_source(arguments: DataArguments, cache_dir: str | None, token: str | No
     """
     if cache_dir is not None:
         cache.make_folder(Path(cache_dir))
-    if _files_named(arguments) or arguments.data_dir:
-        return _from_files(arguments, cache_dir, streaming)
+    files = _files(arguments)
+    if files:
+        return _from_files(files, arguments, cache_dir, streaming)
     if arguments.dataset_name:
         return _from_hub(arguments, cache_dir, token, streaming)
     raise UserError(
@@ -73,14 +74,13 @@ def check_exists(arguments: DataArguments) -> None:
     Raises:
         UserError: there is one.
     """
-    if _files_named(arguments) or arguments.data_dir:
-        named = _named_files(arguments) if _files_named(arguments) else _layout_files(arguments)[0]
-        for file in named.values():
-            if not readers.class_folders(file.path):
-                open_binary(file.path).close()
-                readers.format_suffix(file.path)
-    elif arguments.dataset_name and hub.is_path(arguments.dataset_name):
-        folder = Path(arguments.dataset_name).expanduser()
+    for file in _files(arguments).values():
+        if not readers.class_folders(file.path):
+            open_binary(file.path).close()
+            readers.format_suffix(file.path)
+    name = hub_name(arguments)
+    if name and hub.is_path(name):
+        folder = Path(name).expanduser()
         if not folder.exists():
             beside = [path.name for path in folder.parent.glob("*/")]
             raise UserError(f"--dataset_name {folder}: no such folder.", did_you_mean(folder.name, beside))
@@ -124,17 +124,25 @@ def _no_train(arguments: DataArguments, splits: Iterable[str]) -> UserError:
 # Local files
 
 
-def _from_files(arguments: DataArguments, cache_dir: str | None, streaming: bool) -> RawData:
+def _files(arguments: DataArguments) -> dict[str, DataFile]:
+    """Return the files of a run by the name of their split; none where it reads a data set."""
+    if _files_named(arguments):
+        return _kept_splits(_named_files(arguments), arguments)
+    return _kept_splits(_layout_files(arguments), arguments) if arguments.data_dir else {}
+
+
+def _from_files(
+    files: dict[str, DataFile], arguments: DataArguments, cache_dir: str | None, streaming: bool
+) -> RawData:
     named = (arguments.train_split_name, *arguments.validation_split_name, *arguments.test_split_name)
     _check_split_names(named, "Write a name such as validation_2.")
-    class_names: tuple[str, ...] = ()
+    first = next(iter(files.values()))
     if _files_named(arguments):
-        files = _kept_splits(_named_files(arguments), arguments)
-        first = next(iter(files.values()))
         columns = columns_of_file(first, arguments)
-        class_names = readers.class_names(first, columns.label)
     else:
-        files, columns = _layout_files(arguments)
+        layout = file_layouts.find_layout(arguments.data_layout or "")
+        columns = Columns(layout.text, None, layout.label, layout.source, tuple(arguments.clean))
+    class_names = readers.class_names(first, columns.label)
     origin = {split: str(file.path) for split, file in files.items()}
     rows: Rows | None = None
     if streaming:
@@ -174,18 +182,17 @@ def _named_files(arguments: DataArguments) -> dict[str, DataFile]:
     )
     files: dict[str, DataFile] = {}
     for split, path in paths:
-        if path and "://" in path:
-            raise UserError(
-                f"{path} is an address, not a file.", "Fetch it first; data sets of the Hub: --dataset_name."
-            )
-        if path and _is_saved(Path(path)):
+        if not path:
+            continue
+        if "://" in path:
+            hint = "Fetch it first; data sets of the Hub: --dataset_name."
+            raise UserError(f"{path} is an address, not a file.", hint)
+        if _is_saved(Path(path)):
             raise UserError(f"{path} is a data set that save_to_disk wrote.", f"Read it with --dataset_name {path}.")
-        if path and split in files:
+        if split in files:
             raise UserError(f"{files[split].path} and {path} are both the split {split!r}.", "Name splits apart.")
-        if path:
-            style = {"delimiter": arguments.delimiter, "quoting": arguments.quoting}
-            columns = tuple(arguments.column_names) or None
-            files[split] = _data_file(Path(path), arguments, columns=columns, **style)
+        style = {"delimiter": arguments.delimiter, "quoting": arguments.quoting}
+        files[split] = _data_file(path, arguments, columns=tuple(arguments.column_names) or None, **style)
     return files
 
 
@@ -194,24 +201,22 @@ def _is_saved(folder: Path) -> bool:
     return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
 
 
-def _layout_files(arguments: DataArguments) -> tuple[dict[str, DataFile], Columns]:
+def _layout_files(arguments: DataArguments) -> dict[str, DataFile]:
     if not arguments.data_layout:
         raise UserError(
             "--data_dir says where the files are, but not how they are laid out.",
             f"Name a --task or a --data_layout: {', '.join(file_layouts.LAYOUTS)}; or give --train_file.",
         )
     layout = file_layouts.find_layout(arguments.data_layout)
-    paths = _kept_splits(file_layouts.find_files(layout, Path(arguments.data_dir or "")), arguments)
-    files = {
+    return {
         split: _data_file(path, arguments, delimiter="\t", quoting="none", columns=layout.headerless.get(split))
-        for split, path in paths.items()
+        for split, path in file_layouts.find_files(layout, Path(arguments.data_dir or "")).items()
     }
-    return files, Columns(layout.text, None, layout.label, layout.source, tuple(arguments.clean))
 
 
-def _data_file(path: Path, arguments: DataArguments, **style: Any) -> DataFile:
+def _data_file(path: str | Path, arguments: DataArguments, **style: Any) -> DataFile:
     """Return a file of a run, whose ragged rows are counted and left out with others that lack text or label."""
-    return DataFile(path, encoding=arguments.encoding, ragged_as_empty=arguments.on_missing == "drop", **style)
+    return DataFile(Path(path), encoding=arguments.encoding, ragged_as_empty=arguments.on_missing == "drop", **style)
 
 
 def _columns_of(file: DataFile, columns: Columns) -> Columns:
