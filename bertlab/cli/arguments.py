@@ -222,7 +222,7 @@ class ModelArguments:
     lora_alpha: int | None = setting(None, "scale of the adapter, over its rank (default: twice the rank)", minimum=1)
     lora_dropout: float = setting(0.0, "dropout before the adapter", minimum=0, maximum=0.99)
     lora_target_modules: list[str] = setting([], "linear modules to adapt, such as query value (default: all of them)")
-    class_weights: Literal["none", "balanced"] = setting("none", "weigh the loss of each class by 1/frequency")
+    class_weights: Literal["none", "balanced"] = setting("none", "weight the loss of each class by 1/frequency")
 
     @property
     def names(self) -> tuple[str | None, ...]:

@@ -234,7 +234,7 @@ def translate(part: Occurrence) -> list[Occurrence]:
     if meant is None:
         return [Occurrence(name, values, where)]
     typed = " ".join(" ".join([f"--{flag}", *given]) for flag, given in meant.items())
-    info(f"{where} is {typed} here; taken as that." if typed else f"{where} is the default here.")
+    info(f"{where} is called {typed} here." if typed else f"{where} is the default here.")
     return [Occurrence(flag, given, where) for flag, given in meant.items()]
 
 

@@ -130,7 +130,7 @@ def _start(run: RunSpec, slot: Slot) -> _Process:
             )
     except OSError as error:  # no more processes or memory, a log that cannot be written
         raise UserError(
-            f"{run.folder}: its process could not be started: {error}.", "The same command goes on from here."
+            f"{run.folder}: its process could not be started: {error}.", "The same command resumes from here."
         ) from error
     return _Process(run, slot, child, time.monotonic())
 

@@ -117,7 +117,7 @@ def refuse_flags(argv: Sequence[str], hints: Mapping[str, str]) -> None:
     """
     for name in flag_names(argv):
         if name in hints:
-            raise UserError(f"--{name} does not go with many runs.", hints[name])
+            raise UserError(f"--{name} cannot be used with many runs.", hints[name])
 
 
 def flag_names(argv: Sequence[str]) -> list[str]:

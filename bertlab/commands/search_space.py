@@ -139,7 +139,7 @@ def _range(flag: Flag, value: dict[str, Any], where: str) -> Range:
     low, high = (convert(flag, Occurrence(flag.name, [value[end]], where)) for end in ("low", "high"))
     log = boolean(value.get("log", "false"), where)
     if not low < high:
-        raise UserError(f"{where}: low {value['low']} is not below high {value['high']}.", "Exchange them.")
+        raise UserError(f"{where}: low {value['low']} is not below high {value['high']}.", "Swap them.")
     if log and low <= 0:
         raise UserError(f"{where}: a logarithmic range begins above 0, not at {value['low']}.", "Raise low.")
     return Range(low, high, log, flag.kind == "int")

@@ -99,7 +99,7 @@ def _refuse_to_do_nothing(args: TrainingArguments, data: "Data") -> None:
     if not args.do_train and not data.reported_splits(args):
         raise UserError(
             f"there is no split to evaluate or predict, only {', '.join(data.splits)}.",
-            "Cut one off with --validation_fraction, or name its files or splits.",
+            "Hold one out with --validation_fraction, or name its files or splits.",
         )
 
 
@@ -119,7 +119,7 @@ def _with_selection(values: dict[str, Any], data: "Data") -> dict[str, Any]:
     if data.eval_split is None and values.get("eval_strategy", "no") != "no":
         raise UserError(
             f"--eval_strategy {values['eval_strategy']}: there is no split to evaluate.",
-            "Name a --validation_file, or cut one off with --validation_fraction 0.1.",
+            "Name a --validation_file, or hold one out with --validation_fraction 0.1.",
         )
     if values.get("metric_for_best_model"):
         best = values["metric_for_best_model"].removeprefix("eval_")

@@ -105,7 +105,7 @@ def loss_for(schema: LabelSchema, train: Any, class_weights: str, args: "Trainin
         ("--label_smoothing_factor", args.label_smoothing_factor),
     ):
         if given and not single:
-            raise UserError(f"{flag} is for single classes, not {schema.kind}.", "Leave it out.")
+            raise UserError(f"{flag} is for one class a row, not {schema.kind}.", "Leave it out.")
     weights = None
     if class_weights == "balanced" and train is not None:
         # On the device from the start: a copy in each step would be waited for.

@@ -68,7 +68,7 @@ def _refuse_flags(model: "PreTrainedModel", args: "TrainingArguments", run: RunA
         kind = model.config.model_type
         raise UserError(f"--activation_checkpointing: {kind} models cannot do it.", "Leave it out.")
     if run.lora_merge and distributed.uses_fsdp(args):
-        raise UserError("--lora_merge needs the whole model, which --fsdp cuts up.", "Leave --lora_merge out.")
+        raise UserError("--lora_merge needs the whole model, which --fsdp shards.", "Leave --lora_merge out.")
 
 
 def _shortest_and_longest(rows: Any) -> tuple[int, int]:

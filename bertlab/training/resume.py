@@ -105,7 +105,7 @@ def refuse_other_run(checkpoint: Path | None, now: RunSignature) -> None:
     layout = now["batch_layout"]
     if before["batch_layout"] != layout:
         warning(
-            f"the global batch of {layout['global_batch']} is divided otherwise than before "
+            f"the global batch of {layout['global_batch']} is divided differently than before "
             f"({_layout(before['batch_layout'])}, now {_layout(layout)}): the rows of each step are the same, dropout "
             "is not."
         )

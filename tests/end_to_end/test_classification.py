@@ -292,7 +292,7 @@ def test_class_weights_are_refused_where_rows_have_several_labels(tiny_model, tm
     train = write_lines(tmp_path / "train.jsonl", rows)
     settings = {"train_file": train, "model_name_or_path": tiny_model, "class_weights": "balanced"}
     assert classify(tmp_path / "run", **settings) == 2
-    expected = "--class_weights balanced is for single classes, not multi_label_classification"
+    expected = "--class_weights balanced is for one class a row, not multi_label_classification"
     assert expected in capsys.readouterr().err
 
 

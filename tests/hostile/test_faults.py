@@ -458,7 +458,7 @@ def test_the_batch_layout_may_change_and_says_so(world, tmp_path: Path, capsys, 
     capsys.readouterr()
     other = {**settings, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}
     assert classify(tmp_path / "run", **other, resume="auto") == 0
-    assert "is divided otherwise than before (8 × 2 on 1 process, now 4 × 4 on 1 process)" in capsys.readouterr().err
+    assert "is divided differently than before (8 × 2 on 1 process, now 4 × 4 on 1 process)" in capsys.readouterr().err
     assert farthest(tmp_path / "run", tmp_path / "whole") < 1e-5
 
 

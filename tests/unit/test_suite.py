@@ -137,7 +137,7 @@ def test_a_process_that_cannot_be_started_ends_the_suite_in_one_line(stub, capsy
     assert run("--tasks", "cola", "--seeds", "2", "--devices", "cpu") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: runs/suite/cola/seed1: its process could not be started: ") and "no_python" in line
-    assert line.endswith("The same command goes on from here.")
+    assert line.endswith("The same command resumes from here.")
 
 
 def test_commands_are_printed_instead_and_gathered_later(stub, capsys):
@@ -179,9 +179,9 @@ def test_runs_made_or_begun_with_other_values_are_refused_before_anything_starts
         (["--tasks", "cola", "--sedes", "5"], "--sedes: no such flag. Did you mean 'seeds'?"),
         (["--tasks", "cola", "--learning_rat", "1"], "--learning_rat: no such flag. Did you mean 'learning_rate'?"),
         (["--tasks", "cola", "--learning_rate", "fast"], "--learning_rate: 'fast' is not a number."),
-        (["--tasks", "cola", "--seed", "3"], "--seed does not go with many runs. Write --seeds or --seed_list."),
-        (["--task", "cola"], "--task does not go with many runs. Write --tasks."),
-        (["--task_name", "cola"], "--task does not go with many runs. Write --tasks."),
+        (["--tasks", "cola", "--seed", "3"], "--seed cannot be used with many runs. Write --seeds or --seed_list."),
+        (["--task", "cola"], "--task cannot be used with many runs. Write --tasks."),
+        (["--task_name", "cola"], "--task cannot be used with many runs. Write --tasks."),
         (["--tasks", "cola", "--seeds", "3", "7"], "--seeds takes one value, not 2: 3 7. How many seeds"),
         (["--tasks", "cola", "--seeds", "0"], "--seeds: 0 is out of range. It must be at least 1."),
         (
@@ -192,9 +192,9 @@ def test_runs_made_or_begun_with_other_values_are_refused_before_anything_starts
         (["--tasks", "cola", "CoLA"], "two recipes are called cola, or one is named twice."),
         (["--configs", "presets/stable"], "is a preset and no run. Put it on top: --tasks"),
         (["--configs", "nowhere"], "there is no recipe 'nowhere'."),
-        (["--tasks", "cola", "--resume", "auto"], "--resume does not go with many runs."),
-        (["--tasks", "cola", "--overwrite_output_dir"], "--overwrite_output_dir does not go with many runs."),
-        (["--tasks", "cola", "--print_config"], "--print_config does not go with many runs."),
+        (["--tasks", "cola", "--resume", "auto"], "--resume cannot be used with many runs."),
+        (["--tasks", "cola", "--overwrite_output_dir"], "--overwrite_output_dir cannot be used with many runs."),
+        (["--tasks", "cola", "--print_config"], "--print_config cannot be used with many runs."),
         (["--tasks", "cola", "--devices", "cuda:99"], "--devices cuda:99: there is no such device. There is "),
         (["--tasks", "cola", "--devices", "gpu"], "--devices gpu: there is no such device. There is "),
         (["--tasks", "cola", "--devices", "cpu", "cpu"], "--devices cpu cpu: one is named twice."),

@@ -117,11 +117,11 @@ def grid(stub: Path) -> Path:
         (["old.yaml", "--task", "rte", "--no_tf32"], "--tf32 is swept in old.yaml and given as a flag."),
         (
             ["mine.yaml", "--task", "rte", "--no_do_eval"],
-            "--do_eval does not go with many runs. Leave it out: trials train",
+            "--do_eval cannot be used with many runs. Leave it out: trials train",
         ),
         (
             ["mine.yaml", "--task", "rte", "--do_eval"],
-            "--do_eval does not go with many runs. Leave it out: trials train",
+            "--do_eval cannot be used with many runs. Leave it out: trials train",
         ),
         (["mine.yaml", "--task", "rte", "--selection_fraction", "0"], "--selection_fraction 0 leaves only"),
         (["mine.yaml", "--task", "rte", "--trials", "3"], "--trials conflicts with --search grid: a grid is"),
