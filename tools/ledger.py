@@ -240,9 +240,13 @@ def _entries(model: Path) -> list[dict[str, Any]]:
 def _unlike(a: dict[str, Any], b: dict[str, Any]) -> str:
     """Return the part of two records by which their runs are unlike, and what in it; nothing where they are alike.
 
-    The first records have no settings.
+    Runs with another --split_seed are alike. The first records have no settings.
     """
     settings = _comparable(a), _comparable(b)
+    if settings[0].get("split_seed") != settings[1].get("split_seed"):
+        # Repeats with other held-out documents: rows and steps differ with them.
+        a, b = ({**entry, "plan": {}, "data": {}} for entry in (a, b))
+        settings[1]["split_seed"] = settings[0].get("split_seed")
     plan, data = ((a.get(part) or {}, b.get(part) or {}) for part in ("plan", "data"))
     script = run_specs.NSP if "negatives" in {**settings[0], **settings[1]} else run_specs.CLASSIFICATION
     shared = {

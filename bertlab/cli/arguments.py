@@ -242,7 +242,7 @@ class RunArguments:
     )
     lora_merge: bool = setting(False, "add the adapter of --lora_rank to the weights: the run is an ordinary model")
     early_stopping_patience: int | None = setting(
-        None, "stop after this many evaluations without a better --metric_for_best_model", minimum=1
+        None, "stop after this many evaluations without a better --metric_for_best_model (0: never)", minimum=0
     )
     early_stopping_threshold: float = setting(0.0, "what counts as better", minimum=0)
     resume: str = setting("never", "continue a stopped run: never, auto (if there is one), must, or a checkpoint")

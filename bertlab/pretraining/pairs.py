@@ -133,7 +133,7 @@ def split_documents(n_documents: int, fractions: Mapping[str, float], seed: int)
         held_out = ", ".join(f"{count} for {name}" for name, count in counts.items() if count)
         raise UserError(
             f"The number of documents is {n_documents}, and with {held_out} none is left for training.",
-            "Lower the fractions, or choose a smaller --document_unit (line or block).",
+            "Lower the fractions, give more text, or choose a smaller --document_unit than file (block, line).",
         )
     order = np.random.default_rng(seed).permutation(n_documents)
     *parts, rest = np.split(order, np.cumsum(list(counts.values()), dtype=int))
@@ -264,11 +264,12 @@ def _check_corpus(corpus: Corpus, documents: np.ndarray, policy: Policy, name: s
     if np.diff(corpus.offsets)[documents].max(initial=0) < 2:
         raise UserError(
             f"{name} has no document of two or more sentences.",
-            "Choose a larger --document_unit (block or file), or another --sentence_splitter.",
+            "Where each line is a sentence (verse, chat, bullets), choose --sentence_splitter line and --document_unit "
+            "block; or a larger --document_unit.",
         )
 
 
 def _other_way(negatives: str) -> str:
     if negatives == "other_document":
-        return "Choose --negatives same_document, a smaller --document_unit (line or block), or other fractions."
+        return "Choose --negatives same_document, a smaller --document_unit than file, or other fractions."
     return "Choose --negatives other_document, --pairs all or a larger --document_unit."

@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import sentencex
 
+from bertlab.console import warning
 from bertlab.data.files import open_binary, open_text
 from bertlab.errors import UserError
 
@@ -50,7 +51,17 @@ _BATCH_CHARS = 1 << 24
 # windows 3 s. No paragraph of 33 books is longer than this.
 _WINDOW_CHARS = 1 << 16
 
-_BLANK_LINES = re.compile(r"\n\s*\n")
+# A form feed begins a page.
+_BLANK_LINES = re.compile(r"\n\s*\n|\f")
+# Spaces, and what prints nothing but is none to Python: zero-width spaces and joiners, the byte-order mark.
+_INVISIBLE = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200c\u200d\u2060\ufeff"
+# What a file is that --text does not read.
+_OTHER_KINDS = {
+    **dict.fromkeys((".csv", ".tsv", ".parquet", ".xlsx"), "a table"),
+    **dict.fromkeys((".json", ".jsonl"), "JSON"),
+    **dict.fromkeys((".html", ".htm", ".xml", ".xhtml"), "marked-up text"),
+    **dict.fromkeys((".pdf", ".docx", ".epub", ".odt"), "a document of another program"),
+}
 _SENTENCE_END = re.compile("[.!?…。！？][\"'”’»)\\]]*\\s*$")
 
 
@@ -60,8 +71,8 @@ def find_text_files(patterns: Sequence[str | Path]) -> list[Path]:
     The files of a folder or glob are sorted by path, hidden ones left out; a file named twice is read once.
 
     Raises:
-        UserError: nothing is named, a file is missing (with the nearest name), unreadable or an archive of files, a
-            folder has no text file or cannot be listed, or a glob matches nothing.
+        UserError: nothing is named, a file is missing (with the nearest name), unreadable, an archive of files or not
+            plain text, all are empty, a folder has no text file or cannot be listed, or a glob matches nothing.
     """
     files: dict[Path, Path] = {}
     for pattern in patterns:
@@ -73,10 +84,23 @@ def find_text_files(patterns: Sequence[str | Path]) -> list[Path]:
             open_binary(path).close()
             if path.name.casefold().endswith(ARCHIVES):
                 raise UserError(f"{path} is an archive of files.", "Unpack it and name the folder.")
+            if kind := _OTHER_KINDS.get(path.suffix.casefold()):
+                raise UserError(f"{path} is {kind}, and --text reads plain text.", "Save its text as a .txt file.")
             files.setdefault(path.resolve(), path)
     if not files:
         raise UserError("No text is given.", "Name files, folders or globs with --text.")
-    return list(files.values())
+    return _without_empty(list(files.values()))
+
+
+def _without_empty(files: list[Path]) -> list[Path]:
+    """Return the files that are not empty; of a single one its reader says so."""
+    empty = [str(path) for path in files if not path.stat().st_size]
+    if empty and len(files) > 1:
+        if len(empty) == len(files):
+            raise UserError(f"all of the files are empty: {', '.join(empty)}.", "Give files with text in them.")
+        warning(f"left out because they are empty: {', '.join(empty)}.")
+        return [path for path in files if path.stat().st_size]
+    return files
 
 
 def read_documents(path: Path, unit: str, encoding: str | None = None) -> Iterator[tuple[str, bool]]:
@@ -268,7 +292,7 @@ def _single_spaced(text: str) -> str:
 
 
 def _stripped(pieces: Iterable[str]) -> list[str]:
-    return [sentence for piece in pieces if (sentence := piece.strip())]
+    return [sentence for piece in pieces if (sentence := piece.strip(_INVISIBLE))]
 
 
 def _documents(

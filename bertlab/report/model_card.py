@@ -69,7 +69,8 @@ def metadata(folder: RunFolder) -> ModelCardData:
     return ModelCardData(
         model_name=folder.name,
         library_name="peft" if folder.is_adapter else "transformers",
-        pipeline_tag="fill-mask" if folder.fills_masks else "text-classification",
+        # A next-sentence head has no pipeline: that of text classification would give it an untrained one.
+        pipeline_tag="fill-mask" if folder.fills_masks else None if folder.is_nsp else "text-classification",
         base_model=_source(folder) if folder.run.get("model_from_hub") else None,
         datasets=[dataset] if dataset else None,
         metrics=list(dict.fromkeys(HUB_METRICS.get(name, name) for name in folder.metrics)) or None,

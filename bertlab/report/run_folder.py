@@ -164,6 +164,11 @@ class RunFolder:
         """True for a masked language model, which does not classify texts."""
         return self.architecture.endswith("ForMaskedLM")
 
+    @property
+    def is_nsp(self) -> bool:
+        """True for a model with a next-sentence head."""
+        return self.architecture.endswith(("ForNextSentencePrediction", "ForPreTraining"))
+
     def is_degenerate(self, split: str) -> bool:
         """Return True where the training loss is no better than a constant's, or all predictions are of one class."""
         if degenerate.only_class(self.results["splits"][split]) is not None:

@@ -55,7 +55,7 @@ TEXTS: dict[str, tuple[str | bytes, str, str]] = {
     "no document but one": (
         "...\n..\n",
         "The train split is one document, so no sentence can come from another.",
-        "Choose --negatives same_document, a smaller --document_unit (line or block), or other fractions.",
+        "Choose --negatives same_document, a smaller --document_unit than file, or other fractions.",
     ),
     "one sentence": (
         "The cat sleeps.\n",
@@ -65,12 +65,13 @@ TEXTS: dict[str, tuple[str | bytes, str, str]] = {
     "one document": (
         "The cat sleeps. The dog walks. The sun is warm.\n",
         "The number of documents is 1, and with 1 for validation none is left for training.",
-        "Lower the fractions, or choose a smaller --document_unit (line or block).",
+        "Lower the fractions, give more text, or choose a smaller --document_unit than file (block, line).",
     ),
     "a sentence in each line": (
         "The cat sleeps.\nThe dog walks.\nThe sun is warm.\nThe sea is cold.\n",
         "split has no document of two or more sentences.",
-        "Choose a larger --document_unit (block or file), or another --sentence_splitter.",
+        "Where each line is a sentence (verse, chat, bullets), choose --sentence_splitter line and --document_unit "
+        "block; or a larger --document_unit.",
     ),
     "binary": (b"\0\1\2\3" * 500, "text.txt", "."),
     "noise": (NOISE, "text.txt", "."),

@@ -223,7 +223,7 @@ OUT_OF_RANGE = {
     "classifier_dropout": ("1",),
     "validation_fraction": ("1",),
     "max_train_samples": ("0",),
-    "early_stopping_patience": ("0",),
+    "early_stopping_patience": ("-1",),
     "split_seed": ("-1",),
 }
 

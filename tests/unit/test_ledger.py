@@ -229,6 +229,15 @@ def test_no_mean_is_taken_over_unlike_runs(tmp_path, monkeypatch):
         ledger.table("task")
 
 
+def test_a_mean_over_split_seeds_is_one_over_other_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path)
+    for seed in (42, 43):
+        data, plan = {"validation": {"fingerprint": str(seed)}}, {"steps": seed}
+        entry = {**_entry(seed, 0.5), "data": data, "plan": plan, "settings": {"split_seed": seed}}
+        ledger.write_json(tmp_path / "task" / "small" / f"seed{seed}.json", entry)
+    assert "| 0.500 | 0.000 | 0.500 to 0.500 | 2 | 50 |" in ledger.table("task")
+
+
 def test_a_flag_that_only_one_record_names_is_at_its_default_in_the_other(tmp_path, monkeypatch):
     monkeypatch.setattr(ledger, "RESULTS", tmp_path)
     plain = {"learning_rate": 1e-4, "streaming": False, "weight_decay": 0.0}

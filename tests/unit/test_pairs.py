@@ -190,7 +190,7 @@ class TestSplitDocuments:
         message = refusal(split_documents, 2, {"validation": 0.1, "selection": 0.0, "test": 0.1}, 0)
         assert message == (
             "The number of documents is 2, and with 1 for validation, 1 for test none is left for training. "
-            "Lower the fractions, or choose a smaller --document_unit (line or block)."
+            "Lower the fractions, give more text, or choose a smaller --document_unit than file (block, line)."
         )
 
 
@@ -344,7 +344,7 @@ class TestMakePairs:
             message = refusal(make_pairs, sentences, tmp_path / "a", Policy(policy), name="The test split", **one)
             assert message == (
                 "The test split is one document, so no sentence can come from another. "
-                "Choose --negatives same_document, a smaller --document_unit (line or block), or other fractions."
+                "Choose --negatives same_document, a smaller --document_unit than file, or other fractions."
             )
         assert len(make_pairs(sentences, tmp_path / "a", Policy(negatives="same_document"), **one)) == 4
         assert len(make_pairs(sentences, tmp_path / "a", replace(Policy(), negative_fraction=0.0), **one)) == 4
@@ -366,7 +366,8 @@ class TestMakePairs:
         table = write_sentences([path], "line", "line", "en", None, tmp_path / "text.arrow")
         assert refusal(make_pairs, table, tmp_path / "a", Policy(policy)) == (
             "The text has no document of two or more sentences. "
-            "Choose a larger --document_unit (block or file), or another --sentence_splitter."
+            "Where each line is a sentence (verse, chat, bullets), choose --sentence_splitter line and --document_unit "
+            "block; or a larger --document_unit."
         )
 
 

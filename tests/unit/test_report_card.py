@@ -114,8 +114,11 @@ def test_the_code_fits_the_model(tmp_path):
     folder = finished_run(tmp_path / "nsp", "binary", pairs=True)
     (folder / "config.json").write_text('{"architectures": ["BertForNextSentencePrediction"]}')
     text = written(folder).text
-    assert "AutoModelForNextSentencePrediction" in text and "pipeline(" not in text
-    for code in re.findall(r"```python\n(.*?)```", text + pair, flags=re.DOTALL):
+    assert "AutoModelForNextSentencePrediction" in text and "pipeline" not in text
+    (folder / "config.json").write_text('{"architectures": ["BertSegmentCosineForNextSentencePrediction"]}')
+    ours = written(folder).text
+    assert "Predictor('nsp')" in ours.replace('"', "'") and "AutoModel" not in ours and "pipeline" not in ours
+    for code in re.findall(r"```python\n(.*?)```", text + ours + pair, flags=re.DOTALL):
         compile(code, "card", "exec")
 
 

@@ -110,6 +110,23 @@ class TestFindTextFiles:
         message = refusal(find_text_files, [tmp_path])
         assert message == f"{locked} cannot be listed: Permission denied. Name its files, or another folder."
 
+    def test_empty_files_among_others_are_left_out_and_named_together(self, tmp_path: Path, capsys) -> None:
+        for name in ("a.txt", "b.txt", "c.txt"):
+            written(tmp_path, "x" * (name == "b.txt"), name)
+        assert find_text_files([tmp_path]) == [tmp_path / "b.txt"]
+        said = capsys.readouterr().err
+        assert said == f"warning: left out because they are empty: {tmp_path}/a.txt, {tmp_path}/c.txt.\n"
+        message = refusal(find_text_files, [tmp_path / "a.txt", tmp_path / "c.txt"])
+        assert message.startswith(f"all of the files are empty: {tmp_path}/a.txt, {tmp_path}/c.txt.")
+
+    @pytest.mark.parametrize(
+        ("name", "kind"), [("a.csv", "a table"), ("a.JSONL", "JSON"), ("a.html", "marked-up text")], ids=str
+    )
+    def test_what_is_no_plain_text_is_refused_by_its_kind(self, tmp_path: Path, name: str, kind: str) -> None:
+        path = written(tmp_path, "x", name)
+        expected = f"{path} is {kind}, and --text reads plain text. Save its text as a .txt file."
+        assert refusal(find_text_files, [path]) == expected
+
     def test_a_glob_without_a_match_and_no_text_at_all(self, tmp_path: Path) -> None:
         (tmp_path / "a.txt").mkdir()
         expected = f"No file matches {tmp_path}/*.txt. In quotes, ** stands for any depth of folders."
@@ -201,6 +218,10 @@ class TestSplitSentences:
         line = "It was late. The man, who had come by train, was tired"
         assert sentence_splitter(splitter)(line.replace(" ", "\n  ")) == sentence_splitter(splitter)(line)
         assert sentence_splitter(splitter)("a title\n \nThe text") == ["a title", "The text"]
+
+    def test_what_prints_nothing_is_no_sentence_and_a_form_feed_parts_paragraphs(self) -> None:
+        assert sentence_splitter("line")("a\n\u200b\n \ufeff\u200d \n\u200bb") == ["a", "b"]
+        assert sentence_splitter("sentencex")("Page 1 of 2\n\fAnnual report") == ["Page 1 of 2", "Annual report"]
 
     def test_the_language_decides(self) -> None:
         text = "Das ist z.B. Hans. Er kam."
