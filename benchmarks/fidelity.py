@@ -144,7 +144,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training left: its log, its final scores, and whether it has learned nothing."""
+    """What a training left: its log, its final scores, and whether it collapsed."""
 
     log: list[dict[str, Any]]
     scores: dict[str, float]

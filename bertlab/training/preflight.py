@@ -34,7 +34,7 @@ def check_model(
 ) -> str | None:
     """Compute the loss and gradients of two rows on the run's device in its precision; the model stays as it is.
 
-    Random numbers are drawn; Trainer seeds its generators anew when it is made.
+    Random numbers are drawn; Trainer seeds its generators again when it is made.
 
     Where --precision auto has chosen 16 bits that the model cannot compute in, `args` becomes float32, and the reason
     is returned.

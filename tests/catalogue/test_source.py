@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -9,6 +10,27 @@ from running import ROOT
 
 # A column of a `datasets` table in an array, without [:].
 ROW_BY_ROW = re.compile(r'np\.(?:asarray|array|unique)\([\w.\[\]]*\["\w+"\]\)')
+
+# Words that readers stumbled over, where the field has a name.
+STUMBLED_OVER = re.compile(
+    r"masked[- ]words?|of like[- ]length|\banew\b|by its side|told in one line|number format|bag[- ]of[- ]words"
+    r"|one class of many|nothing apart|to the letter|single steps|from nothing|learn[te]d? nothing|seldom fail"
+    r"|house plan|plan of the house|plain verdict|less b\b|flags win|cannot be told apart",
+    re.IGNORECASE,
+)
+
+
+def test_the_words_are_those_of_the_field():
+    folders = (ROOT / name for name in ("bertlab", "benchmarks", "configs", "data", "docs", "tests", "tools"))
+    files = [*ROOT.glob("*.md"), *(path for folder in folders for path in folder.rglob("*"))]
+    own = [path for path in files if path.suffix in (".py", ".md", ".yaml", ".ipynb", ".j2", ".js")]
+    assert len(own) > 250
+    assert not [
+        f"{path.relative_to(ROOT)}: {hit[0]}"
+        for path in own
+        if path != Path(__file__)
+        for hit in STUMBLED_OVER.finditer(path.read_text(encoding="utf-8"))
+    ]
 
 
 def test_no_column_is_turned_into_an_array_row_by_row():
