@@ -12,6 +12,7 @@ can be stopped and continued with the same command. Arms take turns seed by seed
 
 import argparse
 import json
+import math
 import os
 import statistics
 import sys
@@ -57,6 +58,7 @@ MAX_LENGTH = 128
 SCORES = {"matthews_correlation": matthews_corrcoef, "accuracy": accuracy_score}
 # The largest difference that passes for none, in points.
 MARGIN = 1.0
+UNDECIDED = "not decided yet"
 HEADER = (
     *("training", "runs", "mean", "sd", "minus the reference, points", "95% CI", "verdict", "collapsed"),
     *("plateau left in epoch", "padding", "processor seconds"),
@@ -349,7 +351,15 @@ def _difference(points: Sequence[float], reference_points: Sequence[float]) -> t
     if min(len(points), len(reference_points)) < 2:
         return difference, "-", "-"
     low, high = welch(points, reference_points)
-    return difference, f"{low:+.1f} to {high:+.1f}", relation(low, high)
+    verdict = relation(low, high)
+    if verdict == UNDECIDED:
+        verdict += f": it takes about {runs_needed(points, reference_points)} runs each"
+    return difference, f"{low:+.1f} to {high:+.1f}", verdict
+
+
+def runs_needed(a: Sequence[float], b: Sequence[float]) -> int:
+    """Return the runs of each with which the 95% CI of a difference of nothing would lie within MARGIN."""
+    return math.ceil((statistics.variance(a) + statistics.variance(b)) * (1.96 / MARGIN) ** 2)
 
 
 def welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
@@ -364,14 +374,14 @@ def relation(low: float, high: float) -> str:
         return f"within ±{MARGIN:g} point"
     if low > 0 or high < 0:
         return "better" if low > 0 else "worse"
-    return "not decided yet"
+    return UNDECIDED
 
 
 def _habits(records: Sequence[dict[str, Any]]) -> tuple[str, str, str, str]:
     """Return how runs of one arm went: collapsed, when they left the plateau, padding, processor seconds."""
     left = sorted(record["plateau_left"] for record in records if record["plateau_left"] is not None)
     never = len(records) - len(left)
-    epochs = f"{statistics.median(left):.2g} ({left[0]:.2g} to {left[-1]:.2g})" if left else ""
+    epochs = f"{statistics.median(left):g} ({left[0]:g} to {left[-1]:g})" if left else ""
     return (
         f"{sum(record['collapsed'] for record in records)} of {len(records)}",
         "; ".join(part for part in (epochs, f"never: {never}" if never else "") if part),

@@ -126,8 +126,8 @@ def _export(result: dict[str, Any]) -> str:
 def _fidelity(result: dict[str, Any]) -> str:
     """Return a table for each task and model, and which runs are in them."""
     tables = [f"{title}:\n\n{console.markdown(**item)}" for title, item in result["tables"].items()]
-    runs = ", ".join(f"{count} at commit {commit}" for commit, count in result["runs"].items())
-    return "\n\n".join([*tables, f"Runs: {runs}. The last: {_source(result)}"])
+    runs = ", ".join(f"{count} at {commit}" for commit, count in result["runs"].items())
+    return "\n\n".join([*tables, f"Runs by commit: {runs}. The last: {_source(result)}"])
 
 
 def _ratio(rate: dict[str, float]) -> str:

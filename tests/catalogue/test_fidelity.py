@@ -126,3 +126,10 @@ def test_the_interval_is_that_of_welch():
     low, high = fidelity.welch(a, b)
     middle = a.mean() - b.mean()
     assert (low, high) == pytest.approx((middle - half, middle + half), abs=0.2)
+
+
+def test_how_many_runs_would_decide():
+    points = [24.0, 26.0]  # a standard deviation of 1.4 points
+    runs = fidelity.runs_needed(points, points)
+    assert runs == 16
+    assert 1.96 * np.sqrt(2 * 2 / runs) == pytest.approx(1, abs=0.05)
