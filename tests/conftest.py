@@ -55,6 +55,14 @@ WORDS = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Count what reads downloaded data sets as slow."""
+    for item in items:
+        if "real_data" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
+
 def pytest_collection_finish() -> None:
     """Keep what was imported out of garbage collections: Trainer begins each training with a full one."""
     gc.enable()

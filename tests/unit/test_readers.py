@@ -6,7 +6,6 @@ import decimal
 import gzip
 import json
 import math
-import os
 import subprocess
 import sys
 import tracemalloc
@@ -398,9 +397,9 @@ PUBLISHED = [
 
 
 @pytest.mark.parametrize(("name", "count", "names"), PUBLISHED)
-def test_published_files_are_read_whole(name: str, count: int, names: list[str]) -> None:
-    path = Path(os.environ.get("BERTLAB_DATA", "")) / name
-    if "BERTLAB_DATA" not in os.environ or not path.exists():
+def test_published_files_are_read_whole(name: str, count: int, names: list[str], real_data: Path) -> None:
+    path = real_data / name
+    if not path.exists():
         pytest.skip(f"BERTLAB_DATA names no folder with {name}")
     assert column_names(path) == names
     assert sum(1 for _ in read_rows(path)) == count
