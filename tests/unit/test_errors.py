@@ -1,12 +1,13 @@
 """What the command line does at its edges: errors that led to others, what is not installed, a pipe nobody reads."""
 
+import gc
 import subprocess
 import sys
 
 import pytest
 from running import ROOT
 
-from bertlab.cli.entry_point import SIGPIPE_STATUS, entry_point
+from bertlab.cli.entry_point import OBJECTS_BEFORE_COLLECTION, SIGPIPE_STATUS, entry_point
 from bertlab.errors import causes
 
 COMMANDS = (["run_classification.py", "--task", "cola"], ["run_nsp.py", "--help"], ["-m", "bertlab", "recipes"])
@@ -37,6 +38,20 @@ def test_a_package_that_is_missed_later_is_told_of_and_a_module_of_ours_is_a_fau
     assert capsys.readouterr().err.startswith("error: the package 'evaluate' is not installed")
     with pytest.raises(ModuleNotFoundError):
         main("bertlab.nothing")
+
+
+def test_a_command_looks_for_garbage_more_rarely_and_leaves_that_as_it_was():
+    before = gc.get_threshold()
+    during = []
+
+    @entry_point
+    def main() -> int:
+        during.append(gc.get_threshold())
+        return 0
+
+    assert main() == 0
+    assert during == [(OBJECTS_BEFORE_COLLECTION, *before[1:])]
+    assert gc.get_threshold() == before
 
 
 @pytest.mark.launch
