@@ -243,7 +243,7 @@ def _unlike(a: dict[str, Any], b: dict[str, Any]) -> str:
     Runs with another --split_seed are alike. The first records have no settings.
     """
     settings = _comparable(a), _comparable(b)
-    if settings[0].get("split_seed") != settings[1].get("split_seed"):
+    if all(settings) and settings[0].get("split_seed") != settings[1].get("split_seed"):
         # Repeats with other held-out documents: rows and steps differ with them.
         a, b = ({**entry, "plan": {}, "data": {}} for entry in (a, b))
         settings[1]["split_seed"] = settings[0].get("split_seed")
