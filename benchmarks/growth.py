@@ -37,9 +37,9 @@ def main() -> int:
     shrink = where.size(1, 100)
     with tempfile.TemporaryDirectory() as folder:
         found: dict[str, Any] = {
-            "microseconds a row by rows": {n: by_rows(n // shrink, tokenizer, Path(folder)) for n in ROWS},
-            "microseconds a row by length in words": {n: forward(n, 2, 64 // min(shrink, 8)) for n in LENGTHS},
-            "microseconds a row by classes": {n: by_classes(n, 20_000 // shrink) for n in CLASSES},
+            "rows: microseconds per row": {n: by_rows(n // shrink, tokenizer, Path(folder)) for n in ROWS},
+            "words per row: microseconds per row": {n: forward(n, 2, 64 // min(shrink, 8)) for n in LENGTHS},
+            "classes: microseconds per row": {n: by_classes(n, 20_000 // shrink) for n in CLASSES},
         }
     measure.write(where, "growth", found)
     return 0

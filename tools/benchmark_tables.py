@@ -62,10 +62,15 @@ def _tables(items: dict[str, Any]) -> list[str]:
             tables.append(_matrix(same[0], items[same[0]]))
         elif things:
             names = (same[0], *[""] * (len(things) - 1))
-            rest += [(name, it, _figure(items[same[0]][it])) for name, it in zip(names, things, strict=True)]
+            rest += [(name, _code(it), _figure(items[same[0]][it])) for name, it in zip(names, things, strict=True)]
         else:
             rest += [(title, "", _figure(items[title])) for title in same]
     return [*tables, console.markdown(("figure", "of", "value"), rest)] if rest else tables
+
+
+def _code(name: str) -> str:
+    """Return the name of an operation of torch as code: underscores would make it italic."""
+    return f"`{name}`" if "_" in name else name
 
 
 def _by_things(items: dict[str, Any]) -> dict[tuple[str, ...], list[str]]:
