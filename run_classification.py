@@ -117,7 +117,10 @@ def run(
         results = evaluate.evaluate_splits(trainer, tokenized, data, data.reported_splits(args), loss.of_rows)
         selection = evaluate.evaluate_splits(trainer, tokenized, data, data.selection_splits, loss.of_rows)
         writer.write_run(
-            writer.Run(run_args, invocation, data, tokenized, summaries, plan, results, selection, train_metrics)
+            writer.Run(
+                *(run_args, invocation, data, tokenized, summaries, plan, results, selection, train_metrics),
+                repository=trainer.hub_model_id,
+            )
         )
         finish(trainer)
 

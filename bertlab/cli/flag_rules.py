@@ -19,6 +19,8 @@ ALIASES = {
     "text_column_name": "text_column_names",
     "text_column": "text_column_names",
     "label_column": "label_column_name",
+    "num_warmup_steps": "warmup_steps",
+    "max_train_steps": "max_steps",
 }
 # What other programs call a flag of ours; the hint for an unknown flag names it.
 NAMES_ELSEWHERE = {
@@ -29,7 +31,7 @@ NAMES_ELSEWHERE = {
     **dict.fromkeys(("max_len", "max_sequence_length", "sequence_length"), "max_seq_length"),
     **dict.fromkeys(("model", "model_name", "pretrained_model_name_or_path", "bert_model"), "model_name_or_path"),
     **dict.fromkeys(("dev_file", "eval_file", "valid_file"), "validation_file"),
-    **dict.fromkeys(("num_warmup_steps", "warmup", "warmup_proportion"), "warmup_steps"),
+    **dict.fromkeys(("warmup", "warmup_proportion"), "warmup_steps"),
     "sep": "delimiter",
 }
 
@@ -90,6 +92,7 @@ NEEDS_ALL_ROWS = "--validation_fraction --selection_fraction --test_fraction --s
 OF_LORA = "--lora_alpha --lora_dropout --lora_target_modules --lora_merge"
 OF_A_CHECKPOINT = "--freeze_encoder --freeze_embeddings --reinit_layers --new_head --lora_rank"
 TOKENIZERS = "--train_tokenizer --tokenizer_name --model_name_or_path"
+IN_A_CHECKPOINT = "a checkpoint names paths of this machine, and --resume reads folders alone"
 RULES = (
     Rule("--prediction_loss_only", "is not supported", "", "scores need the predictions"),
     Rule("--batch_eval_metrics", "is not supported", "", "scores are of whole splits, not of batches"),
@@ -98,6 +101,10 @@ RULES = (
     Rule("--enable_jit_checkpoint", "is not supported", "", "a run that is stopped saves by itself", "See --resume."),
     Rule("--length_column_name", "is not supported", "", "lengths are counted here, whatever columns there are"),
     Rule("--use_liger_kernel", "is not supported", "", "Liger has no kernels for encoders"),
+    Rule("--hub_strategy checkpoint all_checkpoints", "is not supported", "", IN_A_CHECKPOINT, "Choose every_save."),
+    Rule("--hub_always_push", "is not supported", "", "each upload is waited for"),
+    Rule("--push_run_files_to_hub", "requires", "--push_to_hub", "nothing is uploaded"),
+    Rule("--push_to_hub", "conflicts with", "--do_train false", "no model is trained that could be uploaded"),
     Rule("--auto_find_batch_size", "is not supported", "", "it restarts a run midway", "Pass a smaller batch."),
     Rule("--do_train false", "requires", "--do_eval --do_predict", "there is nothing to do"),
     Rule("--bf16", "conflicts with", "--fp16 --precision fp32 fp16", "a run has one precision"),

@@ -25,8 +25,7 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "logging_nan_inf_filter": False,
     # Without it early stopping forgets its patience when a run is resumed.
     "restore_callback_states_from_checkpoint": True,
-    # The finished run, with its card; the other ways let Trainer copy half a model into the folder.
-    "hub_strategy": "end",
+    "hub_strategy": "end",  # the finished model, with its card
     "save_strategy": "epoch",
     "save_total_limit": 1,
 }

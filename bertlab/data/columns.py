@@ -53,6 +53,7 @@ class Columns:
     clean: tuple[str, ...] = ()
     multi_label: bool = False
     indicators: tuple[str, ...] = ()  # columns of 0 and 1, one for each class; `label` is the first
+    unread: tuple[str, ...] = ()  # the source's other columns, where the text was not named
 
     @property
     def is_pair(self) -> bool:
@@ -197,6 +198,7 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
             raise UserError(f"the column {column!r} is named to be read and to be removed.", "Drop one of the two.")
     names = [name for name in names if name not in removed]
     label = next((name for name in labels or LABEL_COLUMNS if name in names), None)
+    is_named = bool(text)
     text = text or _guess_text([name for name in names if name not in labels[1:]], label, arguments, where)
     for column in {*labels, label or ""} & set(text):
         raise UserError(f"the column {column!r} is named as text and as label.", f"{where} has {', '.join(names)}.")
@@ -204,7 +206,10 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
     if len(text) > 2 and joined_by is None:
         joined_by = " "
     indicators = labels if len(labels) > 1 else ()
-    return Columns(text, joined_by, label, arguments.source_column_name, tuple(arguments.clean), indicators=indicators)
+    read = {*text, *labels, label, arguments.source_column_name}
+    unread = () if is_named else tuple(name for name in names if name not in read and not NO_TEXT.fullmatch(name))
+    source, clean = arguments.source_column_name, tuple(arguments.clean)
+    return Columns(text, joined_by, label, source, clean, indicators=indicators, unread=unread)
 
 
 def _guess_text(names: Sequence[str], label: str | None, arguments: DataArguments, where: str) -> tuple[str, ...]:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from transformers import TrainingArguments
 
 SELECTION = "selection"
+# More columns than this that are not read are counted.
+UNREAD_SHOWN = 5
 TextReader = Callable[[Mapping[str, list[Any]]], list[list[str]]]
 
 
@@ -158,6 +160,11 @@ def _say_what_is_read(
     is_guess = not (arguments.text_column_names or arguments.data_layout or set(columns.text) <= usual)
     how = " (the only one left; --text_column_names names another)" if is_guess else ""
     message = f"text {_listed(columns.text)}{how}"
+    if columns.unread:
+        more = f" and {len(columns.unread) - UNREAD_SHOWN} more" if len(columns.unread) > UNREAD_SHOWN else ""
+        message += (
+            f"; not read: {', '.join(columns.unread[:UNREAD_SHOWN])}{more} (--text_column_names names all to read)"
+        )
     if columns.label:
         message += f"; label {_listed(columns.indicators or (columns.label,))}; {schema.describe(written)}"
     info(message.rstrip("; "))

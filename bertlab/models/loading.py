@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -260,16 +261,15 @@ def _read_weights(
             source = None
             if hasattr(auto_class, "_model_mapping"):
                 auto_class = auto_class._model_mapping[type(config)]
-        model, loading = auto_class.from_pretrained(
-            source,
-            config=config,
+        options |= {
+            "config": config,
             # A 16-bit checkpoint would otherwise be fine-tuned in 16 bits: updates below 2^-8 of a weight vanish.
-            dtype=torch.float32,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            **options,
-        )
+            "dtype": torch.float32,
+            "use_safetensors": True,
+            "ignore_mismatched_sizes": True,
+            "output_loading_info": True,
+        }
+        model, loading = _from_pretrained(auto_class, source, options)
         model.name_or_path = folder
     except UserError:
         raise
@@ -281,6 +281,21 @@ def _read_weights(
     except Exception as error:  # as above
         raise hub.model_error(name, error) from error
     return model, loading
+
+
+def _from_pretrained(auto_class: Any, source: str | None, options: dict[str, Any]) -> Any:
+    """Load a model, of one with pickled weights those that the Hub's bot has converted."""
+    # transformers would have them converted, and post the token for that.
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
+    try:
+        return auto_class.from_pretrained(source, **options)
+    except OSError:
+        if source is None or hub.is_local(source) or options["revision"] != "main":
+            raise
+        converted = hub.converted_weights(source, options["token"], options["cache_dir"])
+        if converted is None:
+            raise
+        return auto_class.from_pretrained(source, **{**options, "revision": converted})
 
 
 def _refuse_mismatched_sizes(model: "PreTrainedModel", mismatched: list[str], arguments: ModelArguments) -> None:

@@ -49,13 +49,14 @@ def render(folder: RunFolder) -> str:
         "display_name": lambda name: metric_name(folder.results, name),
         "run": folder,
         "source": _source(folder),
-        "shell_name": shlex.quote(folder.name),
+        "title": _name(folder),
+        "shell_name": shlex.quote(_name(folder)),
         "base_config": lora.BASE_CONFIG,
         "score_table": (*scores.score_table(folder.results), 2),
         "mlm_scores": _mlm_scores(folder),
         "settings": [[_code(name), _code(value)] for name, value in changed_settings(folder)],
         "log": _log(folder),
-        "dataset": hub_dataset(folder),
+        "dataset": (folder.run.get("hub") or {}).get("dataset"),
         "data": _data(folder),
         "balance": _balance(folder),
         "small": [name for name, split in folder.scored.items() if split["labelled"] < FEW_EXAMPLES],
@@ -64,24 +65,28 @@ def render(folder: RunFolder) -> str:
 
 
 def metadata(folder: RunFolder) -> ModelCardData:
-    """Return the card's metadata; base model and data set only where they are names on the Hub."""
-    dataset = hub_dataset(folder)
+    """Return the card's metadata; base model, data set, licence and language only where the Hub has them."""
+    hub = folder.run.get("hub") or {}
     return ModelCardData(
-        model_name=folder.name,
+        model_name=_name(folder),
         library_name="peft" if folder.is_adapter else "transformers",
         # A next-sentence head has no pipeline: that of text classification would give it an untrained one.
         pipeline_tag="fill-mask" if folder.fills_masks else None if folder.is_nsp else "text-classification",
-        base_model=_source(folder) if folder.run.get("model_from_hub") else None,
-        datasets=[dataset] if dataset else None,
+        base_model=hub.get("model"),
+        datasets=[hub["dataset"]] if hub.get("dataset") else None,
         metrics=list(dict.fromkeys(HUB_METRICS.get(name, name) for name in folder.metrics)) or None,
         tags=["bertlab"],
         eval_results=eval_results(folder) or None,
+        license=hub.get("license"),
+        license_name=hub.get("license_name"),
+        license_link=hub.get("license_link"),
+        language=hub.get("language"),
     )
 
 
 def eval_results(folder: RunFolder) -> list[EvalResult]:
     """Return every score of every split that is a number, for the card's model index."""
-    dataset = hub_dataset(folder)
+    dataset = (folder.run.get("hub") or {}).get("dataset")
     name = dataset or folder.run.get("recipe") or folder.name
     return [
         EvalResult(
@@ -101,13 +106,6 @@ def eval_results(folder: RunFolder) -> list[EvalResult]:
     ]
 
 
-def hub_dataset(folder: RunFolder) -> str | None:
-    """Return the data set on the Hub that a run used, or None where it read files."""
-    settings = folder.configuration
-    local = any(settings.get(f"{role}_file") for role in ("train", "validation", "test")) or settings.get("data_dir")
-    return None if local else settings.get("dataset_name")
-
-
 def changed_settings(folder: RunFolder) -> list[tuple[str, str]]:
     """Return (name, value) of every setting of the training whose value is not its default."""
     ours = dataclass_flags(NspArguments if "negatives" in folder.configuration else DataArguments)
@@ -116,9 +114,7 @@ def changed_settings(folder: RunFolder) -> list[tuple[str, str]]:
     for flag in (*training_flags(), *(flag for flag in ours if flag.name in OUR_TRAINING)):
         value = folder.configuration.get(flag.name)
         if value is not None and value != flag.default and not flag.name.startswith(NOT_TRAINING):
-            # A path means nothing away from its machine.
-            is_path = isinstance(value, str) and PurePath(value).is_absolute()
-            changed.append((flag.name, PurePath(value).name if is_path else setting(value)))
+            changed.append((flag.name, _basename(setting(value))))
     return changed
 
 
@@ -133,6 +129,11 @@ def _cell(value: Any) -> str:
     if isinstance(value, int):
         return count(value)
     return score(value, 4) if value is None or isinstance(value, float) else str(value)
+
+
+def _name(folder: RunFolder) -> str:
+    """Return the repository that the run was uploaded to, or the name of its folder."""
+    return (folder.run.get("hub") or {}).get("repository") or folder.name
 
 
 def _source(folder: RunFolder) -> str | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from bertlab import hub, io
 from bertlab.cli.arguments import RunArguments
+from bertlab.cli.flag_rules import FILES
 from bertlab.cli.parser import Invocation
 from bertlab.console import is_first_process, say, table, warning
 from bertlab.evaluation import degenerate
@@ -43,6 +44,7 @@ class Run:
     selection: list[SplitResult]
     train_metrics: dict[str, Any]
     baselines: Baselines | None = None
+    repository: str | None = None  # that --push_to_hub uploads to
 
     @property
     def folder(self) -> Path:
@@ -192,13 +194,22 @@ def _write_metrics(run: Run, results: Sequence[SplitResult]) -> None:
     io.write_json(run.folder / "all_results.json", {k: v for metrics in by_role.values() for k, v in metrics.items()})
 
 
+def _on_the_hub(run: Run) -> dict[str, Any]:
+    """Return what of a run is on the Hub: repository, base model and data set, and what the cards of these two say."""
+    settings = run.invocation.settings
+    model = None if settings.get("from_scratch") else settings.get("model_name_or_path")
+    dataset = None if any(settings.get(name) for name in (*FILES, "data_dir")) else settings.get("dataset_name")
+    names = {kind: None if hub.is_local(n) else n for kind, n in (("model", model), ("dataset", dataset))}
+    return {"repository": run.repository, **names, **(hub.card_metadata(**names) if run.repository else {})}
+
+
 def _provenance(run: Run) -> dict[str, Any]:
     return {
         "command": provenance.command(run.invocation.argv),
         "recipe": run.invocation.recipe,
         "configuration": run.invocation.settings,
         "eval_split": run.data.eval_split,
-        "model_from_hub": not hub.is_local(run.invocation.settings.get("model_name_or_path")),
+        "hub": _on_the_hub(run),
         "pairs": any(len(run.data.read(split[:1])) > 1 for split in run.data.splits.values()),
         "seed": run.invocation.settings.get("seed", 42),
         "plan": run.plan.__dict__,

@@ -1,20 +1,22 @@
 """The one Trainer: exact loss, length-grouped order, evaluation in order, whole checkpoints; training and upload."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sized
+import shlex
+from collections.abc import Callable, Iterator, Sequence, Sized
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+from huggingface_hub import HfApi
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import EarlyStoppingCallback, EvalPrediction, ProgressCallback, Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from bertlab import hub
 from bertlab.cli.arguments import RunArguments
-from bertlab.console import quiet_transformers
+from bertlab.console import quiet_transformers, warning
 from bertlab.data.labels import NO_LABEL, LabelSchema
 from bertlab.errors import UserError, first_line
 from bertlab.evaluation import evaluate
@@ -31,6 +33,11 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
+# What --push_to_hub uploads beside model and tokenizer, and what --push_run_files_to_hub adds.
+SCORES = ("README.md", "results.json", *(f"{role}_results.json" for role in ("all", "train", "eval", "test")))
+RUN_FILES = ("predictions/*", "misclassified/*", "plots/*", "report.html", "run.json", STATE_FILE)
+# What a checkpoint holds to resume from it; it names paths.
+TRAINING_STATE = ("*.pt", "*.pth", "*.bin", "optimizer*", "*fsdp*", STATE_FILE, SIGNATURE_FILE)
 # What models return beside logits: encoder-decoders, XLNet.
 EXTRA_OUTPUTS = ["past_key_values", "encoder_last_hidden_state", "mems"]
 
@@ -46,13 +53,15 @@ class EncoderTrainer(Trainer):
     run_signature: dict[str, Any] | None = None
     # True once training is over and what is saved is the model itself.
     is_finished = False
+    # Model and tokenizer in the output folder, once they are saved.
+    saved_files: Sequence[str] = ()
 
     def __init__(self, *, run: RunArguments, **options: Any) -> None:
         distributed.check_layers(options["model"])
         self.precision_reason = preflight.check_model(run=run, **options)
         output_dir.make_writable(Path(str(options["args"].output_dir)))  # nothing is left of what was refused before
-        super().__init__(**options)
         self.run = run
+        super().__init__(**options)
         self.save_total_limit = self.args.save_total_limit
         self.order = self._length_grouped_order()
         varying = [part for part in (self.order, self.data_collator) if hasattr(part, "set_epoch")]
@@ -241,6 +250,7 @@ class EncoderTrainer(Trainer):
         folder, name = Path(str(self.args.output_dir)), f"checkpoint-{self.state.global_step}"
         with checkpoints.staged(folder, cleans=self.args.should_save) as staging:
             self.accelerator.wait_for_everyone()
+            # Trainer would upload all that is in the output folder, and a pickle of its arguments.
             with _replaced(self.args, output_dir=str(staging), push_to_hub=False):
                 super()._save_checkpoint(model, trial)
             if self.state.best_model_checkpoint == str(staging / name):
@@ -249,8 +259,8 @@ class EncoderTrainer(Trainer):
             if self.args.should_save:
                 self._commit(staging, name, folder)
             self.accelerator.wait_for_everyone()
-        if self.args.push_to_hub:
-            self._push_from_checkpoint(str(folder / name))
+        if self.args.push_to_hub and self.args.hub_strategy == "every_save" and self.is_world_process_zero():
+            self._push_checkpoint(folder / name)
 
     def _commit(self, staging: Path, name: str, folder: Path) -> None:
         self.state.save_to_json(str(staging / name / STATE_FILE))
@@ -270,6 +280,7 @@ class EncoderTrainer(Trainer):
             self.save_model(str(staging), _internal_call=True)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
+                self.saved_files = [str(path.relative_to(staging)) for path in staging.rglob("*") if path.is_file()]
                 self.state.save_to_json(str(staging / STATE_FILE))
                 checkpoints.move_files(staging, folder)
             self.accelerator.wait_for_everyone()
@@ -278,15 +289,47 @@ class EncoderTrainer(Trainer):
         """Make the repository of --push_to_hub, before anything is trained.
 
         Raises:
-            UserError: the Hub refuses or cannot be reached.
+            UserError: the Hub refuses or cannot be reached, or the model is an adapter on one that is not on the Hub.
         """
+        model: Any = self.model
+        if lora.has_adapter(model) and not self.run.lora_merge and hub.is_local(model.base["name"]):
+            raise UserError(
+                f"--push_to_hub: others cannot load an adapter on {model.base['name']}.", "Add --lora_merge."
+            )
         try:
             super().init_hf_repo(*settings, **named)
         except Exception as error:  # the Hub's client raises many types
             raise hub.upload_error(error) from error
 
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        """Leave README.md as report/model_card.py writes it, with intervals and baselines, when the run is pushed."""
+    def push_to_hub(self, *_: Any, **__: Any) -> None:  # type: ignore[override]  # a commit message and the like
+        """Upload model, tokenizer, card and scores; Trainer would upload all that is in the output folder.
+
+        Predictions and misclassified examples quote the data, run.json holds paths: --push_run_files_to_hub adds them.
+        """
+        if self.is_world_process_zero():
+            self._upload(Path(str(self.args.output_dir)), "End of training", allow_patterns=self.uploaded_files)
+
+    @property
+    def uploaded_files(self) -> list[str]:
+        """Names and patterns of the files in the output folder that --push_to_hub uploads."""
+        return [*self.saved_files, *SCORES, *(RUN_FILES if self.run.push_run_files_to_hub else ())]
+
+    def _push_checkpoint(self, checkpoint: Path) -> None:
+        """Upload model and tokenizer of a checkpoint."""
+        try:
+            message = f"Training in progress, step {self.state.global_step}"
+            self._upload(checkpoint, message, ignore_patterns=list(TRAINING_STATE))
+        except Exception as error:  # the Hub's client raises many types
+            warning(f"--push_to_hub: {checkpoint} was not uploaded ({error}); training goes on.")
+
+    def _upload(self, folder: Path, message: str, **patterns: Any) -> None:
+        HfApi(token=self.args.hub_token).upload_folder(
+            repo_id=str(self.hub_model_id),
+            folder_path=folder,
+            commit_message=message,
+            revision=self.args.hub_revision,
+            **patterns,
+        )
 
 
 @contextlib.contextmanager
@@ -329,7 +372,7 @@ def train_and_save(trainer: EncoderTrainer, checkpoint: Path | None) -> dict[str
     return {**outcome.metrics, "train_samples": rows}
 
 
-def finish(trainer: Trainer) -> None:
+def finish(trainer: EncoderTrainer) -> None:
     """Upload the run with its model card, where --push_to_hub asks for it, and leave the group of its processes.
 
     Raises:
@@ -340,9 +383,10 @@ def finish(trainer: Trainer) -> None:
             trainer.push_to_hub()
     except Exception as error:  # the Hub's client raises many types
         folder, reason = trainer.args.output_dir, first_line(error)
+        files = [word for name in trainer.uploaded_files for word in ("--include", name)]
+        again = shlex.join(["hf", "upload", str(trainer.hub_model_id), str(folder), ".", *files])
         raise UserError(
-            f"--push_to_hub: the upload failed ({reason}); the run is complete in {folder}.",
-            f"Try `hf upload {trainer.args.hub_model_id or 'NAME'} {folder}`.",
+            f"--push_to_hub: the upload failed ({reason}); the run is complete in {folder}.", f"Try `{again}`."
         ) from error
     trainer.accelerator.state.destroy_process_group()
 

@@ -1,11 +1,12 @@
 """Trackers, upload and --print_parameters: what surrounds a run."""
 
+import contextlib
 import importlib.util
-from concurrent.futures import Future
+import shlex
 from pathlib import Path
 
 import pytest
-import transformers.trainer
+from huggingface_hub import ModelCard
 from running import labelled_sentences, to_argv
 
 import run_classification
@@ -42,65 +43,106 @@ def test_a_tracker_that_is_not_installed_is_named(argv, tmp_path, capsys):
     assert "error: --report_to comet_ml: it is not installed" in capsys.readouterr().err
 
 
-def test_push_to_hub_uploads_the_finished_run_with_our_card(argv, tmp_path, monkeypatch):
-    """The Hub's client is replaced at its border: what would be uploaded is looked at instead."""
-    folder, uploads = tmp_path / "run", []
-
-    class Hub:
-        def create_repo(self, repo_id: str, **_: object) -> object:
-            return type("Repo", (), {"repo_id": f"somebody/{repo_id}"})()
-
-        def upload_folder(self, **told: object) -> None:
-            uploads.append(
-                (told["repo_id"], (Path(str(told["folder_path"])) / "README.md").read_text(encoding="utf-8"))
-            )
-
-    monkeypatch.setattr(transformers.trainer, "hf_api", Hub)
-    words = ["--push_to_hub", "--hub_model_id", "mine", "--save_strategy", "no", "--output_dir", str(folder)]
-    assert run_classification.main([*argv, *words]) == 0
-    (repository, card), *more = uploads
-    assert repository == "somebody/mine"
-    assert "model-index" in card
-    assert not more
+MODEL = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+SCORES = {"README.md", "results.json", "all_results.json", "train_results.json", "eval_results.json"}
+RUN = {"run.json", "report.html", "trainer_state.json", "predictions/validation.tsv", "misclassified/validation.tsv"}
+TOKEN = "hf_of_nobody_at_all"
 
 
-@pytest.mark.parametrize("strategy", [None, "every_save", "all_checkpoints"])
-def test_no_upload_holds_the_token(argv, tmp_path, monkeypatch, strategy):
-    folder, uploads = tmp_path / "run", []
-
-    class Hub:
-        def create_repo(self, repo_id: str, **_: object) -> object:
-            return type("Repo", (), {"repo_id": repo_id})()
-
-        def upload_folder(self, **told: object) -> Future[None]:
-            assert told["token"] == "hf_of_nobody"
-            files = [path for path in Path(str(told["folder_path"])).rglob("*") if path.is_file()]
-            uploads.append(files)
-            assert not any(b"hf_of_nobody" in path.read_bytes() for path in files)
-            done: Future[None] = Future()
-            done.set_result(None)
-            return done
-
-    monkeypatch.setattr(transformers.trainer, "hf_api", Hub)
-    settings = {"hub_strategy": strategy, "hub_token": "hf_of_nobody", "save_strategy": "epoch", "output_dir": folder}
-    assert run_classification.main([*argv, "--push_to_hub", *to_argv(settings)]) == 0
-    assert len(uploads) == {None: 1, "every_save": 3, "all_checkpoints": 5}[strategy]
-    assert not list(folder.rglob("training_args.bin"))
+def push(argv: list[str], folder: Path, **settings: object) -> int:
+    flags = {"save_strategy": "no", "hub_token": TOKEN, **settings, "output_dir": folder}
+    return run_classification.main([*argv, "--push_to_hub", *to_argv(flags)])
 
 
-def test_a_failed_upload_leaves_the_run_whole(argv, tmp_path, monkeypatch, capsys):
-    class Hub:
-        def create_repo(self, repo_id: str, **_: object) -> object:
-            return type("Repo", (), {"repo_id": repo_id})()
-
-        def upload_folder(self, **_: object) -> None:
-            raise ConnectionError("nobody there")
-
-    monkeypatch.setattr(transformers.trainer, "hf_api", Hub)
+def test_push_to_hub_uploads_model_tokenizer_card_and_scores_alone(argv, tmp_path, local_hub):
+    """No text of the data, no path of this machine, no token, and nothing that lay in the folder before."""
     folder = tmp_path / "run"
-    assert run_classification.main([*argv, "--push_to_hub", "--save_strategy", "no", "--output_dir", str(folder)]) == 2
-    assert "error: --push_to_hub: the upload failed (nobody there); the run is complete" in capsys.readouterr().err
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine alone", encoding="utf-8")
+    assert push(argv, folder, hub_model_id="mine", overwrite_output_dir=True) == 0
+    (files,) = local_hub.uploads
+    assert files.keys() == MODEL | SCORES
+    for name, content in files.items():
+        assert str(tmp_path).encode() not in content, name
+        assert b"/tiny-bert" not in content, name
+        assert TOKEN.encode() not in content, name
+    for text, _ in labelled_sentences(16, seed=2):
+        assert text.encode() not in b"".join(files.values())
+    card = ModelCard(files["README.md"].decode())
+    assert "# somebody/mine\n" in card.text
+    assert 'model="somebody/mine"' in card.text
+    assert "this folder" not in card.text
+    assert (card.data.model_name, card.data.base_model, card.data.license) == ("somebody/mine", None, None)
+    assert card.data.eval_results
+
+
+def test_the_other_files_of_a_run_are_uploaded_only_if_asked_for(argv, tmp_path, local_hub):
+    assert push(argv, tmp_path / "run", push_run_files_to_hub=True) == 0
+    (files,) = local_hub.uploads
+    plots = {name for name in files if name.startswith("plots/")}
+    assert plots
+    assert files.keys() == MODEL | SCORES | RUN | plots
+
+
+def test_the_card_says_what_the_hub_knows_of_base_model_and_data(
+    argv, tmp_path, local_hub, tiny_model, monkeypatch, write_csv
+):
+    """A copy of the model at each save is the model's files alone."""
+    write_csv(tmp_path / "films" / "train.csv", ("text", "label"), labelled_sentences(16, seed=2))
+    write_csv(tmp_path / "films" / "validation.csv", ("text", "label"), labelled_sentences(6, seed=3))
+    local_hub.repositories |= {"someone/tiny": tiny_model, "datasets/someone/films": tmp_path / "films"}
+    local_hub.cards |= {
+        "someone/tiny": {"license": "apache-2.0", "language": ["en", "de"]},
+        "datasets/someone/films": {"license": "cc-by-nc-4.0", "language": "en"},
+    }
+    flags = {"model_name_or_path": "someone/tiny", "dataset_name": "someone/films", "precision": "fp32"}
+    flags |= {"max_seq_length": 32, "max_steps": 2, "disable_tqdm": True, "use_cpu": True}
+    settings = {"save_strategy": "epoch", "hub_strategy": "every_save", "hub_model_id": "group/films"}
+    assert push(to_argv(flags), tmp_path / "run", **settings) == 0
+    *saves, last = local_hub.uploads
+    assert saves
+    assert all(files.keys() == MODEL for files in saves)
+    card = ModelCard(last["README.md"].decode()).data
+    assert (card.base_model, card.datasets, card.model_name) == ("someone/tiny", ["someone/films"], "group/films")
+    assert (card.license, card.language) == ("apache-2.0", "en")
+    assert {(result.dataset_type, result.dataset_split) for result in card.eval_results} == {
+        ("someone/films", "validation")
+    }
+    assert not list((tmp_path / "run").rglob("training_args.bin"))
+
+
+@pytest.mark.parametrize("strategy", ["checkpoint", "all_checkpoints"])
+def test_checkpoints_are_not_uploaded(argv, tmp_path, strategy, capsys):
+    assert push(argv, tmp_path / "run", hub_strategy=strategy) == 2
+    assert f"--hub_strategy {strategy} is not supported: a checkpoint names paths" in capsys.readouterr().err
+
+
+def test_an_adapter_on_a_model_that_nobody_else_has_is_not_uploaded(argv, tmp_path, local_hub, capsys):
+    """Its configuration names the base model's folder."""
+    assert push(argv, tmp_path / "run", lora_rank=2) == 2
+    assert "error: --push_to_hub: others cannot load an adapter on" in capsys.readouterr().err
+    assert push(argv, tmp_path / "run", lora_rank=2, lora_merge=True) == 0
+    assert local_hub.uploads[0].keys() == MODEL | SCORES
+
+
+def test_a_failed_upload_leaves_the_run_whole_and_its_hint_uploads_the_same(argv, tmp_path, local_hub, capsys):
+    from huggingface_hub.cli.hf import app
+
+    folder = tmp_path / "a run"
+    local_hub.statuses["/commit/"] = (403, {"X-Error-Message": "nobody may"})
+    assert push(argv, folder) == 2
+    assert "Name the repository: --hub_model_id OWNER/NAME." in capsys.readouterr().err
+    assert push(argv, folder, hub_model_id="mine") == 2
+    error = capsys.readouterr().err
+    assert "error: --push_to_hub: the upload failed (" in error
+    assert TOKEN not in error
     assert (folder / "run.json").is_file()
+    local_hub.statuses.clear()
+    program, *words = shlex.split(error.split("`")[1])
+    assert program == "hf"
+    with contextlib.suppress(SystemExit):
+        app(words)
+    assert local_hub.uploads[0].keys() == MODEL | SCORES
 
 
 def test_print_parameters_lists_them_and_trains_nothing(argv, tmp_path, capsys):

@@ -90,19 +90,20 @@ def test_settings_of_this_program_that_change_the_model_are_listed(tmp_path):
     [("bert-base-cased", True), ("runs/cola", False), ("/models/bert", False), ("./models/bert", False)],
 )
 def test_the_base_model_is_named_only_if_it_is_on_the_hub(tmp_path, name, from_hub):
-    folder = finished_run(tmp_path, configuration={"model_name_or_path": name}, model_from_hub=from_hub)
+    on_the_hub = {"model": name if from_hub else None}
+    folder = finished_run(tmp_path, configuration={"model_name_or_path": name}, hub=on_the_hub)
     loaded = written(folder)
     assert loaded.data.base_model == (name if from_hub else None)
     assert "/models/" not in loaded.content
 
 
 def test_the_data_set_is_named_only_if_it_was_read_from_the_hub(tmp_path):
-    hub = {"dataset_name": "nyu-mll/glue", "dataset_config_name": "cola"}
-    loaded = written(finished_run(tmp_path / "hub", "binary", configuration=hub))
+    names = {"dataset_name": "nyu-mll/glue", "dataset_config_name": "cola"}
+    loaded = written(finished_run(tmp_path / "hub", configuration=names, hub={"dataset": "nyu-mll/glue"}))
     assert loaded.data.datasets == ["nyu-mll/glue"]
     assert {(r.dataset_type, r.dataset_config) for r in loaded.data.eval_results} == {("nyu-mll/glue", "cola")}
     assert "https://huggingface.co/datasets/nyu-mll/glue" in loaded.text
-    local = written(finished_run(tmp_path / "local", "binary", configuration={**hub, "data_dir": "/data/glue"}))
+    local = written(finished_run(tmp_path / "local", "binary", configuration={**names, "data_dir": "/data/glue"}))
     assert local.data.datasets is None and "/data/glue" not in local.content
 
 

@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
 from bertlab import hub
 from bertlab.cli.arguments import DataArguments
-from bertlab.data import sources
+from bertlab.data import dataset, sources
 from bertlab.data.columns import Columns, cell_text, choose_columns, clean_text, label_text
 from bertlab.errors import UserError
 
@@ -49,6 +49,18 @@ def json_lines(path: Path, rows: list[dict]) -> str:
 def test_usual_columns_are_guessed(names, text, label):
     found = columns(names)
     assert (found.text, found.label) == (text, label)
+    assert {*found.unread, *found.text, found.label} == {*names, label}
+
+
+def test_columns_that_are_not_read_are_said_unless_the_text_was_named(capsys, tmp_path, write_csv):
+    """As fancyzhx/amazon_polarity is: the title is a text, too."""
+    path = write_csv(tmp_path / "a.csv", ("label", "title", "content"), [(i % 2, f"t {i}", f"c {i}") for i in range(4)])
+    for names in ([], ["title", "content"]):
+        arguments = DataArguments(train_file=str(path), text_column_names=names)
+        dataset.load_splits(arguments, (), training=True, cache_dir=None, token=None)
+    first, second = [line for line in capsys.readouterr().err.splitlines() if line.startswith("info: text")]
+    assert "text column: content; not read: title (--text_column_names names all to read); label" in first
+    assert "text columns: title, content; label" in second
 
 
 @pytest.mark.parametrize(
