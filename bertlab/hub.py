@@ -302,7 +302,7 @@ def _hub_error(kind: str, name: str, error: Exception) -> UserError | None:
     if is_a(errors.HTTPError) or "Consistency check failed" in str(error):
         return UserError(
             f"the download of the {kind} {name} broke off.",
-            "Run the same command again: files that are whole are kept, the one that broke off starts anew.",
+            "Run the same command again: files that are whole are kept, the one that broke off starts again.",
         )
     return None
 
