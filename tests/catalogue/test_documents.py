@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+import json
 import re
 import shlex
 from pathlib import Path
@@ -183,6 +184,21 @@ def test_every_test_that_is_named_exists(path):
 def test_tables_are_those_of_the_records(path):
     text = path.read_text(encoding="utf-8")
     assert ledger.with_tables(text) == text, "run `make tables`"
+
+
+def test_the_figures_of_the_readme_are_those_of_the_files():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    measured = json.loads((ROOT / "benchmarks/results/training.json").read_text(encoding="utf-8"))
+    for stage, said in (("training", "{} times as fast"), ("evaluation", "evaluation {} and {} times")):
+        ratios = [
+            measured[stage]["ratios"][f"example scripts, {peer}"]["median"] for peer in ("defaults", "best flags")
+        ]
+        shown = [f"{ratio:.3g}" for ratio in ratios]
+        phrases = [said.format(*shown)] if said.count("{}") == 2 else [said.format(ratio) for ratio in shown]
+        assert all(phrase in text for phrase in phrases), phrases
+    record = json.loads(next((ROOT / "results/demo/cola").rglob("seed42.json")).read_text(encoding="utf-8"))
+    for split, words in (("in_domain_dev", "correlation of about"), ("out_of_domain_dev", "and of about")):
+        assert f"{words} {record['splits'][split]['metrics']['matthews_correlation']['value']:.2f}" in text
 
 
 def test_the_demo_corpora_are_as_their_readmes_say():
