@@ -137,7 +137,7 @@ def indicated_labels(cells: dict[str, Any], place: str) -> list[str] | None:
     for name, value in written.items():
         if str(value).casefold() not in ZERO_ONE:
             raise UserError(
-                f"{place}: {name!r} is {value!r}, neither 0 nor 1.",
+                f"{place}: {name!r} is {repr(value) if value else 'empty'}, neither 0 nor 1.",
                 "Several --label_column_name are columns of 0 and 1.",
             )
     return [name for name, value in written.items() if ZERO_ONE[str(value).casefold()]]
@@ -197,7 +197,7 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
         if column in removed:
             raise UserError(f"the column {column!r} is named to be read and to be removed.", "Drop one of the two.")
     names = [name for name in names if name not in removed]
-    label = next((name for name in labels or LABEL_COLUMNS if name in names), None)
+    label = next(iter(labels or _usual(LABEL_COLUMNS, names)), None)
     is_named = bool(text)
     text = text or _guess_text([name for name in names if name not in labels[1:]], label, arguments, where)
     for column in {*labels, label or ""} & set(text):
@@ -212,10 +212,16 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
     return Columns(text, joined_by, label, source, clean, indicators=indicators, unread=unread)
 
 
+def _usual(usual: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Return the columns that are called as usual, in that order; Text is text where no other column is."""
+    called = {name.casefold(): name for name in names} | {name: name for name in names}
+    return [called[name] for name in usual if name in called]
+
+
 def _guess_text(names: Sequence[str], label: str | None, arguments: DataArguments, where: str) -> tuple[str, ...]:
     for pair in PAIR_COLUMNS:
-        if set(pair) <= set(names):
-            return pair
+        if len(found := _usual(pair, names)) == 2:
+            return found[0], found[1]
     if len(names) == 1 and set(names[0]) & set(DELIMITERS):
         raise UserError(f"{where} has no column that is clearly text.", _columns_hint("", names))
     for name in (*TEXT_COLUMNS, *LABEL_COLUMNS):
@@ -225,7 +231,7 @@ def _guess_text(names: Sequence[str], label: str | None, arguments: DataArgument
                 f"Leave one out: --remove_columns {name}.1.",
             )
     left = [n for n in names if n not in (label, arguments.source_column_name) and not NO_TEXT.fullmatch(n)]
-    usual = [name for name in TEXT_COLUMNS if name in left]
+    usual = _usual(TEXT_COLUMNS, left)
     if len(usual) == 1 or len(left) == 1:
         return ((usual or left)[0],)
     raise UserError(

@@ -293,7 +293,8 @@ def _complete_rows(split: "Dataset", origin: str, label_required: bool, argument
         return split
     if not complete.any():
         raise UserError(f"{origin}: no row has both text and label.", "Check the column names.")
-    info(f"{origin}: {int((~complete).sum())} of {len(split)} rows without text or label are left out.")
+    left_out = f"{int((~complete).sum())} of {len(split)} rows are left out"
+    info(f"{origin}: {left_out}, which lack text or label, or have too few or too many fields.")
     return split.select(np.flatnonzero(complete))
 
 

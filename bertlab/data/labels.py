@@ -38,7 +38,7 @@ NOTHING = {"nan", "null", "none", "nil", "n/a", "na", "#n/a", "<na>", "-", "--",
 # Beyond this many classes with fewer than this many rows each, the column is taken for something else.
 MANY_CLASSES, ROWS_PER_CLASS = 200, 3
 # Beside classes of so many rows one of a single row is hardly meant.
-MANY_ROWS = 10
+MANY_ROWS = 5
 # More whole numbers than this, without names, look like a scale.
 SCALE = 10
 DELIMITERS = ",;|"
@@ -581,13 +581,16 @@ def _missing(labels: Sequence[str], counts: Mapping[str, int]) -> tuple[list[str
 
 
 def _lone(labels: Sequence[str], counts: Mapping[str, int]) -> list[str]:
-    """Return the labels of one row each beside classes of many rows; of fewer rows where these have fewer words."""
+    """Return the labels of one row each beside classes of many; of fewer rows where these are numbers or shorter."""
     others = {label: rows for label, rows in counts.items() if rows > 1}
-    fewest, most_words = min(others.values(), default=0), max((len(label.split()) for label in others), default=0)
+    fewest = min(others.values(), default=0)
     lone = [label for label in labels if counts[label] == 1 and _as_number(label) is None]
-    if fewest < ROWS_PER_CLASS:
-        return []
-    return lone if fewest >= MANY_ROWS else [label for label in lone if len(label.split()) > most_words]
+    if fewest >= MANY_ROWS or not others:
+        return lone if others else []
+    # A number has no word, so any word is one more.
+    words = {label: len(label.split()) if _as_number(label) is None else 0 for label in (*others, *lone)}
+    most = max(words[label] for label in others)
+    return [label for label in lone if fewest >= ROWS_PER_CLASS and words[label] > most]
 
 
 def _check_twins(names: Sequence[str], origin: str) -> None:

@@ -277,37 +277,41 @@ def _found_options(file: DataFile, suffix: str, state: tuple[int, int]) -> dict[
 
 def _is_quoted_as_csv(file: DataFile, options: dict[str, Any]) -> bool:
     """Return True where the names stand in quotes, or a writer of CSV would write every quoted record as it stands."""
-    with open_text(file.path, file.encoding) as stream:
-        taken: list[str] = []
-        lines = (taken.append(line) or line for line in itertools.islice(stream, QUOTED_ROWS))  # type: ignore[func-returns-value]
-        try:
-            for number, record in enumerate(_reader(lines, options)):
-                raw, cells = "".join(taken).rstrip("\r\n"), record
-                taken.clear()
-                if not number and all(re.fullmatch('".+"', cell) for cell in raw.split(options["delimiter"])):
-                    return True
-                written = io.StringIO()
-                csv.writer(written, lineterminator="", **options).writerow(cells)
-                if '"' in raw and written.getvalue() != raw:
-                    return False
-        except csv.Error:
-            return False
+    try:
+        for number, (raw, cells) in enumerate(_raw_records(file, options)):
+            if not number and all(re.fullmatch('".+"', cell) for cell in raw.split(options["delimiter"])):
+                return True
+            written = io.StringIO()
+            csv.writer(written, lineterminator="", **options).writerow(cells)
+            if '"' in raw and written.getvalue() != raw:
+                return False
+    except csv.Error:
+        return False
     return True
 
 
 def _flaws(file: DataFile, options: dict[str, Any]) -> float:
     """Return how many records are ragged or have a cell whose quote follows a blank; infinity if `csv` refuses one."""
+    blank_before_quote = re.compile(rf'(^|{re.escape(options["delimiter"])})\s+"')
+    width, flaws = len(file.columns or ()), 0
+    try:
+        for raw, cells in _raw_records(file, options):
+            width = width or len(cells)
+            is_blank_read = any(cell[:1].isspace() and cell.lstrip()[:1] == '"' for cell in cells)
+            flaws += bool(cells) and (len(cells) != width or bool(is_blank_read and blank_before_quote.search(raw)))
+    except csv.Error:
+        return float("inf")
+    return flaws
+
+
+def _raw_records(file: DataFile, options: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the first records of a file: as they stand, without the line end, and their cells."""
+    taken: list[str] = []
     with open_text(file.path, file.encoding) as stream:
-        records = (record for record in _reader(itertools.islice(stream, QUOTED_ROWS), options) if record)
-        try:
-            first: list[str] = next(records, [])
-            width = len(file.columns or first)
-            return sum(
-                len(record) != width or any(cell[:1].isspace() and cell.lstrip()[:1] == '"' for cell in record)
-                for record in itertools.chain([first], records)
-            )
-        except csv.Error:
-            return float("inf")
+        lines = (taken.append(line) or line for line in itertools.islice(stream, QUOTED_ROWS))  # type: ignore[func-returns-value]
+        for cells in _reader(lines, options):
+            yield "".join(taken).rstrip("\r\n"), cells
+            taken.clear()
 
 
 def _detected(lines: list[str], quoting: str, width: int) -> str:
@@ -454,6 +458,9 @@ def _json_lines(path: Path, stream: Iterable[str]) -> Iterator[tuple[int, object
     is_blank = True
     for line, text in enumerate(stream, 1):
         if text.strip():
+            if is_blank and text.lstrip().startswith("["):
+                hint = "Let its name end in .json."
+                raise UserError(f"{path} is one JSON document and not an object a line.", hint)
             is_blank = False
             # Without its line end: an object that is cut off ends on this line, not on the next.
             yield line, _parsed(path, text.rstrip(), line)
@@ -486,6 +493,8 @@ def _document_rows(path: Path, document: object) -> list[Any]:
     if values.keys() >= {"columns", "data"}:  # orient="split"
         return [dict(zip(values["columns"], row, strict=False)) for row in values["data"]]
     inner = list(values.values())
+    if inner and all(isinstance(value, list) for value in inner) and len(set(map(len, inner))) == 1:  # orient="list"
+        return [dict(zip(values, row, strict=True)) for row in zip(*inner, strict=True)]
     if not inner or not all(isinstance(value, dict) for value in inner):
         return [values]
     # orient="columns" has the rows' labels within, orient="index" the columns' names.

@@ -274,6 +274,26 @@ CASES = [
         refused=True,
     ),
     Case(
+        "JSON of lists, a column each",
+        "--train_file a.json",
+        {"a.json": json.dumps({"text": [text for text, _ in ROWS], "label": [label for _, label in ROWS]})},
+    ),
+    Case(
+        "JSON lines that are a document",
+        "--train_file a.jsonl",
+        {"a.jsonl": in_json(orient="records"), "a.json": in_json(orient="records")},
+        says="is one JSON document",
+        refused=True,
+    ),
+    Case("names in capitals", CSV, {"a.csv": csv_of(header="Text,LABEL\n")}),
+    Case("names in capitals beside others", CSV, {"a.csv": csv_of(header="text,label,Text\n", end=",other\n")}),
+    Case(
+        "a blank and a quote within quotes",
+        CSV,
+        {"a.csv": 'text,label\n" ""Wait"" she said",wet\n'},
+        ((' "Wait" she said', "wet"),),
+    ),
+    Case(
         "a comma after the last object",
         "--train_file a.json",
         {"a.json": "[" + LINES.replace("}\n", "},\n") + "]"},

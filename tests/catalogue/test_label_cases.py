@@ -245,6 +245,13 @@ CASES = (
         columns={"rude": [0.7, 0], "dull": [0, 1]},
         flags="--label_column_name rude dull",
     ),
+    refused(
+        "columns with an empty cell",
+        [],
+        "'rude' is empty, neither 0 nor 1",
+        columns={"rude": [None, 0], "dull": [0, 1]},
+        flags="--label_column_name rude dull",
+    ),
     # numbers
     read("decimal commas", ["3,5", "4,0", "0,5"], "3,5 is read as the number 3.5", "regression"),
     read("decimal commas asked", ["3,5", "4", "5"], "3,5 is read as", flags="--do_regression"),

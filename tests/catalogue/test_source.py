@@ -1,12 +1,21 @@
 """What no test of behaviour would notice in the source."""
 
+import ast
+import dataclasses
+import importlib
+import pkgutil
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.version import Version
 from running import ROOT
+
+import bertlab.commands
+from bertlab.cli import flag_rules, parser
+from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments
 
 # A column of a `datasets` table in an array, without [:].
 ROW_BY_ROW = re.compile(r'np\.(?:asarray|array|unique)\([\w.\[\]]*\["\w+"\]\)')
@@ -42,6 +51,36 @@ def test_no_column_is_turned_into_an_array_row_by_row():
     hits = [f"{path.name}: {hit}" for path in files for hit in ROW_BY_ROW.findall(path.read_text(encoding="utf-8"))]
     # pair_texts has a batch of plain lists.
     assert hits == [hit for hit in hits if hit.startswith("pairs.py: ")]
+
+
+# Of pip, git and accelerate, and what stands for a name.
+OTHERS = {"version", "help", "help_all", "flag", "no_NAME", "require", "no", "porcelain", "untracked"}
+OF_ACCELERATE = {
+    *("num_cpu_threads_per_process", "multi_gpu", "num_processes", "mixed_precision"),
+    "fsdp_transformer_layer_cls_to_wrap",
+}
+
+
+def _flags() -> Iterator[str]:
+    yield from parser.RECIPE_NAMES
+    yield from (*flag_rules.RENAMED, *flag_rules.RETIRED, *flag_rules.SWITCHES, *flag_rules.ALIASES)
+    for data_arguments in (DataArguments, NspArguments):
+        yield from parser.flags_of((data_arguments, ModelArguments, RunArguments))
+    for module in pkgutil.iter_modules(bertlab.commands.__path__, "bertlab.commands."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if isinstance(value, type) and dataclasses.is_dataclass(value) and value.__name__.endswith("Arguments"):
+                yield from (field.name for field in dataclasses.fields(value))
+
+
+def test_every_flag_that_a_text_names_exists():
+    known = {*_flags(), *OTHERS, *OF_ACCELERATE}
+    named: dict[str, str] = {}
+    for path in sorted((ROOT / "bertlab").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                named |= dict.fromkeys(re.findall(r"(?<![\w-])--([a-z]\w+)", node.value), path.name)
+    assert len(named) > 150
+    assert {name: file for name, file in named.items() if not {name, name.removeprefix("no_")} & known} == {}
 
 
 def _pins(name: str) -> dict[str, Version]:

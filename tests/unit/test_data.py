@@ -82,7 +82,7 @@ def test_missing_cells_are_refused_or_dropped_and_counted(file, capsys, row, wha
     assert error.startswith(f"{place} Pass --on_missing drop to leave such rows out.")
     loaded = load(train_file=path, on_missing="drop")
     assert (len(loaded.splits["train"]), loaded.dropped) == (4, {"train": 2})
-    assert capsys.readouterr().err.startswith(f"info: {path}: 2 of 6 rows without text or label are left out.\n")
+    assert capsys.readouterr().err.startswith(f"info: {path}: 2 of 6 rows are left out, which lack text")
 
 
 def test_minus_one_is_a_class_where_nobody_names_the_classes(file):

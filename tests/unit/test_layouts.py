@@ -216,7 +216,7 @@ def test_a_download_loads_as_on_the_hub(task, parent, tmp_path):
 def test_ragged_rows_of_qqp_are_counted(tmp_path, capsys):
     loaded = load(arguments_of("qqp", written(tmp_path, MINI["qqp"])))
     assert loaded.dropped == {"train": 2}
-    assert "train.tsv: 2 of 4 rows without text or label are left out." in capsys.readouterr().err
+    assert "train.tsv: 2 of 4 rows are left out, which lack" in capsys.readouterr().err
 
 
 def test_cola_public_is_cut_as_its_recipe_says(tmp_path):

@@ -302,7 +302,7 @@ def test_nan_and_infinity_are_floats(tmp_path: Path) -> None:
         ("a.json", "7", "a.json holds no list of objects, expected one."),
         ("a.json", " \n", "a.json holds only blank lines."),
         ("a.jsonl", " \n\n", "a.jsonl holds only blank lines."),
-        ("a.jsonl", "[" * 200_000, "a.jsonl, line 1: not readable JSON: nested too deeply."),
+        ("a.jsonl", '{"a":' * 200_000, "a.jsonl, line 1: not readable JSON: nested too deeply."),
         ("a.json", '{"a":' * 200_000, "a.json, line 1: not readable JSON: nested too deeply."),
     ],
 )
