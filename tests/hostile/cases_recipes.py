@@ -17,7 +17,7 @@ CASES: list[Case] = [
         "line 1",
         "line 2",
         "given twice",
-        notes=("mine.yaml, line 2, key 'evaluation_strategy' is --eval_strategy",),
+        notes=("mine.yaml, line 2, key 'evaluation_strategy' is called --eval_strategy",),
     ),
     recipe("a recipe in a recipe", "task: cola\n", "a recipe names no other", "Pass --task beside --config."),
     recipe("mapping for one value", "learning_rate: {a: 1}\n", "learning_rate", "'a=1'"),
