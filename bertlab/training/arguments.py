@@ -76,7 +76,7 @@ def _of_machine(training: Mapping[str, Any], run: RunArguments) -> dict[str, Any
     if values.get("deepspeed") and package_folder("deepspeed") is None:
         raise UserError("--deepspeed: the package deepspeed is not installed.", "pip install deepspeed")
     # Batches are copied to a GPU while it computes, which takes pinned memory.
-    copies = {"non_blocking": values.get("dataloader_pin_memory", True)}
+    copies = {"non_blocking": not cpu and values.get("dataloader_pin_memory", True)}
     values["accelerator_config"] = {**copies, **(values.get("accelerator_config") or {})}
     return values
 

@@ -174,9 +174,12 @@ def test_torchruns_one_thread_is_undone_as_accelerates_is(monkeypatch: pytest.Mo
     assert given == [8]
 
 
-def test_batches_are_copied_while_a_gpu_computes_and_what_the_user_set_is_kept(tmp_path: Path):
+def test_batches_are_copied_while_a_gpu_computes_and_what_the_user_set_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     data = SimpleNamespace(train=None, eval_split=None, selection=None, stream=None, mlm_metrics=())
-    training = {"output_dir": str(tmp_path), "do_train": True, "use_cpu": True}
+    training = {"output_dir": str(tmp_path), "do_train": True}
 
     def config(stream: object = None, **more: object) -> tuple[bool, bool | None, bool]:
         data.stream = stream
@@ -189,6 +192,7 @@ def test_batches_are_copied_while_a_gpu_computes_and_what_the_user_set_is_kept(t
 
     assert config() == (True, None, True)
     assert config(dataloader_pin_memory=False)[0] is False
+    assert config(use_cpu=True)[0] is False  # there is nothing to copy to, and Trainer would advise to pin memory
     own = {"accelerator_config": {"use_seedable_sampler": False}}
     assert config(stream="rows", **own) == (True, False, False)
 
