@@ -53,7 +53,7 @@ class Columns:
     clean: tuple[str, ...] = ()
     multi_label: bool = False
     indicators: tuple[str, ...] = ()  # columns of 0 and 1, one for each class; `label` is the first
-    unread: tuple[str, ...] = ()  # the source's other columns, where the text was not named
+    unread: tuple[str, ...] = ()  # the source's other columns
 
     @property
     def is_pair(self) -> bool:
@@ -198,7 +198,6 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
             raise UserError(f"the column {column!r} is named to be read and to be removed.", "Drop one of the two.")
     names = [name for name in names if name not in removed]
     label = next(iter(labels or _usual(LABEL_COLUMNS, names)), None)
-    is_named = bool(text)
     text = text or _guess_text([name for name in names if name not in labels[1:]], label, arguments, where)
     for column in {*labels, label or ""} & set(text):
         raise UserError(f"the column {column!r} is named as text and as label.", f"{where} has {', '.join(names)}.")
@@ -207,7 +206,7 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
         joined_by = " "
     indicators = labels if len(labels) > 1 else ()
     read = {*text, *labels, label, arguments.source_column_name}
-    unread = () if is_named else tuple(name for name in names if name not in read and not NO_TEXT.fullmatch(name))
+    unread = tuple(name for name in names if name not in read and not NO_TEXT.fullmatch(name))
     source, clean = arguments.source_column_name, tuple(arguments.clean)
     return Columns(text, joined_by, label, source, clean, indicators=indicators, unread=unread)
 

@@ -5,6 +5,7 @@ decides what a label can be and assigns ids, parts are held out of the training 
 """
 
 import json
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -157,10 +158,11 @@ def _say_what_is_read(
     """Say in one line which columns are text and label, and which class each id is."""
     columns = raw.columns
     usual = {*TEXT_COLUMNS, *(name for pair in PAIR_COLUMNS for name in pair)}
-    is_guess = not (arguments.text_column_names or arguments.data_layout or set(columns.text) <= usual)
+    is_usual = {name.casefold() for name in columns.text} <= usual
+    is_guess = not (arguments.text_column_names or arguments.data_layout or is_usual)
     how = " (the only one left; --text_column_names names another)" if is_guess else ""
     message = f"text {_listed(columns.text)}{how}"
-    if columns.unread:
+    if columns.unread and not arguments.text_column_names:
         more = f" and {len(columns.unread) - UNREAD_SHOWN} more" if len(columns.unread) > UNREAD_SHOWN else ""
         message += (
             f"; not read: {', '.join(columns.unread[:UNREAD_SHOWN])}{more} (--text_column_names names all to read)"
@@ -186,6 +188,9 @@ def _label_schema(
     if raw.train_rows is not None and not (arguments.class_names or declared):
         arguments = replace(arguments, class_names=list(dict.fromkeys(arguments.label_map.values())))
     origin = raw.origin.get(arguments.train_split_name) or next(iter(raw.origin.values()))
+    if raw.columns.label is None and (train is not None or raw.train_rows is not None):
+        others = f" {' or '.join(map(shlex.quote, raw.columns.unread))}" if raw.columns.unread else ""
+        raise UserError(f"{origin} has no labels to train on.", f"Name the column with --label_column_name{others}.")
     schema = labels.infer_labels(train, arguments, declared, model_names, origin, written)
     if train is None and raw.train_rows is None:
         labels.check_head(schema, model_names)
@@ -196,8 +201,6 @@ def _stream(raw: sources.RawData, schema: LabelSchema, arguments: DataArguments)
     if raw.train_rows is None:
         return None
     origin = raw.origin[arguments.train_split_name]
-    if raw.columns.label is None:
-        raise UserError(f"{origin} has no labels to train on.", "Name the column with --label_column_name.")
     say(f"training rows are read from {origin} as they are needed")
     if arguments.on_missing == "drop":
         info("rows of the stream without text or label are left out and not counted.")

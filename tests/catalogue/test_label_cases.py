@@ -265,6 +265,15 @@ CASES = (
     refused("halves or lists", ["0", "5", "0,5"], "--label_delimiter ,", hint="--do_regression", then="regression"),
     refused("one number", [0.5, 0.5], "every row has the label '0.5'"),
     refused("one class", ["wet", "wet"], "every row has the label 'wet'"),
+    # columns
+    refused(
+        "labels under another name",
+        [],
+        "has no labels to train on. Name the column with --label_column_name mood.",
+        columns={"text": ["", ""], "mood": ["good", "bad"]},
+        hint="--label_column_name mood",
+        then="2 classes: 0 = bad, 1 = good",
+    ),
     # text
     read(
         "text by exclusion",
