@@ -8,15 +8,16 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from bertlab.console import warning
-from bertlab.errors import UserError, causes, did_you_mean, nearest
+from bertlab.errors import UserError, causes, nearest
 
 # huggingface_hub retries five times with growing pauses: 23 s per file before it gives up. The probe has two trials.
-PROBE_SECONDS = (5.0, 10.0)
+PROBE_SECONDS = (3.0, 7.0)
 PAUSE_SECONDS = 1.0
 # Candidates for "Did you mean", besides the models in the cache; the Hub is not searched.
 WELL_KNOWN = {
@@ -50,34 +51,33 @@ def is_local(name: str | None) -> bool:
 
 
 def go_offline_if_unreachable(
-    *models: str | None, dataset: str | None = None, configuration: str | None = None, cache_dir: str | None = None
+    *models: str | None, dataset: tuple[str | None, str | None] = (None, None), cache_dir: str | None = None
 ) -> None:
     """Ask the Hub about the first of these names that needs it; use the cache alone if there is no good answer.
 
-    A slow answer or one of 500 and above is asked for again. If the Hub is only out of order and the cache lacks
-    something, its client is left to try on.
+    `dataset` is a name and a configuration. A slow answer, or a status of 500 and above, is asked for again. A Hub that
+    is only out of order is given up where the cache has all that is named; else its client is left to try on.
 
     Must run before `datasets` or `transformers` is imported: they read HF_HUB_OFFLINE once.
     """
-    models = tuple(name for name in models if not is_local(name))
-    dataset = None if is_local(dataset) else dataset
-    if offline() or not (models or dataset):
+    names = [name for name in models if name is not None and not is_local(name)]
+    data = None if is_local(dataset[0]) else dataset[0]
+    if offline() or not (names or data):
         return
-    url = f"{_endpoint()}/api/" + (f"models/{models[0]}" if models else f"datasets/{dataset}")
+    url = f"{_endpoint()}/api/" + (f"models/{names[0]}" if names else f"datasets/{data}")
     reason = _failure_within(PROBE_SECONDS[0], url)
     if reason and reason.startswith((NO_ANSWER, OUT_OF_ORDER)):
         time.sleep(PAUSE_SECONDS)
         reason = _failure_within(PROBE_SECONDS[1], url)
-    if reason is None:
-        return
-    if reason.startswith(OUT_OF_ORDER) and not _is_cached(models, dataset, configuration, cache_dir):
+    is_passing = bool(reason and reason.startswith(OUT_OF_ORDER))
+    if reason is None or (is_passing and not _is_cached(names, data, dataset[1], cache_dir)):
         return
     warning(f"the Hub at {_endpoint()} cannot be reached: {reason}; using only what is on this disk.")
     os.environ[OFFLINE_REASON] = reason
     os.environ["HF_HUB_OFFLINE"] = "1"
     from huggingface_hub import constants
 
-    constants.HF_HUB_OFFLINE = True  # read before, if the cache was looked at
+    constants.HF_HUB_OFFLINE = True  # it has read the variable, if the cache was looked at
 
 
 def offline() -> bool:
@@ -89,17 +89,14 @@ def _offline_variable() -> str:
     return "HF_HUB_OFFLINE" if os.environ.get("HF_HUB_OFFLINE") else "TRANSFORMERS_OFFLINE"
 
 
-def _is_cached(
-    models: tuple[str | None, ...], dataset: str | None, configuration: str | None, cache_dir: str | None
-) -> bool:
-    """Return True if the cache has configuration or tokenizer of all models, weights of the first, and the data set."""
+def _is_cached(models: list[str], dataset: str | None, configuration: str | None, cache_dir: str | None) -> bool:
+    """Return True if the cache has the weights of the first model, something of the others, and the data set."""
     from huggingface_hub import constants
 
+    wanted = [(name, "*.json" if index else "*.safetensors") for index, name in enumerate(models)]
     data = Path(cache_dir or os.environ.get("HF_DATASETS_CACHE") or f"{constants.HF_HOME}/datasets")
-    weights = not models or any(_snapshots(str(models[0]), cache_dir, "*.safetensors"))
-    small = all(any(_snapshots(str(name), cache_dir, "*.json")) for name in models)
-    return (
-        weights and small and (not dataset or any(data.glob(f"{dataset.replace('/', '___')}/{configuration or '*'}")))
+    return all(_snapshots(name, cache_dir, pattern) for name, pattern in wanted) and (
+        dataset is None or any(data.glob(f"{dataset.replace('/', '___')}/{configuration or '*'}"))
     )
 
 
@@ -132,14 +129,14 @@ def card_metadata(model: str | None, dataset: str | None) -> dict[str, Any]:
     """
     from huggingface_hub import HfApi
 
-    cards: dict[str, Any] = {}
-    for kind, name in (("model", model), ("dataset", dataset)):
+    def card(ask: Callable[[str], Any], name: str | None) -> dict[str, Any]:
         with suppress(Exception):  # whatever the client raises, the card does without
-            cards[kind] = getattr(HfApi(), f"{kind}_info")(name).card_data if name else None
-    known = {key: (cards.get("model") or {}).get(key) for key in ("license", "license_name", "license_link")}
-    known["language"] = next(
-        (card["language"] for card in (cards.get("dataset"), cards.get("model")) if card and card.get("language")), None
-    )
+            return dict(ask(name).card_data.to_dict()) if name else {}
+        return {}
+
+    base, data = card(HfApi().model_info, model), card(HfApi().dataset_info, dataset)
+    known = {key: base.get(key) for key in ("license", "license_name", "license_link")}
+    known["language"] = data.get("language") or base.get("language")
     return {key: value for key, value in known.items() if value}
 
 
@@ -162,18 +159,24 @@ def dataset_error(name: str, error: Exception) -> UserError:
         )
     if isinstance(error, DatasetNotFoundError):  # raised `from None`: of huggingface_hub's error only the text is left
         return _gated("data set", name) if "gated" in str(error) else _unknown_name("data set", name)
+    reason = _failure_within(PROBE_SECONDS[0], f"{_endpoint()}/api/datasets/{name}") if "hf://" in str(error) else None
+    if reason:  # `datasets` takes files for missing that the Hub does not list
+        return UserError(f"the data set {name}: the Hub cannot be reached ({reason}).", "Try again later.")
     listed = re.search(r"(?:available configs|Available): (\[.*\])", str(error))
     if listed:
-        unknown = re.search(r"BuilderConfig '(.*)' not found", str(error))
-        problem = (
-            f"has no configuration {unknown[1]!r}." if unknown else "has several configurations, and none is named."
-        )
-        names = ast.literal_eval(listed[1])
-        near = did_you_mean(unknown[1], names) if unknown else ""
-        near = f"{near} " if near.startswith("Did") else ""
-        return UserError(f"the data set {name} {problem}", f"{near}--dataset_config_name takes {', '.join(names)}.")
+        return _configuration_error(name, ast.literal_eval(listed[1]), str(error))
     return _hub_error("data set", name, error) or UserError(
         f"the data set {name} cannot be loaded from the Hub: {_reason(error)}", "Check --dataset_name and --token."
+    )
+
+
+def _configuration_error(name: str, configurations: list[str], text: str) -> UserError:
+    unknown = re.search(r"BuilderConfig '(.*)' not found", text)
+    problem = f"has no configuration {unknown[1]!r}." if unknown else "has several configurations, and none is named."
+    near = nearest(unknown[1], configurations) if unknown else None
+    hint = f"Did you mean {near!r}? " if near else ""
+    return UserError(
+        f"the data set {name} {problem}", f"{hint}--dataset_config_name takes {', '.join(configurations)}."
     )
 
 

@@ -82,6 +82,7 @@ def in_its_world(folder: Path) -> Iterator[LocalHub]:
         patch.setattr(transformers.utils.hub, "_hf_api", None)  # made at the first call, with the Hub of then
         patch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
         patch.setattr(datasets.config, "HF_ENDPOINT", served.url)
+        patch.setenv("HF_DATASETS_CACHE", str(folder / "datasets-cache"))
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "datasets-cache")
         # The viewer's own host, which has no place here; `datasets` does without it.
         patch.setattr("datasets.utils._dataset_viewer.get_session", _no_session)

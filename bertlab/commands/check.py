@@ -104,7 +104,8 @@ def main(argv: Sequence[str]) -> int:
         data_args.on_missing = "drop"
     sources.check_exists(data_args)
     loading.check_exists(model_args)
-    hub.go_offline_if_unreachable(*model_args.names, dataset=sources.hub_name(data_args))
+    data_name = sources.hub_name(data_args), data_args.dataset_config_name
+    hub.go_offline_if_unreachable(*model_args.names, dataset=data_name, cache_dir=model_args.cache_dir)
     from bertlab.data import dataset, input_length
     from bertlab.evaluation import metrics
 

@@ -58,7 +58,7 @@ def load_torch_predictor(arguments: ModelArguments, max_seq_length: int | None =
         UserError: the model cannot be loaded, is not a classifier, is not whole, or has too few positions.
     """
     name = arguments.model_name_or_path or ""
-    hub.go_offline_if_unreachable(name)
+    hub.go_offline_if_unreachable(name, cache_dir=arguments.cache_dir)
     model_config, tokenizer = loading.load_config_and_tokenizer(arguments, max_seq_length)
     auto_class = _auto_class(model_config, name)
     model, new_weights = loading.load_weights(auto_class, arguments, model_config, tokenizer)

@@ -76,9 +76,16 @@ def test_push_to_hub_uploads_model_tokenizer_card_and_scores_alone(argv, tmp_pat
     assert card.data.eval_results
 
 
-def test_the_other_files_of_a_run_are_uploaded_only_if_asked_for(argv, tmp_path, local_hub):
+def test_the_other_files_of_a_run_are_uploaded_only_if_asked_for(argv, tmp_path, local_hub, write_csv):
+    """Card and scores name no path then either, be it of the data or of a recipe."""
+    write_csv(tmp_path / "films" / "train.csv", ("text", "label"), labelled_sentences(16, seed=2))
+    write_csv(tmp_path / "films" / "validation.csv", ("text", "label"), labelled_sentences(6, seed=3))
+    (tmp_path / "my_recipe.yaml").write_text(f"dataset_name: {tmp_path / 'films'}\n", encoding="utf-8")
+    argv = [*argv[4:], "--config", str(tmp_path / "my_recipe.yaml")]
     assert push(argv, tmp_path / "run", push_run_files_to_hub=True) == 0
     (files,) = local_hub.uploads
+    assert not [name for name in MODEL | SCORES if str(tmp_path).encode() in files[name]]
+    assert str(tmp_path).encode() in files["run.json"]
     plots = {name for name in files if name.startswith("plots/")}
     assert plots
     assert files.keys() == MODEL | SCORES | RUN | plots

@@ -128,6 +128,15 @@ def test_one_bad_answer_is_asked_for_again(local_hub: LocalHub, run: Path, capfd
     assert "cannot be reached" not in capfd.readouterr().err
 
 
+def test_one_slow_answer_is_waited_for_again(local_hub: LocalHub, run: Path, monkeypatch, capfd) -> None:
+    answers = [f"{hub.NO_ANSWER} within 3 s", None]
+    monkeypatch.setattr(hub, "_failure_within", lambda *_: answers.pop(0))
+    local_hub.repositories["someone/tiny"] = run
+    assert predict("someone/tiny", "--text", "a good book") == 0
+    assert not answers
+    assert "cannot be reached" not in capfd.readouterr().err
+
+
 def test_a_hub_that_is_out_of_order_is_given_up_where_the_cache_has_the_model(
     local_hub: LocalHub, run: Path, capfd
 ) -> None:
@@ -149,6 +158,21 @@ def test_a_model_in_the_cache_without_its_weights_is_asked_for(local_hub: LocalH
     local_hub.statuses["/api/models/someone/tiny"] = UNAVAILABLE
     local_hub.broken = ""
     assert predict("someone/tiny", "--text", "a good book") == 0
+
+
+def test_a_data_set_in_the_cache_is_used_while_the_hub_is_out_of_order(
+    local_hub: LocalHub, tiny_model: Path, tmp_path: Path, write_csv, capfd
+) -> None:
+    """Of another configuration of it the cache has nothing, so that one is asked for."""
+    local_hub.repositories["datasets/someone/films"] = films(tmp_path / "films", write_csv)
+    settings = {"dataset_name": "someone/films", "model_name_or_path": tiny_model, "max_steps": 1}
+    assert classify(tmp_path / "first", **settings, dataset_config_name="old") == 0
+    local_hub.statuses[""] = UNAVAILABLE
+    assert classify(tmp_path / "other", **settings, dataset_config_name="new") == 2
+    assert "the data set someone/films: the Hub cannot be reached (it answers 503" in capfd.readouterr().err
+    local_hub.requests.clear()
+    assert classify(tmp_path / "again", **settings, dataset_config_name="old") == 0
+    assert len(local_hub.requests) == 2
 
 
 @pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
@@ -324,7 +348,7 @@ def test_a_hub_that_never_answers_costs_seconds_in_a_process_of_its_own(tmp_path
             HF_HOME=str(tmp_path),
         )
     assert done.returncode == 2
-    assert "the Hub cannot be reached (no answer within 10 s)" in done.stderr
+    assert "the Hub cannot be reached (no answer within 7 s)" in done.stderr
     assert "Traceback" not in done.stderr
 
 

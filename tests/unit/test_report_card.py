@@ -3,13 +3,14 @@
 import ast
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 from finished_runs import finished_run
 from huggingface_hub import ModelCard
 
 from bertlab.cli import arguments
-from bertlab.report import model_card
+from bertlab.report import model_card, writer
 from bertlab.report.run_folder import RunFolder
 
 
@@ -105,6 +106,36 @@ def test_the_data_set_is_named_only_if_it_was_read_from_the_hub(tmp_path):
     assert "https://huggingface.co/datasets/nyu-mll/glue" in loaded.text
     local = written(finished_run(tmp_path / "local", "binary", configuration={**names, "data_dir": "/data/glue"}))
     assert local.data.datasets is None and "/data/glue" not in local.content
+
+
+@pytest.mark.parametrize(
+    ("settings", "model", "dataset"),
+    [
+        ({"model_name_or_path": "someone/tiny", "dataset_name": "someone/films"}, "someone/tiny", "someone/films"),
+        ({"model_name_or_path": "someone/tiny", "from_scratch": True}, None, None),
+        ({"model_name_or_path": "/models/tiny", "dataset_name": "/data/films"}, None, None),
+        ({"dataset_name": "someone/films", "data_dir": "films"}, None, None),
+        ({"dataset_name": "someone/films", "test_file": "films.csv"}, None, None),
+    ],
+)
+def test_what_is_on_the_hub_is_what_was_read_from_it(settings, model, dataset):
+    run = SimpleNamespace(invocation=SimpleNamespace(settings=settings), repository=None)
+    assert writer._on_the_hub(run) == {"repository": None, "model": model, "dataset": dataset}
+
+
+def test_a_run_from_scratch_is_not_called_fine_tuned(tmp_path):
+    names = {"model_name_or_path": "google-bert/bert-base-uncased", "from_scratch": True}
+    text = written(finished_run(tmp_path, configuration=names)).content
+    assert "fine-tuned" not in text
+    assert "bert-base-uncased" not in text
+
+
+def test_the_card_of_an_upload_names_the_repository(tmp_path):
+    card = written(finished_run(tmp_path / "run", hub={"repository": "somebody/films", "license": "mit"}))
+    assert (card.data.model_name, card.data.license) == ("somebody/films", "mit")
+    assert "# somebody/films\n" in card.text
+    assert 'model="somebody/films")\n' in card.text
+    assert "bertlab predict somebody/films" in card.text
 
 
 def test_the_code_fits_the_model(tmp_path):
