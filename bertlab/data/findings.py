@@ -2,6 +2,7 @@
 
 import re
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,14 +66,19 @@ class _TextHashes:
     near: np.ndarray
 
 
-def _text_hashes(split: "Dataset") -> _TextHashes:
+def _rows(split: "Dataset") -> Iterator[tuple[str, ...]]:
+    """Yield the text, or pair of texts, of each row; few are held at once."""
     columns = [name for name in ("text", "text_pair") if name in split.column_names]
-    exact, near = array("q"), array("q")
     for batch in split.select_columns(columns).iter(batch_size=READ_ROWS):
-        for row in zip(*text_columns(batch), strict=True):
-            words = NOT_A_WORD.sub(" ", " | ".join(row).casefold()).strip()
-            exact.append(hash(row))
-            near.append(hash(words) if words else exact[-1])  # "!!!" and "???" are not one text
+        yield from zip(*text_columns(batch), strict=True)
+
+
+def _text_hashes(split: "Dataset") -> _TextHashes:
+    exact, near = array("q"), array("q")
+    for row in _rows(split):
+        words = NOT_A_WORD.sub(" ", " | ".join(row).casefold()).strip()
+        exact.append(hash(row))
+        near.append(hash(words) if words else exact[-1])  # "!!!" and "???" are not one text
     return _TextHashes(np.array(exact), np.array(near))
 
 
@@ -82,8 +88,7 @@ def _duplicates(name: str, hashes: _TextHashes, split: "Dataset") -> list[Findin
 
 
 def _missing_words(name: str, split: "Dataset") -> list[Finding]:
-    texts = [text for column in text_columns(split[:]) for text in column]
-    rows = [text for text in texts if text.strip().casefold() in NOTHING]
+    rows = [text for row in _rows(split) for text in row if text.strip().casefold() in NOTHING]
     if not rows:
         return []
     how_many = counted(len(rows), "row has", "rows have")
