@@ -90,6 +90,8 @@ class Rule(NamedTuple):
 NSP, MLM = "--objective nsp mlm nsp+mlm", "--objective mlm nsp+mlm"
 NEEDS_ALL_ROWS = "--validation_fraction --selection_fraction --test_fraction --shuffle_train_dataset"
 OF_LORA = "--lora_alpha --lora_dropout --lora_target_modules --lora_merge"
+OF_CLASSES = "--class_names --label_map --positive_label"
+REGRESSION, SINGLE = "--do_regression --problem_type regression", "--problem_type single_label_classification"
 OF_A_CHECKPOINT = "--freeze_encoder --freeze_embeddings --reinit_layers --new_head --lora_rank"
 TOKENIZERS = "--train_tokenizer --tokenizer_name --model_name_or_path"
 IN_A_CHECKPOINT = "a checkpoint names paths of this machine, and --resume reads folders alone"
@@ -128,6 +130,8 @@ RULES = (
     Rule("--lora_rank", "conflicts with", "--reinit_layers", "LoRA freezes layers, so new ones would stay random"),
     Rule(OF_LORA, "requires", "--lora_rank", "there is no adapter", "Add --lora_rank 8."),
     Rule("--do_regression", "requires", "--problem_type auto regression", "both name the kind of label"),
+    Rule(OF_CLASSES, "conflicts with", REGRESSION, "regression takes numbers as they are"),
+    Rule("--label_delimiter", "conflicts with", f"{REGRESSION} {SINGLE}", "it separates several labels of a row"),
     Rule("--shuffle_buffer", "requires", "--streaming", "only a stream has a buffer"),
     Rule("--streaming", "requires", "--max_steps", "a stream has no known length", "Add --max_steps 1000."),
     Rule("--streaming", "conflicts with", NEEDS_ALL_ROWS, "a stream is read once", "Name files of held-out rows."),

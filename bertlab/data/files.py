@@ -41,9 +41,6 @@ COMMON_ENCODINGS = (
     *("big5", "euc-jp", "euc-kr", "gb18030", "gbk", "shift-jis"),
 )
 
-# Text encodings to Python, though no file is stored in them; some decode otherwise when read in chunks.
-NOT_STORED = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "unicode_escape"}
-
 _CHUNK_BYTES = 1 << 18
 # Holds any mark or signature that a file may begin with.
 _HEAD_BYTES = 32
@@ -271,8 +268,7 @@ def _codec(encoding: str) -> str:
         name = codecs.lookup(encoding).name
         # Encoding refuses codecs between bytes, like hex and zlib, which lookup() finds too.
         "a".encode(name)
-        if name not in NOT_STORED:
-            return name
+        return name
     raise UserError(f"The encoding {encoding!r} is unknown.", did_you_mean(encoding, COMMON_ENCODINGS))
 
 

@@ -241,7 +241,7 @@ def infer_labels(
     schema = LabelSchema(kind, names, dict(arguments.label_map), names, delimiter, dropped=tuple(arguments.drop_labels))
     lists = [split_label(label, delimiter) for label in seen]
     if kind == REGRESSION:
-        schema = _regression(schema, seen, arguments, origin)
+        schema = _regression(schema, seen, origin)
     elif kind == MULTI and _are_vectors(lists):
         schema = _vector_schema(schema, len(lists[0]), model_names, origin)
     elif train is None:
@@ -281,9 +281,7 @@ def _declared_names(arguments: DataArguments, declared: Sequence[str]) -> tuple[
     return tuple(names) or tuple(dict.fromkeys(arguments.label_map.get(name, name) for name in declared))
 
 
-def _regression(schema: LabelSchema, written: Sequence[Any], arguments: DataArguments, origin: str) -> LabelSchema:
-    if arguments.label_map or arguments.class_names:
-        raise UserError("regression takes numbers as they are.", "Leave out --label_map and --class_names.")
+def _regression(schema: LabelSchema, written: Sequence[Any], origin: str) -> LabelSchema:
     if written:
         _refuse_constant({_as_number(label) for label in written}, written, origin)
     if any(DECIMAL_COMMA.match(label) for label in written):
@@ -387,12 +385,6 @@ def place(origin: str, line: int, idx: int) -> str:
     return f"{origin}, line {line}" if line > 0 else f"{origin}, row {-line or idx + 1}"
 
 
-def class_counts(labels: Iterable[int], class_names: Sequence[str]) -> dict[str, int]:
-    """Return the number of rows per class name, in the order of the ids."""
-    counts = Counter(labels)
-    return {name: counts.get(index, 0) for index, name in enumerate(class_names)}
-
-
 def _as_number(label: Any) -> float | None:
     """Return the finite number that a label is, with a decimal point or comma, or None."""
     try:
@@ -433,8 +425,6 @@ def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
     one_each = all(len(label) == 1 for label in lists)
     if (asked == REGRESSION and lists) or (asked == SINGLE and not one_each):
         raise UserError(f"--problem_type {asked}: the labels in {origin} are lists.", "Use multi_label_classification.")
-    if asked in (SINGLE, REGRESSION) and arguments.label_delimiter:
-        raise UserError(f"--label_delimiter is for several labels, and --problem_type is {asked}.", "Drop one of them.")
     several = bool(lists or _cell_delimiter(written, arguments))
     if asked == MULTI and written and not several:
         warning(

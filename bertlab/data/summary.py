@@ -60,10 +60,9 @@ def _label_balance(values: np.ndarray | None, schema: labels.LabelSchema) -> dic
     """Return the number of rows of each class; nothing in regression and without labels."""
     if values is None or schema.kind == labels.REGRESSION:
         return {}
-    if schema.kind == labels.SINGLE:
-        return labels.class_counts(map(int, values), schema.class_names)
-    totals = (values == 1).sum(axis=0)
-    return {name: int(total) for name, total in zip(schema.class_names, totals, strict=True)}
+    is_single = schema.kind == labels.SINGLE
+    totals = np.bincount(values[values >= 0], minlength=schema.size) if is_single else (values == 1).sum(axis=0)
+    return dict(zip(schema.class_names, totals.tolist(), strict=True))
 
 
 def data_header(max_length: int) -> tuple[str, ...]:

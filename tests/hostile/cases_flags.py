@@ -17,6 +17,12 @@ SPELLING = [
 ]
 
 TYPES = [
+    refused("names in a regression", "--do_regression --label_map 1=a", "--label_map conflicts with --do_regression"),
+    refused(
+        "several labels in a regression",
+        "--problem_type regression --label_delimiter ,",
+        "--label_delimiter conflicts with --problem_type regression",
+    ),
     refused("wrong choice", "--class_weights balance", "'balance'", "'balanced'"),
     refused("wrong optimiser", "--optim adamv_torch", "'adamv_torch'", "'adamw_torch'"),
     refused("broken JSON", "--lr_scheduler_kwargs {num_cycles:2}", "--lr_scheduler_kwargs", "JSON"),

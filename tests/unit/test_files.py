@@ -72,7 +72,7 @@ def test_a_given_encoding_is_used(tmp_path: Path, codec: str) -> None:
 
 @pytest.mark.parametrize(
     ("encoding", "hint"),
-    [("latn-1", "Did you mean 'latin-1'?"), ("hex", "Choose from"), ("idna", "Choose from"), ("a\0b", "Choose")],
+    [("latn-1", "Did you mean 'latin-1'?"), ("hex", "Choose from"), ("a\0b", "Choose")],
 )
 def test_an_unknown_encoding_is_named_with_the_nearest(tmp_path: Path, encoding: str, hint: str) -> None:
     message = refusal(written(tmp_path / "a.txt", b"text"), encoding)

@@ -212,7 +212,6 @@ def test_label_lists_become_vectors():
             "train.csv, line 3: the label 'nan' usually says that a label is missing (1 row with 'nan'). --drop_labels",
         ),
         (([["a"]],), {"do_regression": True}, "--problem_type regression: the labels in train.csv are lists."),
-        ((["1", "2"],), {"do_regression": True, "label_map": {"1": "a"}}, "regression takes numbers as they are."),
         ((None,), {}, "train.csv: no training labels are counted, so nothing says which classes there are. Name"),
         (
             (None, (), ["score"]),
@@ -265,7 +264,3 @@ def test_an_unknown_label_in_a_list_is_refused():
 )
 def test_every_kind_of_problem_has_metrics(schema, first):
     assert schema.default_metrics()[0] == first
-
-
-def test_the_balance_counts_known_labels_by_name():
-    assert labels.class_counts([1, 1, NO_LABEL, 0], ("no", "yes", "maybe")) == {"no": 1, "yes": 2, "maybe": 0}

@@ -19,3 +19,16 @@ def test_every_bin_of_the_lengths_is_as_wide_as_the_others(longest):
     assert len(counts) <= summary.HISTOGRAM_BINS
     assert len(set(counts[:-1])) <= 1
     assert np.unique(np.diff(edges)).size == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "known", "balance"),
+    [
+        (labels.SINGLE, [1, 1, labels.NO_LABEL, 0], {"no": 1, "yes": 2, "maybe": 0}),
+        (labels.MULTI, [[1.0, 1.0, 0.0], [labels.NO_LABEL] * 3, [0.0, 1.0, 0.0]], {"no": 1, "yes": 2, "maybe": 0}),
+    ],
+)
+def test_the_balance_counts_known_labels_by_name(kind, known, balance):
+    split = Dataset.from_dict({"labels": known})
+    schema = labels.LabelSchema(kind, ("no", "yes", "maybe"), {})
+    assert summary.summarize_split(split, np.array([3] * len(known)), schema, 9)["balance"] == balance
