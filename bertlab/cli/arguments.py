@@ -180,7 +180,7 @@ class NspArguments(TokenizationArguments):
     max_eval_samples: int | None = setting(None, "use at most this many pairs of each other split", minimum=1)
 
     objective: Literal["nsp", "mlm", "nsp+mlm"] = setting(
-        "nsp", "next-sentence prediction, masked language modeling, or both (how BERT was trained)"
+        "nsp", "next-sentence prediction, masked language modeling of single texts, or both (how BERT was trained)"
     )
     mlm_probability: float = setting(0.15, "fraction of tokens masked", minimum=0.01, maximum=0.9)
     whole_word_masking: bool = setting(False, "mask all tokens of a word together")

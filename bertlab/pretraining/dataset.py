@@ -33,6 +33,8 @@ MLM_METRICS = ("masked_accuracy", "perplexity")
 SPECIAL_TOKENS = 3
 # Enough to know the mean length of a token within one per cent.
 SAMPLED_SENTENCES = 2_000
+# Beyond this much of the text the model cannot tell one word from another.
+UNKNOWN_FRACTION = 0.1
 # So few lines may end inside a sentence by chance.
 FEW_LINES = 10
 # In the prose of 27 wrapped books 28 to 88 % of the lines end inside a sentence, where a line is a paragraph 0.2 %.
@@ -110,16 +112,23 @@ def _warn_if_wrapped(table: "Dataset") -> None:
 def make_splits(text: Text, arguments: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> Data:
     """Return the pairs of every split; no document gives pairs to two of them.
 
-    The tokenizer is used only to measure how long its tokens are in this text: segments are packed by length in bytes.
+    The tokenizer is used only to measure its tokens in this text: segments are packed by length in bytes.
 
     Raises:
         UserError: too few documents, or text that gives no such pairs.
     """
-    members = _members(text, arguments)
-    policy = _policy(text, arguments, tokenizer)
+    bytes_per_token, unknown = _sample(text, tokenizer)
+    if unknown > UNKNOWN_FRACTION:
+        warning(
+            f"{unknown:.0%} of the tokens are unknown to this tokenizer: the model does not see what they are. Choose "
+            "a model of this language, or a multilingual one."
+        )
+    members, policy = _members(text, arguments), _policy(arguments, bytes_per_token)
     tables = {name: _pairs(text, arguments, policy, name, members) for name in members}
     counts = ", ".join(f"{len(table):,} {name}" for name, table in tables.items())
-    say(f"{sum(map(len, tables.values())):,} pairs ({counts}), {arguments.negatives.replace('_', ' ')} negatives")
+    kind = "texts" if policy.single else "pairs"
+    negatives = "" if policy.single else f", {arguments.negatives.replace('_', ' ')} negatives"
+    say(f"{sum(map(len, tables.values())):,} {kind} ({counts}){negatives}")
     _say_what_is_left_out(tables)
     splits = {name: _with_labels(table, name) for name, table in tables.items()}
     return Data(
@@ -133,13 +142,8 @@ def make_splits(text: Text, arguments: NspArguments, tokenizer: "PreTrainedToken
         mlm_metrics=() if arguments.objective == "nsp" else MLM_METRICS,
         origin=dict.fromkeys(splits, text.files[0].name if len(text.files) == 1 else f"{len(text.files)} files"),
         dropped={},
-        read=functools.partial(segments, text),
+        read=functools.partial(pairs.pair_texts, text.sentences, single=policy.single),
     )
-
-
-def segments(text: Text, rows: pairs.Batch) -> list[list[str]]:
-    """Return the first and the second segments of a batch of pairs."""
-    return list(pairs.pair_texts(text.sentences, rows))
 
 
 def fresh_pairs(
@@ -152,7 +156,7 @@ def fresh_pairs(
     """
     if not arguments.fresh_negatives or "nsp" not in arguments.objective:
         return []
-    members, policy = _members(text, arguments), _policy(text, arguments, tokenizer)
+    members, policy = _members(text, arguments), _policy(arguments, _sample(text, tokenizer)[0])
     tables = (_pairs(text, arguments, policy, "train", members, epoch) for epoch in range(1, min(epochs, FRESH_EPOCHS)))
     return [_with_labels(table, "train") for table in tables]
 
@@ -176,18 +180,28 @@ def _members(text: Text, arguments: NspArguments) -> dict[str, np.ndarray]:
     return {name: documents for name, documents in members.items() if len(documents)}
 
 
-def _policy(text: Text, arguments: NspArguments, tokenizer: "PreTrainedTokenizerBase") -> pairs.Policy:
-    """Return how pairs are made; the length that segments are packed to is in tokens of BYTES_PER_TOKEN bytes each."""
-    target = arguments.max_seq_length - SPECIAL_TOKENS
-    if arguments.pairs == "segments":
-        rows = np.random.default_rng(0).permutation(len(text.sentences))[:SAMPLED_SENTENCES]
-        sample = text.sentences.select(np.sort(rows))["sentence"][:]
-        tokens = sum(len(ids) for ids in tokenizer(sample, add_special_tokens=False, verbose=False)["input_ids"])
-        bytes_per_token = sum(len(sentence.encode()) for sentence in sample) / max(tokens, 1)
-        target = max(1, round(target * bytes_per_token / pairs.BYTES_PER_TOKEN))
+def _policy(arguments: NspArguments, bytes_per_token: float) -> pairs.Policy:
+    """Return how pairs are made, or the single texts of masked language modeling alone.
+
+    Segments are packed to --max_seq_length in tokens of BYTES_PER_TOKEN bytes each.
+    """
+    target = max(1, round((arguments.max_seq_length - SPECIAL_TOKENS) * bytes_per_token / pairs.BYTES_PER_TOKEN))
+    if arguments.objective == "mlm":
+        return pairs.Policy("segments", "any", 0.0, arguments.short_seq_probability, target, single=True)
     return pairs.Policy(
         arguments.pairs, arguments.negatives, arguments.negative_fraction, arguments.short_seq_probability, target
     )
+
+
+def _sample(text: Text, tokenizer: "PreTrainedTokenizerBase") -> tuple[float, float]:
+    """Return bytes for each token, and the fraction of tokens that are unknown, in a sample of sentences."""
+    rows = np.random.default_rng(0).permutation(len(text.sentences))[:SAMPLED_SENTENCES]
+    sample = text.sentences.select(np.sort(rows))["sentence"][:]
+    ids = np.concatenate(tokenizer(sample, add_special_tokens=False, verbose=False)["input_ids"])
+    tokens = max(len(ids), 1)
+    return sum(len(sentence.encode()) for sentence in sample) / tokens, float(
+        np.sum(ids == tokenizer.unk_token_id)
+    ) / tokens
 
 
 def _pairs(

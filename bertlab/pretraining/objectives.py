@@ -18,7 +18,7 @@ from bertlab.evaluation import baselines, evaluate
 from bertlab.evaluation.evaluate import SplitResult
 from bertlab.models import parts
 from bertlab.models.segment_cosine import BertSegmentCosineForNextSentencePrediction
-from bertlab.pretraining import dataset, mlm
+from bertlab.pretraining import dataset, mlm, pairs
 from bertlab.pretraining.baselines import frequency_baseline, overlap_baseline, sample_rows, warn_if_flipped
 from bertlab.pretraining.mlm import NSP_LOGITS
 from bertlab.pretraining.pairs import IS_NEXT
@@ -67,7 +67,7 @@ def later_epochs(
             table,
             tokenizer,
             nsp.max_seq_length,
-            read=functools.partial(dataset.segments, text),
+            read=functools.partial(pairs.pair_texts, text.sentences),
             workers=nsp.preprocessing_num_workers,
             overwrite_cache=nsp.overwrite_cache,
             started=started,

@@ -45,7 +45,8 @@ class Policy:
     """What makes pairs of text: the flags of run_nsp.py, and `target_tokens` of BYTES_PER_TOKEN bytes each.
 
     `all` makes a pair from every two neighbours, `one_per_document` from two at random in each document of two or
-    more sentences, `segments` from runs of sentences as described at `segments`.
+    more sentences, `segments` from runs of sentences as described at `segments`. With `single` a run is not parted: it
+    is the first segment, and the second is empty.
     """
 
     pairs: str = "all"
@@ -53,6 +54,7 @@ class Policy:
     negative_fraction: float = 0.5
     short_probability: float = 0.1
     target_tokens: int = 125
+    single: bool = False
 
 
 def make_pairs(
@@ -88,7 +90,7 @@ def make_pairs(
     _check_corpus(corpus, chosen, policy, name)
     rng = np.random.default_rng(seed)
     pairs = following_pairs(corpus, chosen, policy, rng)
-    pairs, in_train = _not_in_train(corpus, pairs, train_documents, name)
+    pairs, in_train = _not_in_train(corpus, pairs, None if policy.single else train_documents, name)
     if limit is not None and limit < len(pairs):
         pairs = pairs[np.sort(rng.permutation(len(pairs))[:limit])]
     kept, partner = _exchanged(corpus, pairs, policy, rng, seed, epoch)
@@ -143,8 +145,7 @@ def split_documents(n_documents: int, fractions: Mapping[str, float], seed: int)
 def following_pairs(corpus: Corpus, documents: np.ndarray, policy: Policy, rng: np.random.Generator) -> np.ndarray:
     """Return the pairs of these documents as text that follows: (n, 3) int32, START, MIDDLE and STOP of each."""
     if policy.pairs == "segments":
-        target = policy.target_tokens * BYTES_PER_TOKEN
-        return segments(corpus, documents, target, policy.short_probability, Random(int(rng.integers(2**62))))
+        return segments(corpus, documents, policy, Random(int(rng.integers(2**62))))
     if policy.pairs == "all":
         first = corpus.followed[np.isin(corpus.document[corpus.followed], documents)]
     else:
@@ -161,12 +162,12 @@ def one_per_document(corpus: Corpus, documents: np.ndarray, rng: np.random.Gener
     return np.asarray(begins[sizes >= 2] + rng.integers(sizes[sizes >= 2] - 1))
 
 
-def segments(corpus: Corpus, documents: np.ndarray, target: float, short: float, draw: Random) -> np.ndarray:
+def segments(corpus: Corpus, documents: np.ndarray, policy: Policy, draw: Random) -> np.ndarray:
     """Return pairs of runs of sentences, packed to a length in bytes: (n, 3), as `following_pairs` does.
 
-    Each document is cut into chunks of two sentences or more that reach the target or, with the probability `short`,
-    a shorter one drawn evenly. A chunk is parted at random: the first segment, and the second. A single sentence at
-    the end of a document is left out. Nothing is truncated: tokenization cuts the end of the longer side.
+    Each document is cut into chunks of two sentences or more that reach the target or, with the short probability, a
+    shorter one drawn evenly. A chunk is parted at random: the first segment, and the second. A single sentence at the
+    end of a document is left out. Nothing is truncated: tokenization cuts the end of the longer side.
 
     Source: `create_instances_from_document` in google-research/bert, create_pretraining_data.py. It counts tokens,
     draws the target once for a whole document, and takes single sentences too, always as NotNext.
@@ -177,28 +178,29 @@ def segments(corpus: Corpus, documents: np.ndarray, target: float, short: float,
     before, offsets = corpus.before.data, np.ascontiguousarray(corpus.offsets, np.int64).data
     rows = array("i")
     for document in tqdm(documents, desc="Pairs", unit=" documents", unit_scale=True):
-        for chunk in _chunks(before, offsets[document], offsets[document + 1], target, short, draw):
+        for chunk in _chunks(before, offsets[document], offsets[document + 1], policy, draw):
             rows.extend(chunk)
     return np.frombuffer(rows, np.int32).reshape(-1, 3)
 
 
 def _chunks(
-    before: Sequence[int], start: int, stop: int, target: float, short: float, draw: Random
+    before: Sequence[int], start: int, stop: int, policy: Policy, draw: Random
 ) -> Iterator[tuple[int, int, int]]:
-    while start + 1 < stop:
-        goal = target * draw.random() if draw.random() < short else target
-        end = bisect_left(before, before[start] + goal, start + 2, stop)
-        yield start, start + 1 + int(draw.random() * (end - start - 1)), end
+    least, target = 1 if policy.single else 2, policy.target_tokens * BYTES_PER_TOKEN
+    while start + least <= stop:
+        goal = target * draw.random() if draw.random() < policy.short_probability else target
+        end = bisect_left(before, before[start] + goal, start + least, stop)
+        yield start, end if policy.single else start + 1 + int(draw.random() * (end - start - 1)), end
         start = end
 
 
-def pair_texts(sentences: "Dataset", batch: Batch) -> tuple[list[str], list[str]]:
-    """Return the first and second texts of a batch of pairs, the sentences of a range joined by a space.
+def pair_texts(sentences: "Dataset", batch: Batch, single: bool = False) -> list[list[str]]:
+    """Return the first and second texts of a batch of pairs, or its `single` ones, sentences joined by a space.
 
     `sentences` is what `write_sentences` returns, `batch` has the columns RANGES.
     """
-    starts, stops, second_starts, second_stops = (np.asarray(batch[name]) for name in RANGES)
-    return _range_texts(sentences, starts, stops), _range_texts(sentences, second_starts, second_stops)
+    ranges = [np.asarray(batch[name]) for name in RANGES[: 2 if single else 4]]
+    return [_range_texts(sentences, *ranges[at : at + 2]) for at in range(0, len(ranges), 2)]
 
 
 def _range_texts(sentences: "Dataset", starts: np.ndarray, stops: np.ndarray) -> list[str]:
@@ -261,7 +263,7 @@ def _check_corpus(corpus: Corpus, documents: np.ndarray, policy: Policy, name: s
     if policy.negative_fraction and policy.negatives == "other_document" and len(documents) < 2:
         problem = f"{name} is one document, so no sentence can come from another."
         raise UserError(problem, _other_way(policy.negatives))
-    if np.diff(corpus.offsets)[documents].max(initial=0) < 2:
+    if not policy.single and np.diff(corpus.offsets)[documents].max(initial=0) < 2:
         raise UserError(
             f"{name} has no document of two or more sentences.",
             "Where each line is a sentence (verse, chat, bullets), choose --sentence_splitter line and --document_unit "

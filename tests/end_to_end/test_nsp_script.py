@@ -285,7 +285,7 @@ def test_two_nodes_give_the_same_run_as_one_process(text: Path, plain: Path, tin
     still = variant(tiny_model, tmp_path / "still", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     settings = {**PLAIN, "config": plain, "text": text, "objective": "nsp+mlm", "model_name_or_path": still}
     settings |= {"max_steps": 4, "max_train_samples": 44, "learning_rate": 5e-3, "logging_steps": 1}
-    settings |= {"max_eval_samples": 2, "cache_dir": tmp_path / "cache"}
+    settings |= {"max_eval_samples": 6, "cache_dir": tmp_path / "cache"}
     one, two = tmp_path / "one", tmp_path / "two"
     assert pretrain(one, **{**settings, "per_device_train_batch_size": 16}) == 0
     # What is there is to be made again, by one process.
@@ -301,7 +301,7 @@ def test_two_nodes_give_the_same_run_as_one_process(text: Path, plain: Path, tin
     assert "unused parameters" not in launched[0].result().stderr
     assert history(two, "loss") == pytest.approx(history(one, "loss"), abs=1e-5)
     assert history(two, "grad_norm") == pytest.approx(history(one, "grad_norm"), rel=1e-4)
-    assert len(_pairs(two)) == len(_pairs(one)) == 2
+    assert len(_pairs(two)) == len(_pairs(one)) >= 4
     ours, theirs = (float(_pairs(run)[0]["probability_IsNext"]) for run in (two, one))
     assert ours == pytest.approx(theirs, abs=1e-5)
 

@@ -211,6 +211,22 @@ def test_the_objective_decides_the_primary_metric(objective: str, lead: str, rea
     assert dataset.make_splits(read, _arguments(Path(), objective=objective), tokenizer).metrics[0] == lead
 
 
+def test_text_of_single_sentences_is_enough_for_mlm(tokenizer, tmp_path: Path, capsys):
+    (tmp_path / "tweets.txt").write_text("\n".join(f"The dog is {n}." for n in range(40)), encoding="utf-8")
+    arguments = _arguments(tmp_path / "tweets.txt", objective="mlm")
+    data = dataset.make_splits(dataset.read(arguments, str(tmp_path / "cache")), arguments, tokenizer)
+    assert capsys.readouterr().out.endswith("40 texts (24 train, 8 validation, 4 selection, 4 test)\n")
+    (texts,) = data.texts("validation")
+    assert len(set(texts)) == 8
+
+
+def test_unknown_tokens_are_warned_of(tokenizer, tmp_path: Path, capsys):
+    (tmp_path / "text.txt").write_text("今天很好。我们去吧。再见。\n" * 20, encoding="utf-8")
+    arguments = _arguments(tmp_path / "text.txt", language="zh", objective="mlm")
+    dataset.make_splits(dataset.read(arguments, str(tmp_path / "cache")), arguments, tokenizer)
+    assert "% of the tokens are unknown to this tokenizer" in capsys.readouterr().err
+
+
 def test_nothing_is_held_out_where_fractions_are_0(read: dataset.Text, tokenizer, capsys):
     none = dict.fromkeys(("validation_fraction", "selection_fraction", "test_fraction"), 0)
     data = dataset.make_splits(read, _arguments(Path(), **none), tokenizer)

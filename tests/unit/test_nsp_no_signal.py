@@ -25,7 +25,7 @@ POLICIES = [
     for scope in ("other_document", "same_document", "any")
     if (kind, scope) != ("one_per_document", "same_document")
 ]
-Texts = tuple[list[str], list[str]]
+Texts = list[list[str]]
 
 
 def _sentence(dice: random.Random, style: str, longest: int) -> str:
@@ -95,7 +95,7 @@ def test_a_second_segment_drawn_from_all_sentences_would_be_told_alone(sentences
     def drawn(path: Path, documents: np.ndarray) -> tuple[Texts, np.ndarray]:
         (first, second), labels = _made(sentences, path, POLICIES[0], documents)
         texts = [every[rng.integers(len(every))] if n else text for text, n in zip(second, labels, strict=True)]
-        return (first, texts), labels
+        return [first, texts], labels
 
     train, labels = drawn(tmp_path / "train.arrow", np.arange(DOCUMENTS // 2))
     held_out, truth = drawn(tmp_path / "held_out.arrow", np.arange(DOCUMENTS // 2, DOCUMENTS))

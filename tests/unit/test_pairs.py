@@ -143,9 +143,9 @@ class TestFollowingPairs:
     def test_segments_cut_each_document_into_chunks_of_two_sentences_or_more(
         self, documents: list[list[int]], short: float, seed: int
     ) -> None:
-        corpus = corpus_of(documents)
+        corpus, policy = corpus_of(documents), Policy(short_probability=short, target_tokens=25)
         used = []
-        for start, middle, stop in segments(corpus, np.arange(len(documents)), 100, short, random.Random(seed)):
+        for start, middle, stop in segments(corpus, np.arange(len(documents)), policy, random.Random(seed)):
             assert start < middle < stop
             assert corpus.document[start] == corpus.document[stop - 1]
             used += range(start, stop)
@@ -158,11 +158,12 @@ class TestFollowingPairs:
         texts = rng.integers(0, 2**60, 20_000).astype(np.uint64)
         corpus = Corpus(np.arange(20_000) // 1000, texts, 10 + texts.astype(np.int64) % 30)
         for short in (0.0, 0.5):
-            found = segments(corpus, np.arange(20), 400.0, short, random.Random(0))
+            found = segments(corpus, np.arange(20), Policy(short_probability=short), random.Random(0))
             size = corpus.before[found[:, STOP]] - corpus.before[found[:, START]]
             # A chunk goes past the target by less than a sentence; the last of a document may be shorter.
-            assert size.max() < 400 + 40
-            share = (size < 400).mean()
+            target = 125 * BYTES_PER_TOKEN
+            assert size.max() < target + 40
+            share = (size < target).mean()
             assert share < 0.05 if short == 0 else 0.35 < share < 0.55
 
 
@@ -317,6 +318,14 @@ class TestMakePairs:
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
         assert json.loads(done.stdout) == expected
 
+    def test_single_texts_leave_nothing_out_and_need_no_pair(self, sentences: Dataset, tmp_path: Path) -> None:
+        policy = Policy("segments", negative_fraction=0.0, target_tokens=6, short_probability=0.0, single=True)
+        table = make_pairs(sentences, tmp_path / "a.arrow", policy)
+        used = [k for row in table for k in range(row["first_start"], row["first_stop"])]
+        assert used == list(range(len(sentences)))
+        assert {row["first_stop"] - row["first_start"] for row in table} == {1, 2}
+        assert " ".join(*pair_texts(sentences, table[:], single=True)) == " ".join(sentences["sentence"])
+
     def test_the_target_is_counted_in_bytes(self, sentences: Dataset, tmp_path: Path) -> None:
         # A sentence has 15 or 16 bytes, so two of them are the first to reach 6 tokens of 4.3 bytes.
         assert 16 < 6 * BYTES_PER_TOKEN < 30
@@ -336,7 +345,7 @@ class TestMakePairs:
         table = write_sentences([path], "block", "line", "en", None, tmp_path / "text.arrow")
         assert table.data.column("sentence").num_chunks == 6
         batch = dict(zip(RANGES, ([9, 0, 9], [10, 1, 10], [4, 8, 0], [7, 9, 2]), strict=True))
-        assert pair_texts(table, batch) == (["s9", "s0", "s9"], ["s4 s5 s6", "s8", "s0 s1"])
+        assert pair_texts(table, batch) == [["s9", "s0", "s9"], ["s4 s5 s6", "s8", "s0 s1"]]
 
     def test_one_document_and_negatives_from_others(self, sentences: Dataset, tmp_path: Path) -> None:
         one = {"documents": np.array([3])}
