@@ -60,7 +60,7 @@ def run(
     memory.ask_for_large_pages()
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
     from bertlab.data import summary, tokenization
-    from bertlab.pretraining import dataset, objectives
+    from bertlab.pretraining import dataset, examples, objectives
     from bertlab.pretraining.model import build_model, tokenizer_and_config
     from bertlab.report import writer
     from bertlab.training import resume
@@ -77,6 +77,10 @@ def run(
     tokenized = tokenization.tokenize_splits(data, tokenizer, nsp_args, invocation.started)
     summaries = summary.summarize(tokenized, data.schema, nsp_args.max_seq_length)
     train_dataset = objectives.training_rows(args, tokenized, data)
+    if nsp_args.show_examples and train_dataset is not None:
+        collate = objectives.data_collator(nsp_args, tokenizer, args.seed)
+        examples.show(train_dataset, nsp_args.show_examples, collate, tokenizer)
+        return
     later = objectives.later_epochs(nsp_args, args, train_dataset, text, tokenizer, invocation.started)
 
     prepare_process(args)  # seeds, before the new head gets its first weights

@@ -179,6 +179,8 @@ class NspArguments(TokenizationArguments):
     max_train_samples: int | None = setting(None, "use at most this many training pairs", minimum=1)
     max_eval_samples: int | None = setting(None, "use at most this many pairs of each other split", minimum=1)
 
+    show_examples: int = setting(0, "print this many training rows as the model sees them and stop", minimum=0)
+
     objective: Literal["nsp", "mlm", "nsp+mlm"] = setting(
         "nsp", "next-sentence prediction, masked language modeling of single texts, or both (how BERT was trained)"
     )

@@ -202,6 +202,20 @@ def test_mlm_is_learned(text: Path, plain: Path, tmp_path: Path):
     assert np.mean(losses[-8:]) < np.mean(losses[:4]) - 1
 
 
+def test_examples_are_printed_as_the_model_sees_them(text: Path, plain: Path, tmp_path: Path, capsys):
+    settings = {**PLAIN, **SCRATCH, "objective": "nsp+mlm", "show_examples": 2}
+    assert pretrain(tmp_path / "run", config=plain, text=text, **settings) == 0
+    printed = capsys.readouterr().out.split("\n\n")[-2:]
+    for example in printed:
+        tokens, segments, targets, label = example.splitlines()
+        assert tokens.startswith("tokens: [CLS] ") and tokens.endswith(" [SEP]")
+        assert len(segments.split()) - 2 == len(tokens.split()) - 1
+        assert set(segments.split()[2:]) == {"0", "1"}
+        assert targets.startswith("to predict: ")
+        assert label in ("label: 0 (IsNext)", "label: 1 (NotNext)")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("settings", "kinds"),
     [
