@@ -83,13 +83,16 @@ def is_table(options: PredictArguments) -> bool:
     open_binary(path).close()
     inner = Path(path.stem) if path.suffix.casefold() == ".gz" else path
     suffix = inner.suffix and readers.format_suffix(path)
-    if suffix in ("", ".txt") and not (options.text_column_names or options.delimiter or options.column_names):
+    lines = ("", ".txt", ".tsv") if options.pairs else ("", ".txt")
+    if suffix in lines and not (options.text_column_names or options.delimiter or options.column_names):
         return False
     if options.pairs or options.rank:
         flag = "--pairs" if options.pairs else "--rank"
         raise UserError(
             f"{flag} reads lines of text, and {path} is a table.",
-            "Name its two columns with --text_column_names." if options.pairs else "Give one candidate a line.",
+            "Leave it out and name the columns with --text_column_names; --column_names where there is no header."
+            if options.pairs
+            else "Give one candidate a line.",
         )
     return True
 

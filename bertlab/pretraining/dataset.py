@@ -131,6 +131,8 @@ def make_splits(text: Text, arguments: NspArguments, tokenizer: "PreTrainedToken
     say(f"{sum(map(len, tables.values())):,} {kind} ({counts}){negatives}")
     _say_what_is_left_out(tables)
     splits = {name: _with_labels(table, name) for name, table in tables.items()}
+    if policy.single:
+        splits = {name: split.remove_columns("labels") for name, split in splits.items()}
     return Data(
         splits=splits,
         train="train",

@@ -66,9 +66,8 @@ class MaskingCollator:
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         batch = self.pad(rows)
         labels = torch.full((len(rows), 1 + batch["input_ids"].shape[1]), NO_LABEL)
-        nsp_labels = batch.pop("labels")
         if self.nsp:
-            labels[:, 0] = nsp_labels
+            labels[:, 0] = batch["labels"]
         for index, row in enumerate(rows):
             width = len(row["input_ids"])
             own = slice(-width, None) if self.pad.on_the_left else slice(width)

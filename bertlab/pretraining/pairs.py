@@ -190,7 +190,11 @@ def _chunks(
     while start + least <= stop:
         goal = target * draw.random() if draw.random() < policy.short_probability else target
         end = bisect_left(before, before[start] + goal, start + least, stop)
-        yield start, end if policy.single else start + 1 + int(draw.random() * (end - start - 1)), end
+        if policy.single:  # nothing of it is to be truncated, where sentences fit
+            end -= before[end] - before[start] > goal and end > start + 1
+            yield start, end, end
+        else:
+            yield start, start + 1 + int(draw.random() * (end - start - 1)), end
         start = end
 
 
@@ -239,7 +243,8 @@ def _exchanged(
     couples = negatives.match(corpus, pairs, policy.negatives, policy.pairs == "segments", rng)
     if epoch:
         couples = negatives.rematch(corpus, pairs, couples, policy.negatives, draw)
-    kept = np.sort(couples.rows.reshape(-1))
+    # With `any` an odd pair at most has no partner, and it stays as it is.
+    kept = np.arange(len(pairs)) if policy.negatives == "any" else np.sort(couples.rows.reshape(-1))
     return kept, negatives.exchange(couples, len(pairs), policy.negative_fraction, draw)[kept]
 
 

@@ -156,7 +156,7 @@ def test_mlm_is_scored_from_a_checkpoint(objective: str, text, plain, tiny_model
     assert pretrain(folder, drawn=True, config=plain, text=text, model_name_or_path=tiny_model, **settings) == 0
     metrics = read_json(folder / "eval_results.json")
     assert 1 < metrics["eval_perplexity"] < 1000
-    assert metrics["eval_masked_tokens"] > 50
+    assert metrics["eval_masked_tokens"] > 20
     assert 0 < metrics["eval_most_frequent_token_accuracy"] < 1 < metrics["eval_token_frequency_perplexity"]
     # The same tokens are masked while training goes on and at its end.
     assert history(folder, "eval_masked_accuracy")[-1] == pytest.approx(metrics["eval_masked_accuracy"])

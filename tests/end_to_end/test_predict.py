@@ -133,8 +133,9 @@ def test_a_file_of_pairs_is_read_by_its_columns(pair_run: Path, tmp_path: Path, 
     _assert_as_in_the_run(_tsv(capsys), pair_run)
 
 
-def test_lines_of_pairs_have_a_tab(pair_run: Path, tmp_path: Path, capsys):
-    path = tmp_path / "rows.txt"
+@pytest.mark.parametrize("name", ["rows.txt", "rows.tsv"])
+def test_lines_of_pairs_have_a_tab(name: str, pair_run: Path, tmp_path: Path, capsys):
+    path = tmp_path / name
     path.write_text("".join(f"{a}\t{b}\n" for a, b in PAIRS), encoding="utf-8")
     assert predict(pair_run, "--format", "tsv", "--file", path, "--pairs") == 0
     _assert_as_in_the_run(_tsv(capsys), pair_run)

@@ -319,7 +319,8 @@ class TestMakePairs:
         assert json.loads(done.stdout) == expected
 
     def test_single_texts_leave_nothing_out_and_need_no_pair(self, sentences: Dataset, tmp_path: Path) -> None:
-        policy = Policy("segments", negative_fraction=0.0, target_tokens=6, short_probability=0.0, single=True)
+        # Two sentences have 31 to 33 bytes, 8 tokens of 4.3 bytes 34.
+        policy = Policy("segments", negative_fraction=0.0, target_tokens=8, short_probability=0.0, single=True)
         table = make_pairs(sentences, tmp_path / "a.arrow", policy)
         used = [k for row in table for k in range(row["first_start"], row["first_stop"])]
         assert used == list(range(len(sentences)))
