@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import re
 import shlex
 from pathlib import Path
 
@@ -130,6 +131,24 @@ def test_an_adapter_on_a_model_that_nobody_else_has_is_not_uploaded(argv, tmp_pa
     assert "error: --push_to_hub: others cannot load an adapter on" in capsys.readouterr().err
     assert push(argv, tmp_path / "run", lora_rank=2, lora_merge=True) == 0
     assert local_hub.uploads[0].keys() == MODEL | SCORES
+
+
+def test_an_uploaded_adapter_is_whole(argv, tmp_path, local_hub, tiny_model, capsys):
+    """Its card's code loads it, on a base model of the Hub."""
+    local_hub.repositories["someone/tiny"] = tiny_model
+    argv = ["someone/tiny" if word == str(tiny_model) else word for word in argv]
+    assert push(argv, tmp_path / "run", lora_rank=2) == 0
+    (files,) = local_hub.uploads
+    local_hub.repositories["somebody/run"] = tmp_path / "uploaded"
+    for name, content in files.items():
+        path = tmp_path / "uploaded" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (code,) = re.findall(r"```python\n(.*?)```", files["README.md"].decode(), flags=re.DOTALL)
+    capsys.readouterr()
+    exec(code, {})
+    assert "'label': '" in capsys.readouterr().out
+    assert "bertlab predict" not in files["README.md"].decode()  # which reads adapters in folders alone
 
 
 def test_a_failed_upload_leaves_the_run_whole_and_its_hint_uploads_the_same(argv, tmp_path, local_hub, capsys):
