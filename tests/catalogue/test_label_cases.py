@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
-from running import classify, predictions, read_json, write_lines
+from running import classify, predict, predictions, read_json, write_lines
 
 from bertlab.commands import check, compare
+from bertlab.data import labels
+from bertlab.evaluation.evaluate import SplitResult
+from bertlab.report import results
 
 NLI = ("entailment", "neutral", "contradiction")
 SINGLE, MULTI = "--problem_type single_label_classification", "--problem_type multi_label_classification"
@@ -461,6 +465,35 @@ def test_the_limit_of_evaluation_rows_holds_for_a_part_of_train(
     write("train", ["wet", "dry"] * 5)
     status, printed = report(["--validation_fraction", "0.5", "--max_eval_samples", "4"], tiny_model, capsys)
     assert status == 0 and "validation  4 " in printed
+
+
+def test_torn_and_long_records_are_the_same_rows_everywhere(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "rain,wet\nsun,dry\nthe rain\nfell,wet\na,b,c,d\nsun\rand wind,dry\n"
+    Path("train.csv").write_text(f"text,label\n{rows}", encoding="utf-8", newline="")
+    argv = ["--train_file", "train.csv", "--model_name_or_path", str(tiny_model), "--max_seq_length", "16"]
+    check.main(argv)
+    printed = capsys.readouterr()
+    assert "2 of 6 rows are left out" in printed.err and "dry 2 (50.00%), wet 2 (50.00%)" in printed.out
+    run = {"train_file": "train.csv", "model_name_or_path": tiny_model, "max_steps": 1, "on_missing": "drop"}
+    assert classify(tmp_path / "out", **run) == 0
+    printed = capsys.readouterr()
+    assert "2 of 6 rows are left out" in printed.err and "dry 2 (50.00%), wet 2 (50.00%)" in printed.out
+    assert predict(tmp_path / "out", "--file", "train.csv", "--format", "jsonl") == 0
+    predicted = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["text"] for row in predicted if row["label"]] == ["rain", "sun", "fell", "sun and wind"]
+    assert len(predicted) == 6
+
+
+@pytest.mark.parametrize(("kind", "what"), [(labels.MULTI, "temperature and thresholds are"), (labels.SINGLE, "the t")])
+def test_what_is_not_fitted_for_want_of_rows_is_said(kind: str, what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    schema = labels.LabelSchema(kind, ("a", "b"), {})
+    few = np.zeros((3, 2), dtype=np.float32)
+    result = SplitResult("selection", "selection", few, few, few if kind == labels.MULTI else few[:, 0], {})
+    assert results.fit(result, schema) == results.Fitted()
+    said = capsys.readouterr().err
+    assert f"{what}" in said and "not fitted: the selection split has fewer than" in said
 
 
 def test_vectors_are_read_as_such_where_nothing_is_trained(tiny_model: Path, tmp_path: Path) -> None:
