@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     checkpoint = output_dir.find_checkpoint(folder, run_args, model_args.model_name_or_path)
     data_name = sources.hub_name(data_args), data_args.dataset_config_name
     hub.go_offline_if_unreachable(*model_args.names, dataset=data_name, cache_dir=model_args.cache_dir)
-    with failures.handle_run_failures(folder, training) as signals:
+    with failures.handle_run_failures(folder, {**invocation.settings, **training}) as signals:
         run(data_args, model_args, run_args, training, invocation, checkpoint, signals)
     return 0
 

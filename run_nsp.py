@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     checkpoint = output_dir.find_checkpoint(folder, run_args, model_args.model_name_or_path)
     names = [] if nsp_args.train_tokenizer else model_args.names
     hub.go_offline_if_unreachable(*names, cache_dir=model_args.cache_dir)
-    with failures.handle_run_failures(folder, training) as signals:
+    with failures.handle_run_failures(folder, {**invocation.settings, **training}) as signals:
         run(nsp_args, model_args, run_args, training, invocation, checkpoint, signals)
     return 0
 

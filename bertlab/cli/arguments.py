@@ -239,6 +239,9 @@ class RunArguments:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = setting(
         "auto", "auto: bf16 on GPUs that have it and on CPUs with AMX or AVX-512 BF16, else fp32"
     )
+    global_batch_size: int | None = setting(
+        None, "rows of a step, divided by processes and --gradient_accumulation_steps", minimum=1
+    )
     layerwise_lr_decay: float = setting(
         1.0, "multiply the learning rate by this at each step from the head down to the embeddings", above=0, maximum=1
     )

@@ -1,5 +1,6 @@
 """What depends on flags alone: names of earlier versions, and flags that need others or do not go with them."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -85,6 +86,10 @@ class Rule(NamedTuple):
     why: str
     hint: str = ""
 
+
+# Two ways to say one thing: that of a later place (a flag after a recipe) holds, and no place has both.
+PER_DEVICE = "per_device_train_batch_size"
+EITHER = {PER_DEVICE: "global_batch_size", "global_batch_size": PER_DEVICE}
 
 # Only run_nsp.py has --objective.
 NSP, MLM = "--objective nsp mlm nsp+mlm", "--objective mlm nsp+mlm"
@@ -226,6 +231,32 @@ def leave_out_scores_of_other_data(data: DataArguments, run: RunArguments, typed
     if run.published and data.dataset_name and file and not any(part.name == "published" for part in typed):
         info(f"the published scores are of {data.dataset_name} and not of {file}; they are left out.")
         run.published, run.published_split, run.published_source = {}, None, None
+
+
+def divide_global_batch(run: RunArguments, training: dict[str, Any], typed: Sequence[Occurrence]) -> None:
+    """Give each process its share of --global_batch_size; without it warn of processes that multiply a recipe's batch.
+
+    Raises:
+        UserError: it cannot be divided.
+    """
+    processes, steps = int(os.environ.get("WORLD_SIZE", "1")), training.get("gradient_accumulation_steps") or 1
+    own, total, parts = training[PER_DEVICE] * steps, run.global_batch_size, processes * steps
+    if total is None:
+        if processes > 1 and training["do_train"] and not any(part.name == PER_DEVICE for part in typed):
+            nearest = max(1, own // parts) * parts
+            warning(
+                f"each of {processes} processes has a batch of {own}, which makes a global batch of {own * processes}. "
+                f"--global_batch_size {nearest} {'keeps' if nearest == own else 'is nearest to'} that of one process; "
+                f"--{PER_DEVICE} {training[PER_DEVICE]} takes the larger one without this warning."
+            )
+    elif total % parts:
+        below = total // parts * parts
+        raise UserError(
+            f"--global_batch_size {total} cannot be divided by {processes} × {steps} (processes × accumulation steps).",
+            f"Pass {below} or {below + parts}." if below else f"Pass {parts}.",
+        )
+    else:
+        training[PER_DEVICE] = total // parts
 
 
 def current_name(name: str) -> str:

@@ -91,13 +91,16 @@ def parse(
     if DataArguments in built:
         flag_rules.refuse_unread(built[DataArguments], typed)
         flag_rules.leave_out_scores_of_other_data(built[DataArguments], built[RunArguments], typed)
+    if RunArguments in built:
+        flag_rules.divide_global_batch(built[RunArguments], training, typed)
     settings = {name: value for group in built.values() for name, value in dataclasses.asdict(group).items()}
     recipe, preset = recipe_name(files)
     name = recipe or "-".join(filter(None, (_source_name(settings), preset)))
     training["output_dir"] = str(Path(training.get("output_dir") or Path("runs") / name).expanduser())
     settings |= training
     flag_rules.check_rules(flag_rules.RULES, flags, settings)
-    hidden = (*console.SECRET_FLAGS, "print_config")
+    computed = flag_rules.PER_DEVICE if settings.get("global_batch_size") else ""
+    hidden = (*console.SECRET_FLAGS, "print_config", computed)
     shown = {k: v for k, v in settings.items() if k not in hidden and v is not None and v not in ([], {})}
     return Arguments(built, training, Invocation(list(argv), recipe, name, frozenset(values), shown))
 
@@ -273,6 +276,7 @@ def _typed_values(
                 value = values.get(flag.name, []) + value
             else:
                 _refuse_repeated(seen, flag.name, part)
+            _override_other_way(seen, flag.name, part, values)
             values[flag.name] = value
     return values
 
@@ -291,6 +295,16 @@ def _refuse_repeated(seen: dict[tuple[str, str], Occurrence], flag: str, part: O
     if before is not part:
         first, second = (f"'{' '.join([each.where, *each.values])}'" for each in (before, part))
         raise UserError(f"--{flag} is given twice: {first} and {second}.", "Keep one of them.")
+
+
+def _override_other_way(
+    seen: Mapping[tuple[str, str], Occurrence], flag: str, part: Occurrence, values: dict[str, Any]
+) -> None:
+    """Leave out what an earlier place says by another flag, and refuse both in one place."""
+    other = flag_rules.EITHER.get(flag, "")
+    if (part.recipe, other) in seen:
+        raise UserError(f"{part.where} conflicts with --{other}: one is computed from the other.", "Leave one out.")
+    values.pop(other, None)
 
 
 def _count_taken(flag: Flag, values: Sequence[str]) -> int:

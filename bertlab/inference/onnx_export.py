@@ -36,13 +36,14 @@ class ClassLogits(torch.nn.Module):
         self.model = model
 
     def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the class logits of a padded batch."""
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if token_type_ids is not None:
-            inputs["token_type_ids"] = token_type_ids
-        return class_logits(self.model(**inputs))
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        return class_logits(self.model(**{name: value for name, value in inputs.items() if value is not None}))
 
 
 def export_onnx(predictor: TorchPredictor, folder: Path) -> None:
@@ -74,7 +75,8 @@ def export_onnx(predictor: TorchPredictor, folder: Path) -> None:
             exported.save(folder / MODEL)
     except Exception as error:  # the exporter raises many types
         kind = predictor.model.config.model_type
-        raise UserError(f"PyTorch cannot export {kind} as ONNX: {first_line(error)}.", "Use `predict`.") from error
+        reason = first_line(error.__cause__ or error)  # the exporter's own message is how to mend PyTorch
+        raise UserError(f"PyTorch cannot export {kind} as ONNX: {reason}.", "Use `predict`.") from error
     predictor.tokenizer.save_pretrained(folder)
     predictor.model.config.save_pretrained(folder)
 

@@ -77,7 +77,7 @@ def add_adapter(model: "PreTrainedModel", arguments: ModelArguments) -> Any:
     All linear modules rather than query and value alone, unless flags name some: Dettmers et al. 2023 (QLoRA).
 
     Raises:
-        UserError: the model has no such linear module.
+        UserError: the model has no such linear module, or none at all.
     """
     peft = import_peft()
     _refuse_unknown_modules(model, arguments.lora_target_modules)
@@ -99,7 +99,11 @@ def add_adapter(model: "PreTrainedModel", arguments: ModelArguments) -> Any:
         model.name_or_path = ""
     elif model.name_or_path and folder.is_dir():
         model.name_or_path, base["weights"] = str(folder), weights_digest(folder)
-    wrapped = peft.get_peft_model(model, config)  # keeps name_or_path in adapter_config.json
+    try:
+        wrapped = peft.get_peft_model(model, config)  # keeps name_or_path in adapter_config.json
+    except ValueError as error:
+        kind = model.config.model_type
+        raise UserError(f"--lora_rank: peft finds no modules to adapt in a {kind} model.", "Leave it out.") from error
     wrapped.base = base
     return wrapped
 

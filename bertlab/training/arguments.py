@@ -62,9 +62,11 @@ def training_arguments(
 def _of_machine(training: Mapping[str, Any], run: RunArguments) -> dict[str, Any]:
     """Return training values with device, precision and what several processes need; `run` gets its precision."""
     values = dict(training)
-    values["use_cpu"] = cpu = (
-        bool(values.get("use_cpu")) or distributed.uses_cpu() or not torch.accelerator.is_available()
-    )
+    cpu = bool(values.get("use_cpu")) or distributed.uses_cpu()
+    if not (cpu or torch.accelerator.is_available()):
+        distributed.warn_of_no_gpu()
+        cpu = True
+    values["use_cpu"] = cpu
     run.precision = precision.requested(run.precision, values)  # type: ignore[assignment]  # bf16 and fp16 are choices
     values.update(precision.choose(run.precision, values, cpu))
     # Every parameter of an encoder takes part in every step; to look for others costs a walk through each graph.

@@ -53,6 +53,17 @@ def check_processes(args: "TrainingArguments") -> None:
         )
 
 
+def warn_of_no_gpu() -> None:
+    """Say where a launcher has started several processes for GPUs that are not there."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all")[:1] in ("", "-")
+    if processes > 1 and not hidden:
+        warning(
+            f"no GPU is found here, so {processes} processes share this machine's processor. If that is meant, use "
+            "configs/accelerate/cpu_2_processes.yaml or --use_cpu true."
+        )
+
+
 def check_layers(model: "PreTrainedModel") -> None:
     """Refuse to shard by a layer that the model does not have.
 

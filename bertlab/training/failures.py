@@ -120,7 +120,9 @@ def _out_of_memory(error: Exception, training: Mapping[str, Any]) -> UserError:
     steps = int(training.get("gradient_accumulation_steps") or 1)
     # Micro-batches must divide the batch, or the global batch changes: 33 rows are not 2 × 16.
     parts = next((number for number in range(2, size + 1) if size % number == 0), 1)
-    layout = f"--per_device_train_batch_size {size // parts} --gradient_accumulation_steps {steps * parts}"
+    layout = f"--gradient_accumulation_steps {steps * parts}"
+    if not training.get("global_batch_size"):
+        layout = f"--per_device_train_batch_size {size // parts} {layout}"
     smaller = f"Pass {layout}: the result stays the same. Or " if parts > 1 else "Pass "
     return UserError(
         f"training needs more memory than there is, at {size} rows at once ({first_line(error)}).",

@@ -68,6 +68,10 @@ def test_one_process_is_started_for_each_gpu(name: str, machines: int, processes
     assert "ACCELERATE_USE_FSDP" not in environment
 
 
+def test_no_process_of_a_cpu_sees_a_gpu(monkeypatch):
+    assert _environment("cpu_2_processes", monkeypatch)["CUDA_VISIBLE_DEVICES"] == "-1,-1"
+
+
 def test_fsdp_shards_by_layer_and_writes_one_file(monkeypatch):
     environment = _environment("fsdp", monkeypatch)
     launcher = {"USE_FSDP": "true", "MIXED_PRECISION": "no"}

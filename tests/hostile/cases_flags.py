@@ -79,6 +79,10 @@ CONTRADICTIONS = [
         "'accuracy'",
     ),
     refused("TF32 on a CPU", "--tf32 true", "--tf32", "GPU"),
+    refused(
+        "a batch of unequal parts", "--global_batch_size 33 --gradient_accumulation_steps 2", "33", "Pass 32 or 34."
+    ),
+    refused("two batches", "--global_batch_size 32 --per_device_train_batch_size 32", "--per_device_train_batch_size"),
     refused("no batch is full", "--dataloader_drop_last --per_device_train_batch_size 999", "--dataloader_drop_last"),
     refused(
         "weights of scores",

@@ -702,6 +702,8 @@ def test_the_smaller_batch_that_is_advised_makes_the_same_global_batch(rows, ste
     error = str(failures.explain(MemoryError(), tmp_path, training))
     flags = "--per_device_train_batch_size {} --gradient_accumulation_steps {}".format(*smaller)
     assert f"Pass {flags}: the result stays the same." in error
+    divided = str(failures.explain(MemoryError(), tmp_path, {**training, "global_batch_size": rows * steps}))
+    assert f"Pass --gradient_accumulation_steps {smaller[1]}: the result stays the same." in divided
     training["per_device_train_batch_size"] = 1
     assert "Pass a smaller --max_seq_length" in str(failures.explain(MemoryError(), tmp_path, training))
 

@@ -327,6 +327,42 @@ def test_a_notice_about_a_recipe_names_its_key(recipe, capsys):
     assert f"{path}, line 1, key 'warmup_ratio' is called --warmup_steps 0.1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("processes", "argv", "own"),
+    [
+        (1, ("--global_batch_size", "64"), 64),
+        (8, ("--global_batch_size", "64"), 8),
+        (4, ("--global_batch_size", "64", "--gradient_accumulation_steps", "2"), 8),
+        (4, ("--per_device_train_batch_size", "8"), 8),
+    ],
+)
+def test_the_batch_that_is_typed_replaces_a_recipes_and_is_that_of_all_processes(
+    processes, argv, own, recipe, monkeypatch, capsys
+):
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    other = "global_batch_size" if argv[0] == "--per_device_train_batch_size" else "per_device_train_batch_size"
+    arguments = parsed("--config", recipe(f"{other}: 16\n"), *argv)
+    assert arguments.training["per_device_train_batch_size"] == own
+    assert capsys.readouterr().err == ""
+    written = parser.as_recipe(arguments.invocation.settings)
+    assert other not in written
+    assert parsed("--config", recipe(written)).training == arguments.training
+
+
+@pytest.mark.parametrize(("processes", "text"), [(8, "32 keeps"), (3, "30 is nearest to")])
+def test_a_batch_that_the_processes_multiply_is_told_with_the_flag_that_keeps_it(processes, text, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    parsed("--task", "cola")
+    assert capsys.readouterr().err == (
+        f"warning: each of {processes} processes has a batch of 32, which makes a global batch of {32 * processes}. "
+        f"--global_batch_size {text} that of one process; --per_device_train_batch_size 32 takes the larger one "
+        "without this warning.\n"
+    )
+    for kept in (("--global_batch_size", text[:2]), ("--per_device_train_batch_size", "32"), ("--do_eval",)):
+        parsed("--task", "cola", *kept)
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_print_config_reads_back_as_the_same_run(name, recipe):
     path = recipes.CONFIGS / f"{name}.yaml"

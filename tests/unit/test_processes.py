@@ -197,6 +197,23 @@ def test_batches_are_copied_while_a_gpu_computes_and_what_the_user_set_is_kept(
     assert config(stream="rows", **own) == (True, False, False)
 
 
+@pytest.mark.parametrize(
+    ("processes", "use_cpu", "visible", "said"),
+    [("8", False, "all", True), ("8", True, "all", False), ("8", False, "-1,-1", False), ("1", False, "all", False)],
+)
+def test_processes_for_gpus_that_are_not_there_are_told_in_one_line(
+    processes: str, use_cpu: bool, visible: str, said: bool, launched, tmp_path: Path, monkeypatch, capsys
+):
+    """`accelerate launch --config_file configs/accelerate/multi_gpu.yaml` starts them all the same."""
+    launched(LOCAL_WORLD_SIZE=processes, CUDA_VISIBLE_DEVICES=visible)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    data = SimpleNamespace(train=None, eval_split=None, selection=None, stream=None, mlm_metrics=())
+    training = {"output_dir": str(tmp_path), "do_train": True, "use_cpu": use_cpu}
+    assert training_arguments(training, RunArguments(precision="fp32"), data, training).use_cpu
+    warned = f"warning: no GPU is found here, so {processes} processes share this machine's processor. "
+    assert (warned in capsys.readouterr().err) == said
+
+
 class _Group:
     """torch.distributed of a run on GPUs whose other process says whether gloo reaches it."""
 
