@@ -98,7 +98,7 @@ def make_pairs(
         raise UserError(
             f"{name} gives no pair: no two of {len(pairs):,} can exchange their second segments with --negatives "
             f"{policy.negatives}.",
-            _other_way(policy.negatives),
+            f"{_other_way(policy.negatives)} Where the same texts come again and again, --negatives any takes them.",
         )
     first, second, not_next = pairs[kept], pairs[partner], kept != partner
     both_labels = _both_labels(corpus, first[not_next], second[not_next])

@@ -366,7 +366,8 @@ class TestMakePairs:
         message = refusal(make_pairs, table, tmp_path / "a", Policy(negatives="same_document"))
         assert message == (
             "The text gives no pair: no two of 2 can exchange their second segments with --negatives same_document. "
-            "Choose --negatives other_document, --pairs all or a larger --document_unit."
+            "Choose --negatives other_document, --pairs all or a larger --document_unit. "
+            "Where the same texts come again and again, --negatives any takes them."
         )
 
     @pytest.mark.parametrize("policy", PAIR_POLICIES)
