@@ -1,296 +1,302 @@
-"""Training on one GPU at BERT's shapes: ours, the plain Trainer's ways, and what short and long sequences ask for.
+"""What a GPU makes of training: one command for eight minutes on a rented machine without a network.
 
-    python -m benchmarks.gpu                     # on a machine with a GPU
-    python -m benchmarks.gpu --tiny --cpu        # the same code on a small model, to see that it runs
+    python -m benchmarks.gpu FOLDER --build        # where requirements.txt is installed; then copy FOLDER and this code
+    python -m benchmarks.gpu FOLDER                # on the machine
+    python -m benchmarks.gpu FOLDER --device cpu --shape tiny     # to see that it runs: figures mean nothing
 
-Weights are random and so are the tokens: only speed is measured. The ways to train are compared in plain loops, and
-the whole CoLA recipe is run by run_classification.py. Rates are examples a second and real tokens a second; the share
-is that of the best bf16 matrix product measured here, at 6 operations a weight and token.
+FOLDER holds a tokenizer, a configuration, made-up rows of three lengths (CoLA's, 128 and 512 tokens), and the names of
+the packages to install (wheels.txt). Weights are random: what is measured is speed, and whether killed runs end as
+others. A cell adds a line to FOLDER/gpu.jsonl when it is done, the most telling first; a second call does the others.
 """
 
 import argparse
+import gc
+import importlib.util
 import json
+import os
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
-
-from benchmarks import measure
-from bertlab.models import loading
-from bertlab.training.sampling import LengthGroupedOrder
-
 ROOT = Path(__file__).resolve().parent.parent
+NEEDED = ("torch", "transformers", "datasets", "evaluate", "accelerate", "sklearn", "yaml")
 SHAPES = {
     "base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
-    "large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
     "tiny": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64},
 }
-COLA_ROWS, BATCH = 8551, 32
-# Compiled graphs are recorded for each width; rounding up to these keeps them few.
-BUCKETS = (8, 12, 16, 24, 32, 48, 64, 128, 256, 512)
-WARM_UP = 5
 WORDS = ("the", "a", "boy", "girl", "cat", "reads", "walks", "often", "never", "film", "street", "red")
+COLA_ROWS, LONG_ROWS = 8551, 2048
+LENGTHS = {"CoLA": 128, "128 tokens": 128, "512 tokens": 512}  # and --max_seq_length
+HF_DEFAULTS, HF_BEST, OURS = "example scripts, defaults", "example scripts, best flags", "bertlab"
+GRAPHS = ("--torch_compile", "true", "--torch_compile_mode", "reduce-overhead", "--pad_to_max_length")
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to train: precision, padding, order, optimizer, compilation, attention."""
+class Place:
+    """Where the rows and the model are, what computes, how much is measured, and when to stop."""
 
-    bf16: bool = True
-    pad_to: int | None = None
-    grouped: bool = True
-    buckets: bool = False
-    fused: bool = True
-    compiled: str | None = None
-    attention: str = "sdpa"
+    folder: Path
+    device: str
+    tiny: bool
+    end: float
 
-
-OURS = Way()
-PEERS = {
-    "example scripts, defaults": replace(OURS, bf16=False, pad_to=128, grouped=False),
-    "example scripts, best flags": replace(OURS, grouped=False),
-    "tutorials' loop": replace(OURS, bf16=False, pad_to=64, grouped=False, fused=False),
-}
-TRIALS = {
-    "buckets": replace(OURS, buckets=True),
-    "compiled, buckets": replace(OURS, buckets=True, compiled="default"),
-    "CUDA graphs, buckets": replace(OURS, buckets=True, compiled="reduce-overhead"),
-    "unfused AdamW": replace(OURS, fused=False),
-    "eager attention": replace(OURS, attention="eager"),
-    # transformers takes the padding out before it and puts it back after.
-    "unpadded attention": replace(OURS, attention="flash_attention_2"),
-}
-EVALUATION_BATCHES = (8, 32, 128, 512)
-# Flags of the whole recipe, run by the script itself.
-SCRIPT = {
-    "defaults": (),
-    "loading workers": ("--dataloader_num_workers", "2"),
-    "compiled": ("--torch_compile", "true"),
-    "no saving": ("--save_strategy", "no"),
-}
+    @property
+    def flags(self) -> list[str]:
+        """The flags of every run."""
+        return ["--use_cpu", "true"] if self.device == "cpu" else []
 
 
-def main() -> int:
-    """Measure, print, write."""
-    given = parse()
-    where = measure.Options(Path(), given.rounds, given.tiny, given.results)
-    device = torch.device("cpu" if given.cpu else "cuda")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        sys.exit("error: there is no GPU here. Add --cpu --tiny to see that the benchmark runs.")
-    peak = best_product(device, where.size(8192, 256))
-    found: dict[str, Any] = {"best bf16 matrix product, GFLOP/s": peak / 1e9}
-    for shape in ("tiny",) if given.tiny else ("base", "large"):
-        for name, lengths in texts(where).items():
-            found[f"{shape}, {name}"] = compare(shape, name, lengths, device, where, peak)
-        found[f"{shape}, the whole CoLA recipe, seconds"] = recipe(shape, texts(where)["CoLA-like"], given.cpu)
-    measure.write(where, "gpu", found)
+# A function of the place and of what follows it.
+Cell = tuple[Callable[..., dict[str, Any]], *tuple[Any, ...]]
+
+
+def cells() -> dict[str, Cell]:
+    """Return what is measured, the most telling first."""
+    whos, few = (HF_DEFAULTS, HF_BEST, OURS), ("CoLA", "128 tokens")
+    batch = "--per_device_train_batch_size"
+    return {
+        "bf16 matrix product": (ceiling,),
+        **{f"{who}, {text}": (training, who, text) for text in LENGTHS for who in whos},
+        **{f"{OURS}, {text}, batch {n}": (training, OURS, text, batch, str(n)) for text in few for n in (128, 512)},
+        "CoLA, from command to end": (whole_run,),
+        "fp16, killed and resumed": (killed_run, "fp16"),
+        "bf16, killed and resumed": (killed_run, "bf16"),
+        f"{OURS}, 128 tokens, CUDA graphs": (training, OURS, "128 tokens", *GRAPHS),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Build the folder where it is missing, run the cells for which there is time, and say which were not reached."""
+    given = parse(argv)
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.exit(
+            f"error: not installed here: {', '.join(missing)}. {given.folder / 'wheels.txt'} lists what to install."
+        )
+    began = time.monotonic()
+    import torch
+
+    if given.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("error: there is no GPU here. Add --device cpu --shape tiny to see that the benchmark runs.")
+    tiny = given.shape == "tiny"
+    if not (given.folder / "wheels.txt").exists():
+        build(given.folder, given.shape)
+    if given.build:
+        return 0
+    write_weights(given.folder / "model")
+    lines = given.folder / "gpu.jsonl"
+    done = {line["cell"]: line for line in map(json.loads, lines.read_text().splitlines())} if lines.exists() else {}
+    if "about" not in done:
+        append(lines, done, {"cell": "about", **about()})
+    place = Place(given.folder, given.device, tiny, began + given.seconds)
+    wanted = cells()
+    for name, cell in wanted.items():
+        if name not in done and time.monotonic() < place.end:
+            append(lines, done, {"cell": name, **measured(cell, place)})
+    publish(done, given.results)
+    not_reached = [name for name in wanted if name not in done]
+    print(f"not reached: {'; '.join(not_reached)}" if not_reached else "every cell was reached")
     return 0
 
 
-def parse() -> argparse.Namespace:
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the command line's settings."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--cpu", action="store_true", help="run on the CPU")
-    parser.add_argument("--tiny", action="store_true", help="a small model and few steps: figures mean nothing")
-    parser.add_argument("--results", type=Path, default=measure.RESULTS)
-    return parser.parse_args()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--build", action="store_true", help="only write the folder")
+    parser.add_argument("--seconds", type=float, default=480, help="no cell begins after so many [480]")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--shape", choices=tuple(SHAPES), default="base")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder of gpu.json")
+    return parser.parse_args(argv)
 
 
-def texts(where: measure.Options) -> dict[str, np.ndarray]:
-    """Return lengths in tokens: CoLA's (log-normal about 11 tokens), and rows that all have 128 or 512."""
-    random = np.random.default_rng(0)
-    cola = np.clip(np.round(random.lognormal(2.35, 0.38, where.size(COLA_ROWS, 200))), 5, 47).astype(np.int64)
-    full = {f"{n} tokens": np.full(where.size(1024, 48), n) for n in ((16,) if where.quick else (128, 512))}
-    return {"CoLA-like": cola, **full}
+def measured(cell: Cell, place: Place) -> dict[str, Any]:
+    """Return the figures of a cell, or why it failed, and how long it took."""
+    import torch
+
+    began = time.monotonic()
+    try:
+        found = cell[0](place, *cell[1:])
+    except Exception as error:  # one cell must not end the others
+        found = {"failed": (str(error).strip() or type(error).__name__).splitlines()[-1][:300]}
+    gc.collect()
+    torch.cuda.empty_cache()
+    return {**found, "seconds of this cell": round(time.monotonic() - began, 1)}
 
 
-def compare(
-    shape: str, name: str, lengths: np.ndarray, device: torch.device, where: measure.Options, peak: float
-) -> dict[str, Any]:
-    """Return the rates of every way on one set of lengths, in turns; a way that fails is named with its error."""
-    ways = {measure.OURS: OURS, **PEERS, **TRIALS}
-    if name != "CoLA-like":
-        # Of equal rows there is nothing to group, and 64 tokens would be another text.
-        ways = {n: replace(w, pad_to=None) for n, w in ways.items() if n != "tutorials' loop"}
-    if device.type == "cpu":
-        ways = {n: w for n, w in ways.items() if not w.compiled and w.attention in ("sdpa", "eager")}
-    steps = where.size(60, 2)
-    runs: dict[str, Callable[[], float]] = {}
-    failed = {}
-    for way_name, way in ways.items():
-        try:
-            step, weights = build(shape, way, device)
-            run = partial(rate, step, lengths, way, device, steps)
-            run()
-        except (RuntimeError, ImportError) as error:
-            failed[way_name] = str(error).splitlines()[0]
-            continue
-        runs[way_name] = run
-    rates = measure.in_turns(runs, where.rounds)
-    tokens = {n: float(np.median(r) * lengths.mean()) for n, r in rates.items()}
-    return {
-        **measure.compared(rates, "examples/s", {"example scripts, defaults": 5.0}),
-        "tokens_per_second": tokens,
-        "share_of_peak": {n: t * 6 * weights / peak for n, t in tokens.items()},
-        "evaluation, examples/s by batch": {
-            size: evaluation_rate(shape, lengths, size, device) for size in EVALUATION_BATCHES[: where.size(4, 2)]
-        },
-        "failed": failed,
-    }
+def append(path: Path, done: dict[str, Any], line: dict[str, Any]) -> None:
+    """Add a line to the file at once, and print it."""
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    done[line["cell"]] = line
+    print(json.dumps(line), flush=True)
 
 
-def classifier(shape: str, way: Way, device: torch.device) -> tuple[torch.nn.Module, int]:
-    """Return a BERT with random weights, and the number of those in the encoder's matrices."""
-    torch.manual_seed(0)
-    config = BertConfig(num_labels=2, attn_implementation=way.attention, **SHAPES[shape])
-    model = BertForSequenceClassification(config).to(device).train()
-    return model, sum(p.numel() for name, p in model.named_parameters() if "layer" in name and p.ndim == 2)
+def about() -> dict[str, Any]:
+    """Return machine, versions and commit."""
+    from bertlab.report import provenance
+
+    return {"machine": provenance.machine(), "versions": provenance.versions(), "code": provenance.commit()}
 
 
-def build(shape: str, way: Way, device: torch.device) -> tuple[Callable[[dict[str, torch.Tensor]], None], int]:
-    """Return a function that trains one step, and the number of weights in the encoder's matrices."""
-    model, weights = classifier(shape, way, device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5, fused=way.fused)
-    forward = torch.compile(model, mode=way.compiled) if way.compiled else model
+def publish(done: dict[str, Any], results: Path) -> None:
+    """Write gpu.json, from which the table in docs/numbers.md is made: each figure of every cell that has it."""
+    from bertlab.io import write_json
 
-    def step(batch: dict[str, torch.Tensor]) -> None:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=way.bf16):
-            logits = forward(**{name: value for name, value in batch.items() if name != "labels"}).logits
-        torch.nn.functional.cross_entropy(logits.float(), batch["labels"]).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step, weights
+    found: dict[str, dict[str, Any]] = {}
+    for name, line in done.items():
+        for figure, value in line.items():
+            if name != "about" and figure != "cell":
+                found.setdefault(figure, {})[name] = value
+    write_json(results / "gpu.json", {**found, **{k: v for k, v in done["about"].items() if k != "cell"}, "rounds": 1})
 
 
-def evaluation_rate(shape: str, lengths: np.ndarray, size: int, device: torch.device) -> float:
-    """Return examples a second of the forward pass, from long to short in batches of `size` rows."""
-    model, _ = classifier(shape, OURS, device)
-    model.eval()
-    ordered = np.sort(lengths)[::-1]
-    random = np.random.default_rng(0)
-    ready = [padded(ordered[start : start + size], OURS, random) for start in range(0, len(ordered), size)]
-    began = 0.0
-    for index, batch in enumerate([ready[0], *ready]):
-        if index == 1:
-            wait(device)
-            began = time.perf_counter()
-        with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16):
-            model(**{name: value.to(device) for name, value in batch.items() if name != "labels"})
-    wait(device)
-    return len(ordered) / (time.perf_counter() - began)
+# ------------------------------------------------------------------------------------------------------------ folder
 
 
-def recipe(shape: str, lengths: np.ndarray, cpu: bool) -> dict[str, Any]:
-    """Return the seconds of run_classification.py --task cola, training and whole, on made-up sentences.
+def build(folder: Path, shape: str) -> None:
+    """Write all that a machine without a network needs, but for the packages, whose names and versions it lists."""
+    from importlib.metadata import version
 
-    On a CPU nothing is compiled: to compile every length there takes longer than to train.
-    The model has random weights in the shape of BERT, and the vocabulary of MiniLM.
-    """
-    found = {}
-    with tempfile.TemporaryDirectory() as folder:
-        data, model = Path(folder, "data"), Path(folder, "model")
-        write_sentences(data, lengths)
-        BertForSequenceClassification(BertConfig(num_labels=2, **SHAPES[shape])).save_pretrained(model)
-        AutoTokenizer.from_pretrained(loading.resolve(measure.WEIGHTS)).save_pretrained(model)
-        for name, flags in SCRIPT.items():
-            if cpu and "--torch_compile" in flags:
-                continue
-            output = Path(folder, name.replace(" ", "_"))
-            words = ["--task", "cola", "--data_dir", data, "--model_name_or_path", model, "--output_dir", output]
-            words += [*flags, "--disable_tqdm", "true", *(["--use_cpu", "true"] if cpu else [])]
-            command = [sys.executable, "run_classification.py", *map(str, words)]
-            began = time.perf_counter()
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-            whole = time.perf_counter() - began
-            if done.returncode:
-                found[name] = {"failed": done.stderr.strip().splitlines()[-1][:200]}
-                continue
-            training = json.loads((output / "train_results.json").read_text(encoding="utf-8"))["train_runtime"]
-            found[name] = {"training": training, "from command to end": whole}
-    return found
+    import numpy as np
+    from transformers import AutoTokenizer, BertConfig
 
+    from benchmarks.measure import WEIGHTS
+    from bertlab.models import loading
+    from bertlab.report import provenance
 
-def write_sentences(folder: Path, lengths: np.ndarray) -> None:
-    """Write CoLA's files with sentences of short words, about as many tokens as `lengths` say."""
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    for name, part in (("train", lengths), ("dev", lengths[: len(lengths) // 8])):
-        sentences = (" ".join(random.choice(WORDS, max(1, length - 2))) for length in part.tolist())
-        lines = [f"made\t{random.integers(2)}\t\t{sentence}." for sentence in sentences]
-        (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    model, random = folder / "model", np.random.default_rng(0)
+    tokenizer = AutoTokenizer.from_pretrained(loading.resolve(WEIGHTS))
+    tokenizer.model_max_length = 512
+    tokenizer.save_pretrained(model)
+    BertConfig(vocab_size=len(tokenizer), num_labels=2, **SHAPES[shape]).save_pretrained(model)
+    cola = np.clip(np.round(random.lognormal(2.35, 0.38, COLA_ROWS)), 5, 47).astype(int)
+    for name, longest in LENGTHS.items():
+        lengths = cola if name == "CoLA" else np.full(LONG_ROWS, longest)
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for split, part in (("train", lengths), ("dev", lengths[: len(lengths) // 8])):
+            # [CLS], the full stop and [SEP] are tokens too.
+            sentences = (" ".join(random.choice(WORDS, length - 3)) for length in part.tolist())
+            rows = [f"made\t{random.integers(2)}\t\t{sentence}." for sentence in sentences]
+            (folder / name / f"{split}.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    named = [f"{name}=={number}" for name, number in provenance.versions().items() if name not in ("python", "bertlab")]
+    named += [f"{name}=={version(name)}" for name in ("pyyaml", "filelock", "safetensors", "sentencex", "jinja2")]
+    (folder / "wheels.txt").write_text("\n".join(named) + "\n", encoding="utf-8")
 
 
-def batches(lengths: np.ndarray, way: Way) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield batches of random tokens for ever, epoch after epoch."""
-    random = np.random.default_rng(0)
-    order = LengthGroupedOrder(lengths, BATCH, 0)
-    while True:
-        rows = np.fromiter(order, dtype=np.int64) if way.grouped else random.permutation(len(lengths))
-        for start in range(0, len(rows) - BATCH + 1, BATCH):
-            yield padded(lengths[rows[start : start + BATCH]], way, random)
+def write_weights(model: Path) -> None:
+    """Write the random weights of the configuration in a folder: they are larger than all else, and the same."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    if not (model / "model.safetensors").exists():
+        torch.manual_seed(0)
+        BertForSequenceClassification(BertConfig.from_pretrained(model)).save_pretrained(model)
 
 
-def padded(lengths: np.ndarray, way: Way, random: np.random.Generator) -> dict[str, torch.Tensor]:
-    """Return a batch of random tokens in rows of these lengths, padded as a way pads."""
-    width = way.pad_to or int(lengths.max())
-    if way.buckets:
-        width = next(bucket for bucket in BUCKETS if bucket >= width)
-    mask = np.arange(width)[None, :] < lengths[:, None]
-    ids = np.where(mask, random.integers(1000, 20_000, mask.shape), 0)
-    return {
-        "input_ids": torch.from_numpy(ids),
-        "attention_mask": torch.from_numpy(mask.astype(np.int64)),
-        "labels": torch.from_numpy(random.integers(0, 2, len(lengths))),
-    }
+# ------------------------------------------------------------------------------------------------------------- cells
 
 
-def rate(
-    step: Callable[[dict[str, torch.Tensor]], None], lengths: np.ndarray, way: Way, device: torch.device, steps: int
-) -> float:
-    """Return examples a second, from batches in pinned memory to the end of the last step."""
-    source = batches(lengths, way)
-    ready = [next(source) for _ in range(WARM_UP + steps)]
-    if device.type == "cuda":
-        ready = [{name: value.pin_memory() for name, value in batch.items()} for batch in ready]
-    began = 0.0
-    for index, batch in enumerate(ready):
-        if index == WARM_UP:
-            wait(device)
-            began = time.perf_counter()
-        step({name: value.to(device, non_blocking=True) for name, value in batch.items()})
-    wait(device)
-    return BATCH * steps / (time.perf_counter() - began)
+def ceiling(place: Place) -> dict[str, float]:
+    """Return the rate of a square bf16 matrix product, the best of five."""
+    import torch
 
-
-def best_product(device: torch.device, size: int) -> float:
-    """Return the operations a second of a square bf16 matrix product, the best of five."""
-    left, right = (torch.randn(size, size, device=device).to(torch.bfloat16) for _ in range(2))
-    torch.mm(left, right)
+    size = 256 if place.tiny else 8192
+    left, right = (torch.randn(size, size, device=place.device).to(torch.bfloat16) for _ in range(2))
     seconds = []
-    for _ in range(5):
-        wait(device)
+    for _ in range(6):
+        wait()
         began = time.perf_counter()
         torch.mm(left, right)
-        wait(device)
+        wait()
         seconds.append(time.perf_counter() - began)
-    return 2 * size**3 / min(seconds)
+    return {"TFLOP/s": 2 * size**3 / min(seconds[1:]) / 1e12}
 
 
-def wait(device: torch.device) -> None:
+def training(place: Place, who: str, text: str, *flags: str) -> dict[str, float]:
+    """Return the rates of a real Trainer, and what its real tokens need at 6 operations a weight and token."""
+    from benchmarks import peers
+
+    words = [*place.flags, "--max_seq_length", str(LENGTHS[text]), *flags]
+    one = peers.contender(who, place.folder / text, *words, model=str(place.folder / "model"))
+    steps = 2 if place.tiny else 30
+    rows = peers.training_rate(one, steps)
+    tokens = rows * sum(one.train["length"]) / len(one.train)
+    weights = sum(p.numel() for name, p in one.trainer.model.named_parameters() if "layer" in name and p.ndim == 2)
+    return {"examples/s": rows, "real tokens/s": tokens, "useful TFLOP/s": tokens * 6 * weights / 1e12}
+
+
+def whole_run(place: Place) -> dict[str, float]:
+    """Return the seconds of run_classification.py --task cola, of training alone and from command to end."""
+    output, steps = place.folder / "runs" / "cola", ["--max_steps", "2"] if place.tiny else []
+    began = time.monotonic()
+    script(place, output, *steps)
+    whole = time.monotonic() - began
+    train = json.loads((output / "train_results.json").read_text(encoding="utf-8"))
+    return {"seconds of training": train["train_runtime"], "seconds from command to end": whole}
+
+
+def killed_run(place: Place, precision: str) -> dict[str, Any]:
+    """Return how far a killed and resumed run is from one that nobody killed, beside two that nobody killed.
+
+    On a GPU some sums have no fixed order, so two runs may differ as well.
+    """
+    runs = [place.folder / "runs" / f"{precision}-{name}" for name in ("whole", "again", "killed")]
+    save, steps = (1, 4) if place.tiny else (40, 120)
+    flags = ["--precision", precision, "--max_steps", str(steps), "--save_strategy", "steps", "--save_steps", str(save)]
+    for run in runs[:2]:
+        script(place, run, *flags)
+    process = subprocess.Popen(command(place, runs[2], *flags), cwd=ROOT, stdout=subprocess.DEVNULL)
+    while process.poll() is None and not any(runs[2].glob("checkpoint-*")):
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    script(place, runs[2], *flags, "--resume", "must")
+    last = f"checkpoint-{steps}"
+    return {
+        "largest difference of two runs": farthest(runs[0], runs[1]),
+        "largest difference of a resumed run": farthest(runs[0], runs[2]),
+        "checkpoint has a loss scale": (runs[2] / last / "scaler.pt").exists(),
+    }
+
+
+def farthest(first: Path, second: Path) -> float:
+    """Return the largest difference between the weights of two runs."""
+    from safetensors.torch import load_file
+
+    ours, its = (load_file(folder / "model.safetensors") for folder in (first, second))
+    return max(float((ours[name] - its[name]).abs().max()) for name in ours)
+
+
+def command(place: Place, output: Path, *flags: str) -> list[str]:
+    """Return the command that trains on the rows of CoLA's lengths."""
+    words = ["--task", "cola", "--data_dir", place.folder / "CoLA", "--model_name_or_path", place.folder / "model"]
+    words += ["--output_dir", output, "--disable_tqdm", "true", *place.flags, *flags]
+    return [sys.executable, "run_classification.py", *map(str, words)]
+
+
+def script(place: Place, output: Path, *flags: str) -> None:
+    """Run that command to its end, which must be a good one; it has until the time is up, and a minute."""
+    limit = max(0, place.end - time.monotonic()) + 60
+    more = [] if "--resume" in flags else ["--overwrite_output_dir"]
+    words = command(place, output, *flags, *more)
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=limit)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip() or f"exit status {done.returncode}")
+
+
+def wait() -> None:
     """Wait until the GPU has done what it was told."""
-    if device.type == "cuda":
+    import torch
+
+    if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 

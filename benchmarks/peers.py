@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from datasets import Dataset, disable_progress_bars
 from transformers import Trainer, TrainerCallback
 
@@ -47,20 +48,23 @@ class Contender:
 
 
 class _Clock(TrainerCallback):
-    """Notes when each step ended."""
+    """Notes when the steps of these numbers ended, on a GPU too."""
 
-    def __init__(self) -> None:
-        self.ends: list[float] = []
+    def __init__(self, *steps: int) -> None:
+        self.ends = dict.fromkeys(steps, 0.0)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Note when a step ended."""
-        self.ends.append(time.perf_counter())
+        if state.global_step in self.ends:
+            if args.device.type == "cuda":
+                torch.cuda.synchronize()
+            self.ends[state.global_step] = time.perf_counter()
 
 
-def contender(name: str, folder: Path, *words: str) -> Contender:
+def contender(name: str, folder: Path, *words: str, model: str | None = None) -> Contender:
     """Return ours, or a peer by its name in PEERS, on GLUE's CoLA in `folder`, with more flags in `words`."""
     recipe = ["--task", "cola"] if name == OURS else ["--config", str(PEERS[name])]
-    given = [*recipe, "--data_dir", str(folder), "--model_name_or_path", WEIGHTS, *words]
+    given = [*recipe, "--data_dir", str(folder), "--model_name_or_path", model or WEIGHTS, *words]
     given += ["--save_strategy", "no", "--disable_tqdm", "true", "--logging_steps", "1000000", "--report_to", "none"]
     given += ["--output_dir", tempfile.gettempdir()]
     parsed = parser.parse(given, (DataArguments, ModelArguments, RunArguments), "")
@@ -70,10 +74,10 @@ def contender(name: str, folder: Path, *words: str) -> Contender:
     tokenized = tokenization.tokenize_splits(loaded, tokenizer, data_args)
     args = training_arguments(training, run_args, loaded, invocation.given)
     prepare_process(args)
-    model = loading.build_classifier(model_args, config, loaded.schema, tokenizer)
+    classifier = loading.build_classifier(model_args, config, loaded.schema, tokenizer)
     collator = collators.PaddingCollator(tokenizer, data_args.max_seq_length, data_args.pad_to_max_length)
     common: dict[str, Any] = {
-        "model": model,
+        "model": classifier,
         "args": args,
         "train_dataset": tokenized["train"],
         "data_collator": collator,
@@ -89,13 +93,13 @@ def contender(name: str, folder: Path, *words: str) -> Contender:
 
 def training_rate(one: Contender, steps: int) -> float:
     """Return training examples a second over `steps` steps after WARM_UP."""
-    clock = _Clock()
+    clock = _Clock(WARM_UP, WARM_UP + steps)
     one.trainer.add_callback(clock)
     one.trainer.args.max_steps = WARM_UP + steps
     one.trainer.train()
     one.trainer.remove_callback(clock)
     batch = one.trainer.args.train_batch_size
-    return batch * steps / (clock.ends[WARM_UP + steps - 1] - clock.ends[WARM_UP - 1])
+    return batch * steps / (clock.ends[WARM_UP + steps] - clock.ends[WARM_UP])
 
 
 def evaluation_rate(one: Contender, rows: int) -> float:

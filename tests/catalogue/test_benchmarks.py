@@ -75,19 +75,39 @@ def test_without_data_a_benchmark_says_what_to_name(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
-def test_the_gpu_benchmark_runs_on_the_cpu_with_a_small_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    argv = ["gpu", "--tiny", "--cpu", "--rounds", "1", "--results", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", argv)
-    monkeypatch.setattr(gpu, "SCRIPT", {"one step": ("--max_steps", "1", "--save_strategy", "no")})
+def test_the_gpu_benchmark_adds_a_line_for_each_cell_and_says_what_it_did_not_reach(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    every, folder = gpu.cells(), tmp_path / "rented"
+    names = ["bf16 matrix product", *(f"{who}, CoLA" for who in (gpu.HF_BEST, gpu.OURS)), "CoLA, from command to end"]
+    monkeypatch.setattr(measure, "WEIGHTS", str(tiny_model))
+    monkeypatch.setattr(gpu, "COLA_ROWS", 96)
+    monkeypatch.setattr(gpu, "LONG_ROWS", 16)
     monkeypatch.setattr(gpu, "subprocess", SimpleNamespace(run=_run_in_this_process))
-    assert gpu.main() == 0
-    recipe = read_json(tmp_path / "gpu.json")["tiny, the whole CoLA recipe, seconds"]["one step"]
-    assert 0 < recipe["training"] < recipe["from command to end"]
-    result = read_json(tmp_path / "gpu.json")["tiny, CoLA-like"]
-    assert set(result["evaluation, examples/s by batch"]) == {"8", "32"}
-    assert result["failed"] == {}
-    assert {measure.OURS, *gpu.PEERS} <= set(result["rates"])
-    assert all(rate["median"] > 0 for rate in result["rates"].values())
+    flags = [str(folder), "--device", "cpu", "--shape", "tiny", "--results", str(tmp_path)]
+    monkeypatch.setattr(gpu, "cells", lambda: {**{name: every[name] for name in names}, "broken": (_broken,)})
+    assert gpu.main(flags) == 0
+    assert "every cell was reached" in capsys.readouterr().out
+    lines = [json.loads(line) for line in (folder / "gpu.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["cell"] for line in lines] == ["about", *names, "broken"]
+    assert [line["failed"] for line in lines if "failed" in line] == ["out of memory"]
+    found = read_json(tmp_path / "gpu.json")
+    assert set(found["examples/s"]) == {*names[1:3]}
+    assert 0 < found["seconds of training"][names[3]] < found["seconds from command to end"][names[3]]
+    monkeypatch.setattr(gpu, "cells", lambda: every)
+    assert gpu.main([*flags, "--seconds", "0"]) == 0
+    assert capsys.readouterr().out.startswith("not reached: example scripts, defaults, CoLA; example scripts, defaults")
+    assert "| examples/s |" in benchmark_tables.markdown("gpu", tmp_path).replace("|  |", "|")
+
+
+def _broken(_: gpu.Place) -> dict[str, float]:
+    raise RuntimeError("out of memory")
+
+
+def test_the_gpu_benchmark_names_the_packages_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gpu, "NEEDED", ("torch", "no_such_package"))
+    with pytest.raises(SystemExit, match=r"not installed here: no_such_package\. .*wheels\.txt lists what to install"):
+        gpu.main([str(tmp_path)])
 
 
 def _run_in_this_process(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
