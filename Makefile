@@ -57,7 +57,7 @@ test-browser: $(VENV)/.dev
 
 test-onnx: $(VENV)/.dev
 	$(BIN)/python -m pip install -q -r requirements-onnx.txt
-	$(BIN)/python -m pytest tests/end_to_end/test_export.py
+	$(BIN)/python -m pytest tests/end_to_end/test_export.py tests/end_to_end/test_architectures.py -k "export"
 
 bench-export: $(VENV)/.runtime
 	$(BIN)/python -m pip install -q -r requirements-onnx.txt

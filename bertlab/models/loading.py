@@ -161,6 +161,11 @@ def build_classifier(
     """
     from transformers import AutoModelForSequenceClassification
 
+    if type(config) not in AutoModelForSequenceClassification._model_mapping and not hasattr(config, "auto_map"):
+        raise UserError(
+            f"transformers has no classification head for {config.model_type} models.",
+            "Choose an encoder that has one (BERT, RoBERTa, DeBERTa, ModernBERT…).",
+        )
     _describe_labels(config, schema, arguments.new_head)
     _set_head_dropout(config, arguments.classifier_dropout)
     model, _ = load_weights(AutoModelForSequenceClassification, arguments, config, tokenizer)

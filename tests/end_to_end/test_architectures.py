@@ -1,20 +1,29 @@
-"""Every architecture trains, is evaluated, saved, loaded again and predicts, or is refused in one line before that."""
+"""Every architecture does what docs/models.md says of it, or is refused in one line before anything is paid for."""
 
+import importlib.util
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from architectures import ARCHITECTURES, tiny_config
-from running import classify, labelled_sentences, predictions, read_json
-from transformers import AutoModel, AutoTokenizer
+from architectures import ARCHITECTURES
+from running import classify, drawing, labelled_sentences, predictions, read_json
+from transformers import AutoTokenizer
 
-from bertlab.cli.arguments import ModelArguments
+from bertlab.cli.arguments import ModelArguments, NspArguments
+from bertlab.commands.export import NEEDED
 from bertlab.inference import torch_predictor
 from bertlab.inference.torch_predictor import load_torch_predictor
+from bertlab.models import loading
+from bertlab.pretraining import objectives
+from bertlab.pretraining.model import build_model
 from bertlab.training import precision, preflight
+from tools import support_matrix
 
+ABSENT = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+RECORD = read_json(support_matrix.RECORD)["architectures"]
 STEP = {"max_steps": 1, "save_strategy": "no", "max_seq_length": 32, "per_device_train_batch_size": 8}
 
 
@@ -23,14 +32,9 @@ def rows(tmp_path_factory: pytest.TempPathFactory, write_csv) -> Path:
     return write_csv(tmp_path_factory.mktemp("rows") / "rows.csv", ("text", "label"), labelled_sentences(12, 1))
 
 
-def write_model(architecture: str, tiny_model: Path, folder: Path, **changes) -> Path:
-    # XLNet's head reads the last token, so its own tokenizer pads on the left.
-    side = "left" if architecture == "xlnet" else "right"
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model, padding_side=side)
-    tokenizer.save_pretrained(folder)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        AutoModel.from_config(tiny_config(architecture, len(tokenizer))).save_pretrained(folder)
+def write_model(architecture: str, folder: Path, **changes) -> Path:
+    """Write the model of `support_matrix` with other values in its configuration."""
+    support_matrix.write_model(architecture, folder)
     config = folder / "config.json"
     config.write_text(json.dumps({**read_json(config), **changes}), encoding="utf-8")
     return folder
@@ -45,41 +49,67 @@ def scores(run: Path) -> np.ndarray:
     return np.array([float(row["probability_good"]) for row in predictions(run, "validation")])
 
 
+def assert_as_recorded(architecture: str, columns: Sequence[str]) -> None:
+    with drawing(False):
+        found = support_matrix.answers(architecture, columns)
+    expected = RECORD[architecture]
+    assert {name: cell for name, cell in found.items() if cell[:2] != expected[name][:2]} == {}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_what_is_trained_and_evaluated_predicts_the_same_when_it_is_loaded(architecture, tiny_model, rows, tmp_path):
-    """Together and alone, so that no row's prediction depends on the others of its batch."""
-    model = write_model(architecture, tiny_model, tmp_path / "model")
-    assert train(model, rows, tmp_path / "run") == 0
-    texts = [(row[0],) for row in labelled_sentences(12, 1)]
-    predictor = load_torch_predictor(ModelArguments(model_name_or_path=str(tmp_path / "run")))
-    good = predictor.config.class_names.index("good")
-    together, alone = predictor(texts)[:, good], predictor(texts[:1])[:, good]
-    np.testing.assert_allclose(together, scores(tmp_path / "run"), atol=1e-4)
-    np.testing.assert_allclose(alone, together[:1], atol=1e-4)
+def test_an_architecture_does_what_the_page_of_models_says(architecture):
+    assert_as_recorded(architecture, support_matrix.COLUMNS[:-1])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(ABSENT), reason=f"the ONNX column needs {', '.join(ABSENT)}: make test-onnx")
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_an_architecture_is_exported_as_the_page_of_models_says(architecture):
+    assert_as_recorded(architecture, ["ONNX"])
+
+
+def test_the_page_of_models_is_written_from_its_record():
+    """Of every architecture, each of which trains on texts and pairs."""
+    assert support_matrix.PAGE.read_text(encoding="utf-8") == support_matrix.page(read_json(support_matrix.RECORD))
+    assert list(RECORD) == list(ARCHITECTURES)
+    assert {(cells["trains"], cells["pairs"]) for cells in RECORD.values()} == {("yes", "yes")}
+
+
+def test_an_encoder_without_classification_head_is_told_of_in_one_line(rows, tmp_path, capfd):
+    model = write_model("bert", tmp_path / "model", model_type="splinter", architectures=["SplinterModel"])
+    assert train(model, rows, tmp_path / "run") == 2
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: transformers has no classification head for splinter models. Choose an encoder")
+
+
+def test_rows_of_a_model_without_mask_have_one_length_in_pretraining_too(tmp_path):
+    arguments = ModelArguments(model_name_or_path=str(write_model("fnet", tmp_path / "model")))
+    nsp = NspArguments(max_seq_length=32)
+    config, tokenizer = loading.load_config_and_tokenizer(arguments)
+    build_model(nsp, arguments, config, tokenizer)
+    assert objectives.data_collator(nsp, tokenizer, seed=0).pad_to == 32
 
 
 @pytest.mark.parametrize(
     "setting", [{"output_hidden_states": True}, {"output_attentions": True}, {"return_dict": False}]
 )
-def test_what_a_checkpoint_returns_beside_logits_is_left_out(setting, tiny_model, rows, tmp_path):
-    model = write_model("bert", tiny_model, tmp_path / "model", **setting)
+def test_what_a_checkpoint_returns_beside_logits_is_left_out(setting, rows, tmp_path):
+    model = write_model("bert", tmp_path / "model", **setting)
     assert train(model, rows, tmp_path / "run") == 0
     assert len(scores(tmp_path / "run")) == 12
 
 
-def test_token_types_that_the_model_does_not_embed_are_left_out(tiny_model, write_csv, tmp_path):
+def test_token_types_that_the_model_does_not_embed_are_left_out(write_csv, tmp_path):
     pairs = write_csv(
         tmp_path / "pairs.csv", ("a", "b", "label"), [("a dog", "a cat", "xy"[row % 2]) for row in range(8)]
     )
-    model = write_model("xlm-roberta-xl", tiny_model, tmp_path / "model")  # its type_vocab_size is 1
+    model = write_model("xlm-roberta-xl", tmp_path / "model")  # its type_vocab_size is 1
     assert train(model, pairs, tmp_path / "run", text_column_names=["a", "b"]) == 0
 
 
-def test_deberta_v1_computes_in_float32_with_the_reason_or_is_refused_in_bf16(
-    tiny_model, rows, tmp_path, capfd, monkeypatch
-):
-    model = write_model("deberta", tiny_model, tmp_path / "model")
+def test_deberta_v1_computes_in_float32_with_the_reason_or_is_refused_in_bf16(rows, tmp_path, capfd, monkeypatch):
+    model = write_model("deberta", tmp_path / "model")
     monkeypatch.setattr(precision, "_cpu_flag", lambda: "amx_bf16")
     assert train(model, rows, tmp_path / "run", precision="auto") == 0
     assert "warning: a deberta model fails in bf16 (" in capfd.readouterr().err
@@ -89,8 +119,8 @@ def test_deberta_v1_computes_in_float32_with_the_reason_or_is_refused_in_bf16(
     assert "error: a deberta model fails in bf16: " in capfd.readouterr().err
 
 
-def test_two_rows_are_tried_without_a_trace(tiny_model, rows, tmp_path, monkeypatch):
-    model = write_model("bert", tiny_model, tmp_path / "model")
+def test_two_rows_are_tried_without_a_trace(rows, tmp_path, monkeypatch):
+    model = write_model("bert", tmp_path / "model")
     assert train(model, rows, tmp_path / "tried") == 0
     monkeypatch.setattr(preflight, "check_model", lambda **_: None)
     assert train(model, rows, tmp_path / "untried") == 0
@@ -111,8 +141,8 @@ def test_scores_in_bf16_lie_on_no_grid(tiny_model):
     assert "forward" not in vars(model.classifier)
 
 
-def test_a_model_that_fails_is_refused_before_anything_is_written(tiny_model, rows, tmp_path, capfd):
-    model = write_model("xmod", tiny_model, tmp_path / "model", default_language=None)
+def test_a_model_that_fails_is_refused_before_anything_is_written(rows, tmp_path, capfd):
+    model = write_model("xmod", tmp_path / "model", default_language=None)
     assert train(model, rows, tmp_path / "run") == 2
     assert (
         "X-MOD has weights for each language, and config.json names no default_language. Set it"
@@ -133,12 +163,10 @@ def test_a_model_that_fails_in_the_trial_leaves_every_folder_as_it_was(tiny_mode
     assert {path: path.stat().st_mtime_ns for path in (earlier, *earlier.rglob("*"))} == before
 
 
-def test_predict_says_that_it_computes_in_float32_where_a_model_fails_in_16_bits(
-    tiny_model, tmp_path, monkeypatch, capfd
-):
+def test_predict_says_that_it_computes_in_float32_where_a_model_fails_in_16_bits(tmp_path, monkeypatch, capfd):
     from transformers import AutoModelForSequenceClassification
 
-    folder = write_model("deberta", tiny_model, tmp_path / "model")
+    folder = write_model("deberta", tmp_path / "model")
     AutoModelForSequenceClassification.from_pretrained(folder).save_pretrained(folder)
     monkeypatch.setattr(precision, "automatic", lambda cpu: ("bf16", "by this test"))
     predictor = load_torch_predictor(ModelArguments(model_name_or_path=str(folder)))
@@ -191,17 +219,17 @@ def test_a_head_that_is_only_evaluated_keeps_its_outputs(tiny_model, write_csv, 
 
 
 @pytest.mark.parametrize(("kind", "file"), [("deberta-v2", "spm.model"), ("albert", "spiece.model")])
-def test_a_vocabulary_of_sentencepiece_alone_is_read(kind, file, tiny_model, rows, tmp_path):
+def test_a_vocabulary_of_sentencepiece_alone_is_read(kind, file, rows, tmp_path):
     pytest.importorskip("google.protobuf", reason="needs protobuf: pip install -r requirements.txt")
     sentencepiece = pytest.importorskip("sentencepiece", reason="needs it: pip install -r requirements.txt")
-    folder = write_model(kind, tiny_model, tmp_path / "model")
+    folder = write_model(kind, tmp_path / "model")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).unlink()
     special = {"pad_id": 0, "unk_id": 1, "bos_id": -1, "eos_id": -1, "pad_piece": "<pad>", "unk_piece": "<unk>"}
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(Path(rows).read_text(encoding="utf-8").split("\n")),
         model_prefix=str(folder / "x"),
-        vocab_size=90,
+        vocab_size=60,
         hard_vocab_limit=False,
         minloglevel=2,
         user_defined_symbols=["[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]"],
