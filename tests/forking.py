@@ -1,6 +1,8 @@
-"""Several processes of one run, forked from this one: 1 s, where a launcher's import everything and take 20 s.
+"""Several processes of one run, forked from one that has imported the libraries: a launcher's each import them again.
 
-They are told what a launcher tells them. What launchers do themselves is tested with launchers.
+They are told what a launcher tells them. What launchers do themselves is tested with launchers. They are not forked
+from the test's own process, where PyTorch has computed: its threads do not survive a fork, and the next layer waits
+for them for ever.
 """
 
 import multiprocessing
@@ -11,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
-from accelerate.state import AcceleratorState
 from accelerate.utils.launch import prepare_multi_gpu_env
 from running import ROOT
 
@@ -41,7 +42,8 @@ def forked(
         port = free.getsockname()[1]
     size = len(environments)
     common = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["transformers.trainer", "datasets", "evaluate", "sklearn.linear_model"])
     logs = [folder / f"process-{rank}.log" for rank in range(size)]
     processes = [
         context.Process(
@@ -65,7 +67,6 @@ def _run(main: Callable[[list[str]], int], argv: list[str], environment: Mapping
         os.dup2(stream.fileno(), standard)
     sys.stdout = sys.stderr = stream
     os.environ.update({name: str(value) for name, value in environment.items()})
-    AcceleratorState._reset_state(reset_partial_state=True)  # that of a run in the process this one was forked from
     status = main(argv)
     stream.flush()
     sys.exit(status)

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from nsp_runs import pretrain, write_text
 from running import (
     ROOT,
@@ -22,11 +21,11 @@ from running import (
     labelled_sentences,
     read_json,
     results,
+    subprocess_of,
     variant,
     weights_of,
 )
 
-from benchmarks import torture
 from bertlab.cli.arguments import RunArguments
 from bertlab.errors import Interrupted, UserError
 from bertlab.training import callbacks, checkpoints, failures, output_dir, output_lock
@@ -734,14 +733,12 @@ def test_a_process_whose_peer_ended_says_no_more_than_that(tmp_path: Path, monke
 # -------------------------------------------------------------------------------------------- two processes, kill -9
 
 
-def test_killed_runs_end_as_the_run_that_nobody_killed(tmp_path: Path, monkeypatch, capfd):
-    """A short form of `make torture`, forked from this process."""
+@pytest.mark.launch
+def test_killed_runs_end_as_the_run_that_nobody_killed(tmp_path: Path):
+    """A short form of `make torture`."""
     output = tmp_path / "torture.json"
-    options = ("--only", "classify-2", "--kills", "1", "--seed", "3", "--output", str(output))
-    monkeypatch.setattr(sys, "argv", ["torture.py", *options])
-    for name in ("HF_HOME", "HF_DATASETS_CACHE"):  # which the campaign sets: this puts them back
-        monkeypatch.setenv(name, os.environ[name])
-    AcceleratorState._reset_state(reset_partial_state=True)  # that of a run of one process
-    assert torture.main() == 0, capfd.readouterr()
+    options = ("--only", "classify-2", "--kills", 1, "--seed", 3, "--output", output)
+    done = subprocess_of([sys.executable, "benchmarks/torture.py", *options])
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     report = read_json(output)
     assert report["kills"] == report["identical"] == 1
