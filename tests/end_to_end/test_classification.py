@@ -256,7 +256,7 @@ def test_the_best_epoch_is_chosen_and_training_stops_on_the_selection_split(tiny
 def test_a_run_without_a_split_to_report_on_says_so_or_is_refused(tiny_model, make_csv, tmp_path: Path, capsys):
     settings = {"model_name_or_path": tiny_model, "train_file": make_csv("train", 20)}
     assert classify(tmp_path / "run", do_eval=True, **settings) == 2
-    assert "there is no split to evaluate or predict, only train. Cut one off" in capsys.readouterr().err
+    assert "there is no split to evaluate or predict, only train. Hold one out" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
     warning = "no split with labels is evaluated, so there will be no score; --validation_fraction 0.1 holds one out."
     assert classify(tmp_path / "run", max_steps=1, **settings) == 0

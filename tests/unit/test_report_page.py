@@ -194,7 +194,7 @@ def test_no_difference_is_claimed_inside_the_interval(tmp_path):
     above = verdicts(folder, 0.8, 0.7, 0.9, (0.1, 0.3))
     assert above[0] == (
         "This model is significantly better than the baseline “TF-IDF + logistic regression” (0.600): "
-        "95% CI of the difference +0.100 to +0.300."
+        "+0.200, 95% CI +0.100 to +0.300."
     )
     assert verdicts(folder, 0.8, 0.7, 0.9, (-0.2, -0.1))[0].startswith(
         "This model is significantly worse than the base"
