@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from running import drawing, results
 
+pytestmark = pytest.mark.slow
+
 ROWS = [
     ("equivalent", "The boy read the book at night .", "At night the book was read by the boy ."),
     ("not_equivalent", "A woman sang in the street .", "Nobody sang that day ."),

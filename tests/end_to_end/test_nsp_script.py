@@ -216,6 +216,7 @@ def test_examples_are_printed_as_the_model_sees_them(text: Path, plain: Path, tm
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "kinds"),
     [

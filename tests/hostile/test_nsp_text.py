@@ -244,6 +244,7 @@ STRANGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STRANGE)
 def test_strange_text_is_trained_on(name: str, plain: Path, tiny_model: Path, tmp_path: Path, capsys):
     lines = "\n".join(paragraphs(12))

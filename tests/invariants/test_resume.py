@@ -12,6 +12,8 @@ from transformers import TrainerCallback
 from bertlab.cli.arguments import ModelArguments, RunArguments, dataclass_flags
 from bertlab.training.resume import RESUME_CRITICAL
 
+pytestmark = pytest.mark.slow
+
 # 70 rows in global batches of 16 are 5 steps an epoch: step 7 is in the middle of the second of three.
 SETTINGS = {
     "num_train_epochs": 3,

@@ -154,12 +154,14 @@ def test_the_tab_can_be_spelled_in_a_shell(tmp_path: Path, spelling: str) -> Non
     assert values(written(tmp_path / "a.csv", "a\tb,c\n1\t2\n"), delimiter=spelling) == [{"a": "1", "b,c": "2"}]
 
 
+@pytest.mark.slow
 def test_a_cell_of_ten_megabytes_is_read(tmp_path: Path) -> None:
     cell = "word " * 2_000_000
     path = written(tmp_path / "a.csv", f'text,label\n"{cell}",1\nx,0\n')
     assert [len(row["text"]) for row in values(path)] == [10_000_000, 1]
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded(tmp_path: Path) -> None:
     path = tmp_path / "a.csv.gz"
     line = b"word " * 100 + b",1\n"
