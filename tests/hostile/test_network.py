@@ -17,6 +17,8 @@ from running import ROOT, classify, labelled_sentences, predict, subprocess_of
 
 from bertlab import hub
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "hf_abcdefghijklmnopqrstuvwxyz"
 
 
