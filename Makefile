@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 demo: $(VENV)/.runtime
 	$(BIN)/accelerate launch run_classification.py --config configs/demo/cola.yaml --overwrite_output_dir
 	$(BIN)/python run_nsp.py --config configs/demo/nsp.yaml --overwrite_output_dir
-	@echo "Next: . $(BIN)/activate, then: bertlab predict runs/demo/cola --text 'He left early.'"
+	@echo "Next: . $(BIN)/activate, then: bertlab predict runs/demo/cola --text 'He left early.' 'Him left early.'"
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile

@@ -31,6 +31,8 @@ def entry_point(main: Callable[P, int]) -> Callable[P, int]:
 
     def status(*args: P.args, **kwargs: P.kwargs) -> int:
         _write_any_text()
+        if not sys.stderr.isatty():  # datasets reads it when it is imported
+            os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
         thresholds = gc.get_threshold()
         gc.set_threshold(OBJECTS_BEFORE_COLLECTION, *thresholds[1:])
         try:

@@ -100,8 +100,6 @@ def plan(argv: Sequence[str], folder: Path, also_known: Sequence[str] = (), *, q
     refuse_flags(argv, REFUSED)
     script = script_of(argv)
     complete = (*argv, "--output_dir", str(folder), "--resume", "auto")
-    if "disable_tqdm" not in flag_names(argv):
-        complete = (*complete, "--disable_tqdm", "true")  # a log is no place for a progress bar
     with contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext():
         arguments = parser.parse(complete, script.groups, "", script.default_recipe, also_known)
     run = RunSpec(script, complete, arguments)

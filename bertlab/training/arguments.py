@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -66,6 +67,7 @@ def _of_machine(training: Mapping[str, Any], run: RunArguments) -> dict[str, Any
     if not (cpu or torch.accelerator.is_available()):
         distributed.warn_of_no_gpu()
         cpu = True
+    values.setdefault("disable_tqdm", not sys.stderr.isatty())  # a log is no place for a progress bar
     values["use_cpu"] = cpu
     run.precision = precision.requested(run.precision, values)  # type: ignore[assignment]  # bf16 and fp16 are choices
     values.update(precision.choose(run.precision, values, cpu))
