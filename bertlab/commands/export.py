@@ -21,7 +21,7 @@ from bertlab.cli.entry_point import entry_point
 from bertlab.cli.parser import parse_command
 from bertlab.console import info, say, table
 from bertlab.data.labels import labelled_rows
-from bertlab.errors import UserError
+from bertlab.errors import UserError, first_line
 from bertlab.evaluation import evaluate, statistics
 from bertlab.evaluation.metrics import METRICS
 from bertlab.inference import onnx_predictor
@@ -114,10 +114,9 @@ def _export(
     onnx_export.write_readme(reference, folder / "README.md", run.name)
     report: dict[str, Any] = {"run": run.name, "format": options.format, "quantize": options.quantize}
     rows = scored.rows if scored else [(text, text) if run.is_pair else (text,) for text in SAMPLES]
-    report["parity"] = {
-        **_parity(reference, onnx_predictor.load_onnx_predictor(str(folder)), rows, options.tolerance),
-        "texts": scored.name if scored else "samples",
-    }
+    with _onnx_runtime_errors():
+        parity = _parity(reference, onnx_predictor.load_onnx_predictor(str(folder)), rows, options.tolerance)
+    report["parity"] = {**parity, "texts": scored.name if scored else "samples"}
     if options.quantize and scored and scored.labels is not None:
         report["megabytes_fp32"] = onnx_export.megabytes(folder)
         onnx_export.quantize_int8(folder)
@@ -129,6 +128,19 @@ def _export(
         "machine": provenance.machine(),
         "code": provenance.commit(),
     }
+
+
+@contextmanager
+def _onnx_runtime_errors() -> Iterator[None]:
+    """Say in one line that ONNX Runtime cannot run what was exported, as with CANINE and mBART."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # ONNX Runtime's types have no base of their own
+        raise UserError(
+            f"ONNX Runtime cannot run the exported model: {first_line(error)}; nothing was written.", "Use `predict`."
+        ) from error
 
 
 def _parity(reference: Predictor, exported: Predictor, rows: Sequence[Row], tolerance: float) -> dict[str, Any]:

@@ -52,6 +52,8 @@ def automatic(cpu: bool) -> tuple[str, str]:
         return ("bf16", "this GPU has it") if supported else ("fp32", missing)
     if torch.xpu.is_available() and torch.xpu.is_bf16_supported():
         return "bf16", "this Intel GPU has it"
+    if torch.backends.mps.is_available():
+        return "fp32", "Apple GPUs before the M3 only emulate bf16; --precision bf16 tries it"
     return "fp32", "no NVIDIA or Intel GPU with bf16"
 
 

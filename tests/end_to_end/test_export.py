@@ -14,6 +14,7 @@ from running import classify, labelled_sentences, predict, read_json, subprocess
 
 from bertlab.__main__ import main
 from bertlab.commands import export
+from bertlab.errors import UserError
 from bertlab.evaluation.calibration import softmax
 from bertlab.inference.inference_config import InferenceConfig, InputFormat
 from bertlab.inference.onnx_predictor import MODEL
@@ -233,3 +234,9 @@ def test_the_metadata_of_an_exported_model_are_all_that_its_predictions_depend_o
     reading = metadata.pop("input_format")
     assert InferenceConfig.from_metadata({**metadata, "reading": reading}).input_format.pairs is False
     assert InferenceConfig.from_metadata(metadata).input_format == InputFormat()
+
+
+def test_what_onnx_runtime_cannot_run_is_refused_in_one_line():
+    message = "^ONNX Runtime cannot run the exported model: bad dimensions; nothing was"
+    with pytest.raises(UserError, match=message), export._onnx_runtime_errors():
+        raise RuntimeError("bad dimensions.\nInput: input_ids")

@@ -280,3 +280,14 @@ def test_a_gpu_without_bf16_is_said_to_have_none_and_fp16_is_named(bf16: bool, c
     name, why = precision.automatic(cpu=False)
     assert name == chosen
     assert ("--precision fp16 is faster" in why) == (not bf16)
+
+
+def test_an_apple_gpu_is_given_bf16_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.xpu, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    name, why = precision.automatic(cpu=False)
+    assert name == "fp32"
+    assert "--precision bf16" in why
+    assert precision.choose("bf16", {}, cpu=False) == {"bf16": True, "fp16": False}
