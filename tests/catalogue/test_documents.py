@@ -115,6 +115,8 @@ def _parses_as_run(argv: list[str], script: str, tmp_path: Path, monkeypatch) ->
 
 def _is_a_subcommand(name: str, argv: list[str], tmp_path: Path, monkeypatch) -> None:
     assert name in COMMANDS
+    if name in ("train", "nsp"):
+        _parses_as_run(argv, f"{COMMANDS[name][0]}.py", tmp_path, monkeypatch)
     if name == "predict":
         assert parser.parse_command(argv, predict_inputs.PredictArguments, "", predict_inputs.RULES).model
     elif name == "export":
