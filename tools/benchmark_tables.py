@@ -11,17 +11,27 @@ SPREAD = {"median", "min", "max"}
 
 
 def markdown(name: str, folder: Path = RESULTS) -> str:
-    """Return benchmarks/results/NAME.json as Markdown: a table for each comparison, then the rest."""
+    """Return benchmarks/results/NAME.json as Markdown: a table for each comparison, then the rest.
+
+    "NAME speed" are the figures of the contestants alone, "NAME details" the others and the goals.
+    """
+    name, _, part = name.partition(" ")
     path = folder / f"{name}.json"
     if not path.is_file():
         return f"Not measured yet: `python -m benchmarks.{name}` writes it.\n"
     result = read_json(path)
-    if name in OWN:
-        return OWN[name](result) + "\n"
+    own = OWN.get(f"{name} {part}".strip())
+    if own is not None:
+        return own(result) + "\n"
     about = {key: result.pop(key, {}) for key in ("machine", "versions", "code", "quick", "rounds")}
     comparisons = {title: item for title, item in result.items() if isinstance(item, dict) and "rates" in item}
     others = {title: item for title, item in result.items() if title not in comparisons and item != {}}
-    tables = [_comparison(title, item) for title, item in comparisons.items()]
+    if part:
+        contestants = {tuple(item["rates"]) for item in comparisons.values()}
+        others = {k: item for k, item in others.items() if (_things(item) in contestants) is (part == "speed")}
+    if part == "speed":
+        comparisons = {title: {**item, "targets": {}} for title, item in comparisons.items()}
+    tables = [_goals(comparisons)] if part == "details" else [_comparison(*item) for item in comparisons.items()]
     tables += _tables(others)
     return "\n\n".join([*tables, _source(about)]) + "\n"
 
@@ -49,6 +59,29 @@ def _comparison(title: str, item: dict[str, Any]) -> str:
         rows.append((name, _spread(rate), _spread(ratio) if ratio else "", f"{target:g}" if target else ""))
     goal = ("goal",) if item["targets"] else ()
     return console.markdown((title, item["unit"], "speed-up of bertlab", *goal), [row[: 3 + len(goal)] for row in rows])
+
+
+def _goals(comparisons: dict[str, Any]) -> str:
+    """Return the speed-ups that are aimed at beside those that were measured."""
+    rows = [
+        (title, peer, f"{goal:g}", _figure(item["ratios"][peer]["median"]))
+        for title, item in comparisons.items()
+        for peer, goal in item["targets"].items()
+    ]
+    return console.markdown(("speed-up of bertlab", "beside", "goal", "measured"), rows)
+
+
+def _startup(result: dict[str, Any]) -> str:
+    """Return the seconds to the first answer, and how many times as fast that is as the pipeline."""
+    (pipeline,) = result["first answer"]["ratios"]
+    ratios = {
+        "bertlab": result["first answer"]["ratios"][pipeline],
+        "bertlab, model exported as ONNX": result["first answer, model exported as ONNX"]["ratios"][pipeline],
+    }
+    seconds = result["first answer, seconds"]
+    rows = [(name, _figure(seconds[name]), _figure(ratios.get(name, ""))) for name in seconds]
+    header = ("first answer", "seconds", "times as fast as the pipeline")
+    return "\n\n".join([console.markdown(header, rows), _source(result)])
 
 
 def _tables(items: dict[str, Any]) -> list[str]:
@@ -141,4 +174,4 @@ def _ratio(rate: dict[str, float]) -> str:
 
 # How a load's memory before and at its peak are called in its file.
 LOAD = (("few_rows_mb", "before_reading_mb", "first_quarter_mb"), ("peak_mb", "while_training_mb", "rest_mb"))
-OWN = {"load": _load, "export": _export, "fidelity": _fidelity}
+OWN = {"startup speed": _startup, "load": _load, "export": _export, "fidelity": _fidelity}

@@ -6,7 +6,7 @@ A record is results/<recipe>/<model>/seed<k>.json. A table stands in a document 
     ledger all              a row for each recipe and model, with its primary metric
     curve RECIPE/MODEL      how the training loss fell
     paired A B              two settings, each RECIPE/MODEL, over the seeds that both have
-    bench NAME              what a benchmark wrote
+    bench NAME [PART]       what a benchmark wrote; the part "speed" or "details", or all of it
     facts NAME              what a tutorial says of its data, and what was measured
 """
 

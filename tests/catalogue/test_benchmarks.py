@@ -55,6 +55,20 @@ def test_figures_of_the_same_things_share_a_table(tmp_path: Path):
     assert "| limit |  | 5 |" in text
 
 
+def test_the_speed_of_the_contestants_and_the_details_are_two_tables(tmp_path: Path):
+    about = {"code": {}, "rounds": 3, "machine": {}, "versions": {}}
+    comparison = measure.compared(RATES, "examples/s", {"other": 1.5})
+    figures = {"training": comparison, "memory": dict.fromkeys(RATES, 7), "padding": {"random": 0.5}}
+    (tmp_path / "made.json").write_text(json.dumps({**about, **figures}), encoding="utf-8")
+    speed, details = (benchmark_tables.markdown(f"made {part}", tmp_path) for part in ("speed", "details"))
+    assert "| other | 10 (5 to 20) | 2 (1 to 3) |\n" in speed
+    assert "| memory | bertlab | 7 |" in speed
+    assert "padding" not in speed
+    assert "| training | other | 1.5 | 2 |" in details
+    assert "memory" not in details
+    assert "| padding | random | 0.5 |" in details
+
+
 @pytest.mark.parametrize(("changed", "remark"), [(True, ", with changes"), (False, ""), (None, "")])
 def test_a_table_says_of_code_that_was_not_committed(tmp_path: Path, changed: bool | None, remark: str):
     about = {"code": {"commit": "0123456789", "changed": changed}, "rounds": 1, "machine": {}, "versions": {}}
