@@ -3,7 +3,9 @@
 A record is results/<recipe>/<model>/seed<k>.json. A table stands in a document between `<!-- ledger RECIPE -->` and
 `<!-- end -->`; `ledger tables` writes it from the records, so that no figure is typed by hand. Other marks:
 
-    ledger all              a row for each recipe and model, with its primary metric
+    ledger RECIPE by_source the same, with the primary metric of each group of rows
+    headline MODEL          a row for each recipe of that model that has a published value
+    model MODEL             a row for each recipe of that model, with its primary metric
     curve RECIPE/MODEL      how the training loss fell
     paired A B              two settings, each RECIPE/MODEL, over the seeds that both have
     bench NAME [PART]       what a benchmark wrote; the part "speed" or "details", or all of it
@@ -42,15 +44,16 @@ RESULTS = ROOT / "results"
 DOCUMENTS = ("README.md", "docs/**/*.md")
 # Which kind of table, and of what; all that is between the marks is replaced.
 MARKED = re.compile(
-    r"(<!-- (?P<kind>ledger|paired|curve|bench|facts) (?P<name>[\w./-]+(?: [\w./-]+)?) -->\n).*?(<!-- end -->)",
+    r"(<!-- (?P<kind>ledger|headline|model|paired|curve|bench|facts) (?P<name>[\w./-]+(?: [\w./-]+)?) -->\n).*?"
+    r"(<!-- end -->)",
     re.DOTALL,
 )
-HEADER = ("model", "split", "metric", "mean", "sd", "min to max", "seeds", "rows", "baselines", "published")
-SUMMARY = (
-    *("recipe", "ours: model", "split (rows)", "metric", "mean ± sd (seeds)", "best baseline"),
-    "published: value (model, split, source)",
-)
-ALL = "all"
+HEADER = ("model", "split (rows)", "metric", "mean ± sd (seeds)", "95% CI", "baselines", "published")
+SUMMARY = ("recipe", "split (rows)", "metric", "mean ± sd (seeds)", "95% CI", "best baseline", "published")
+HEADLINE = ("task", "metric", "bertlab, mean ± sd (seeds)", "95% CI", "published (one run)", "verdict")
+BY_SOURCE = "by_source"
+# Recipes whose published value is of other data than anyone can have: their scores are not comparable.
+OTHER_DATA = {"app_reviews"}
 # In how many parts of equal length a record keeps the loss of its training.
 CURVE_PARTS = 10
 # What a plan says of the training, and not of the machine.
@@ -93,33 +96,74 @@ def record(folder: Path, label: str | None = None) -> tuple[Path, dict[str, Any]
     return RESULTS / entry["recipe"] / model / f"seed{entry['seed']}.json", entry
 
 
-def table(recipe: str) -> str:
+def table(recipe: str, *, by_source: bool = False) -> str:
     """Return the Markdown table of all records of a recipe: mean and sd over seeds, beside the baselines' means.
 
     Raises:
         UserError: there is no record of that recipe.
     """
-    models = (_entries(model) for model in _models(RESULTS / recipe))
-    rows = [_cells(entries[0], row) for entries in models for row in _scored(entries)]
-    if not rows:
+    models = [_entries(model) for model in _models(RESULTS / recipe)]
+    if not models:
         raise UserError(f"there is no record of {recipe!r} under results/.", "Write one with `ledger record RUN`.")
+    rows = [
+        (entries[0]["model"], *_cells(entries, row, suite_table.published(row)))
+        for entries in models
+        for row in _scored(entries, by_source)
+    ]
     return console.markdown(HEADER, rows) + "\n"
 
 
-def summary() -> str:
-    """Return the Markdown table of all recipes: for each model its primary score, beside the published value.
-
-    Runs recorded under a --label are experiments; the documents that discuss them have their tables.
+def of_model(model: str) -> str:
+    """Return the Markdown table of one model's primary score in each recipe, beside the published value.
 
     Raises:
-        UserError: there is no record.
+        UserError: there is no record of that model.
     """
-    found = [_entries(model) for model in _models(RESULTS)]
-    if not found:
-        raise UserError("there is no record under results/.", "Write one with `ledger record RUN`.")
-    return (
-        console.markdown(SUMMARY, [_summary_row(entries) for entries in found if not _is_labelled(entries[0])]) + "\n"
-    )
+    rows = []
+    for entries in _of_model(model):
+        row = _headline_row(entries)
+        *cells, _, published = _cells(entries, row, suite_table.published(row))
+        rows.append((entries[0]["recipe"], *cells, _best_baseline(row), published))
+    return console.markdown(SUMMARY, rows) + "\n"
+
+
+def headline(model: str) -> str:
+    """Return the Markdown table of one model's primary scores where a value is published, with a verdict on each.
+
+    Raises:
+        UserError: there is no record of that model.
+    """
+    rows = []
+    for entries, row in published_scores(model):
+        interval = interval_of(entries, row)
+        _, metric, score, confidence, *_ = _cells(entries, row, "")
+        published = f"{row.published:.3f}, {str(row.source).partition(',')[0]}"
+        rows.append((entries[0]["recipe"], metric, score, confidence, published, _verdict(interval, row)))
+    return console.markdown(HEADLINE, rows) + "\n"
+
+
+def published_scores(model: str) -> list[tuple[list[dict[str, Any]], Row]]:
+    """Return the records and the primary score of each recipe of a model that has a published value."""
+    found = [
+        (entries, _headline_row(entries)) for entries in _of_model(model) if entries[0]["recipe"] not in OTHER_DATA
+    ]
+    return [(entries, row) for entries, row in found if row.published is not None]
+
+
+def interval_of(entries: Sequence[dict[str, Any]], row: Row) -> tuple[float, float] | None:
+    """Return a 95% CI of a mean over seeds; None where one run without an interval is all there is.
+
+    Runs that were scored on the same rows share their luck with these: the mean bootstrap interval of a run is widened
+    by the standard error over seeds. Where each run has its own held-out rows, it is Student's t over the runs.
+    """
+    scores = [entry["splits"][row.split]["metrics"].get(row.metric, {}) for entry in entries]
+    scores = [score for score in scores if score.get("value") is not None and score.get("low") is not None]
+    own_rows = len({entry["settings"].get("split_seed") for entry in entries if entry.get("settings")}) > 1
+    if own_rows or not scores:
+        return None if row.n < 2 else (row.low, row.high)
+    seeds = 1.96 * (0.0 if row.n < 2 else row.sd) / math.sqrt(row.n)
+    below, above = (np.mean([abs(score[end] - score["value"]) for score in scores]) for end in ("low", "high"))
+    return row.mean - math.hypot(below, seeds), row.mean + math.hypot(above, seeds)
 
 
 def paired(a: str, b: str) -> str:
@@ -171,7 +215,9 @@ def training_loss(log: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:
 def with_tables(text: str) -> str:
     """Return a document with every table between its marks replaced."""
     makers = {
-        "ledger": lambda name: summary() if name == ALL else table(name),
+        "ledger": lambda name: table(name.partition(" ")[0], by_source=name.endswith(f" {BY_SOURCE}")),
+        "headline": headline,
+        "model": of_model,
         "paired": lambda names: paired(*names.split()),
         "curve": curve,
         "bench": benchmark_tables.markdown,
@@ -292,13 +338,27 @@ def _models(folder: Path) -> list[Path]:
     return sorted({path.parent for path in folder.rglob("seed*.json")})
 
 
-def _scored(entries: Sequence[dict[str, Any]]) -> list[Row]:
-    """Return a row for every metric of every split of one recipe and model, and for every group of rows."""
-    return suite_table.rows("", [_as_run(entry) for entry in entries])
+def _of_model(model: str) -> list[list[dict[str, Any]]]:
+    """Return the records of each recipe that a model was trained with.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = [_entries(folder) for folder in _models(RESULTS) if folder.name == model]
+    if not found:
+        raise UserError(f"there is no record of {model!r} under results/.", "Write one with `ledger record RUN`.")
+    return found
 
 
-def _as_run(entry: dict[str, Any]) -> RunFolder:
-    splits = {name: _as_results(split) for name, split in entry["splits"].items()}
+def _scored(entries: Sequence[dict[str, Any]], by_source: bool = False) -> list[Row]:
+    """Return a row for every metric of every split of one recipe and model, and for every group of rows if wanted."""
+    return suite_table.rows("", [_as_run(entry, by_source) for entry in entries])
+
+
+def _as_run(entry: dict[str, Any], by_source: bool = False) -> RunFolder:
+    splits = {
+        name: _as_results(split if by_source else {**split, "by_source": {}}) for name, split in entry["splits"].items()
+    }
     results = {"problem_type": "", "published": entry.get("published"), "splits": splits}
     return RunFolder(Path(), results, {"configuration": entry.get("settings") or {}}, [])
 
@@ -318,46 +378,41 @@ def _groups(split: dict[str, Any]) -> dict[str, str]:
     return {group: f"{primary} of {group}" for group in split.get("by_source", {})}
 
 
-def _summary_row(entries: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    """Return the row of one recipe and model: the published value's split, or the first, and its primary metric."""
-    scored, first = _scored(entries), entries[0]
-    published = (first.get("published") or {}).get("split")
-    row = next((row for row in scored if row.split == published), scored[0])
+def _headline_row(entries: Sequence[dict[str, Any]]) -> Row:
+    """Return the primary score of one recipe and model: of the published value's split, or of the first."""
+    scored = _scored(entries)
+    published = (entries[0].get("published") or {}).get("split")
+    return next((row for row in scored if row.split == published), scored[0])
+
+
+def _best_baseline(row: Row) -> str:
     order = max if GREATER_IS_BETTER.get(row.metric, True) else min
     best = order(row.baselines, key=lambda name: row.baselines[name], default=None)
-    sd = "" if math.isnan(row.sd) else f" ± {row.sd:.3f}"
-    return (
-        first["recipe"],
-        first["model"],
-        f"{row.split} ({row.examples:,})",
-        row.metric.replace("_", " "),
-        f"{_figure(row.mean)}{sd} ({row.n})",
-        "-" if best is None else f"{baseline_name(best, row.metric)} {row.baselines[best]:.3f}",
-        suite_table.published(row),
-    )
+    return "-" if best is None else f"{baseline_name(best, row.metric)} {row.baselines[best]:.3f}"
 
 
-def _cells(entry: dict[str, Any], row: Row) -> tuple[str, ...]:
-    """Return the cells under HEADER."""
-    split = entry["splits"][row.split]
+def _verdict(interval: tuple[float, float] | None, row: Row) -> str:
+    """Return how a score relates to the published value, which is of another model and one run."""
+    if interval is None or row.published is None:
+        return "-"
+    if interval[0] <= row.published <= interval[1]:
+        return "not significantly different"
+    return "significantly better" if row.mean > row.published else "significantly worse"
+
+
+def _cells(entries: Sequence[dict[str, Any]], row: Row, published: str) -> tuple[str, ...]:
+    """Return the cells under HEADER, but for the first."""
+    split = entries[0]["splits"][row.split]
     sizes = {metric: split["by_source"][group]["n"] for group, metric in _groups(split).items()}
+    interval = interval_of(entries, row)
     return (
-        entry["model"],
-        row.split,
+        f"{row.split} ({sizes.get(row.metric, row.examples):,})",
         row.metric.replace("_", " "),
-        _figure(row.mean),
-        _figure(row.sd),
-        f"{row.minimum:.3f} to {row.maximum:.3f}" if row.n else "-",
-        str(row.n),
-        str(sizes.get(row.metric, row.examples)),
+        f"{_figure(row.mean)}{'' if math.isnan(row.sd) else f' ± {row.sd:.3f}'} ({row.n})",
+        "-" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}",
         ", ".join(f"{baseline_name(name, row.metric)} {value:.3f}" for name, value in row.baselines.items()) or "-",
-        suite_table.published(row),
+        published,
     )
-
-
-def _is_labelled(entry: dict[str, Any]) -> bool:
-    """Return True for a record under another name than its model's; the first records do not say."""
-    return bool(entry.get("settings")) and entry["model"] != model_name(entry["settings"])
 
 
 def _figure(value: float) -> str:

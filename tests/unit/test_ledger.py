@@ -21,15 +21,17 @@ def _entry(seed, value):
     }
 
 
-def test_a_table_has_mean_sd_and_range_over_seeds(tmp_path, monkeypatch):
+def test_a_table_has_mean_sd_and_interval_over_examples_and_seeds(tmp_path, monkeypatch):
     monkeypatch.setattr(ledger, "RESULTS", tmp_path)
     for seed, value in ((1, 0.6), (2, 0.7), (3, 0.8)):
         ledger.write_json(tmp_path / "task" / "small" / f"seed{seed}.json", _entry(seed, value))
     text = "before\n<!-- ledger task -->\nold figures\n<!-- end -->\nafter\n"
     made = ledger.with_tables(text)
-    scores = "0.700 | 0.100 | 0.600 to 0.800 | 3 | 50 | majority class 0.500 | 0.9 (a paper, dev) |"
-    assert f"| small | validation | accuracy | {scores}" in made
-    assert "| small | validation | perplexity | 12.000 | 1.000 | 11.000 to 13.000 | 3 | 50 | - | - |" in made
+    # Of examples and seeds: 0.7 - hypot(0.6, 1.96 * 0.1 / sqrt(3)), and 0.7 + hypot(0.2, the same).
+    scores = "0.700 ± 0.100 (3) | 0.089 to 0.930 | majority class 0.500 | 0.9 (a paper, dev) |"
+    assert f"| small | validation (50) | accuracy | {scores}" in made
+    # Without an interval of its own: Student's t over three runs, 12 ± 4.303 / sqrt(3).
+    assert "| small | validation (50) | perplexity | 12.000 ± 1.000 (3) | 9.516 to 14.484 | - | - |" in made
     assert "old figures" not in made
     assert ledger.with_tables(made) == made
     assert made.startswith("before\n")
@@ -42,9 +44,11 @@ def test_a_table_has_a_row_for_each_group_of_rows(tmp_path, monkeypatch):
         entry = _entry(seed, 0.7)
         entry["splits"]["validation"]["by_source"] = {"other_document": {"n": 20, "accuracy": value, "f1": 0.0}}
         ledger.write_json(tmp_path / "task" / "small" / f"seed{seed}.json", entry)
-    row = "| small | validation | accuracy of other document | 0.700 | 0.141 | 0.600 to 0.800 | 2 | 20 | - | - |"
-    assert ledger.table("task").count(row) == 1
-    assert "f1 of" not in ledger.table("task")
+    row = "| small | validation (20) | accuracy of other document | 0.700 ± 0.141 (2) | -0.571 to 1.971 | - | - |"
+    made = ledger.with_tables("<!-- ledger task by_source -->\n<!-- end -->")
+    assert made.count(row) == 1
+    assert "f1 of" not in made
+    assert "other document" not in ledger.table("task")
 
 
 def test_a_curve_has_the_mean_loss_of_each_tenth_of_training(tmp_path, monkeypatch):
@@ -199,25 +203,39 @@ def test_a_finished_run_becomes_a_record(tmp_path, monkeypatch, capsys):
     assert "/home" not in json.dumps(entry)
 
 
-def test_the_summary_has_a_row_for_each_model_beside_the_published_value(tmp_path, monkeypatch):
+def test_a_models_table_has_a_row_for_each_recipe_beside_the_published_value(tmp_path, monkeypatch):
     monkeypatch.setattr(ledger, "RESULTS", tmp_path)
     for seed, value in ((1, 0.6), (2, 0.8)):
         ledger.write_json(tmp_path / "task" / "small" / f"seed{seed}.json", _entry(seed, value))
-    made = ledger.with_tables("<!-- ledger all -->\n<!-- end -->")
-    row = (
-        "| task | small | validation (50) | accuracy | 0.700 ± 0.141 (2) | majority class 0.500 | 0.9 (a paper, dev) |"
-    )
-    assert row in made
+    ledger.write_json(tmp_path / "task" / "an_experiment" / "seed1.json", {**_entry(1, 0.6), "model": "an_experiment"})
+    made = ledger.with_tables("<!-- model small -->\n<!-- end -->")
+    scores = "validation (50) | accuracy | 0.700 ± 0.141 (2) | 0.069 to 0.980 | majority class 0.500"
+    assert f"| task | {scores} | 0.9 (a paper, dev) |" in made
+    assert "an_experiment" not in made
+    assert "| an_experiment |" in ledger.table("task")
     assert ledger.with_tables(made) == made
+    with pytest.raises(UserError, match="no record of 'other'"):
+        ledger.of_model("other")
 
 
-def test_an_experiment_under_a_label_is_left_to_its_own_document(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.8, 0.95, "not significantly different"),
+        (0.5, 0.8, "significantly worse"),
+        (0.91, 0.95, "significantly better"),
+    ],
+)
+def test_the_headline_says_whether_the_interval_includes_the_published_value(tmp_path, monkeypatch, low, high, verdict):
     monkeypatch.setattr(ledger, "RESULTS", tmp_path)
-    for model in ("small", "with_a_high_rate"):
-        ledger.write_json(tmp_path / "task" / model / "seed1.json", {**_entry(1, 0.6), "model": model})
-    assert "| small |" in ledger.summary()
-    assert "with_a_high_rate" not in ledger.summary()
-    assert "| with_a_high_rate |" in ledger.table("task")
+    value = (low + high) / 2
+    entry = _entry(1, value)
+    entry["splits"]["validation"]["metrics"]["accuracy"] |= {"low": low, "high": high}
+    ledger.write_json(tmp_path / "task" / "small" / "seed1.json", entry)
+    ledger.write_json(tmp_path / "other" / "small" / "seed1.json", {**entry, "recipe": "other", "published": None})
+    made = ledger.with_tables("<!-- headline small -->\n<!-- end -->")
+    assert f"| task | accuracy | {value:.3f} (1) | {low:.3f} to {high:.3f} | 0.900, a paper | {verdict} |" in made
+    assert "| other |" not in made
 
 
 def test_no_mean_is_taken_over_unlike_runs(tmp_path, monkeypatch):
@@ -235,7 +253,7 @@ def test_a_mean_over_split_seeds_is_one_over_other_rows(tmp_path, monkeypatch):
         data, plan = {"validation": {"fingerprint": str(seed)}}, {"steps": seed}
         entry = {**_entry(seed, 0.5), "data": data, "plan": plan, "settings": {"split_seed": seed}}
         ledger.write_json(tmp_path / "task" / "small" / f"seed{seed}.json", entry)
-    assert "| 0.500 | 0.000 | 0.500 to 0.500 | 2 | 50 |" in ledger.table("task")
+    assert "| 0.500 ± 0.000 (2) | 0.500 to 0.500 |" in ledger.table("task")
 
 
 def test_a_flag_that_only_one_record_names_is_at_its_default_in_the_other(tmp_path, monkeypatch):
@@ -258,9 +276,8 @@ def test_a_score_that_is_undefined_in_a_run_is_left_out(tmp_path, monkeypatch):
             entry["splits"]["validation"] |= {"baselines": {"majority": {"accuracy": None}}, "other": {}}
             ledger.write_json(tmp_path / "task" / model / f"seed{seed}.json", entry)
     made = ledger.table("task")
-    assert "| accuracy | 0.700 | 0.141 | 0.600 to 0.800 | 2 | 50 | - |" in made
-    assert "| accuracy | - | - | - | 0 | 50 | - |" in made
-    assert "| 0.700 ± 0.141 (2) | - |" in ledger.summary()
+    assert "| accuracy | 0.700 ± 0.141 (2) | 0.069 to 0.980 | - |" in made
+    assert "| accuracy | - (0) | - | - |" in made
     with pytest.raises(UserError, match="fewer than two"):
         ledger.paired("task/some", "task/none")
 
