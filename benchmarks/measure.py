@@ -15,12 +15,18 @@ OURS = "bertlab"
 
 @dataclass(frozen=True)
 class Options:
-    """Where the data lies, how often each case is measured, how much of the work is done, where results go."""
+    """Where the data lies, how often each case is measured, how much is done, where results go, and the model."""
 
     data: Path
     rounds: int
     quick: bool
     results: Path
+    model: str = WEIGHTS
+
+    @property
+    def is_base_size(self) -> bool:
+        """Return True where another model than MiniLM is measured, whose results have files of their own."""
+        return self.model != WEIGHTS
 
     def size(self, full: int, quick: int) -> int:
         """Return how much to measure on."""
@@ -34,10 +40,11 @@ def options(about: str, argv: Sequence[str] | None = None) -> Options:
     parser.add_argument("--rounds", type=int, default=3, help="how often each case has its turn [3]")
     parser.add_argument("--quick", action="store_true", help="little work, to see that it runs: figures mean nothing")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--model", default=WEIGHTS, help="weights, of benchmarks that train on CoLA [MiniLM]")
     given = parser.parse_args(argv)
     if given.data is None:
         parser.error("name the folder of the data with --data or BERTLAB_DATA (glue/CoLA, app_reviews, imdb)")
-    return Options(Path(given.data), 1 if given.quick else given.rounds, given.quick, given.results)
+    return Options(Path(given.data), 1 if given.quick else given.rounds, given.quick, given.results, given.model)
 
 
 def in_turns(cases: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
@@ -120,4 +127,4 @@ def write(where: Options, name: str, found: Mapping[str, Any]) -> None:
     for title, item in found.items():
         if not (isinstance(item, dict) and "rates" in item):
             say(f"{title}: {item}")
-    write_json(where.results / f"{name}.json", {**found, **about})
+    write_json(where.results / f"{name}{'_base' if where.is_base_size else ''}.json", {**found, **about})

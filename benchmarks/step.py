@@ -1,6 +1,7 @@
 """Where the time of one training step goes: the share of each operation, for ours and for the tutorials' loop.
 
-python -m benchmarks.step --data FOLDER
+python -m benchmarks.step --data FOLDER                  # MiniLM: results/step.json
+python -m benchmarks.step --data FOLDER --model MODEL    # a base-size model: results/step_base.json
 """
 
 import sys
@@ -38,7 +39,7 @@ def main() -> int:
     where = measure.options(__doc__ or "")
     found = {}
     for name, windows in WINDOWS.items():
-        one = peers.contender(name, where.data / "glue" / "CoLA")
+        one = peers.contender(name, where.data / "glue" / "CoLA", model=where.model)
         peers.training_rate(one, where.size(WARM_UP[name], 1))
         found[name] = shares([seconds(one) for _ in range(where.size(windows, 1))])
     measure.write(where, "step", found)

@@ -1,6 +1,7 @@
 """Training and evaluation on CoLA: ours against the plain Trainer with others' values, memory, and the ceiling.
 
-python -m benchmarks.training --data FOLDER
+python -m benchmarks.training --data FOLDER                  # MiniLM: results/training.json
+python -m benchmarks.training --data FOLDER --model MODEL    # a base-size model: results/training_base.json
 """
 
 import json
@@ -23,27 +24,32 @@ EVALUATION_TARGETS = dict(zip(peers.PEERS, (12, 2.5), strict=False))
 # Timed steps of a round, and rows evaluated: some ten seconds each on two cores.
 STEPS = {measure.OURS: 70, **dict(zip(peers.PEERS, (5, 50, 10), strict=True))}
 ROWS = {measure.OURS: 1043, **dict(zip(peers.PEERS, (240, 1043, 480), strict=True))}
-# (rows, inner, columns) of MiniLM's matrix products, for 32 sentences of 12 tokens and for 8,192 tokens.
-SHAPES = ((384, 384, 384), (384, 384, 1536), (384, 1536, 384), (8192, 384, 1536), (8192, 1536, 384))
+# How many times as long a step takes with a base-size model.
+BASE_SIZE = 5
 
 
 def main() -> int:
     """Measure, print, write."""
     if sys.argv[1:2] == ["--memory-of"]:
-        print(json.dumps(memory_of(sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))))
+        print(json.dumps(memory_of(sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]), sys.argv[5])))
         return 0
     where = measure.options(__doc__ or "")
     folder = where.data / "glue" / "CoLA"
     names = (measure.OURS, *peers.PEERS)
-    contenders = {name: peers.contender(name, folder) for name in names}
+    share = BASE_SIZE if where.is_base_size else 1
+    contenders = {name: peers.contender(name, folder, model=where.model) for name in names}
     evaluation = {
-        name: partial(peers.evaluation_rate, one, where.size(ROWS[name], 32)) for name, one in contenders.items()
+        name: partial(peers.evaluation_rate, one, where.size(ROWS[name] // share, 32))
+        for name, one in contenders.items()
     }
-    training = {name: partial(peers.training_rate, one, where.size(STEPS[name], 2)) for name, one in contenders.items()}
+    training = {
+        name: partial(peers.training_rate, one, where.size(max(2, STEPS[name] // share), 2))
+        for name, one in contenders.items()
+    }
     evaluated = measure.in_turns(evaluation, where.rounds)
     trained = measure.in_turns(training, where.rounds)
     lengths = np.asarray(contenders[measure.OURS].train["length"])
-    peaks = matrix_products(where.size(20, 2))
+    peaks = matrix_products(contenders[measure.OURS].trainer.model.config, where.size(20, 2))
     found: dict[str, Any] = {
         "training": measure.compared(trained, "examples/s", TRAINING_TARGETS),
         "evaluation": measure.compared(evaluated, "rows/s", EVALUATION_TARGETS),
@@ -71,10 +77,15 @@ def agreement(contenders: dict[str, peers.Contender]) -> dict[str, float]:
     }
 
 
-def matrix_products(repeats: int) -> dict[str, float]:
-    """Return GFLOP/s of bf16 matrix products of MiniLM's shapes, the best of three runs each."""
+def matrix_products(config: Any, repeats: int) -> dict[str, float]:
+    """Return GFLOP/s of bf16 matrix products of a model's shapes, the best of three runs each.
+
+    The shapes are (rows, inner, columns), for 32 sentences of 12 tokens and for 8,192 tokens.
+    """
+    hidden, wide = config.hidden_size, config.intermediate_size
+    short = ((384, hidden, hidden), (384, hidden, wide), (384, wide, hidden))
     rates = {}
-    for rows, inner, columns in SHAPES:
+    for rows, inner, columns in (*short, (8192, hidden, wide), (8192, wide, hidden)):
         left, right = (torch.randn(shape).to(torch.bfloat16) for shape in ((rows, inner), (inner, columns)))
         torch.mm(left, right)
         seconds = []
@@ -104,14 +115,15 @@ def ceiling(
 
 def memory_in_own_process(name: str, folder: Path, where: measure.Options) -> float:
     """Return the peak memory of a process that trains a few steps, in megabytes."""
-    command = [sys.executable, "-m", "benchmarks.training", "--memory-of", name, str(folder), str(where.size(4, 1))]
+    steps = str(where.size(4, 1))
+    command = [sys.executable, "-m", "benchmarks.training", "--memory-of", name, str(folder), steps, where.model]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def memory_of(name: str, folder: Path, steps: int) -> float:
+def memory_of(name: str, folder: Path, steps: int, model: str) -> float:
     """Train and return this process's peak memory in megabytes."""
-    peers.training_rate(peers.contender(name, folder), steps)
+    peers.training_rate(peers.contender(name, folder, model=model), steps)
     return round(provenance.peak_memory_mb()["host"])
 
 

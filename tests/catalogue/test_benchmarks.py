@@ -34,6 +34,8 @@ def test_a_table_is_made_from_the_file(tmp_path: Path, capsys):
     measure.write(where, "made", figures)
     assert "2.00 (1.00 to 3.00)" in capsys.readouterr().out
     assert {"machine", "versions", "code", "training", "padding"} <= set(read_json(tmp_path / "made.json"))
+    measure.write(measure.Options(tmp_path, 3, False, tmp_path, "a-base-size/model"), "made", figures)
+    assert (tmp_path / "made_base.json").is_file()
     text = benchmark_tables.markdown("made", tmp_path)
     assert "| other | 10 (5 to 20) | 2 (1 to 3) | 1.5 |" in text
     assert "| padding | random | 0.5 |" in text
@@ -167,7 +169,7 @@ ONE = {"freed memory returned to the system": tried.CHOICES["freed memory return
 @pytest.mark.parametrize(
     ("name", "elsewhere", "titles"),
     [
-        ("training", {"memory_in_own_process": lambda *_: 1.0, "SHAPES": ((8, 8, 8),)}, ("training", "evaluation")),
+        ("training", {"memory_in_own_process": lambda *_: 1.0}, ("training", "evaluation")),
         (
             "tried",
             {"in_own_process": lambda *_: 1.0, "compiled": lambda *_: {}, "CHOICES": ONE},
