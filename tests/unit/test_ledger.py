@@ -5,7 +5,7 @@ import pytest
 from bertlab.data.labels import SINGLE
 from bertlab.errors import UserError
 from bertlab.report import run_folder
-from tools import ledger
+from tools import ledger, score_figure
 
 
 def _entry(seed, value):
@@ -236,6 +236,12 @@ def test_the_headline_says_whether_the_interval_includes_the_published_value(tmp
     made = ledger.with_tables("<!-- headline small -->\n<!-- end -->")
     assert f"| task | accuracy | {value:.3f} (1) | {low:.3f} to {high:.3f} | 0.900, a paper | {verdict} |" in made
     assert "| other |" not in made
+
+
+def test_the_picture_shows_the_scores_of_the_records():
+    image = pytest.importorskip("PIL.Image")
+    with image.open(score_figure.FIGURE) as picture:
+        assert picture.info[score_figure.DESCRIPTION] == score_figure.description(ledger.scores_of(ledger.BASE_MODEL))
 
 
 def test_no_mean_is_taken_over_unlike_runs(tmp_path, monkeypatch):
