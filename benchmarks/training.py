@@ -17,7 +17,7 @@ import torch
 
 from benchmarks import measure, peers
 from bertlab.commands import check
-from bertlab.report import provenance
+from bertlab.training import memory
 
 TRAINING_TARGETS = dict(zip(peers.PEERS, (10, 1.3, 6), strict=True))
 EVALUATION_TARGETS = dict(zip(peers.PEERS, (12, 2.5), strict=False))
@@ -124,7 +124,7 @@ def memory_in_own_process(name: str, folder: Path, where: measure.Options) -> fl
 def memory_of(name: str, folder: Path, steps: int, model: str) -> float:
     """Train and return this process's peak memory in megabytes."""
     peers.training_rate(peers.contender(name, folder, model=model), steps)
-    return round(provenance.peak_memory_mb()["host"])
+    return round(memory.peak_memory_mb()["host"])
 
 
 if __name__ == "__main__":

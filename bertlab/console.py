@@ -1,10 +1,14 @@
 """What the user reads on the terminal: messages and plain tables, from the first process only."""
 
+import itertools
 import logging
+import operator
 import os
 import re
+import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -30,22 +34,99 @@ def warning(text: str) -> None:
     _message("warning", text)
 
 
+def error(text: str) -> None:
+    """Print what ended the program on stderr, on every process: each may have its own."""
+    print(f"{_level('error')} {redact(text)}", file=sys.stderr, flush=True)
+
+
 def _message(level: str, text: str) -> None:
     if is_first_process():
-        print(f"{level}: {redact(' '.join(text.split()))}", file=sys.stderr, flush=True)
+        print(f"{_level(level)} {redact(' '.join(text.split()))}", file=sys.stderr, flush=True)
+
+
+COLOURS = {"error": 31, "warning": 33}  # red, yellow
+
+
+def _level(level: str) -> str:
+    """Return the word that a message begins with; coloured on a terminal, unless NO_COLOR is set (no-color.org)."""
+    coloured = level in COLOURS and sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    return f"\033[1;{COLOURS[level]}m{level}:\033[0m" if coloured else f"{level}:"
+
+
+def table_width() -> int:
+    """Return how wide a table may be: as the terminal; 120 columns in a pipe or file, unless COLUMNS is set."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
 
 
 def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
-    """Return rows as aligned columns under a header; numbers right-aligned, floats with four digits."""
-    cells = [[cell(value) for value in row] for row in rows]
-    widths = [max(len(row[i]) for row in [list(header), *cells]) for i in range(len(header))]
+    """Return rows as aligned columns under a header; numbers right-aligned, floats with four digits.
+
+    Cells wrap where the table would be wider than `table_width`. Where that does not help, each row is a list of its
+    cells.
+    """
+    cells = [list(header), *([cell(value) for value in row] for row in rows)]
+    width = table_width() - GAP * (len(header) - 1)
+    widths = _widths(cells, width)
+    if sum(widths) > width:
+        return _lists(cells)
     right = [all(isinstance(row[i], (int, float)) or row[i] is None for row in rows) for i in range(len(header))]
     lines = []
-    for row in [list(header), *cells]:
-        parts = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
-        lines.append("  ".join(parts).rstrip())
-    lines.insert(1, "  ".join("-" * width for width in widths))
+    for row in cells:
+        wrapped = [_wrap(text, width) for text, width in zip(row, widths, strict=True)]
+        for parts in itertools.zip_longest(*wrapped, fillvalue=""):
+            padded = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(parts, widths, right, strict=True)]
+            lines.append((" " * GAP).join(padded).rstrip())
+        if row is cells[0]:
+            lines.append((" " * GAP).join("-" * width for width in widths))
     return "\n".join(lines)
+
+
+GAP = 2  # between columns
+LONGEST_WORD = 24  # a longer one, such as an address, may be broken anywhere
+# Where a cell may be broken: at white space, and after an underscore or slash.
+_PIECES = re.compile(r"(\s+|[^\s_/]+[_/]?|[_/])")
+
+
+def _widths(cells: Sequence[Sequence[str]], total: int) -> list[int]:
+    """Return the width of each column: that of its longest cell, the widest narrowed until all fit into the total.
+
+    First headers wrap, then cells between words, and words after an underscore only where that is not enough.
+    """
+    columns = list(zip(*cells, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    words = [_longest(column, str.split) for column in columns]
+    headers = [max(_longest(column[:1], str.split), *map(len, column[1:]), 0) for column in columns]
+    for least in (headers, words, [_longest(column, _PIECES.findall) for column in columns]):
+        while sum(widths) > total and any(map(operator.gt, widths, least)):
+            widest = max((width, i) for i, width in enumerate(widths) if width > least[i])[1]
+            widths[widest] -= 1
+    return widths
+
+
+def _longest(texts: Iterable[str], split: Callable[[str], list[str]]) -> int:
+    return min(LONGEST_WORD, max((len(word) for text in texts for word in split(text)), default=0))
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    if len(text) <= width:
+        return [text]
+    wrapper = textwrap.TextWrapper(width)
+    wrapper.wordsep_re = _PIECES
+    return wrapper.wrap(text)
+
+
+def _lists(cells: Sequence[Sequence[str]]) -> str:
+    """Return the rows one below another, each cell on a line of its own behind the name of its column."""
+    name = min(max(map(len, cells[0])), table_width() // 2)
+    indent = " " * (name + GAP)
+    items = [
+        "\n".join(
+            textwrap.fill(text, table_width(), initial_indent=f"{title:<{name}}{' ' * GAP}", subsequent_indent=indent)
+            for title, text in zip(cells[0], row, strict=True)
+        )
+        for row in cells[1:]
+    ]
+    return "\n\n".join(items)
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = ()) -> str:
@@ -62,6 +143,14 @@ def cell(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in its two largest units."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60:02} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
 @contextmanager

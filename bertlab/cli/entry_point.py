@@ -42,12 +42,12 @@ def entry_point(main: Callable[P, int]) -> Callable[P, int]:
                 gc.set_threshold(*thresholds)
                 sys.stdout.flush()  # at the interpreter's end a reader that has gone would be one more error
         except UserError as error:
-            print(f"error: {console.redact(str(error))}", file=sys.stderr)
+            console.error(str(error))
             return 2
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] == "bertlab":
                 raise
-            print(f"error: {not_installed(error.name.partition('.')[0])}", file=sys.stderr)
+            console.error(str(not_installed(error.name.partition(".")[0])))
             return 2
         except Interrupted as signalled:
             if is_first_process():

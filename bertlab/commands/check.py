@@ -11,7 +11,7 @@ from bertlab import hub
 from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments, setting
 from bertlab.cli.entry_point import entry_point
-from bertlab.console import say, table
+from bertlab.console import say
 from bertlab.data import sources, summary
 from bertlab.data.dataset import Data, text_columns
 from bertlab.data.findings import Finding, counted, find_problems
@@ -139,11 +139,11 @@ def _dropped(data: Data, also: str) -> list[Finding]:
 
 def _print_report(data: Data, tokenizer: "PreTrainedTokenizerBase", max_length: int, batch: int, longest: int) -> None:
     tokens = {name: count_tokens(split, tokenizer) for name, split in data.splits.items()}
-    rows = [
-        summary.data_row(name, summary.summarize_split(split, tokens[name].lengths, data.schema, max_length))
+    summaries = {
+        name: summary.summarize_split(split, tokens[name].lengths, data.schema, max_length)
         for name, split in data.splits.items()
-    ]
-    say(table(rows, summary.data_header(max_length)))
+    }
+    summary.print_summaries(summaries, max_length)
     for name, found in tokens.items():
         if len(found.lengths) < found.rows:
             say(f"{name}: tokens were counted on {len(found.lengths):,} random rows of {found.rows:,}.")

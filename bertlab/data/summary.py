@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertlab.console import say, table
+from bertlab.console import say, table, warning
 from bertlab.data import labels
 
 if TYPE_CHECKING:
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 PERCENTILES = (50, 95, 99)
 HISTOGRAM_BINS = 60
+# The fraction of truncated rows of which a run warns.
+NEARLY_ALL = 0.9
 
 
 def summarize(
@@ -24,10 +26,27 @@ def summarize(
         for name, split in tokenized.items()
     }
     if summaries:
-        rows = [(*data_row(name, found), str(found["token_length"]["longest"])) for name, found in summaries.items()]
         say()
-        say(table(rows, (*data_header(max_length), "longest")))
+        print_summaries(summaries, max_length)
     return summaries
+
+
+def print_summaries(summaries: Mapping[str, Mapping[str, Any]], max_length: int) -> None:
+    """Print rows, token lengths and label balance of each split; warn of one that is nearly all truncated."""
+    rows = []
+    for name, found in summaries.items():
+        lengths = [str(found["token_length"][key]) for key in (*(f"p{p}" for p in PERCENTILES), "longest")]
+        rows.append([name, f"{found['rows']:,}", " / ".join(lengths), f"{found['truncated_share']:.1%}"])
+    lengths_of = f"token length {' / '.join(f'p{p}' for p in PERCENTILES)} / longest"
+    say(table(rows, ("split", "examples", lengths_of, f"truncated (> {max_length})")))
+    for name, found in summaries.items():
+        say(f"labels in {name}: {_shown_balance(found)}")
+    for name, found in summaries.items():
+        if found["truncated_share"] >= NEARLY_ALL:
+            warning(
+                f"{name}: {found['truncated_share']:.0%} of the rows are longer than --max_seq_length {max_length} and "
+                "lose their end; a larger one keeps it (`bertlab check` suggests one)."
+            )
 
 
 def summarize_split(
@@ -65,17 +84,8 @@ def _label_balance(values: np.ndarray | None, schema: labels.LabelSchema) -> dic
     return dict(zip(schema.class_names, totals.tolist(), strict=True))
 
 
-def data_header(max_length: int) -> tuple[str, ...]:
-    """Return the header of the table that `data_row` makes rows of."""
-    lengths = "token length " + " / ".join(f"p{p}" for p in PERCENTILES)
-    return ("split", "examples", "labels", lengths, f"truncated (> {max_length})")
-
-
-def data_row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what is printed of a split: how many examples, label balance, token lengths, fraction truncated."""
+def _shown_balance(found: Mapping[str, Any]) -> str:
     labelled = found["labelled"]
-    fractions = [f"{label} {count} ({count / max(labelled, 1):.2%})" for label, count in found["balance"].items()]
-    shown = ", ".join(fractions[:6]) + (" …" if len(fractions) > 6 else "")
-    unlabelled = f"{labelled} labelled" if labelled else "no labels"
-    lengths = " / ".join(str(found["token_length"][f"p{p}"]) for p in PERCENTILES)
-    return (name, f"{found['rows']:,}", shown or unlabelled, lengths, f"{found['truncated_share']:.1%}")
+    fractions = [f"{label} {count:,} ({count / max(labelled, 1):.1%})" for label, count in found["balance"].items()]
+    unlabelled = f"{labelled:,} labelled" if labelled else "none"
+    return (", ".join(fractions[:6]) or unlabelled) + (" …" if len(fractions) > 6 else "")

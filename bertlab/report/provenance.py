@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import os
 import platform
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -69,26 +68,6 @@ def machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
-
-
-def peak_memory_mb() -> dict[str, float]:
-    """Return the peak memory of this process, and of its GPU, in megabytes."""
-    import torch
-
-    peak: dict[str, float] = {}
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # getrusage would include the peak of the parent process.
-        match = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"), re.MULTILINE)
-        if match:
-            peak["host"] = int(match[1]) * 1024 / 1e6
-    elif sys.platform != "win32":
-        import resource
-
-        peak["host"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    if torch.cuda.is_available():
-        peak["gpu"] = torch.cuda.max_memory_allocated() / 1e6
-    return peak
 
 
 def fingerprint(split: "Dataset", read: TextReader = text_columns) -> str:

@@ -1,5 +1,6 @@
 """The end of a run: write results, predictions, misclassified examples and provenance, then render the report."""
 
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +13,14 @@ from bertlab import hub, io
 from bertlab.cli.arguments import RunArguments
 from bertlab.cli.flag_rules import FILES
 from bertlab.cli.parser import Invocation
-from bertlab.console import is_first_process, say, table, warning
+from bertlab.console import duration, is_first_process, say, table, warning
 from bertlab.evaluation import degenerate
 from bertlab.evaluation.evaluate import SplitResult
 from bertlab.evaluation.metrics import METRICS
 from bertlab.report import misclassified, predictions, provenance, scores
 from bertlab.report.results import Baselines, Fitted, baseline_predictions, fit, split_results, with_thresholds
 from bertlab.report.run_folder import RunFolder
+from bertlab.training import memory
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -60,11 +62,21 @@ def write_run(run: Run) -> None:
     if is_first_process():
         results, run_json = write_results(run), io.plain(_provenance(run))
         print_scores(results, run.folder, "negative type" if "negatives" in run_json["configuration"] else "source")
-        _render(run.folder, run_json)
+        is_rendered = _render(run.folder, run_json)
         io.write_json(run.folder / "run.json", run_json)
+        _print_end(run, run_json, is_rendered)
 
 
-def _render(folder: Path, run_json: dict[str, Any]) -> None:
+def _print_end(run: Run, run_json: dict[str, Any], is_rendered: bool) -> None:
+    """Print how long the run took, where its files are, and the command that uses its model."""
+    page = f"; open {run.folder / 'report.html'}" if is_rendered else ""
+    say(f"\nFinished in {duration(run_json['seconds']['whole_run'])}. All files are in {run.folder}{page}")
+    if run.train_metrics and run_json["configuration"].get("objective") != "mlm":
+        texts = '--pair "A first text." "A second text."' if run_json["pairs"] else '--text "A text."'
+        say(f"Next: bertlab predict {shlex.quote(str(run.folder))} {texts}")
+
+
+def _render(folder: Path, run_json: dict[str, Any]) -> bool:
     """Render plots, page and card; the results are written by now, so an error here costs pictures and not the run."""
     from bertlab.report.render import render
 
@@ -72,8 +84,8 @@ def _render(folder: Path, run_json: dict[str, Any]) -> None:
         render(RunFolder.read(folder, run_json))
     except Exception as error:
         warning(f"the report could not be rendered ({error}); `python -m bertlab report {folder}` tries again.")
-        return
-    say(f"Open {folder / 'report.html'}")
+        return False
+    return True
 
 
 def write_results(run: Run) -> dict[str, Any]:
@@ -119,7 +131,6 @@ def print_scores(results: dict[str, Any], folder: Path, source: str = "source") 
                 f"{name}: the model predicts one class only, {results['class_names'][only]!r} for all "
                 f"{split['labelled']:,} examples. More epochs or another --learning_rate may help."
             )
-    say(f"\nAll files are in {folder}")
 
 
 def _baselines(run: Run) -> Baselines:
@@ -226,7 +237,7 @@ def _provenance(run: Run) -> dict[str, Any]:
         "versions": provenance.versions(),
         "code": provenance.commit(),
         "machine": provenance.machine(),
-        "peak_memory_mb": provenance.peak_memory_mb(),
+        "peak_memory_mb": memory.peak_memory_mb(),
         "seconds": {
             "whole_run": time.time() - run.invocation.started,
             "training": run.train_metrics.get("train_runtime"),

@@ -1,4 +1,4 @@
-"""Callbacks: saves at the end of an epoch, a signal, a loss that is NaN, the epoch of order and masks, the bar."""
+"""Callbacks: saves at the end of an epoch, a signal, a loss that is NaN, the epoch of order and masks."""
 
 import math
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import distributed
-from transformers import ProgressCallback, TrainerCallback
+from transformers import TrainerCallback
 
 from bertlab.errors import Interrupted, UserError
 from bertlab.training import checkpoints
@@ -150,19 +150,3 @@ class SetEpochCallback(TrainerCallback):
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         for part in self.varying:
             part.set_epoch(int(state.epoch or 0))
-
-
-class LossOnBar(ProgressCallback):
-    """One progress bar that shows the loss instead of a line for every logged step; evaluations get a line each."""
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Show loss and scores."""
-        if not state.is_world_process_zero or self.training_bar is None or not logs:
-            return
-        if "loss" in logs:
-            self.training_bar.set_postfix(loss=f"{logs['loss']:.4f}", epoch=f"{logs.get('epoch', 0):.2f}")
-        elif any(key.startswith("eval_") for key in logs):
-            shown = {k.removeprefix("eval_"): v for k, v in logs.items() if isinstance(v, float)}
-            hidden = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time", "epoch")
-            scores = ", ".join(f"{name} {value:.4f}" for name, value in shown.items() if name not in hidden)
-            self.training_bar.write(f"epoch {logs.get('epoch', 0):g}: {scores}")

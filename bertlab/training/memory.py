@@ -1,8 +1,10 @@
-"""Memory from the system: in large pages, and freed blocks kept for the next batch."""
+"""Memory from the system: in large pages, freed blocks kept for the next batch, and how much it was at most."""
 
 import ctypes
 import os
+import re
 import sys
+from pathlib import Path
 
 # glibc's names and numbers (malloc.h).
 M_TRIM_THRESHOLD = -1
@@ -32,3 +34,23 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return all(mallopt(setting, ONE_GIGABYTE) == 1 for setting in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD))
+
+
+def peak_memory_mb() -> dict[str, float]:
+    """Return the peak memory of this process, and of its GPU, in megabytes."""
+    import torch
+
+    peak: dict[str, float] = {}
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # getrusage would include the peak of the parent process.
+        match = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"), re.MULTILINE)
+        if match:
+            peak["host"] = int(match[1]) * 1024 / 1e6
+    elif sys.platform != "win32":
+        import resource
+
+        peak["host"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    if torch.cuda.is_available():
+        peak["gpu"] = torch.cuda.max_memory_allocated() / 1e6
+    return peak

@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from huggingface_hub import HfApi
 from torch.utils.data import DataLoader, IterableDataset
-from transformers import EarlyStoppingCallback, EvalPrediction, ProgressCallback, Trainer
+from transformers import EarlyStoppingCallback, EvalPrediction, PrinterCallback, ProgressCallback, Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from bertlab import hub
 from bertlab.cli.arguments import RunArguments
-from bertlab.console import quiet_transformers, warning
+from bertlab.console import quiet_transformers, say, warning
 from bertlab.data.labels import NO_LABEL, LabelSchema
 from bertlab.errors import UserError, first_line
 from bertlab.evaluation import evaluate
 from bertlab.io import write_json
 from bertlab.models import lora
-from bertlab.training import callbacks, checkpoints, distributed, output_dir, precision, preflight
+from bertlab.training import callbacks, checkpoints, distributed, output_dir, precision, preflight, progress
 from bertlab.training.arguments import global_batch
 from bertlab.training.checkpoints import SIGNATURE_FILE, STATE_FILE
 from bertlab.training.loss import StepLoss
@@ -69,9 +69,8 @@ class EncoderTrainer(Trainer):
         self.add_callback(callbacks.StopOnNan())
         self.add_callback(callbacks.LocateBestCheckpoint())
         self.add_callback(callbacks.SetEpochCallback(varying))
-        if not self.args.disable_tqdm:
-            self.remove_callback(ProgressCallback)
-            self.add_callback(callbacks.LossOnBar)
+        self.remove_callback(PrinterCallback if self.args.disable_tqdm else ProgressCallback)
+        self.add_callback(progress.LogLines if self.args.disable_tqdm else progress.Bar)
         if run.early_stopping_patience:
             self.add_callback(EarlyStoppingCallback(run.early_stopping_patience, run.early_stopping_threshold))
 
@@ -366,6 +365,7 @@ def train_and_save(trainer: EncoderTrainer, checkpoint: Path | None) -> dict[str
         # That evaluation is in the checkpoint; early stopping would count a second one as one without progress.
         trainer.args.eval_on_start = False
     outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    say(progress.summary_line(trainer.state, outcome.metrics, trainer.args.metric_for_best_model))
     trainer.save_finished()
     data = trainer.train_dataset
     rows = len(data) if isinstance(data, Sized) else outcome.global_step * global_batch(trainer.args)
