@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 .PHONY: demo test test-quick test-lowest torture lint docs tables bench bench-export load test-browser test-onnx audit clean
 
 demo: $(VENV)/.runtime
-	$(BIN)/accelerate launch run_classification.py --config configs/demo/cola.yaml --overwrite_output_dir
+	$(BIN)/python run_classification.py --config configs/demo/cola.yaml --overwrite_output_dir
 	$(BIN)/python run_nsp.py --config configs/demo/nsp.yaml --overwrite_output_dir
 	@echo "Next: . $(BIN)/activate, then: bertlab predict runs/demo/cola --text 'He left early.' 'Him left early.'"
 

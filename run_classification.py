@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Fine-tune a BERT-family encoder to classify text or pairs of text, or to score them.
 
-    accelerate launch run_classification.py --task cola
+    python run_classification.py --task cola
     python run_classification.py --train_file reviews.csv \\
         --text_column_names content --label_column_name score \\
         --label_map 1=negative 2=negative 3=neutral 4=positive 5=positive \\

@@ -61,15 +61,21 @@ def table_width() -> int:
 def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
     """Return rows as aligned columns under a header; numbers right-aligned, floats with four digits.
 
-    Cells wrap where the table would be wider than `table_width`. Where that does not help, each row is a list of its
-    cells.
+    Cells wrap where the table would be wider than `table_width`. Where that is not enough, rows become columns, or else
+    lists.
     """
     cells = [list(header), *([cell(value) for value in row] for row in rows)]
-    width = table_width() - GAP * (len(header) - 1)
-    widths = _widths(cells, width)
-    if sum(widths) > width:
-        return _lists(cells)
     right = [all(isinstance(row[i], (int, float)) or row[i] is None for row in rows) for i in range(len(header))]
+    turned = list(zip(*cells, strict=True))
+    return _grid(cells, right) or _grid(turned, [False] + [True] * len(rows)) or _lists(cells)
+
+
+def _grid(cells: Sequence[Sequence[str]], right: Sequence[bool]) -> str | None:
+    """Return aligned columns under the first row; None where they do not fit."""
+    total = table_width() - GAP * (len(right) - 1)
+    widths = _widths(cells, total)
+    if sum(widths) > total:
+        return None
     lines = []
     for row in cells:
         wrapped = [_wrap(text, width) for text, width in zip(row, widths, strict=True)]

@@ -107,9 +107,15 @@ def render(table: Sequence[Row], form: str) -> str:
         header = (HEADER[0], "model", *HEADER[1:], "published", "verdict")
         body = [(row.recipe, row.model, *_cells(row)[1:], published(row), row.verdict) for row in table]
         return f"{console.markdown(header, body)}\n\n{NOTES}\n"
-    sentences = [f"{row.recipe}, {row.split}, {row.metric} ({row.model}): {row.verdict}." for row in table]
+    # Baselines stand in the sentences, so that the table fits the terminal.
+    sentences = [
+        f"{row.recipe}, {row.split}, {row.metric} ({row.model}): {row.verdict}. Baselines: {_baselines(row)}."
+        for row in table
+    ]
     sources = dict.fromkeys(f"Published for {row.recipe}: {row.source}." for row in table if row.source)
-    return "\n".join([console.table([_cells(row) for row in table], HEADER), "", *sentences, *sources, NOTES, ""])
+    columns = [(*c[:2], c[2].replace("_", " "), *c[3:5], f"{c[5]} to {c[6]}", c[7]) for c in map(_cells, table)]
+    shown = console.table(columns, (*HEADER[:5], "min to max", HEADER[7]))
+    return "\n".join([shown, "", *sentences, *sources, NOTES, ""])
 
 
 def publish(path: Path, form: str, in_form: Callable[[str], str]) -> None:

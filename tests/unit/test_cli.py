@@ -445,7 +445,7 @@ def test_a_help_page_has_80_columns(argv):
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_the_help_of_a_command_shows_how_it_is_called(command):
     page = help_page(bertlab_main, command, "--help")
-    called = {"train": "accelerate launch run_classification.py", "nsp": "python run_nsp.py"}
+    called = {"train": "python run_classification.py", "nsp": "python run_nsp.py"}
     assert any(line.startswith(f"    {called.get(command, f'bertlab {command}')}") for line in page)
     assert max(map(len, page)) <= 80
 
