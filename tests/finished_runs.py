@@ -9,7 +9,7 @@ import numpy as np
 
 from bertlab.data.labels import MULTI, REGRESSION, SINGLE, LabelSchema
 from bertlab.evaluation import metrics
-from bertlab.evaluation.evaluate import SplitResult, predictions_from_logits
+from bertlab.evaluation.evaluate import SplitResult, as_scored, outputs_of, predictions_from_logits
 from bertlab.io import write_json
 from bertlab.report import misclassified, predictions
 from bertlab.report.results import Fitted, split_results
@@ -52,7 +52,8 @@ def finished_run(
     labels = _random_labels(schema, rows)
     logits = _logits(schema, labels, skill, np.random.default_rng(100 + seed))
     predicted = predictions_from_logits(schema, logits)
-    scores = {name: metrics.METRICS[name](predicted, labels) for name in names if labelled}
+    read = as_scored(schema, outputs_of(schema, logits))
+    scores = {name: metrics.METRICS[name](metrics.METRICS[name].read(read), labels) for name in names if labelled}
     results = [
         SplitResult("validation", "eval", logits, predicted, labels if labelled else None, {"loss": 0.61, **scores}),
         SplitResult("test", "test", logits[:7], predicted[:7], None, {}),
@@ -117,7 +118,7 @@ def _logits(schema: LabelSchema, labels: np.ndarray, skill: float, dice: np.rand
 def _simplest(schema: LabelSchema, labels: np.ndarray) -> np.ndarray:
     if schema.kind == REGRESSION:
         return np.full(len(labels), labels.mean())
-    return np.zeros_like(labels)
+    return np.tile(np.eye(schema.size)[0] * 0.4, (len(labels), 1))
 
 
 def _sources(result: SplitResult) -> list[str]:

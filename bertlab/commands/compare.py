@@ -5,7 +5,7 @@ bertlab compare runs/devlin runs/stable --metric accuracy
 """
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from bertlab.cli.parser import parse_command
 from bertlab.console import say, table, warning
 from bertlab.errors import UserError, did_you_mean
 from bertlab.evaluation import statistics
-from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS, check_metrics
+from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS, Predicted, check_metrics
 from bertlab.evaluation.statistics import Comparison
 from bertlab.report.predictions import Predictions, split_labels
 from bertlab.report.run_folder import RunFolder, refuse_other_data, runs_in
@@ -36,10 +36,10 @@ class CompareArguments:
 
 
 class Paired(NamedTuple):
-    """The predictions of two runs for the same labelled rows of one split, and their labels, in one label schema."""
+    """What two runs predicted for the same labelled rows of one split, and their labels, in one label schema."""
 
-    predictions_a: np.ndarray
-    predictions_b: np.ndarray
+    a: Predicted
+    b: Predicted
     labels: np.ndarray
 
 
@@ -95,7 +95,7 @@ def compare_runs(
         rows = paired(a, b, name)
         scores += [_compare_rows(name, shared, rows, a) for shared in metrics]
         if not a.is_regression:
-            test = statistics.mcnemar(*(_correct(side, rows.labels) for side in rows[:2]))
+            test = statistics.mcnemar(*(_correct(side.predictions, rows.labels) for side in (rows.a, rows.b)))
             notes.append(
                 f"On {name} only A is correct on {test.only_a} examples, only B on {test.only_b}: exact McNemar test, "
                 f"p = {test.p_value:.3g}."
@@ -149,9 +149,10 @@ def paired(first: RunFolder, second: RunFolder, split: str) -> Paired:
     """
     a, b = first.predictions(split), second.predictions(split)
     _refuse_other_labels(a, b, split)
-    labelled = _labelled(first, a, split)
-    columns = (list(itertools.compress(column, labelled)) for column in (a.predictions, b.predictions, a.labels))
-    return Paired(*(_values(first, column) for column in columns))
+    labelled = np.asarray(_labelled(first, a, split))
+    left, right = (Predicted(_values(first, side.predictions), _probabilities(first, side)) for side in (a, b))
+    labels = _values(first, itertools.compress(a.labels, labelled))
+    return Paired(left.rows(labelled), right.rows(labelled), labels)
 
 
 def paired_scores(a: Mapping[int, RunFolder], b: Mapping[int, RunFolder]) -> list[PairedScore]:
@@ -177,10 +178,14 @@ def paired_scores(a: Mapping[int, RunFolder], b: Mapping[int, RunFolder]) -> lis
 
 def _compare_rows(split: str, metric: str, rows: Paired, run: RunFolder) -> PairedScore:
     function, positive = METRICS[metric], positive_class(run.results)
-    # F1, precision and recall are of class 1 of two.
-    left, right, labels = (column == run.class_names.index(positive) for column in rows) if positive else rows
-    score_a, score_b = (f"{function(side, labels):.4f}" for side in (left, right))
-    comparison = statistics.paired_bootstrap(function, left, right, labels)
+    a, b, labels = rows
+    if positive:  # F1, precision and recall are of class 1 of two
+        index = run.class_names.index(positive)
+        a, b = (Predicted(side.predictions == index, side.probabilities[:, [1 - index, index]]) for side in (a, b))
+        labels = (labels == index).astype(np.int64)
+    sides = function.read(a), function.read(b)
+    score_a, score_b = (f"{function(side, labels):.4f}" for side in sides)
+    comparison = statistics.paired_bootstrap(function, *sides, labels)
     shown = f"{metric} of class {positive!r}" if positive and function.two_classes else metric
     return PairedScore(split, shown, score_a, score_b, comparison)
 
@@ -283,8 +288,16 @@ def _labelled(run: RunFolder, predictions: Predictions, split: str) -> list[bool
     return labelled
 
 
-def _values(run: RunFolder, column: Sequence[str]) -> np.ndarray:
+def _probabilities(run: RunFolder, predictions: Predictions) -> np.ndarray:
+    """Return the probabilities (rows, classes) in the order that classes have in `run`; in regression the numbers."""
+    if run.is_regression:
+        return _values(run, predictions.predictions)
+    return np.stack([predictions.probabilities[name] for name in run.class_names], axis=1)
+
+
+def _values(run: RunFolder, written: Iterable[str]) -> np.ndarray:
     """Return labels or predictions as numbers, as the ids that classes have in `run`, or as 0 and 1 for each class."""
+    column = list(written)
     if run.is_regression:
         return np.asarray(column, dtype=np.float64)
     if run.is_multi_label:

@@ -23,7 +23,7 @@ from bertlab.console import info, say, table
 from bertlab.data.labels import labelled_rows
 from bertlab.errors import UserError, first_line
 from bertlab.evaluation import evaluate, statistics
-from bertlab.evaluation.metrics import METRICS
+from bertlab.evaluation.metrics import METRICS, Predicted
 from bertlab.inference import onnx_predictor
 from bertlab.inference.predictor import Predictor, Row
 from bertlab.io import write_json
@@ -165,20 +165,22 @@ def _score(fp32: Predictor, int8: Predictor, scored: ScoredSplit, labels: np.nda
     labelled = labelled_rows(labels, len(scored.rows))
     logits = [side.logits(scored.rows) for side in (fp32, int8)]
     thresholds = np.asarray(fp32.config.thresholds) if fp32.config.thresholds else None
-    scaled = (side / fp32.config.temperature for side in logits)
-    before, after = (evaluate.predictions_from_logits(scored.data.schema, side, thresholds) for side in scaled)
-    sides = after[labelled], before[labelled], labels[labelled]
+    schema = scored.data.schema
+    outputs = (evaluate.outputs_of(schema, side, fp32.config.temperature) for side in logits)
+    before, after = (evaluate.as_scored(schema, side, thresholds) for side in outputs)
+    sides = after.rows(labelled), before.rows(labelled), schema.binary_ids(labels[labelled])
     metrics = {name: _compare(name, *sides) for name in scored.data.metrics}
-    changed = int((before != after).reshape(len(before), -1).any(axis=1).sum())
+    changed = int((before.predictions != after.predictions).reshape(len(labels), -1).any(axis=1).sum())
     largest = float(np.abs(logits[0] - logits[1]).max())
     return {"split": scored.name, "metrics": metrics, "changed": changed, "largest_logit_difference": largest}
 
 
-def _compare(name: str, int8: np.ndarray, fp32: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    comparison = statistics.paired_bootstrap(METRICS[name], int8, fp32, labels)
+def _compare(name: str, int8: Predicted, fp32: Predicted, labels: np.ndarray) -> dict[str, Any]:
+    metric = METRICS[name]
+    comparison = statistics.paired_bootstrap(metric, metric.read(int8), metric.read(fp32), labels)
     return {
-        "before": METRICS[name](fp32, labels),
-        "after": METRICS[name](int8, labels),
+        "before": metric(metric.read(fp32), labels),
+        "after": metric(metric.read(int8), labels),
         **{key: getattr(comparison, key) for key in ("difference", "low", "high", "n")},
         "verdict": statistics.describe_comparison(comparison, name, "int8", "fp32"),
     }

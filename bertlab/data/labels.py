@@ -150,10 +150,14 @@ class LabelSchema:
         renamed = [f"{label} is {name}" for label, name in read.items() if name != label and name in self._ids][:SHOWN]
         return f"{kind}: {', '.join(ids)}{more}" + (f" (the label {', '.join(renamed)})" if renamed else "")
 
+    @property
+    def is_swapped(self) -> bool:
+        """True where the positive class of two is the first."""
+        return self.positive_class is not None and self.positive_class == self.class_names[0]
+
     def binary_ids(self, ids: np.ndarray) -> np.ndarray:
         """Return class ids with 1 for the positive class of two; ids of other problems as they are."""
-        swapped = self.positive_class is not None and self.positive_class == self.class_names[0]
-        return 1 - ids if swapped else ids
+        return 1 - ids if self.is_swapped else ids
 
     @cached_property
     def _ids(self) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bertlab.data.labels import MULTI, REGRESSION, SINGLE
+from bertlab.data.labels import MULTI, REGRESSION, SINGLE, LabelSchema
 from bertlab.evaluation.metrics import Array
 
 Text = str | Sequence[str | None]
@@ -28,42 +28,38 @@ LARGEST_WEIGHTS = 1_000_000
 TOKEN = r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+"
 
 
-def majority_baseline(train_labels: npt.ArrayLike, rows: int) -> Array:
-    """Return `rows` times the most frequent training class, the lowest class id of equally frequent ones.
+def constant_baseline(train_labels: npt.ArrayLike, rows: int, schema: LabelSchema) -> Array:
+    """Return `rows` times the best constant.
 
-    For (n, classes) arrays of 0 and 1 each class is predicted that more than half of the training rows have:
-    (rows, classes).
+    That is the frequency of each class among the training rows, (rows, classes) probabilities of which the most
+    frequent class has the highest; or the mean training value, (rows,), which has the least squared error.
     """
     labels = np.asarray(train_labels)
-    if labels.ndim == 2:
-        return np.tile((labels.mean(axis=0) > 0.5).astype(np.int64), (rows, 1))
-    classes, counts = np.unique(labels, return_counts=True)
-    return np.full(rows, classes[counts.argmax()])
-
-
-def mean_baseline(train_labels: npt.ArrayLike, rows: int) -> Array:
-    """Return `rows` times the mean training value, which has the least squared error of all constants."""
-    return np.full(rows, np.asarray(train_labels, dtype=np.float64).mean())
+    if schema.kind == REGRESSION:
+        return np.full(rows, labels.mean(dtype=np.float64))
+    counts = labels.sum(axis=0) if schema.kind == MULTI else np.bincount(labels, minlength=schema.size)
+    return np.broadcast_to(counts / len(labels), (rows, schema.size))
 
 
 def tfidf_baseline(
     take_texts: TakeTexts,
     train_labels: npt.ArrayLike,
     eval_texts_by_split: Mapping[str, Sequence[Text]],
-    problem_type: str = SINGLE,
+    schema: LabelSchema,
     seconds: float = BASELINE_SECONDS,
 ) -> tuple[dict[str, Array], str]:
-    """Fit TF-IDF of words and word pairs with a linear model; return predictions per split, and how they were made.
+    """Fit TF-IDF of words and word pairs with a linear model; return its outputs per split, and how they were made.
 
     Texts are strings or pairs of strings, those to train on as a function of row numbers; labels are (n,) class ids or
-    values, or (n, classes) arrays of 0 and 1, by `problem_type` (transformers' names). The model is logistic
-    regression, one per class for multi-label, or ridge regression, regularised as scikit-learn does by default: nothing
-    is tuned. It is fitted on larger and larger samples of one shuffle, for as long as the next sample is expected to
-    fit into `seconds`; the note gives their number of rows. Every row of every split is predicted.
+    values, or (n, classes) arrays of 0 and 1. The outputs are probabilities (rows, classes), or values (rows,). The
+    model is logistic regression, one per class for multi-label, or ridge regression, regularised as scikit-learn does
+    by default: nothing is tuned. It is fitted on larger and larger samples of one shuffle, for as long as the next
+    sample is expected to fit into `seconds`; the note gives their number of rows. Every row of every split is
+    predicted.
     """
-    labels = np.asarray(train_labels, dtype=np.float64 if problem_type == REGRESSION else np.int64)
+    labels = np.asarray(train_labels, dtype=np.float64 if schema.kind == REGRESSION else np.int64)
     started = time.perf_counter()
-    predict, how, used = _largest_fit(take_texts, labels, problem_type, started + seconds)
+    predict, how, used = _largest_fit(take_texts, labels, schema, started + seconds)
     predictions = {name: predict([_joined(text) for text in texts]) for name, texts in eval_texts_by_split.items()}
     rows = f"all {used:,} training rows"
     if used < len(labels):
@@ -76,7 +72,7 @@ def _joined(text: Text) -> str:
     return text if isinstance(text, str) else "\n".join(part for part in text if part)
 
 
-def _largest_fit(take: TakeTexts, labels: Array, problem_type: str, deadline: float) -> tuple[Predictor, str, int]:
+def _largest_fit(take: TakeTexts, labels: Array, schema: LabelSchema, deadline: float) -> tuple[Predictor, str, int]:
     """Return the model fitted on the most rows that the deadline allows, its description, and that number of rows."""
     order = np.random.default_rng(0).permutation(len(labels))
     size = min(FIRST_FIT_ROWS, len(labels))
@@ -84,7 +80,7 @@ def _largest_fit(take: TakeTexts, labels: Array, problem_type: str, deadline: fl
         started = time.perf_counter()
         # In the order of the file, so that a fit on all rows does not depend on the shuffle.
         part = np.sort(order[:size])
-        predict, how = _fit([_joined(text) for text in take(part)], labels[part], problem_type)
+        predict, how = _fit([_joined(text) for text in take(part)], labels[part], schema)
         ended = time.perf_counter()
         spent, left = max(ended - started, 1e-6), max(deadline - ended, 0.0)
         growth = min(LARGEST_STEP, len(labels) / size, (left / spent) ** (1 / COST_EXPONENT))
@@ -93,23 +89,21 @@ def _largest_fit(take: TakeTexts, labels: Array, problem_type: str, deadline: fl
         size = min(len(labels), round(size * growth))
 
 
-def _fit(texts: Sequence[str], labels: Array, problem_type: str) -> tuple[Predictor, str]:
+def _fit(texts: Sequence[str], labels: Array, schema: LabelSchema) -> tuple[Predictor, str]:
     """Return a predictor of texts and its description; without words or without two classes it is a constant."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
     from threadpoolctl import threadpool_limits
 
-    baseline = mean_baseline if problem_type == REGRESSION else majority_baseline
-
     def constant(rows: Sequence[str]) -> Array:
-        return baseline(labels, len(rows))
+        return constant_baseline(labels, len(rows), schema)
 
-    if problem_type == SINGLE and len(np.unique(labels)) < 2:
+    if schema.kind == SINGLE and len(np.unique(labels)) < 2:
         return constant, "One class only, predicted for every row,"
     vectorizer = TfidfVectorizer(
-        ngram_range=(1, 2), sublinear_tf=True, token_pattern=TOKEN, max_features=_max_features(labels, problem_type)
+        ngram_range=(1, 2), sublinear_tf=True, token_pattern=TOKEN, max_features=_max_features(labels, schema.kind)
     )
-    estimator, how = _estimator(problem_type)
+    estimator, how = _estimator(schema.kind)
     model = make_pipeline(vectorizer, estimator)
     try:
         # One BLAS thread: the sums of L-BFGS are short, and on two busy cores threads made the fit of 20 labels
@@ -124,8 +118,15 @@ def _fit(texts: Sequence[str], labels: Array, problem_type: str) -> tuple[Predic
         return constant, "No words in the texts, so a constant"
 
     def predict(rows: Sequence[str]) -> Array:
-        # scikit-learn returns one column for a single label, and refuses an empty split.
-        return np.reshape(model.predict(rows), (len(rows), *labels.shape[1:])) if len(rows) else constant(rows)
+        if not len(rows):  # which scikit-learn refuses
+            return constant(rows)
+        if schema.kind == REGRESSION:
+            return np.asarray(model.predict(rows))
+        probabilities = np.zeros((len(rows), schema.size))
+        # A class may be in no training row. For a single label scikit-learn returns two columns, the second its own.
+        columns = model.classes_ if schema.kind == SINGLE else slice(None)
+        probabilities[:, columns] = model.predict_proba(rows)[:, -schema.size :]
+        return probabilities
 
     return predict, how
 

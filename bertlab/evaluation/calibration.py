@@ -29,13 +29,11 @@ def sigmoid(logits: npt.ArrayLike) -> Array:
 def reliability_table(probabilities: npt.ArrayLike, labels: npt.ArrayLike, bins: int = 15) -> list[dict[str, float]]:
     """Return count, mean confidence and accuracy of the top class in each of `bins` bins of equal width.
 
-    A bin is low < confidence <= high; means are nan where its count is 0. Takes (n, classes) probabilities, or (n,)
-    probabilities of class 1 of two, and (n,) class ids; multi-label arrays are flattened by the caller, as one binary
-    decision per class. Source: Guo et al., On Calibration of Modern Neural Networks (2017).
+    A bin is low < confidence <= high; means are nan where its count is 0. Takes (n, classes) probabilities and (n,)
+    class ids; multi-label arrays are flattened by the caller, as one binary decision per class. Source: Guo et al., On
+    Calibration of Modern Neural Networks (2017).
     """
     forecast, actual = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
-    if forecast.ndim == 1:
-        forecast = np.column_stack([1.0 - forecast, forecast])
     confidence, correct = forecast.max(axis=1), forecast.argmax(axis=1) == actual
     edges = np.linspace(0.0, 1.0, bins + 1)
     # The inner edges only, so that a probability of 0.0, or one rounded to above 1, still has a bin.
@@ -56,20 +54,6 @@ def expected_calibration_error(table: Sequence[Mapping[str, float]]) -> float:
     filled = [row for row in table if row["count"]]
     gaps = sum(row["count"] * abs(row["confidence"] - row["accuracy"]) for row in filled)
     return gaps / sum(row["count"] for row in filled)
-
-
-def brier_score(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-    """Return the mean squared error of probabilities.
-
-    For (n, classes) probabilities and (n,) class ids it is summed over classes, 0 to 2 (Brier, 1950). For labels
-    of 0 and 1 in the shape of the probabilities (two classes as (n,), multi-label as (n, classes)) it is the mean over
-    all entries, 0 to 1: with two classes half the other.
-    """
-    forecast, actual = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
-    if forecast.shape == actual.shape:
-        return float(np.mean((forecast - actual) ** 2))
-    outcome = np.eye(forecast.shape[1])[actual]
-    return float(np.mean(np.sum((forecast - outcome) ** 2, axis=1)))
 
 
 def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:

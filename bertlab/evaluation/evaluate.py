@@ -9,6 +9,7 @@ import numpy as np
 
 from bertlab.data.labels import MULTI, REGRESSION, LabelSchema, labelled_rows
 from bertlab.evaluation import calibration
+from bertlab.evaluation.metrics import Predicted
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -82,13 +83,14 @@ def compute_metrics(
     logits: np.ndarray,
     labels: np.ndarray,
     loss: LossOfRows | None = None,
+    thresholds: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Return the metrics (and the loss) of the rows that have a label."""
     from bertlab.evaluation import hf_metrics
 
     rows = labelled_rows(labels, len(logits))
-    predictions = predictions_from_logits(schema, logits[rows])
-    scores = hf_metrics.compute(names, schema.binary_ids(predictions), schema.binary_ids(labels[rows]))
+    predicted = as_scored(schema, outputs_of(schema, logits[rows]), thresholds)
+    scores = hf_metrics.compute(names, predicted, schema.binary_ids(labels[rows]))
     if loss is not None:
         scores["loss"] = loss(logits[rows], labels[rows])
     return scores
@@ -98,12 +100,35 @@ def predictions_from_logits(
     schema: LabelSchema, logits: np.ndarray, thresholds: np.ndarray | None = None
 ) -> np.ndarray:
     """Return the predictions of logits (rows, outputs): class ids, 0/1 per class, or numbers."""
+    return predictions_from_outputs(schema, outputs_of(schema, logits), thresholds)
+
+
+def predictions_from_outputs(
+    schema: LabelSchema, outputs: np.ndarray, thresholds: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the predictions of what `outputs_of` returns.
+
+    With thresholds (classes,) one class a row is the one that exceeds its own the most: of two, whose thresholds sum
+    to 1, the one that reaches it.
+    """
+    if schema.kind == REGRESSION:
+        return outputs
+    if schema.kind == MULTI:
+        return (outputs >= (DEFAULT_THRESHOLD if thresholds is None else thresholds)).astype(np.int64)
+    return np.asarray((outputs if thresholds is None else outputs - thresholds).argmax(axis=-1))
+
+
+def outputs_of(schema: LabelSchema, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Return what predictions are made of: class probabilities (rows, classes), or the numbers (rows,) themselves."""
     if schema.kind == REGRESSION:
         return logits.reshape(-1).astype(np.float64)
-    if schema.kind == MULTI:
-        limit = DEFAULT_THRESHOLD if thresholds is None else thresholds
-        return (class_probabilities(schema, logits) >= limit).astype(np.int64)
-    return np.asarray(logits.argmax(axis=-1))
+    return class_probabilities(schema, logits, temperature)
+
+
+def as_scored(schema: LabelSchema, outputs: np.ndarray, thresholds: np.ndarray | None = None) -> Predicted:
+    """Return predictions and probabilities as metrics read them, where class 1 of two is the positive one."""
+    predictions = schema.binary_ids(predictions_from_outputs(schema, outputs, thresholds))
+    return Predicted(predictions, outputs[:, ::-1] if schema.is_swapped else outputs)
 
 
 def class_probabilities(schema: LabelSchema, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:

@@ -5,8 +5,10 @@ examples: weights of one give the score, the counts of a resample give a bootstr
 one vector of weights a call, 1,000 calls for a confidence interval.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,18 +16,36 @@ import numpy.typing as npt
 
 from bertlab.data.labels import MULTI, REGRESSION, SINGLE
 from bertlab.errors import UserError, did_you_mean
+from bertlab.evaluation import ranking
 
 Array = npt.NDArray[Any]
 Weighted = Callable[[Array, Array, Array], Array]
+# Of counts: correct, predicted and actual examples of each class, or all of them.
+Quotient = Callable[[Array, Array, Array], Array]
+
+
+class Predicted(NamedTuple):
+    """What a model says of n rows: class ids (n,), 0/1 (n, classes) or numbers; and class probabilities (n, classes).
+
+    In regression, where no metric reads probabilities, the numbers stand in their place.
+    """
+
+    predictions: Array
+    probabilities: Array
+
+    def rows(self, chosen: Array) -> "Predicted":
+        """Return some of the rows."""
+        return Predicted(self.predictions[chosen], self.probabilities[chosen])
 
 
 @dataclass(frozen=True)
 class MetricFunction:
-    """One metric: called with predictions and labels it returns a float.
+    """One metric: called with what it reads of a model (`read`) and labels it returns a float.
 
     `weighted(predictions, labels, weights)` takes weights of shape (samples, n), counts of each example, and
     returns (samples,) scores. `problem_types` are the values of a model's `config.problem_type` that it fits, and
-    `two_classes` is set where class 1 is the positive class of two; several labels have the micro average.
+    `two_classes` is set where class 1 is the positive class of two; several labels have the micro average. A metric
+    `of_probabilities` takes the probabilities of the classes for predictions.
     """
 
     name: str
@@ -33,9 +53,14 @@ class MetricFunction:
     problem_types: tuple[str, ...]
     greater_is_better: bool = True
     two_classes: bool = False
+    of_probabilities: bool = False
+
+    def read(self, predicted: Predicted) -> Array:
+        """Return what the metric is a function of, beside the labels."""
+        return predicted.probabilities if self.of_probabilities else predicted.predictions
 
     def __call__(self, predictions: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-        """Return the score of (n,) class ids or values, or of (n, classes) arrays of 0 and 1.
+        """Return the score of (n,) class ids or values, of (n, classes) arrays of 0 and 1, or of probabilities.
 
         It is nan where n is 0 or a value is not finite. `check_metrics` refuses data that the metric is not made for.
 
@@ -43,7 +68,8 @@ class MetricFunction:
             ValueError: the shapes differ.
         """
         predicted, actual = np.asarray(predictions), np.asarray(labels)
-        if predicted.shape != actual.shape:
+        shape = predicted.shape[: actual.ndim] if self.of_probabilities else predicted.shape
+        if shape != actual.shape:
             raise ValueError(f"{self.name}: predictions {predicted.shape} and labels {actual.shape} do not match")
         if len(actual) == 0 or not (np.isfinite(predicted).all() and np.isfinite(actual).all()):
             return float("nan")
@@ -57,6 +83,12 @@ class ClassCounts(NamedTuple):
     predicted: Array
     actual: Array
     averaged: Array
+
+
+def split_average(name: str) -> tuple[str, str]:
+    """Return the metric and the average that a name is of: f1_macro is F1 and macro; "" where there is none."""
+    base, _, average = name.rpartition("_")
+    return (base, average) if base and average in AVERAGES else (name, "")
 
 
 def check_metrics(names: Iterable[str], problem_type: str, num_labels: int, flag: str = "--metric_name") -> None:
@@ -80,7 +112,7 @@ def check_metrics(names: Iterable[str], problem_type: str, num_labels: int, flag
         if metric.two_classes and problem_type == SINGLE and num_labels != 2:
             raise UserError(
                 f"Metric {name!r} scores one class of two, and this task has {num_labels} classes.",
-                f"Use {name}_macro" + (" or f1_micro." if name == "f1" else "."),
+                f"Use {name}_macro.",
             )
 
 
@@ -108,8 +140,13 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
     return np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=denominator > 0)
 
 
-def _f1(correct: Array, predicted: Array, actual: Array) -> Array:
-    return _ratio(2 * correct, predicted + actual)
+def _f_beta(beta: float) -> Quotient:
+    """Return F-beta, in which recall counts `beta` times as much as precision (van Rijsbergen, 1979)."""
+
+    def quotient(correct: Array, predicted: Array, actual: Array) -> Array:
+        return _ratio((1 + beta**2) * correct, predicted + beta**2 * actual)
+
+    return quotient
 
 
 def _precision(correct: Array, predicted: Array, actual: Array) -> Array:
@@ -120,41 +157,28 @@ def _recall(correct: Array, predicted: Array, actual: Array) -> Array:
     return _ratio(correct, actual)
 
 
-def _of_class_1(quotient: Weighted) -> Weighted:
+def _of_counts(quotient: Quotient, average: str) -> Weighted:
+    """Return a metric of counts; without an average that of class 1 of two, and of several labels as a whole."""
+
     def weighted(predictions: Array, labels: Array, weights: Array) -> Array:
-        if labels.ndim == 2:  # several labels: micro, as in Hugging Face's run_classification.py
-            return _micro(quotient)(predictions, labels, weights)
-        predicted, actual = predictions == 1, labels == 1
-        return quotient(weights @ (predicted & actual), weights @ predicted, weights @ actual)
-
-    return weighted
-
-
-def _macro(quotient: Weighted) -> Weighted:
-    def weighted(predictions: Array, labels: Array, weights: Array) -> Array:
+        if average == "samples":
+            predicted, actual = predictions != 0, labels != 0
+            sizes = (side.sum(axis=1) for side in (predicted & actual, predicted, actual))
+            return _weighted_mean(quotient(*sizes), weights)
+        if average == "" and labels.ndim == 1:
+            predicted, actual = predictions == 1, labels == 1
+            return quotient(weights @ (predicted & actual), weights @ predicted, weights @ actual)
         counts = _class_counts(predictions, labels, weights)
-        per_class = quotient(counts.correct, counts.predicted, counts.actual)
-        return _ratio((per_class * counts.averaged).sum(axis=1), counts.averaged.sum(axis=1))
-
-    return weighted
-
-
-def _micro(quotient: Weighted) -> Weighted:
-    def weighted(predictions: Array, labels: Array, weights: Array) -> Array:
-        counts = _class_counts(predictions, labels, weights)
-        return quotient(*(column.sum(axis=1) for column in counts[:3]))
+        if average in ("", "micro"):
+            return quotient(*(column.sum(axis=1) for column in counts[:3]))
+        share = counts.actual if average == "weighted" else counts.averaged
+        return _ratio((quotient(*counts[:3]) * share).sum(axis=1), share.sum(axis=1))
 
     return weighted
 
 
 def _weighted_mean(values: Array, weights: Array) -> Array:
     return np.asarray(weights @ values / weights.sum(axis=1))
-
-
-def _f1_samples(predictions: Array, labels: Array, weights: Array) -> Array:
-    predicted, actual = predictions != 0, labels != 0
-    per_example = _f1((predicted & actual).sum(axis=1), predicted.sum(axis=1), actual.sum(axis=1))
-    return _weighted_mean(per_example, weights)
 
 
 def _accuracy(predictions: Array, labels: Array, weights: Array) -> Array:
@@ -174,9 +198,69 @@ def _matthews_correlation(predictions: Array, labels: Array, weights: Array) -> 
     return _ratio(covariance, np.sqrt(variances[0]) * np.sqrt(variances[1]))
 
 
+def _balanced_accuracy(predictions: Array, labels: Array, weights: Array) -> Array:
+    """Mean recall of the classes that occur (scikit-learn's balanced accuracy)."""
+    counts = _class_counts(predictions, labels, weights)
+    return _ratio(_ratio(counts.correct, counts.actual).sum(axis=1), (counts.actual > 0).sum(axis=1))
+
+
+def _cohen_kappa(predictions: Array, labels: Array, weights: Array) -> Array:
+    """Agreement beyond chance (Cohen, 1960)."""
+    counts = _class_counts(predictions, labels, weights)
+    total = weights.sum(axis=1)
+    by_chance = (counts.predicted * counts.actual).sum(axis=1) / total
+    return _ratio(counts.correct.sum(axis=1) - by_chance, total - by_chance)
+
+
+def _quadratic_kappa(predictions: Array, labels: Array, weights: Array) -> Array:
+    """Cohen's kappa with squared distances of class ids (1968), for classes in an order."""
+    p, y = predictions.astype(float), labels.astype(float)
+    total = weights.sum(axis=1)
+    sums = (weights @ np.column_stack([p, y, p * p, y * y, (p - y) ** 2])).T
+    by_chance = (sums[2] + sums[3]) * total - 2 * sums[0] * sums[1]
+    return np.where(by_chance > 0, 1 - _ratio(sums[4] * total, by_chance), 0.0)
+
+
+def _log_loss(probabilities: Array, labels: Array, weights: Array) -> Array:
+    """Mean negative log likelihood of the labels; with several labels the mean over rows and labels."""
+    likelihood = np.where(ranking.one_hot(labels, probabilities), probabilities, 1 - probabilities)
+    if labels.ndim == 1:
+        likelihood = probabilities[np.arange(len(labels)), labels][:, None]
+    smallest = np.finfo(np.float64).eps  # as in scikit-learn: one wrong certainty must not make it infinite
+    return _weighted_mean(-np.log(np.clip(likelihood, smallest, 1.0)).mean(axis=1), weights)
+
+
+def _brier_score(probabilities: Array, labels: Array, weights: Array) -> Array:
+    """Mean squared error of probabilities, 0 to 1 for two classes or several labels.
+
+    For more classes it is the sum over them, 0 to 2 (Brier, 1950), as in scikit-learn.
+    """
+    errors = (probabilities - ranking.one_hot(labels, probabilities)) ** 2
+    sums_classes = labels.ndim == 1 and probabilities.shape[1] > 2
+    return _weighted_mean(errors.sum(axis=1) if sums_classes else errors.mean(axis=1), weights)
+
+
 def _mse(predictions: Array, labels: Array, weights: Array) -> Array:
     difference = predictions.astype(float) - labels.astype(float)
     return _weighted_mean(difference**2, weights)
+
+
+def _rmse(predictions: Array, labels: Array, weights: Array) -> Array:
+    return np.sqrt(_mse(predictions, labels, weights))
+
+
+def _mae(predictions: Array, labels: Array, weights: Array) -> Array:
+    return _weighted_mean(np.abs(predictions.astype(float) - labels.astype(float)), weights)
+
+
+def _r2(predictions: Array, labels: Array, weights: Array) -> Array:
+    """Share of the labels' variance that the predictions explain (coefficient of determination)."""
+    centred = labels - labels.mean()
+    largest = np.abs(centred).max() or 1.0  # so that _variance can tell a constant resample from rounding
+    y, error = centred / largest, (predictions - labels) / largest
+    mean_y, mean_yy, mean_error = (weights @ np.column_stack([y, y * y, error**2]) / weights.sum(axis=1)[:, None]).T
+    variance = _variance(mean_yy, mean_y)
+    return np.where(variance > 0, 1 - _ratio(mean_error, variance), 0.0)
 
 
 def _pearson(predictions: Array, labels: Array, weights: Array) -> Array:
@@ -225,21 +309,54 @@ def _centred_ranks(group: Array, counts: Array) -> Array:
 
 
 _CLASSES = (SINGLE, MULTI)
-_ROWS = (
+# How metrics of counts and of rankings are averaged over classes, and for which tasks.
+AVERAGES = {"": _CLASSES, "macro": _CLASSES, "micro": _CLASSES, "weighted": _CLASSES, "samples": (MULTI,)}
+
+
+def _family(name: str, score: Callable[[str], Weighted], **more: Any) -> list[MetricFunction]:
+    return [
+        MetricFunction(f"{name}_{average}".rstrip("_"), score(average), kinds, two_classes=not average, **more)
+        for average, kinds in AVERAGES.items()
+    ]
+
+
+class _Metrics(dict[str, MetricFunction]):
+    """The metrics by name; F-beta of any other beta is made when its name asks for it: f2, f0.5_macro."""
+
+    def __missing__(self, name: str) -> MetricFunction:
+        found = re.fullmatch(r"(f(\d+(?:\.\d+)?))(?:_[a-z]+)?", name)
+        beta = float(found[2]) if found else 0.0
+        family = _family(found[1], partial(_of_counts, _f_beta(beta))) if found and beta else []
+        return {row.name: row for row in family}[name]
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            return bool(self[str(name)])
+        except KeyError:
+            return False
+
+
+METRICS = _Metrics()
+for _row in (
     MetricFunction("matthews_correlation", _matthews_correlation, (SINGLE,)),
     MetricFunction("accuracy", _accuracy, _CLASSES),
-    MetricFunction("f1", _of_class_1(_f1), _CLASSES, two_classes=True),
-    MetricFunction("precision", _of_class_1(_precision), _CLASSES, two_classes=True),
-    MetricFunction("recall", _of_class_1(_recall), _CLASSES, two_classes=True),
-    MetricFunction("f1_macro", _macro(_f1), _CLASSES),
-    MetricFunction("f1_micro", _micro(_f1), _CLASSES),
-    MetricFunction("precision_macro", _macro(_precision), _CLASSES),
-    MetricFunction("recall_macro", _macro(_recall), _CLASSES),
-    MetricFunction("f1_samples", _f1_samples, (MULTI,)),
+    MetricFunction("balanced_accuracy", _balanced_accuracy, (SINGLE,)),
+    MetricFunction("cohen_kappa", _cohen_kappa, (SINGLE,)),
+    MetricFunction("quadratic_kappa", _quadratic_kappa, (SINGLE,)),
+    *_family("f1", partial(_of_counts, _f_beta(1.0))),
+    *_family("precision", partial(_of_counts, _precision)),
+    *_family("recall", partial(_of_counts, _recall)),
+    *_family("roc_auc", partial(ranking.of_ranking, ranking.roc_auc), of_probabilities=True),
+    *_family("average_precision", partial(ranking.of_ranking, ranking.average_precision), of_probabilities=True),
+    MetricFunction("log_loss", _log_loss, _CLASSES, greater_is_better=False, of_probabilities=True),
+    MetricFunction("brier_score", _brier_score, _CLASSES, greater_is_better=False, of_probabilities=True),
     MetricFunction("pearson", _pearson, (REGRESSION,)),
     MetricFunction("spearmanr", _spearmanr, (REGRESSION,)),
+    MetricFunction("r2", _r2, (REGRESSION,)),
     MetricFunction("mse", _mse, (REGRESSION,), greater_is_better=False),
-)
-METRICS: dict[str, MetricFunction] = {row.name: row for row in _ROWS}
-GREATER_IS_BETTER: dict[str, bool] = {row.name: row.greater_is_better for row in _ROWS}
+    MetricFunction("rmse", _rmse, (REGRESSION,), greater_is_better=False),
+    MetricFunction("mae", _mae, (REGRESSION,), greater_is_better=False),
+):
+    METRICS[_row.name] = _row
+GREATER_IS_BETTER: dict[str, bool] = {name: row.greater_is_better for name, row in METRICS.items()}
 GREATER_IS_BETTER |= {"loss": False, "perplexity": False}

@@ -202,6 +202,8 @@ def _bootstrap_scores(
 
 def _distinct_examples(columns: Sequence[Array]) -> tuple[Array, Array]:
     """Return where each distinct row of the columns first occurs, and how often it does."""
+    if columns[0].dtype.kind == "f":  # of probabilities and numbers hardly any are equal
+        return np.arange(len(columns[0])), np.ones(len(columns[0]))
     rows = np.column_stack(columns)
     _, first, counts = np.unique(rows, axis=0, return_index=True, return_counts=True)
     if 8 * len(first) > len(rows):

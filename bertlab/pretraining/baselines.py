@@ -26,7 +26,8 @@ def overlap_baseline(
 ) -> tuple[dict[str, np.ndarray], str]:
     """Fit logistic regression on the TF-IDF similarity of two segments and their lengths; predict every split.
 
-    `train` and each split are [first segments, second segments]. Returns class ids per split and how they were made.
+    `train` and each split are [first segments, second segments]. Returns probabilities (pairs, 2) per split and how
+    they were made.
     The similarity is the cosine of TF-IDF vectors of words, whose weights come from the training text; without a word
     in it there are lengths alone.
     """
@@ -36,12 +37,13 @@ def overlap_baseline(
 
     started = time.perf_counter()
     if len(np.unique(train_labels)) < 2:
-        return {name: np.full(len(pairs[0]), train_labels[0]) for name, pairs in splits.items()}, "one class only"
+        constant = np.eye(2)[train_labels[:1]]
+        return {name: constant.repeat(len(pairs[0]), axis=0) for name, pairs in splits.items()}, "one class only"
     first, second = train
     vectorizer = _vectorizer([*first, *second])
     model = make_pipeline(StandardScaler(), LogisticRegression())
     model.fit(_features(vectorizer, first, second), train_labels)
-    predictions = {name: model.predict(_features(vectorizer, *columns)) for name, columns in splits.items()}
+    predictions = {name: model.predict_proba(_features(vectorizer, *columns)) for name, columns in splits.items()}
     features = "TF-IDF similarity and lengths" if vectorizer else "no words in the texts, so lengths alone"
     note = f"{features}, logistic regression on {len(train_labels):,} training pairs"
     return predictions, f"{note}, {time.perf_counter() - started:.1f} s"

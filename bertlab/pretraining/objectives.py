@@ -164,14 +164,14 @@ def compute_baselines(
     names: Sequence[str],
     has_pretrained_head: bool,
 ) -> Baselines:
-    """Return the predictions of the baselines for the named splits.
+    """Return the class probabilities of the baselines for the named splits.
 
     Majority class, word overlap, the first and the second segment alone, and the model before training.
     """
     if "nsp" not in nsp.objective or not names or data.train is None:
         return {}
     labels = np.asarray(tokenized[data.train]["labels"][:])
-    majority = {name: baselines.majority_baseline(labels, len(tokenized[name])) for name in names}
+    majority = {name: baselines.constant_baseline(labels, len(tokenized[name]), data.schema) for name in names}
     sample = data.splits[data.train].select(sample_rows(len(labels)))
     train, train_labels = data.read(sample[:]), np.asarray(sample["labels"][:])
     texts = {name: data.texts(name) for name in names}
@@ -181,17 +181,19 @@ def compute_baselines(
     }
     for segment, name in enumerate(("first_alone", "second_alone")):
         take = functools.partial(_take, train[segment])
-        results[name] = baselines.tfidf_baseline(take, train_labels, {key: texts[key][segment] for key in texts})
+        results[name] = baselines.tfidf_baseline(
+            take, train_labels, {key: texts[key][segment] for key in texts}, data.schema
+        )
     if trainer.is_fsdp_enabled:
         info("under FSDP the model is not scored before training: it is sharded only together with an optimizer.")
         return results
     untrained = evaluate_splits(nsp, _trainer_of_a_copy(trainer), tokenized, data, names)
-    predictions = {result.name: result.predictions for result in untrained}
+    outputs = {result.name: evaluate.class_probabilities(data.schema, result.logits) for result in untrained}
     if not has_pretrained_head:
-        return {**results, "before_training": (predictions, "the model before training, its head untrained")}
+        return {**results, "before_training": (outputs, "the model before training, its head untrained")}
     for result in untrained:
         warn_if_flipped(result.predictions, np.asarray(result.labels))
-    return {**results, "zero_shot": (predictions, "the model before training, with its pretrained head")}
+    return {**results, "zero_shot": (outputs, "the model before training, with its pretrained head")}
 
 
 def fit_start(trainer: EncoderTrainer, tokenized: Tokenized, data: "Data") -> None:

@@ -12,6 +12,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from bertlab import console
 from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments, dataclass_flags
 from bertlab.cli.training_flags import training_flags
+from bertlab.evaluation.metrics import split_average
 from bertlab.models import lora
 from bertlab.report import scores
 from bertlab.report.html import count, percent, setting
@@ -20,8 +21,7 @@ from bertlab.report.scores import display_name, interval, is_number, metric_name
 
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")
 # The Hub's names of metrics, where they differ from ours.
-HUB_METRICS = {"pearson": "pearsonr", "f1_macro": "f1", "f1_micro": "f1", "f1_samples": "f1"}
-HUB_METRICS |= {"precision_macro": "precision", "recall_macro": "recall"}
+HUB_METRICS = {"pearson": "pearsonr", "r2": "r_squared"}
 # Beginnings of settings that do not change the trained model.
 NOT_TRAINING = (
     *("output_dir", "logging_", "save_", "do_", "report_to", "run_name", "push_to_hub", "hub_", "disable_tqdm"),
@@ -74,7 +74,7 @@ def metadata(folder: RunFolder) -> ModelCardData:
         pipeline_tag="fill-mask" if folder.fills_masks else None if folder.is_nsp else "text-classification",
         base_model=hub.get("model"),
         datasets=[hub["dataset"]] if hub.get("dataset") else None,
-        metrics=list(dict.fromkeys(HUB_METRICS.get(name, name) for name in folder.metrics)) or None,
+        metrics=list(dict.fromkeys(map(hub_metric, folder.metrics))) or None,
         tags=["bertlab"],
         eval_results=eval_results(folder) or None,
         license=hub.get("license"),
@@ -96,7 +96,7 @@ def eval_results(folder: RunFolder) -> list[EvalResult]:
             dataset_name=name,
             dataset_config=folder.configuration.get("dataset_config_name") if dataset else None,
             dataset_split=split,
-            metric_type=HUB_METRICS.get(metric, metric),
+            metric_type=hub_metric(metric),
             metric_name=metric_name(folder.results, metric),
             metric_value=round(result["value"], 6),
         )
@@ -104,6 +104,12 @@ def eval_results(folder: RunFolder) -> list[EvalResult]:
         for metric, result in results["metrics"].items()
         if is_number(result["value"])
     ]
+
+
+def hub_metric(name: str) -> str:
+    """Return the Hub's name of a metric, which has no average."""
+    base, _ = split_average(name)
+    return HUB_METRICS.get(base, base)
 
 
 def changed_settings(folder: RunFolder) -> list[tuple[str, str]]:

@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 
 # Between the labels of one example.
 LABEL_SEPARATOR = "|"
+# Begins the name of the column of each class's probability.
+PROBABILITY = "probability_"
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """predictions/<split>.tsv by column, without the probabilities."""
+    """predictions/<split>.tsv by column; `probabilities` has a column (rows,) for each class, by its name."""
 
     idx: list[str]
     labels: list[str]
     predictions: list[str]
+    probabilities: dict[str, np.ndarray]
 
 
 def write(folder: Path, result: SplitResult, schema: LabelSchema, indices: Sequence[int], temperature: float) -> None:
@@ -44,7 +47,7 @@ def write(folder: Path, result: SplitResult, schema: LabelSchema, indices: Seque
     if schema.kind != REGRESSION:
         probabilities = class_probabilities(schema, result.logits, temperature).T
         for name, column in zip(schema.class_names, probabilities, strict=True):
-            columns[f"probability_{name}"] = [f"{value:.6f}" for value in column]
+            columns[PROBABILITY + name] = [f"{value:.9g}" for value in column]  # as much as float32 logits give
     write_tsv(folder / "predictions" / f"{result.name}.tsv", columns)
 
 
@@ -56,7 +59,9 @@ def read(folder: Path, split: str) -> Predictions:
     """
     with reading(folder / "predictions" / f"{split}.tsv") as frame:
         labels, predictions = (list(map(unescape_formula, frame[name])) for name in ("label", "prediction"))
-        return Predictions(frame["idx"].tolist(), labels, predictions)
+        columns = [name for name in frame.columns if name.startswith(PROBABILITY)]
+        probabilities = {name.removeprefix(PROBABILITY): frame[name].to_numpy(dtype=np.float64) for name in columns}
+        return Predictions(frame["idx"].tolist(), labels, predictions, probabilities)
 
 
 def label_names(labels: np.ndarray, schema: LabelSchema) -> list[str]:

@@ -10,8 +10,15 @@ import numpy as np
 from bertlab.console import info
 from bertlab.data.labels import MULTI, REGRESSION, SINGLE, LabelSchema
 from bertlab.evaluation import baselines, calibration, statistics
-from bertlab.evaluation.evaluate import SplitResult, class_probabilities, predictions_from_logits
-from bertlab.evaluation.metrics import METRICS
+from bertlab.evaluation.evaluate import (
+    SplitResult,
+    as_scored,
+    class_probabilities,
+    compute_metrics,
+    outputs_of,
+    predictions_from_logits,
+)
+from bertlab.evaluation.metrics import METRICS, Predicted
 
 # Entries of a result's metrics that are no scores.
 RUN_VALUES = ("loss", "runtime", "samples_per_second")
@@ -20,7 +27,7 @@ EXAMPLES_PER_SOURCE = 10
 # A temperature or threshold fitted on fewer examples would describe these examples and not the model.
 FEWEST_EXAMPLES_TO_FIT = 50
 
-# By name: predictions per split, and a sentence on how they were made.
+# By name: class probabilities or numbers per split, and a sentence on how they were made.
 Baselines = Mapping[str, tuple[Mapping[str, np.ndarray], str]]
 
 
@@ -50,16 +57,15 @@ def fit(selection: SplitResult | None, schema: LabelSchema) -> Fitted:
     return Fitted(temperature, thresholds, len(selection.logits))
 
 
-def with_thresholds(result: SplitResult, schema: LabelSchema, fitted: Fitted, names: Sequence[str]) -> SplitResult:
-    """Return a multi-label result with the predictions of the fitted thresholds; any other result unchanged."""
-    if fitted.thresholds is None:
+def with_fitted(result: SplitResult, schema: LabelSchema, fitted: Fitted, names: Sequence[str]) -> SplitResult:
+    """Return a result with the predictions and the scores of the fitted temperature and thresholds."""
+    if not fitted.rows:
         return result
-    from bertlab.evaluation import hf_metrics
-
-    predictions = predictions_from_logits(schema, result.logits / fitted.temperature, fitted.thresholds)
-    rows = result.labelled()
-    scores = {} if result.labels is None else hf_metrics.compute(names, predictions[rows], result.labels[rows])
-    return dataclasses.replace(result, predictions=predictions, metrics={**result.metrics, **scores})
+    scaled, thresholds = result.logits / fitted.temperature, fitted.thresholds
+    metrics = dict(result.metrics)
+    if result.labels is not None:
+        metrics |= compute_metrics(schema, tuple(names), scaled, result.labels, thresholds=thresholds)
+    return dataclasses.replace(result, predictions=predictions_from_logits(schema, scaled, thresholds), metrics=metrics)
 
 
 def baseline_predictions(
@@ -68,14 +74,14 @@ def baseline_predictions(
     texts: Mapping[str, Sequence[Any]],
     schema: LabelSchema,
 ) -> dict[str, tuple[dict[str, np.ndarray], str]]:
-    """Return, for each baseline, its predictions per split and a sentence on how they were made."""
-    name, how, constant = "majority", "always the most frequent training class", baselines.majority_baseline
+    """Return, for each baseline, its outputs per split and a sentence on how they were made."""
+    name, how = "majority", "always the most frequent training class"
     if schema.kind == MULTI:
-        how = "each label that more than half of the training examples have"
+        how = "each label that at least half of the training examples have"
     if schema.kind == REGRESSION:
-        name, how, constant = "mean", "always the mean of the training labels", baselines.mean_baseline
-    simple = {split: constant(train_labels, len(column)) for split, column in texts.items()}
-    return {name: (simple, how), "tfidf": baselines.tfidf_baseline(take_texts, train_labels, texts, schema.kind)}
+        name, how = "mean", "always the mean of the training labels"
+    simple = {split: baselines.constant_baseline(train_labels, len(column), schema) for split, column in texts.items()}
+    return {name: (simple, how), "tfidf": baselines.tfidf_baseline(take_texts, train_labels, texts, schema)}
 
 
 def split_results(
@@ -98,14 +104,14 @@ def split_results(
     if result.labels is None or not rows.any():
         return results
     predictions, labels = result.predictions[rows], result.labels[rows]
-    scored_pair = schema.binary_ids(predictions), schema.binary_ids(labels)
+    outputs = outputs_of(schema, result.logits[rows], fitted.temperature)
+    scored_pair = as_scored(schema, outputs, fitted.thresholds), schema.binary_ids(labels)
     results["metrics"] = {
-        name: {"value": result.metrics[name], **statistics.bootstrap_interval(METRICS[name], *scored_pair)._asdict()}
-        for name in metrics
+        name: {"value": result.metrics[name], **_interval(name, *scored_pair)._asdict()} for name in metrics
     }
     results["loss"] = result.metrics.get("loss")
     results["baselines"] = {
-        name: {"how": how, **_against(schema.binary_ids(of_splits[result.name][rows]), *scored_pair, metrics)}
+        name: {"how": how, **_against(as_scored(schema, of_splits[result.name][rows]), *scored_pair, metrics)}
         for name, (of_splits, how) in baselines.items()
     }
     if schema.kind != REGRESSION:
@@ -136,15 +142,19 @@ def per_class(predictions: np.ndarray, labels: np.ndarray, class_names: Sequence
     }
 
 
-def _against(
-    baseline: np.ndarray, predictions: np.ndarray, labels: np.ndarray, metrics: Sequence[str]
-) -> dict[str, Any]:
+def _interval(metric: str, predicted: Predicted, labels: np.ndarray) -> statistics.Interval:
+    return statistics.bootstrap_interval(METRICS[metric], METRICS[metric].read(predicted), labels)
+
+
+def _against(baseline: Predicted, predicted: Predicted, labels: np.ndarray, metrics: Sequence[str]) -> dict[str, Any]:
     """Return a baseline's scores, and the 95% CI of model − baseline, by the paired bootstrap."""
-    comparisons = {m: statistics.paired_bootstrap(METRICS[m], predictions, baseline, labels) for m in metrics}
-    return {
-        "metrics": {m: METRICS[m](baseline, labels) for m in metrics},
-        "difference": {m: {"low": found.low, "high": found.high} for m, found in comparisons.items()},
-    }
+    results: dict[str, Any] = {"metrics": {}, "difference": {}}
+    for name in metrics:
+        metric = METRICS[name]
+        found = statistics.paired_bootstrap(metric, metric.read(predicted), metric.read(baseline), labels)
+        results["metrics"][name] = metric(metric.read(baseline), labels)
+        results["difference"][name] = {"low": found.low, "high": found.high}
+    return results
 
 
 def _of_class_ids(predictions: np.ndarray, labels: np.ndarray, classes: int, batch_size: int | None) -> dict[str, Any]:
@@ -165,23 +175,24 @@ def _calibration(schema: LabelSchema, logits: np.ndarray, labels: np.ndarray, fi
     for name, temperature in temperatures.items():
         probabilities = class_probabilities(schema, logits, temperature)
         if schema.kind == MULTI:
-            probabilities, labels = probabilities.reshape(-1), labels.reshape(-1).astype(np.int64)
+            labels = labels.reshape(-1).astype(np.int64)
+            probabilities = np.column_stack([1 - probabilities.reshape(-1), probabilities.reshape(-1)])
         table = calibration.reliability_table(probabilities, labels)
         results[name] = {
             "ece": calibration.expected_calibration_error(table),
-            "brier": calibration.brier_score(probabilities, labels),
+            "brier": METRICS["brier_score"](probabilities, labels),
             "reliability": table,
         }
     return results
 
 
 def _by_source(
-    predictions: np.ndarray, labels: np.ndarray, sources: np.ndarray, metrics: Sequence[str]
+    predicted: Predicted, labels: np.ndarray, sources: np.ndarray, metrics: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     results = {}
     for name in np.unique(sources).tolist():
         rows = sources == name
         if rows.sum() >= EXAMPLES_PER_SOURCE:
-            scores = {m: METRICS[m](predictions[rows], labels[rows]) for m in metrics}
+            scores = {m: METRICS[m](METRICS[m].read(predicted.rows(rows)), labels[rows]) for m in metrics}
             results[name] = {"n": int(rows.sum()), **scores}
     return results

@@ -1,11 +1,12 @@
 """The scores of results.json for people: names, the table of scores, and the verdicts on the primary metric."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from bertlab.data.labels import REGRESSION, SINGLE
-from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS
+from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS, split_average
 from bertlab.evaluation.statistics import verdict
 
 # Names that are not their keys without underscores.
@@ -14,12 +15,12 @@ NAMES = {
     "pearson": "Pearson correlation",
     "spearmanr": "Spearman correlation",
     "mse": "mean squared error",
-    "f1": "F1",
-    "f1_macro": "macro F1",
-    "f1_micro": "micro F1",
-    "f1_samples": "F1 by example",
-    "precision_macro": "macro precision",
-    "recall_macro": "macro recall",
+    "rmse": "root mean squared error",
+    "mae": "mean absolute error",
+    "r2": "R²",
+    "roc_auc": "ROC AUC",
+    "brier_score": "Brier score",
+    "cohen_kappa": "Cohen's kappa",
     "majority": "majority class",
     "mean": "mean of the training labels",
     "tfidf": "TF-IDF + logistic regression",
@@ -38,7 +39,9 @@ Results = Mapping[str, Any]
 
 def display_name(key: str) -> str:
     """Return the name of a metric or baseline for people."""
-    return NAMES.get(key, key.replace("_", " "))
+    base, average = split_average(key)
+    name = NAMES.get(base, base.upper() if re.fullmatch(r"f[\d.]+", base) else base.replace("_", " "))
+    return f"{name} by example" if average == "samples" else f"{average} {name}".strip()
 
 
 def positive_class(results: Results) -> str | None:

@@ -18,7 +18,7 @@ from bertlab.evaluation import degenerate
 from bertlab.evaluation.evaluate import SplitResult
 from bertlab.evaluation.metrics import METRICS
 from bertlab.report import misclassified, predictions, provenance, scores
-from bertlab.report.results import Baselines, Fitted, baseline_predictions, fit, split_results, with_thresholds
+from bertlab.report.results import Baselines, Fitted, baseline_predictions, fit, split_results, with_fitted
 from bertlab.report.run_folder import RunFolder
 from bertlab.training import memory
 
@@ -91,7 +91,7 @@ def _render(folder: Path, run_json: dict[str, Any]) -> bool:
 def write_results(run: Run) -> dict[str, Any]:
     """Write scores, predictions and misclassified examples; return the content of results.json."""
     fitted = fit(next(iter(run.selection), None), run.data.schema)
-    evaluated = [with_thresholds(r, run.data.schema, fitted, run.data.metrics) for r in run.results]
+    evaluated = [with_fitted(r, run.data.schema, fitted, run.data.metrics) for r in run.results]
     results: dict[str, Any] = io.plain(_results(run, evaluated, fitted))
     for result in (result for result in evaluated if result.has_predictions):
         rows = _rows(run, result.name)

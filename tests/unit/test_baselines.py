@@ -5,7 +5,8 @@ import pytest
 
 from bertlab.data.labels import MULTI, REGRESSION, SINGLE, LabelSchema
 from bertlab.evaluation import baselines
-from bertlab.evaluation.baselines import majority_baseline, mean_baseline
+from bertlab.evaluation.baselines import constant_baseline
+from bertlab.evaluation.evaluate import predictions_from_outputs
 from bertlab.evaluation.metrics import METRICS
 from bertlab.report import results
 
@@ -18,22 +19,41 @@ def sentences(n, seed=0):
     return [" ".join(WORDS[row]) for row in draws], (draws < 10).any(axis=1).astype(int)
 
 
-def tfidf_baseline(texts, *arguments, **options):
-    return baselines.tfidf_baseline(lambda rows: [texts[row] for row in rows], *arguments, **options)
+def schema_of(kind, classes):
+    return LabelSchema(kind, tuple("abcdef"[:classes]), {})
 
 
-def test_majority_is_the_most_frequent_class():
-    assert majority_baseline([2, 1, 1], 2).tolist() == [1, 1]
-    assert majority_baseline([1, 0], 3).tolist() == [0, 0, 0]
-    assert majority_baseline([[1, 0], [1, 1], [0, 0]], 2).tolist() == [[1, 0], [1, 0]]
-    assert majority_baseline([1], 0).shape == (0,)
+def tfidf_baseline(texts, labels, splits, kind=SINGLE, classes=2, **options):
+    """Predictions and not probabilities, but of regression."""
+    schema = schema_of(kind, classes)
+    outputs, note = baselines.tfidf_baseline(
+        lambda rows: [texts[row] for row in rows], labels, splits, schema, **options
+    )
+    return {name: predictions_from_outputs(schema, rows) for name, rows in outputs.items()}, note
+
+
+def test_the_constant_is_the_frequency_of_each_class_or_label():
+    frequencies = constant_baseline([2, 1, 1, 0], 2, schema_of(SINGLE, 4))
+    assert frequencies.tolist() == [[0.25, 0.5, 0.25, 0]] * 2
+    assert constant_baseline([1, 0], 3, schema_of(SINGLE, 2)).argmax(axis=1).tolist() == [0, 0, 0]
+    labels = [[1, 0], [1, 1], [0, 0]]
+    assert constant_baseline(labels, 2, schema_of(MULTI, 2)) == pytest.approx(np.array([[2 / 3, 1 / 3]] * 2))
+    assert constant_baseline([1], 0, schema_of(SINGLE, 2)).shape == (0, 2)
+
+
+def test_the_constant_frequencies_have_the_least_log_loss():
+    labels = np.array([0, 0, 0, 1, 2])
+    loss = METRICS["log_loss"]
+    found = constant_baseline(labels, 5, schema_of(SINGLE, 3))
+    others = np.random.default_rng(0).dirichlet([3, 1, 1], 50)
+    assert all(loss(found, labels) <= loss(np.tile(other, (5, 1)), labels) for other in others)
 
 
 @pytest.mark.parametrize(
     ("kind", "labels", "how"),
     [
         (SINGLE, np.array([0, 1, 1]), "always the most frequent training class"),
-        (MULTI, np.array([[1, 0], [1, 1], [0, 0]]), "each label that more than half of the training examples have"),
+        (MULTI, np.array([[1, 0], [1, 1], [0, 0]]), "each label that at least half of the training examples have"),
     ],
 )
 def test_the_majority_baseline_is_explained(kind, labels, how):
@@ -44,8 +64,9 @@ def test_the_majority_baseline_is_explained(kind, labels, how):
 
 def test_mean_has_the_least_squared_error():
     values = np.array([0.0, 1.0, 5.0])
-    errors = [METRICS["mse"](mean_baseline(values, 3) + shift, values) for shift in (-0.1, 0.0, 0.1)]
-    assert mean_baseline(values, 2).tolist() == [2.0, 2.0]
+    constant = constant_baseline(values, 3, schema_of(REGRESSION, 0))
+    errors = [METRICS["mse"](constant + shift, values) for shift in (-0.1, 0.0, 0.1)]
+    assert constant.tolist() == [2.0, 2.0, 2.0]
     assert min(errors) == errors[1]
 
 
@@ -70,18 +91,18 @@ def test_multi_label_predicts_a_column_per_label():
     texts, labels = sentences(400)
     columns = np.column_stack([labels, 1 - labels, np.zeros_like(labels), np.ones_like(labels)])
     splits = {"test": texts, "empty": []}
-    predictions, _ = tfidf_baseline(texts, columns.astype(np.float32), splits, problem_type=MULTI)
+    predictions, _ = tfidf_baseline(texts, columns.astype(np.float32), splits, MULTI, 4)
     assert METRICS["f1_macro"](predictions["test"][:, :2], columns[:, :2]) > 0.9
     assert set(predictions["test"][:, 2]) == {0}
     assert set(predictions["test"][:, 3]) == {1}
     assert predictions["empty"].shape == (0, 4)
-    predictions, _ = tfidf_baseline(texts, columns[:, :1], splits, problem_type=MULTI)
+    predictions, _ = tfidf_baseline(texts, columns[:, :1], splits, MULTI, 1)
     assert predictions["test"].shape == (400, 1)
 
 
 def test_regression_is_ridge():
     texts, labels = sentences(400)
-    predictions, note = tfidf_baseline(texts, labels * 5, {"test": texts}, problem_type=REGRESSION)
+    predictions, note = tfidf_baseline(texts, labels * 5, {"test": texts}, REGRESSION)
     assert METRICS["pearson"](predictions["test"], labels * 5.0) > 0.8
     assert "ridge regression on all 400" in note
 
@@ -99,10 +120,10 @@ def test_the_part_grows_for_as_long_as_the_next_one_fits(monkeypatch):
     clock = [0.0]
     sizes = []
 
-    def fit(texts, labels, problem_type):
+    def fit(texts, labels, schema):
         sizes.append(len(texts))
         clock[0] += len(texts) / 1000
-        return (lambda rows: np.zeros(len(rows), dtype=int)), "A stand-in"
+        return (lambda rows: np.zeros((len(rows), 2))), "A stand-in"
 
     monkeypatch.setattr(baselines, "_fit", fit)
     monkeypatch.setattr(baselines.time, "perf_counter", lambda: clock[0])
@@ -114,8 +135,15 @@ def test_the_part_grows_for_as_long_as_the_next_one_fits(monkeypatch):
     assert "on all 40,000 training rows" in tfidf_baseline(texts, labels, {}, seconds=300)[1]
 
 
+def test_a_class_without_training_rows_has_no_probability():
+    schema = schema_of(SINGLE, 4)
+    outputs, _ = baselines.tfidf_baseline(lambda rows: ["a x", "b y"], [3, 1], {"test": ["a x", "b y"]}, schema)
+    assert outputs["test"].argmax(axis=1).tolist() == [3, 1]
+    assert outputs["test"][:, [0, 2]].tolist() == [[0, 0]] * 2 and outputs["test"].sum(axis=1) == pytest.approx(1)
+
+
 def test_one_class_and_no_words_fall_back_to_a_constant():
-    predictions, note = tfidf_baseline(["a b", "c"], [3, 3], {"test": ["x"]})
+    predictions, note = tfidf_baseline(["a b", "c"], [3, 3], {"test": ["x"]}, classes=4)
     assert predictions["test"].tolist() == [3]
     assert note.startswith("One class only, predicted for every row, on all 2 training rows")
     predictions, note = tfidf_baseline(["...", "!"], [1, 0], {"test": ["?"]})

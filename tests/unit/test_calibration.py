@@ -8,18 +8,17 @@ import pytest
 import scipy.special
 import sklearn.metrics as sk
 
-from bertlab.data.labels import MULTI, LabelSchema
+from bertlab.data.labels import MULTI, SINGLE, LabelSchema
 from bertlab.evaluation import calibration
 from bertlab.evaluation.calibration import (
     TEMPERATURE_BOUNDS,
-    brier_score,
     fit_temperature,
     fit_thresholds,
     reliability_table,
     sigmoid,
     softmax,
 )
-from bertlab.evaluation.evaluate import SplitResult, class_probabilities, predictions_from_logits
+from bertlab.evaluation.evaluate import SplitResult, class_probabilities, compute_metrics, predictions_from_logits
 from bertlab.report import results
 
 
@@ -75,24 +74,10 @@ def test_probabilities_on_an_edge_are_in_the_lower_bin():
             assert row["count"] == int(row["high"] >= 0.5)
 
 
-def test_two_classes_as_one_column():
-    p, y = np.array([0.1, 0.7, 0.4]), np.array([0, 1, 1])
-    both = np.column_stack([1 - p, p])
-    assert expected_calibration_error(p, y) == pytest.approx(expected_calibration_error(both, y))
-    assert brier_score(p, y) == pytest.approx(brier_score(both, y) / 2) == pytest.approx(sk.brier_score_loss(y, p))
-
-
 def test_calibrated_probabilities_have_a_small_error_and_scaled_ones_a_large():
     logits, labels = calibrated()
     assert expected_calibration_error(softmax(logits), labels) < 0.015
     assert expected_calibration_error(softmax(logits * 4), labels) > 0.1
-
-
-def test_brier_score_conventions():
-    assert brier_score([[1.0, 0.0, 0.0]], [1]) == 2.0
-    assert brier_score([[0.5, 0.5]], [1]) == 0.5
-    assert brier_score([[0.5, 1.0]], [[0, 1]]) == 0.125
-    assert brier_score([0.5], [1]) == 0.25
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
@@ -164,5 +149,25 @@ def test_thresholds_are_those_of_the_probabilities_that_are_written():
     result = SplitResult("selection", "selection", logits, predictions_from_logits(schema, logits), labels, {})
     fitted = results.fit(result, schema)
     assert fitted.temperature > 1.5 and not np.allclose(fitted.thresholds, 0.5)
-    predictions = results.with_thresholds(result, schema, fitted, ("f1_micro",)).predictions
+    predictions = results.with_fitted(result, schema, fitted, ("f1_micro",)).predictions
     assert (predictions == (class_probabilities(schema, logits, fitted.temperature) >= fitted.thresholds)).all()
+
+
+def test_scores_of_probabilities_are_of_the_calibrated_ones_and_of_the_positive_class():
+    logits, labels = calibrated(n=400, classes=2)
+    schema = LabelSchema(SINGLE, ("bad", "good"), {}, positive_label="bad")
+    names = ("average_precision", "log_loss", "f1")
+    predictions = predictions_from_logits(schema, logits)
+    metrics = compute_metrics(schema, names, logits, labels)
+    raw = SplitResult("validation", "eval", logits, predictions, labels, metrics)
+    fitted = results.Fitted(2.5, None, 100)
+    found = results.with_fitted(raw, schema, fitted, names)
+    entry = results.split_results(found, schema, names, fitted, {}, None, None)["metrics"]
+    probabilities = softmax(logits / 2.5)
+    assert entry["average_precision"]["value"] == pytest.approx(
+        sk.average_precision_score(labels == 0, probabilities[:, 0])
+    )
+    assert entry["log_loss"]["value"] == pytest.approx(sk.log_loss(labels, probabilities))
+    assert metrics["log_loss"] == pytest.approx(sk.log_loss(labels, softmax(logits)))
+    assert entry["f1"]["value"] == metrics["f1"] == pytest.approx(sk.f1_score(labels, predictions, pos_label=0))
+    assert all(one["low"] < one["value"] < one["high"] for one in entry.values())

@@ -3,8 +3,10 @@
 import json
 
 import numpy as np
+import pandas
 import pytest
 from finished_runs import finished_run
+from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from bertlab.commands import compare
 from bertlab.evaluation.metrics import METRICS
@@ -48,9 +50,9 @@ def test_a_run_is_not_significantly_different_from_itself(tmp_path, capsys):
 def test_the_scores_are_those_of_the_runs(tmp_path):
     first, second = (RunFolder.read(finished_run(tmp_path / str(seed), "multi", seed=seed)) for seed in (0, 1))
     rows = compare.paired(first, second, "validation")
-    for side, run in ((rows.predictions_a, first), (rows.predictions_b, second)):
+    for side, run in ((rows.a, first), (rows.b, second)):
         for name, one in run.scored["validation"]["metrics"].items():
-            assert METRICS[name](side, rows.labels) == pytest.approx(one["value"])
+            assert METRICS[name](METRICS[name].read(side), rows.labels) == pytest.approx(one["value"])
 
 
 def test_classes_are_matched_by_name_not_by_order(tmp_path):
@@ -60,7 +62,7 @@ def test_classes_are_matched_by_name_not_by_order(tmp_path):
     results["class_names"].reverse()
     (other / "results.json").write_text(json.dumps(results))
     rows = compare.paired(RunFolder.read(folder), RunFolder.read(other), "validation")
-    assert np.array_equal(rows.predictions_a, rows.predictions_b)
+    assert all(np.array_equal(*columns) for columns in zip(rows.a, rows.b, strict=True))
 
 
 def test_one_metric_and_one_split_can_be_named(tmp_path, capsys):
@@ -110,7 +112,7 @@ def test_rows_without_a_label_are_left_out(tmp_path):
         results["splits"]["validation"]["labelled"] = 119
         (folder / "results.json").write_text(json.dumps(results))
     rows = compare.paired(*(RunFolder.read(folder) for folder in folders), "validation")
-    assert len(rows.labels) == len(rows.predictions_a) == 119
+    assert len(rows.labels) == len(rows.a.predictions) == 119
 
 
 def edit_run(folder, **changes):
@@ -216,3 +218,23 @@ def test_a_split_that_was_scored_by_another_metric_is_refused(tmp_path, capsys):
             (folder / f"seed{seed}" / "results.json").write_text(json.dumps(results))
     status, out, err = run(capsys, *folders, "--split", "test", "--metric", "accuracy")
     assert status == 2 and out == "" and "--metric accuracy: not scored by all of these runs. Choose from: f1" in err
+
+
+@pytest.mark.parametrize("positive", ["unacceptable", "acceptable"])
+def test_a_metric_of_probabilities_is_compared_for_the_positive_class(tmp_path, positive):
+    folders = [finished_run(tmp_path / str(seed), rows=80, seed=seed) for seed in (0, 1)]
+    for folder in folders:
+        results = json.loads((folder / "results.json").read_text())
+        (folder / "results.json").write_text(json.dumps({**results, "positive_class": positive}))
+    frames = [pandas.read_csv(folder / "predictions" / "validation.tsv", sep="\t") for folder in folders]
+    for name, oracle in (
+        ("average_precision", average_precision_score),
+        ("roc_auc", roc_auc_score),
+        ("log_loss", log_loss),
+    ):
+        a, b = map(RunFolder.read, folders)
+        ((score,), _) = compare.compare_runs(a, b, "validation", name)
+        expected = [oracle(frame["label"] == positive, frame[f"probability_{positive}"]) for frame in frames]
+        assert (score.a, score.b) == tuple(f"{value:.4f}" for value in expected)
+        assert score.comparison.difference == pytest.approx(expected[0] - expected[1])
+        assert score.comparison.greater_is_better == (name != "log_loss")

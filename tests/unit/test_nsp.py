@@ -298,7 +298,7 @@ def test_word_overlap_learns_an_obvious_case():
     train, labels = _overlapping_pairs(400, 1)
     test, labels_of_test = _overlapping_pairs(200, 2)
     predictions, how = baselines.overlap_baseline(train, labels, {"validation": test})
-    assert np.mean(predictions["validation"] == labels_of_test) > 0.98
+    assert np.mean(predictions["validation"].argmax(axis=1) == labels_of_test) > 0.98
     assert how.startswith("TF-IDF similarity and lengths, logistic regression on 400 training pairs, ")
 
 
@@ -314,21 +314,21 @@ def test_words_of_one_character_overlap(before: str, after: str, names: str):
     first = [before.format(one) for one, _ in chosen]
     second = [after.format(other if label else one) for (one, other), label in zip(chosen, labels, strict=True)]
     predictions, _ = baselines.overlap_baseline([first, second], labels, {"validation": [first, second]})
-    assert np.mean(predictions["validation"] == labels) > 0.98
+    assert np.mean(predictions["validation"].argmax(axis=1) == labels) > 0.98
 
 
 def test_without_words_lengths_alone_are_used():
     labels = np.arange(40) % 2
     pairs = [["!" for _ in labels], ["? ?" if label else "?" for label in labels]]
     predictions, how = baselines.overlap_baseline(pairs, labels, {"validation": pairs})
-    assert predictions["validation"].tolist() == labels.tolist()
+    assert predictions["validation"].argmax(axis=1).tolist() == labels.tolist()
     assert how.startswith("no words in the texts, so lengths alone, logistic regression on 40 training pairs, ")
 
 
 def test_word_overlap_of_one_class_says_that_class():
     train, labels = _overlapping_pairs(20, 1)
     predictions, _ = baselines.overlap_baseline(train, np.ones_like(labels), {"validation": train})
-    assert predictions["validation"].tolist() == [1] * 20
+    assert predictions["validation"].tolist() == [[0, 1]] * 20
 
 
 def test_token_frequencies_alone_have_mlm_scores():

@@ -54,7 +54,7 @@ def _words(column: int) -> Callable[[Texts, np.ndarray, Texts], np.ndarray]:
 
 
 def _overlap(train: Texts, labels: np.ndarray, held_out: Texts) -> np.ndarray:
-    return overlap_baseline(train, labels, {"held_out": held_out})[0]["held_out"]
+    return overlap_baseline(train, labels, {"held_out": held_out})[0]["held_out"].argmax(axis=1)
 
 
 def _lengths(train: Texts, labels: np.ndarray, held_out: Texts) -> np.ndarray:

@@ -10,7 +10,7 @@ from finished_runs import finished_run
 from huggingface_hub import ModelCard
 
 from bertlab.cli import arguments
-from bertlab.report import model_card, writer
+from bertlab.report import model_card, scores, writer
 from bertlab.report.run_folder import RunFolder
 
 
@@ -174,3 +174,17 @@ def test_a_folder_of_any_name_can_be_loaded(tmp_path, architecture):
 
 def test_bars_and_marks_in_names_do_not_break_a_table():
     assert model_card.table(["a|b", "c"], [["<x>", "1\n2"]], 1) == "| a\\|b | c |\n| --- | ---: |\n| &lt;x> | 1 2 |"
+
+
+@pytest.mark.parametrize(
+    ("key", "shown", "on_the_hub"),
+    [
+        ("f0.5_macro", "macro F0.5", "f0.5"),
+        ("recall_samples", "recall by example", "recall"),
+        ("roc_auc_weighted", "weighted ROC AUC", "roc_auc"),
+        ("balanced_accuracy", "balanced accuracy", "balanced_accuracy"),
+        ("pearson", "Pearson correlation", "pearsonr"),
+    ],
+)
+def test_metrics_have_names_for_people_and_for_the_hub(key, shown, on_the_hub):
+    assert (scores.display_name(key), model_card.hub_metric(key)) == (shown, on_the_hub)
