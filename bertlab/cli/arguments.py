@@ -28,6 +28,7 @@ class Flag:
     may_be_empty: bool = False  # an empty text is a value
     is_path: bool = False  # of text: a leading ~ is the home folder
     numeric: bool = False  # of a dict: its values are numbers
+    words: tuple[str, ...] = ()  # of a dict: what may stand in its place
     count: int = 0  # so many values each time
     repeatable: bool = False  # the values of several times add up
     positional: bool = False  # a word of a command without a flag; required where its default is None
@@ -224,7 +225,13 @@ class ModelArguments:
     lora_alpha: int | None = setting(None, "scale of the adapter, over its rank (default: twice the rank)", minimum=1)
     lora_dropout: float = setting(0.0, "dropout before the adapter", minimum=0, maximum=0.99)
     lora_target_modules: list[str] = setting([], "linear modules to adapt, such as query value (default: all of them)")
-    class_weights: Literal["none", "balanced"] = setting("none", "weight the loss of each class by 1/frequency")
+    class_weights: dict[str, float] | Literal["none", "balanced"] = setting(
+        "none",
+        "weight of each class in the loss: balanced (1/frequency; for several labels absent/present), or spam=5 ham=1",
+        numeric=True,
+        above=0,
+        words=("none", "balanced"),
+    )
 
     @property
     def names(self) -> tuple[str | None, ...]:

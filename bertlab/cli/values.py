@@ -32,7 +32,8 @@ def convert(flag: Flag, occurrence: Occurrence) -> Any:
         takes = "one value" if count == 1 else f"{count} values"
         raise UserError(f"{where} takes {takes}, not {len(values)}: {' '.join(values)}.", _count_hint(flag, values))
     if flag.kind == "dict":
-        return _mapping(flag, values, where)
+        alone = len(values) == 1 and "=" not in values[0] and bool(flag.words)
+        return _one_of(flag.words, values[0], where) if alone else _mapping(flag, values, where)
     converted = [_convert_one(flag, text, where) for text in values]
     return converted if flag.many else converted[0]
 
@@ -87,13 +88,19 @@ def _convert_one(flag: Flag, text: str, where: str) -> Any:
         return boolean(text, where)
     if flag.kind in ("int", "float"):
         return number(flag, text, where)
-    if flag.choices and text not in flag.choices:
-        raise UserError(f"{where}: {text!r} is not one of its values.", did_you_mean(text, flag.choices))
+    if flag.choices:
+        return _one_of(flag.choices, text, where)
     if flag.is_json:
         _refuse_broken_json(text, where)
     if flag.is_path:
         return os.path.expanduser(text)  # noqa: PTH111 (a Path takes one slash of https://)
     return Path(text).expanduser() if flag.kind == "Path" else text
+
+
+def _one_of(choices: tuple[str, ...], text: str, where: str) -> str:
+    if text not in choices:
+        raise UserError(f"{where}: {text!r} is not one of its values.", did_you_mean(text, choices))
+    return text
 
 
 def _refuse_broken_json(text: str, where: str) -> None:
@@ -130,7 +137,9 @@ def _mapping(flag: Flag, values: Iterable[str], where: str) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals or not value:
             raise UserError(f"{where}: {text!r} is not of the form key=value.", "For example 1=negative 2=positive.")
-        item = number(Flag(key, "float", help=flag.help), value, f"{where} {key}") if flag.numeric else value
+        item: Any = value
+        if flag.numeric:
+            item = number(Flag(key, "float", help=flag.help, above=flag.above), value, f"{where} {key}")
         if pairs.setdefault(key, item) != item:
             raise UserError(f"{where}: {key!r} is given twice: {pairs[key]!r} and {item!r}.", "Keep one of them.")
     return pairs

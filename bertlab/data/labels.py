@@ -375,6 +375,26 @@ def assign_labels(split: "Dataset", schema: LabelSchema, origin: str, labels_req
     return split.add_column("labels", np.asarray(values, dtype=np.int64) if schema.kind == SINGLE else values)
 
 
+def class_weights(
+    kind: str, counts: Mapping[str, int], rows: int, chosen: str | Mapping[str, float]
+) -> list[float] | None:
+    """Return the weight of each class in the loss, from its number of training rows; None where all are equal.
+
+    `chosen` is "none", "balanced", or the weights of some classes, 1 for the others. Weights of classes have mean 1
+    over the rows, so only their ratios matter; those of several labels weigh the rows that have the label. Where no
+    row, or every row, has a class, it counts as if one had it, or had it not.
+    """
+    if chosen == "none":
+        return None
+    given = {} if isinstance(chosen, str) else chosen
+    balanced = {
+        name: (max(rows - count, 1) if kind == MULTI else rows) / max(count, 1) for name, count in counts.items()
+    }
+    weights = {name: given.get(name, 1.0) for name in counts} if given else balanced
+    total = sum(count * weights[name] for name, count in counts.items())
+    return [weight if kind == MULTI else weight * rows / total for weight in weights.values()]
+
+
 def labelled_rows(labels: np.ndarray | None, rows: int) -> np.ndarray:
     """Return a mask (rows,) of the rows whose label, as `assign_labels` makes them, is known."""
     if labels is None:

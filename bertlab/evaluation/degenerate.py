@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bertlab.data.labels import MULTI, REGRESSION
+from bertlab.data.labels import MULTI, REGRESSION, class_weights
 
 
 def only_class(split: Mapping[str, Any]) -> int | None:
@@ -52,21 +52,15 @@ def constant_loss(run: Mapping[str, Any], problem_type: str) -> float | None:
     if problem_type == REGRESSION:
         variance: float | None = train.get("label_variance")
         return variance
-    counts = list(train.get("balance", {}).values())
-    if not counts or not train["labelled"]:
+    counts, rows = train.get("balance", {}), train["labelled"]
+    if not counts or not rows:
         return None
-    fractions = [count / train["labelled"] for count in counts]
+    weights = class_weights(problem_type, counts, rows, configuration.get("class_weights", "none"))
+    weighted = list(zip(weights or [1.0] * len(counts), (count / rows for count in counts.values()), strict=True))
     if problem_type == MULTI:
-        return sum(_entropy([fraction, 1 - fraction]) for fraction in fractions) / len(fractions)
-    return _entropy(_targets(fractions, configuration))
-
-
-def _targets(fractions: Sequence[float], configuration: Mapping[str, Any]) -> list[float]:
-    """Return the weight of each class in the loss, by its frequency, class weight and label smoothing, as in torch."""
-    smoothing, classes = float(configuration.get("label_smoothing_factor", 0)), len(fractions)
-    balanced = configuration.get("class_weights") == "balanced"
-    weights = [1 / (classes * fraction) if balanced and fraction else 1.0 for fraction in fractions]
-    return [w * ((1 - smoothing) * f + smoothing / classes) for w, f in zip(weights, fractions, strict=True)]
+        return sum(_entropy([weight * share, 1 - share]) for weight, share in weighted) / len(weighted)
+    smoothing = float(configuration.get("label_smoothing_factor", 0))
+    return _entropy([weight * ((1 - smoothing) * share + smoothing / len(weighted)) for weight, share in weighted])
 
 
 def _entropy(weights: Sequence[float]) -> float:

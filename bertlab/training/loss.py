@@ -1,5 +1,6 @@
 """Losses that are means over a whole optimizer step, under any batch layout."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -7,8 +8,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from bertlab.data.labels import MULTI, NO_LABEL, REGRESSION, LabelSchema
-from bertlab.errors import UserError
+from bertlab.data.labels import MULTI, NO_LABEL, REGRESSION, LabelSchema, class_weights
+from bertlab.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -33,6 +34,7 @@ class ExactLoss:
     BERT's own forward averages over the micro-batch it sees, and Trainer then sums these means: four micro-batches
     of 4 give four times the loss and gradient of one batch of 16 (transformers issue 47688). Here every term is
     divided by the number of labels in the whole step, so the batch layout changes nothing, ragged ends included.
+    `class_weights` (classes,) weigh each row by its class, and of several labels the rows that have the label.
     """
 
     kind: str
@@ -64,18 +66,25 @@ class ExactLoss:
         if self.kind in (MULTI, REGRESSION):
             # Not logits[mask], for which a GPU would have to say how many there are.
             known = torch.where(mask, labels.float(), 0.0)
-            of = functional.mse_loss if self.kind == REGRESSION else functional.binary_cross_entropy_with_logits
-            losses = of(logits.squeeze(-1) if self.kind == REGRESSION else logits, known, reduction="none")
+            if self.kind == REGRESSION:
+                losses = functional.mse_loss(logits.squeeze(-1), known, reduction="none")
+            else:
+                losses = functional.binary_cross_entropy_with_logits(
+                    logits, known, pos_weight=self._weights(logits), reduction="none"
+                )
             return torch.where(mask, losses, 0.0).sum() / items
         total = functional.cross_entropy(
             logits,
             labels,
-            weight=None if self.class_weights is None else self.class_weights.to(logits.device),
+            weight=self._weights(logits),
             ignore_index=NO_LABEL,
             label_smoothing=self.label_smoothing,
             reduction="sum",
         )
         return total / items
+
+    def _weights(self, logits: torch.Tensor) -> torch.Tensor | None:
+        return None if self.class_weights is None else self.class_weights.to(logits.device)
 
 
 def is_labelled(labels: torch.Tensor) -> torch.Tensor:
@@ -83,31 +92,31 @@ def is_labelled(labels: torch.Tensor) -> torch.Tensor:
     return ~labels.isnan() if labels.is_floating_point() else labels.ne(NO_LABEL)
 
 
-def balanced_weights(labels: np.ndarray, classes: int) -> torch.Tensor:
-    """Return weights (classes,) proportional to 1/frequency whose mean over the training rows is 1.
-
-    A class without rows counts as if it had one.
-    """
-    counts = np.bincount(labels, minlength=classes)
-    present = np.count_nonzero(counts)
-    return torch.tensor(len(labels) / (present * np.maximum(counts, 1)), dtype=torch.float32)
-
-
-def loss_for(schema: LabelSchema, train: Any, class_weights: str, args: "TrainingArguments") -> ExactLoss:
-    """Return the loss of a label schema; balanced class weights come from the training rows, a tokenized split.
+def loss_for(
+    schema: LabelSchema, train: Any, weights: str | Mapping[str, float], args: "TrainingArguments"
+) -> ExactLoss:
+    """Return the loss of a label schema; `weights` are those of the classes, by `train`, a tokenized split.
 
     Raises:
-        UserError: class weights or label smoothing where labels are not single classes.
+        UserError: class weights in regression or of a class that there is not, or label smoothing where labels are not
+            single classes.
     """
-    single = schema.kind not in (MULTI, REGRESSION)
-    for flag, given in (
-        ("--class_weights balanced", class_weights == "balanced"),
-        ("--label_smoothing_factor", args.label_smoothing_factor),
+    for flag, given, fits in (
+        ("--class_weights", weights != "none", schema.kind != REGRESSION),
+        ("--label_smoothing_factor", args.label_smoothing_factor, schema.kind not in (MULTI, REGRESSION)),
     ):
-        if given and not single:
-            raise UserError(f"{flag} is for one class a row, not {schema.kind}.", "Leave it out.")
-    weights = None
-    if class_weights == "balanced" and train is not None:
-        # On the device from the start: a copy in each step would be waited for.
-        weights = balanced_weights(np.asarray(train["labels"][:]), schema.size).to(args.device)
-    return ExactLoss(schema.kind, weights, args.label_smoothing_factor)
+        if given and not fits:
+            raise UserError(f"{flag} is for classes, not for {schema.kind}.", "Leave it out.")
+    unknown = [] if isinstance(weights, str) else [name for name in weights if name not in schema.class_names]
+    if unknown:
+        raise UserError(
+            f"--class_weights: there is no class {unknown[0]!r}.", did_you_mean(unknown[0], schema.class_names)
+        )
+    found = None
+    if train is not None and weights != "none":
+        labels = np.asarray(train["labels"][:])
+        counts = labels.sum(axis=0) if schema.kind == MULTI else np.bincount(labels, minlength=schema.size)
+        found = class_weights(schema.kind, dict(zip(schema.class_names, counts, strict=True)), len(labels), weights)
+    # On the device from the start: a copy in each step would be waited for.
+    tensor = None if found is None else torch.tensor(found, dtype=torch.float32, device=args.device)
+    return ExactLoss(schema.kind, tensor, args.label_smoothing_factor)

@@ -287,15 +287,6 @@ def test_balanced_class_weights_raise_the_loss_of_the_rare_class(tiny_model, wri
     assert probabilities["none"] < probabilities["balanced"] - 0.05
 
 
-def test_class_weights_are_refused_where_rows_have_several_labels(tiny_model, tmp_path: Path, capsys):
-    rows = [{"text": text, "label": [label]} for text, label in labelled_sentences(30, 1)]
-    train = write_lines(tmp_path / "train.jsonl", rows)
-    settings = {"train_file": train, "model_name_or_path": tiny_model, "class_weights": "balanced"}
-    assert classify(tmp_path / "run", **settings) == 2
-    expected = "--class_weights balanced is for one class a row, not multi_label_classification"
-    assert expected in capsys.readouterr().err
-
-
 def test_a_frozen_encoder_stays_as_it_was(tiny_model, make_csv, tmp_path: Path):
     folder = tmp_path / "run"
     settings = {"freeze_encoder": True, "learning_rate": 1e-2, "weight_decay": 0.1}

@@ -24,6 +24,7 @@ TYPES = [
         "--label_delimiter conflicts with --problem_type regression",
     ),
     refused("wrong choice", "--class_weights balance", "'balance'", "'balanced'"),
+    refused("no weight", "--class_weights good=0", "--class_weights good: 0 is out of range", "above 0"),
     refused("wrong optimiser", "--optim adamv_torch", "'adamv_torch'", "'adamw_torch'"),
     refused("broken JSON", "--lr_scheduler_kwargs {num_cycles:2}", "--lr_scheduler_kwargs", "JSON"),
     refused(
@@ -87,9 +88,17 @@ CONTRADICTIONS = [
     refused(
         "weights of scores",
         "--do_regression --class_weights balanced",
-        "--class_weights balanced",
+        "--class_weights",
         notes=("new, untrained weights",),
         files={"train.csv": "text,label\na,1\nb,2.5\nc,3\n"},
+    ),
+    refused(
+        "weight of no class",
+        "--class_weights postive=2",
+        "'postive'",
+        "'positive'",
+        notes=("new, untrained weights",),
+        files={"train.csv": "text,label\na,positive\nb,negative\nc,positive\nd,negative\n"},
     ),
     refused(
         "classes of scores",

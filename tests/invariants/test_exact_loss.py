@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import fsdp_on_cpu
+import numpy as np
 import pytest
 import torch
 from forking import forked, told_by_accelerate
@@ -22,13 +23,14 @@ from running import (
     variant,
     weights_of,
 )
+from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Trainer as HfTrainer
 
-from bertlab.data.labels import MULTI, NO_LABEL, REGRESSION, SINGLE
+from bertlab.data.labels import MULTI, NO_LABEL, REGRESSION, SINGLE, LabelSchema
 from bertlab.evaluation import degenerate
-from bertlab.training.loss import ExactLoss, balanced_weights, is_labelled
+from bertlab.training.loss import ExactLoss, is_labelled, loss_for
 from bertlab.training.trainer import EncoderTrainer
 
 SETTINGS = {
@@ -202,13 +204,42 @@ def test_a_row_without_label_counts_neither_above_nor_below_the_line(case: str):
     torch.testing.assert_close(loss(_outputs(logits), missing), loss(_outputs(logits[:8]), labels[:8]))
 
 
+def _weights(kind: str, labels: torch.Tensor, chosen: Any, classes: int) -> torch.Tensor:
+    schema = LabelSchema(kind, tuple("abc"[:classes]), {})
+    args: Any = SimpleNamespace(label_smoothing_factor=0.0, device=torch.device("cpu"))
+    weights = loss_for(schema, {"labels": labels.numpy()}, chosen, args).class_weights
+    assert weights is not None
+    return weights
+
+
 def test_balanced_weights_are_inverse_frequencies_with_mean_1_over_the_rows():
     labels = torch.tensor([0] * 9 + [1] * 3)
-    weights = balanced_weights(labels.numpy(), 2)
-    torch.testing.assert_close(weights, torch.tensor([12 / 18, 12 / 6]))
+    weights = _weights(SINGLE, labels, "balanced", 2)
+    balanced = compute_class_weight("balanced", classes=np.array([0, 1]), y=labels.numpy())
+    torch.testing.assert_close(weights, torch.tensor(balanced, dtype=torch.float32))
     torch.testing.assert_close(weights[labels].mean(), torch.tensor(1.0))
-    of_three = balanced_weights(labels.numpy(), 3)  # one of them has no row
+    of_three = _weights(SINGLE, labels, "balanced", 3)  # one of them has no row
     torch.testing.assert_close(of_three[:2], weights)
+
+
+def test_named_weights_keep_their_ratios_and_have_mean_1_over_the_rows():
+    labels = torch.tensor([0] * 9 + [1] * 3 + [2] * 4)
+    weights = _weights(SINGLE, labels, {"b": 5.0, "c": 0.5}, 3)
+    torch.testing.assert_close(weights / weights[0], torch.tensor([1.0, 5.0, 0.5]))
+    torch.testing.assert_close(weights[labels].mean(), torch.tensor(1.0))
+
+
+def test_balanced_weights_of_several_labels_give_both_sides_of_each_the_same_weight():
+    labels = torch.tensor([[1.0, 0.0, 1.0]] * 2 + [[0.0, 0.0, 1.0]] * 6)
+    weights = _weights(MULTI, labels, "balanced", 3)
+    torch.testing.assert_close(weights, torch.tensor([6 / 2, 8.0, 1 / 8]))  # of the last two as if one row differed
+    logits = _logits(8, 3)
+    terms = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    expected = torch.where(labels == 1, terms * weights, terms).mean()
+    loss = ExactLoss(MULTI, weights)
+    torch.testing.assert_close(loss(_outputs(logits), labels), expected)
+    torch.testing.assert_close(torch.tensor(loss.of_rows(logits.numpy(), labels.numpy())), expected)
+    torch.testing.assert_close(_weights(MULTI, labels, {"b": 4.0}, 3), torch.tensor([1.0, 4.0, 1.0]))
 
 
 def test_class_weights_weigh_each_row_by_its_class():
@@ -280,7 +311,7 @@ def test_nothing_repeats_where_the_last_batch_is_left_out_or_dealt_out_whole(set
 @pytest.mark.parametrize(("balanced", "smoothing"), [(False, 0.0), (False, 0.1), (True, 0.1)])
 def test_the_loss_of_the_best_constant_is_what_failed_runs_are_measured_by(balanced, smoothing):
     labels = torch.tensor([0] * 6 + [1] * 3 + [2])
-    weights = balanced_weights(labels.numpy(), 3) if balanced else None
+    weights = _weights(SINGLE, labels, "balanced", 3) if balanced else None
     loss = ExactLoss("single_label_classification", weights, smoothing)
     logits = torch.zeros(3, requires_grad=True)
     optimizer = torch.optim.LBFGS([logits], max_iter=200, line_search_fn="strong_wolfe")

@@ -160,7 +160,7 @@ def test_a_run_that_predicts_one_class_has_failed():
     assert degenerate.only_class({"labelled": 9}) is None
 
 
-SINGLE = "single_label_classification"
+SINGLE, MULTI = "single_label_classification", "multi_label_classification"
 
 
 @pytest.mark.parametrize(
@@ -169,8 +169,10 @@ SINGLE = "single_label_classification"
         ({}, SINGLE, {"balance": {"a": 5, "b": 5}}, math.log(2)),
         ({}, SINGLE, {"balance": {"a": 9, "b": 1}}, -0.9 * math.log(0.9) - 0.1 * math.log(0.1)),
         ({"class_weights": "balanced"}, SINGLE, {"balance": {"a": 9, "b": 1}}, math.log(2)),
+        ({"class_weights": {"b": 9.0}}, SINGLE, {"balance": {"a": 9, "b": 1}}, math.log(2)),
+        ({"class_weights": "balanced"}, MULTI, {"balance": {"a": 4, "b": 4}}, 1.2 * math.log(2)),
         ({"label_smoothing_factor": 1.0}, SINGLE, {"balance": {"a": 9, "b": 1}}, math.log(2)),
-        ({}, "multi_label_classification", {"balance": {"a": 5, "b": 10}}, math.log(2) / 2),
+        ({}, MULTI, {"balance": {"a": 5, "b": 10}}, math.log(2) / 2),
         ({}, "regression", {"balance": {}, "label_variance": 2.25}, 2.25),
         ({}, "regression", {"balance": {}}, None),
         ({"objective": "nsp+mlm"}, SINGLE, {"balance": {"a": 5, "b": 5}}, None),
