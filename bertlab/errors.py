@@ -3,6 +3,7 @@
 import difflib
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -37,13 +38,14 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
     return folded[matches[0]] if matches else None
 
 
-def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Return a hint with the nearest choice, or with the first choices if none is near."""
-    names = [str(choice) for choice in choices]
+def did_you_mean(name: str, choices: Iterable[str], folder: Path = Path()) -> str:
+    """Return a hint with the nearest choice, or with the first choices if none is near; they are of a `folder`."""
+    names = [str(choice) for choice in choices if str(choice) != name]
     near = nearest(name, names)
     if near is not None:
-        return f"Did you mean {near!r}?"
-    shown = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
+        return f"Did you mean {str(folder / near)!r}?"
+    shown = ", ".join(str(folder / each) for each in names[:12])
+    shown += f", … ({len(names)} in all)" if len(names) > 12 else ""
     return f"Choose from: {shown}." if names else ""
 
 

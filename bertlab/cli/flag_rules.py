@@ -106,6 +106,7 @@ RULES = (
     Rule("--eval_do_concat_batches false", "is not supported", "", "scores are of whole splits, not of batches"),
     Rule("--include_for_metrics", "is not supported", "", "metrics read predictions and labels alone"),
     Rule("--enable_jit_checkpoint", "is not supported", "", "a run that is stopped saves by itself", "See --resume."),
+    Rule("--label_names", "is not supported", "", "the label of a row is called `labels`"),
     Rule("--length_column_name", "is not supported", "", "lengths are counted here, whatever columns there are"),
     Rule("--use_liger_kernel", "is not supported", "", "Liger has no kernels for encoders"),
     Rule("--hub_strategy checkpoint all_checkpoints", "is not supported", "", IN_A_CHECKPOINT, "Choose every_save."),

@@ -12,7 +12,7 @@ import yaml
 
 from bertlab import console
 from bertlab.cli import flag_rules, recipes
-from bertlab.cli.arguments import DataArguments, Flag, Occurrence, RunArguments, dataclass_flags
+from bertlab.cli.arguments import DataArguments, Flag, NspArguments, Occurrence, RunArguments, dataclass_flags
 from bertlab.cli.help import print_help_if_asked
 from bertlab.cli.training_flags import TRAINING_DEFAULTS, training_flags
 from bertlab.cli.values import BOOLEANS, convert, sentence
@@ -184,6 +184,9 @@ def lookup(part: Occurrence, flags: Mapping[str, Flag], also_known: Sequence[str
     hint = f"Did you mean {longer[0]!r}? Flags are not abbreviated." if longer else did_you_mean(part.name, known)
     if flag_rules.NAMES_ELSEWHERE.get(part.name) in known:
         hint = f"It is called --{flag_rules.NAMES_ELSEWHERE[part.name]} here."
+    for script, group in (("run_classification.py", DataArguments), ("run_nsp.py", NspArguments)):
+        if part.name in group.__dataclass_fields__:
+            hint = f"It is a flag of {script}."
     raise UserError(f"{part.where}: no such flag.", hint)
 
 

@@ -87,7 +87,9 @@ def find_files(layout: Layout, data_dir: Path) -> dict[str, Path]:
     """
     if not data_dir.is_dir():
         siblings = [path.name for path in data_dir.parent.glob("*/")]
-        raise UserError(f"--data_dir {data_dir}: no such folder.", did_you_mean(data_dir.name, siblings))
+        raise UserError(
+            f"--data_dir {data_dir}: no such folder.", did_you_mean(data_dir.name, siblings, data_dir.parent)
+        )
     for folder in (data_dir, data_dir / layout.folder):
         files = {
             split: folder / name

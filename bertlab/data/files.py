@@ -113,10 +113,12 @@ def open_binary(path: Path) -> IO[bytes]:
         return path.open("rb")
     except FileNotFoundError:
         if path.parent.is_dir():
-            raise UserError(f"{path} does not exist.", did_you_mean(path.name, _names_in(path.parent))) from None
+            raise UserError(
+                f"{path} does not exist.", did_you_mean(path.name, _names_in(path.parent), path.parent)
+            ) from None
         raise UserError(f"{path} does not exist: there is no folder {path.parent}.") from None
     except IsADirectoryError:
-        raise UserError(f"{path} is a folder, not a file.", did_you_mean("", _names_in(path))) from None
+        raise UserError(f"{path} is a folder, not a file.", did_you_mean("", _names_in(path), path)) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be opened: {_reason(error)}.") from None
 
@@ -186,12 +188,13 @@ class _Checked(io.RawIOBase):
             raise _not_text(self._path, error, self._codec, self._end, self._line) from None
         except UnicodeError as error:
             # "utf-16" and "utf-32" say so when there is no mark to tell the byte order.
-            hint = f"Try --encoding {self._codec}-le."
+            hint = f"Leave --encoding out; for a file without a mark name the order: --encoding {self._codec}-le."
             raise UserError(f"{self._path} is not {self._codec} text: {error}.", hint) from None
         if "\0" in text:
+            is_wide = 3 * text.count("\0") > len(text)  # UTF-16 has one beside each Latin letter
             raise UserError(
                 f"{self._path}, line {self._line + text.count(chr(10), 0, text.index(chr(0)))}: a NUL character.",
-                "The file is not text, or it is UTF-16 without a mark: --encoding utf-16-le.",
+                "If it is UTF-16 without a mark: --encoding utf-16-le." if is_wide else "Take it out, if this is text.",
             )
         self._line += text.count("\n")
 

@@ -354,7 +354,10 @@ def assign_labels(split: "Dataset", schema: LabelSchema, origin: str, labels_req
     """
     if "label" not in split.column_names:
         if labels_required:
-            raise UserError(f"{origin} has no label column.", "Name it with --label_column_name.")
+            raise UserError(
+                f"{origin} has no label column.",
+                "Rows without labels are for --test_file; --label_column_name is the same in every file.",
+            )
         return split
     written, lines, indices = (split[name][:] for name in ("label", "line", "idx"))
     split = split.remove_columns("label")
@@ -626,7 +629,7 @@ def _check_classes(names: Sequence[str], rows: int, arguments: DataArguments, or
     """Refuse so many classes that nobody can have meant them, and warn of numbers that look like a scale."""
     decimals, is_asked = _are_decimals(names), arguments.problem_type == SINGLE
     if (decimals or (len(names) > MANY_CLASSES and not is_asked)) and rows < ROWS_PER_CLASS * len(names):
-        settled = "or pass --do_regression" if decimals else f"or, if it is one, pass --problem_type {SINGLE}"
+        settled = "or pass --problem_type regression" if decimals else f"or, if it is one, pass --problem_type {SINGLE}"
         raise UserError(
             f"{origin}: {len(names)} different {'decimal numbers' if decimals else 'labels'} in {rows} rows; "
             "that is hardly a class column.",

@@ -83,7 +83,9 @@ def check_exists(arguments: DataArguments) -> None:
         folder = Path(name).expanduser()
         if not folder.exists():
             beside = [path.name for path in folder.parent.glob("*/")]
-            raise UserError(f"--dataset_name {folder}: no such folder.", did_you_mean(folder.name, beside))
+            raise UserError(
+                f"--dataset_name {folder}: no such folder.", did_you_mean(folder.name, beside, folder.parent)
+            )
 
 
 def hub_name(arguments: DataArguments) -> str | None:

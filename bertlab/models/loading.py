@@ -377,7 +377,9 @@ def _refuse_missing(flag: str, name: str, path: Path) -> None:
         raise UserError(f"{flag} {name} is a file, not a model's folder.", "Name the folder that holds it.")
     if hub.is_path(name) and not path.is_dir() and not name.startswith(PACKAGE_PREFIX):
         models = [config.parent.name for config in path.parent.glob("*/config.json")]
-        raise UserError(f"{flag} {name}: no such folder.", did_you_mean(path.name, models) or "Check the path.")
+        raise UserError(
+            f"{flag} {name}: no such folder.", did_you_mean(path.name, models, path.parent) or "Check the path."
+        )
 
 
 def _refuse_incomplete_folder(name: str, folder: str) -> None:

@@ -182,7 +182,7 @@ def write_sentences(
         if rows < 2:
             raise UserError(
                 f"There is only one sentence in {files[0]}, and a pair needs two.",
-                "Give more text, or another --sentence_splitter.",
+                "Give more text; where each line is a sentence, pass --sentence_splitter line.",
             )
     return Dataset.from_file(str(arrow_path))
 

@@ -22,6 +22,9 @@ from bertlab.training import distributed, memory, precision
 if TYPE_CHECKING:
     from bertlab.data.dataset import Data
 
+# The arguments of every schedule, and the flags that set them.
+OF_TRAINER = {"optimizer": "optim", "num_warmup_steps": "warmup_steps", "num_training_steps": "max_steps"}
+
 
 def global_batch(args: TrainingArguments) -> int:
     """Return the rows of one optimizer step, over all processes and micro-batches."""
@@ -45,7 +48,9 @@ def training_arguments(
         args = SavedArguments(**values)
     except (ValueError, TypeError, RuntimeError, ImportError, OSError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        raise UserError(f"the training flags contradict each other: {reason}.", "See --help.") from error
+        raise UserError(
+            f"the training flags contradict each other: {reason}.", "Change one of them, or leave it out."
+        ) from error
     if not (args.bf16 or args.fp16):
         # A flag overrides the launcher, which TrainingArguments follow where both are off.
         args.mixed_precision = "no"
@@ -175,11 +180,13 @@ def _refuse_bad_schedule(args: TrainingArguments) -> None:
     """Refuse settings that the schedule does not have or cannot do with before training begins."""
     settings = args.lr_scheduler_kwargs if isinstance(args.lr_scheduler_kwargs, dict) else {}
     schedule = SchedulerType(args.lr_scheduler_type)
-    names = inspect.signature(cast(Callable[..., Any], TYPE_TO_SCHEDULER_FUNCTION[schedule])).parameters
+    parameters = inspect.signature(cast(Callable[..., Any], TYPE_TO_SCHEDULER_FUNCTION[schedule])).parameters
+    names = [name for name in parameters if name not in OF_TRAINER]
     unknown = next((name for name in settings if name not in names), None)
     if unknown is not None:
         problem = f"--lr_scheduler_kwargs: the schedule {schedule.value} has no setting {unknown!r}."
-        raise UserError(problem, did_you_mean(unknown, names))
+        by_flag = f"Pass --{OF_TRAINER[unknown]} instead." if unknown in OF_TRAINER else ""
+        raise UserError(problem, by_flag or did_you_mean(unknown, names))
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
     try:
         get_scheduler(schedule, optimizer, 1, 10, settings)

@@ -43,9 +43,11 @@ def find_checkpoint(folder: Path, run: RunArguments, model: str | None = None) -
     if run.resume != "never":
         return _named_or_newest(folder, run.resume, content)
     if content and not run.overwrite_output_dir:
+        is_finished = (folder / FINISHED).is_file()
         raise UserError(
             f"--output_dir {folder} is not empty ({', '.join(content[:4])}{' …' if len(content) > 4 else ''}).",
-            "Continue it with --resume auto, replace it with --overwrite_output_dir, or name another folder.",
+            ("Replace" if is_finished else "Continue it with --resume auto, replace")
+            + " it with --overwrite_output_dir, or name another folder.",
         )
     if content and model is not None and Path(model).resolve().is_relative_to(folder.resolve()):
         raise UserError(f"--overwrite_output_dir would delete the model of this run, {model}.", "Name another folder.")
@@ -96,7 +98,10 @@ def _content(folder: Path) -> list[str]:
 
 def _named_or_newest(folder: Path, resume: str, content: list[str]) -> Path | None:
     if (folder / FINISHED).is_file():
-        raise UserError(f"{folder} holds a finished run; there is nothing to resume.", "Use --overwrite_output_dir.")
+        raise UserError(
+            f"{folder} holds a finished run; there is nothing to resume.",
+            "Pass --overwrite_output_dir instead.",
+        )
     if resume not in ("auto", "must"):
         return _named_checkpoint(folder, resume, content)
     newest = checkpoints.newest_whole(folder)
@@ -119,8 +124,9 @@ def _named_checkpoint(folder: Path, resume: str, content: list[str]) -> Path:
     if problem is not None:
         near = nearest(resume, ("never", "auto", "must"))
         meant = f" Did you mean {near!r}?" if near is not None and not path.exists() else ""
-        there = ", ".join(map(str, checkpoints.numbered(folder))) or "none in --output_dir"
-        raise UserError(f"--resume {resume}: {problem}.", f"Checkpoints: {there}.{meant}")
+        there = ", ".join(map(str, checkpoints.numbered(folder)))
+        hint = f"Checkpoints: {there}." if there else f"{folder} has no checkpoint; without --resume the run begins."
+        raise UserError(f"--resume {resume}: {problem}.", hint + meant)
     held = [name for name in content if name in ARTEFACTS or CHECKPOINT.fullmatch(name)]
     if held and path.resolve().parent != folder.resolve():
         raise UserError(

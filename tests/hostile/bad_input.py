@@ -16,11 +16,14 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nsp_runs import paragraphs
+from running import classify
 
 from bertlab.cli.flag_rules import ALIASES
 
@@ -32,7 +35,7 @@ ROWS = "".join(f"{text},{label}\n" for text, label in PAIRS)
 GOOD_FILES: dict[str, Content] = {
     "train.csv": f"text,label\n{ROWS}",
     "dev.csv": "text,label\na good dog,good\na bad dog,bad\n",
-    "story.txt": "The dog ran. The cat sleeps. It was cold.\nThe sun is warm. We read a book. It was long.\n",
+    "story.txt": "\n".join(paragraphs(20)),
     "notes.md": "nobody may touch this\n",
 }
 # What every command line begins with, unless the case says the same flag itself.
@@ -52,6 +55,10 @@ class Case:
     `notes` are the beginnings of the remarks that may stand before the error. `rows` are given for input that is
     odd and right to accept: the texts and labels read from `train.csv` or the file that `--train_file` names.
     `unreadable` names a file that this user may not read.
+
+    `obeys` are the flags of who does what the hint says, after a colon where they are those of another command, and
+    `mends` the files. Then the command is accepted, unless there is another reason to refuse it: `then` is part of it.
+    "Did you mean" is obeyed without it, by correcting the word.
     """
 
     name: str
@@ -63,6 +70,9 @@ class Case:
     bare: bool = False
     unreadable: str = ""
     rows: tuple[tuple[str, Any], ...] | None = None
+    obeys: str | None = None
+    mends: Mapping[str, Content] = field(default_factory=dict)
+    then: str = ""
 
 
 def refused(name: str, flags: str, *says: str, **more: Any) -> Case:
@@ -73,6 +83,31 @@ def refused(name: str, flags: str, *says: str, **more: Any) -> Case:
 def accepted(name: str, flags: str, rows: tuple[tuple[str, Any], ...], *says: str, **more: Any) -> Case:
     """Return a case that must be read, row for row; `says` stand in what `check` prints."""
     return Case(name, flags, says, command="check", rows=rows, **more)
+
+
+# What a hint may say to type: a flag, a command, a name, a number.
+PROMISE = re.compile(r"--\w|`|Did you mean|Choose from|\b(Pass|Use|Write|[Nn]ame|at least|at most|from|above) \S*\d")
+
+
+class Accepted(BaseException):
+    """Nothing is wrong with a run: it would make its folder and train."""
+
+
+def obedient(case: Case, argv: list[str], hint: str) -> tuple[str, list[str]] | None:
+    """Return the command and the command line of who obeys a hint, or None where it names nothing to type."""
+    if case.obeys is not None:
+        command, flags = re.fullmatch(r"(?:(\w+): )?(.*)", case.obeys).groups()  # type: ignore[union-attr]
+        return command or case.command, to_argv(replace(case, command=command or case.command, flags=flags))
+    if case.mends:
+        return case.command, argv
+    meant = re.search(r"Did you mean '(.+?)'", hint)
+    assert meant or not PROMISE.search(hint), f"say what is typed by who obeys: {hint}"
+    if not meant:
+        return None
+    likeness = [SequenceMatcher(None, word.lstrip("-"), meant[1]).ratio() for word in argv]
+    wrong = likeness.index(max(likeness))
+    dashes = "--" if argv[wrong].startswith("--") else ""
+    return case.command, [*argv[:wrong], dashes + meant[1], *argv[wrong + 1 :]]
 
 
 def write_files(folder: Path, files: Mapping[str, Content]) -> None:
@@ -96,14 +131,28 @@ def to_argv(case: Case) -> list[str]:
     return [*before, *own]
 
 
-def run(case: Case, argv: list[str]) -> int:
+def run(command: str, argv: list[str]) -> int:
     """Call the `main` of the script or subcommand in this process and return the exit status."""
-    if case.command in ("classify", "nsp"):
-        script = importlib.import_module({"classify": "run_classification", "nsp": "run_nsp"}[case.command])
+    if command in ("classify", "nsp"):
+        script = importlib.import_module({"classify": "run_classification", "nsp": "run_nsp"}[command])
         return script.main(argv)
     from bertlab.__main__ import main
 
-    return main(argv if case.command == "bertlab" else [case.command, *argv])
+    return main(argv if command == "bertlab" else [command, *argv])
+
+
+def run_up_to_training(command: str, argv: list[str]) -> int:
+    """Call a `main` as `run` does, but end where a run would make its folder, with status 0."""
+
+    def claimed(*_: object) -> None:
+        raise Accepted
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bertlab.training.output_dir.claimed", claimed)
+        try:
+            return run(command, argv)
+        except Accepted:
+            return 0
 
 
 def contents(*folders: Path) -> dict[str, str]:
@@ -181,6 +230,12 @@ class Models:
     def _change(self, path: Path, file: str, **values: Any) -> None:
         changed = {**json.loads((path / file).read_text(encoding="utf-8")), **values}
         (path / file).write_text(json.dumps(changed), encoding="utf-8")
+
+    def _run(self, path: Path) -> None:
+        write_files(path.parent, {"rows.csv": GOOD_FILES["train.csv"]})
+        rows = path.parent / "rows.csv"
+        settings = {"train_file": rows, "validation_file": rows, "max_steps": 1, "save_strategy": "no"}
+        assert classify(path, model_name_or_path=self.sound, **settings) == 0
 
     def _classifier(self, path: Path, names: tuple[str, ...] = ("bad", "good")) -> None:
         import torch

@@ -6,14 +6,31 @@ from bad_input import Case, refused
 NEW = ("new, untrained weights",)
 
 CLASSIFY = [
-    refused("none named", "--train_file train.csv", "no model is named", "--model_name_or_path", bare=True),
+    refused(
+        "none named",
+        "--train_file train.csv",
+        "no model is named",
+        "--model_name_or_path",
+        bare=True,
+        obeys="--train_file train.csv --model_name_or_path {model} --max_seq_length 32 --use_cpu",
+    ),
     refused("missing", "--model_name_or_path ./modle", "./modle: no such folder"),
     refused("missing, below the root", "--model_name_or_path {here}/modle", "modle: no such folder"),
-    refused("not on this disk", "--model_name_or_path brt-base-uncased", "brt-base-uncased", "cache", "make demo"),
+    refused(
+        "not on this disk",
+        "--model_name_or_path brt-base-uncased",
+        "brt-base-uncased",
+        "cache",
+        "make demo",
+        obeys="--model_name_or_path {model}",
+    ),
     refused("a file", "--model_name_or_path notes.md", "notes.md", "is a file"),
     refused("a file of weights", "--model_name_or_path {model}/model.safetensors", "is a file", "folder"),
     refused(
-        "package not installed", "--model_name_or_path package:no_such_model/m", "'no_such_model' is not installed"
+        "package not installed",
+        "--model_name_or_path package:no_such_model/m",
+        "'no_such_model' is not installed",
+        obeys="--model_name_or_path {model}",
     ),
     refused("folder not in the package", "--model_name_or_path package:yaml/weights", "no such folder in the package"),
     refused("path out of the package", "--model_name_or_path package:yaml/../..", "no such folder in the package"),
@@ -29,9 +46,29 @@ CLASSIFY = [
         "another size",
         "config.json does not fit",
     ),
-    refused("another head", "--model_name_or_path {three_classes}", "classifier", "2 outputs", "--new_head"),
-    refused("no tokenizer", "--model_name_or_path {no_tokenizer}", "no_tokenizer", "no tokenizer", "--tokenizer_name"),
-    refused("broken tokenizer", "--model_name_or_path {broken_tokenizer}", "broken_tokenizer", "tokenizer"),
+    refused(
+        "another head",
+        "--model_name_or_path {three_classes}",
+        "classifier",
+        "2 outputs",
+        "--new_head",
+        obeys="--model_name_or_path {three_classes} --new_head",
+    ),
+    refused(
+        "no tokenizer",
+        "--model_name_or_path {no_tokenizer}",
+        "no_tokenizer",
+        "no tokenizer",
+        "--tokenizer_name",
+        obeys="--model_name_or_path {no_tokenizer} --tokenizer_name {model}",
+    ),
+    refused(
+        "broken tokenizer",
+        "--model_name_or_path {broken_tokenizer}",
+        "broken_tokenizer",
+        "tokenizer",
+        obeys="--model_name_or_path {broken_tokenizer} --tokenizer_name {model}",
+    ),
     refused("tokenizer missing", "--tokenizer_name ./tok", "./tok", "--tokenizer_name"),
     refused(
         "larger vocabulary",
@@ -39,6 +76,7 @@ CLASSIFY = [
         "tokens, the model embeds",
         "--tokenizer_name",
         notes=NEW,
+        obeys="--model_name_or_path {large_vocabulary} --tokenizer_name {model}",
     ),
     refused(
         "larger tokenizer",
@@ -46,11 +84,24 @@ CLASSIFY = [
         "tokens, the model embeds",
         "--tokenizer_name",
         notes=NEW,
+        obeys="--tokenizer_name {model}",
     ),
     refused("decoder without padding", "--model_name_or_path {decoder}", "no padding token", "encoder"),
     refused("no weights", "--model_name_or_path {no_weights}", "no_weights", "model.safetensors"),
-    refused("cut weights", "--model_name_or_path {cut_weights}", "cut_weights", "model.safetensors"),
-    refused("pointer for weights", "--model_name_or_path {pointer}", "pointer", "model.safetensors"),
+    refused(
+        "cut weights",
+        "--model_name_or_path {cut_weights}",
+        "cut_weights",
+        "model.safetensors",
+        obeys="--model_name_or_path {model}",
+    ),
+    refused(
+        "pointer for weights",
+        "--model_name_or_path {pointer}",
+        "pointer",
+        "model.safetensors",
+        obeys="--model_name_or_path {model}",
+    ),
     refused(
         "weights that are not numbers",
         "--model_name_or_path {nan}",
@@ -68,6 +119,7 @@ NSP = [
         "hiden_size",
         "'hidden_size'",
         command="nsp",
+        obeys="--from_scratch --model_config hidden_size=8 num_attention_heads=2 --tokenizer_name {model}",
     ),
     refused(
         "nsp configuration impossible",
@@ -83,6 +135,7 @@ NSP = [
         "--model_config",
         "--from_scratch",
         command="nsp",
+        obeys="--from_scratch --tokenizer_name {model} --model_config hidden_size=48",
     ),
 ]
 CASES: list[Case] = [*CLASSIFY, *PREDICT, *NSP]

@@ -12,6 +12,7 @@ CASES: list[Case] = [
         "--output_dir old is not empty (notes.txt)",
         "--resume auto",
         files={"old/notes.txt": "mine\n"},
+        obeys="--output_dir old --resume auto",
     ),
     refused(
         "output holds a run",
@@ -19,6 +20,7 @@ CASES: list[Case] = [
         "--output_dir old is not empty",
         "--overwrite_output_dir",
         files={"old/run.json": "{}", "old/model.safetensors": "x"},
+        obeys="--output_dir old --overwrite_output_dir",
     ),
     refused("output is a file", "--output_dir notes.md", "--output_dir notes.md is not a folder", "Name a folder"),
     refused(
@@ -53,12 +55,19 @@ CASES: list[Case] = [
         "gone.csv does not exist",
         files={"old/run.json": "{}", "old/model.safetensors": "x"},
     ),
-    refused("resume without checkpoint", "--resume must", "--resume must: no checkpoint in out", "--resume auto"),
+    refused(
+        "resume without checkpoint",
+        "--resume must",
+        "--resume must: no checkpoint in out",
+        "--resume auto",
+        obeys="--resume auto",
+    ),
     refused(
         "resume from nowhere",
         "--resume out/checkpoint-7",
         "out/checkpoint-7: there is no such folder",
-        "Checkpoints: none",
+        "out has no checkpoint",
+        obeys="",
     ),
     refused("resume misspelt", "--resume atuo", "--resume atuo", "'auto'"),
     refused(
@@ -66,6 +75,7 @@ CASES: list[Case] = [
         "--output_dir old --resume auto",
         "old holds a finished run",
         files={"old/run.json": "{}"},
+        obeys="--output_dir old --overwrite_output_dir",
     ),
     refused(
         "nsp output not empty",
@@ -73,7 +83,15 @@ CASES: list[Case] = [
         "--output_dir old is not empty",
         command="nsp",
         files={"old/notes.txt": "mine\n"},
+        obeys="--output_dir old --overwrite_output_dir",
     ),
-    refused("cache cannot be made", "--cache_dir notes.md", "notes.md", "--cache_dir"),
-    refused("nsp cache cannot be made", "--cache_dir notes.md", "notes.md", "--cache_dir", command="nsp"),
+    refused("cache cannot be made", "--cache_dir notes.md", "notes.md", "--cache_dir", obeys="--cache_dir cache"),
+    refused(
+        "nsp cache cannot be made",
+        "--cache_dir notes.md",
+        "notes.md",
+        "--cache_dir",
+        command="nsp",
+        obeys="--cache_dir cache",
+    ),
 ]

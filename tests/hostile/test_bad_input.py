@@ -1,7 +1,7 @@
 """Bad input, case by case: exit status 2, one line that says what, where and what to do, and nothing touched.
 
 Every case goes through the `main` of the real script or subcommand, in this process; the tables are in cases_*.py.
-The few files that are odd and right to accept must be read row for row.
+A hint that names something to type is obeyed. The few files that are odd and right to accept must be read row for row.
 """
 
 import io
@@ -22,12 +22,15 @@ from bad_input import (
     close_to_reading,
     contents,
     library_messages_on_stderr,
+    obedient,
     run,
+    run_up_to_training,
     to_argv,
     write_files,
 )
 
 from bertlab.data.readers import DataFile, read_rows
+from bertlab.errors import UserError
 
 TABLES = {
     "flags": cases_flags.CASES,
@@ -38,6 +41,21 @@ TABLES = {
     "sequences": cases_sequences.CASES,
 }
 CASES = [pytest.param(case, id=f"{table}: {case.name}") for table, cases in TABLES.items() for case in cases]
+
+
+# The hint of each refusal, by its whole line.
+hints: dict[str, str] = {}
+
+
+@pytest.fixture(autouse=True)
+def remember_hints(monkeypatch: pytest.MonkeyPatch) -> None:
+    really_init = UserError.__init__
+
+    def init(error: UserError, problem: str, hint: str = "") -> None:
+        really_init(error, problem, hint)
+        hints[str(error)] = hint
+
+    monkeypatch.setattr(UserError, "__init__", init)
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +79,7 @@ def test_bad_input_is_refused_in_one_line_and_odd_input_is_read(
     before = contents(tmp_path, models.sound, models.folder)
     with library_messages_on_stderr(), pytest.MonkeyPatch.context() as patch:
         close_to_reading(patch, tmp_path, case.unreadable)
-        status = run(case, argv)
+        status = run(case.command, argv)
     printed = capsys.readouterr()
     assert contents(tmp_path, models.sound, models.folder) == before
     lines = printed.err.splitlines()
@@ -74,6 +92,7 @@ def test_bad_input_is_refused_in_one_line_and_odd_input_is_read(
         assert len(errors) == 1 and errors[0].startswith("error: "), printed.err
         assert not [part for part in case.says if part not in errors[0]], errors[0]
         assert not [trace for trace in ("Traceback", "Error(", "'>") if trace in errors[0]], errors[0]
+        obey(case, argv, errors[0], models, capsys)
     else:
         assert (status, errors) == (0, [])
         assert not [part for part in case.says if part not in printed.out], printed.out
@@ -81,6 +100,21 @@ def test_bad_input_is_refused_in_one_line_and_odd_input_is_read(
         encoding = argv[argv.index("--encoding") + 1] if "--encoding" in argv else None
         read = [(row.values["text"], row.values["label"]) for row in read_rows(DataFile(Path(file), encoding=encoding))]
         assert read == list(case.rows)
+
+
+def obey(case: Case, argv: list[str], refusal: str, models: Models, capsys: pytest.CaptureFixture[str]) -> None:
+    """Do what the hint of a refusal says: it helps, or there is another reason, and not the same one, to refuse."""
+    obeyed = obedient(case, argv, hints[refusal.removeprefix("error: ")])
+    if obeyed is None:
+        return
+    command, argv = obeyed
+    here = Path.cwd()
+    write_files(here, case.mends)
+    status = run_up_to_training(command, [models.fill(word, here) for word in argv])
+    printed = capsys.readouterr().err
+    again = next((line for line in printed.splitlines() if line.startswith("error: ")), "")
+    assert status == (2 if case.then else 0), f"{refusal}\n{argv}\n{printed}"
+    assert case.then in again and again != refusal, again
 
 
 def test_the_tables_hold_every_kind_of_bad_input() -> None:

@@ -60,7 +60,7 @@ TEXTS: dict[str, tuple[str | bytes, str, str]] = {
     "one sentence": (
         "The cat sleeps.\n",
         "There is only one sentence in ",
-        "Give more text, or another --sentence_splitter.",
+        "Give more text; where each line is a sentence, pass --sentence_splitter line.",
     ),
     "one document": (
         "The cat sleeps. The dog walks. The sun is warm.\n",

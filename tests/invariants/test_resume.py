@@ -114,7 +114,7 @@ def test_a_finished_run_is_not_resumed(whole: Path, tiny_model, sentences, tmp_p
     status = classify(whole, model_name_or_path=tiny_model, **sentences, **SETTINGS, resume="auto")
     assert status == 2
     assert capsys.readouterr().err == (
-        f"error: {whole} holds a finished run; there is nothing to resume. Use --overwrite_output_dir.\n"
+        f"error: {whole} holds a finished run; there is nothing to resume. Pass --overwrite_output_dir instead.\n"
     )
     assert (whole / "run.json").read_text(encoding="utf-8") == before
     assert json.loads(before)["seed"] == 42

@@ -111,16 +111,16 @@ def test_an_error_that_is_found_late_comes_while_iterating(tmp_path: Path) -> No
 @pytest.mark.parametrize("lines", [0, 3, 200_000])
 def test_a_nul_character_is_named_with_its_line(tmp_path: Path, lines: int) -> None:
     path = written(tmp_path / "a.txt", b"fine\r\n" * lines + b"a\0b\n")
-    assert refusal(path) == (
-        f"{path}, line {lines + 1}: a NUL character. "
-        "The file is not text, or it is UTF-16 without a mark: --encoding utf-16-le."
-    )
+    assert refusal(path) == (f"{path}, line {lines + 1}: a NUL character. Take it out, if this is text.")
 
 
 def test_utf16_without_a_mark_must_be_given_its_byte_order(tmp_path: Path) -> None:
     path = written(tmp_path / "a.txt", TEXT.encode("utf-16-le"))
     message = refusal(path, "utf-16")
-    assert message == f"{path} is not utf-16 text: UTF-16 stream does not start with BOM. Try --encoding utf-16-le."
+    assert message == (
+        f"{path} is not utf-16 text: UTF-16 stream does not start with BOM. Leave --encoding out; for a file "
+        "without a mark name the order: --encoding utf-16-le."
+    )
     assert read(path, "utf-16-le") == TEXT
 
 

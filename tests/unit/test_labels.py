@@ -151,7 +151,7 @@ def test_minus_one_is_a_class_where_training_has_it():
 def test_a_split_without_label_column_is_refused_or_passed():
     bare = split(["a"]).remove_columns("label")
     assert labels.assign_labels(bare, single("a", "b"), "dev.csv", False) is bare
-    with pytest.raises(UserError, match=r"dev\.csv has no label column\. Name it with --label_column_name\."):
+    with pytest.raises(UserError, match=r"dev\.csv has no label column\. Rows without labels are for --test_file"):
         labels.assign_labels(bare, single("a", "b"), "dev.csv", True)
 
 

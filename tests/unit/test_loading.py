@@ -98,7 +98,7 @@ def test_the_nearest_existing_run_is_suggested(tmp_path, monkeypatch):
     (tmp_path / "runs" / "cola" / "config.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
     message = refusal(loading.load_config, ModelArguments(model_name_or_path="runs/coal"))
-    assert message == "--model_name_or_path runs/coal: no such folder. Did you mean 'cola'?"
+    assert message == "--model_name_or_path runs/coal: no such folder. Did you mean 'runs/cola'?"
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "tf_model.h5", "flax_model.msgpack"])

@@ -169,12 +169,12 @@ def test_resuming_takes_the_newest_whole_checkpoint(tmp_path, capsys):
             lambda folder: None,
             "--resume must: no checkpoint in FOLDER. --resume auto starts from the beginning where there",
         ),
-        ("atuo", lambda folder: None, "--resume atuo: there is no such folder. Checkpoints: none in --output_dir."),
+        ("atuo", lambda folder: None, "--resume atuo: there is no such folder. FOLDER has no checkpoint; "),
         ("atuo", lambda folder: checkpoint(folder, 5), "Checkpoints: FOLDER/checkpoint-5."),
         (
             "auto",
             finished_run,
-            "FOLDER holds a finished run; there is nothing to resume. Use --overwrite_output_dir.",
+            "FOLDER holds a finished run; there is nothing to resume. Pass --overwrite_output_dir instead.",
         ),
     ],
 )
@@ -190,7 +190,10 @@ def test_a_finished_run_is_never_resumed(tmp_path, how):
     elsewhere = checkpoint(tmp_path / "other", 3)
     resume = {"PATH": str(elsewhere), "its own": str(tmp_path / "old" / "checkpoint-10")}.get(how, how)
     error = refusal(tmp_path / "old", resume=resume)
-    assert error == f"{tmp_path / 'old'} holds a finished run; there is nothing to resume. Use --overwrite_output_dir."
+    assert (
+        error
+        == f"{tmp_path / 'old'} holds a finished run; there is nothing to resume. Pass --overwrite_output_dir instead."
+    )
 
 
 @pytest.mark.parametrize("name", ["README.md", "predictions", "checkpoint-7"])
