@@ -201,8 +201,9 @@ def _by_seed(folder: Path) -> dict[int, RunFolder]:
     runs = [RunFolder.read(path) for path in runs_in(folder)]
     by_seed = {run.seed: run for run in runs}
     if len(by_seed) < len(runs):
-        inner = sorted({run.path.parent.name for run in runs})
-        raise UserError(f"{folder} holds several runs of one seed.", f"Name one of its folders: {', '.join(inner)}.")
+        inner = ", ".join(sorted({str(run.path.parent) for run in runs} - {str(folder)}))
+        hint = f"Name one of its folders: {inner}." if inner else "Keep one run of each seed there."
+        raise UserError(f"{folder} holds several runs of one seed.", hint)
     return by_seed
 
 

@@ -1,9 +1,11 @@
 """TrainingArguments of a run: what depends on data and machine, and which combinations are refused."""
 
 import inspect
+import json
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -86,8 +88,16 @@ def _of_machine(training: Mapping[str, Any], run: RunArguments) -> dict[str, Any
         raise UserError("--deepspeed: the package deepspeed is not installed.", "pip install deepspeed")
     # Batches are copied to a GPU while it computes, which takes pinned memory.
     copies = {"non_blocking": not cpu and values.get("dataloader_pin_memory", True)}
-    values["accelerator_config"] = {**copies, **(values.get("accelerator_config") or {})}
+    values["accelerator_config"] = {**copies, **_mapping(values.get("accelerator_config") or {})}
     return values
+
+
+def _mapping(given: Any) -> dict[str, Any]:
+    """Return what a flag of JSON, or of a file with it, says."""
+    if not isinstance(given, str):
+        return dict(given)
+    text = given if given.lstrip().startswith("{") else Path(given).read_text(encoding="utf-8")
+    return dict(json.loads(text))
 
 
 def _with_data(values: dict[str, Any], data: "Data", given: Collection[str]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ CASES = (
     refused("nan in a regression", [0.5, 2, "nan"], "the label 'nan'", hint="--drop_labels nan", then="regression"),
     read("none in lower case", ["for", "against", "none"], "3 classes", "'none' is a class", "--drop_labels none"),
     read("a question mark in test", ["wet", "dry"], "test", "no labels", test=["?", "?"]),
-    read("a dash in a labelled test", ["wet", "dry"], "dry 1 (50.00%), wet 1 (50.00%)", test=["wet", "-", "dry"]),
+    read("a dash in a labelled test", ["wet", "dry"], "dry 1 (50.0%), wet 1 (50.0%)", test=["wet", "-", "dry"]),
     refused(
         "a dash in dev",
         ["wet", "dry"],
@@ -147,7 +147,7 @@ CASES = (
         then="3 classes: 0 = a, 1 = b, 2 = c",
     ),
     refused(
-        "a class of dev dropped", ["a", "b"], "'c'", dev=["a", "b", "c"], hint="--drop_labels c", then="a 1 (50.00%)"
+        "a class of dev dropped", ["a", "b"], "'c'", dev=["a", "b", "c"], hint="--drop_labels c", then="a 1 (50.0%)"
     ),
     read("a class of dev merged", ["a", "b"], "the label c is b", dev=["a", "c"], flags="--label_map c=b"),
     read("floats", [0.0, 1.0, 2.0], "3 classes: 0 = 0, 1 = 1, 2 = 2"),
@@ -201,13 +201,11 @@ CASES = (
         [[0, 1], [1, 0]],
         "vectors of 0 and 1",
         "multi-label: 0 = 0, 1 = 1",
-        "0 2 (50.00%), 1 2 (50.00%)",
+        "0 2 (50.0%), 1 2 (50.0%)",
     ),
     read("vectors with names", [[0, 1, 1], [1, 0, 0]], "0 = x, 1 = y, 2 = z", "x 2", flags="--class_names x y z"),
     read("vectors of truth", [[True, False], [False, True]], "vectors of 0 and 1"),
-    read(
-        "vectors of NumPy as text", ["[0 1 0]", "[1. 0. 0.]"], "vectors of 0 and 1", "0 2 (50.00%), 1 2 (50.00%), 2 0"
-    ),
+    read("vectors of NumPy as text", ["[0 1 0]", "[1. 0. 0.]"], "vectors of 0 and 1", "0 2 (50.0%), 1 2 (50.0%), 2 0"),
     read("vectors of -1 in test", [[0, 1], [1, 0]], "test   2         no labels", test=[[-1, -1], [-1, -1]]),
     read(
         "a label of a list dropped",
@@ -215,7 +213,7 @@ CASES = (
         "multi-label: 0 = dry, 1 = wet",
         flags="--drop_labels x",
     ),
-    read("vectors as text", ["[0, 1, 0]", "[1, 0, 0]"], "vectors of 0 and 1", "0 2 (50.00%), 1 2 (50.00%), 2 0"),
+    read("vectors as text", ["[0, 1, 0]", "[1, 0, 0]"], "vectors of 0 and 1", "0 2 (50.0%), 1 2 (50.0%), 2 0"),
     refused(
         "too few names",
         [[0, 1, 1], [1, 0, 0]],
@@ -238,7 +236,7 @@ CASES = (
         "columns of 0 and 1",
         [],
         "label columns: rude, dull; multi-label: 0 = rude, 1 = dull",
-        "rude 2 (50.00%), dull 0",
+        "rude 2 (50.0%), dull 0",
         columns={"rude": [1, 0], "dull": [0, "0.0"]},
         flags="--label_column_name rude dull",
     ),
@@ -362,7 +360,7 @@ def test_labels_are_read_and_said_or_refused_with_a_hint_that_works(
         assert status == 0 and case.then in printed, printed
 
 
-@pytest.mark.parametrize(("hint", "then"), [("--drop_labels", "dry 8 (50.00%), wet 8"), ("--label_map", "3 classes")])
+@pytest.mark.parametrize(("hint", "then"), [("--drop_labels", "dry 8 (50.0%), wet 8"), ("--label_map", "3 classes")])
 def test_a_torn_line_whose_second_half_fits_the_columns_is_refused(
     hint: str, then: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -475,11 +473,11 @@ def test_torn_and_long_records_are_the_same_rows_everywhere(
     argv = ["--train_file", "train.csv", "--model_name_or_path", str(tiny_model), "--max_seq_length", "16"]
     check.main(argv)
     printed = capsys.readouterr()
-    assert "2 of 6 rows are left out" in printed.err and "dry 2 (50.00%), wet 2 (50.00%)" in printed.out
+    assert "2 of 6 rows are left out" in printed.err and "dry 2 (50.0%), wet 2 (50.0%)" in printed.out
     run = {"train_file": "train.csv", "model_name_or_path": tiny_model, "max_steps": 1, "on_missing": "drop"}
     assert classify(tmp_path / "out", **run) == 0
     printed = capsys.readouterr()
-    assert "2 of 6 rows are left out" in printed.err and "dry 2 (50.00%), wet 2 (50.00%)" in printed.out
+    assert "2 of 6 rows are left out" in printed.err and "dry 2 (50.0%), wet 2 (50.0%)" in printed.out
     assert predict(tmp_path / "out", "--file", "train.csv", "--format", "jsonl") == 0
     predicted = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["text"] for row in predicted if row["label"]] == ["rain", "sun", "fell", "sun and wind"]

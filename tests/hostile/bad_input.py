@@ -231,11 +231,11 @@ class Models:
         changed = {**json.loads((path / file).read_text(encoding="utf-8")), **values}
         (path / file).write_text(json.dumps(changed), encoding="utf-8")
 
-    def _run(self, path: Path) -> None:
-        write_files(path.parent, {"rows.csv": GOOD_FILES["train.csv"]})
+    def _run(self, path: Path, **settings: Any) -> None:
         rows = path.parent / "rows.csv"
-        settings = {"train_file": rows, "validation_file": rows, "max_steps": 1, "save_strategy": "no"}
-        assert classify(path, model_name_or_path=self.sound, **settings) == 0
+        rows.write_text("text,label,n\na film,good,1\na book,bad,0\n", encoding="utf-8")
+        files = {"train_file": rows, "validation_file": rows, "max_steps": 1, "save_strategy": "no"}
+        assert classify(path, model_name_or_path=self.sound, **files, **settings) == 0
 
     def _classifier(self, path: Path, names: tuple[str, ...] = ("bad", "good")) -> None:
         import torch
@@ -246,6 +246,15 @@ class Models:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             AutoModelForSequenceClassification.from_config(config).save_pretrained(path)
+
+    def _one_output(self, path: Path) -> None:
+        self._classifier(path, ("score",))
+
+    def _pairs(self, path: Path) -> None:
+        self._run(path, text_column_names=["text", "label"], label_column_name="n")
+
+    def _adapter(self, path: Path) -> None:
+        self._run(path, lora_rank=2)
 
     def _three_classes(self, path: Path) -> None:
         self._classifier(path, ("bad", "fair", "good"))

@@ -513,7 +513,7 @@ LONG = (("a good film", "good"), (HUGE.strip() + "!", "bad"))
 # Odd, and right to accept: each is read row for row.
 ACCEPTED = [
     accepted(
-        "byte-order mark", "", PAIRS, "bad 4 (50.00%), good 4", files={"train.csv": b"\xef\xbb\xbf" + GOOD.encode()}
+        "byte-order mark", "", PAIRS, "bad 4 (50.0%), good 4", files={"train.csv": b"\xef\xbb\xbf" + GOOD.encode()}
     ),
     accepted("UTF-16 with mark", "", PAIRS, files={"train.csv": GOOD.encode("utf-16")}),
     accepted("UTF-16 named", "--encoding utf-16-le", PAIRS, files={"train.csv": GOOD.encode("utf-16-le")}),
@@ -545,14 +545,14 @@ ACCEPTED = [
         "whole decimals",
         "",
         (("a", "1.0"), ("b", "2.0"), ("c", "1")),
-        "1 2 (66.67%), 2 1 (33.33%)",
+        "1 2 (66.7%), 2 1 (33.3%)",
         files={"train.csv": HEADER + "a,1.0\nb,2.0\nc,1\n"},
     ),
     accepted(
         "numbers and texts",
         "--train_file a.jsonl",
         (("a", 1), ("b", 0), ("c", "1")),
-        "0 1 (33.33%), 1 2",
+        "0 1 (33.3%), 1 2",
         files={"a.jsonl": lines(*[{"text": t, "label": n} for t, n in (("a", 1), ("b", 0), ("c", "1"))])},
     ),
     accepted(
@@ -566,7 +566,7 @@ ACCEPTED = [
         "declared ids",
         "--class_names neg pos",
         (("a", "0"), ("b", "1")),
-        "neg 1 (50.00%), pos 1",
+        "neg 1 (50.0%), pos 1",
         files={"train.csv": HEADER + "a,0\nb,1\n"},
     ),
 ]

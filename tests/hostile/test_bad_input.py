@@ -12,6 +12,7 @@ import cases_data
 import cases_flags
 import cases_models
 import cases_outputs
+import cases_rare
 import cases_recipes
 import cases_sequences
 import pytest
@@ -34,6 +35,7 @@ from bertlab.errors import UserError
 
 TABLES = {
     "flags": cases_flags.CASES,
+    "rare": cases_rare.CASES,
     "recipes": cases_recipes.CASES,
     "data": cases_data.CASES,
     "models": cases_models.CASES,

@@ -1,0 +1,251 @@
+"""What goes wrong more rarely, of all kinds: former flags, runs of many, folders of models, streams, text for NSP."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bad_input import GOOD_FILES, Case, refused
+from finished_runs import finished_run
+
+NEW = ("new, untrained weights",)
+EVALUATE = "--do_eval --validation_file dev.csv --max_seq_length 32 --model_name_or_path"
+STREAM = "--streaming --max_steps 1"
+MODEL = "--model_name_or_path {model} --max_seq_length 32"
+ALL_TRAIN = "--text two.txt --validation_fraction 0 --selection_fraction 0 --early_stopping_patience 0"
+ONE_TEXT = "".join(f"{line}\n" for line in str(GOOD_FILES["story.txt"]).splitlines()[:2])
+
+
+def run_of_seed(seed: int) -> Any:
+    def write(path: Path) -> None:
+        run = json.loads((finished_run(path) / "run.json").read_text(encoding="utf-8"))
+        (path / "run.json").write_text(json.dumps({**run, "seed": seed}), encoding="utf-8")
+
+    return write
+
+
+def predicted(name: str, flags: str, *says: str, **more: Any) -> Case:
+    return refused(name, flags, *says, command="predict", **more)
+
+
+FLAGS = [
+    refused("a ratio that is steps", "--warmup_ratio 10", "a number of steps", obeys="--warmup_steps 10"),
+    refused("one dash", "--report_to none -seed 1", "two dashes", "Write --seed.", obeys="--report_to none --seed 1"),
+    refused(
+        "batches split over processes",
+        """--accelerator_config '{"split_batches": true}'""",
+        "split_batches",
+        obeys="--per_device_train_batch_size 16",
+    ),
+    refused(
+        "an address",
+        "--train_file https://example.org/train.csv",
+        "is an address",
+        obeys="--train_file train.csv",
+    ),
+    refused(
+        "a layout is missing",
+        f"{MODEL} --data_dir .",
+        "how they are laid out",
+        bare=True,
+        command="check",
+        obeys=f"{MODEL} --data_dir . --data_layout glue/cola",
+        then="none of train.tsv",
+    ),
+    refused("labels by name", "--label_names labels", "--label_names is not supported", obeys=""),
+]
+
+SPLITS = [
+    refused(
+        "no training split",
+        f"{MODEL} --validation_file dev.csv",
+        "no training split 'train'",
+        bare=True,
+        obeys=f"{EVALUATE} {{model}}",
+        then="--class_names",
+    ),
+    refused(
+        "no training split in a stream",
+        f"{STREAM} {MODEL} --validation_file dev.csv",
+        "--streaming: there is no training split",
+        bare=True,
+        obeys=f"{STREAM} {MODEL} --train_file train.csv --class_names bad good",
+    ),
+    refused(
+        "validation and test",
+        "--validation_file dev.csv --validation_split_name dev --test_split_name dev",
+        "named for validation and for test",
+        obeys="--validation_file dev.csv --validation_split_name dev",
+    ),
+    refused(
+        "nothing to evaluate",
+        "--do_eval",
+        "no split to evaluate or predict",
+        obeys="--do_eval --validation_fraction 0.5 --class_names bad good",
+    ),
+    refused(
+        "a class of one row",
+        "--validation_fraction 0.25",
+        "--validation_fraction",
+        "in balance",
+        files={"train.csv": GOOD_FILES["train.csv"] + "a,fair\n"},  # type: ignore[operator]
+        obeys="--validation_fraction 0.25 --no_stratify",
+    ),
+    refused(
+        "no source",
+        MODEL,
+        "no data to work on",
+        bare=True,
+        obeys=f"{MODEL} --train_file train.csv",
+    ),
+    refused(
+        "no classes",
+        f"{EVALUATE} {{model}}",
+        "nothing says which classes",
+        bare=True,
+        obeys=f"{EVALUATE} {{model}} --class_names bad good",
+    ),
+    refused(
+        "other classes than the head's",
+        f"{EVALUATE} {{classifier}} --class_names ok poor",
+        "the outputs of the model are bad, good",
+        bare=True,
+        files={"dev.csv": "text,label\na,ok\nb,poor\n"},
+        obeys=f"{EVALUATE} {{classifier}} --label_map ok=good poor=bad",
+    ),
+    refused(
+        "one output",
+        f"{EVALUATE} {{one_output}}",
+        "one output, 'score'",
+        bare=True,
+        files={"dev.csv": "text,label\na,1\nb,2.5\n"},
+        obeys=f"{EVALUATE} {{one_output}} --do_regression",
+    ),
+    refused(
+        "names in quotes",
+        "--train_file a.tsv --quoting none",
+        "column names stand in quotes",
+        files={"a.tsv": '"text"\t"label"\n"a"\t"x"\n"b"\t"y"\n'},
+        obeys="--train_file a.tsv --quoting standard",
+    ),
+    refused(
+        "names for JSON",
+        "--train_file a.jsonl --column_names text label",
+        "names its own columns",
+        files={"a.jsonl": '{"text": "a", "label": 1}\n{"text": "b", "label": 0}\n'},
+        obeys="--train_file a.jsonl",
+    ),
+]
+
+PREDICT = [
+    predicted(
+        "predict blank lines",
+        "{classifier} --file a.txt",
+        "nothing to predict",
+        files={"a.txt": "\n\n"},
+        obeys="{classifier} --text a",
+    ),
+    predicted("lines of a table", "{run} --file dev.csv --pairs", "reads lines of text", obeys="{run} --file dev.csv"),
+    predicted("a pair for single texts", "{run} --pair a b", "trained on single texts", obeys="{run} --text a"),
+    predicted("one text for pairs", "{pairs} --text a", "trained on pairs", obeys="{pairs} --pair a b"),
+    predicted(
+        "stop at a gap",
+        "{run} --file gap.csv --on_missing error",
+        "gap.csv, line 2: the text is missing",
+        files={"gap.csv": "text,n\n,1\na,2\n"},
+        obeys="{run} --file gap.csv --on_missing empty",
+    ),
+]
+
+MANY = [
+    refused("no recipes", "", "nothing to run", command="suite", obeys="--tasks cola rte --print_commands"),
+    refused(
+        "a preset alone",
+        "--configs presets/stable",
+        "is a preset and no run",
+        command="suite",
+        obeys="--tasks cola --config presets/stable --print_commands",
+    ),
+    refused(
+        "a device twice",
+        "--tasks cola --devices cpu cpu",
+        "named twice",
+        command="suite",
+        obeys="--tasks cola --devices cpu --jobs 2 --print_commands",
+    ),
+    refused(
+        "a grid of a range",
+        "mine.yaml --task cola --data_dir . --search grid",
+        "a grid needs choices",
+        command="sweep",
+        files={"mine.yaml": "learning_rate: {low: 1.0e-5, high: 1.0e-4, log: true}\n"},
+        obeys="mine.yaml --task cola --data_dir . --search random",
+        then="requires --trials",
+    ),
+    refused(
+        "no selection",
+        "bert_paper --task cola --selection_fraction 0",
+        "leaves only",
+        command="sweep",
+    ),
+    refused(
+        "a file of an archive",
+        "{run} --output dev.csv",
+        "dev.csv exists",
+        command="submission",
+        obeys="{run} --output x.zip",
+        then="no run of a GLUE task",
+    ),
+    refused(
+        "no task of GLUE",
+        "{run} --output x.zip",
+        "no run of a GLUE task",
+        command="submission",
+        obeys="classify: --task cola",
+        then="sentence",
+    ),
+    refused(
+        "no shared seeds",
+        "a b",
+        "fewer than two are in both",
+        command="compare",
+        files={f"{name}/seed{seed}": run_of_seed(seed) for name, seed in (("a", 1), ("a", 2), ("b", 3), ("b", 4))},
+        obeys="suite: --tasks cola --seeds 2 --print_commands",
+    ),
+    refused(
+        "a seed twice",
+        "a b",
+        "a holds several runs of one seed. Keep one run of each seed there.",
+        command="compare",
+        files={f"{name}/seed{number}": run_of_seed(1) for name in "ab" for number in (1, 2)},
+    ),
+]
+
+ADAPTERS = [
+    refused(
+        "an adapter on an adapter",
+        "--model_name_or_path {adapter} --lora_rank 2",
+        "an adapter on an adapter",
+        obeys="--model_name_or_path {adapter} --lora_rank 2 --lora_merge",
+    ),
+]
+
+NSP = [
+    refused(
+        "one document a file",
+        "--document_unit file",
+        "number of documents is 1",
+        command="nsp",
+        obeys="--document_unit line",
+    ),
+    refused(
+        "one document",
+        f"{ALL_TRAIN} --document_unit file",
+        "one document",
+        command="nsp",
+        files={"two.txt": ONE_TEXT},
+        obeys=f"{ALL_TRAIN} --negatives same_document",
+    ),
+    refused("a table for NSP", "--text train.csv", "reads plain text", command="nsp", obeys="--text story.txt"),
+]
+
+CASES: list[Case] = [*FLAGS, *SPLITS, *PREDICT, *MANY, *ADAPTERS, *NSP]
