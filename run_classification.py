@@ -58,7 +58,7 @@ def run(
     memory.ask_for_large_pages()
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
     from bertlab.data import dataset, findings, summary, tokenization
-    from bertlab.evaluation import evaluate, metrics
+    from bertlab.evaluation import evaluate, metrics, thresholds
     from bertlab.report import writer
     from bertlab.training import resume
     from bertlab.training.arguments import prepare_process, training_arguments, warn_unused_flags
@@ -84,6 +84,7 @@ def run(
         token=model_args.token,
     )
     metrics.check_metrics(data.metrics, data.schema.kind, data.schema.size)
+    thresholds.check(run_args.threshold, data.schema)
     findings.print_findings(data)
     args = training_arguments(training, run_args, data, invocation.given)
     tokenized = tokenization.tokenize_splits(data, tokenizer, data_args, invocation.started)

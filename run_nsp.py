@@ -60,6 +60,7 @@ def run(
     memory.ask_for_large_pages()
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
     from bertlab.data import summary, tokenization
+    from bertlab.evaluation import thresholds
     from bertlab.pretraining import dataset, examples, objectives
     from bertlab.pretraining.model import build_model, tokenizer_and_config
     from bertlab.report import writer
@@ -72,6 +73,7 @@ def run(
     text = dataset.read(nsp_args, model_args.cache_dir, invocation.started)
     tokenizer, config = tokenizer_and_config(nsp_args, model_args, text)
     data = dataset.make_splits(text, nsp_args, tokenizer)
+    thresholds.check(run_args.threshold, data.schema)
     # Rows bring their numbers to the collator, which no model takes.
     args = training_arguments({**training, "remove_unused_columns": False}, run_args, data, invocation.given)
     tokenized = tokenization.tokenize_splits(data, tokenizer, nsp_args, invocation.started)

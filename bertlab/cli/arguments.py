@@ -259,6 +259,11 @@ class RunArguments:
     early_stopping_threshold: float = setting(0.0, "what counts as better", minimum=0)
     resume: str = setting("never", "continue a stopped run: never, auto (if there is one), must, or a checkpoint")
     overwrite_output_dir: bool = setting(False, "replace an earlier run in --output_dir; other files there stay")
+    threshold: str | None = setting(
+        None,
+        "choose the threshold of two classes, or of each label (default: f1), on the selection split by a metric (f1, "
+        "balanced_accuracy), precision=0.95, recall=0.9, or cost=1:5 (of a false positive : of a false negative)",
+    )
     metric_batch_size: int | None = setting(
         None, "also list the metric of each consecutive batch of this many test rows", minimum=1
     )

@@ -1,4 +1,4 @@
-"""Calibration of predicted probabilities: how far off they are, and the temperature and thresholds that help."""
+"""Calibration of predicted probabilities: how far off they are, and the temperature that helps."""
 
 from collections.abc import Mapping, Sequence
 
@@ -70,33 +70,6 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     bounds = tuple(np.log(TEMPERATURE_BOUNDS))
     found = minimize_scalar(lambda log_t: _loss(scores / np.exp(log_t), actual), bounds=bounds, method="bounded")
     return float(np.exp(found.x))
-
-
-def fit_thresholds(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> Array:
-    """Return the (classes,) thresholds t that maximise the F1 of `probability >= t` of each class.
-
-    Takes (n, classes) probabilities and labels of 0 and 1; use a selection split, never an evaluation split. A
-    threshold is midway between two neighbouring probabilities; of equally good ones the nearest to 0.5 is taken, and a
-    class without a positive example keeps 0.5.
-    """
-    forecast, actual = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
-    return np.array([_best_threshold(forecast[:, k], actual[:, k] != 0) for k in range(actual.shape[1])])
-
-
-def _best_threshold(forecast: Array, actual: Array) -> float:
-    if not actual.any():
-        return 0.5
-    values, group = np.unique(-forecast, return_inverse=True)
-    chosen = np.cumsum(np.bincount(group))
-    hits = np.cumsum(np.bincount(group, weights=actual))
-    f1 = 2 * hits / (chosen + actual.sum())
-    lowest_in = -values
-    highest_out = np.append(lowest_in[1:], 0.0)
-    middle = (lowest_in + highest_out) / 2
-    # Between neighbouring floats the middle rounds to one of them; it must not let the lower one in.
-    cuts = np.where(middle > highest_out, middle, lowest_in)
-    best = cuts[f1 >= f1.max() - 1e-12]
-    return float(best[np.argmin(np.abs(best - 0.5))])
 
 
 def _loss(logits: Array, labels: Array) -> float:

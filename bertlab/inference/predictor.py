@@ -27,12 +27,14 @@ Row = tuple[str, ...]
 class Predictor(ABC):
     """A tokenizer and a model with all that predictions depend on; call it with texts or pairs.
 
-    The texts of a row are joined with `text_column_delimiter`, unless it is None.
+    The texts of a row are joined with `text_column_delimiter`, unless it is None. Where one class is predicted, a row
+    whose class has a probability below `abstain_below` has none.
     """
 
     tokenizer: "PreTrainedTokenizerBase"
     config: InferenceConfig
     text_column_delimiter: str | None = None
+    abstain_below: float = 0.0
 
     def __call__(self, rows: Sequence[Row]) -> np.ndarray:
         """Return calibrated probabilities (rows, classes) of texts or pairs, or scores (rows, 1), in their order.
@@ -70,7 +72,13 @@ class Predictor(ABC):
         if self.config.problem_type == MULTI:
             thresholds = np.asarray(self.config.thresholds or [0.5] * len(names))
             return [[name for name, on in zip(names, row >= thresholds, strict=True) if on] for row in probabilities]
-        return [[] if np.isnan(row[0]) else [names[row.argmax()]] for row in probabilities]
+        chosen, confidence = self.decide(probabilities)
+        return [[names[k]] if sure >= self.abstain_below else [] for k, sure in zip(chosen, confidence, strict=True)]
+
+    def decide(self, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the class id (rows,) that each row has where one class is predicted, and its probability."""
+        chosen = (probabilities - np.asarray(self.config.thresholds or 0.0)).argmax(axis=1)
+        return chosen, np.take_along_axis(probabilities, chosen[:, None], axis=1)[:, 0]
 
     def labels(self, probabilities: np.ndarray) -> list[str]:
         """Return what each row of probabilities predicts as text: its classes, or its number."""

@@ -85,7 +85,7 @@ def rank(result: SplitResult, schema: LabelSchema, temperature: float) -> tuple[
         confidence = np.where(wrong_labels, certainty, 0.0).max(axis=1)
         wrong = wrong_labels.any(axis=1)
     else:
-        confidence = probabilities.max(axis=1)
+        confidence = np.take_along_axis(probabilities, result.predictions[:, None], axis=1)[:, 0]
         wrong = result.predictions != result.labels
     rows = np.flatnonzero(wrong & labelled)
     return rows[np.argsort(-confidence[rows], kind="stable")], confidence

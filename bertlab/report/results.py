@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from bertlab.console import info
+from bertlab.console import info, warning
 from bertlab.data.labels import MULTI, REGRESSION, SINGLE, LabelSchema
-from bertlab.evaluation import baselines, calibration, statistics
+from bertlab.evaluation import baselines, calibration, statistics, thresholds
 from bertlab.evaluation.evaluate import (
     SplitResult,
     as_scored,
@@ -26,6 +26,7 @@ RUN_VALUES = ("loss", "runtime", "samples_per_second")
 EXAMPLES_PER_SOURCE = 10
 # A temperature or threshold fitted on fewer examples would describe these examples and not the model.
 FEWEST_EXAMPLES_TO_FIT = 50
+FEWEST_POSITIVE_TO_FIT = 10
 
 # By name: class probabilities or numbers per split, and a sentence on how they were made.
 Baselines = Mapping[str, tuple[Mapping[str, np.ndarray], str]]
@@ -33,39 +34,76 @@ Baselines = Mapping[str, tuple[Mapping[str, np.ndarray], str]]
 
 @dataclass(frozen=True)
 class Fitted:
-    """The values fitted on the selection split: a temperature, and for multi-label a threshold per class."""
+    """The values fitted on the selection split: a temperature, and perhaps a threshold of each class.
+
+    Those of two classes sum to 1. `threshold` says how they were chosen, as results.json has it.
+    """
 
     temperature: float = 1.0
     thresholds: np.ndarray | None = None
     rows: int = 0
+    threshold: dict[str, Any] | None = None
 
 
-def fit(selection: SplitResult | None, schema: LabelSchema) -> Fitted:
-    """Return what can be fitted on the selection split; without one, or with a tiny one, nothing is changed."""
+def fit(selection: SplitResult | None, schema: LabelSchema, threshold: str | None = None) -> Fitted:
+    """Return what can be fitted on the selection split; without one, or with a tiny one, nothing is changed.
+
+    `threshold` is that of --threshold; several labels have thresholds without it, by F1.
+    """
+    threshold = threshold or ("f1" if schema.kind == MULTI else None)
     if selection is None or selection.labels is None or schema.kind == REGRESSION:
         return Fitted()
-    if len(selection.labels) < FEWEST_EXAMPLES_TO_FIT:
-        what = "temperature and thresholds are" if schema.kind == MULTI else "the temperature is"
+    rows = len(selection.labels)
+    if rows < FEWEST_EXAMPLES_TO_FIT:
+        what = "temperature and thresholds are" if threshold else "the temperature is"
         info(f"{what} not fitted: the selection split has fewer than {FEWEST_EXAMPLES_TO_FIT} examples.")
         return Fitted()
     temperature = calibration.fit_temperature(selection.logits, selection.labels)
-    thresholds = None
-    if schema.kind == MULTI:
-        # Of the probabilities that are written and to which `predict` applies the thresholds.
-        probabilities = class_probabilities(schema, selection.logits, temperature)
-        thresholds = calibration.fit_thresholds(probabilities, selection.labels)
-    return Fitted(temperature, thresholds, len(selection.logits))
+    if threshold is None:
+        return Fitted(temperature, None, rows)
+    # Of the probabilities that are written and to which `predict` applies the thresholds.
+    probabilities = class_probabilities(schema, selection.logits, temperature)
+    return Fitted(temperature, *_thresholds(threshold, probabilities, selection.labels, schema))
+
+
+def _thresholds(
+    text: str, probabilities: np.ndarray, labels: np.ndarray, schema: LabelSchema
+) -> tuple[np.ndarray, int, dict[str, Any]]:
+    """Return the threshold of each class, the number of rows, and how they were chosen."""
+    names, criterion = schema.class_names, thresholds.parse(text)
+    if schema.positive_class is not None:
+        names = (schema.positive_class,)
+        positive = schema.class_names.index(names[0])
+        probabilities, labels = probabilities[:, [positive]], (labels == positive)[:, None]
+    found = dict(zip(names, thresholds.fit(probabilities, labels, criterion), strict=True))
+    few = [name for name, count in zip(names, labels.sum(axis=0), strict=True) if count < FEWEST_POSITIVE_TO_FIT]
+    if few:
+        shown = ", ".join(map(repr, few[:3])) + (f" and {len(few) - 3} more" if len(few) > 3 else "")
+        info(f"fewer than {FEWEST_POSITIVE_TO_FIT} selection examples are {shown}: such thresholds are uncertain.")
+    for name, one in found.items():
+        if not one.is_reached:
+            warning(f"--threshold {text}: no threshold of {name!r} reaches it; the one that comes nearest is used.")
+    values = np.array([one.threshold for one in found.values()])
+    if schema.positive_class is not None:
+        values = np.full(2, 1 - values[0])
+        values[positive] = found[names[0]].threshold
+    classes = {name: one._asdict() for name, one in found.items()}
+    return (
+        values,
+        len(labels),
+        {"criterion": text, "scored_by": criterion.name, "rows": len(labels), "classes": classes},
+    )
 
 
 def with_fitted(result: SplitResult, schema: LabelSchema, fitted: Fitted, names: Sequence[str]) -> SplitResult:
     """Return a result with the predictions and the scores of the fitted temperature and thresholds."""
     if not fitted.rows:
         return result
-    scaled, thresholds = result.logits / fitted.temperature, fitted.thresholds
+    scaled, limits = result.logits / fitted.temperature, fitted.thresholds
     metrics = dict(result.metrics)
     if result.labels is not None:
-        metrics |= compute_metrics(schema, tuple(names), scaled, result.labels, thresholds=thresholds)
-    return dataclasses.replace(result, predictions=predictions_from_logits(schema, scaled, thresholds), metrics=metrics)
+        metrics |= compute_metrics(schema, tuple(names), scaled, result.labels, thresholds=limits)
+    return dataclasses.replace(result, predictions=predictions_from_logits(schema, scaled, limits), metrics=metrics)
 
 
 def baseline_predictions(

@@ -34,6 +34,9 @@ NAMES = {
     "recall_at_1_chance": "recall@1 by chance",
 }
 
+# More thresholds than this are in results.json alone.
+THRESHOLDS_LISTED = 6
+
 Results = Mapping[str, Any]
 
 
@@ -140,6 +143,19 @@ def verdicts(results: Results) -> list[str]:
         )
     lines.append("The confidence interval covers the choice of examples, not of the seed: other seeds score otherwise.")
     return lines
+
+
+def thresholds(results: Results) -> list[str]:
+    """Return sentences on the fitted thresholds: what they are, and their score on the selection split."""
+    found = results.get("threshold")
+    if not found:
+        return []
+    by = f"fitted on {found['rows']:,} selection examples by {display_name(found['scored_by'])}"
+    if len(found["classes"]) > THRESHOLDS_LISTED:
+        return [f"Thresholds of {len(found['classes'])} labels, {by}; results.json has them."]
+    said = "Threshold of {!r}: {:.3f}, {}: {:.3f}, and {:.3f} at 0.5."
+    each = found["classes"].items()
+    return [said.format(name, one["threshold"], by, one["score"], one["score_at_half"]) for name, one in each]
 
 
 def _against_baseline(own: float, baseline: Mapping[str, Any], metric: str, name: str, upward: bool) -> str:

@@ -90,7 +90,7 @@ def _render(folder: Path, run_json: dict[str, Any]) -> bool:
 
 def write_results(run: Run) -> dict[str, Any]:
     """Write scores, predictions and misclassified examples; return the content of results.json."""
-    fitted = fit(next(iter(run.selection), None), run.data.schema)
+    fitted = fit(next(iter(run.selection), None), run.data.schema, run.run_args.threshold)
     evaluated = [with_fitted(r, run.data.schema, fitted, run.data.metrics) for r in run.results]
     results: dict[str, Any] = io.plain(_results(run, evaluated, fitted))
     for result in (result for result in evaluated if result.has_predictions):
@@ -113,7 +113,7 @@ def print_scores(results: dict[str, Any], folder: Path, source: str = "source") 
         if results["published"]["values"] and results["published"]["source"]:
             say(f"published: {results['published']['source']}")
         say(f"\n{shown} on {scores.main_split(results)}:")
-    for sentence in scores.verdicts(results):
+    for sentence in (*scores.verdicts(results), *scores.thresholds(results)):
         say(f"- {sentence}")
     for name, split in results["splits"].items():
         path = folder / "predictions" / f"{name}.tsv"
@@ -172,6 +172,7 @@ def _results(run: Run, results: Sequence[SplitResult], fitted: Fitted) -> dict[s
         "metrics": run.data.metrics,
         "temperature": fitted.temperature,
         "thresholds": fitted.thresholds,
+        "threshold": fitted.threshold,
         # For sweeps, which choose a run by it; never a score to report.
         "selection": None if selection is None else {"rows": len(selection.logits), "metrics": selection.metrics},
         "published": {

@@ -13,7 +13,6 @@ from bertlab.evaluation import calibration
 from bertlab.evaluation.calibration import (
     TEMPERATURE_BOUNDS,
     fit_temperature,
-    fit_thresholds,
     reliability_table,
     sigmoid,
     softmax,
@@ -105,39 +104,6 @@ def test_separable_and_random_logits_stay_within_the_bounds():
     separable = fit_temperature([[5.0, 0.0], [0.0, 5.0]], [0, 1])
     wrong = fit_temperature([[5.0, 0.0], [0.0, 5.0]], [1, 0])
     assert low <= separable < 1 < wrong <= high
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_thresholds_are_as_good_as_an_exhaustive_search(seed):
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 2, (60, 3))
-    probabilities = np.round(np.clip(0.3 * labels + rng.random((60, 3)) * 0.7, 0, 1), 1 + seed % 2)  # ties
-    thresholds = fit_thresholds(probabilities, labels)
-    for label in range(3):
-        column, actual = probabilities[:, label], labels[:, label]
-        best = max(sk.f1_score(actual, column >= cut, zero_division=0) for cut in [*np.unique(column), 2.0])
-        assert sk.f1_score(actual, column >= thresholds[label]) == pytest.approx(best)
-
-
-def test_thresholds_lie_midway_and_labels_without_positives_keep_a_half():
-    probabilities = np.array([[0.9, 0.9, 0.2], [0.4, 0.1, 0.3], [0.2, 0.1, 0.4]])
-    labels = np.array([[1, 0, 1], [1, 0, 1], [0, 0, 1]])
-    assert fit_thresholds(probabilities, labels) == pytest.approx([0.3, 0.5, 0.1])
-
-
-def test_a_threshold_between_neighbouring_floats_keeps_the_lower_one_out():
-    lower = 0.5
-    for _ in range(4):
-        upper = np.nextafter(lower, 1.0)
-        threshold = fit_thresholds([[upper], [lower]], [[1], [0]])[0]
-        assert lower < threshold <= upper
-        lower = upper
-
-
-def test_equally_good_thresholds_take_the_nearest_to_a_half():
-    # Cut above 0.6: one of one right, one missed, F1 2/3; cut at the bottom: two of four, F1 2/3.
-    probabilities, labels = [[0.8], [0.6], [0.58], [0.3]], [[1], [0], [0], [1]]
-    assert fit_thresholds(probabilities, labels)[0] == pytest.approx(0.7)
 
 
 def test_thresholds_are_those_of_the_probabilities_that_are_written():

@@ -520,6 +520,7 @@ RULED = (
     ("--shuffle_buffer 5", "only a stream has a buffer. Add --streaming, or leave --shuffle_buffer out."),
     ("--streaming", "--streaming requires --max_steps: a stream has no known length. Add --max_steps 1000."),
     ("--streaming --max_steps 9 --test_fraction 0.1", "--streaming conflicts with --test_fraction: a stream is"),
+    ("--threshold f1", "--threshold requires --selection_fraction: evaluation splits must not decide."),
     ("--streaming --max_steps 9 --class_weights balanced", "--streaming conflicts with --class_weights: labels are"),
     ("--streaming --max_steps 9 --dataloader_num_workers 2", "each worker would read every row."),
     (
