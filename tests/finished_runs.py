@@ -41,12 +41,14 @@ def finished_run(
     trained: bool = True,
     texts: Sequence[str] = (SCRIPT, LONG),
     configuration: dict[str, Any] | None = None,
+    best_step: int | None = None,
     **run: Any,
 ) -> Path:
     """Write a finished run of `kind`, one of SPACES, and return its folder.
 
     It has a validation split of `rows` (labelled or not) and an unlabelled test split of 7. The larger `skill`, the
-    more predictions are correct; `seed` is that of the model's noise, the labels are the same in every run.
+    more predictions are correct; `seed` is that of the model's noise, the labels are the same in every run. With a
+    `best_step` there was a selection split, on which the epoch that ends there was the best.
     """
     schema, names = SPACES[kind], METRICS[kind]
     labels = _random_labels(schema, rows)
@@ -79,10 +81,13 @@ def finished_run(
         predictions.write(folder, result, schema, range(len(result.logits)), fitted.temperature)
         if result.labels is not None:
             misclassified.write(folder, result, schema, columns, fitted.temperature)
-    write_json(folder / "results.json", _results(schema, names, fitted, splits))
+    entries = log_history(names)
+    best = next((entry for entry in entries if entry["step"] == best_step and "eval_loss" in entry), None)
+    selection = best and {"rows": 50, "metrics": {name: best[f"eval_{name}"] for name in names}}
+    write_json(folder / "results.json", {**_results(schema, names, fitted, splits), "selection": selection})
     write_json(folder / "run.json", {**_run(schema, labels if labelled else None, trained, configuration or {}), **run})
     if trained:
-        write_json(folder / "trainer_state.json", {"log_history": log_history(names)})
+        write_json(folder / "trainer_state.json", {"log_history": entries, "best_global_step": best_step})
     return folder
 
 

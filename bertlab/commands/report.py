@@ -1,4 +1,4 @@
-"""bertlab report: render the plots, page and card of finished runs again.
+"""bertlab report: render the page and card of finished runs again.
 
 bertlab report runs/cola runs/mrpc
 """
@@ -34,5 +34,5 @@ def main(argv: Sequence[str]) -> int:
 
     for run in runs:
         render(run)
-        say(f"wrote {run.path / 'report.html'}, {run.path / 'README.md'} and {run.path / 'plots'}/*.png")
+        say(f"wrote {run.path / 'report.html'} and {run.path / 'README.md'}")
     return 0

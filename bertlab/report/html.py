@@ -3,21 +3,20 @@
 import base64
 import hashlib
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
 
-from bertlab.report import scores
+from bertlab.report import curves, plots, scores, selection, tables
 from bertlab.report.predictions import split_labels
 from bertlab.report.run_folder import RunFolder
 from bertlab.report.scores import is_number, score
 
 HERE = Path(__file__).resolve().parent
 # A page of more rows than this is slow to filter; the files under misclassified/ have them all.
-MISCLASSIFIED_PER_SPLIT = 500
+MISCLASSIFIED_PER_SPLIT = 200
 # Longer texts are folded after so many characters.
 SHOWN_CHARACTERS = 240
 
@@ -32,8 +31,12 @@ class Bar(NamedTuple):
     interval: list[float]
 
 
-def render(folder: RunFolder, images: Mapping[str, bytes]) -> str:
-    """Return the page of a run as HTML; `images` are its plots as PNG by file name."""
+def render(folder: RunFolder) -> str:
+    """Return the page of a run as HTML.
+
+    Raises:
+        UserError: the predictions or the misclassified examples cannot be read.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -41,20 +44,23 @@ def render(folder: RunFolder, images: Mapping[str, bytes]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (score, scores.baseline_name, percent, count, setting, classes, beginning)
+    filters = (score, scores.baseline_name, tables.cell, count, setting, classes, beginning)
     environment.filters.update({function.__name__: function for function in filters})
     environment.filters["display_name"] = lambda name: scores.metric_name(folder.results, name)
+    decisions = {split: curves.decisions(folder, split) for split in folder.scored}
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     return environment.get_template("page.html.j2").render(
         run=folder,
         style=Markup(style),
         script=Markup(script),
         script_hash=script_hash(script),
-        images={name.removesuffix(".png"): base64.b64encode(image).decode() for name, image in images.items()},
-        score_table=scores.score_table(folder.results),
+        plots={name: Markup(plot) for name, plot in plots.render_plots(folder, decisions).items()},
+        tables=tables,
+        decisions=decisions,
         headline=headline(folder),
+        standing=scores.standing(folder.results),
         verdicts=scores.verdicts(folder.results),
-        log=folder.training_log(),
+        selection=selection.notes(folder),
         totals={split: len(rows) for split, rows in folder.misclassified.items() if rows},
         limit=MISCLASSIFIED_PER_SPLIT,
         shown=SHOWN_CHARACTERS,
@@ -89,11 +95,6 @@ def classes(cell: str, folder: RunFolder) -> list[str]:
 def script_hash(script: str) -> str:
     """Return the source expression with which a content security policy allows this script and no other."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode('ascii')}"
-
-
-def percent(value: Any) -> str:
-    """Return a fraction as a percentage with one digit."""
-    return f"{value:.1%}" if is_number(value) else "–"
 
 
 def count(value: Any) -> str:

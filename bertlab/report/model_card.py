@@ -3,8 +3,8 @@
 import json
 import re
 import shlex
-from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePath
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -14,10 +14,11 @@ from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, R
 from bertlab.cli.training_flags import training_flags
 from bertlab.evaluation.metrics import split_average
 from bertlab.models import lora
-from bertlab.report import scores
-from bertlab.report.html import count, percent, setting
+from bertlab.report import scores, selection, tables
+from bertlab.report.html import count, setting
 from bertlab.report.run_folder import RunFolder
-from bertlab.report.scores import display_name, interval, is_number, metric_name, score
+from bertlab.report.scores import interval, is_number, metric_name, score
+from bertlab.report.tables import Table, basename, cell
 
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")
 # The Hub's names of metrics, where they differ from ours.
@@ -38,30 +39,53 @@ OUR_TRAINING = (
 )
 # Below this many labelled examples the card warns.
 FEW_EXAMPLES = 1000
-LISTED_NAMES, LISTED_BALANCE = 20, 30
+LISTED_NAMES = 20
+# Texts of our own to try a model with, by a word in the names of its recipe, columns or classes. None is of the data: a
+# card is uploaded, and rows of the user's are not unless asked for.
+EXAMPLES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("qnli answer", ("When was the bridge opened?", "The bridge was opened to traffic in 1932.")),
+    ("entail", ("A man is playing a guitar on a stage.", "Someone is making music.")),
+    ("question", ("How do I learn to play chess?", "What is a good way to learn chess?")),
+    ("isnext", ("She opened the old wooden door.", "Behind it a narrow stair led down into the dark.")),
+    ("", ("The committee will meet again on Monday.", "On Monday there is another meeting of the committee.")),
+    ("acceptable", ("The books that she bought was on the table.",)),
+    ("positive review imdb sst2", ("The staff were friendly, but the food came late and cold.",)),
+    ("", ("The committee will meet again on Monday.",)),
+)
 
 
 def render(folder: RunFolder) -> str:
     """Return the model card of a run as Markdown with YAML metadata in front."""
-    functions = (table, interval, score, count, _code, _listed, _escape, _literal)
+    functions = (markdown, interval, score, count, _code, _listed, _escape, _literal)
     values: dict[str, Any] = {
         **{function.__name__.strip("_"): function for function in functions},
         "display_name": lambda name: metric_name(folder.results, name),
         "run": folder,
         "source": _source(folder),
         "title": _name(folder),
+        "example": [_literal(text) for text in example(folder)],
+        "standing": scores.standing(folder.results),
+        "selection": selection.notes(folder),
         "shell_name": shlex.quote(_name(folder)),
         "base_config": lora.BASE_CONFIG,
-        "score_table": (*scores.score_table(folder.results), 2),
-        "mlm_scores": _mlm_scores(folder),
-        "settings": [[_code(name), _code(value)] for name, value in changed_settings(folder)],
-        "log": _log(folder),
+        "tables": tables,
+        "settings": Table(["setting", "value"], [[*map(_code, pair)] for pair in changed_settings(folder)], 2),
         "dataset": (folder.run.get("hub") or {}).get("dataset"),
-        "data": _data(folder),
-        "balance": _balance(folder),
         "small": [name for name, split in folder.scored.items() if split["labelled"] < FEW_EXAMPLES],
     }
     return str(ModelCard.from_template(metadata(folder), template_path=str(TEMPLATE), **values))
+
+
+def example(folder: RunFolder) -> tuple[str, ...]:
+    """Return a text, or a pair of texts, like those of the run."""
+    columns = folder.configuration.get("text_column_names") or []
+    about = " ".join([str(folder.run.get("recipe")), *columns, *folder.class_names]).casefold()
+    fitting = (
+        texts
+        for words, texts in EXAMPLES
+        if (len(texts) == 2) == folder.is_pair and (not words or any(word in about for word in words.split()))
+    )
+    return next(fitting)
 
 
 def metadata(folder: RunFolder) -> ModelCardData:
@@ -120,21 +144,14 @@ def changed_settings(folder: RunFolder) -> list[tuple[str, str]]:
     for flag in (*training_flags(), *(flag for flag in ours if flag.name in OUR_TRAINING)):
         value = folder.configuration.get(flag.name)
         if value is not None and value != flag.default and not flag.name.startswith(NOT_TRAINING):
-            changed.append((flag.name, _basename(setting(value))))
+            changed.append((flag.name, basename(setting(value))))
     return changed
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]], first_right: int | None = None) -> str:
-    """Return a Markdown table without HTML in it; columns from `first_right` on are aligned to the right."""
-    cells = [[_cell(value) for value in row] for row in rows]
-    right = range(len(header) if first_right is None else first_right, len(header))
-    return console.markdown(header, cells, right).replace("<", "&lt;")
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, int):
-        return count(value)
-    return score(value, 4) if value is None or isinstance(value, float) else str(value)
+def markdown(table: Table) -> str:
+    """Return a table as Markdown without HTML in it."""
+    rows = [[cell(value) for value in row] for row in table.rows]
+    return console.markdown(table.header, rows, range(table.first_right, len(table.header))).replace("<", "&lt;")
 
 
 def _name(folder: RunFolder) -> str:
@@ -145,46 +162,7 @@ def _name(folder: RunFolder) -> str:
 def _source(folder: RunFolder) -> str | None:
     """Return the model a run began from, without the folders of a machine; None from scratch."""
     name = folder.configuration.get("model_name_or_path")
-    return None if not name or folder.configuration.get("from_scratch") else _basename(name)
-
-
-def _mlm_scores(folder: RunFolder) -> tuple[list[str], list[list[Any]], int]:
-    splits = {name: split["other"] for name, split in folder.results["splits"].items() if split.get("other")}
-    names = list(dict.fromkeys(name for values in splits.values() for name in values))
-    rows = [[split, *(values.get(name) for name in names)] for split, values in splits.items()]
-    return ["split", *map(display_name, names)], rows, 1
-
-
-def _log(folder: RunFolder) -> tuple[list[str], list[list[Any]], int]:
-    rows = folder.training_log()
-    keys = [key for key in ("eval_loss", *(f"eval_{name}" for name in folder.metrics)) if any(key in r for r in rows)]
-    names = (f"{folder.eval_split} {display_name(key.removeprefix('eval_'))}" for key in keys)
-    cells = [[score(r["epoch"], 2), r["step"], r["loss"], *(r.get(key) for key in keys)] for r in rows]
-    return ["epoch", "step", "training loss", *names], cells, 0
-
-
-def _data(folder: RunFolder) -> tuple[list[str], list[list[Any]], int]:
-    header = ["split", "from", "fingerprint", "examples", "labelled", "token length p50", "longest", "truncated"]
-    rows = []
-    for name, split in folder.data.items():
-        length, fingerprint = split.get("token_length") or {}, split.get("fingerprint") or "–"
-        counts = [split.get("rows"), split.get("labelled"), length.get("p50"), length.get("longest")]
-        truncated = percent(split.get("truncated_share") or 0)
-        rows.append([name, _basename(split.get("from") or "–"), fingerprint[:12], *map(count, counts), truncated])
-    return header, rows, 3
-
-
-def _balance(folder: RunFolder) -> tuple[list[str], list[list[Any]], int]:
-    splits = {name: split["balance"] for name, split in folder.data.items() if split.get("balance")}
-    names = folder.class_names if splits and len(folder.class_names) <= LISTED_BALANCE else []
-    rows = [[name, *(balance.get(name, 0) for balance in splits.values())] for name in names]
-    return ["examples of class", *splits], rows, 1
-
-
-def _basename(value: Any) -> str:
-    """Return a name without the folders of a machine; a name on the Hub or in a package stays whole."""
-    text = str(value)
-    return PurePath(text).name if PurePath(text).is_absolute() or text.startswith(("~", ".")) else text
+    return None if not name or folder.configuration.get("from_scratch") else basename(name)
 
 
 def _literal(text: str) -> str:

@@ -12,22 +12,29 @@
   }));
   const form = document.getElementById("filters");
   const control = (name) => document.getElementById(`filter-${name}`);
+  // So many rows are shown until all are asked for.
+  const FIRST = 20;
+  const more = document.getElementById("show-all");
+  let all = rows.length <= FIRST;
   const value = (name) => (control(name) ? control(name).value : "");
 
   function filter() {
     const [split, actual, predicted] = ["split", "true", "predicted"].map(value);
     const text = value("text").trim().toLowerCase();
-    let shown = 0;
+    let matching = 0;
     for (const item of rows) {
       const matches =
         (!split || item.split === split) &&
         (!actual || item.true.includes(actual)) &&
         (!predicted || item.predicted.includes(predicted)) &&
         item.text.includes(text);
-      item.row.hidden = !matches;
-      shown += matches;
+      matching += matches;
+      item.row.hidden = !matches || (!all && matching > FIRST);
     }
+    const shown = all ? matching : Math.min(matching, FIRST);
     document.getElementById("shown").textContent = `${shown} of ${rows.length} examples`;
+    more.hidden = shown === matching;
+    more.textContent = `Show all ${matching}`;
   }
 
   const number = (cell) => {
@@ -51,6 +58,7 @@
       return down ? -order : order;
     });
     body.append(...rows.map((item) => item.row));
+    filter();
   }
 
   for (const header of table.tHead.rows[0].cells) {
@@ -65,6 +73,10 @@
   form.hidden = false;
   // Text changes as it is typed; assistive tools that set a select may announce the change alone.
   for (const event of ["input", "change"]) form.addEventListener(event, filter);
+  more.addEventListener("click", () => {
+    all = true;
+    filter();
+  });
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(filter));
   filter();

@@ -21,12 +21,13 @@ from bertlab.training.output_dir import FINISHED
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The files of one finished run. `log` is the Trainer's log_history, empty where nothing was trained."""
+    """The files of one finished run; `log` and `best_step` are of the Trainer's state, empty without training."""
 
     path: Path
     results: dict[str, Any]
     run: dict[str, Any]
     log: list[dict[str, Any]]
+    best_step: int | None = None
 
     @classmethod
     def read(cls, path: Path | str, run: dict[str, Any] | None = None) -> "RunFolder":
@@ -48,11 +49,11 @@ class RunFolder:
         run = read_json(folder / "run.json") if run is None else run
         if not isinstance(results.get("splits"), dict) or "problem_type" not in results:
             raise UserError(f"{folder / 'results.json'} was not written by this program.", "Name a run's folder.")
-        state = folder / "trainer_state.json"
+        state_file = folder / "trainer_state.json"
         # Without training there is no such file, or one that came with the model from an earlier run.
         trains = (run.get("configuration") or {}).get("do_train", True) is not False
-        log = read_json(state).get("log_history", []) if state.is_file() and trains else []
-        return cls(folder, results, run, log)
+        state = read_json(state_file) if state_file.is_file() and trains else {}
+        return cls(folder, results, run, state.get("log_history", []), state.get("best_global_step"))
 
     @cached_property
     def misclassified(self) -> dict[str, list[Any]]:
@@ -136,6 +137,13 @@ class RunFolder:
     def evaluations(self) -> list[dict[str, Any]]:
         """The log entries of evaluations during training, in order of steps."""
         return [entry for entry in self.log if any(key.startswith("eval_") for key in entry)]
+
+    @property
+    def selected(self) -> dict[str, Any] | None:
+        """The log entry of the evaluation whose weights were kept as the best; None where the last ones were kept."""
+        loads_best = self.configuration.get("load_best_model_at_end", self.results.get("selection") is not None)
+        best = (entry for entry in self.evaluations if entry["step"] == self.best_step)
+        return next(best, None) if loads_best else None
 
     @property
     def is_pair(self) -> bool:

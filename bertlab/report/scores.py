@@ -3,11 +3,11 @@
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from bertlab.data.labels import REGRESSION, SINGLE
 from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS, split_average
-from bertlab.evaluation.statistics import verdict
+from bertlab.evaluation.statistics import BETTER, EQUAL, WORSE, verdict
 
 # Names that are not their keys without underscores.
 NAMES = {
@@ -117,6 +117,25 @@ def score_table(results: Results) -> tuple[list[str], list[list[Any]]]:
     return header, rows
 
 
+class Standing(NamedTuple):
+    """Where the primary metric on the main split stands: above, level, below or unknown, and in words."""
+
+    kind: str
+    words: str
+
+
+def standing(results: Results) -> Standing:
+    """Return how the model stands to its baselines, by the one it does worst against."""
+    by_relation = {baseline.relation: baseline.name for baseline in reversed(_baselines(results))}
+    if WORSE in by_relation:
+        return Standing("below", f"worse than the baseline “{by_relation[WORSE]}”")
+    if EQUAL in by_relation:
+        return Standing("level", f"not significantly different from the baseline “{by_relation[EQUAL]}”")
+    if BETTER in by_relation:
+        return Standing("above", "significantly better than every baseline")
+    return Standing("unknown", "not compared with a baseline")
+
+
 def verdicts(results: Results) -> list[str]:
     """Return sentences that compare the primary metric on the main split with its baselines and the published value."""
     name = main_split(results)
@@ -127,9 +146,8 @@ def verdicts(results: Results) -> list[str]:
     if interval(ours) is None:
         return [f"{ours['n']} examples are too few for a confidence interval, so nothing is compared."]
     lines = [
-        _against_baseline(ours["value"], baseline, metric, baseline_name(key, metric), upward)
-        for key, baseline in split["baselines"].items()
-        if is_number(baseline["metrics"][metric])
+        f"This model is {baseline.relation} the baseline “{baseline.name}” ({baseline.value:.3f}){baseline.difference}."
+        for baseline in _baselines(results)
     ]
     if not lines:
         lines.append("No baseline was scored, because there were no training examples.")
@@ -158,9 +176,24 @@ def thresholds(results: Results) -> list[str]:
     return [said.format(name, one["threshold"], by, one["score"], one["score_at_half"]) for name, one in each]
 
 
-def _against_baseline(own: float, baseline: Mapping[str, Any], metric: str, name: str, upward: bool) -> str:
-    """Return the verdict on the model against a baseline, by the paired bootstrap in results.json."""
-    value, difference = baseline["metrics"][metric], baseline.get("difference", {}).get(metric, {})
-    low, high = difference.get("low"), difference.get("high")
-    shown = f": {own - value:+.3f}, 95% CI {low:+.3f} to {high:+.3f}" if is_number(low) and is_number(high) else ""
-    return f"This model is {verdict(low, high, upward)} the baseline “{name}” ({value:.3f}){shown}."
+class _Baseline(NamedTuple):
+    name: str
+    value: float
+    relation: str  # of this model to it
+    difference: str
+
+
+def _baselines(results: Results) -> list[_Baseline]:
+    """Return how the model compares with each baseline, by the paired bootstrap in results.json."""
+    split, metric = results["splits"].get(main_split(results)) or {}, results["metrics"][0]
+    found = []
+    for key, baseline in split.get("baselines", {}).items():
+        own, value = split["metrics"][metric]["value"], baseline["metrics"][metric]
+        ends = baseline.get("difference", {}).get(metric, {})
+        low, high = ends.get("low"), ends.get("high")
+        if is_number(value):
+            known = is_number(low) and is_number(high)
+            shown = f": {own - value:+.3f}, 95% CI {low:+.3f} to {high:+.3f}" if known else ""
+            relation = verdict(low, high, GREATER_IS_BETTER.get(metric, True))
+            found.append(_Baseline(baseline_name(key, metric), value, relation, shown))
+    return found

@@ -10,7 +10,6 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -22,7 +21,6 @@ from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
 from bertlab.cli.entry_point import entry_point
 from bertlab.data import sources
 from bertlab.errors import UserError
-from bertlab.report import plots
 
 Content = str | bytes | Callable[[Path], Any]
 ROWS = (("Rain fell all night", "wet"), ("The sun came out", "dry"), ("A puddle remained", "wet"))
@@ -515,16 +513,6 @@ def test_a_terminal_of_another_encoding_shows_escapes(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "stdout", Terminal(screen, encoding="cp1252", errors="strict"))
     entry_point(lambda: print("café 体") or 0)()  # type: ignore[func-returns-value]
     assert screen.getvalue() == "café \\u4f53\n".encode("cp1252")
-
-
-def test_plots_take_any_font_that_has_the_characters(monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = plots.font_manager.findfont("DejaVu Sans")
-    fonts = [SimpleNamespace(name=name, fname=name, style="normal") for name in ("Han", "Kana", "Last Resort")]
-    characters = {usual: set("abc"), "Han": set("体育"), "Kana": set("体か"), "Last Resort": set("体か⚽")}
-    monkeypatch.setattr(plots.font_manager.fontManager, "ttflist", fonts)
-    monkeypatch.setattr(plots, "_characters", characters.__getitem__)
-    assert plots.fonts_for("a b c") == ([], [])
-    assert plots.fonts_for("体育 か abc ⚽") == (["Han", "Kana"], ["⚽"])
 
 
 @pytest.mark.parametrize(

@@ -55,10 +55,8 @@ def test_everything_a_run_promises_is_there_and_loads(finished: Path):
     assert present >= {
         *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
         *("all_results.json", "train_results.json", "eval_results.json", "trainer_state.json"),
-        *("results.json", "run.json", "predictions", "misclassified", "plots", "report.html", "README.md"),
+        *("results.json", "run.json", "predictions", "misclassified", "report.html", "README.md"),
     }
-    plots = {path.name for path in (finished / "plots").iterdir()}
-    assert plots >= {"loss.png", "token_lengths.png", "label_balance.png"}
     model = AutoModelForSequenceClassification.from_pretrained(finished)
     assert model.config.id2label == {0: "good", 1: "bad"}
     assert model.config.label2id == {"good": 0, "bad": 1}

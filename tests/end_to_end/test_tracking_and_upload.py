@@ -87,9 +87,7 @@ def test_the_other_files_of_a_run_are_uploaded_only_if_asked_for(argv, tmp_path,
     (files,) = local_hub.uploads
     assert not [name for name in MODEL | SCORES if str(tmp_path).encode() in files[name]]
     assert str(tmp_path).encode() in files["run.json"]
-    plots = {name for name in files if name.startswith("plots/")}
-    assert plots
-    assert files.keys() == MODEL | SCORES | RUN | plots
+    assert files.keys() == MODEL | SCORES | RUN
 
 
 def test_the_card_says_what_the_hub_knows_of_base_model_and_data(

@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard
 from bertlab.cli import arguments
 from bertlab.report import model_card, scores, writer
 from bertlab.report.run_folder import RunFolder
+from bertlab.report.tables import Table
 
 
 def every_flag():
@@ -154,6 +155,26 @@ def test_the_code_fits_the_model(tmp_path):
         compile(code, "card", "exec")
 
 
+@pytest.mark.parametrize(
+    ("kind", "columns", "text"),
+    [
+        ("three", ["content"], "The staff were friendly"),  # the classes are negative, neutral and positive
+        ("multi", ["review"], "The staff were friendly"),
+        ("multi", ["text"], "The committee will meet again on Monday."),
+        ("binary", ["sentence"], "The books that she bought was on the table."),  # unacceptable or acceptable
+        ("binary", ["question1", "question2"], "How do I learn to play chess?"),
+        ("binary", ["sentence1", "sentence2"], "On Monday there is another meeting of the committee."),
+    ],
+)
+def test_the_example_is_of_the_data_s_kind_and_not_of_the_data(tmp_path, kind, columns, text):
+    names = {"text_column_names": columns}
+    folder = finished_run(tmp_path / "run", kind, pairs=len(columns) == 2, configuration=names)
+    card = written(folder).text
+    assert card.count(text) == 2
+    row = (folder / "misclassified" / "validation.tsv").read_text(encoding="utf-8").splitlines()[1].split("\t")[6]
+    assert row and row not in card
+
+
 def test_the_temperature_is_mentioned_only_where_one_was_fitted(tmp_path):
     assert "fitted temperature 0.800" in written(finished_run(tmp_path / "a", "binary")).text
     text = written(finished_run(tmp_path / "b", "binary", trained=False)).text
@@ -173,7 +194,8 @@ def test_a_folder_of_any_name_can_be_loaded(tmp_path, architecture):
 
 
 def test_bars_and_marks_in_names_do_not_break_a_table():
-    assert model_card.table(["a|b", "c"], [["<x>", "1\n2"]], 1) == "| a\\|b | c |\n| --- | ---: |\n| &lt;x> | 1 2 |"
+    table = Table(["a|b", "c"], [["<x>", "1\n2"]])
+    assert model_card.markdown(table) == "| a\\|b | c |\n| --- | ---: |\n| &lt;x> | 1 2 |"
 
 
 @pytest.mark.parametrize(

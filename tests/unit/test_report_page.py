@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from finished_runs import LONG, SCRIPT, finished_run
 
-from bertlab.report import html, plots, scores
+from bertlab.report import html, model_card, scores
 from bertlab.report.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
@@ -50,8 +50,7 @@ class Page(HTMLParser):
 
 
 def render(folder):
-    run = RunFolder.read(folder)
-    return html.render(run, plots.render_plots(run))
+    return html.render(RunFolder.read(folder))
 
 
 CASES = {
@@ -81,7 +80,7 @@ def test_the_page_is_well_formed(rendered):
     named = {name for _, attrs in parsed.tags for name in attrs.get("aria-labelledby", "").split()}
     targets = {attrs["href"][1:] for attrs in parsed.all("a")}
     assert named | targets <= set(ids)
-    assert all(attrs.get("alt") for attrs in parsed.all("img"))
+    assert all(attrs.get("aria-label") for attrs in parsed.all("svg")) and not parsed.all("img")
     assert all(attrs.get("scope") for attrs in parsed.all("th"))
     assert [tag for tag, _ in parsed.tags].count("h1") == 1
     assert "Undefined" not in source and "None" not in parsed.words and "nan" not in parsed.words.split()
@@ -90,7 +89,7 @@ def test_the_page_is_well_formed(rendered):
 def test_the_page_fetches_nothing(rendered):
     _, source = rendered
     for _, attrs in Page(source).tags:
-        for name in ("src", "href", "action", "srcset", "data", "poster"):
+        for name in ("src", "href", "xlink:href", "action", "srcset", "data", "poster"):
             assert attrs.get(name, "#").startswith(("#", "data:"))
     style = source[source.index("<style>") : source.index("</style>")]
     assert "url(" not in style and "@import" not in style
@@ -100,9 +99,9 @@ def test_the_page_fetches_nothing(rendered):
 def test_a_section_needs_its_data(rendered):
     case, source = rendered
     parsed, words = Page(source), Page(source).words
-    assert ("Confusion" in source) == (case in ("binary", "three", "untrained"))
+    assert ("Confusion matrix" in words) == (case in ("binary", "three", "untrained"))
     assert ("By class" in words) == (case not in ("regression", "unlabelled"))
-    assert ("Calibration." in words) == (case not in ("regression", "unlabelled"))
+    assert ("Calibration:" in words) == (case not in ("regression", "unlabelled"))
     assert ('id="misclassified"' in source) == (case != "unlabelled")
     assert ('id="training"' in source) == (case != "untrained")
     assert ("so there are no scores" in words) == (case == "unlabelled")
@@ -157,7 +156,7 @@ def test_fitted_thresholds_are_in_the_table_of_classes(tmp_path):
     (folder / "results.json").write_text(json.dumps(results))
     source = render(folder)
     assert '<th scope="col" class="num">threshold</th>' in source
-    assert re.search(r'<th scope="row">anger</th>.*<td class="num">0\.250</td></tr>', source)
+    assert re.search(r'<th scope=row>anger</th>.*<td class="num">0\.250</td></tr>', source)
 
 
 def test_every_region_has_a_name_of_its_own(rendered):
@@ -173,7 +172,7 @@ def test_only_so_many_misclassified_examples_are_shown(tmp_path):
     source = render(finished_run(tmp_path, "binary", rows=1500, skill=0))
     rows = [attrs for attrs in Page(source).all("tr") if "data-split" in attrs]
     assert len(rows) == html.MISCLASSIFIED_PER_SPLIT
-    assert "(the first 500 are shown; all are in <code>misclassified/validation.tsv</code>)" in source
+    assert "(the first 200 are on this page; all are in <code>misclassified/validation.tsv</code>)" in source
 
 
 def verdicts(folder, value, low, high, gap=(0.1, 0.2), published=None, metric="accuracy"):
@@ -187,6 +186,55 @@ def verdicts(folder, value, low, high, gap=(0.1, 0.2), published=None, metric="a
     results["published"]["values"] = {} if published is None else {metric: published}
     (folder / "results.json").write_text(json.dumps(results))
     return scores.verdicts(results)
+
+
+@pytest.mark.parametrize(
+    ("gap", "kind", "words"),
+    [
+        ((0.1, 0.3), "above", "significantly better than every baseline"),
+        ((-0.1, 0.3), "level", "not significantly different from the baseline “TF-IDF + logistic regression”"),
+        ((-0.2, -0.1), "below", "worse than the baseline “TF-IDF + logistic regression”"),
+        (None, "unknown", "not compared with a baseline"),
+    ],
+)
+def test_the_verdict_is_beside_the_number_on_page_and_card(tmp_path, gap, kind, words):
+    folder = finished_run(tmp_path, "binary")
+    verdicts(folder, 0.8, 0.7, 0.9, gap)
+    assert scores.standing(json.loads((folder / "results.json").read_text())) == (kind, words)
+    source, card = render(folder), model_card.render(RunFolder.read(folder))
+    assert f'class="headline {kind}"' in source and f'<strong class="verdict">{words}</strong>' in source
+    assert f"examples): {words}.\n" in card
+
+
+def test_the_worst_of_several_baselines_is_the_verdict(tmp_path):
+    results = json.loads((finished_run(tmp_path, "binary") / "results.json").read_text())
+    split, metric = results["splits"]["validation"], results["metrics"][0]
+    gaps = {"majority": (0.1, 0.2), "tfidf": (-0.3, -0.1), "before_training": (-0.1, 0.1)}
+    split["baselines"] = {
+        name: {"how": "", "metrics": {metric: 0.5}, "difference": {metric: {"low": low, "high": high}}}
+        for name, (low, high) in gaps.items()
+    }
+    assert scores.standing(results).words == "worse than the baseline “TF-IDF + logistic regression”"
+
+
+def test_what_was_selected_is_on_page_and_card(tmp_path):
+    folder = finished_run(tmp_path, "multi", best_step=80)
+    results = json.loads((folder / "results.json").read_text())
+    fitted = {"threshold": 0.125, "score": 0.75, "score_at_half": 0.5}
+    results["threshold"] = {"scored_by": "f1", "rows": 50, "classes": {"$5 | <b>": fitted}}
+    (folder / "results.json").write_text(json.dumps(results))
+    words = Page(render(folder)).words
+    for sentence in (
+        "The weights are those of epoch 2 of 3 (step 80), selected by micro F1 on validation (0.500).",
+        "Scores on the selection split (50 examples): micro F1 0.500, accuracy 0.500.",
+        "Logits are divided by the temperature 0.800, fitted on 50 examples of the selection split.",
+        "Threshold of '$5 | <b>': 0.125, fitted on 50 selection examples by F1: 0.750, and 0.500 at 0.5.",
+    ):
+        assert sentence in words
+        assert sentence.replace("|", "\\|").replace("<", "&lt;") in model_card.render(RunFolder.read(folder))
+    assert "2.00 (selected)" in words and "1.00 (selected)" not in words
+    last = Page(render(finished_run(tmp_path / "last", "multi"))).words
+    assert "The weights are those of the last epoch, 3: none was selected." in last
 
 
 def test_no_difference_is_claimed_inside_the_interval(tmp_path):
