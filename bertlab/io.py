@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bertlab.errors import UserError
+from bertlab.errors import UserError, did_you_mean
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -42,6 +42,14 @@ def write_text(path: Path, text: str) -> None:
         UserError: it cannot be written.
     """
     write_bytes(path, text.encode("utf-8"))
+
+
+def no_such_model(name: str, flag: str = "") -> UserError:
+    """Return the error for a folder of a model, or of a run, that is not there, with those beside it."""
+    folder = Path(name)
+    beside = [path.parent.name for path in folder.parent.glob("*/config.json")]
+    hint = did_you_mean(folder.name, beside, folder.parent) or "Name the folder of a model or of a finished run."
+    return UserError(f"{flag}{name}: no such folder.", hint)
 
 
 def write_json(path: Path, value: Any) -> None:

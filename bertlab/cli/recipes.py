@@ -66,7 +66,8 @@ def find_recipe(name: str, folders: Sequence[str] = RECIPE_FOLDERS, what: str = 
             return candidate
     names, beside = recipe_names(folders), map(str, Path(name).parent.glob("*.y*ml"))
     near = did_you_mean(name, [*names, *(n.split("/")[-1] for n in names), *beside])
-    raise UserError(f"there is no {what} {name!r}.", near)
+    file = f", and no such file in {Path.cwd()}" if Path(name).suffix in (".yaml", ".yml") else ""
+    raise UserError(f"there is no {what} {name!r}{file}.", near)
 
 
 def find_task(name: str) -> Path:

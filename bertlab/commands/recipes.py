@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from bertlab.cli.arguments import setting
 from bertlab.cli.parser import parse_command
 from bertlab.cli.recipes import CONFIGS, find_recipe, header, recipe_names
+from bertlab.console import table
 from bertlab.errors import UserError
 
 
@@ -28,8 +29,7 @@ def main(argv: Sequence[str]) -> int:
     """
     arguments = parse_command(argv, RecipesArguments, __doc__ or "").show
     if not arguments:
-        for name in recipe_names():
-            print(f"{name:<32} {header(CONFIGS / f'{name}.yaml')}")
+        print(table([(name, header(CONFIGS / f"{name}.yaml")) for name in recipe_names()], ("recipe", "what it is")))
         return 0
     if arguments[0] != "show" or len(arguments) != 2:
         raise UserError(f"recipes {' '.join(arguments)}: not understood.", "Write `recipes` or `recipes show NAME`.")

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from transformers import TrainingArguments
 
 SELECTION = "selection"
+# What the origin of a split ends with that was held out of the training split.
+HELD_OUT = " (held out)"
 # More columns than this that are not read are counted.
 UNREAD_SHOWN = 5
 TextReader = Callable[[Mapping[str, list[Any]]], list[list[str]]]
@@ -323,7 +325,7 @@ def _hold_out(data: Data, arguments: DataArguments) -> Data:
         selection=SELECTION if SELECTION in parts else None,
         validation=_with("validation", parts, arguments.validation_split_name, data.validation),
         test=_with("test", parts, arguments.test_split_name, data.test),
-        origin={**data.origin, **dict.fromkeys(parts, f"{data.origin[data.train]} (held out)")},
+        origin={**data.origin, **dict.fromkeys(parts, f"{data.origin[data.train]}{HELD_OUT}")},
     )
 
 

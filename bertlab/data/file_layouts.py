@@ -98,9 +98,24 @@ def find_files(layout: Layout, data_dir: Path) -> dict[str, Path]:
             if (folder / name).is_file()
         }
         if files:
+            _refuse_other_task(layout, next(iter(files.values())))
             return files
     expected = ", ".join(names[0] for names in layout.files.values())
     present = ", ".join(sorted(path.name for path in data_dir.iterdir())[:8]) or "nothing"
     raise UserError(
         f"--data_dir {data_dir}: none of {expected} is there, only {present}.", "Name the task's own folder."
     )
+
+
+def _refuse_other_task(layout: Layout, path: Path) -> None:
+    """Refuse a file whose first line is that of another task's files, as when MRPC's folder is given for CoLA."""
+    with path.open("rb") as file:
+        first = file.readline().decode("utf-8-sig", errors="replace").rstrip("\r\n").split("\t")
+    is_own = len(first) == len(_COLA) if layout.headerless else set(layout.text) <= set(first)
+    with_header = {name: {*other.text, other.label} for name, other in LAYOUTS.items() if not other.headerless}
+    others = [name for name, columns in with_header.items() if columns <= set(first)]
+    if len(first) == len(_COLA) and first[1] in ("0", "1") and first[2] in ("", "*"):
+        others = ["glue/cola"]
+    if others and not is_own:
+        task = others[0].split("/")[-1]
+        raise UserError(f"{path} looks like a file of {task}.", f"Pass --task {task}, or name another --data_dir.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bertlab.console import is_first_process, warning
-from bertlab.data.dataset import Data, text_columns
+from bertlab.data.dataset import HELD_OUT, Data, text_columns
 from bertlab.data.labels import NOTHING, REGRESSION, labelled_rows
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Rows held at once while texts are compared.
 READ_ROWS = 1_000
+TOGETHER = "--keep_duplicates_together"
 NOT_A_WORD = re.compile(r"\W+")
 
 
@@ -33,13 +34,14 @@ def find_problems(data: Data) -> list[Finding]:
     hashes = {name: _text_hashes(split) for name, split in data.splits.items()}
     findings: list[Finding] = []
     for name, split in data.splits.items():
-        findings += [*_duplicates(name, hashes[name], split), *_missing_words(name, split)]
+        findings += [*_duplicates(name, hashes[name], split, name == data.train), *_missing_words(name, split)]
         if "labels" in split.column_names and data.schema.kind != REGRESSION:
             findings += _label_problems(name, hashes[name], split, is_evaluated=name in data.evaluation_splits)
     if data.train:
         for name in data.splits:
             if name != data.train:
-                findings += _leaks(name, data.splits[name], hashes[name], hashes[data.train], data.train)
+                is_held_out = data.origin.get(name, "").endswith(HELD_OUT)
+                findings += _leaks(name, data.splits[name], hashes[name], hashes[data.train], data.train, is_held_out)
     return findings
 
 
@@ -82,9 +84,12 @@ def _text_hashes(split: "Dataset") -> _TextHashes:
     return _TextHashes(np.array(exact), np.array(near))
 
 
-def _duplicates(name: str, hashes: _TextHashes, split: "Dataset") -> list[Finding]:
+def _duplicates(name: str, hashes: _TextHashes, split: "Dataset", is_train: bool) -> list[Finding]:
     repeated = len(split) - len(np.unique(hashes.exact))
-    return [Finding(f"{name}: {counted(repeated, 'row repeats', 'rows repeat')} an earlier text.")] if repeated else []
+    if not repeated:
+        return []
+    hint = f" Where a split is held out, {TOGETHER} leaves none on both sides." if is_train else ""
+    return [Finding(f"{name}: {counted(repeated, 'row repeats', 'rows repeat')} an earlier text.{hint}")]
 
 
 def _missing_words(name: str, split: "Dataset") -> list[Finding]:
@@ -113,8 +118,10 @@ def _label_problems(name: str, hashes: _TextHashes, split: "Dataset", *, is_eval
     return findings
 
 
-def _leaks(name: str, split: "Dataset", hashes: _TextHashes, trained: _TextHashes, train: str) -> list[Finding]:
-    """Return how many rows of a split were trained on."""
+def _leaks(
+    name: str, split: "Dataset", hashes: _TextHashes, trained: _TextHashes, train: str, is_held_out: bool
+) -> list[Finding]:
+    """Return how many rows of a split were trained on, and what to do."""
     leaked = np.flatnonzero(np.isin(hashes.near, trained.near))
     if not len(leaked):
         return []
@@ -123,7 +130,8 @@ def _leaks(name: str, split: "Dataset", hashes: _TextHashes, trained: _TextHashe
     text = f"{name}: {len(leaked):,} of {len(split):,} rows also occur in {train}: "
     text += f"{counted(exact, 'exact duplicate', 'exact duplicates')}, "
     text += f"{counted(near, 'near duplicate', 'near duplicates')} (case, punctuation), "
-    return [Finding(f"{text}for example {_shortened(split, leaked[0])}.", True)]
+    hint = f"Pass {TOGETHER}." if is_held_out and exact else f"Take them out of {train}."
+    return [Finding(f"{text}for example {_shortened(split, leaked[0])}. {hint}", True)]
 
 
 def _shortened(split: "Dataset", row: int) -> str:

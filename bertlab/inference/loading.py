@@ -1,8 +1,12 @@
 """The predictor of a run, of any model, or of a run exported as ONNX."""
 
+from pathlib import Path
+
+from bertlab import hub
 from bertlab.cli.arguments import ModelArguments
 from bertlab.inference import onnx_predictor
 from bertlab.inference.predictor import Predictor
+from bertlab.io import no_such_model
 from bertlab.models import loading
 from bertlab.training import memory
 
@@ -16,6 +20,8 @@ def load_predictor(arguments: ModelArguments, max_seq_length: int | None = None)
     name = arguments.model_name_or_path or ""
     if onnx_predictor.is_exported(name):
         return onnx_predictor.load_onnx_predictor(name, max_seq_length)
+    if hub.is_path(name) and not Path(loading.resolve(name)).exists():
+        raise no_such_model(name)
     loading.check_exists(arguments)
     memory.ask_for_large_pages()
     from bertlab.inference import torch_predictor  # imports torch, which takes seconds

@@ -12,8 +12,8 @@ from bertlab.cli.arguments import ModelArguments
 from bertlab.console import info, quiet_transformers, warning
 from bertlab.data import input_length
 from bertlab.data.labels import REGRESSION, LabelSchema, is_generic
-from bertlab.errors import UserError, did_you_mean, first_line
-from bertlab.io import package_folder
+from bertlab.errors import UserError, first_line
+from bertlab.io import no_such_model, package_folder
 from bertlab.models import lora, surgery
 
 if TYPE_CHECKING:
@@ -376,10 +376,7 @@ def _refuse_missing(flag: str, name: str, path: Path) -> None:
     if path.is_file():
         raise UserError(f"{flag} {name} is a file, not a model's folder.", "Name the folder that holds it.")
     if hub.is_path(name) and not path.is_dir() and not name.startswith(PACKAGE_PREFIX):
-        models = [config.parent.name for config in path.parent.glob("*/config.json")]
-        raise UserError(
-            f"{flag} {name}: no such folder.", did_you_mean(path.name, models, path.parent) or "Check the path."
-        )
+        raise no_such_model(name, f"{flag} ")
 
 
 def _refuse_incomplete_folder(name: str, folder: str) -> None:

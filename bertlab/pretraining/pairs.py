@@ -132,10 +132,13 @@ def split_documents(n_documents: int, fractions: Mapping[str, float], seed: int)
     """
     counts = {name: max(1, round(part * n_documents)) if part else 0 for name, part in fractions.items()}
     if sum(counts.values()) >= n_documents:
-        held_out = ", ".join(f"{count} for {name}" for name, count in counts.items() if count)
+        held_out = " and ".join(f"{count} for --{name}_fraction" for name, count in counts.items() if count)
+        documents = "1 document" if n_documents == 1 else f"{n_documents} documents"
+        alone = "Pass --selection_fraction 0 --early_stopping_patience 0 (no best epoch is chosen), or give"
+        spare = alone if counts.get("selection") else "Give"
         raise UserError(
-            f"The number of documents is {n_documents}, and with {held_out} none is left for training.",
-            "Lower the fractions, give more text, or choose a smaller --document_unit than file (block, line).",
+            f"the text has {documents}: with {held_out} none is left for training.",
+            f"{spare} more text, or take smaller documents: --document_unit block (paragraphs) or line.",
         )
     order = np.random.default_rng(seed).permutation(n_documents)
     *parts, rest = np.split(order, np.cumsum(list(counts.values()), dtype=int))

@@ -88,7 +88,7 @@ def find_text_files(patterns: Sequence[str | Path]) -> list[Path]:
                 raise UserError(f"{path} is {kind}, and --text reads plain text.", "Save its text as a .txt file.")
             files.setdefault(path.resolve(), path)
     if not files:
-        raise UserError("No text is given.", "Name files, folders or globs with --text.")
+        raise UserError("no text is given.", "Name a file, a folder or a glob: --text book.txt.")
     return _without_empty(list(files.values()))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from bertlab.data.labels import MULTI, REGRESSION
 from bertlab.errors import UserError
 from bertlab.evaluation import degenerate
-from bertlab.io import read_json
+from bertlab.io import no_such_model, read_json
 from bertlab.models import lora
 from bertlab.report import misclassified, predictions, scores
 from bertlab.report.predictions import Predictions
@@ -38,7 +38,7 @@ class RunFolder:
         """
         folder = Path(path)
         if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder.", "Name the --output_dir of a finished run.")
+            raise no_such_model(str(folder))
         for name in ("results.json", "run.json") if run is None else ("results.json",):
             if not (folder / name).is_file():
                 raise UserError(

@@ -146,6 +146,11 @@ def _with_selection(values: dict[str, Any], data: "Data") -> dict[str, Any]:
         # Trainer takes the highest value of anything that is not called a loss.
         values.setdefault("greater_is_better", metrics.GREATER_IS_BETTER.get(best, True))
     if data.selection is None:
+        if values.get("load_best_model_at_end") and values.get("eval_strategy", "no") == "no":
+            raise UserError(
+                "--load_best_model_at_end: nothing is evaluated during training, so there is no best epoch.",
+                "Pass --selection_fraction 0.1, which holds rows out to choose it by.",
+            )
         if values.get("load_best_model_at_end"):
             warning("the best epoch is chosen on the split that is reported; --selection_fraction 0.1 avoids that.")
         return values

@@ -1,6 +1,7 @@
 """The output folder of a run: whose it is, whether it may be written, which checkpoint a run resumes from."""
 
 import contextlib
+import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -43,17 +44,26 @@ def find_checkpoint(folder: Path, run: RunArguments, model: str | None = None) -
     if run.resume != "never":
         return _named_or_newest(folder, run.resume, content)
     if content and not run.overwrite_output_dir:
-        is_finished = (folder / FINISHED).is_file()
-        raise UserError(
-            f"--output_dir {folder} is not empty ({', '.join(content[:4])}{' …' if len(content) > 4 else ''}).",
-            ("Replace" if is_finished else "Continue it with --resume auto, replace")
-            + " it with --overwrite_output_dir, or name another folder.",
-        )
+        raise _occupied(folder, content)
     if content and model is not None and Path(model).resolve().is_relative_to(folder.resolve()):
         raise UserError(f"--overwrite_output_dir would delete the model of this run, {model}.", "Name another folder.")
     if not _is_run(folder):
         _refuse_foreign("--overwrite_output_dir", folder, content)
     return None
+
+
+def _occupied(folder: Path, content: list[str]) -> UserError:
+    """Return the refusal of a folder that holds something, with the name of one that is free."""
+    numbered = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
+    free = next(path for path in numbered if not path.exists())
+    other = f"For a second run pass --output_dir {free}"
+    if (folder / FINISHED).is_file():
+        return UserError(f"{folder} holds a finished run.", f"{other}; --overwrite_output_dir replaces the first.")
+    shown = f"{', '.join(content[:4])}{' …' if len(content) > 4 else ''}"
+    return UserError(
+        f"--output_dir {folder} is not empty ({shown}).",
+        f"--resume auto continues a run that was stopped, --overwrite_output_dir replaces it. {other}.",
+    )
 
 
 @contextlib.contextmanager

@@ -17,10 +17,10 @@ CASES: list[Case] = [
     refused(
         "output holds a run",
         "--output_dir old",
-        "--output_dir old is not empty",
-        "--overwrite_output_dir",
+        "old holds a finished run",
+        "--output_dir old-2",
         files={"old/run.json": "{}", "old/model.safetensors": "x"},
-        obeys="--output_dir old --overwrite_output_dir",
+        obeys="--output_dir old-2",
     ),
     refused("output is a file", "--output_dir notes.md", "--output_dir notes.md is not a folder", "Name a folder"),
     refused(

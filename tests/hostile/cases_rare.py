@@ -233,9 +233,18 @@ NSP = [
     refused(
         "one document a file",
         "--document_unit file",
-        "number of documents is 1",
+        "the text has 1 document: with 1 for --validation_fraction and 1 for --selection_fraction none is left",
         command="nsp",
         obeys="--document_unit line",
+    ),
+    refused(
+        "two documents",
+        "",
+        "--selection_fraction 0 --early_stopping_patience 0",
+        command="nsp",
+        files={"story.txt": "The dog ran. It was hot.\n\nThe cat sleeps. It was cold.\n"},
+        obeys="--selection_fraction 0 --early_stopping_patience 0",
+        then="The train split is one document",
     ),
     refused(
         "one document",
@@ -248,4 +257,49 @@ NSP = [
     refused("a table for NSP", "--text train.csv", "reads plain text", command="nsp", obeys="--text story.txt"),
 ]
 
-CASES: list[Case] = [*FLAGS, *SPLITS, *PREDICT, *MANY, *ADAPTERS, *NSP]
+MRPC = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n" + "".join(
+    f"{number % 2}\t{number}\t{number}\ta good dog number {number}\ta dog number {number}\n" for number in range(9)
+)
+COLA = "".join(f"gj04\t{number % 2}\t{'*' * (1 - number % 2)}\ta good dog number {number}\n" for number in range(9))
+# What people do in their first hour.
+NEWCOMERS = [
+    refused(
+        "the folder of another task",
+        "--task cola --data_dir MRPC",
+        "MRPC/train.tsv looks like a file of mrpc",
+        bare=True,
+        files={"MRPC/train.tsv": MRPC, "MRPC/dev.tsv": MRPC},
+        obeys=f"--task mrpc --data_dir MRPC {MODEL} --output_dir out --use_cpu true",
+    ),
+    refused(
+        "CoLA for another task",
+        "--task sst2 --data_dir CoLA",
+        "CoLA/train.tsv looks like a file of cola",
+        bare=True,
+        files={"CoLA/train.tsv": COLA, "CoLA/dev.tsv": COLA},
+        obeys=f"--task cola --data_dir CoLA {MODEL} --output_dir out --use_cpu true",
+    ),
+    refused(
+        "the best model of no evaluation",
+        "--load_best_model_at_end",
+        "nothing is evaluated during training",
+        obeys="--load_best_model_at_end --selection_fraction 0.25",
+    ),
+    refused(
+        "a recipe that is elsewhere",
+        "--config my.yaml",
+        "'my.yaml', and no such file in",
+        obeys="--config presets/stable",
+    ),
+    refused(
+        "a run that is not there",
+        "runs/sotry --text a",
+        "runs/sotry: no such folder",
+        "'runs/story'",
+        command="predict",
+        files={"runs/story/config.json": "{}"},
+        obeys="{one_output} --text a",
+    ),
+]
+
+CASES: list[Case] = [*NEWCOMERS, *FLAGS, *SPLITS, *PREDICT, *MANY, *ADAPTERS, *NSP]

@@ -64,8 +64,8 @@ TEXTS: dict[str, tuple[str | bytes, str, str]] = {
     ),
     "one document": (
         "The cat sleeps. The dog walks. The sun is warm.\n",
-        "The number of documents is 1, and with 1 for validation none is left for training.",
-        "Lower the fractions, give more text, or choose a smaller --document_unit than file (block, line).",
+        "the text has 1 document: with 1 for --validation_fraction none is left for training.",
+        "Give more text, or take smaller documents: --document_unit block (paragraphs) or line.",
     ),
     "a sentence in each line": (
         "The cat sleeps.\nThe dog walks.\nThe sun is warm.\nThe sea is cold.\n",
@@ -106,7 +106,7 @@ def test_a_missing_file_is_named_with_the_nearest(refused, tmp_path: Path):
 
 
 def test_nothing_named_is_refused(refused):
-    assert refused() == "No text is given. Name files, folders or globs with --text."
+    assert refused() == "no text is given. Name a file, a folder or a glob: --text book.txt."
 
 
 def test_a_folder_without_text_says_what_it_holds(refused, tmp_path: Path):
@@ -178,7 +178,10 @@ FLAGS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"do_train": False, "validation_fraction": 0, "selection_fraction": 0},
         ("there is no split to evaluate or predict, only train.", "--validation_fraction"),
     ),
-    "a model that is none": ({"model_name_or_path": "./nowhere"}, ("./nowhere: no such folder.", "Check the path.")),
+    "a model that is none": (
+        {"model_name_or_path": "./nowhere"},
+        ("./nowhere: no such folder.", "Name the folder of a model."),
+    ),
 }
 
 

@@ -90,7 +90,7 @@ def test_the_demos_weights_are_a_bert(weights):
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/model", "runs/a/b", "runs/cola"])
 def test_a_folder_that_is_not_there_is_refused_without_asking_the_hub(name):
     message = refusal(loading.load_config, ModelArguments(model_name_or_path=name))
-    assert message == f"--model_name_or_path {name}: no such folder. Check the path."
+    assert message == f"--model_name_or_path {name}: no such folder. Name the folder of a model or of a finished run."
 
 
 def test_the_nearest_existing_run_is_suggested(tmp_path, monkeypatch):

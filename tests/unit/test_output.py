@@ -77,8 +77,18 @@ def test_a_folder_with_content_is_refused_with_the_ways_out(tmp_path):
     for name in "abcde":
         (tmp_path / name).touch()
     assert refusal(tmp_path) == (
-        f"--output_dir {tmp_path} is not empty (a, b, c, d …). Continue it with --resume auto, replace it with "
-        "--overwrite_output_dir, or name another folder."
+        f"--output_dir {tmp_path} is not empty (a, b, c, d …). --resume auto continues a run that was stopped, "
+        f"--overwrite_output_dir replaces it. For a second run pass --output_dir {tmp_path}-2."
+    )
+
+
+def test_beside_a_finished_run_the_first_free_name_is_offered(tmp_path):
+    for folder in ("small", "small-2", "small-4"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "small" / "run.json").touch()
+    assert refusal(tmp_path / "small") == (
+        f"{tmp_path}/small holds a finished run. For a second run pass --output_dir {tmp_path}/small-3; "
+        "--overwrite_output_dir replaces the first."
     )
 
 

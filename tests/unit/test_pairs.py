@@ -190,8 +190,8 @@ class TestSplitDocuments:
     def test_too_few_documents(self) -> None:
         message = refusal(split_documents, 2, {"validation": 0.1, "selection": 0.0, "test": 0.1}, 0)
         assert message == (
-            "The number of documents is 2, and with 1 for validation, 1 for test none is left for training. "
-            "Lower the fractions, give more text, or choose a smaller --document_unit than file (block, line)."
+            "the text has 2 documents: with 1 for --validation_fraction and 1 for --test_fraction none is left for "
+            "training. Give more text, or take smaller documents: --document_unit block (paragraphs) or line."
         )
 
 

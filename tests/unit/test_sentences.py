@@ -131,7 +131,7 @@ class TestFindTextFiles:
         (tmp_path / "a.txt").mkdir()
         expected = f"No file matches {tmp_path}/*.txt. In quotes, ** stands for any depth of folders."
         assert refusal(find_text_files, [str(tmp_path / "*.txt")]) == expected
-        assert refusal(find_text_files, []) == "No text is given. Name files, folders or globs with --text."
+        assert refusal(find_text_files, []) == "no text is given. Name a file, a folder or a glob: --text book.txt."
 
 
 class TestReadDocuments:
