@@ -18,7 +18,14 @@ from bertlab.cli.arguments import ModelArguments
 from bertlab.cli.entry_point import entry_point
 from bertlab.cli.parser import parse_command
 from bertlab.commands import predict_inputs
-from bertlab.commands.predict_inputs import PredictArguments, check_pairs, columns, is_table, read_rows
+from bertlab.commands.predict_inputs import (
+    PredictArguments,
+    check_pairs,
+    columns,
+    is_table,
+    is_trained_table,
+    read_rows,
+)
 from bertlab.console import info, table
 from bertlab.data.labels import MULTI, REGRESSION
 from bertlab.errors import UserError
@@ -60,6 +67,7 @@ def main(argv: Sequence[str]) -> int:
     )
     predictor = load_predictor(model, options.max_seq_length)
     input_format = predictor.config.input_format
+    reads_table = reads_table or is_trained_table(options, input_format)
     table_columns = columns(options, input_format) if reads_table else None
     if table_columns:
         predictor = replace(predictor, text_column_delimiter=table_columns.text_column_delimiter)

@@ -1,5 +1,6 @@
 """The texts or pairs that `predict` is given: words of the command line, lines of text, or the columns of a table."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,16 @@ def is_table(options: PredictArguments) -> bool:
             else "Give one candidate a line.",
         )
     return True
+
+
+def is_trained_table(options: PredictArguments, input_format: InputFormat) -> bool:
+    """Return True for a .txt of rows, which begins with the names of the columns of the training."""
+    if Path(options.file).suffix.casefold() != ".txt" or options.pairs or options.rank is not None:
+        return False
+    with open_text(Path(options.file), options.encoding) as stream:
+        names = {cell.strip(' "') for cell in re.split(r"[,;\t|]", next(stream).strip())}
+    trained = set(input_format.text_column_names)
+    return len(names) > 1 and (names >= trained if trained else not names.isdisjoint(TEXT_COLUMNS))
 
 
 def columns(options: PredictArguments, input_format: InputFormat) -> Columns:

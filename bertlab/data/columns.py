@@ -61,16 +61,21 @@ class Columns:
         return len(self.text) == 2 and self.text_column_delimiter is None
 
     def present_in(self, names: Sequence[str], where: str) -> "Columns":
-        """Return those of the columns that a split has: its text, and label and source where it has them.
+        """Return the columns as a split has them: its text, label and source where it has them; Text may be text.
 
         Raises:
             UserError: a text column, or one of several label columns, is missing.
         """
-        label = self.label if self.label in names else None
-        for column in (*self.text, *(self.indicators if label is not None else ())):
-            if column not in names:
+        called = {name.casefold(): name for name in names}
+        text, label, source = (
+            [name if name in names else called.get((name or "").casefold()) for name in group]
+            for group in (self.text, [self.label], [self.source])
+        )
+        indicators = self.indicators if label[0] is not None else ()
+        for column, found in zip((*self.text, *indicators), (*text, *indicators), strict=True):
+            if found not in names:
                 raise UserError(f"{where} has no column {column!r}.", _columns_hint(column, names))
-        return replace(self, label=label, source=self.source if self.source in names else None)
+        return replace(self, text=tuple(map(str, text)), label=label[0], source=source[0])
 
     def features(self) -> "Features":
         """Return the types of the columns of a split."""

@@ -171,7 +171,7 @@ def _say_what_is_read(
         )
     if columns.label:
         message += f"; label {_listed(columns.indicators or (columns.label,))}; {schema.describe(written)}"
-    info(message.rstrip("; "))
+    info(message)
 
 
 def _listed(columns: Sequence[str]) -> str:
@@ -297,7 +297,10 @@ def _complete_rows(split: "Dataset", origin: str, label_required: bool, argument
     if complete.all():
         return split
     if not complete.any():
-        raise UserError(f"{origin}: no row has both text and label.", "Check the column names.")
+        raise UserError(
+            f"{origin}: no row has both text and label.",
+            "Check the column names; --on_missing error says what the first row lacks.",
+        )
     left_out = f"{int((~complete).sum())} of {len(split)} rows are left out"
     info(f"{origin}: {left_out}, which lack text or label, or have too few or too many fields.")
     return split.select(np.flatnonzero(complete))

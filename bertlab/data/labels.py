@@ -29,12 +29,14 @@ SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classifi
 NO_LABEL = -100
 # 1.0 is how some programs write the whole number 1 once a column has had an empty cell.
 WHOLE = re.compile(r"^([+-]?\d+)\.0+$")
+LEADING_ZEROS = re.compile(r"^0+(?=\d+$)")
 DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+)$")
-LIST = re.compile(r"\[(.*[',\"].*|[01. ]*)\]", re.DOTALL)
+# A list as a program writes it into a cell, a tuple, or a set.
+LIST = re.compile(r"\[(.*[',\"].*|[01. ]*)\]|\(['\"\d].*\)|\{['\"][^:]*\}", re.DOTALL)
 # What programs and annotators write where there is no label. Of these a user may well call a class `none`; a program
 # writes None.
 NO_GOLD = "-1"
-NOTHING = {"nan", "null", "none", "nil", "n/a", "na", "#n/a", "<na>", "-", "--", "?", "", "[]"}
+NOTHING = {"nan", "null", "none", "nil", "n/a", "na", "#n/a", "<na>", "-", "--", "---", "?", "", "[]"}
 # Beyond this many classes with fewer than this many rows each, the column is taken for something else.
 MANY_CLASSES, ROWS_PER_CLASS = 200, 3
 # Beside classes of so many rows one of a single row is hardly meant.
@@ -415,8 +417,8 @@ def place(origin: str, line: int, idx: int) -> str:
 def _as_number(label: Any) -> float | None:
     """Return the finite number that a label is, with a decimal point or comma, or None."""
     try:
-        number = float(DECIMAL_COMMA.sub(r"\1.\2", label))
-    except (ValueError, TypeError):
+        number = float(DECIMAL_COMMA.sub(r"\1.\2", label.replace("\u2212", "-")))
+    except (ValueError, AttributeError):
         return None
     return number if math.isfinite(number) and "_" not in label else None
 
@@ -433,7 +435,7 @@ def _whole(label: str) -> str:
 def _fold(name: str) -> str:
     """Return a name without what nobody sees: case, spaces, Unicode form, invisible characters, the 0 of 1.0."""
     seen = (char for char in unicodedata.normalize("NFKC", name) if unicodedata.category(char) != "Cf")
-    return _whole(" ".join("".join(seen).replace("\ufe0f", "").casefold().split()))
+    return LEADING_ZEROS.sub("", _whole(" ".join("".join(seen).replace("\ufe0f", "").casefold().split())))
 
 
 def _cell_delimiter(written: Iterable[Any], arguments: DataArguments) -> str | None:
@@ -441,7 +443,7 @@ def _cell_delimiter(written: Iterable[Any], arguments: DataArguments) -> str | N
     if arguments.label_delimiter:
         return arguments.label_delimiter
     cells = [label for label in written if isinstance(label, str)]
-    bracketed = bool(cells) and all(cell.startswith("[") and cell.endswith("]") for cell in cells)
+    bracketed = bool(cells) and all(cell[:1] + cell[-1:] in ("[]", "()", "{}") for cell in cells)
     # "[wet]" is a word; a list has quotes or commas in some row, or is of the 0 and 1 that NumPy writes.
     return "[" if bracketed and any(LIST.fullmatch(cell) for cell in cells) else None
 
@@ -467,7 +469,7 @@ def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
     if written and not arguments.class_names and not arguments.label_map and _are_decimals(written):
         alone = {label for label in written if "," not in label}
         commas = [label for label in written if "," in label]
-        if commas and alone.issuperset(part for label in commas for part in label.split(",")):
+        if not alone.isdisjoint(part for label in commas for part in label.split(",")):
             raise UserError(
                 f"{origin}: the label {commas[0]!r} may be a number with a decimal comma, or two labels.",
                 "--do_regression reads numbers, --label_delimiter , several labels.",
@@ -524,8 +526,12 @@ def _class_schema(schema: LabelSchema, counts: Mapping[str, int], arguments: Dat
     are_numbers = all(_as_number(name) is not None for name in classes)
     if are_numbers:
         classes = {_whole(name) for name in classes}
-    names = schema.class_names or tuple(sorted(classes, key=_as_number if are_numbers else None))  # type: ignore[arg-type]
+    names = schema.class_names or tuple(
+        sorted(classes, key=lambda name: (_as_number(name) if are_numbers else 0, name))
+    )
     _check_twins(names, origin)
+    if schema.kind == MULTI and _are_decimals(names):
+        raise UserError(f"{origin}: the labels are lists of decimal numbers, not of classes.", "Round them to 0 and 1.")
     if schema.kind == SINGLE:
         _refuse_constant(classes, classes, origin)
         _check_classes(names, sum(counts.values()), arguments, origin)
@@ -560,9 +566,13 @@ def _check_suspects(train: "Dataset", schema: LabelSchema, counts: Mapping[str, 
     for label in doubtful:
         left_out = f"--drop_labels {label} leaves them out"
         warning(f"{origin}: {label!r} is a class; if it marks rows without a label, {left_out}.")
-    lone = _lone(unnamed, counts) if schema.kind == SINGLE else []
+    is_single = schema.kind == SINGLE
+    lone = _lone(unnamed, counts) if is_single else []
+    words = [label for label in unnamed if _as_number(label) is None and label not in missing]
+    decimals = [label for label in counts if (_as_number(label) or 0) % 1]
     for suspects, why in (
         (missing, "usually says that a label is missing"),
+        (words if is_single and len(decimals) > len(words) else [], "is no number beside decimal numbers"),
         (lone, "stands in one row only beside classes of many, as part of a torn line or a misspelling would"),
     ):
         if suspects:
@@ -591,7 +601,7 @@ def _missing(labels: Sequence[str], counts: Mapping[str, int]) -> tuple[list[str
     found = [
         label
         for label in labels
-        if (label.casefold() in NOTHING and not (marks and label in "--?"))
+        if (label.casefold() in NOTHING and not (marks and label in "---?"))
         or (_whole(label) == NO_GOLD and (are_words or are_ids))
     ]
     return ([], found) if found == ["none"] or (are_ids and len(others) == 2) else (found, [])
@@ -616,8 +626,9 @@ def _check_twins(names: Sequence[str], origin: str) -> None:
     twins = [(twin, name) for name in names if (twin := first.setdefault(_fold(name), name)) != name]
     if twins:
         twin, name = twins[0]
-        are_seen = " ".join(twin.split()).casefold() == " ".join(name.split()).casefold()
+        are_seen = all(char.isascii() for char in twin + name) or twin.casefold().split() == name.casefold().split()
         how = "case" if twin.casefold() == name.casefold() else "spaces or case"
+        how = "zeros before the number" if twin.isdecimal() and name.isdecimal() else how
         how, show = (how, repr) if are_seen else ("Unicode form or invisible characters", ascii)
         raise UserError(
             f"{origin}: the labels {show(twin)} and {show(name)} differ in {how} only.",
@@ -628,7 +639,9 @@ def _check_twins(names: Sequence[str], origin: str) -> None:
 def _check_classes(names: Sequence[str], rows: int, arguments: DataArguments, origin: str) -> None:
     """Refuse so many classes that nobody can have meant them, and warn of numbers that look like a scale."""
     decimals, is_asked = _are_decimals(names), arguments.problem_type == SINGLE
-    if (decimals or (len(names) > MANY_CLASSES and not is_asked)) and rows < ROWS_PER_CLASS * len(names):
+    # Even of few labels, most are there more than once.
+    too_rare = rows < ROWS_PER_CLASS * len(names) if len(names) > MANY_CLASSES else len(names) > max(SCALE, rows - 1)
+    if (too_rare and not is_asked) or (decimals and rows < ROWS_PER_CLASS * len(names)):
         settled = "or pass --problem_type regression" if decimals else f"or, if it is one, pass --problem_type {SINGLE}"
         raise UserError(
             f"{origin}: {len(names)} different {'decimal numbers' if decimals else 'labels'} in {rows} rows; "

@@ -166,7 +166,9 @@ def names_for_no_header(file: DataFile) -> list[str]:
         return []
     values = {name: [name, *(str(row[name] or "") for row in cells)] for name in names}
     text = max(names, key=lambda name: sum(map(len, values[name])))
-    label = min((name for name in names if name != text), key=lambda name: len(set(values[name])), default=None)
+    kinds = {name: len({*values[name]} - {""}) for name in names if name != text}
+    # Of a label there are a few kinds; what is always the same comes after that.
+    label = min(kinds, key=lambda name: (not 1 < kinds[name] <= max(2, len(cells) / 2), kinds[name]), default=None)
     return ["text" if n == text else "label" if n == label else f"column_{i}" for i, n in enumerate(names, 1)]
 
 
@@ -223,12 +225,15 @@ def _delimited_rows(file: DataFile) -> Generator[Row]:
     with open_text(file.path, file.encoding) as stream:
         records = _records(file, stream, options)
         names = _header(file, records)
+        header = names if len(names) > 1 and not file.columns else None
         named = max((i for i, name in enumerate(names, 1) if not name.startswith("Unnamed: ")), default=1)
         for line, record in records:
             if file.columns and record == names:
                 raise UserError(
                     f"{file.path}, line {line}: the file names its own columns.", "Leave out --column_names."
                 )
+            if record == header:  # of another file, of which this one is made as well
+                record = [""] * len(names)
             if len(record) > len(names) and not any(cell.strip() for cell in record[len(names) :]):
                 record = record[: len(names)]
             elif named <= len(record):
@@ -423,6 +428,8 @@ def _misquoted(file: DataFile, start: int, end: int, reason: str, options: dict[
 def _ragged(file: DataFile, line: int, record: list[str], names: list[str], options: dict[str, Any]) -> UserError:
     fields = f"{len(record)} field{'s' * (len(record) != 1)}"
     hint = "Pass --on_missing drop to leave ragged rows out, or quote cells that hold the delimiter."
+    if len(names) == 1:
+        hint = "If the first line is no header, take it out."
     delimiters = [each for each in DELIMITERS if each == options["delimiter"] or any(each in name for name in names)]
     for delimiter, quoting in itertools.product(delimiters, ("none", "standard")):
         quote = {"quoting": csv.QUOTE_NONE} if quoting == "none" else {}
@@ -439,8 +446,11 @@ def _blank(path: Path) -> UserError:
 def _folder_rows(file: DataFile) -> Generator[Row]:
     texts = [(folder.name, path) for folder in class_folders(file.path) for path in sorted(folder.glob("*.txt"))]
     for number, (label, path) in enumerate(texts, 1):
-        with open_text(path, file.encoding) as stream:
-            yield Row(number, {"text": stream.read(), "label": label}, "row")
+        text = None
+        if path.stat().st_size:
+            with open_text(path, file.encoding) as stream:
+                text = stream.read()
+        yield Row(number, {"text": text, "label": label}, "row")
 
 
 def _json_rows(file: DataFile, suffix: str) -> Generator[Row]:
@@ -458,7 +468,7 @@ def _json_lines(path: Path, stream: Iterable[str]) -> Iterator[tuple[int, object
     is_blank = True
     for line, text in enumerate(stream, 1):
         if text.strip():
-            if is_blank and text.lstrip().startswith("["):
+            if is_blank and re.match(r"\s*\[\s*(\{|$)", text):
                 hint = "Let its name end in .json."
                 raise UserError(f"{path} is one JSON document and not an object a line.", hint)
             is_blank = False

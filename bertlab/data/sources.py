@@ -231,7 +231,13 @@ def _columns_of(file: DataFile, columns: Columns) -> Columns:
     """
     for remark in readers.remarks(file):
         info(f"{file.path}: {remark}")
-    columns = columns.present_in(readers.column_names(file), str(file.path))
+    try:
+        columns = columns.present_in(readers.column_names(file), str(file.path))
+    except UserError as error:
+        if not readers.names_for_no_header(file):
+            raise
+        hint = "If it has no header, write the line of column names of the other files above it."
+        raise UserError(f"{error.problem} Its first line looks like data.", hint) from None
     if columns.label is None:
         return columns
     labels = (row.values[columns.label] for row in readers.read_rows(file))

@@ -245,6 +245,34 @@ CASES = [
         {"a.csv": "title,text,label\n,a,x\nA,b,y\nB,,x\n"},
         (("a", "x"), ("A / b", "y"), ("B", "x")),
     ),
+    Case(
+        "two files in one",
+        CSV,
+        {"a.csv": csv_of() + csv_of()},
+        (*ROWS, *ROWS),
+    ),
+    Case("a comment first", CSV, {"a.csv": "# by us\n" + csv_of()}, says="is no header, take it out", refused=True),
+    Case(
+        "no header, one column always the same",
+        CSV,
+        {"a.csv": "".join(f"{n},x,{t}\n" for t, n in (*ROWS, *ROWS))},
+        (*ROWS, *ROWS),
+        "looks like data",
+        "--column_names label column_2 text",
+    ),
+    Case(
+        "names in capitals in the second file",
+        f"{CSV} --validation_file b.csv",
+        {"a.csv": csv_of(), "b.csv": csv_of(header="Text,LABEL\n")},
+        (*ROWS, *ROWS),
+    ),
+    Case(
+        "no header in the second file",
+        f"{CSV} --validation_file b.csv",
+        {"a.csv": csv_of(), "b.csv": csv_of((*ROWS, *ROWS), header="")},
+        says="write the line of column names",
+        refused=True,
+    ),
     # JSON
     *(
         Case(f"JSON of pandas, {orient}", "--train_file a.json", {"a.json": in_json(orient=orient)})
@@ -283,6 +311,7 @@ CASES = [
         says="is one JSON document",
         refused=True,
     ),
+    Case("lists, one a line", "--train_file a.jsonl", {"a.jsonl": '["a", 1]\n["b", 0]\n'}, says="a list", refused=True),
     Case("names in capitals", CSV, {"a.csv": csv_of(header="Text,LABEL\n")}),
     Case("names in capitals beside others", CSV, {"a.csv": csv_of(header="text,label,Text\n", end=",other\n")}),
     Case(
@@ -369,6 +398,12 @@ CASES = [
         (('"Quoted start, and more', "x"), ('said "no" again', "y")),
     ),
     Case("a folder per class", "--train_file reviews", {"reviews": per_class}, BY_CLASS),
+    Case(
+        "a folder per class, one text empty",
+        "--train_file reviews --on_missing drop",
+        {"reviews": per_class, "reviews/wet/z.txt": ""},
+        BY_CLASS,
+    ),
     Case(
         "a folder per class as a data set",
         "--dataset_name ./reviews",

@@ -108,7 +108,7 @@ CASES = (
     refused("nan among numbers", [1, 2, "nan"], "the label 'nan'", hint="--drop_labels nan", then="2 classes: 0 = 1"),
     refused("nan in a regression", [0.5, 2, "nan"], "the label 'nan'", hint="--drop_labels nan", then="regression"),
     read("none in lower case", ["for", "against", "none"], "3 classes", "'none' is a class", "--drop_labels none"),
-    read("a question mark in test", ["wet", "dry"], "test", "no labels", test=["?", "?"]),
+    read("a question mark in test", ["wet", "dry"], "labels in test: none", test=["?", "?"]),
     read("a dash in a labelled test", ["wet", "dry"], "dry 1 (50.0%), wet 1 (50.0%)", test=["wet", "-", "dry"]),
     refused(
         "a dash in dev",
@@ -206,7 +206,7 @@ CASES = (
     read("vectors with names", [[0, 1, 1], [1, 0, 0]], "0 = x, 1 = y, 2 = z", "x 2", flags="--class_names x y z"),
     read("vectors of truth", [[True, False], [False, True]], "vectors of 0 and 1"),
     read("vectors of NumPy as text", ["[0 1 0]", "[1. 0. 0.]"], "vectors of 0 and 1", "0 2 (50.0%), 1 2 (50.0%), 2 0"),
-    read("vectors of -1 in test", [[0, 1], [1, 0]], "test   2         no labels", test=[[-1, -1], [-1, -1]]),
+    read("vectors of -1 in test", [[0, 1], [1, 0]], "labels in test: none", test=[[-1, -1], [-1, -1]]),
     read(
         "a label of a list dropped",
         [["wet", "x"], ["dry"], ["wet"]],
@@ -265,6 +265,33 @@ CASES = (
         then="multi-label",
     ),
     refused("halves or lists", ["0", "5", "0,5"], "--label_delimiter ,", hint="--do_regression", then="regression"),
+    refused(
+        "ids or lists of them",
+        ["0", "1,4", "2", "4"],
+        "a decimal comma, or two labels",
+        hint="--label_delimiter ,",
+        then="multi-label",
+    ),
+    refused("lists of decimals", [[0.7, 1.0], [0.1, 1.0]], "lists of decimal numbers"),
+    read("tuples as text", ["('a', 'b')", "('a',)"], "multi-label: 0 = a, 1 = b"),
+    read("sets as text", ["{'a', 'b'}", "{'b'}"], "multi-label: 0 = a, 1 = b"),
+    read("a typographic minus", ["\u22121.5", "2.5"], "regression on its numbers"),
+    refused(
+        "a word among decimals",
+        ["0.5", "1.5", "about 2"],
+        "'about 2' is no number beside decimal numbers",
+        hint="--drop_labels 'about 2'",
+        then="regression",
+    ),
+    refused(
+        "zeros before a number",
+        ["1", "01", "0"],
+        "differ in zeros before the number",
+        hint="--label_map 1=01",
+        then="2 classes: 0 = 0, 1 = 01",
+    ),
+    refused("the line of Markdown", ["wet", "dry", "---"], "missing", hint="--drop_labels ---", then="2 classes"),
+    read("a delimiter at the end", ["wet;", "dry;"], "0 = dry;, 1 = wet;"),
     refused("one number", [0.5, 0.5], "every row has the label '0.5'"),
     refused("one class", ["wet", "wet"], "every row has the label 'wet'"),
     # columns
@@ -492,6 +519,16 @@ def test_what_is_not_fitted_for_want_of_rows_is_said(kind: str, what: str, capsy
     assert results.fit(result, schema) == results.Fitted()
     said = capsys.readouterr().err
     assert f"{what}" in said and "not fitted: the selection split has fewer than" in said
+
+
+def test_a_table_called_txt_is_one_in_predict_as_well(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("a.txt").write_text("text\tlabel\nIt rains\twet\nThe sun\tdry\n", encoding="utf-16")
+    assert classify(tmp_path / "out", train_file="a.txt", model_name_or_path=tiny_model, max_steps=1) == 0
+    capsys.readouterr()
+    assert predict(tmp_path / "out", "--file", "a.txt", "--format", "jsonl") == 0
+    assert [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()] == ["It rains", "The sun"]
 
 
 def test_vectors_are_read_as_such_where_nothing_is_trained(tiny_model: Path, tmp_path: Path) -> None:

@@ -397,6 +397,12 @@ LABELS = [
         obeys="--problem_type regression",
     ),
     train(
+        "a label a row",
+        HEADER + "".join(f"text {i},{i} %\n" for i in range(12)),
+        "12 different labels in 12 rows",
+        obeys="--problem_type single_label_classification",
+    ),
+    train(
         "case differs",
         HEADER + "a,Good\nb,good\nc,bad\n",
         "'Good' and 'good' differ in case only",
