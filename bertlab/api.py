@@ -68,13 +68,15 @@ def train(**flags: Any) -> Run:
 class Predictor:
     """A trained model that labels texts: of a run, of any model of transformers, or of an ONNX export.
 
+    A text whose class has a probability below `abstain_below` has an empty label.
+
     Raises:
         UserError: the model cannot be loaded, or is not a classifier.
     """
 
-    def __init__(self, model: str | Path, max_seq_length: int | None = None) -> None:
+    def __init__(self, model: str | Path, max_seq_length: int | None = None, abstain_below: float = 0.0) -> None:
         self.model = str(model)
-        self._predictor = load_predictor(ModelArguments(model_name_or_path=self.model), max_seq_length)
+        self._predictor = load_predictor(ModelArguments(model_name_or_path=self.model), max_seq_length, abstain_below)
 
     def __call__(self, texts: Sequence[Text]) -> pandas.DataFrame:
         """Return a row for each text, or pair of texts: its label and the probability of each class, or its score.

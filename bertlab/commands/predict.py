@@ -32,6 +32,7 @@ from bertlab.errors import UserError
 from bertlab.inference.loading import load_predictor
 from bertlab.inference.predictor import Predictor, Row
 from bertlab.io import escape_formula
+from bertlab.models.loading import resolve
 
 # Rows held at once, and their characters: what bounds memory, however long the file or its rows. A row is always
 # held whole. Within them rows are sorted by length.
@@ -65,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
         token=options.token,
         trust_remote_code=options.trust_remote_code,
     )
-    predictor = load_predictor(model, options.max_seq_length)
+    predictor = load_predictor(model, options.max_seq_length, options.abstain_below)
     input_format = predictor.config.input_format
     reads_table = reads_table or is_trained_table(options, input_format)
     table_columns = columns(options, input_format) if reads_table else None
@@ -76,26 +77,59 @@ def main(argv: Sequence[str]) -> int:
     rows = read_rows(options, table_columns, input_format)
     if options.rank is not None:
         return _print_ranking(predictor, list(rows), options.model)
-    start = empty = 0
+    if options.abstain_below:
+        _say_coverage(options.model, options.abstain_below)
+    start = empty = abstained = 0
     for chunk in chunks(rows):
         probabilities = predictor(chunk)
         PRINTERS[options.format](predictor, chunk, probabilities, start)
         start += len(chunk)
-        empty += int(np.isnan(probabilities[:, 0]).sum())
+        without_text = int(np.isnan(probabilities[:, 0]).sum())
+        empty += without_text
+        if options.abstain_below:
+            abstained += predictor.labels(probabilities).count("") - without_text
     if empty == start:
         raise UserError("there is nothing to predict.", "Pass --text, --pair, --file, or lines on standard input.")
     if empty:
         info(f"{empty} of {start} rows without text have an empty prediction (--on_missing error stops at the first).")
+    if options.abstain_below:
+        info(
+            f"{abstained} of {start - empty} predictions are below --abstain_below {options.abstain_below:g} and empty."
+        )
     return 0
+
+
+def _say_coverage(model: str, below: float) -> None:
+    """Say which share of a run's predictions on its evaluation split is kept, and how many of these are correct."""
+    from bertlab.report.run_folder import RunFolder  # not before an exported model's first answer
+
+    try:
+        run = RunFolder.read(resolve(model))
+        name = run.main_split or ""
+        rows = run.predictions(name)
+    except UserError:
+        info(f"--abstain_below: {model} has no predictions of an evaluation split, so what it costs is not known.")
+        return
+    both = zip(rows.labels, rows.predictions, strict=True)
+    correct = np.array([label == prediction for label, prediction in both])
+    confidence = np.array([rows.probabilities[label][row] for row, label in enumerate(rows.predictions)])
+    known = np.array([label != "" for label in rows.labels])
+    kept = known & (confidence >= below)
+    info(
+        f"on {name} ({known.sum():,} examples), {below:g} keeps {kept.sum() / known.sum():.1%} of the predictions; "
+        f"{correct[kept].mean() if kept.any() else 0:.1%} of these are correct, and {correct[known].mean():.1%} of all."
+    )
 
 
 def _print_table(predictor: Predictor, rows: Sequence[Row], probabilities: np.ndarray, start: int) -> None:
     regression = predictor.config.problem_type == REGRESSION
+    several = predictor.config.problem_type == MULTI
+    highest = probabilities.max(axis=1) if several or regression else predictor.decide(probabilities)[1]
     lines = []
-    for row, label, values in zip(rows, predictor.labels(probabilities), probabilities, strict=True):
+    for row, label, value in zip(rows, predictor.labels(probabilities), highest, strict=True):
         text = " | ".join(predictor.join(row))
         text = " ".join((text if len(text) <= 90 else text[:89] + "…").split())
-        probability = None if np.isnan(values[0]) else float(values.max())
+        probability = None if np.isnan(value) else float(value)
         lines.append((label, text) if regression else (label, probability, text))
     print(table(lines, ("score", "text") if regression else ("label", "probability", "text")))
 
@@ -111,7 +145,7 @@ def _print_json_lines(predictor: Predictor, rows: Sequence[Row], probabilities: 
             line["score"] = float(label) if label else None
         else:
             empty = bool(np.isnan(values[0]))
-            line["label"] = None if empty else label
+            line["label"] = None if empty or label == "" else label
             line["probabilities"] = {
                 name: None if empty else round(float(value), 6)
                 for name, value in zip(config.class_names, values, strict=True)

@@ -35,6 +35,12 @@ class PredictArguments:
     on_missing: Literal["empty", "error"] = setting(
         "empty", "empty: a row without text, or a ragged one, has an empty prediction; error: stop there"
     )
+    abstain_below: float = setting(
+        0.0,
+        "leave a prediction empty where its class has a lower probability; says how many of the run's own that keeps",
+        minimum=0,
+        maximum=1,
+    )
     format: Literal["jsonl", "table", "tsv"] = setting("table", "how to print")
     max_seq_length: int | None = setting(None, "longest input in tokens (default: as trained)")
     delimiter: str | None = setting(None, "field delimiter of --file")
@@ -54,6 +60,7 @@ RULES = (
     Rule("--text", "conflicts with", "--pair --rank --file --pairs", "only one of them can be read"),
     Rule("--pair", "conflicts with", "--rank --file --pairs", "only one of them can be read"),
     Rule("--rank", "conflicts with", "--pairs --format jsonl tsv", "it pairs one text with each line, as a table"),
+    Rule("--rank", "conflicts with", "--abstain_below", "it prints every candidate"),
 )
 
 

@@ -312,7 +312,7 @@ def _hold_out(data: Data, arguments: DataArguments) -> Data:
     if data.train is None or not fractions:
         return data
     train = data.splits[data.train]
-    stratify = arguments.stratify and data.schema.kind == labels.SINGLE
+    stratify = arguments.stratify and data.schema.kind != labels.REGRESSION
     rows = splits.hold_out(
         _groups(train, arguments.keep_duplicates_together),
         train["labels"][:] if stratify else None,

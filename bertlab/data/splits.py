@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from bertlab.errors import UserError
 
 
 def hold_out(
     groups: Sequence[int],
-    classes: Sequence[int] | None,
+    classes: npt.ArrayLike | None,
     fractions: Mapping[str, float],
     *,
     shuffle: bool,
@@ -18,7 +19,8 @@ def hold_out(
     """Return the row numbers, in order, of each named part and of what is left, `train`.
 
     `groups` holds one number per row: rows of one group stay together (give each row its own to split freely).
-    `classes` holds the class id of each row to keep the balance in every part, or None. A part of fraction f of n
+    `classes` holds the class id of each row, or its labels as 0 and 1 (rows, labels), to keep the balance in every
+    part, or is None. A part of fraction f of n
     groups has ceil(f·n) groups, as in scikit-learn; without `shuffle` parts are taken from the end.
 
     Raises:
@@ -43,6 +45,9 @@ def _part(
 ) -> tuple[np.ndarray, np.ndarray]:
     if not shuffle:
         return left[:-size], left[-size:]
+    if strata is not None and strata.ndim == 2:
+        chosen = draw_by_label(strata[left] != 0, size, np.random.default_rng(seed))
+        return left[~chosen], left[chosen]
     from sklearn.model_selection import train_test_split
 
     try:
@@ -55,3 +60,25 @@ def _part(
             f"--{name}_fraction: the classes cannot be kept in balance ({error}).",
             "Pass --no_stratify, or merge rare classes with --label_map.",
         ) from error
+
+
+def draw_by_label(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Return a mask of `size` rows, drawn so that they have each label (rows, labels) as often as the others do.
+
+    Iterative stratification (Sechidis et al., 2011): label by label, the rarest first, each row goes to the side that
+    lacks the label most. A label of two rows or more is on both sides.
+    """
+    undealt = labels.sum(axis=0)
+    wanted = np.clip(undealt * size / len(labels), np.minimum(undealt - 1, 1), np.maximum(undealt - 1, 0))
+    lacking, room = np.stack([wanted, undealt - wanted]), np.array([size, len(labels) - size])
+    side, order = np.full(len(labels), -1), rng.permutation(len(labels))
+    while undealt.any():
+        label = np.where(undealt > 0, undealt, len(labels) + 1).argmin()
+        for row in order[(side[order] < 0) & labels[order, label]]:
+            side[row] = max((0, 1), key=lambda one: (room[one] > 0, lacking[one, label], room[one]))
+            lacking[side[row]] -= labels[row]
+            room[side[row]] -= 1
+            undealt -= labels[row]
+    without = order[side[order] < 0]
+    side[without[: room[0]]] = 0
+    return np.asarray(side == 0)

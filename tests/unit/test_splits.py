@@ -43,6 +43,44 @@ def test_every_part_keeps_the_balance_of_the_classes():
         assert share == pytest.approx([0.7, 0.2, 0.1], abs=0.011)
 
 
+def random_labels(n=2000, seed=0):
+    """Labels that half to a thousandth of the rows have, some together; a third of the rows has none."""
+    dice = np.random.default_rng(seed)
+    labels = dice.random((n, 8)) < 0.5 ** np.arange(1, 9)
+    labels[:, 7] |= labels[:, 6] & (dice.random(n) < 0.3)
+    labels[dice.random(n) < 0.3] = False
+    labels[:4, 5] = True
+    return labels.astype(float)
+
+
+def test_every_part_keeps_the_balance_of_several_labels():
+    labels = random_labels()
+    found = parts(len(labels), labels)
+    drawn = parts(len(labels))
+    assert {name: len(rows) for name, rows in found.items()} == {name: len(rows) for name, rows in drawn.items()}
+    assert sorted(np.concatenate(list(found.values()))) == list(range(len(labels)))
+
+    def error(split):
+        return sum(np.abs(labels[rows].sum(axis=0) - labels.mean(axis=0) * len(rows)).sum() for rows in split.values())
+
+    assert error(found) < 20 < error(drawn) / 2  # rows too many or too few, over four parts and eight labels
+
+
+@pytest.mark.parametrize("rows_of_label", range(1, 7))
+def test_a_rare_label_is_in_as_many_parts_as_it_has_rows(rows_of_label):
+    labels = random_labels(300)
+    labels[:, 3] = 0
+    labels[np.random.default_rng(1).permutation(300)[:rows_of_label], 3] = 1
+    with_label = [name for name, rows in parts(300, labels).items() if labels[rows, 3].any()]
+    assert len(with_label) == min(rows_of_label, 4) and "train" in with_label
+
+
+def test_labels_that_all_rows_or_none_have_and_large_parts_are_split():
+    labels = np.array([[1, 0, i % 2] for i in range(10)])
+    found = parts(10, labels, {"validation": 0.8})
+    assert len(found["validation"]) == 8 and labels[found["train"], 2].sum() == 1
+
+
 def test_the_seed_decides():
     first, again, other = parts(100), parts(100), parts(100, seed=7)
     assert all(np.array_equal(first[name], again[name]) for name in first)
