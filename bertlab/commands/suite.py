@@ -14,9 +14,8 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -26,12 +25,14 @@ from bertlab.cli.entry_point import entry_point
 from bertlab.cli.flag_rules import Rule
 from bertlab.commands import jobs, run_specs, suite_table
 from bertlab.commands.run_specs import RunSpec
+from bertlab.console import duration
 from bertlab.errors import UserError
 from bertlab.report.run_folder import RunFolder
 from bertlab.training import output_dir
 
 OUTPUT = "runs/suite"
 SEEDS = 5
+REFUSAL = "failed: "
 # Flags of one run, and what to do instead.
 REFUSED = {"task": "Write --tasks.", "seed": "Write --seeds or --seed_list."}
 
@@ -112,8 +113,12 @@ def plan(options: SuiteArguments, argv: Sequence[str]) -> dict[str, list[RunSpec
     return runs
 
 
-def execute(runs: Sequence[RunSpec], slots: Sequence[jobs.Slot]) -> dict[str, str]:
-    """Run every run, reporting on stderr what starts and ends; return what went wrong, by the run's name."""
+def execute(runs: Sequence[RunSpec], slots: Sequence[jobs.Slot], varied: Collection[str] = ()) -> dict[str, str]:
+    """Run every run, reporting on stderr what starts and ends; return what went wrong, by the run's name.
+
+    Raises:
+        UserError: a run was refused for a reason that all share: only the flags in `varied` differ, and it names none.
+    """
     for run in runs:
         run_specs.write_plan(run)
     seconds: list[float] = []  # of those that finished
@@ -127,12 +132,14 @@ def execute(runs: Sequence[RunSpec], slots: Sequence[jobs.Slot]) -> dict[str, st
             problem = _problem(event)
             if problem:
                 failures[folder] = f"{problem}; see {event.run.log}"
+                if varied and problem.startswith(REFUSAL) and not any(f"--{name}" in problem for name in varied):
+                    raise UserError(f"{folder} {problem}", "The other runs would fail as well, so none is started.")
             else:
                 seconds.append(event.seconds)
             ended = len(seconds) + len(failures)
             rounds = (len(runs) - ended) / min(len(slots), len(runs))
-            rest = f", about {_duration(statistics.mean(seconds) * rounds)} left" if rounds and seconds else ""
-            _print(f"{folder} {problem or f'finished in {_duration(event.seconds)}'} ({ended} of {len(runs)}{rest})")
+            rest = f", about {duration(statistics.mean(seconds) * rounds)} left" if rounds and seconds else ""
+            _print(f"{folder} {problem or f'finished in {duration(event.seconds)}'} ({ended} of {len(runs)}{rest})")
     return failures
 
 
@@ -152,6 +159,10 @@ def stopped() -> int:
 
 
 def _problem(event: jobs.Event) -> str:
+    if event.status == 2:
+        lines = event.run.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        refusals = [line for line in lines if line.startswith("error: ")]
+        return REFUSAL + refusals[-1].removeprefix("error: ") if refusals else "ended with status 2"
     if event.status:
         return f"was killed by signal {-event.status}" if event.status < 0 else f"ended with status {event.status}"
     return "" if event.run.finished else "ended without a result"
@@ -159,7 +170,3 @@ def _problem(event: jobs.Event) -> str:
 
 def _print(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
-
-
-def _duration(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))

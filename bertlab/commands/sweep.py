@@ -158,13 +158,13 @@ def execute(sweep: Sweep) -> tuple[list[Trial], dict[str, str]]:
         return list(map(_trial, asked, runs)), {}
     slots = jobs.slots(sweep.options.devices, sweep.options.jobs)
     output_dir.make_writable(sweep.folder)
-    failures = _run_unfinished(runs, slots)
+    failures = _run_unfinished(runs, slots, sweep.space)
     while len(asked) < total:
         count = total - len(asked) if sweep.options.search == "random" else min(len(slots), total - len(asked))
         asked += _ask(sweep, list(map(_trial, asked, runs)), count)
         runs = _runs(sweep, asked)  # may refuse one, and then a second call must not resume it
         write_json(sweep.folder / TRIALS, {"trials": asked})
-        failures |= _run_unfinished(runs[-count:], slots)
+        failures |= _run_unfinished(runs[-count:], slots, sweep.space)
     return list(map(_trial, asked, runs)), failures
 
 
@@ -219,8 +219,8 @@ def _runs(sweep: Sweep, asked: Sequence[Values]) -> list[RunSpec]:
     return [sweep.run(f"trial{number:03d}", values, TRIAL) for number, values in enumerate(asked, start=1)]
 
 
-def _run_unfinished(runs: Sequence[RunSpec], slots: Sequence[jobs.Slot]) -> dict[str, str]:
-    failures = suite.execute([run for run in runs if not run.finished], slots)
+def _run_unfinished(runs: Sequence[RunSpec], slots: Sequence[jobs.Slot], space: Space) -> dict[str, str]:
+    failures = suite.execute([run for run in runs if not run.finished], slots, varied=space)
     for run in runs:
         if run.finished:  # 18 trials of BERT-base would keep 50 GB of checkpoints that nobody resumes from
             for checkpoint in checkpoints.numbered(run.folder):

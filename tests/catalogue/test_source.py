@@ -89,6 +89,15 @@ def _pins(name: str) -> dict[str, Version]:
     return {name: Version(version) for name, version in re.findall(r"^([\w-]+)==([\w.]+)", text, re.MULTILINE)}
 
 
+def test_the_lock_has_every_pin_with_its_hashes_and_names_no_host():
+    text = (ROOT / "requirements-demo.lock").read_text(encoding="utf-8")
+    locked = re.findall(r"^[\w.-]+==[^\s;]+(?= )", text, re.MULTILINE)
+    pins = re.findall(r"^[\w.-]+==\S+", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {pin.replace("_", "-") for pin in pins if not pin.startswith("torch==")} <= set(locked)
+    assert len(re.findall(r"\\\n    --hash=sha256:", text)) >= len(locked)
+    assert "://" not in text
+
+
 def test_the_ranges_begin_at_the_lowest_pins_and_hold_those_of_today():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]

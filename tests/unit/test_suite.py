@@ -41,8 +41,8 @@ def test_every_recipe_and_seed_is_run_once_and_gathered(stub, capsys, monkeypatc
     assert started(stub) == [[folder, "3", ""] for folder in folders]
     printed = capsys.readouterr()
     assert sum(" started on cpu" in line for line in printed.err.splitlines()) == 4
-    assert sum(" finished in 0:0" in line for line in printed.err.splitlines()) == 4
-    assert "(1 of 4, about 0:0" in printed.err
+    assert sum(" finished in " in line for line in printed.err.splitlines()) == 4
+    assert "(1 of 4, about " in printed.err
     assert "(4 of 4)" in printed.err
     assert "0.5150 ± 0.0071 (2)" in printed.out
     assert "a line for the log" in (stub / "runs/suite/rte/seed2.log").read_text()

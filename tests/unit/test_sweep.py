@@ -221,6 +221,21 @@ def test_real_trials_choose_on_the_selection_split_and_the_winner_alone_sees_the
     assert "The best, on the evaluation splits:" in capsys.readouterr().out
 
 
+def test_a_trial_that_fails_for_a_reason_all_share_ends_the_sweep_and_one_of_its_own_does_not(grid, capsys):
+    typed = ("mine.yaml", "--task", "rte", "--devices", "cpu")
+    order(grid, seed1="refuse --max_seq_length 999: the model has 512 positions.")
+    assert sweep(*typed) == 2
+    assert len(started(grid)) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "error: runs/sweep/mine/rte/trial001 failed: --max_seq_length 999: the model has 512 positions. The other runs "
+        "would fail as well, so none is started."
+    )
+    order(grid, seed1="refuse Lower --seed.")
+    assert sweep(*typed) == 1
+    assert len(started(grid)) == 3
+    assert "not finished: runs/sweep/mine/rte/trial001 failed: Lower --seed.; see" in capsys.readouterr().err
+
+
 def test_failed_trials_can_be_left_out_when_told_so(grid, capsys):
     order(grid, seed1="fail")
     assert sweep("mine.yaml", "--task", "rte", "--devices", "cpu", "--allow_failures") == 1
