@@ -228,9 +228,7 @@ def reliability(folder: RunFolder, split: str) -> Figure | None:
         middles = [(row["low"] + row["high"]) / 2 + width * (place - (len(fitted) - 1) / 2) for row in filled]
         lower.bar(middles, [row["count"] for row in filled], width=width, color=colour)
         rows = [row for row in filled if row["count"] >= FEWEST_IN_BIN]
-        confidence, accuracy, counts = np.reshape(
-            [[r["confidence"], r["accuracy"], r["count"]] for r in rows], (-1, 3)
-        ).T
+        confidence, accuracy, counts = (np.array([r[k] for r in rows]) for k in ("confidence", "accuracy", "count"))
         low, high = curves.proportion_interval(accuracy * counts, counts)
         bars, label = np.clip([accuracy - low, high - accuracy], 0, 1), f"{name}, ECE {curve['ece']:.3f}"
         upper.errorbar(confidence, accuracy, bars, color=colour, marker=marker, markersize=4, linewidth=1, label=label)

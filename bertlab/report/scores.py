@@ -126,13 +126,12 @@ class Standing(NamedTuple):
 
 def standing(results: Results) -> Standing:
     """Return how the model stands to its baselines, by the one it does worst against."""
-    by_relation = {baseline.relation: baseline.name for baseline in reversed(_baselines(results))}
-    if WORSE in by_relation:
-        return Standing("below", f"worse than the baseline “{by_relation[WORSE]}”")
-    if EQUAL in by_relation:
-        return Standing("level", f"not significantly different from the baseline “{by_relation[EQUAL]}”")
+    by_relation = {relation: name for name, relation, _ in reversed(_baselines(results))}
+    for relation, kind in ((WORSE, "below"), (EQUAL, "level")):
+        if relation in by_relation:
+            return Standing(kind, f"{relation} the baseline “{by_relation[relation]}”")
     if BETTER in by_relation:
-        return Standing("above", "significantly better than every baseline")
+        return Standing("above", f"{BETTER} every baseline")
     return Standing("unknown", "not compared with a baseline")
 
 
@@ -145,10 +144,7 @@ def verdicts(results: Results) -> list[str]:
     ours, upward = split["metrics"][metric], GREATER_IS_BETTER.get(metric, True)
     if interval(ours) is None:
         return [f"{ours['n']} examples are too few for a confidence interval, so nothing is compared."]
-    lines = [
-        f"This model is {baseline.relation} the baseline “{baseline.name}” ({baseline.value:.3f}){baseline.difference}."
-        for baseline in _baselines(results)
-    ]
+    lines = [f"This model is {relation} the baseline “{b}” {rest}." for b, relation, rest in _baselines(results)]
     if not lines:
         lines.append("No baseline was scored, because there were no training examples.")
     value = published_value(results, name, metric)
@@ -176,18 +172,12 @@ def thresholds(results: Results) -> list[str]:
     return [said.format(name, one["threshold"], by, one["score"], one["score_at_half"]) for name, one in each]
 
 
-class _Baseline(NamedTuple):
-    name: str
-    value: float
-    relation: str  # of this model to it
-    difference: str
-
-
-def _baselines(results: Results) -> list[_Baseline]:
-    """Return how the model compares with each baseline, by the paired bootstrap in results.json."""
-    split, metric = results["splits"].get(main_split(results)) or {}, results["metrics"][0]
-    found = []
-    for key, baseline in split.get("baselines", {}).items():
+def _baselines(results: Results) -> list[tuple[str, str, str]]:
+    """Return the name of each baseline, how the model compares with it by the paired bootstrap, and the figures."""
+    name, found = main_split(results), []
+    split = results["splits"][name] if name else {"baselines": {}}
+    for key, baseline in split["baselines"].items():
+        metric = results["metrics"][0]
         own, value = split["metrics"][metric]["value"], baseline["metrics"][metric]
         ends = baseline.get("difference", {}).get(metric, {})
         low, high = ends.get("low"), ends.get("high")
@@ -195,5 +185,5 @@ def _baselines(results: Results) -> list[_Baseline]:
             known = is_number(low) and is_number(high)
             shown = f": {own - value:+.3f}, 95% CI {low:+.3f} to {high:+.3f}" if known else ""
             relation = verdict(low, high, GREATER_IS_BETTER.get(metric, True))
-            found.append(_Baseline(baseline_name(key, metric), value, relation, shown))
+            found.append((baseline_name(key, metric), relation, f"({value:.3f}){shown}"))
     return found

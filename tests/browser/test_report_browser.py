@@ -75,6 +75,12 @@ def column(browser, place):
     return browser.execute_script(f"return {rows}.map(r => r.cells[arguments[0]].textContent)", place)
 
 
+def show_all(browser):
+    button = browser.find_element(By.ID, "show-all")
+    if button.is_displayed():
+        browser.execute_script("arguments[0].click()", button)
+
+
 def type_into(browser, text):
     field = browser.find_element(By.ID, "filter-text")
     field.clear()
@@ -90,11 +96,13 @@ def test_no_errors_and_nothing_is_fetched(browser, runs, kind):
         entry["message"] for entry in browser.get_log("performance") if 'requestWillBeSent"' in entry["message"]
     ]
     assert requests and not [message for message in requests if '"url":"http' in message]
-    assert all(browser.execute_script("return [...document.images].map(i => i.complete && i.naturalWidth > 300)"))
+    widths = "return [...document.querySelectorAll('figure svg')].map(plot => plot.getBoundingClientRect().width)"
+    assert all(width > 150 for width in browser.execute_script(widths))
 
 
 def test_the_filters_filter(browser, runs):
     show(browser, runs["three"])
+    show_all(browser)
     everything = len(shown(browser))
     assert browser.find_element(By.ID, "shown").text == f"{everything} of {everything} examples"
     Select(browser.find_element(By.ID, "filter-true")).select_by_visible_text("neutral")
@@ -115,6 +123,20 @@ def test_the_filters_filter(browser, runs):
     Select(browser.find_element(By.ID, "filter-split")).select_by_visible_text("validation")
     type_into(browser, " ")
     assert len(shown(browser)) == everything
+
+
+def test_twenty_rows_are_shown_at_first_and_all_on_demand(browser, runs):
+    show(browser, runs["multi"])
+    total = len(browser.find_elements(By.CSS_SELECTOR, "#misclassified-table tbody tr"))
+    assert total > 20 == len(shown(browser))
+    assert browser.find_element(By.ID, "shown").text == f"20 of {total} examples"
+    assert browser.find_element(By.ID, "show-all").text == f"Show all {total}"
+    # The first twenty by another order are others.
+    browser.execute_script("document.querySelector('th[data-sort] + th button').click()")
+    numbers = [int(row.find_elements(By.TAG_NAME, "td")[1].text) for row in shown(browser)]
+    assert numbers == sorted(map(int, column(browser, 1)), reverse=True)[:20]
+    show_all(browser)
+    assert len(shown(browser)) == total and not browser.find_element(By.ID, "show-all").is_displayed()
 
 
 def test_a_row_of_several_labels_is_found_by_each(browser, runs):
@@ -181,7 +203,7 @@ def test_the_page_is_as_wide_as_the_screen(browser, runs, kind, width, dark):
     )
     assert page_width == room and width - 20 <= room <= width
     wide = (
-        "return [...document.querySelectorAll('main > *, header, img')]"
+        "return [...document.querySelectorAll('main > *, header, figure svg')]"
         ".filter(e => e.getBoundingClientRect().right > innerWidth + 0.5).length"
     )
     assert browser.execute_script(wide) == 0
@@ -195,5 +217,5 @@ def test_the_page_is_as_wide_as_the_screen(browser, runs, kind, width, dark):
         ".filter(e => e.getBoundingClientRect().right > innerWidth).map(e => e.textContent)"
     )
     assert browser.execute_script(captions) == []
-    white = "return [...document.images].every(i => getComputedStyle(i).backgroundColor === 'rgb(255, 255, 255)')"
-    assert browser.execute_script(white)
+    inks = "return [...document.querySelectorAll('figure svg text')].map(text => getComputedStyle(text).fill)"
+    assert set(browser.execute_script(inks)) == {ink}

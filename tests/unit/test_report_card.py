@@ -176,7 +176,7 @@ def test_the_example_is_of_the_data_s_kind_and_not_of_the_data(tmp_path, kind, c
 
 
 def test_the_temperature_is_mentioned_only_where_one_was_fitted(tmp_path):
-    assert "fitted temperature 0.800" in written(finished_run(tmp_path / "a", "binary")).text
+    assert "applies the fitted temperature; the code" in written(finished_run(tmp_path / "a", "binary")).text
     text = written(finished_run(tmp_path / "b", "binary", trained=False)).text
     assert "fitted temperature" not in text and "not calibrated" in text
 

@@ -101,7 +101,7 @@ def test_a_section_needs_its_data(rendered):
     parsed, words = Page(source), Page(source).words
     assert ("Confusion matrix" in words) == (case in ("binary", "three", "untrained"))
     assert ("By class" in words) == (case not in ("regression", "unlabelled"))
-    assert ("Calibration:" in words) == (case not in ("regression", "unlabelled"))
+    assert ("calibration error" in words) == (case not in ("regression", "unlabelled"))
     assert ('id="misclassified"' in source) == (case != "unlabelled")
     assert ('id="training"' in source) == (case != "untrained")
     assert ("so there are no scores" in words) == (case == "unlabelled")
@@ -193,7 +193,7 @@ def verdicts(folder, value, low, high, gap=(0.1, 0.2), published=None, metric="a
     [
         ((0.1, 0.3), "above", "significantly better than every baseline"),
         ((-0.1, 0.3), "level", "not significantly different from the baseline “TF-IDF + logistic regression”"),
-        ((-0.2, -0.1), "below", "worse than the baseline “TF-IDF + logistic regression”"),
+        ((-0.2, -0.1), "below", "significantly worse than the baseline “TF-IDF + logistic regression”"),
         (None, "unknown", "not compared with a baseline"),
     ],
 )
@@ -214,7 +214,7 @@ def test_the_worst_of_several_baselines_is_the_verdict(tmp_path):
         name: {"how": "", "metrics": {metric: 0.5}, "difference": {metric: {"low": low, "high": high}}}
         for name, (low, high) in gaps.items()
     }
-    assert scores.standing(results).words == "worse than the baseline “TF-IDF + logistic regression”"
+    assert scores.standing(results).words == "significantly worse than the baseline “TF-IDF + logistic regression”"
 
 
 def test_what_was_selected_is_on_page_and_card(tmp_path):
