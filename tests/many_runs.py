@@ -31,7 +31,7 @@ if order and order.startswith("refuse "):
     print("error: " + order.removeprefix("refuse "))
     sys.exit(2)
 note = json.loads(folder.with_name(folder.name + ".plan.json").read_text())
-score = 0.5 + int(words["--seed"]) / 100
+score = 0.5 if order == "tie" else 0.5 + int(words["--seed"]) / 100
 split = {"role": "validation", "rows": 9, "labelled": 9, "baselines": {}, "metrics": {"accuracy": {"value": score}}}
 (folder / "results.json").write_text(json.dumps({
     "problem_type": "single_label_classification", "metrics": ["accuracy"], "published": {},
@@ -39,6 +39,9 @@ split = {"role": "validation", "rows": 9, "labelled": 9, "baselines": {}, "metri
     "selection": {"metrics": {"accuracy": score}},
 }))
 data = {"validation": {"fingerprint": "same"}}
+if order == "collapse":
+    data["train"] = {"labelled": 4, "balance": {"a": 2, "b": 2}}
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": [{"epoch": 1.0, "loss": 0.7}]}))
 (folder / "run.json").write_text(json.dumps({**note, "recipe": "x", "data": data, "seconds": {"whole_run": 9}}))
 """
 

@@ -162,6 +162,11 @@ class NspArguments(TokenizationArguments):
         "sentencex", "sentencex knows abbreviations; period ends at every full stop; line takes one sentence a line"
     )
     language: str = setting("en", "language of the text for sentencex, as a two-letter code")
+    clean: list[Literal["gutenberg", "headers", "hyphenation"]] = setting(
+        [],
+        "gutenberg: no licence; headers: no lines that pages repeat, no wiki headings; hyphenation: words that a line "
+        "end parts are joined",
+    )
     pairs: Literal["all", "one_per_document", "segments"] = setting(
         "all", "every neighbouring pair; one random pair a document; or segments packed to --max_seq_length"
     )

@@ -11,7 +11,7 @@ from bertlab import hub
 from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments, setting
 from bertlab.cli.entry_point import entry_point
-from bertlab.console import say
+from bertlab.console import say, warning
 from bertlab.data import sources, summary
 from bertlab.data.dataset import Data, text_columns
 from bertlab.data.findings import Finding, counted, find_problems
@@ -54,6 +54,7 @@ class Tokens:
     rows: int
     lengths: np.ndarray
     unknown_rows: int
+    unknown_share: float
     unknown_characters: list[tuple[str, int]]
 
 
@@ -64,7 +65,9 @@ def count_tokens(split: "Dataset", tokenizer: "PreTrainedTokenizerBase", seed: i
     rows = [row for row, tokens in enumerate(ids) if tokenizer.unk_token_id in tokens]
     characters = Counter(char for row in rows for column in texts for char in set(column[row]))
     unknown = [(c, n) for c, n in characters.most_common() if not c.isspace() and _is_unknown(c, tokenizer)]
-    return Tokens(len(split), np.array([len(tokens) for tokens in ids]), len(rows), unknown[:UNKNOWN_SHOWN])
+    lengths = np.array([len(tokens) for tokens in ids])
+    share = sum(tokens.count(tokenizer.unk_token_id) for tokens in ids) / lengths.sum()
+    return Tokens(len(split), lengths, len(rows), share, unknown[:UNKNOWN_SHOWN])
 
 
 def _sampled_rows(split: "Dataset", seed: int) -> np.ndarray:
@@ -138,6 +141,8 @@ def _dropped(data: Data, also: str) -> list[Finding]:
 
 
 def _print_report(data: Data, tokenizer: "PreTrainedTokenizerBase", max_length: int, batch: int, longest: int) -> None:
+    from bertlab.data import tokenization
+
     tokens = {name: count_tokens(split, tokenizer) for name, split in data.splits.items()}
     summaries = {
         name: summary.summarize_split(split, tokens[name].lengths, data.schema, max_length)
@@ -149,7 +154,10 @@ def _print_report(data: Data, tokenizer: "PreTrainedTokenizerBase", max_length: 
             say(f"{name}: tokens were counted on {len(found.lengths):,} random rows of {found.rows:,}.")
         if found.unknown_rows:
             shown = " ".join(f"{char} ({count})" for char, count in found.unknown_characters)
-            say(f"{name}: {found.unknown_rows} rows have characters that become unknown tokens: {shown or '?'}")
+            rows_and_share = f"{found.unknown_rows} rows, {found.unknown_share:.1%} of the tokens"
+            say(f"{name}: characters become unknown tokens ({rows_and_share}): {shown or '?'}")
+            if found.unknown_share > tokenization.UNKNOWN_FRACTION:
+                warning(f"{name}: the model does not see these. Choose one of this language, or a multilingual one.")
     lengths = tokens[data.train or next(iter(tokens))].lengths
     say(f"\nsuggested: --max_seq_length {suggested_length(lengths, longest)}")
     say(f"padding in batches of {batch}, as a fraction of all tokens:")

@@ -111,7 +111,7 @@ def _export(
     from bertlab.inference import onnx_export
 
     onnx_export.export_onnx(reference, folder)
-    onnx_export.write_readme(reference, folder / "README.md", run.name)
+    onnx_export.write_readme(reference, folder / "README.md", run.name, options.quantize)
     report: dict[str, Any] = {"run": run.name, "format": options.format, "quantize": options.quantize}
     rows = scored.rows if scored else [(text, text) if run.is_pair else (text,) for text in SAMPLES]
     with _onnx_runtime_errors():
@@ -172,7 +172,14 @@ def _score(fp32: Predictor, int8: Predictor, scored: ScoredSplit, labels: np.nda
     metrics = {name: _compare(name, *sides) for name in scored.data.metrics}
     changed = int((before.predictions != after.predictions).reshape(len(labels), -1).any(axis=1).sum())
     largest = float(np.abs(logits[0] - logits[1]).max())
-    return {"split": scored.name, "metrics": metrics, "changed": changed, "largest_logit_difference": largest}
+    alone = np.concatenate([int8.logits([row]) for row in scored.rows[:PARITY_ROWS]])
+    return {
+        "split": scored.name,
+        "metrics": metrics,
+        "changed": changed,
+        "largest_logit_difference": largest,
+        "alone": {"rows": len(alone), "largest_difference": float(np.abs(alone - logits[1][: len(alone)]).max())},
+    }
 
 
 def _compare(name: str, int8: Predicted, fp32: Predicted, labels: np.ndarray) -> dict[str, Any]:
@@ -287,4 +294,9 @@ def _print(report: dict[str, Any]) -> None:
         say(table(rows, ("metric", "fp32", "int8", "n")))
         for one in score["metrics"].values():
             say(one["verdict"])
+        say(
+            "Activations are quantized with one scale for a whole batch, so an answer depends on what else is in it: "
+            f"alone, the logits of {score['alone']['rows']} rows differ by up to "
+            f"{score['alone']['largest_difference']:.2g}."
+        )
         say(f"\n{report['megabytes_fp32']:.1f} MB became {report['megabytes']:.1f} MB.")

@@ -27,6 +27,7 @@ from bertlab.commands.predict_inputs import (
     read_rows,
 )
 from bertlab.console import info, table
+from bertlab.data import tokenization
 from bertlab.data.labels import MULTI, REGRESSION
 from bertlab.errors import UserError
 from bertlab.inference.loading import load_predictor
@@ -38,6 +39,8 @@ from bertlab.models.loading import resolve
 # held whole. Within them rows are sorted by length.
 ROWS_AT_ONCE = 8192
 CHARACTERS_AT_ONCE = 1 << 24
+# So much of the input is looked at for unknown tokens.
+SAMPLED_ROWS, SAMPLED_CHARACTERS = 200, 2000
 
 
 def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
@@ -76,11 +79,15 @@ def main(argv: Sequence[str]) -> int:
     check_pairs(pairs, options.model, input_format)
     rows = read_rows(options, table_columns, input_format)
     if options.rank is not None:
-        return _print_ranking(predictor, list(rows), options.model)
+        candidates = list(rows)
+        _warn_if_unknown(predictor, candidates)
+        return _print_ranking(predictor, candidates, options.model)
     if options.abstain_below:
         _say_coverage(options.model, options.abstain_below)
     start = empty = abstained = 0
     for chunk in chunks(rows):
+        if not start:
+            _warn_if_unknown(predictor, chunk)
         probabilities = predictor(chunk)
         PRINTERS[options.format](predictor, chunk, probabilities, start)
         start += len(chunk)
@@ -119,6 +126,11 @@ def _say_coverage(model: str, below: float) -> None:
         f"on {name} ({known.sum():,} examples), {below:g} keeps {kept.sum() / known.sum():.1%} of the predictions; "
         f"{correct[kept].mean() if kept.any() else 0:.1%} of these are correct, and {correct[known].mean():.1%} of all."
     )
+
+
+def _warn_if_unknown(predictor: Predictor, rows: Sequence[Row]) -> None:
+    texts = [text[:SAMPLED_CHARACTERS] for row in rows[:SAMPLED_ROWS] for text in row]
+    tokenization.warn_if_unknown(texts, predictor.tokenizer)
 
 
 def _print_table(predictor: Predictor, rows: Sequence[Row], probabilities: np.ndarray, start: int) -> None:

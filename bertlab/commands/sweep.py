@@ -28,6 +28,7 @@ from bertlab.commands.search_space import Space, Values
 from bertlab.commands.suite_table import Row
 from bertlab.console import info, warning
 from bertlab.errors import UserError
+from bertlab.evaluation import degenerate
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.io import read_json, write_json
 from bertlab.report.run_folder import RunFolder
@@ -95,6 +96,7 @@ class Trial:
     metric: str | None = None
     score: float | None = None
     seconds: int | None = None
+    collapsed: bool = False
 
 
 @entry_point
@@ -230,11 +232,26 @@ def _run_unfinished(runs: Sequence[RunSpec], slots: Sequence[jobs.Slot], space: 
 
 def _open(sweep: Sweep, trials: Sequence[Trial]) -> dict[str, str]:
     """Train with the best values once more and score the evaluation splits, unless that was done."""
-    best = next((trial for trial in _ranked(trials) if trial.score is not None), None)
-    if best is None:
+    scored = [trial for trial in _ranked(trials) if trial.score is not None]
+    if not scored or _is_undecided(scored):
         return {}
+    best = scored[0]
     winner = sweep.run("winner", best.values, WINNER)
     return {} if winner.finished else suite.execute([winner], jobs.slots(sweep.options.devices, 1)[:1])
+
+
+def _is_undecided(scored: Sequence[Trial]) -> bool:
+    """Return True, saying so, where no trial is better than the others, or none learned anything."""
+    if len(scored) > 1 and len({trial.score for trial in scored}) == 1:
+        why = f"all {len(scored)} trials have the same {_metric(scored)} on the selection split, {scored[0].score:.4g}"
+    elif all(trial.collapsed for trial in scored):
+        why = "the training loss of every trial is no better than that of a constant prediction"
+    else:
+        return False
+    warning(
+        f"no winner: {why}. The evaluation splits stay closed; sweep other values, or a larger --selection_fraction."
+    )
+    return True
 
 
 def _trial(values: Values, run: RunSpec) -> Trial:
@@ -244,7 +261,8 @@ def _trial(values: Values, run: RunSpec) -> Trial:
     finished = RunFolder.read(run.folder)
     metric = finished.metrics[0]
     score = ((finished.results.get("selection") or {}).get("metrics") or {}).get(metric)
-    return Trial(run.folder.name, values, metric, score, round(finished.run["seconds"]["whole_run"]))
+    collapsed = bool(degenerate.is_degenerate(finished.run, finished.kind, finished.log))
+    return Trial(run.folder.name, values, metric, score, round(finished.run["seconds"]["whole_run"]), collapsed)
 
 
 def _metric(trials: Sequence[Trial]) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 
 from bertlab import __version__
 from bertlab.cli.arguments import TokenizationArguments
+from bertlab.console import warning
 from bertlab.data import cache
 from bertlab.data.batching import consecutive_batches
 from bertlab.data.dataset import Data, TextReader, text_columns
@@ -39,6 +40,8 @@ MAP_BATCH = 1000
 CHARACTERS_PER_TOKEN = 16
 # A tokenizer holds about 170 bytes for each character that it is given in one call.
 CHARACTERS_PER_CALL = 500_000
+# Beyond this much of a text the model cannot tell one word from another.
+UNKNOWN_FRACTION = 0.1
 # Long texts are counted in pieces that begin with the space before a word, as tokenizers that mark it expect.
 PIECE = re.compile(r".{1,100000}(?!\S)|.{1,100000}", re.DOTALL)
 
@@ -140,6 +143,22 @@ def token_counts(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> 
         for index, tokens in zip(batch, ids, strict=True):
             counts[pieces[index][0]] += len(tokens)
     return counts
+
+
+def count_tokens(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> tuple[int, int]:
+    """Return how many tokens texts have, and how many of them are unknown."""
+    rows = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    return sum(map(len, rows)), sum(row.count(tokenizer.unk_token_id) for row in rows)
+
+
+def warn_if_unknown(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Warn where the tokenizer does not know much of some texts."""
+    tokens, unknown = count_tokens(texts, tokenizer)
+    if unknown > UNKNOWN_FRACTION * tokens:
+        warning(
+            f"{unknown / tokens:.0%} of the tokens are unknown to this tokenizer: the model does not see what they "
+            "are. Choose a model of this language, or a multilingual one."
+        )
 
 
 def tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:

@@ -110,7 +110,8 @@ def _of_run(folder: Path) -> InferenceConfig:
     return InferenceConfig(
         input_format=InputFormat.from_dict(values),
         max_seq_length=configuration.get("max_seq_length"),
-        clean=tuple(configuration.get("clean") or ()),
+        # What run_nsp.py cleans is around sentences.
+        clean=() if "document_unit" in configuration else tuple(configuration.get("clean") or ()),
         precision=(run.get("plan") or {}).get("precision"),
         temperature=results.get("temperature") or 1.0,
         thresholds=tuple(results.get("thresholds") or ()),

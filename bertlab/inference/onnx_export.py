@@ -96,12 +96,12 @@ def quantize_int8(folder: Path) -> None:
         quantize_dynamic(model, folder / MODEL, weight_type=QuantType.QInt8, per_channel=True)
 
 
-def write_readme(predictor: TorchPredictor, path: Path, name: str) -> None:
+def write_readme(predictor: TorchPredictor, path: Path, name: str, quantize: str | None = None) -> None:
     """Write how an exported model is used from Python."""
     from jinja2 import Template
 
     template = Template(TEMPLATE.read_text(encoding="utf-8"), trim_blocks=True, keep_trailing_newline=True)
-    write_text(path, template.render(name=name, model=MODEL, config=predictor.config))
+    write_text(path, template.render(name=name, model=MODEL, config=predictor.config, quantize=quantize))
 
 
 def largest_difference(first: Predictor, second: Predictor, tokenized: Sequence[dict[str, Any]]) -> float:

@@ -3,7 +3,8 @@
 import functools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,11 @@ from datasets.fingerprint import Hasher
 from bertlab import __version__
 from bertlab.cli.arguments import NspArguments
 from bertlab.console import info, say, warning
-from bertlab.data import cache
+from bertlab.data import cache, tokenization
 from bertlab.data.dataset import SELECTION, Data
 from bertlab.data.files import file_digest
 from bertlab.data.labels import SINGLE, LabelSchema
-from bertlab.pretraining import pairs, sentences
+from bertlab.pretraining import document_splits, pairs, sentences
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -33,14 +34,12 @@ MLM_METRICS = ("masked_accuracy", "perplexity")
 SPECIAL_TOKENS = 3
 # Enough to know the mean length of a token within one per cent.
 SAMPLED_SENTENCES = 2_000
-# Beyond this much of the text the model cannot tell one word from another.
-UNKNOWN_FRACTION = 0.1
 # So few lines may end inside a sentence by chance.
 FEW_LINES = 10
 # In the prose of 27 wrapped books 28 to 88 % of the lines end inside a sentence, where a line is a paragraph 0.2 %.
 WRAPPED_SHARE = 0.25
 # Of the files in the cache: what an earlier version wrote by another method is not read.
-CACHE_FORMAT = 3
+CACHE_FORMAT = 4
 # So many epochs have negatives of their own; BERT's script made ten versions of its text (dupe_factor).
 FRESH_EPOCHS = 10
 
@@ -65,16 +64,18 @@ def read(arguments: NspArguments, cache_dir: str | None, started: float = math.i
     """
     files = sentences.find_text_files(arguments.text)
     settings = (arguments.document_unit, arguments.sentence_splitter, arguments.language, arguments.encoding)
-    key = Hasher.hash([[file_digest(path) for path in files], settings, __version__, CACHE_FORMAT])
+    versions = (__version__, version("sentencex"), CACHE_FORMAT)
+    key = Hasher.hash([[file_digest(path) for path in files], settings, sorted(arguments.clean), versions])
     folder = Path(cache_dir or datasets_config.HF_DATASETS_CACHE) / "bertlab-nsp" / key
-    table = _cached(
-        folder / "sentences.arrow",
-        arguments.overwrite_cache,
-        started,
-        functools.partial(sentences.write_sentences, files, *settings),
-    )
+    path = folder / "sentences.arrow"
+    write = functools.partial(sentences.write_sentences, files, *settings, clean=arguments.clean)
+    table = _cached(path, arguments.overwrite_cache, started, write)
     documents = pairs.count_documents(table)
     say(f"{_count(len(files), 'file')}, {_count(documents, 'document')}, {len(table):,} sentences")
+    for remark in sentences.read_remarks(path):
+        info(remark)
+    if document_splits.is_split_by_stretches(documents, arguments):
+        info(document_splits.describe_stretches(len(table)))
     if arguments.document_unit == "line":
         _warn_if_wrapped(table)
     return Text(table, files, folder, started)
@@ -117,13 +118,11 @@ def make_splits(text: Text, arguments: NspArguments, tokenizer: "PreTrainedToken
     Raises:
         UserError: too few documents, or text that gives no such pairs.
     """
-    bytes_per_token, unknown = _sample(text, tokenizer)
-    if unknown > UNKNOWN_FRACTION:
-        warning(
-            f"{unknown:.0%} of the tokens are unknown to this tokenizer: the model does not see what they are. Choose "
-            "a model of this language, or a multilingual one."
-        )
-    members, policy = _members(text, arguments), _policy(arguments, bytes_per_token)
+    sample = _sample(text)
+    tokenization.warn_if_unknown(sample, tokenizer)
+    (text, members), policy = _parted(text, arguments), _policy(arguments, sample, tokenizer)
+    if not policy.single:
+        document_splits.check_sizes(text.sentences, members, arguments)
     tables = {name: _pairs(text, arguments, policy, name, members) for name in members}
     counts = ", ".join(f"{len(table):,} {name}" for name, table in tables.items())
     kind = "texts" if policy.single else "pairs"
@@ -158,7 +157,7 @@ def fresh_pairs(
     """
     if not arguments.fresh_negatives or "nsp" not in arguments.objective:
         return []
-    members, policy = _members(text, arguments), _policy(arguments, _sample(text, tokenizer)[0])
+    (text, members), policy = _parted(text, arguments), _policy(arguments, _sample(text), tokenizer)
     tables = (_pairs(text, arguments, policy, "train", members, epoch) for epoch in range(1, min(epochs, FRESH_EPOCHS)))
     return [_with_labels(table, "train") for table in tables]
 
@@ -175,18 +174,22 @@ def _say_what_is_left_out(tables: Mapping[str, "Dataset"]) -> None:
             warning(f"{name}: {counts['both_labels']:,} NotNext pairs follow each other in the text.")
 
 
-def _members(text: Text, arguments: NspArguments) -> dict[str, np.ndarray]:
-    """Return the document numbers of each split that has any."""
-    fractions = {name: getattr(arguments, f"{name}_fraction") for name in ("validation", SELECTION, "test")}
-    members = pairs.split_documents(pairs.count_documents(text.sentences), fractions, arguments.split_seed)
-    return {name: documents for name, documents in members.items() if len(documents)}
+def _parted(text: Text, arguments: NspArguments) -> tuple[Text, dict[str, np.ndarray]]:
+    """Return the text with the document numbers of each split; a single document is cut into several."""
+    documents = pairs.count_documents(text.sentences)
+    if not document_splits.is_split_by_stretches(documents, arguments):
+        return text, document_splits.split_documents(documents, arguments)
+    table, members = document_splits.split_stretches(text.sentences, arguments)
+    return replace(text, sentences=table), members
 
 
-def _policy(arguments: NspArguments, bytes_per_token: float) -> pairs.Policy:
+def _policy(arguments: NspArguments, sample: list[str], tokenizer: "PreTrainedTokenizerBase") -> pairs.Policy:
     """Return how pairs are made, or the single texts of masked language modeling alone.
 
     Segments are packed to --max_seq_length in tokens of BYTES_PER_TOKEN bytes each.
     """
+    tokens, _ = tokenization.count_tokens(sample, tokenizer)
+    bytes_per_token = sum(len(sentence.encode()) for sentence in sample) / max(tokens, 1)
     target = max(1, round((arguments.max_seq_length - SPECIAL_TOKENS) * bytes_per_token / pairs.BYTES_PER_TOKEN))
     if arguments.objective == "mlm":
         return pairs.Policy("segments", "any", 0.0, arguments.short_seq_probability, target, single=True)
@@ -195,15 +198,11 @@ def _policy(arguments: NspArguments, bytes_per_token: float) -> pairs.Policy:
     )
 
 
-def _sample(text: Text, tokenizer: "PreTrainedTokenizerBase") -> tuple[float, float]:
-    """Return bytes for each token, and the fraction of tokens that are unknown, in a sample of sentences."""
+def _sample(text: Text) -> list[str]:
+    """Return random sentences in order."""
     rows = np.random.default_rng(0).permutation(len(text.sentences))[:SAMPLED_SENTENCES]
-    sample = text.sentences.select(np.sort(rows))["sentence"][:]
-    ids = np.concatenate(tokenizer(sample, add_special_tokens=False, verbose=False)["input_ids"])
-    tokens = max(len(ids), 1)
-    return sum(len(sentence.encode()) for sentence in sample) / tokens, float(
-        np.sum(ids == tokenizer.unk_token_id)
-    ) / tokens
+    sample: list[str] = text.sentences.select(np.sort(rows))["sentence"][:]
+    return sample
 
 
 def _pairs(
@@ -223,7 +222,7 @@ def _pairs(
         "limit": arguments.max_train_samples if name == "train" else arguments.max_eval_samples,
     }
     return _cached(
-        text.folder / f"pairs-{Hasher.hash([policy, options])}.arrow",
+        text.folder / f"pairs-{Hasher.hash([policy, options, document_splits.fractions_of(arguments)])}.arrow",
         arguments.overwrite_cache,
         text.started,
         functools.partial(pairs.make_pairs, text.sentences, policy=policy, **options, name=f"The {name} split"),

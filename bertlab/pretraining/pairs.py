@@ -87,7 +87,6 @@ def make_pairs(
 
     corpus = Corpus.of_table(sentences)
     chosen = np.unique(corpus.document) if documents is None else documents
-    _check_corpus(corpus, chosen, policy, name)
     rng = np.random.default_rng(seed)
     pairs = following_pairs(corpus, chosen, policy, rng)
     pairs, in_train = _not_in_train(corpus, pairs, None if policy.single else train_documents, name)
@@ -119,30 +118,6 @@ def counts(table: "Dataset") -> dict[str, int]:
 def count_documents(sentences: "Dataset") -> int:
     """Return how many documents a table of sentences, as `write_sentences` returns it, has."""
     return int(sentences.data.column("document")[-1].as_py()) + 1
-
-
-def split_documents(n_documents: int, fractions: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
-    """Return the document numbers of each named split and of `train`, which gets the rest.
-
-    Every document is in exactly one split. A split has round(fraction * n_documents) documents, at least one when its
-    fraction is above 0 and none when it is 0; its numbers (k,) are sorted.
-
-    Raises:
-        UserError: nothing would be left for training.
-    """
-    counts = {name: max(1, round(part * n_documents)) if part else 0 for name, part in fractions.items()}
-    if sum(counts.values()) >= n_documents:
-        held_out = " and ".join(f"{count} for --{name}_fraction" for name, count in counts.items() if count)
-        documents = "1 document" if n_documents == 1 else f"{n_documents} documents"
-        alone = "Pass --selection_fraction 0 --early_stopping_patience 0 (no best epoch is chosen), or give"
-        spare = alone if counts.get("selection") else "Give"
-        raise UserError(
-            f"the text has {documents}: with {held_out} none is left for training.",
-            f"{spare} more text, or take smaller documents: --document_unit block (paragraphs) or line.",
-        )
-    order = np.random.default_rng(seed).permutation(n_documents)
-    *parts, rest = np.split(order, np.cumsum(list(counts.values()), dtype=int))
-    return {"train": np.sort(rest), **{name: np.sort(part) for name, part in zip(counts, parts, strict=True)}}
 
 
 def following_pairs(corpus: Corpus, documents: np.ndarray, policy: Policy, rng: np.random.Generator) -> np.ndarray:
@@ -266,20 +241,7 @@ def _both_labels(corpus: Corpus, first: np.ndarray, second: np.ndarray) -> int:
     return int(negatives.is_in(meets, corpus.following_texts).sum())
 
 
-def _check_corpus(corpus: Corpus, documents: np.ndarray, policy: Policy, name: str) -> None:
-    """Raise UserError when no document has two sentences, or none is there to draw negatives from."""
-    if policy.negative_fraction and policy.negatives == "other_document" and len(documents) < 2:
-        problem = f"{name} is one document, so no sentence can come from another."
-        raise UserError(problem, _other_way(policy.negatives))
-    if not policy.single and np.diff(corpus.offsets)[documents].max(initial=0) < 2:
-        raise UserError(
-            f"{name} has no document of two or more sentences.",
-            "Where each line is a sentence (verse, chat, bullets), choose --sentence_splitter line and --document_unit "
-            "block; or a larger --document_unit.",
-        )
-
-
 def _other_way(negatives: str) -> str:
     if negatives == "other_document":
-        return "Choose --negatives same_document, a smaller --document_unit than file, or other fractions."
+        return "Choose --negatives same_document, or give more text."
     return "Choose --negatives other_document, --pairs all or a larger --document_unit."

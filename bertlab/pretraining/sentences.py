@@ -8,6 +8,7 @@ import functools
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,28 +17,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import sentencex
 
 from bertlab.console import warning
 from bertlab.data.files import open_binary, open_text
 from bertlab.errors import UserError
+from bertlab.io import read_json, write_json
+from bertlab.pretraining import cleaning
+from bertlab.pretraining.cleaning import Survey
+from bertlab.pretraining.splitters import sentence_splitter
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 SCHEMA = pa.schema([("sentence", pa.large_string()), ("document", pa.int32()), ("text_hash", pa.uint64())])
-
-# ISO 639-1. sentencex takes any string for a language and treats what it does not know as English, so a
-# misspelt code would pass in silence.
-_ISO_639_1 = """
-aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de
-dv dz ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id
-ie ig ii ik io is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu
-lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu
-rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti tk tl tn to tr
-ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
-"""
-LANGUAGES = frozenset(_ISO_639_1.split())
 
 # Endings of what `open_text` would take for one file, plain or packed.
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -47,14 +39,8 @@ ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _PIECE_CHARS = 1 << 20
 _BATCH_SENTENCES = 1 << 16
 _BATCH_CHARS = 1 << 24
-# What sentencex is given at once: 1.2 million characters with 200,000 quotes never closed took it 64 s, in
-# windows 3 s. No paragraph of 33 books is longer than this.
-_WINDOW_CHARS = 1 << 16
-
-# A form feed begins a page.
-_BLANK_LINES = re.compile(r"\n\s*\n|\f")
-# Spaces, and what prints nothing but is none to Python: zero-width spaces and joiners, the byte-order mark.
-_INVISIBLE = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200c\u200d\u2060\ufeff"
+# Without --clean so many files are looked at for what it would leave out.
+SURVEYED_FILES = 20
 # What a file is that --text does not read.
 _OTHER_KINDS = {
     **dict.fromkeys((".csv", ".tsv", ".parquet", ".xlsx"), "a table"),
@@ -103,11 +89,14 @@ def _without_empty(files: list[Path]) -> list[Path]:
     return files
 
 
-def read_documents(path: Path, unit: str, encoding: str | None = None) -> Iterator[tuple[str, bool]]:
+def read_documents(
+    path: Path, unit: str, encoding: str | None = None, clean: Callable[[Iterable[str]], Iterable[str]] = iter
+) -> Iterator[tuple[str, bool]]:
     """Yield the documents of a text file in order, blank ones left out; every line end becomes a newline.
 
     `unit` is `line` (a line is a document), `block` (text between blank lines) or `file`. A document of more than a
-    million characters comes in several pieces, so each has a flag that a document begins with it.
+    million characters comes in several pieces, so each has a flag that a document begins with it. `clean` gets the
+    file's lines and returns those to read.
 
     Raises:
         UserError: whatever `open_text` refuses: no text, no such encoding.
@@ -115,7 +104,7 @@ def read_documents(path: Path, unit: str, encoding: str | None = None) -> Iterat
     lines: list[str] = []
     size, begins = 0, True
     with open_text(path, encoding) as stream:
-        for line in stream:
+        for line in clean(stream):
             blank = line.isspace()
             ends = unit == "line" or (blank and unit == "block")
             if lines or not blank:
@@ -129,33 +118,18 @@ def read_documents(path: Path, unit: str, encoding: str | None = None) -> Iterat
         yield _with_newlines(lines), begins
 
 
-def sentence_splitter(splitter: str, language: str = "en") -> Callable[[str], list[str]]:
-    """Return the function from a text to its sentences in order, none of them blank.
-
-    `sentencex` follows the rules of the language, or those of a related one or of English where it has none. `period`
-    splits at every full stop, which is dropped with the pieces that are blank. `line` takes each line as a sentence.
-    With the other two the lines of a paragraph are joined, and no sentence crosses a blank line. Line ends, tabs and
-    runs of spaces become one space.
-
-    Raises:
-        UserError: an unknown language.
-
-    Source: https://github.com/wikimedia/sentencex for `sentencex`.
-    """
-    if splitter == "line":
-        return _split_lines
-    if splitter == "period":
-        return _split_periods
-    code = language.strip().casefold().replace("_", "-")
-    if code.split("-")[0] not in LANGUAGES:
-        raise UserError(f"The language {language!r} is unknown.", "Give a two-letter code, such as en, de, fr or zh.")
-    return functools.partial(_split_sentencex, code)
-
-
 def write_sentences(
-    files: Sequence[Path], unit: str, splitter: str, language: str, encoding: str | None, arrow_path: Path
+    files: Sequence[Path],
+    unit: str,
+    splitter: str,
+    language: str,
+    encoding: str | None,
+    arrow_path: Path,
+    clean: Sequence[str] = (),
 ) -> "Dataset":
     """Write the sentences of text files to an Arrow file and return it, memory-mapped, as a Dataset.
+
+    What is to be said of the text is written beside it, for `read_remarks`.
 
     One row a sentence, in the order of the files: `sentence` (large_string), `document` (int32, counted from 0, never
     falling) and `text_hash` (uint64, equal for equal sentences). The file gets its name when it is complete.
@@ -168,12 +142,13 @@ def write_sentences(
     from datasets.utils import tqdm
 
     split = sentence_splitter(splitter, language)
+    counts, surveys = Counter[str](), list[Survey]()
     rows = 0
     with (
         arrow_stream(arrow_path, SCHEMA) as writer,
         tqdm(total=sum(map(_text_bytes, files)), desc="Sentences", unit="B", unit_scale=True) as bar,
     ):
-        for batch, characters in _batches(_documents(files, unit, split, encoding)):
+        for batch, characters in _batches(_documents(files, unit, split, encoding, clean, counts, surveys)):
             writer.write_batch(batch)
             rows += batch.num_rows
             bar.update(characters)
@@ -184,7 +159,18 @@ def write_sentences(
                 f"There is only one sentence in {files[0]}, and a pair needs two.",
                 "Give more text; where each line is a sentence, pass --sentence_splitter line.",
             )
+        write_json(_remarks_path(arrow_path), {"remarks": cleaning.remarks(counts, surveys, clean)})
     return Dataset.from_file(str(arrow_path))
+
+
+def read_remarks(arrow_path: Path) -> list[str]:
+    """Return what is to be said of a text whose sentences `write_sentences` wrote."""
+    remarks: list[str] = read_json(_remarks_path(arrow_path), "Pass --overwrite_cache.")["remarks"]
+    return remarks
+
+
+def _remarks_path(arrow_path: Path) -> Path:
+    return arrow_path.with_suffix(".json")
 
 
 @contextmanager
@@ -248,62 +234,26 @@ def _can_split(size: int, line: str) -> bool:
     return line.isspace() or size > 16 * _PIECE_CHARS or (size > 4 * _PIECE_CHARS and bool(_SENTENCE_END.search(line)))
 
 
-def _split_lines(text: str) -> list[str]:
-    return _stripped(_single_spaced(line) for line in text.split("\n"))
-
-
-def _split_periods(text: str) -> list[str]:
-    return _stripped(piece for paragraph in _paragraphs(text) for piece in paragraph.split("."))
-
-
-def _split_sentencex(language: str, text: str) -> list[str]:
-    return _stripped(piece for paragraph in _paragraphs(text) for piece in _segments(language, paragraph))
-
-
-def _segments(language: str, paragraph: str) -> list[str]:
-    """Return what sentencex makes of a paragraph, given to it in windows when it is long.
-
-    The last sentence of a window is given again at the start of the next, so that no window ends a sentence.
-    """
-    sentences: list[str] = []
-    start, size = 0, _WINDOW_CHARS
-    while start + size < len(paragraph):
-        *whole, last = sentencex.segment(language, paragraph[start : start + size])
-        sentences += whole
-        # Without a sentence end in the window, only a longer one can find it.
-        start, size = (start + size - len(last), _WINDOW_CHARS) if whole else (start, 2 * size)
-    return [*sentences, *sentencex.segment(language, paragraph[start:])]
-
-
-def _paragraphs(text: str) -> list[str]:
-    """Return the paragraphs of a text, each on one line.
-
-    Joined first, the lines of a hard-wrapped paragraph are split as if it had never been wrapped.
-    """
-    return [_single_spaced(paragraph) for paragraph in _BLANK_LINES.split(text)]
-
-
-def _single_spaced(text: str) -> str:
-    """Return a text with line ends, tabs and runs of spaces as one space; faster than split and join."""
-    text = text.replace("\n", " ").replace("\t", " ")
-    while "  " in text:
-        text = text.replace("  ", " ")
-    return text
-
-
-def _stripped(pieces: Iterable[str]) -> list[str]:
-    return [sentence for piece in pieces if (sentence := piece.strip(_INVISIBLE))]
-
-
 def _documents(
-    files: Iterable[Path], unit: str, split: Callable[[str], list[str]], encoding: str | None
+    files: Iterable[Path],
+    unit: str,
+    split: Callable[[str], list[str]],
+    encoding: str | None,
+    clean: Sequence[str],
+    counts: Counter[str],
+    surveys: list[Survey],
 ) -> Iterator[tuple[int, list[str], int]]:
     """Yield document number, sentences and characters read, for each piece of each file."""
     document = -1
-    for path in files:
+    for number, path in enumerate(files):
+        if clean or number < SURVEYED_FILES:
+            surveys.append(cleaning.survey(path, encoding))
+        kept = functools.partial(cleaning.clean_lines, found=surveys[-1], steps=clean, counts=counts) if clean else iter
         before, is_new = document, False
-        for text, begins in read_documents(path, unit, encoding):
-            sentences = split(text)
+        for text, begins in read_documents(path, unit, encoding, kept):
+            whole = cleaning.join_hyphens(text, surveys[-1], counts) if "hyphenation" in clean else text
+            counts["zero_width"] += cleaning.zero_width_lines(whole)
+            sentences = split(whole)
             is_new = is_new or begins
             # A document of full stops alone has no sentence and gets no number.
             if sentences and is_new:

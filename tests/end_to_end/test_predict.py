@@ -79,6 +79,11 @@ def test_texts_get_the_probabilities_that_the_run_wrote(run: Path, capsys):
     _assert_as_in_the_run(_tsv(capsys), run)
 
 
+def test_unknown_tokens_are_warned_of_with_their_share(run: Path, capsys):
+    assert predict(run, "--text", "the 猫 猫 猫", "a dog") == 0
+    assert "warning: 50% of the tokens are unknown to this tokenizer" in capsys.readouterr().err
+
+
 def test_the_temperature_that_a_run_fitted_is_used(model: Path, run: Path, tmp_path: Path, write_csv, capsys):
     files = {
         "train_file": write_csv(tmp_path / "train.csv", ("text", "label"), labelled_sentences(260, seed=1)),

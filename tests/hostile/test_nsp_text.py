@@ -54,8 +54,8 @@ TEXTS: dict[str, tuple[str | bytes, str, str]] = {
     "blank": ("\n  \n\n\t\n", "text.txt has no sentence.", "Leave it out, or check that it is text."),
     "no document but one": (
         "...\n..\n",
-        "The train split is one document, so no sentence can come from another.",
-        "Choose --negatives same_document, a smaller --document_unit than file, or other fractions.",
+        "the text has 2 documents: with 2 for --validation_fraction too few are left for training.",
+        "Pass --negatives same_document, or give more text.",
     ),
     "one sentence": (
         "The cat sleeps.\n",
@@ -64,14 +64,14 @@ TEXTS: dict[str, tuple[str | bytes, str, str]] = {
     ),
     "one document": (
         "The cat sleeps. The dog walks. The sun is warm.\n",
-        "the text has 1 document: with 1 for --validation_fraction none is left for training.",
-        "Give more text, or take smaller documents: --document_unit block (paragraphs) or line.",
+        "the text has 1 document: with 2 for --validation_fraction too few are left for training.",
+        "Pass --negatives same_document, or give more text.",
     ),
     "a sentence in each line": (
         "The cat sleeps.\nThe dog walks.\nThe sun is warm.\nThe sea is cold.\n",
         "split has no document of two or more sentences.",
         "Where each line is a sentence (verse, chat, bullets), choose --sentence_splitter line and --document_unit "
-        "block; or a larger --document_unit.",
+        "block, or where no blank lines part the texts, --document_unit file --negatives same_document.",
     ),
     "binary": (b"\0\1\2\3" * 500, "text.txt", "."),
     "noise": (NOISE, "text.txt", "."),
@@ -149,7 +149,7 @@ FLAGS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "unknown language": ({"language": "english"}, ("english", "'en'|language")),
     "fractions too large": (
         {"validation_fraction": 0.6, "selection_fraction": 0.5},
-        ("The number of documents is 40, and with 24 for validation, 20 for selection none", "Lower"),
+        ("the text has 40 documents: with 24 for --validation_fraction and 20 for --selection", "Lower"),
     ),
     "fraction of everything": ({"validation_fraction": 1}, ("--validation_fraction", "0.9")),
     "unknown setting": (

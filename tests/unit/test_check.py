@@ -85,7 +85,7 @@ def test_before_training_the_first_process_alone_looks(rank, output, monkeypatch
 
 def test_characters_that_become_unknown_tokens_are_named(checked):
     _, output = checked([["the 猫 cat", "x"], ["the dog", "y"], ["a 猫", "y"]])
-    assert "2 rows have characters that become unknown tokens: 猫 (2)" in output
+    assert "characters become unknown tokens (2 rows, 15.4% of the tokens): 猫 (2)" in output
 
 
 @pytest.mark.parametrize(("words", "counted"), [(4, 500), (40, 150), (400, 20)], ids=["short", "longer", "long"])

@@ -14,8 +14,10 @@ from datasets import Dataset
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from bertlab.cli.arguments import NspArguments
 from bertlab.errors import UserError
 from bertlab.pretraining import negatives
+from bertlab.pretraining.document_splits import is_split_by_stretches, split_documents, split_stretches
 from bertlab.pretraining.negatives import MIDDLE, START, STOP, Corpus
 from bertlab.pretraining.pairs import (
     BYTES_PER_TOKEN,
@@ -30,7 +32,6 @@ from bertlab.pretraining.pairs import (
     one_per_document,
     pair_texts,
     segments,
-    split_documents,
 )
 from bertlab.pretraining.sentences import write_sentences
 
@@ -46,6 +47,12 @@ def corpus_of(documents: Sequence[Sequence[int]]) -> Corpus:
     numbers = np.repeat(np.arange(len(documents)), [len(document) for document in documents])
     texts = np.array([text for document in documents for text in document], np.uint64)
     return Corpus(numbers, texts, 10 + texts.astype(np.int64) % 30)
+
+
+def held_out(seed: int = 0, negatives: str = "same_document", **fractions: float) -> NspArguments:
+    """Return the flags that hold out these fractions."""
+    parts = {f"{name}_fraction": fractions.get(name, 0.0) for name in ("validation", "selection", "test")}
+    return NspArguments(split_seed=seed, negatives=negatives, **parts)
 
 
 def refusal(call, *arguments, **keywords) -> str:
@@ -175,24 +182,77 @@ class TestSplitDocuments:
         seed=seeds,
     )
     def test_every_document_is_in_exactly_one_split(self, count: int, parts: dict[str, float], seed: int) -> None:
-        sizes = {name: max(1, round(part * count)) if part else 0 for name, part in parts.items()}
+        sizes = {name: max(1, round(part * count)) for name, part in parts.items() if part}
         assume(sum(sizes.values()) < count)
-        splits = split_documents(count, parts, seed)
-        assert list(splits) == ["train", *parts]
+        splits = split_documents(count, held_out(seed, **parts))
+        assert list(splits) == ["train", *(name for name in ("validation", "selection", "test") if name in sizes)]
         assert sorted(np.concatenate(list(splits.values())).tolist()) == list(range(count))
-        assert {name: len(splits[name]) for name in parts} == sizes
-        again = split_documents(count, parts, seed)
+        assert {name: len(splits[name]) for name in sizes} == sizes
+        again = split_documents(count, held_out(seed, **parts))
         assert all((splits[name] == again[name]).all() for name in splits)
 
     def test_without_fractions_all_is_for_training(self) -> None:
-        assert split_documents(3, {}, 0)["train"].tolist() == [0, 1, 2]
+        assert split_documents(3, held_out())["train"].tolist() == [0, 1, 2]
 
-    def test_too_few_documents(self) -> None:
-        message = refusal(split_documents, 2, {"validation": 0.1, "selection": 0.0, "test": 0.1}, 0)
-        assert message == (
-            "the text has 2 documents: with 1 for --validation_fraction and 1 for --test_fraction none is left for "
-            "training. Give more text, or take smaller documents: --document_unit block (paragraphs) or line."
-        )
+    @pytest.mark.parametrize(
+        ("count", "settings", "problem", "hint"),
+        [
+            (
+                5,
+                {},
+                "5 documents: with 2 for --validation_fr",
+                "Pass --selection_fraction 0 --early",
+            ),
+            (3, {}, "3 documents: with 2 for --validation_fraction", "Pass --negatives same_document, or"),
+            (1, {}, "1 document: with 2 for --validation_fraction", "Pass --negatives same_document, or"),
+            (
+                2,
+                {"negatives": "same_document"},
+                "2 documents: with 1 for --val",
+                "Pass --selection_fraction 0 --early",
+            ),
+            (
+                9,
+                {"validation": 0.6, "selection": 0.4},
+                "9 documents: with 5 for --val",
+                "Lower the fractions.",
+            ),
+        ],
+    )
+    def test_too_few_documents_name_flags_with_which_there_are_enough(self, count, settings, problem, hint) -> None:
+        given = {"validation": 0.1, "selection": 0.1, "negatives": "other_document", **settings}
+        with pytest.raises(UserError) as caught:
+            split_documents(count, held_out(0, **given))
+        assert f"the text has {problem}" in caught.value.problem
+        assert caught.value.hint.startswith(hint)
+        if "selection_fraction 0" in hint:
+            given["selection"] = 0.0
+        elif "same_document" in hint:
+            given["negatives"] = "same_document"
+        else:
+            given |= {"validation": 0.2, "selection": 0.2}
+        arguments = held_out(0, **given)
+        assert is_split_by_stretches(count, arguments) == (count == 1)
+        assert count == 1 or len(split_documents(count, arguments)) >= 2
+
+    def test_eight_documents_are_enough_for_the_recipe_of_books(self) -> None:
+        splits = split_documents(8, held_out(0, validation=0.1, selection=0.1, negatives="other_document"))
+        assert {name: len(numbers) for name, numbers in splits.items()} == {"train": 4, "validation": 2, "selection": 2}
+
+    @pytest.mark.parametrize("count", [60, 2000])
+    def test_of_a_single_document_stretches_are_held_out_with_gaps(self, count: int) -> None:
+        table = Dataset.from_dict({"sentence": [str(n) for n in range(count)], "document": [0] * count})
+        parted, members = split_stretches(table, held_out(0, validation=0.2, selection=0.1))
+        document = np.array(parted["document"])
+        assert (np.diff(document) >= 0).all()
+        sizes = {name: int(np.isin(document, numbers).sum()) for name, numbers in members.items()}
+        gap = max(1, min(10, count // 50))
+        assert sizes == {
+            "train": count - int(0.3 * count) - 2 * gap,
+            "validation": count // 5,
+            "selection": count // 10,
+        }
+        assert parted["sentence"][:] == table["sentence"][:]
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +298,7 @@ class TestMakePairs:
 
     @pytest.mark.parametrize("policy", PAIR_POLICIES)
     def test_a_split_uses_nothing_of_another(self, sentences: Dataset, tmp_path: Path, policy: str) -> None:
-        splits = split_documents(count_documents(sentences), {"validation": 0.3, "test": 0.2}, seed=1)
+        splits = split_documents(count_documents(sentences), held_out(1, validation=0.3, test=0.2))
         document = np.array(sentences["document"][:])
         for name, numbers in splits.items():
             made = Policy(policy, target_tokens=9)
@@ -348,14 +408,11 @@ class TestMakePairs:
         batch = dict(zip(RANGES, ([9, 0, 9], [10, 1, 10], [4, 8, 0], [7, 9, 2]), strict=True))
         assert pair_texts(table, batch) == [["s9", "s0", "s9"], ["s4 s5 s6", "s8", "s0 s1"]]
 
-    def test_one_document_and_negatives_from_others(self, sentences: Dataset, tmp_path: Path) -> None:
+    def test_one_document_gives_negatives_of_its_own_alone(self, sentences: Dataset, tmp_path: Path) -> None:
         one = {"documents": np.array([3])}
         for policy in PAIR_POLICIES:
             message = refusal(make_pairs, sentences, tmp_path / "a", Policy(policy), name="The test split", **one)
-            assert message == (
-                "The test split is one document, so no sentence can come from another. "
-                "Choose --negatives same_document, a smaller --document_unit than file, or other fractions."
-            )
+            assert message.startswith("The test split gives no pair: ")
         assert len(make_pairs(sentences, tmp_path / "a", Policy(negatives="same_document"), **one)) == 4
         assert len(make_pairs(sentences, tmp_path / "a", replace(Policy(), negative_fraction=0.0), **one)) == 4
 
@@ -368,17 +425,6 @@ class TestMakePairs:
             "The text gives no pair: no two of 2 can exchange their second segments with --negatives same_document. "
             "Choose --negatives other_document, --pairs all or a larger --document_unit. "
             "Where the same texts come again and again, --negatives any takes them."
-        )
-
-    @pytest.mark.parametrize("policy", PAIR_POLICIES)
-    def test_documents_of_one_sentence(self, tmp_path: Path, policy: str) -> None:
-        path = tmp_path / "text.txt"
-        path.write_text("a\nb\nc\n", encoding="utf-8")
-        table = write_sentences([path], "line", "line", "en", None, tmp_path / "text.arrow")
-        assert refusal(make_pairs, table, tmp_path / "a", Policy(policy)) == (
-            "The text has no document of two or more sentences. "
-            "Where each line is a sentence (verse, chat, bullets), choose --sentence_splitter line and --document_unit "
-            "block; or a larger --document_unit."
         )
 
 

@@ -10,16 +10,13 @@ import sentencex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import sentence_splitters
 from bertlab.errors import UserError
-from bertlab.pretraining import sentences
-from bertlab.pretraining.sentences import (
-    LANGUAGES,
-    find_text_files,
-    read_documents,
-    sentence_splitter,
-    write_sentences,
-)
+from bertlab.pretraining import sentences, splitters
+from bertlab.pretraining.sentences import find_text_files, read_documents, write_sentences
+from bertlab.pretraining.splitters import LANGUAGES, sentence_splitter
 
+SPLITTERS = (sentence_splitters.ours, sentence_splitters.of_sentencex)
 DOCUMENT_UNITS = ("line", "block", "file")
 SENTENCE_SPLITTERS = ("sentencex", "period", "line")
 TEXT = "One. Two.\nThree.\n \t\nFour!  Five?\n\n\nSix"
@@ -229,6 +226,25 @@ class TestSplitSentences:
         assert sentence_splitter("sentencex", "zh")("今天很好。我们去吧！") == ["今天很好。", "我们去吧！"]
         assert sentence_splitter("sentencex", "de_AT")(text) == sentence_splitter("sentencex", "DE")(text)
 
+    @pytest.mark.parametrize("language", ["de", "en", "fr", "ja", "zh"])
+    def test_hard_cases_are_split_better_than_by_sentencex_alone(self, language: str) -> None:
+        ours, alone = (sentence_splitters.accuracy(made(language), language) for made in SPLITTERS)
+        assert ours >= 0.94
+        assert ours > alone + 0.1
+
+    @pytest.mark.parametrize(
+        ("language", "expected"),
+        [
+            ("en", ["Karl spoke to me.", "Nobody else did.", "He said nothing."]),
+            ("en", ["I met Jack B. Quick.", "He lives in Portland, Ohio.", "(It is cold.)", "Very."]),
+            ("de", ["Er traf die 1. Mannschaft am 2. Tag.", "Das war 1990.", "Danach kam er."]),
+            ("fr", ["Il a vu M. Petit.", "Mme A. Petit dort."]),
+            ("es", ["1. Abre la puerta.", "2. Entra."]),
+        ],
+    )
+    def test_other_cases_than_those_of_the_comparison(self, language: str, expected: list[str]) -> None:
+        assert sentence_splitter("sentencex", language)(" ".join(expected)) == expected
+
     def test_every_language_that_is_let_in_works(self) -> None:
         assert len(LANGUAGES) > 180
         for language in sorted(LANGUAGES):
@@ -245,7 +261,7 @@ class TestSplitSentences:
     def test_a_long_paragraph_splits_as_it_does_in_one_go(self, words: list[str]) -> None:
         paragraph = " ".join(words)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sentences, "_WINDOW_CHARS", 64)
+            patch.setattr(splitters, "_WINDOW_CHARS", 64)
             windowed = sentence_splitter("sentencex")(paragraph)
         assert windowed == sentence_splitter("sentencex")(paragraph)
 
@@ -254,8 +270,8 @@ class TestSplitSentences:
         given: list[int] = []
         segment = sentencex.segment
         monkeypatch.setattr(sentencex, "segment", lambda code, text: given.append(len(text)) or segment(code, text))
-        assert len(sentence_splitter("sentencex")("“a. b " * 20_000)) == 20_001
-        assert max(given) == sentences._WINDOW_CHARS
+        assert len(sentence_splitter("sentencex")("“at. b " * 20_000)) == 20_001
+        assert max(given) == splitters._WINDOW_CHARS
 
 
 class TestWriteSentences:

@@ -243,6 +243,23 @@ def test_failed_trials_can_be_left_out_when_told_so(grid, capsys):
     assert "trial001  1     -" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("tie", "all 3 trials have the same accuracy on the selection split, 0.5."),
+        ("collapse", "the training loss of every trial is no better than that of a constant prediction."),
+    ],
+)
+def test_where_no_trial_is_better_nobody_wins(what, why, grid, capsys):
+    order(grid, seed1=what, seed2=what, seed3=what)
+    assert sweep("mine.yaml", "--task", "rte", "--devices", "cpu") == 0
+    assert f"warning: no winner: {why}" in capsys.readouterr().err
+    assert not (grid / "runs/sweep/mine/rte/winner").exists()
+    (grid / "mine.yaml").write_text("seed: [1, 2, 3, 4]\n", encoding="utf-8")
+    assert sweep("mine.yaml", "--task", "rte", "--devices", "cpu") == 0
+    assert (grid / "runs/sweep/mine/rte/winner/run.json").exists(), "the fourth is better, or has learned"
+
+
 @pytest.mark.parametrize("kind", ["random", "tpe"])
 def test_a_search_makes_as_many_trials_as_told_and_goes_on(grid, kind):
     pytest.importorskip("optuna", reason="needs the extra `sweep`: pip install optuna")

@@ -1,0 +1,152 @@
+"""What text files have beside sentences: page headers, hyphens at line ends, licences; --clean leaves them out."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertlab.data.files import open_text
+from bertlab.errors import UserError
+
+# So much of the beginning of a file shows what it repeats: 500 pages.
+HEAD_CHARS = 1 << 20
+# Lines of no more characters that come so often, apart from their numbers, are headers and footers of pages.
+HEADER_CHARS, HEADER_REPEATS = 80, 5
+# So many hyphens at line ends, and this share of all lines, are no chance.
+FEW_HYPHENS, HYPHEN_SHARE = 3, 0.03
+
+_LICENCE_START = re.compile(r"\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG")
+_LICENCE_END = re.compile(r"\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG|^End of (?:the )?Project Gutenberg")
+_WIKI_HEADING = re.compile(r"\s*=+ .+ =+\s*")
+_HYPHEN = re.compile(r"\b([^\W\d_]{2,40})-[ \t]*\r?\n[ \t]*([a-zß-ÿ]{2,})(\S*)[ \t]*")
+_COMPOUND = re.compile(r"\b\w{1,40}-\w{1,40}\b")
+_MARKUP = re.compile(r"<(?:!doctype html|html|\?xml|head|body)\b", re.IGNORECASE)
+_ZERO_WIDTH_LINE = re.compile(r"(?m)^[^\S\n]*[\u200b\u200c\u200d\u2060\ufeff][\s\u200b\u200c\u200d\u2060\ufeff]*?$")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the beginning of a file shows: lines that pages repeat, compounds, hyphens at line ends, a licence."""
+
+    headers: frozenset[str]
+    compounds: frozenset[str]
+    hyphens: int
+    lines: int
+    licensed: bool
+
+
+def survey(path: Path, encoding: str | None = None) -> Survey:
+    """Return what the beginning of a text file shows.
+
+    Raises:
+        UserError: it is no plain text: what `open_text` refuses, mark-up, or JSON.
+    """
+    with open_text(path, encoding) as stream:
+        head = stream.read(HEAD_CHARS)
+    if kind := _other_kind(head):
+        raise UserError(f"{path} is {kind}, and --text reads plain text.", "Save its text as a .txt file.")
+    lines = head.splitlines()
+    return Survey(
+        frozenset(_headers(lines)),
+        frozenset(_COMPOUND.findall(head)),
+        len(_HYPHEN.findall(head)),
+        len(lines),
+        bool(_LICENCE_START.search(head)),
+    )
+
+
+def clean_lines(lines: Iterable[str], found: Survey, steps: Sequence[str], counts: Counter[str]) -> Iterator[str]:
+    """Yield the lines of a file without what `steps` of --clean leave out, and count that."""
+    skips = is_licensed = "gutenberg" in steps and found.licensed
+    for line in lines:
+        if is_licensed and "project gutenberg" in line.casefold():
+            begins, ends = _LICENCE_START.search(line), _LICENCE_END.search(line)
+            counts["gutenberg"] += bool(begins)
+            skips = bool(ends) or (skips and not begins)
+            if begins or ends:
+                continue
+        if skips:
+            continue
+        if "headers" in steps and _is_header(line, found):
+            counts["headers"] += 1
+            yield "\f" if "\f" in line else "\n"
+        else:
+            yield line
+
+
+def join_hyphens(text: str, found: Survey, counts: Counter[str]) -> str:
+    """Return a text whose words are whole that a hyphen parted at the end of a line; compounds keep theirs."""
+
+    def join(match: re.Match[str]) -> str:
+        counts["hyphenation"] += 1
+        first, second, rest = match.groups()
+        compound = f"{first}-{second}"
+        return f"{compound if compound in found.compounds else first + second}{rest}\n"
+
+    return _HYPHEN.sub(join, text)
+
+
+def zero_width_lines(text: str) -> int:
+    """Return how many lines of a text hold zero-width characters alone."""
+    return len(_ZERO_WIDTH_LINE.findall(text)) if not text.isascii() else 0
+
+
+def remarks(counts: Counter[str], surveys: Sequence[Survey], steps: Sequence[str]) -> list[str]:
+    """Return what to say of cleaned texts, and of surveyed ones that --clean would change."""
+    said = [message.format(counts[step]) for step, message in _DONE.items() if counts[step]]
+    hyphens, lines = sum(one.hyphens for one in surveys), sum(one.lines for one in surveys)
+    if "hyphenation" not in steps and hyphens >= FEW_HYPHENS and hyphens > HYPHEN_SHARE * lines:
+        said.append(f"{hyphens:,} lines end in a hyphen within a word; --clean hyphenation joins the halves.")
+    headers = sorted({line for one in surveys for line in one.headers}, key=len)
+    if "headers" not in steps and headers:
+        shown = ", ".join(f"“{line}”" for line in headers[:3])
+        said.append(f"lines such as {shown} look like headers of pages or headings; --clean headers leaves them out.")
+    licensed = sum(one.licensed for one in surveys)
+    if "gutenberg" not in steps and licensed:
+        files = "1 file has" if licensed == 1 else f"{licensed} files have"
+        said.append(f"{files} the licence of Project Gutenberg around the text; --clean gutenberg leaves it out.")
+    return said
+
+
+_DONE = {
+    "zero_width": "{:,} lines of zero-width characters alone are no sentences and are left out.",
+    "gutenberg": "--clean gutenberg: the licence is left out of {:,} files.",
+    "headers": "--clean headers: {:,} lines are left out.",
+    "hyphenation": "--clean hyphenation: {:,} words are joined.",
+}
+
+
+def _other_kind(head: str) -> str | None:
+    begins = head.lstrip()[:4096]
+    if _MARKUP.match(begins):
+        return "marked-up text"
+    if begins.startswith(("{", "[{", '["')):
+        try:
+            json.JSONDecoder().raw_decode(head.lstrip())
+        except ValueError:
+            return None
+        return "JSON"
+    # Rows of as many tabs each.
+    rows = begins.split("\n")[:20]
+    tabs = {row.count("\t") for row in rows[:-1]}
+    return "a table" if len(rows) > 3 and len(tabs) == 1 and tabs != {0} else None
+
+
+def _is_header(line: str, found: Survey) -> bool:
+    return len(line) <= HEADER_CHARS and (_numberless(line) in found.headers or bool(_WIKI_HEADING.fullmatch(line)))
+
+
+def _headers(lines: Sequence[str]) -> Iterator[str]:
+    """Yield, without their numbers, headings of wiki markup and what pages repeat: lines apart that end no sentence."""
+    around = zip(["", *lines], lines, [*lines[1:], ""], strict=False)
+    apart = (line for before, line, after in around if not before.strip() and not after.strip())
+    for line, count in Counter(_numberless(line) for line in apart if len(line) <= HEADER_CHARS).items():
+        repeated = count >= HEADER_REPEATS and line != "" and (line[-1].isalnum() or line[-1] in "#|)]")
+        if repeated or _WIKI_HEADING.fullmatch(line):
+            yield line
+
+
+def _numberless(line: str) -> str:
+    return re.sub(r"\d+", "#", line.strip())
