@@ -216,7 +216,7 @@ def reliability(folder: RunFolder, split: str) -> Figure | None:
     if not fitted:
         return None
     figure = Figure(figsize=SMALL, layout="constrained")
-    upper, lower = figure.subplots(2, height_ratios=(4, 1), sharex=True)
+    upper, lower = figure.subplots(2, height_ratios=(3, 1), sharex=True)
     upper.set(ylabel="accuracy", ylim=(0, 1.03), xlim=(0, 1.02))
     decisions = "examples × classes" if folder.is_multi_label else "examples"
     lower.set(xlabel="confidence", ylabel=decisions)
