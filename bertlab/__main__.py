@@ -1,6 +1,7 @@
 """`bertlab COMMAND` or `python -m bertlab COMMAND`: the two scripts, and what is done before and after a run."""
 
 import importlib
+import shlex
 import sys
 
 from bertlab import __version__
@@ -34,6 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     if argv[0] == "--version":
         print(f"bertlab {__version__}")
         return 0
+    if argv[0].startswith("-"):
+        raise UserError(f"{argv[0]} stands where a command is expected.", f"Write `bertlab train {shlex.join(argv)}`.")
     if argv[0] not in COMMANDS:
         raise UserError(f"there is no command {argv[0]!r}.", did_you_mean(argv[0], COMMANDS))
     return int(importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]))

@@ -33,7 +33,16 @@ NAMES_ELSEWHERE = {
     **dict.fromkeys(("model", "model_name", "pretrained_model_name_or_path", "bert_model"), "model_name_or_path"),
     **dict.fromkeys(("dev_file", "eval_file", "valid_file"), "validation_file"),
     **dict.fromkeys(("warmup", "warmup_proportion"), "warmup_steps"),
+    **dict.fromkeys(("validation_split", "val_split", "test_size", "val_size"), "validation_fraction"),
+    **dict.fromkeys(("data", "csv", "data_file", "train_data"), "train_file"),
+    **dict.fromkeys(("output", "out", "save_dir"), "output_dir"),
+    **dict.fromkeys(("text_column", "text_col"), "text_column_names"),
+    **dict.fromkeys(("label_column", "label_col", "target_column"), "label_column_name"),
+    **dict.fromkeys(("metric", "metrics"), "metric_name"),
+    "patience": "early_stopping_patience",
     "sep": "delimiter",
+    "train_file": "text",  # of the other script
+    "text": "train_file",
 }
 
 # Names that transformers 4 had and version 5 refuses, and the name today.

@@ -2,8 +2,9 @@
 
 import dataclasses
 import re
+import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +28,8 @@ RECIPE_FLAGS = (
     Flag("task", "str", help="the recipe configs/tasks/NAME.yaml", group="recipe"),
     Flag("config", "str", help="any recipe, by name or path, also several; flags override its keys", group="recipe"),
 )
+# More choices than this are not listed for a name like none of them.
+MANY = 40
 RECIPE_NAMES = [flag.name for flag in RECIPE_FLAGS]
 
 
@@ -83,7 +86,7 @@ def parse(
     flags = flags_of(groups)
     print_help_if_asked(argv, [*RECIPE_FLAGS, *flags.values()], usage, has_more=True)
     strays, parts = split(argv)
-    _refuse_strays(strays)
+    _refuse_strays(strays, (*RECIPE_NAMES, *flags))
     typed = [part for part in parts if part.name not in RECIPE_NAMES]
     files = recipe_files(argv, default_recipe)
     values = _typed_values([*_recipe_entries(files), *typed], flags, (*also_known, *RECIPE_NAMES))
@@ -182,11 +185,13 @@ def lookup(part: Occurrence, flags: Mapping[str, Flag], also_known: Sequence[str
     known = [*also_known, *flags]
     longer = [name for name in known if name.startswith(part.name)]
     hint = f"Did you mean {longer[0]!r}? Flags are not abbreviated." if longer else did_you_mean(part.name, known)
-    if flag_rules.NAMES_ELSEWHERE.get(part.name) in known:
-        hint = f"It is called --{flag_rules.NAMES_ELSEWHERE[part.name]} here."
+    if hint.startswith("Choose") and len(known) > MANY:
+        hint = "--help lists the common flags, --help-all every one."
     for script, group in (("run_classification.py", DataArguments), ("run_nsp.py", NspArguments)):
         if part.name in group.__dataclass_fields__:
             hint = f"It is a flag of {script}."
+    if flag_rules.NAMES_ELSEWHERE.get(part.name) in known:
+        hint = f"It is called --{flag_rules.NAMES_ELSEWHERE[part.name]} here."
     raise UserError(f"{part.where}: no such flag.", hint)
 
 
@@ -243,12 +248,23 @@ def _positionals(strays: list[str], flags: Mapping[str, Flag]) -> Iterator[Occur
             yield Occurrence(flag.name, taken, flag.name.upper())
         elif flag.default is None:
             raise UserError(f"{flag.name.upper()} is missing.", sentence(flag.help))
-    _refuse_strays(strays)
+    _refuse_strays(strays, flags)
 
 
-def _refuse_strays(strays: Sequence[str]) -> None:
-    if strays:
-        raise UserError(f"{strays[0]!r} belongs to no flag.", "Write --flag value; --help lists the flags.")
+def _refuse_strays(strays: Sequence[str], names: Collection[str]) -> None:
+    """Refuse a word without a flag, with the flag that it looks like a value of: a file, a task, a sentence."""
+    if not strays:
+        return
+    word, meant = strays[0], tuple[str, ...]()
+    if Path(word).is_file():
+        meant = ("train_file", "file", "text")
+    elif f"tasks/{word}" in recipes.recipe_names():
+        meant = ("task", "tasks")
+    elif " " in word:
+        meant = ("text",)
+    flag = next((name for name in meant if name in names), None)
+    hint = f"Write --{flag} {shlex.quote(word)}." if flag else "Write --flag value; --help lists the flags."
+    raise UserError(f"{word!r} belongs to no flag.", hint)
 
 
 def _recipe_entries(files: Sequence[Path]) -> Iterator[Occurrence]:

@@ -284,9 +284,12 @@ def _complete_rows(split: "Dataset", origin: str, label_required: bool, argument
         if name not in split.column_names:
             continue
         present = split.with_format("arrow")[:][name].is_valid().to_numpy(zero_copy_only=False)
+        what, flag = ("label", "label_column_name") if name == "label" else ("text", "text_column_names")
+        if not present.any():
+            raise UserError(f"{origin}: no row has a {what}.", f"Name the column that holds it with --{flag}.")
         if not present.all() and arguments.on_missing == "error":
             first = split[int(np.flatnonzero(~present)[0])]
-            what, count = "label" if name == "label" else "text", int((~present).sum())
+            count = int((~present).sum())
             raise UserError(
                 f"{labels.place(origin, first['line'], first['idx'])}: the {what} is missing "
                 f"({count} such row{'s' * (count != 1)}).",

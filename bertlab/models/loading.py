@@ -62,7 +62,10 @@ def check_exists(arguments: ModelArguments) -> None:
         UserError: so it is.
     """
     if arguments.model_name_or_path is None:
-        raise UserError("no model is named.", "Pass --model_name_or_path, or a --task that names one.")
+        raise UserError(
+            "no model is named.",
+            "Pass --model_name_or_path google-bert/bert-base-uncased, or a --task that names one (`bertlab recipes`).",
+        )
     name = arguments.config_name or arguments.model_name_or_path
     folder = resolve(name)
     if not lora.is_adapter(folder):

@@ -271,7 +271,12 @@ TABLES = [
         "text missing", GOOD + ",good\n", "line 10: the text is missing", "--on_missing drop", obeys="--on_missing drop"
     ),
     train("text of spaces", GOOD + '"   ",good\n', "line 10: the text is missing", obeys="--on_missing drop"),
-    train("every text missing", HEADER + ",good\n,bad\n", "no row has both", typed="--on_missing drop"),
+    train(
+        "every text missing",
+        "label,text,body\ngood,,a film\nbad,,a book\n",
+        "no row has a text",
+        obeys="--text_column_names body",
+    ),
     train(
         "label missing",
         GOOD + "a film,\n",

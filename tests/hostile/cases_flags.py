@@ -8,7 +8,7 @@ from bertlab.io import package_folder
 NO_ONNX = "" if package_folder("onnx") else "export needs"
 
 SPELLING = [
-    refused("unknown", "--colour blue", "--colour: no such flag", "Choose from", obeys="--seed 1"),
+    refused("unknown", "--colour blue", "--colour: no such flag", "--help-all", obeys="--seed 1"),
     refused("misspelt", "--learning_rte 3e-5", "--learning_rte: no such flag", "'learning_rate'"),
     refused(
         "word before flags",

@@ -264,6 +264,34 @@ COLA = "".join(f"gj04\t{number % 2}\t{'*' * (1 - number % 2)}\ta good dog number
 # What people do in their first hour.
 NEWCOMERS = [
     refused(
+        "a file without its flag",
+        "train.csv",
+        "'train.csv' belongs to no flag. Write --train_file train.csv",
+        command="check",
+        bare=True,
+        obeys=f"--train_file train.csv {MODEL}",
+    ),
+    refused(
+        "a text without its flag",
+        "{one_output} 'a good film'",
+        "Write --text 'a good film'",
+        command="predict",
+        obeys="{one_output} --text 'a good film'",
+    ),
+    refused(
+        "a flag before the command",
+        "--train_file train.csv --seed 1",
+        "Write `bertlab train --train_file train.csv --seed 1`",
+        command="bertlab",
+        obeys=f"train --train_file train.csv {MODEL} --output_dir out --use_cpu",
+    ),
+    refused(
+        "the name of scikit-learn",
+        "--test_size 0.25",
+        "--test_size: no such flag. It is called --validation_fraction here",
+        obeys="--validation_fraction 0.25",
+    ),
+    refused(
         "the folder of another task",
         "--task cola --data_dir MRPC",
         "MRPC/train.tsv looks like a file of mrpc",
