@@ -128,14 +128,16 @@ class DataArguments(TokenizationArguments):
     selection_fraction: float = setting(
         0.0, "fraction of train held out to select the best epoch, stop early and fit thresholds", **FRACTION
     )
-    stratify: bool = setting(True, "keep the label balance in splits held out of train (--no_stratify)")
+    stratify: bool = setting(True, "keep the label balance in what is held out or sampled of train (--no_stratify)")
     split_shuffle: bool = setting(True, "shuffle before the split (--no_split_shuffle holds out the end of the file)")
     split_seed: int = setting(42, "seed of the splits, apart from --seed so that seeds share their splits", **SEED)
     keep_duplicates_together: bool = setting(False, "never put the same text on both sides of a split")
     max_train_samples: int | None = setting(None, "use at most this many training rows", minimum=1)
     max_eval_samples: int | None = setting(None, "use at most this many rows of each validation split", minimum=1)
     max_predict_samples: int | None = setting(None, "use at most this many rows of each test split", minimum=1)
-    shuffle_train_dataset: bool = setting(False, "shuffle train before --max_train_samples is taken")
+    shuffle_train_dataset: bool = setting(
+        False, "take --max_train_samples at random, with the label balance of all rows"
+    )
     shuffle_seed: int = setting(42, "seed of --shuffle_train_dataset", minimum=0)
     streaming: bool = setting(False, "read training rows as they are needed; needs --max_steps and --class_names")
     shuffle_buffer: int = setting(

@@ -315,10 +315,9 @@ def _hold_out(data: Data, arguments: DataArguments) -> Data:
     if data.train is None or not fractions:
         return data
     train = data.splits[data.train]
-    stratify = arguments.stratify and data.schema.kind != labels.REGRESSION
     rows = splits.hold_out(
         _groups(train, arguments.keep_duplicates_together),
-        train["labels"][:] if stratify else None,
+        _strata(train, data.schema, arguments),
         fractions,
         shuffle=arguments.split_shuffle,
         seed=arguments.split_seed,
@@ -333,6 +332,11 @@ def _hold_out(data: Data, arguments: DataArguments) -> Data:
         test=_with("test", parts, arguments.test_split_name, data.test),
         origin={**data.origin, **dict.fromkeys(parts, f"{data.origin[data.train]}{HELD_OUT}")},
     )
+
+
+def _strata(train: "Dataset", schema: LabelSchema, arguments: DataArguments) -> list[Any] | None:
+    """Return the class ids, or labels as 0 and 1, whose balance every part keeps, or None."""
+    return train["labels"][:] if arguments.stratify and schema.kind != labels.REGRESSION else None
 
 
 def _with(name: str, held_out: Iterable[str], order: Sequence[str], names: tuple[str, ...]) -> tuple[str, ...]:
@@ -358,7 +362,9 @@ def _limit(data: Data, arguments: DataArguments) -> Data:
     """
     limited, held_out = dict(data.splits), _held_out_names(arguments)
     if data.train and arguments.shuffle_train_dataset:
-        limited[data.train] = limited[data.train].shuffle(seed=arguments.shuffle_seed)
+        train = limited[data.train]
+        classes = _strata(train, data.schema, arguments)
+        limited[data.train] = train.select(splits.nested_order(len(train), classes, arguments.shuffle_seed))
     limits = {
         **dict.fromkeys(data.test, arguments.max_predict_samples),
         **dict.fromkeys([*data.validation, *filter(None, [data.selection])], arguments.max_eval_samples),

@@ -40,6 +40,23 @@ def hold_out(
     return {name: np.flatnonzero(np.isin(group_of_row, chosen)) for name, chosen in parts.items()}
 
 
+def nested_order(rows: int, classes: npt.ArrayLike | None, seed: int) -> np.ndarray:
+    """Return a random order of rows whose first N are a random sample for every N, and hold those of any smaller N.
+
+    With the class id of each row, or its labels as 0 and 1, every sample has the balance of all rows, give or take a
+    row of each class, or combination of labels.
+    """
+    order = np.random.default_rng(seed).permutation(rows)
+    if classes is None:
+        return order
+    codes = np.unique(np.asarray(classes), axis=0, return_inverse=True)[1].reshape(-1)
+    shuffled, place = codes[order], np.empty(rows)
+    for label in np.unique(shuffled):
+        of_class = np.flatnonzero(shuffled == label)
+        place[of_class] = (np.arange(len(of_class)) + 0.5) / len(of_class)
+    return np.asarray(order[np.argsort(place, kind="stable")])
+
+
 def _part(
     left: np.ndarray, strata: np.ndarray | None, size: int, shuffle: bool, seed: int, name: str
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
-from bertlab.data.splits import hold_out
+from bertlab.data.splits import hold_out, nested_order
 from bertlab.errors import UserError
 
 FRACTIONS = {"test": 0.1, "validation": 0.2, "selection": 0.1}
@@ -121,3 +121,17 @@ def test_parts_are_disjoint_cover_every_row_and_split_no_group(groups, fractions
     assert sum(map(len, members)) == len(set(groups))
     assert all(np.all(np.diff(rows) > 0) for rows in found.values())
     assert set(found) == {*named, "train"}
+
+
+@pytest.mark.parametrize("size", [7, 10, 50, 123, 400, 1000])
+def test_every_smaller_sample_is_inside_the_larger_and_has_the_balance_of_all_rows(size):
+    classes = np.random.default_rng(0).permutation([0] * 600 + [1] * 300 + [2] * 100)
+    order = nested_order(1000, classes, seed=1)
+    assert sorted(order) == list(range(1000))
+    counts = np.bincount(classes[order[:size]], minlength=3)
+    assert counts == pytest.approx(size * np.array([0.6, 0.3, 0.1]), abs=1)
+    assert not np.array_equal(order, nested_order(1000, classes, seed=2))
+
+
+def test_without_classes_the_order_is_random():
+    assert np.array_equal(nested_order(50, None, 3), np.random.default_rng(3).permutation(50))
