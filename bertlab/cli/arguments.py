@@ -105,7 +105,10 @@ class DataArguments(TokenizationArguments):
         [], "column of the label (default: label, then labels); several columns of 0 and 1 are several labels"
     )
     label_delimiter: str | None = setting(None, "separates several labels in one cell, for example ,")
-    source_column_name: str | None = setting(None, "column that groups rows in the report, for example source")
+    source_column_name: str | None = setting(None, "column by which the report breaks scores down, such as source")
+    group_column: str | None = setting(
+        None, "column of what rows belong to, such as patient: a group stays in one split and is resampled as a whole"
+    )
     problem_type: Literal["auto", "single_label_classification", "multi_label_classification", "regression"] = setting(
         "auto", "kind of label"
     )
@@ -131,7 +134,7 @@ class DataArguments(TokenizationArguments):
     stratify: bool = setting(True, "keep the label balance in what is held out or sampled of train (--no_stratify)")
     split_shuffle: bool = setting(True, "shuffle before the split (--no_split_shuffle holds out the end of the file)")
     split_seed: int = setting(42, "seed of the splits, apart from --seed so that seeds share their splits", **SEED)
-    keep_duplicates_together: bool = setting(False, "never put the same text on both sides of a split")
+    keep_duplicates_together: bool = setting(False, "rows that share a text are a group, too: see --group_column")
     max_train_samples: int | None = setting(None, "use at most this many training rows", minimum=1)
     max_eval_samples: int | None = setting(None, "use at most this many rows of each validation split", minimum=1)
     max_predict_samples: int | None = setting(None, "use at most this many rows of each test split", minimum=1)

@@ -4,8 +4,7 @@ bertlab compare runs/cola runs/cola-2
 bertlab compare runs/devlin runs/stable --metric accuracy
 """
 
-import itertools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,12 +14,12 @@ import numpy as np
 from bertlab.cli.arguments import setting
 from bertlab.cli.entry_point import entry_point
 from bertlab.cli.parser import parse_command
+from bertlab.commands.aligned import Aligned, aligned
 from bertlab.console import say, table, warning
 from bertlab.errors import UserError, did_you_mean
 from bertlab.evaluation import statistics
-from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS, Predicted, check_metrics
+from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS, check_metrics
 from bertlab.evaluation.statistics import Comparison
-from bertlab.report.predictions import Predictions, split_labels
 from bertlab.report.run_folder import RunFolder, refuse_other_data, runs_in
 from bertlab.report.scores import positive_class
 
@@ -33,14 +32,6 @@ class CompareArguments:
     run_b: Path = setting(None, "another one, scored on the same rows", positional=True)
     split: str | None = setting(None, "compare on this split alone (default: all that both scored)")
     metric: str | None = setting(None, "compare by this metric alone (default: all that both report)")
-
-
-class Paired(NamedTuple):
-    """What two runs predicted for the same labelled rows of one split, and their labels, in one label schema."""
-
-    a: Predicted
-    b: Predicted
-    labels: np.ndarray
 
 
 class PairedScore(NamedTuple):
@@ -92,10 +83,12 @@ def compare_runs(
         warning(f"the positive class of B is {other!r}; here that of A, {positive!r}, is scored.")
     scores, notes = [], []
     for name in _shared_splits(a, b, split):
-        rows = paired(a, b, name)
+        rows = aligned([a, b], name)
         scores += [_compare_rows(name, shared, rows, a) for shared in metrics]
+        if rows.groups is not None:
+            notes.append(f"On {name} {len(set(rows.groups)):,} groups of rows are resampled, not rows.")
         if not a.is_regression:
-            test = statistics.mcnemar(*(_correct(side.predictions, rows.labels) for side in (rows.a, rows.b)))
+            test = statistics.mcnemar(*(_correct(side.predictions, rows.labels) for side in rows.predicted))
             notes.append(
                 f"On {name} only A is correct on {test.only_a} examples, only B on {test.only_b}: exact McNemar test, "
                 f"p = {test.p_value:.3g}."
@@ -141,20 +134,6 @@ def compare_seeds(
     return scores, notes
 
 
-def paired(first: RunFolder, second: RunFolder, split: str) -> Paired:
-    """Return the labelled rows of a split that both runs predicted.
-
-    Raises:
-        UserError: rows or labels differ; it says which and where.
-    """
-    a, b = first.predictions(split), second.predictions(split)
-    _refuse_other_labels(a, b, split)
-    labelled = np.asarray(_labelled(first, a, split))
-    left, right = (Predicted(_values(first, side.predictions), _probabilities(first, side)) for side in (a, b))
-    labels = _values(first, itertools.compress(a.labels, labelled))
-    return Paired(left.rows(labelled), right.rows(labelled), labels)
-
-
 def paired_scores(a: Mapping[int, RunFolder], b: Mapping[int, RunFolder]) -> list[PairedScore]:
     """Return a comparison of every metric of every split that all runs of the shared seeds have scored.
 
@@ -176,16 +155,11 @@ def paired_scores(a: Mapping[int, RunFolder], b: Mapping[int, RunFolder]) -> lis
     return scores
 
 
-def _compare_rows(split: str, metric: str, rows: Paired, run: RunFolder) -> PairedScore:
+def _compare_rows(split: str, metric: str, rows: Aligned, run: RunFolder) -> PairedScore:
     function, positive = METRICS[metric], positive_class(run.results)
-    a, b, labels = rows
-    if positive:  # F1, precision and recall are of class 1 of two
-        index = run.class_names.index(positive)
-        a, b = (Predicted(side.predictions == index, side.probabilities[:, [1 - index, index]]) for side in (a, b))
-        labels = (labels == index).astype(np.int64)
-    sides = function.read(a), function.read(b)
-    score_a, score_b = (f"{function(side, labels):.4f}" for side in sides)
-    comparison = statistics.paired_bootstrap(function, *sides, labels)
+    sides = [function.read(predicted) for predicted in rows.predicted]
+    score_a, score_b = (f"{function(side, rows.labels):.4f}" for side in sides)
+    comparison = statistics.paired_bootstrap(function, sides[0], sides[1], rows.labels, rows.groups)
     shown = f"{metric} of class {positive!r}" if positive and function.two_classes else metric
     return PairedScore(split, shown, score_a, score_b, comparison)
 
@@ -257,51 +231,3 @@ def _refuse_other_schema(first: RunFolder, second: RunFolder) -> None:
     if alone:
         shown = ", ".join(alone[:6]) + (" …" if len(alone) > 6 else "")
         raise UserError(f"the runs have different classes: only one of them has {shown}.", "Train both on the same.")
-
-
-def _refuse_other_labels(a: Predictions, b: Predictions, split: str) -> None:
-    if len(a.idx) != len(b.idx):
-        raise UserError(
-            f"split {split}: A has {len(a.idx):,} rows and B {len(b.idx):,}.", "Score both on the same rows."
-        )
-    for what, left, right in (("idx", a.idx, b.idx), ("label", a.labels, b.labels)):
-        differing = [row for row, pair in enumerate(zip(left, right, strict=True)) if pair[0] != pair[1]]
-        if differing:
-            row = differing[0]
-            raise UserError(
-                f"split {split}: {what} differs in {len(differing):,} of {len(left):,} rows, first in row {row + 1}: "
-                f"{left[row]!r} in A and {right[row]!r} in B.",
-                "Score both on the same rows with the same labels.",
-            )
-
-
-def _labelled(run: RunFolder, predictions: Predictions, split: str) -> list[bool]:
-    """Return which rows have a label; in multi-label data an empty cell is also a row of no class."""
-    counted = run.results["splits"][split]["labelled"]
-    if counted == len(predictions.labels):
-        return [True] * counted
-    labelled = [bool(label) for label in predictions.labels]
-    if sum(labelled) != counted:
-        raise UserError(
-            f"split {split}: rows without a label look like rows of no class.",
-            "Compare on a split whose rows are all labelled.",
-        )
-    return labelled
-
-
-def _probabilities(run: RunFolder, predictions: Predictions) -> np.ndarray:
-    """Return the probabilities (rows, classes) in the order that classes have in `run`; in regression the numbers."""
-    if run.is_regression:
-        return _values(run, predictions.predictions)
-    return np.stack([predictions.probabilities[name] for name in run.class_names], axis=1)
-
-
-def _values(run: RunFolder, written: Iterable[str]) -> np.ndarray:
-    """Return labels or predictions as numbers, as the ids that classes have in `run`, or as 0 and 1 for each class."""
-    column = list(written)
-    if run.is_regression:
-        return np.asarray(column, dtype=np.float64)
-    if run.is_multi_label:
-        chosen = (split_labels(text, run.class_names) for text in column)
-        return np.asarray([[name in names for name in run.class_names] for names in chosen], dtype=np.int64)
-    return np.asarray([run.class_names.index(text) for text in column], dtype=np.int64)

@@ -7,7 +7,8 @@ Every row becomes:
     text       string          the first segment, None where it is missing
     text_pair  string          the second segment, in pair tasks only
     label      string          the label as written, None where there is none; a list in multi-label data
-    source     string          the group for the report, where one is named
+    source     string          by what the report breaks scores down, where it is named
+    group      string          what the row belongs to, such as a patient, where it is named
 """
 
 import html
@@ -50,6 +51,7 @@ class Columns:
     text_column_delimiter: str | None = None
     label: str | None = None
     source: str | None = None
+    group: str | None = None
     clean: tuple[str, ...] = ()
     multi_label: bool = False
     indicators: tuple[str, ...] = ()  # columns of 0 and 1, one for each class; `label` is the first
@@ -61,21 +63,20 @@ class Columns:
         return len(self.text) == 2 and self.text_column_delimiter is None
 
     def present_in(self, names: Sequence[str], where: str) -> "Columns":
-        """Return the columns as a split has them: its text, label and source where it has them; Text may be text.
+        """Return the columns as a split has them: text, label, source, group where it has them; Text may be text.
 
         Raises:
             UserError: a text column, or one of several label columns, is missing.
         """
         called = {name.casefold(): name for name in names}
-        text, label, source = (
-            [name if name in names else called.get((name or "").casefold()) for name in group]
-            for group in (self.text, [self.label], [self.source])
+        text, label, source, group = (
+            [name if name in names else called.get((name or "").casefold()) for name in wanted]
+            for wanted in (self.text, [self.label], [self.source], [self.group])
         )
         indicators = self.indicators if label[0] is not None else ()
-        for column, found in zip((*self.text, *indicators), (*text, *indicators), strict=True):
-            if found not in names:
-                raise UserError(f"{where} has no column {column!r}.", _columns_hint(column, names))
-        return replace(self, text=tuple(map(str, text)), label=label[0], source=source[0])
+        missing = [column for column, found in zip(self.text, text, strict=True) if found is None]
+        require_columns((*missing, *indicators), names, where)
+        return replace(self, text=tuple(map(str, text)), label=label[0], source=source[0], group=group[0])
 
     def features(self) -> "Features":
         """Return the types of the columns of a split."""
@@ -87,8 +88,7 @@ class Columns:
             features["text_pair"] = text
         if self.label is not None:
             features["label"] = List(text) if self.multi_label or self.indicators else text
-        if self.source is not None:
-            features["source"] = text
+        features |= {name: text for name in ("source", "group") if getattr(self, name) is not None}
         return Features(features)
 
     def row(self, values: dict[str, Any], index: int, line: int, place: str) -> dict[str, Any]:
@@ -114,8 +114,9 @@ class Columns:
                 raise UserError(
                     f"{place}: the label {written!r} does not fit the first row's.", "Labels must be all lists or none."
                 )
-        if self.source is not None:
-            row["source"] = cell_text(values.get(self.source), f"{place}: {self.source!r}").strip()
+        for name in ("source", "group"):
+            if (column := getattr(self, name)) is not None:
+                row[name] = cell_text(values.get(column), f"{place}: {column!r}").strip()
         return row
 
 
@@ -183,7 +184,7 @@ def cell_text(value: Any, place: str) -> str:
 
 
 def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -> Columns:
-    """Return which of a source's columns are text, label and source.
+    """Return which of a source's columns are text, label, source and group.
 
     Raises:
         UserError: a named column is not there, or the text column is not clear.
@@ -191,10 +192,9 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
     removed = split_names(arguments.remove_columns, names)
     text = split_names(arguments.text_column_names, names)
     labels = split_names(arguments.label_column_name, names)
-    used = (*text, *labels, *filter(None, [arguments.source_column_name]))
-    for column in (*used, *removed):
-        if column not in names:
-            raise UserError(f"{where} has no column {column!r}.", _columns_hint(column, names))
+    others = tuple(filter(None, [arguments.source_column_name, arguments.group_column]))
+    used = (*text, *labels, *others)
+    require_columns((*used, *removed), names, where)
     for flag, columns in (("text_column_names", text), ("label_column_name", labels)):
         if len(set(columns)) < len(columns):
             raise UserError(f"--{flag} has {max(columns, key=columns.count)!r} twice.", "Name each column once.")
@@ -210,10 +210,21 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
     if len(text) > 2 and joined_by is None:
         joined_by = " "
     indicators = labels if len(labels) > 1 else ()
-    read = {*text, *labels, label, arguments.source_column_name}
+    read = {*text, *labels, label, *others}
     unread = tuple(name for name in names if name not in read and not NO_TEXT.fullmatch(name))
-    source, clean = arguments.source_column_name, tuple(arguments.clean)
-    return Columns(text, joined_by, label, source, clean, indicators=indicators, unread=unread)
+    kept = arguments.source_column_name, arguments.group_column, tuple(arguments.clean)
+    return Columns(text, joined_by, label, *kept, indicators=indicators, unread=unread)
+
+
+def require_columns(columns: Iterable[str], names: Sequence[str], where: str) -> None:
+    """Refuse a column that is not among the `names` of a source.
+
+    Raises:
+        UserError: there is one.
+    """
+    for column in columns:
+        if column not in names:
+            raise UserError(f"{where} has no column {column!r}.", _columns_hint(column, names))
 
 
 def _usual(usual: Iterable[str], names: Sequence[str]) -> list[str]:
@@ -234,7 +245,8 @@ def _guess_text(names: Sequence[str], label: str | None, arguments: DataArgument
                 f"{where} has two columns {name!r}; the second is called '{name}.1'.",
                 f"Leave one out: --remove_columns {name}.1.",
             )
-    left = [n for n in names if n not in (label, arguments.source_column_name) and not NO_TEXT.fullmatch(n)]
+    known = (label, arguments.source_column_name, arguments.group_column)
+    left = [n for n in names if n not in known and not NO_TEXT.fullmatch(n)]
     usual = _usual(TEXT_COLUMNS, left)
     if len(usual) == 1 or len(left) == 1:
         return ((usual or left)[0],)

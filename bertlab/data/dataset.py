@@ -15,7 +15,7 @@ import numpy as np
 
 from bertlab.cli.arguments import DataArguments
 from bertlab.console import info, say, warning
-from bertlab.data import file_layouts, labels, sources, splits
+from bertlab.data import file_layouts, groups, labels, sources, splits
 from bertlab.data.columns import PAIR_COLUMNS, TEXT_COLUMNS
 from bertlab.data.labels import LabelSchema
 from bertlab.data.streaming import Stream
@@ -42,10 +42,11 @@ def text_columns(rows: Mapping[str, list[Any]]) -> list[list[str]]:
 class Data:
     """The splits of a run and their roles.
 
-    Every split has `idx`, perhaps `source`, `labels` where they are known, and whatever `read` makes texts from: by
-    default `text` and, in pair tasks, `text_pair`. `train` and `selection` name splits or are None; `validation` and
-    `test` are evaluation splits. `stream` gives the training rows where they are not a split. `mlm_metrics` are those
-    of masked language modeling, beside `metrics`.
+    Every split has `idx`, perhaps `source` and `group`, `labels` where they are known, and whatever `read` makes texts
+    from: by default `text` and, in pair tasks, `text_pair`. `train` and `selection` name splits or are None;
+    `validation` and `test` are evaluation splits. `stream` gives the training rows where they are not a split.
+    `mlm_metrics` are those of masked language modeling, beside `metrics`. With `text_is_group` rows that share a text
+    are a group.
     """
 
     splits: dict[str, "Dataset"]
@@ -60,6 +61,7 @@ class Data:
     read: TextReader = text_columns
     stream: Stream | None = None
     mlm_metrics: tuple[str, ...] = ()
+    text_is_group: bool = False
 
     @property
     def eval_split(self) -> str | None:
@@ -136,6 +138,7 @@ def prepare_splits(
         origin=dict(raw.origin),
         dropped={name: count for name, count in dropped.items() if count},
         stream=_stream(raw, schema, arguments),
+        text_is_group=arguments.keep_duplicates_together,
     )
     return _limit(_hold_out(data, arguments), arguments)
 
@@ -315,8 +318,9 @@ def _hold_out(data: Data, arguments: DataArguments) -> Data:
     if data.train is None or not fractions:
         return data
     train = data.splits[data.train]
+    together = groups.row_groups(train, by_text=data.text_is_group)
     rows = splits.hold_out(
-        _groups(train, arguments.keep_duplicates_together),
+        range(len(train)) if together is None else together,
         _strata(train, data.schema, arguments),
         fractions,
         shuffle=arguments.split_shuffle,
@@ -343,15 +347,6 @@ def _with(name: str, held_out: Iterable[str], order: Sequence[str], names: tuple
     """Add a split that was held out to those of its role, in the order the user named them."""
     joined = (name, *names) if name in held_out else names
     return tuple(sorted(joined, key=order.index)) if order and set(joined) <= set(order) else joined
-
-
-def _groups(train: "Dataset", by_text: bool) -> Sequence[int]:
-    """Return a number for each row: its own, or the same for rows of the same text."""
-    if not by_text:
-        return range(len(train))
-    numbers: dict[tuple[str, ...], int] = {}
-    texts = text_columns(train.select_columns([n for n in train.column_names if n.startswith("text")])[:])
-    return [numbers.setdefault(row, len(numbers)) for row in zip(*texts, strict=True)]
 
 
 def _limit(data: Data, arguments: DataArguments) -> Data:

@@ -1,5 +1,6 @@
 """Duplicates, contradictory labels and leaks between splits."""
 
+import itertools
 import re
 from array import array
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ def find_problems(data: Data) -> list[Finding]:
         findings += [*_duplicates(name, hashes[name], split, name == data.train), *_missing_words(name, split)]
         if "labels" in split.column_names and data.schema.kind != REGRESSION:
             findings += _label_problems(name, hashes[name], split, is_evaluated=name in data.evaluation_splits)
+    findings += _shared_groups(data)
     if data.train:
         for name in data.splits:
             if name != data.train:
@@ -132,6 +134,28 @@ def _leaks(
     text += f"{counted(near, 'near duplicate', 'near duplicates')} (case, punctuation), "
     hint = f"Pass {TOGETHER}." if is_held_out and exact else f"Take them out of {train}."
     return [Finding(f"{text}for example {_shortened(split, leaked[0])}. {hint}", True)]
+
+
+def _shared_groups(data: Data) -> list[Finding]:
+    """Return which groups of --group_column are in two splits, and which rows have none."""
+    columns = {name: split["group"][:] for name, split in data.splits.items() if "group" in split.column_names}
+    if not columns:
+        return []
+    findings = [
+        Finding(f"{name}: there is no group column, so its rows count as independent.")
+        for name in data.splits
+        if name not in columns
+    ]
+    for name, groups in columns.items():
+        if blank := groups.count(""):
+            how_many = counted(blank, "row has no group and counts", "rows have no group and count")
+            findings.append(Finding(f"{name}: {how_many} alone."))
+    for a, b in itertools.combinations(columns, 2):
+        if shared := sorted({*columns[a]} & {*columns[b]} - {""}):
+            how_many = counted(len(shared), "group is", "groups are")
+            text = f"{b}: {how_many} also in {a}, for example {shared[0]!r}."
+            findings.append(Finding(text, wrong=data.train in (a, b)))
+    return findings
 
 
 def _shortened(split: "Dataset", row: int) -> str:

@@ -12,7 +12,7 @@ from bertlab import __version__, hub
 from bertlab.cli.arguments import DataArguments
 from bertlab.console import info
 from bertlab.data import cache, file_layouts, readers
-from bertlab.data.columns import Columns, choose_columns, split_names
+from bertlab.data.columns import Columns, choose_columns, require_columns, split_names
 from bertlab.data.files import file_digest, open_binary
 from bertlab.data.readers import DataFile
 from bertlab.errors import UserError, did_you_mean
@@ -143,7 +143,9 @@ def _from_files(
         columns = columns_of_file(first, arguments)
     else:
         layout = file_layouts.find_layout(arguments.data_layout or "")
-        columns = Columns(layout.text, None, layout.label, layout.source, tuple(arguments.clean))
+        require_columns(filter(None, [arguments.group_column]), readers.column_names(first), str(first.path))
+        kept = layout.source, arguments.group_column, tuple(arguments.clean)
+        columns = Columns(layout.text, None, layout.label, *kept)
     class_names = readers.class_names(first, columns.label)
     origin = {split: str(file.path) for split, file in files.items()}
     rows: Rows | None = None

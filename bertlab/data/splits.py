@@ -7,9 +7,12 @@ import numpy.typing as npt
 
 from bertlab.errors import UserError
 
+# So many random parts of large groups are drawn, of which the one with the best balance is taken.
+DRAWS = 100
+
 
 def hold_out(
-    groups: Sequence[int],
+    groups: Sequence[int] | np.ndarray,
     classes: npt.ArrayLike | None,
     fractions: Mapping[str, float],
     *,
@@ -20,22 +23,26 @@ def hold_out(
 
     `groups` holds one number per row: rows of one group stay together (give each row its own to split freely).
     `classes` holds the class id of each row, or its labels as 0 and 1 (rows, labels), to keep the balance in every
-    part, or is None. A part of fraction f of n
-    groups has ceil(f·n) groups, as in scikit-learn; without `shuffle` parts are taken from the end.
+    part, or is None. A part of fraction f of n groups has ceil(f·n) groups, as in scikit-learn; without `shuffle` parts
+    are taken from the end. Of groups with two rows or more on average, those are taken that are nearest to f in rows
+    and, with `classes`, in each class.
 
     Raises:
         UserError: a part would be empty, or a class has too few rows to appear in every part.
     """
     _, first_row, group_of_row = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
     strata = None if classes is None else np.asarray(classes)[first_row]
-    left = np.arange(len(first_row))
-    total = len(left)
+    left, total = np.arange(len(first_row)), len(first_row)
+    counts = None if 2 * total > len(group_of_row) else _class_counts(group_of_row, classes)
     parts: dict[str, np.ndarray] = {}
     for name, fraction in fractions.items():
         size = int(np.ceil(fraction * total))
         if size >= len(left):
             raise UserError(f"--{name}_fraction {fraction:g} leaves no training rows.", "Make the fractions smaller.")
-        left, parts[name] = _part(left, strata, size, shuffle, seed, name)
+        if counts is not None and shuffle:
+            left, parts[name] = _balanced_part(left, counts, size, fraction, seed)
+        else:
+            left, parts[name] = _part(left, strata, size, shuffle, seed, name)
     parts["train"] = left
     return {name: np.flatnonzero(np.isin(group_of_row, chosen)) for name, chosen in parts.items()}
 
@@ -55,6 +62,28 @@ def nested_order(rows: int, classes: npt.ArrayLike | None, seed: int) -> np.ndar
         of_class = np.flatnonzero(shuffled == label)
         place[of_class] = (np.arange(len(of_class)) + 0.5) / len(of_class)
     return np.asarray(order[np.argsort(place, kind="stable")])
+
+
+def _class_counts(groups: np.ndarray, classes: npt.ArrayLike | None) -> np.ndarray:
+    """Return how many rows each group has of each class or label, and how many in all (groups, classes + 1)."""
+    labels = np.zeros((len(groups), 0)) if classes is None else np.asarray(classes)
+    if labels.ndim == 1:
+        labels = np.eye(int(labels.max()) + 1)[labels]
+    counts = np.zeros((groups.max() + 1, labels.shape[1] + 1))
+    np.add.at(counts, groups, np.column_stack([labels, np.ones(len(groups))]))
+    return counts
+
+
+def _balanced_part(
+    left: np.ndarray, counts: np.ndarray, size: int, fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the groups that are left and those of the part: StratifiedGroupKFold has parts of 1/k alone."""
+    from sklearn.model_selection import GroupShuffleSplit
+
+    draws = GroupShuffleSplit(DRAWS, test_size=size, random_state=seed).split(left, groups=left)
+    wanted = fraction * counts.sum(axis=0)
+    rest, cut = min(draws, key=lambda draw: np.abs(counts[left[draw[1]]].sum(axis=0) - wanted).sum())
+    return left[rest], left[cut]
 
 
 def _part(

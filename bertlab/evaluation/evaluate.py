@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bertlab.data.groups import RowGroups, resampled_groups
 from bertlab.data.labels import MULTI, REGRESSION, LabelSchema, labelled_rows
 from bertlab.evaluation import calibration
 from bertlab.evaluation.metrics import Predicted
@@ -29,7 +30,8 @@ class SplitResult:
 
     `logits` (rows, outputs) float32; `predictions` class ids (rows,), 0/1 (rows, classes) or numbers (rows,);
     `labels` likewise or None, with NO_LABEL or NaN in rows that have none; `metrics` over the labelled rows.
-    Without `has_predictions` (masked language modeling alone) only the metrics mean something.
+    Without `has_predictions` (masked language modeling alone) only the metrics mean something. `groups` are those
+    that confidence intervals resample.
     """
 
     name: str
@@ -39,6 +41,7 @@ class SplitResult:
     labels: np.ndarray | None
     metrics: dict[str, float]
     has_predictions: bool = True
+    groups: RowGroups | None = None
 
     def labelled(self) -> np.ndarray:
         """Return a mask (rows,) of the rows that have a label."""
@@ -59,7 +62,9 @@ def evaluate_splits(
         metrics = {} if labels is None else compute_metrics(data.schema, data.metrics, logits, labels, loss)
         metrics.update(runtime=seconds, samples_per_second=len(logits) / seconds)
         prefix = metric_prefix(name, data)
-        results.append(SplitResult(name, prefix, logits, predictions_from_logits(data.schema, logits), labels, metrics))
+        predictions = predictions_from_logits(data.schema, logits)
+        together = resampled_groups(data.splits[name], name, by_text=data.text_is_group)
+        results.append(SplitResult(name, prefix, logits, predictions, labels, metrics, groups=together))
     return results
 
 

@@ -131,7 +131,9 @@ def _class_counts(predictions: Array, labels: Array, weights: Array) -> ClassCou
 
 
 def _tally(ids: Array, weights: Array, classes: int) -> Array:
-    # A loop over samples: one-hot columns would need n x classes floats, gigabytes for 50,000 rows of 1,000 classes.
+    # A loop over classes or samples: one-hot columns would need gigabytes for 50,000 rows of 1,000 classes.
+    if classes < len(weights):
+        return np.stack([weights[:, ids == label].sum(axis=1) for label in range(classes)], axis=1)
     return np.stack([np.bincount(ids, weights=row, minlength=classes) for row in weights])
 
 

@@ -1,19 +1,17 @@
 """How certain a score is: confidence intervals over examples and over seeds, and comparisons of two models."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from bertlab.evaluation import resampling
 from bertlab.evaluation.metrics import METRICS, Array, MetricFunction
+from bertlab.evaluation.resampling import RESAMPLES
 
-# 4 million floats are 32 MB: the most that one chunk of resampled weights takes.
-CHUNK_ELEMENTS = 4_000_000
-RESAMPLES = 1000
-# Of a 95% CI, on each side.
-TAIL = 0.025
 # How A relates to B.
 BETTER, WORSE = "significantly better than", "significantly worse than"
 EQUAL, UNKNOWN = "not significantly different from", "not comparable with"
@@ -21,7 +19,7 @@ COMPARISON_HEADER = ("split", "metric", "A", "B", "A − B", "95% CI", "A better
 
 
 class Interval(NamedTuple):
-    """A percentile bootstrap 95% CI of a score over `n` examples."""
+    """A 95% CI of a score over `n` examples."""
 
     low: float
     high: float
@@ -29,7 +27,7 @@ class Interval(NamedTuple):
 
 
 class SeedSummary(NamedTuple):
-    """Mean, sample standard deviation and Student's t 95% CI of one score over `n` seeds."""
+    """Mean, sample standard deviation and 95% CI of one score over `n` seeds."""
 
     mean: float
     sd: float
@@ -61,19 +59,26 @@ class McNemar(NamedTuple):
 
 
 def bootstrap_interval(
-    metric: MetricFunction, predictions: npt.ArrayLike, labels: npt.ArrayLike, resamples: int = RESAMPLES
+    metric: MetricFunction,
+    predictions: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    groups: npt.ArrayLike | None = None,
+    resamples: int = RESAMPLES,
 ) -> Interval:
-    """Return the percentile bootstrap 95% CI of a metric over examples (Efron, 1979).
+    """Return the 95% CI of a metric over n examples, or over the groups that they are in.
 
-    Predictions and labels have n rows each; the metric is computed on all resamples at once. With fewer than two
-    examples, or a score that is nan, both ends are nan. When every prediction is correct the interval has no width:
-    the bootstrap cannot show errors it has not seen.
+    Predictions and labels have n rows each, and so have the names or numbers of `groups`. A proportion of independent
+    examples has Wilson's interval, any other score the one that `resampling` describes. With fewer than two examples or
+    groups, or a score that is nan, both ends are nan.
     """
     predicted, actual = np.asarray(predictions), np.asarray(labels)
-    if len(actual) < 2 or math.isnan(metric(predicted, actual)):
+    units, score = _groups(groups), metric(predicted, actual)
+    if math.isnan(score) or _few(units, actual):
         return Interval(math.nan, math.nan, len(actual))
-    (scores,) = _bootstrap_scores(metric, [predicted], actual, resamples)
-    return Interval(*_percentiles(scores), len(actual))
+    if units is None and (trials := _trials(metric.name, predicted, actual)) is not None:
+        return Interval(*_wilson(*trials), len(actual))
+    found = resampling.resample(metric, [predicted], actual, units, resamples)
+    return Interval(*found.interval(np.ones(1), score), len(actual))
 
 
 def paired_bootstrap(
@@ -81,21 +86,55 @@ def paired_bootstrap(
     predictions_a: npt.ArrayLike,
     predictions_b: npt.ArrayLike,
     labels: npt.ArrayLike,
+    groups: npt.ArrayLike | None = None,
     resamples: int = RESAMPLES,
 ) -> Comparison:
-    """Compare two models on the same resamples of the same n examples (paired bootstrap; Koehn, 2004).
+    """Compare two models on the same resamples of the same n examples or groups (paired bootstrap; Koehn, 2004).
 
-    With fewer than two examples, or a score that is nan, interval and `a_better` are nan.
+    With fewer than two examples or groups, or a score that is nan, interval and `a_better` are nan.
     """
     first, second, actual = (np.asarray(column) for column in (predictions_a, predictions_b, labels))
     upward, difference = metric.greater_is_better, metric(first, actual) - metric(second, actual)
-    if len(actual) < 2 or math.isnan(difference):
+    units = _groups(groups)
+    if math.isnan(difference) or _few(units, actual):
         return Comparison(difference, math.nan, math.nan, math.nan, len(actual), upward)
-    scores_a, scores_b = _bootstrap_scores(metric, [first, second], actual, resamples)
-    differences = scores_a - scores_b
+    found = resampling.resample(metric, [first, second], actual, units, resamples)
+    contrast = np.array([1.0, -1.0])
     # Two weighted sums of the same score may differ in their last bits; that is a tie.
-    a_better = (differences if upward else -differences) > 1e-12
-    return Comparison(difference, *_percentiles(differences), float(a_better.mean()), len(actual), upward)
+    a_better = (contrast @ found.scores if upward else -contrast @ found.scores) > 1e-12
+    interval = found.interval(contrast, difference)
+    return Comparison(difference, *interval, float(a_better.mean()), len(actual), upward)
+
+
+def two_way_interval(
+    metric: MetricFunction,
+    predictions: Sequence[npt.ArrayLike],
+    labels: npt.ArrayLike,
+    groups: npt.ArrayLike | None = None,
+    baseline: Sequence[npt.ArrayLike] = (),
+    resamples: int = RESAMPLES,
+) -> SeedSummary:
+    """Return mean, deviation and 95% CI of the scores of several seeds, over seeds and examples (or groups) together.
+
+    With `baseline`, other predictions of the same seeds, it is of the differences. As in the multi-bootstrap (Sellam et
+    al., 2022), all seeds are scored on the same resamples. Resampling few seeds as well is too narrow by half, so that
+    the variance over seeds, less what examples add to it, is added to that over examples, and Student's t has
+    Satterthwaite's degrees of freedom. With fewer than two seeds the interval is nan.
+    """
+    sides, actual = [np.asarray(side) for side in (*predictions, *baseline)], np.asarray(labels)
+    seeds = len(predictions)
+    contrast = np.eye(seeds) if not baseline else np.hstack([np.eye(seeds), -np.eye(seeds)])
+    scores = contrast @ np.array([metric(side, actual) for side in sides])
+    over_seeds, units = mean_sd_interval(scores.tolist()), _groups(groups)
+    if math.isnan(over_seeds.low) or _few(units, actual):
+        return over_seeds
+    found = resampling.resample(metric, sides, actual, units, resamples)
+    low, high = found.interval(contrast.mean(axis=0), over_seeds.mean)
+    stretch = _stretch(contrast @ found.scores, over_seeds.sd**2 / seeds, found.units)
+    low, high = (over_seeds.mean + stretch * (end - over_seeds.mean) for end in (low, high))
+    if not baseline:  # no score is better than 1, no error than 0
+        low, high = (low, min(high, 1.0)) if metric.greater_is_better else (max(low, 0.0), high)
+    return SeedSummary(over_seeds.mean, over_seeds.sd, low, high, seeds)
 
 
 def paired_t_interval(
@@ -121,10 +160,8 @@ def mean_sd_interval(values: Sequence[float]) -> SeedSummary:
     mean = float(scores.mean()) if n else math.nan
     if n < 2:
         return SeedSummary(mean, math.nan, math.nan, math.nan, n)
-    from scipy.special import stdtrit
-
     sd = float(scores.std(ddof=1))
-    half = float(stdtrit(n - 1, 1 - TAIL)) * sd / math.sqrt(n)
+    half = resampling.student_t(n - 1) * sd / math.sqrt(n)
     return SeedSummary(mean, sd, mean - half, mean + half, n)
 
 
@@ -182,45 +219,47 @@ def per_batch_mcc(predictions: npt.ArrayLike, labels: npt.ArrayLike, batch_size:
     return [score(predicted[start : start + batch_size], actual[start : start + batch_size]) for start in starts]
 
 
-def _percentiles(scores: Array) -> tuple[float, float]:
-    low, high = np.quantile(scores, [TAIL, 1 - TAIL])
-    return float(low), float(high)
+def _stretch(scores: Array, variance_of_seeds: float, units: float) -> float:
+    """Return by how much seeds lengthen the interval over examples.
+
+    `scores` are those of each seed on the same resamples (seeds, resamples); `variance_of_seeds` is that of their mean.
+    """
+    seeds, over_examples = len(scores), float(scores.mean(axis=0).var())
+    # What differs between seeds because of the examples alone is in both variances.
+    in_both = (float(scores.var(axis=1).mean()) - over_examples) / (seeds - 1)
+    total = over_examples + variance_of_seeds - in_both
+    if over_examples == 0 or total <= over_examples:
+        return 1.0
+    parts = ((over_examples - in_both) ** 2 / (units - 1), variance_of_seeds**2 / (seeds - 1))
+    quantiles = resampling.student_t(total**2 / sum(parts)), resampling.student_t(units - 1)
+    return quantiles[0] / quantiles[1] * math.sqrt(total / over_examples)
 
 
-def _bootstrap_scores(
-    metric: MetricFunction, predictions: Sequence[Array], labels: Array, resamples: int
-) -> list[Array]:
-    """Return for each model's predictions the (resamples,) scores, all models on the same resamples."""
-    rng = np.random.default_rng(0)
-    first, counts = _distinct_examples([*predictions, labels])
-    chunks = [
-        [metric.weighted(side[first], labels[first], weights) for side in predictions]
-        for weights in _resampled_weights(counts, resamples, rng)
-    ]
-    return [np.concatenate(scores) for scores in zip(*chunks, strict=True)]
+def _groups(groups: npt.ArrayLike | None) -> Array | None:
+    return None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
 
 
-def _distinct_examples(columns: Sequence[Array]) -> tuple[Array, Array]:
-    """Return where each distinct row of the columns first occurs, and how often it does."""
-    if columns[0].dtype.kind == "f":  # of probabilities and numbers hardly any are equal
-        return np.arange(len(columns[0])), np.ones(len(columns[0]))
-    rows = np.column_stack(columns)
-    _, first, counts = np.unique(rows, axis=0, return_index=True, return_counts=True)
-    if 8 * len(first) > len(rows):
-        return np.arange(len(rows)), np.ones(len(rows))
-    return first, counts
+def _few(groups: Array | None, labels: Array) -> bool:
+    """Return True where there are fewer than two examples or groups."""
+    return len(labels) < 2 or (groups is not None and not groups.any())
 
 
-def _resampled_weights(counts: Array, resamples: int, rng: np.random.Generator) -> Iterator[Array]:
-    """Yield (chunk, distinct) weights: how often each distinct example occurs in each resample."""
-    n, distinct = int(counts.sum()), len(counts)
-    size = max(1, CHUNK_ELEMENTS // distinct)
-    for start in range(0, resamples, size):
-        chunk = min(size, resamples - start)
-        if distinct < n:
-            # Sampling n examples with replacement and counting equal ones is sampling the counts of the cells
-            # (true, predicted) from a multinomial distribution, with 4 numbers instead of n for two classes.
-            yield rng.multinomial(n, counts / n, size=chunk).astype(float)
-        else:
-            samples = (rng.integers(n, size=n) for _ in range(chunk))
-            yield np.stack([np.bincount(sample, minlength=n) for sample in samples]).astype(float)
+def _trials(metric: str, predictions: Array, labels: Array) -> tuple[Array, Array] | None:
+    """Return which rows count and which are hits where a metric is a proportion of rows, else None."""
+    if metric == "accuracy":
+        return np.ones(len(labels), dtype=bool), (predictions == labels).reshape(len(labels), -1).all(axis=1)
+    if labels.ndim > 1 or metric not in ("precision", "recall", "f1_micro"):
+        return None
+    if metric == "f1_micro":  # of one label a row it is accuracy
+        return _trials("accuracy", predictions, labels)
+    counted = (predictions if metric == "precision" else labels) == 1
+    return counted, counted & (predictions == labels)
+
+
+def _wilson(counted: Array, hits: Array) -> tuple[float, float]:
+    """Return Wilson's 95% CI (1927) of the proportion of hits among the rows that count."""
+    if not counted.any():
+        return math.nan, math.nan
+    n, rate, z = int(counted.sum()), float(hits[counted].mean()), -NormalDist().inv_cdf(resampling.TAIL)
+    centre, half = rate + z**2 / (2 * n), z * math.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
+    return (centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)

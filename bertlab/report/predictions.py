@@ -31,10 +31,11 @@ class Predictions:
     labels: list[str]
     predictions: list[str]
     probabilities: dict[str, np.ndarray]
+    groups: list[str] | None
 
 
 def write(folder: Path, result: SplitResult, schema: LabelSchema, indices: Sequence[int], temperature: float) -> None:
-    """Write idx, label, prediction and one probability column per class.
+    """Write idx, label, prediction, the number of the row's group where there are any, and each class's probability.
 
     Probabilities are those of the calibrated model: softmax of the logits over `temperature`.
     """
@@ -44,6 +45,8 @@ def write(folder: Path, result: SplitResult, schema: LabelSchema, indices: Seque
         "label": [escape_formula(name) for name in labels],
         "prediction": [escape_formula(name) for name in label_names(result.predictions, schema)],
     }
+    if result.groups is not None:
+        columns["group"] = result.groups.numbers.tolist()
     if schema.kind != REGRESSION:
         probabilities = class_probabilities(schema, result.logits, temperature).T
         for name, column in zip(schema.class_names, probabilities, strict=True):
@@ -61,7 +64,8 @@ def read(folder: Path, split: str) -> Predictions:
         labels, predictions = (list(map(unescape_formula, frame[name])) for name in ("label", "prediction"))
         columns = [name for name in frame.columns if name.startswith(PROBABILITY)]
         probabilities = {name.removeprefix(PROBABILITY): frame[name].to_numpy(dtype=np.float64) for name in columns}
-        return Predictions(frame["idx"].tolist(), labels, predictions, probabilities)
+        groups = frame["group"].tolist() if "group" in frame else None
+        return Predictions(frame["idx"].tolist(), labels, predictions, probabilities, groups)
 
 
 def label_names(labels: np.ndarray, schema: LabelSchema) -> list[str]:

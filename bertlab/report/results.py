@@ -144,12 +144,16 @@ def split_results(
     predictions, labels = result.predictions[rows], result.labels[rows]
     outputs = outputs_of(schema, result.logits[rows], fitted.temperature)
     scored_pair = as_scored(schema, outputs, fitted.thresholds), schema.binary_ids(labels)
-    results["metrics"] = {
-        name: {"value": result.metrics[name], **_interval(name, *scored_pair)._asdict()} for name in metrics
-    }
+    groups = None if result.groups is None else result.groups.numbers[rows]
+    intervals = {name: _interval(name, *scored_pair, groups) for name in metrics}
+    results["metrics"] = {name: {"value": result.metrics[name], **intervals[name]._asdict()} for name in metrics}
+    if result.groups is not None and groups is not None:
+        own, alone = intervals[metrics[0]], _interval(metrics[0], *scored_pair, None)
+        wider = (own.high - own.low) / (alone.high - alone.low) if alone.high > alone.low else None
+        results["groups"] = {"count": len(np.unique(groups)), "shared": result.groups.shared, "wider": wider}
     results["loss"] = result.metrics.get("loss")
     results["baselines"] = {
-        name: {"how": how, **_against(as_scored(schema, of_splits[result.name][rows]), *scored_pair, metrics)}
+        name: {"how": how, **_against(as_scored(schema, of_splits[result.name][rows]), *scored_pair, groups, metrics)}
         for name, (of_splits, how) in baselines.items()
     }
     if schema.kind != REGRESSION:
@@ -180,16 +184,18 @@ def per_class(predictions: np.ndarray, labels: np.ndarray, class_names: Sequence
     }
 
 
-def _interval(metric: str, predicted: Predicted, labels: np.ndarray) -> statistics.Interval:
-    return statistics.bootstrap_interval(METRICS[metric], METRICS[metric].read(predicted), labels)
+def _interval(metric: str, predicted: Predicted, labels: np.ndarray, groups: np.ndarray | None) -> statistics.Interval:
+    return statistics.bootstrap_interval(METRICS[metric], METRICS[metric].read(predicted), labels, groups)
 
 
-def _against(baseline: Predicted, predicted: Predicted, labels: np.ndarray, metrics: Sequence[str]) -> dict[str, Any]:
+def _against(
+    baseline: Predicted, predicted: Predicted, labels: np.ndarray, groups: np.ndarray | None, metrics: Sequence[str]
+) -> dict[str, Any]:
     """Return a baseline's scores, and the 95% CI of model − baseline, by the paired bootstrap."""
     results: dict[str, Any] = {"metrics": {}, "difference": {}}
     for name in metrics:
         metric = METRICS[name]
-        found = statistics.paired_bootstrap(metric, metric.read(predicted), metric.read(baseline), labels)
+        found = statistics.paired_bootstrap(metric, metric.read(predicted), metric.read(baseline), labels, groups)
         results["metrics"][name] = metric(metric.read(baseline), labels)
         results["difference"][name] = {"low": found.low, "high": found.high}
     return results

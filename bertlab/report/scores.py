@@ -111,7 +111,7 @@ def score_table(results: Results) -> tuple[list[str], list[list[Any]]]:
     rows: list[list[Any]] = []
     for name, split in scored.items():
         for metric, score in split["metrics"].items():
-            rows.append([name, metric_name(results, metric), score["value"], interval(score), score["n"]])
+            rows.append([name, metric_name(results, metric), score["value"], interval(score), _size(split, score)])
             rows[-1] += [split["baselines"].get(b, {}).get("metrics", {}).get(metric) for b in baselines]
             rows[-1] += [published_value(results, name, metric)] if has_published else []
     return header, rows
@@ -133,6 +133,18 @@ def standing(results: Results) -> Standing:
     if BETTER in by_relation:
         return Standing("above", f"{BETTER} every baseline")
     return Standing("unknown", "not compared with a baseline")
+
+
+def groups_sentence(split: Mapping[str, Any], metric: str) -> str:
+    """Return what was resampled in place of rows, and how much wider that made the interval of the primary metric."""
+    groups = split["groups"]
+    wider = f": the interval of {metric} is {groups['wider']:.2f} times as wide" if is_number(groups["wider"]) else ""
+    return f"{groups['count']:,} groups of rows that share {groups['shared']} are resampled, not rows{wider}"
+
+
+def _size(split: Mapping[str, Any], score: Mapping[str, Any]) -> Any:
+    """Return the number of examples, with that of their groups."""
+    return f"{score['n']:,} ({split['groups']['count']:,} groups)" if split.get("groups") else score["n"]
 
 
 def verdicts(results: Results) -> list[str]:

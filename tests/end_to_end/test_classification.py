@@ -339,3 +339,24 @@ def test_a_model_that_predicts_one_class_says_so(tiny_model, make_csv, tmp_path:
     told = "warning: validation: the model predicts one class only" in capsys.readouterr().err
     assert told == (len(said) == 1)
     assert told
+
+
+def test_groups_are_resampled_and_compared_as_a_whole(sharp_model, write_csv, tmp_path, capsys):
+    """Ten copies of each sentence: the interval is as wide as that of a tenth of the rows."""
+    from bertlab.commands import compare
+
+    rows = [[*row, f"p{number}"] for number, row in enumerate(labelled_sentences(40, seed=1)) for _ in range(10)]
+    files = {
+        f"{name}_file": write_csv(tmp_path / f"{name}.csv", ("text", "label", "patient"), rows[start : start + 200])
+        for name, start in (("train", 0), ("validation", 200))
+    }
+    settings = {"model_name_or_path": sharp_model, "group_column": "patient", **files, **STEPS}
+    assert classify(tmp_path / "run", **settings) == 0
+    printed = capsys.readouterr().out
+    split = read_json(tmp_path / "run" / "results.json")["splits"]["validation"]
+    assert (split["groups"]["count"], split["groups"]["shared"]) == (20, "the group")
+    assert 2 < split["groups"]["wider"] < 4.5
+    assert "200 (20 groups)" in printed and "20 groups of rows that share the group are resampled, not rows" in printed
+    assert {row["group"] for row in predictions(tmp_path / "run", "validation")} == set(map(str, range(20)))
+    assert compare.main([str(tmp_path / "run")] * 2) == 0
+    assert "On validation 20 groups of rows are resampled, not rows." in capsys.readouterr().out

@@ -9,6 +9,7 @@ from finished_runs import finished_run
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from bertlab.commands import compare
+from bertlab.commands.aligned import aligned
 from bertlab.evaluation.metrics import METRICS
 from bertlab.report.run_folder import RunFolder
 
@@ -49,8 +50,8 @@ def test_a_run_is_not_significantly_different_from_itself(tmp_path, capsys):
 
 def test_the_scores_are_those_of_the_runs(tmp_path):
     first, second = (RunFolder.read(finished_run(tmp_path / str(seed), "multi", seed=seed)) for seed in (0, 1))
-    rows = compare.paired(first, second, "validation")
-    for side, run in ((rows.a, first), (rows.b, second)):
+    rows = aligned([first, second], "validation")
+    for side, run in zip(rows.predicted, (first, second), strict=True):
         for name, one in run.scored["validation"]["metrics"].items():
             assert METRICS[name](METRICS[name].read(side), rows.labels) == pytest.approx(one["value"])
 
@@ -61,8 +62,8 @@ def test_classes_are_matched_by_name_not_by_order(tmp_path):
     results = json.loads((other / "results.json").read_text())
     results["class_names"].reverse()
     (other / "results.json").write_text(json.dumps(results))
-    rows = compare.paired(RunFolder.read(folder), RunFolder.read(other), "validation")
-    assert all(np.array_equal(*columns) for columns in zip(rows.a, rows.b, strict=True))
+    rows = aligned([RunFolder.read(folder), RunFolder.read(other)], "validation")
+    assert all(np.array_equal(*columns) for columns in zip(*rows.predicted, strict=True))
 
 
 def test_one_metric_and_one_split_can_be_named(tmp_path, capsys):
@@ -111,8 +112,8 @@ def test_rows_without_a_label_are_left_out(tmp_path):
         results = json.loads((folder / "results.json").read_text())
         results["splits"]["validation"]["labelled"] = 119
         (folder / "results.json").write_text(json.dumps(results))
-    rows = compare.paired(*(RunFolder.read(folder) for folder in folders), "validation")
-    assert len(rows.labels) == len(rows.a.predictions) == 119
+    rows = aligned([RunFolder.read(folder) for folder in folders], "validation")
+    assert len(rows.labels) == len(rows.predicted[0].predictions) == 119
 
 
 def edit_run(folder, **changes):
@@ -171,7 +172,7 @@ def test_where_less_is_better_the_smaller_mean_wins(tmp_path, capsys):
     ("change", "message"),
     [
         (lambda good, bad: (good, bad / "seed1"), "seed1 holds no finished runs of several seeds"),
-        (lambda good, bad: (good.parent, bad), "holds several runs of one seed. Name one of its folders: bad, good."),
+        (lambda good, bad: (good.parent, bad), "holds several runs of one seed. Name one of its folders: "),
         (lambda good, bad: (good, bad, "--metric", "acuracy"), "--metric acuracy: not scored by all of these runs. "),
         (lambda good, bad: (good, bad, "--split", "dev"), "--split dev: not scored by all of these runs."),
     ],

@@ -135,3 +135,17 @@ def test_every_smaller_sample_is_inside_the_larger_and_has_the_balance_of_all_ro
 
 def test_without_classes_the_order_is_random():
     assert np.array_equal(nested_order(50, None, 3), np.random.default_rng(3).permutation(50))
+
+
+@pytest.mark.parametrize("classes", [None, "of rows"])
+def test_large_groups_are_held_out_as_a_whole_by_rows_and_classes(classes):
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), rng.integers(2, 30, 60))
+    labels = (rng.random(len(groups)) < rng.random(60)[groups]).astype(int) if classes else None
+    found = parts(len(groups), labels, {"validation": 0.2, "selection": 0.1}, groups=groups)
+    for name, fraction in (("validation", 0.2), ("selection", 0.1)):
+        assert not set(groups[found[name]]) & set(np.delete(groups, found[name]))
+        assert len(found[name]) == pytest.approx(fraction * len(groups), rel=0.15)
+        if labels is not None:
+            assert labels[found[name]].mean() == pytest.approx(labels.mean(), abs=0.03)
+    assert sorted(np.concatenate(list(found.values()))) == list(range(len(groups)))

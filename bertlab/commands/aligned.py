@@ -1,0 +1,89 @@
+"""The predictions of several runs for the same labelled rows, as numbers that metrics take."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bertlab.errors import UserError
+from bertlab.evaluation.metrics import Predicted
+from bertlab.report.predictions import Predictions, split_labels
+from bertlab.report.run_folder import RunFolder
+from bertlab.report.scores import positive_class
+
+
+class Aligned(NamedTuple):
+    """What runs predicted for the labelled rows of one split, the labels, and the groups that are resampled."""
+
+    predicted: list[Predicted]
+    labels: np.ndarray
+    groups: list[str] | None
+
+
+def aligned(runs: Sequence[RunFolder], split: str) -> Aligned:
+    """Return what runs predicted for the labelled rows of a split, by the classes of the first; 1 is the positive one.
+
+    Raises:
+        UserError: rows or labels differ; it says which and where.
+    """
+    first, read = runs[0], [run.predictions(split) for run in runs]
+    for other in read[1:]:
+        _refuse_other_labels(read[0], other, split)
+    labelled = np.asarray(_labelled(first, read[0], split))
+    sides = [Predicted(_values(first, side.predictions), _probabilities(first, side)).rows(labelled) for side in read]
+    labels = _values(first, itertools.compress(read[0].labels, labelled))
+    if positive := positive_class(first.results):  # F1, precision and recall are of class 1 of two
+        index = first.class_names.index(positive)
+        sides = [Predicted((p == index).astype(np.int64), shares[:, [1 - index, index]]) for p, shares in sides]
+        labels = (labels == index).astype(np.int64)
+    groups = next((own.groups for own in read if own.groups is not None), None)
+    return Aligned(sides, labels, groups and list(itertools.compress(groups, labelled)))
+
+
+def _refuse_other_labels(a: Predictions, b: Predictions, split: str) -> None:
+    if len(a.idx) != len(b.idx):
+        raise UserError(
+            f"split {split}: A has {len(a.idx):,} rows and B {len(b.idx):,}.", "Score both on the same rows."
+        )
+    for what, left, right in (("idx", a.idx, b.idx), ("label", a.labels, b.labels)):
+        differing = [row for row, pair in enumerate(zip(left, right, strict=True)) if pair[0] != pair[1]]
+        if differing:
+            row = differing[0]
+            raise UserError(
+                f"split {split}: {what} differs in {len(differing):,} of {len(left):,} rows, first in row {row + 1}: "
+                f"{left[row]!r} in A and {right[row]!r} in B.",
+                "Score both on the same rows with the same labels.",
+            )
+
+
+def _labelled(run: RunFolder, predictions: Predictions, split: str) -> list[bool]:
+    """Return which rows have a label; in multi-label data an empty cell is also a row of no class."""
+    counted = run.results["splits"][split]["labelled"]
+    if counted == len(predictions.labels):
+        return [True] * counted
+    labelled = [bool(label) for label in predictions.labels]
+    if sum(labelled) != counted:
+        raise UserError(
+            f"split {split}: rows without a label look like rows of no class.",
+            "Compare on a split whose rows are all labelled.",
+        )
+    return labelled
+
+
+def _probabilities(run: RunFolder, predictions: Predictions) -> np.ndarray:
+    """Return the probabilities (rows, classes) in the order that classes have in `run`; in regression the numbers."""
+    if run.is_regression:
+        return _values(run, predictions.predictions)
+    return np.stack([predictions.probabilities[name] for name in run.class_names], axis=1)
+
+
+def _values(run: RunFolder, written: Iterable[str]) -> np.ndarray:
+    """Return labels or predictions as numbers, as the ids that classes have in `run`, or as 0 and 1 for each class."""
+    column = list(written)
+    if run.is_regression:
+        return np.asarray(column, dtype=np.float64)
+    if run.is_multi_label:
+        chosen = (split_labels(text, run.class_names) for text in column)
+        return np.asarray([[name in names for name in run.class_names] for names in chosen], dtype=np.int64)
+    return np.asarray([run.class_names.index(text) for text in column], dtype=np.int64)

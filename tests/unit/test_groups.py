@@ -1,0 +1,78 @@
+"""Rows that belong together: by a column, by shared texts, through others; in splits, findings and intervals."""
+
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from bertlab.commands import check
+from bertlab.data.groups import effective_groups, resampled_groups, row_groups
+
+
+def table(**columns):
+    return Dataset.from_dict(columns)
+
+
+def test_rows_of_one_group_share_a_number_and_a_blank_is_a_group_of_its_own():
+    split = table(text=list("abcdef"), group=["p2", "p1", "", "p2", "", "p1"])
+    assert row_groups(split, by_text=False).tolist() == [0, 1, 2, 0, 3, 1]
+
+
+def test_rows_are_linked_through_groups_and_texts():
+    # Row 0 shares its text with row 2, which shares its group with row 4.
+    split = table(text=["x", "y", "x", "z", "w"], group=["p1", "p2", "p3", "p4", "p3"])
+    assert row_groups(split, by_text=True).tolist() == [0, 1, 0, 2, 0]
+    assert row_groups(split, by_text=False).tolist() == [0, 1, 2, 3, 2]
+
+
+def test_pairs_are_linked_by_either_text_in_either_place():
+    split = table(text=["a", "c", "e", "b"], text_pair=["b", "d", "f", "g"])
+    assert row_groups(split, by_text=True).tolist() == [0, 1, 2, 0]
+
+
+def test_without_a_shared_text_there_are_no_groups():
+    assert row_groups(table(text=["a", "b"]), by_text=True) is None
+    assert row_groups(table(text=["a", "a"]), by_text=False) is None
+
+
+def test_a_group_is_no_text():
+    assert row_groups(table(text=["p1", "b"], group=["p2", "p1"]), by_text=True) is None
+
+
+def test_intervals_resample_pairs_that_share_a_text_unless_one_text_is_in_most(capsys):
+    premises = [f"premise {row // 3}" for row in range(90)]
+    found = resampled_groups(table(text=premises, text_pair=list(map(str, range(90)))), "dev", by_text=False)
+    assert found.shared == "a text" and np.array_equal(found.numbers, np.repeat(range(30), 3))
+    aspects = table(text=[f"review {row}" for row in range(90)], text_pair=["food", "price", "staff"] * 30)
+    assert resampled_groups(aspects, "dev", by_text=False) is None
+    assert "dev: its 90 rows are in 3 groups of rows that share a text, too few to resample" in capsys.readouterr().err
+    singles = table(text=["good"] * 9 + ["bad"])
+    assert resampled_groups(singles, "dev", by_text=False) is None
+
+
+def test_the_effective_number_of_groups_by_hand():
+    assert effective_groups(np.array([0, 0, 0, 1])) == pytest.approx(16 / 10)
+    assert effective_groups(np.arange(7)) == 7
+
+
+def test_a_group_in_two_splits_is_reported(tiny_model, tmp_path, write_csv, capsys):
+    header = ("text", "label", "patient")
+    train = [[f"text {row}", "ab"[row % 2], f"p{row // 2}"] for row in range(12)]
+    dev = [[f"other {row}", "ab"[row % 2], f"p{row // 2 + 5}"] for row in range(6)]
+    dev[5][2] = ""
+    paths = [str(write_csv(tmp_path / f"{name}.csv", header, rows)) for name, rows in (("t", train), ("d", dev))]
+    argv = ["--train_file", paths[0], "--validation_file", paths[1], "--model_name_or_path", str(tiny_model)]
+    assert check.main([*argv, "--group_column", "patient", "--strict"]) == 1
+    printed = capsys.readouterr().out
+    assert "WRONG  validation: 1 group is also in train, for example 'p5'." in printed
+    assert "validation: 1 row has no group and counts alone." in printed
+    assert check.main([*argv, "--group_column", "patent"]) == 2
+    assert "has no column 'patent'. Did you mean 'patient'?" in capsys.readouterr().err
+
+
+def test_no_group_is_in_two_parts(tiny_model, tmp_path, write_csv, capsys):
+    rows = [[f"text {row}", "ab"[row % 2], f"p{row // 4}"] for row in range(120)]
+    path = str(write_csv(tmp_path / "t.csv", ("text", "label", "patient"), rows))
+    argv = ["--train_file", path, "--group_column", "patient", "--validation_fraction", "0.2", "--strict"]
+    argv += ["--selection_fraction", "0.2", "--model_name_or_path", str(tiny_model)]
+    assert check.main(argv) == 0
+    assert "also in" not in capsys.readouterr().out
