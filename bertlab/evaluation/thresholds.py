@@ -22,13 +22,14 @@ HELP = "Write a metric (f1, balanced_accuracy…), precision=0.95, recall=0.9, o
 class Criterion(NamedTuple):
     """What a threshold is chosen by.
 
-    `scores` of counts (cuts, 4) of true positives, false positives, false negatives and true negatives are best where
-    they are highest; `target` is a least value of another metric, or None; `name` says what the scores are.
+    `name` says what `scores` of counts (cuts, 4) are: of true positives, false positives, false negatives and true
+    negatives. `target` is a least value of another metric.
     """
 
     name: str
     scores: Callable[[Array], Array]
     target: tuple[str, float] | None = None
+    greater_is_better: bool = True
 
 
 class Threshold(NamedTuple):
@@ -47,7 +48,7 @@ def parse(text: str) -> Criterion:
     """Return the criterion of --threshold: a metric, precision=P or recall=R, or cost=FP:FN.
 
     With a least precision the recall is as high as it can be, and the other way round. A cost is the price of a false
-    positive and that of a false negative; its score is minus the mean over examples.
+    positive and that of a false negative; its score is the mean over examples.
 
     Raises:
         UserError: it is none of these.
@@ -60,7 +61,7 @@ def parse(text: str) -> Criterion:
     prices = re.fullmatch(r"(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)", value)
     if kind == "cost" and prices and float(prices[1]) + float(prices[2]) > 0:
         price = np.array([0.0, float(prices[1]), float(prices[2]), 0.0])
-        return Criterion(f"minus the cost {value}", lambda counts: -(counts @ price) / counts.sum(axis=1))
+        return Criterion(f"mean cost {value}", lambda n: n @ price / n.sum(axis=1), greater_is_better=False)
     if value or kind == "cost":
         raise UserError(f"--threshold {text}: not understood.", HELP)
     known = [name for name in METRICS if _is_compromise(name)]
@@ -107,7 +108,7 @@ def _fit(forecast: Array, actual: Array, criterion: Criterion) -> Threshold:
     half = np.flatnonzero(counts[:, :2].sum(axis=1) == (forecast >= 0.5).sum())[0]  # cuts there as one half does
     if not actual.any():
         return Threshold(0.5, float(scores[half]), float(scores[half]))
-    goal, is_reached = scores, True
+    goal, is_reached = scores if criterion.greater_is_better else -scores, True
     if criterion.target is not None:
         name, least = criterion.target
         values = _metric(name)(counts)

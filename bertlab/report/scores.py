@@ -176,12 +176,14 @@ def thresholds(results: Results) -> list[str]:
     found = results.get("threshold")
     if not found:
         return []
-    by = f"fitted on {found['rows']:,} selection examples by {display_name(found['scored_by'])}"
+    on, by = f"fitted on {found['rows']:,} selection examples", display_name(found["scored_by"])
     if len(found["classes"]) > THRESHOLDS_LISTED:
-        return [f"Thresholds of {len(found['classes'])} labels, {by}; results.json has them."]
-    said = "Threshold of {!r}: {:.3f}, {}: {:.3f}, and {:.3f} at 0.5."
-    each = found["classes"].items()
-    return [said.format(name, one["threshold"], by, one["score"], one["score_at_half"]) for name, one in each]
+        return [f"Thresholds of {len(found['classes'])} labels, {on} by {by}; results.json has them."]
+    return [
+        f"Threshold of {name!r}: {one['threshold']:.3f}, {on}: {by} is {one['score']:.3f} there, and "
+        f"{one['score_at_half']:.3f} with a threshold of 0.5."
+        for name, one in found["classes"].items()
+    ]
 
 
 def _baselines(results: Results) -> list[tuple[str, str, str]]:

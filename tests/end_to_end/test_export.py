@@ -26,7 +26,7 @@ TEXTS = ["a boy reads a good film", "the dog walks", "a bad story in the night o
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, tiny_model, write_csv):
-    """Return a finished run on single sentences, with a labelled validation split."""
+    """Return a finished run on single sentences, with a labelled validation split and a threshold."""
     folder = tmp_path_factory.mktemp("export")
     files = {
         f"{stem}_file": write_csv(folder / f"{stem}.csv", ("text", "label"), labelled_sentences(rows, seed=rows))
@@ -34,6 +34,9 @@ def run(tmp_path_factory, tiny_model, write_csv):
     }
     settings = {"model_name_or_path": tiny_model, "num_train_epochs": 1, "save_strategy": "no"}
     assert classify(folder / "run", **files, **settings) == 0
+    results = read_json(folder / "run" / "results.json")
+    good = np.median(softmax(torch_logits(folder / "run", TEXTS))[:, 1])
+    (folder / "run" / "results.json").write_text(json.dumps({**results, "thresholds": [1 - good, good]}))
     return folder / "run"
 
 
@@ -75,6 +78,14 @@ def test_the_exported_model_is_usable_alone_and_says_the_same(run, tmp_path, cap
     monkeypatch.chdir(output)
     exec(program, {})
     assert set(ast.literal_eval(capsys.readouterr().out)) <= {"bad", "good"}
+    texts = "texts = (['The first text.', 'And another one, a little longer.'],)".replace("'", '"')
+    assert texts in program
+    exec(program.replace(texts, f"texts = ({TEXTS!r},)"), {})
+    labels = ast.literal_eval(capsys.readouterr().out)
+    assert set(labels) == {"bad", "good"}
+    for model in (run, output):
+        assert predict(model, "--text", *TEXTS, "--format", "jsonl") == 0
+        assert [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()] == labels
     assert exported(run, output) == 2
     assert "is not empty" in capsys.readouterr().err
     assert_predict_labels_alike(run, output, capsys)

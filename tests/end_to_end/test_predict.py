@@ -84,16 +84,28 @@ def test_unknown_tokens_are_warned_of_with_their_share(run: Path, capsys):
     assert "warning: 50% of the tokens are unknown to this tokenizer" in capsys.readouterr().err
 
 
-def test_the_temperature_that_a_run_fitted_is_used(model: Path, run: Path, tmp_path: Path, write_csv, capsys):
+def test_the_temperature_and_the_threshold_that_a_run_fitted_are_used(model: Path, tmp_path: Path, write_csv, capsys):
     files = {
         "train_file": write_csv(tmp_path / "train.csv", ("text", "label"), labelled_sentences(260, seed=1)),
         "test_file": write_csv(tmp_path / "test.csv", ("text",), [[text] for text in TEXTS]),
     }
-    folder = _train(tmp_path / "run", model, files, selection_fraction=0.2)
-    assert read_json(folder / "results.json")["temperature"] != pytest.approx(1, abs=0.01)
-    capsys.readouterr()
+    scores = {"metric_name": ["roc_auc", "log_loss"], "metric_for_best_model": "log_loss", "threshold": "cost=9:1"}
+    folder = _train(tmp_path / "run", model, files, selection_fraction=0.2, **scores)
+    results = read_json(folder / "results.json")
+    assert results["temperature"] != pytest.approx(1, abs=0.01)
+    state = read_json(folder / "trainer_state.json")
+    assert state["best_metric"] == min(entry.get("eval_log_loss", 9) for entry in state["log_history"])
+    chosen = results["threshold"]["classes"]["good"]
+    assert results["thresholds"] == pytest.approx([1 - chosen["threshold"], chosen["threshold"]])
+    said = f"Threshold of 'good': {chosen['threshold']:.3f}, fitted on 52 selection examples: mean cost 9:1 is"
+    assert said in capsys.readouterr().out
     assert predict(folder, "--format", "tsv", "--text", *TEXTS) == 0
-    np.testing.assert_allclose(_good(_tsv(capsys)), _good(predictions(folder, "test")), atol=1e-5)
+    rows, expected = _tsv(capsys), predictions(folder, "test")
+    np.testing.assert_allclose(_good(rows), _good(expected), atol=1e-5)
+    labels = [row["prediction"] for row in rows]
+    assert labels == [row["prediction"] for row in expected]
+    assert labels == ["good" if p >= chosen["threshold"] else "bad" for p in _good(expected)]
+    assert labels != ["good" if p >= 0.5 else "bad" for p in _good(expected)], "or this proves nothing"
 
 
 def test_pairs_get_the_probabilities_that_the_run_wrote(pair_run: Path, capsys):
