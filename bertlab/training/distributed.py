@@ -54,9 +54,15 @@ def check_processes(args: "TrainingArguments") -> None:
 
 
 def warn_of_no_gpu() -> None:
-    """Say where a launcher has started several processes for GPUs that are not there."""
+    """Warn where GPUs were asked for, by a launcher's processes or by their numbers, that are not there."""
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all")[:1] in ("", "-")
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    hidden = named is not None and named[:1] in ("", "-")
+    if processes == 1 and named and not hidden:
+        warning(
+            f"CUDA_VISIBLE_DEVICES is {named}, but PyTorch {torch.__version__} finds no GPU: this run uses the CPU. "
+            "Install PyTorch for this machine's CUDA (pytorch.org), or pass --use_cpu true."
+        )
     if processes > 1 and not hidden:
         warning(
             f"no GPU is found here, so {processes} processes share this machine's processor. If that is meant, use "

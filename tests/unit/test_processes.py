@@ -84,6 +84,13 @@ def test_trainer_does_not_come_to_use_data_parallel(launched, tmp_path: Path, mo
     assert "4 GPUs are visible and 1 is used" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("visible", "is_said"), [("0", True), ("0,1", True), ("", False), ("-1", False)])
+def test_a_gpu_that_is_named_and_not_there_is_warned_of(visible: str, is_said: bool, launched, capsys):
+    launched(CUDA_VISIBLE_DEVICES=visible, LOCAL_WORLD_SIZE="1")
+    distributed.warn_of_no_gpu()
+    assert (f"warning: CUDA_VISIBLE_DEVICES is {visible}, but PyTorch" in capsys.readouterr().err) is is_said
+
+
 @pytest.mark.parametrize("kind", [DistributedType.NO, DistributedType.MULTI_CPU])
 def test_fsdp_that_accelerate_would_leave_out_is_refused(kind: DistributedType, launched):
     launched(ACCELERATE_USE_FSDP="true")
