@@ -10,7 +10,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -22,7 +22,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.report import curves
-from bertlab.report.curves import Curve, Decisions
+from bertlab.report.curves import Decisions
 from bertlab.report.run_folder import RunFolder
 from bertlab.report.scores import is_number, metric_name
 
@@ -62,6 +62,11 @@ SMALL, WIDE = (3.1, 3.0), (5.2, 3.1)
 SCATTER_POINTS = 400
 # Of fewer examples than this an accuracy says nothing.
 FEWEST_IN_BIN, FEWEST_COVERED = 3, 10
+# What computes a curve, and the names of its area and axes.
+CURVES = {
+    "roc": (curves.roc, "AUC", "false positive rate", "true positive rate"),
+    "precision_recall": (curves.precision_recall, "AP", "recall", "precision"),
+}
 LOSS_NAMES = {
     "single_label_classification": "cross-entropy (nats)",
     "multi_label_classification": "binary cross-entropy (nats)",
@@ -91,8 +96,8 @@ def figures(folder: RunFolder, decisions: Mapping[str, Mapping[str, Decisions]])
     yield "metrics", metrics(folder)
     for split in folder.scored:
         drawn = curves.drawn(folder, decisions[split])
-        yield f"roc_{split}", roc(drawn)
-        yield f"precision_recall_{split}", precision_recall(drawn)
+        for kind in CURVES:
+            yield f"{kind}_{split}", curve(kind, drawn)
         yield f"coverage_{split}", coverage(folder, decisions[split])
         yield f"reliability_{split}", reliability(folder, split)
         yield f"predicted_{split}", predicted(folder, split)
@@ -154,36 +159,21 @@ def metrics(folder: RunFolder) -> Figure | None:
     return figure
 
 
-def roc(drawn: Mapping[str, Decisions]) -> Figure | None:
-    """ROC curves, each with its area and the point of the predictions that were made."""
-    return _curves(drawn, curves.roc, "AUC", "false positive rate", "true positive rate", [(0, 0), (1, 1)])
-
-
-def precision_recall(drawn: Mapping[str, Decisions]) -> Figure | None:
-    """Precision-recall curves, each with its average precision and the point of the predictions that were made."""
-    rates = [one.truth.mean() for one in drawn.values()]
-    chance = [(0, rates[0]), (1, rates[0])] if len(rates) == 1 else []
-    return _curves(drawn, curves.precision_recall, "AP", "recall", "precision", chance)
-
-
-def _curves(
-    drawn: Mapping[str, Decisions],
-    curve: Callable[[Decisions], Curve],
-    area: str,
-    xlabel: str,
-    ylabel: str,
-    chance: Sequence[tuple[float, float]],
-) -> Figure | None:
+def curve(kind: str, drawn: Mapping[str, Decisions]) -> Figure | None:
+    """ROC or precision-recall curves, each with its area and the point of the predictions that were made."""
+    points, area, xlabel, ylabel = CURVES[kind]
     drawn = {name: one for name, one in drawn.items() if curves.is_ranked(one)}
     if not drawn:
         return None
     figure, axes = _figure(SMALL, xlabel, ylabel)
-    axes.plot(*zip(*chance, strict=True), color=GREY, linestyle="--", linewidth=1, label="chance") if chance else None
+    if kind == "roc":
+        axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="chance")
     for name, one in drawn.items():
-        found = curve(one)
-        style = "steps-post" if curve is curves.precision_recall else "default"
+        found, style = points(one), "default" if kind == "roc" else "steps-post"
         (line,) = axes.plot(found.x, found.y, drawstyle=style, label=f"{shorten(name)}, {area} {found.area:.3f}")
         axes.plot(*found.operating_point, "o", color=line.get_color(), markersize=6)
+    if kind != "roc" and len(drawn) == 1:
+        axes.axhline(one.truth.mean(), color=GREY, linestyle="--", linewidth=1, label="chance")
     axes.plot([], [], "o", color=GREY, markersize=6, label="operating point")
     axes.set(xlim=(-0.02, 1.02), ylim=(0, 1.03))
     figure.legend(**BELOW)

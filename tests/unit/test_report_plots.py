@@ -80,9 +80,9 @@ def test_a_class_of_any_name_is_text_in_a_legend(tmp_path, name, capsys, recwarn
 
 
 def test_a_plot_of_many_examples_is_small(tmp_path):
-    shown = drawn(finished_run(tmp_path / "c", "binary", rows=20_000, skill=0.2))
-    shown |= drawn(finished_run(tmp_path / "r", "regression", rows=20_000))
-    assert {name: len(svg) for name, svg in shown.items() if len(svg) > 80_000} == {}
+    shown = drawn(finished_run(tmp_path / "c", "binary", rows=6_000, skill=0.2))
+    shown |= drawn(finished_run(tmp_path / "r", "regression", rows=6_000))
+    assert {name: len(svg) for name, svg in shown.items() if len(svg) > 60_000} == {}
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path):
