@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PACKAGES = (
     *("transformers", "datasets", "evaluate", "accelerate", "torch", "tokenizers", "scikit-learn", "numpy"),
     "peft",  # where it is installed
+    "sentencex",
 )
 # Folders that commands of this repository write: a benchmark's result does not change the code of the next one.
 WRITTEN = tuple(f":(exclude){name}" for name in ("docs", "results", "benchmarks/results"))

@@ -180,7 +180,7 @@ FLAGS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "a model that is none": (
         {"model_name_or_path": "./nowhere"},
-        ("./nowhere: no such folder.", "Name the folder of a model."),
+        ("./nowhere: no such folder.", "Name the folder of a model"),
     ),
 }
 
