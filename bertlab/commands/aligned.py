@@ -41,6 +41,17 @@ def aligned(runs: Sequence[RunFolder], split: str) -> Aligned:
     return Aligned(sides, labels, groups and list(itertools.compress(groups, labelled)))
 
 
+def aligned_if_kept(runs: Sequence[RunFolder], split: str) -> Aligned | None:
+    """Return the same where all runs kept their predictions of a scored split, in the same classes; else None."""
+    kept = (
+        split in run.scored
+        and set(run.class_names) == set(runs[0].class_names)
+        and (run.path / "predictions" / f"{split}.tsv").is_file()
+        for run in runs
+    )
+    return aligned(runs, split) if all(kept) else None
+
+
 def _refuse_other_labels(a: Predictions, b: Predictions, split: str) -> None:
     if len(a.idx) != len(b.idx):
         raise UserError(

@@ -14,7 +14,7 @@ import numpy as np
 from bertlab.cli.arguments import setting
 from bertlab.cli.entry_point import entry_point
 from bertlab.cli.parser import parse_command
-from bertlab.commands.aligned import Aligned, aligned
+from bertlab.commands.aligned import Aligned, aligned, aligned_if_kept
 from bertlab.console import say, table, warning
 from bertlab.errors import UserError, did_you_mean
 from bertlab.evaluation import statistics
@@ -127,7 +127,13 @@ def compare_seeds(
         if name is not None and name not in names:
             raise UserError(f"--{field} {name}: not scored by all of these runs.", did_you_mean(name, names))
         scores = [score for score in scores if name in (None, getattr(score, field))]
-    notes = [f"95% CI: Student's t over the differences between runs of the same seed: {_listed(shared)}."]
+    notes = [f"95% CI: over examples and seeds together, in pairs of the same seed: {_listed(shared)}."]
+    for score in scores:
+        values = [[side[seed].scores(score.split)[score.metric] or 0.0 for seed in shared] for side in (a, b)]
+        spread = statistics.mean_sd_interval([left - right for left, right in zip(*values, strict=True)])
+        needed = statistics.seeds_needed(spread.sd, paired=True)
+        if needed and GREATER_IS_BETTER.get(score.metric, True):
+            notes.append(f"1 point of {score.metric} on {score.split} would take {needed:,} seeds to tell apart.")
     for name in dict.fromkeys(score.split for score in scores):
         degenerate = [sum(side[seed].is_degenerate(name) for seed in shared) for side in (a, b)]
         notes.append(f"On {name}, degenerate runs: {degenerate[0]} of A, {degenerate[1]} of B.")
@@ -144,15 +150,27 @@ def paired_scores(a: Mapping[int, RunFolder], b: Mapping[int, RunFolder]) -> lis
         return []
     scores = []
     for split in a[shared[0]].results["splits"]:
+        rows = aligned_if_kept([side[seed] for side in (a, b) for seed in shared], split)
         for metric in a[shared[0]].scores(split):
             values = [[side[seed].scores(split).get(metric) for seed in shared] for side in (a, b)]
             defined = [[value for value in side if value is not None] for side in values]
             if defined == values:
                 means = map(statistics.mean_sd_interval, defined)
                 mean_a, mean_b = (f"{summary.mean:.4f} ± {summary.sd:.4f}" for summary in means)
-                comparison = statistics.paired_t_interval(defined[0], defined[1], GREATER_IS_BETTER.get(metric, True))
+                comparison = _compare_scores(metric, defined[0], defined[1], rows)
                 scores.append(PairedScore(split, metric, mean_a, mean_b, comparison))
     return scores
+
+
+def _compare_scores(metric: str, a: Sequence[float], b: Sequence[float], rows: Aligned | None) -> Comparison:
+    """Compare two settings over seeds and examples together, or over seeds where no predictions were kept."""
+    over_seeds = statistics.paired_t_interval(a, b, GREATER_IS_BETTER.get(metric, True))
+    if rows is None or metric not in METRICS:
+        return over_seeds
+    function = METRICS[metric]
+    sides = [function.read(predicted) for predicted in rows.predicted]
+    found = statistics.two_way_interval(function, sides[: len(a)], rows.labels, rows.groups, sides[len(a) :])
+    return over_seeds._replace(low=found.low, high=found.high)
 
 
 def _compare_rows(split: str, metric: str, rows: Aligned, run: RunFolder) -> PairedScore:

@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return stopped()
     finished = {recipe: [RunFolder.read(run.folder) for run in some if run.finished] for recipe, some in runs.items()}
-    table = [row for recipe, some in finished.items() for row in suite_table.rows(recipe, some)]
+    table = suite_table.corrected([row for recipe, some in finished.items() for row in suite_table.rows(recipe, some)])
     if table:
         suite_table.publish(folder / "suite", options.format, functools.partial(suite_table.render, table))
     return report(failures)

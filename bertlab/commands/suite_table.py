@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from bertlab import console
+from bertlab.commands.aligned import Aligned, aligned_if_kept
 from bertlab.evaluation import statistics
-from bertlab.evaluation.metrics import GREATER_IS_BETTER
+from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS
+from bertlab.evaluation.resampling import student_t
 from bertlab.evaluation.statistics import SeedSummary
 from bertlab.io import plain, write_text
 from bertlab.report import scores
@@ -22,9 +24,9 @@ from bertlab.report.scores import baseline_name
 FILES = {"markdown": "md", "csv": "csv", "json": "json"}
 HEADER = ("recipe", "split", "metric", "mean ± sd (n)", "95% CI", "min", "max", "failed", "baselines")
 NOTES = (
-    "95% CI: Student's t over seeds, for the mean. Failed: a run is degenerate, as it predicts one class only or its "
-    "training loss in the last epoch is not below that of the best constant. A published value is that of one run: "
-    "it is compared with the interval in which one more seed would fall, 95 of 100 times."
+    "95% CI: of the mean, over seeds and examples together. Failed: a run is degenerate, as it predicts one class only "
+    "or its training loss in the last epoch is not below that of the best constant. A published value is that of one "
+    "run: it is compared with the interval in which one more seed would fall, 95 of 100 times."
 )
 
 
@@ -49,6 +51,8 @@ class Row:
     published: float | None
     source: str | None
     verdict: str
+    p_value: float
+    seeds_for_a_point: int | None
 
 
 def rows(recipe: str, runs: Sequence[RunFolder]) -> list[Row]:
@@ -60,8 +64,25 @@ def rows(recipe: str, runs: Sequence[RunFolder]) -> list[Row]:
     if not runs:
         return []
     refuse_other_data(runs, dict.fromkeys(split for run in runs for split in run.data))
-    splits = runs[0].results["splits"]
-    return [_row(recipe, runs, split, metric) for split in splits for metric in runs[0].scores(split)]
+    found = []
+    for split in runs[0].results["splits"]:
+        predicted = aligned_if_kept(runs, split) if len(runs) > 1 else None
+        found += [_row(recipe, runs, split, metric, predicted) for metric in runs[0].scores(split)]
+    return found
+
+
+def corrected(table: Sequence[Row]) -> list[Row]:
+    """Return the rows of several tasks with Holm's correction in the verdict on each task's first score."""
+    first = {row.recipe: row for row in reversed(table) if not math.isnan(row.p_value)}
+    if len(first) < 2:
+        return list(table)
+    adjusted = dict(zip(first, statistics.holm([row.p_value for row in first.values()]), strict=True))
+    notes = {
+        id(row): f"{row.verdict}; against its baselines p = {row.p_value:.2g}, {adjusted[name]:.2g} after Holm's "
+        f"correction for {len(first)} tasks"
+        for name, row in first.items()
+    }
+    return [dataclasses.replace(row, verdict=notes.get(id(row), row.verdict)) for row in table]
 
 
 def verdict(
@@ -82,7 +103,8 @@ def verdict(
         return "not comparable: one seed" if summary.n else "no score"
     parts = []
     if published is not None:
-        half, difference = (summary.high - summary.low) / 2 * math.sqrt(summary.n + 1), summary.mean - published
+        difference = summary.mean - published
+        half = student_t(summary.n - 1) * summary.sd * math.sqrt(1 + 1 / summary.n)
         relation = statistics.verdict(difference - half, difference + half, upward)
         parts.append(f"{relation} the published {published:.4g}{'' if same_model else ' (of another model)'}")
     leads = {name: lead for name, lead in leads.items() if lead.n > 1}
@@ -111,6 +133,12 @@ def render(table: Sequence[Row], form: str) -> str:
     sentences = [
         f"{row.recipe}, {row.split}, {row.metric} ({row.model}): {row.verdict}. Baselines: {_baselines(row)}."
         for row in table
+    ]
+    sentences += [
+        f"{row.recipe}, {row.split}: to tell 1 point of {row.metric} apart (power 80%) takes {row.seeds_for_a_point:,} "
+        "seeds of each setting."
+        for row in table
+        if row.seeds_for_a_point
     ]
     sources = dict.fromkeys(f"Published for {row.recipe}: {row.source}." for row in table if row.source)
     columns = [(*c[:2], c[2].replace("_", " "), *c[3:5], f"{c[5]} to {c[6]}", c[7]) for c in map(_cells, table)]
@@ -149,7 +177,17 @@ def published(row: Row) -> str:
     return "-" if row.published is None else f"{row.published:.4g} ({row.source})"
 
 
-def _row(recipe: str, runs: Sequence[RunFolder], split: str, metric: str) -> Row:
+def _summary(values: Sequence[float | None], metric: str, predicted: Aligned | None) -> SeedSummary:
+    """Return mean and deviation over seeds, with the interval over examples too where predictions were kept."""
+    if predicted is None or metric not in METRICS or None in values:
+        return summary_of(values)
+    function = METRICS[metric]
+    sides = [function.read(one) for one in predicted.predicted]
+    found = statistics.two_way_interval(function, sides, predicted.labels, predicted.groups)
+    return summary_of(values)._replace(low=found.low, high=found.high)
+
+
+def _row(recipe: str, runs: Sequence[RunFolder], split: str, metric: str, predicted: Aligned | None) -> Row:
     first = runs[0].results
     values = [run.scores(split).get(metric) for run in runs]
     baselines = {
@@ -157,9 +195,11 @@ def _row(recipe: str, runs: Sequence[RunFolder], split: str, metric: str) -> Row
         for name in first["splits"][split].get("baselines", {})
         if runs[0].scores(split, name).get(metric) is not None
     }
-    summary, defined = summary_of(values), [value for value in values if value is not None]
+    summary, defined = _summary(values, metric, predicted), [value for value in values if value is not None]
     model, value = model_name(runs[0].configuration), scores.published_value(first, split, metric)
     source = first["published"].get("source") if value is not None else None
+    upward = GREATER_IS_BETTER.get(metric, True)
+    leads = {baseline_name(name, metric): _lead(values, theirs) for name, theirs in baselines.items()}
     return Row(
         recipe=recipe,
         model=model,
@@ -177,9 +217,11 @@ def _row(recipe: str, runs: Sequence[RunFolder], split: str, metric: str) -> Row
             summary,
             published=value,
             same_model=_names(source or "", model),
-            leads={baseline_name(name, metric): _lead(values, theirs) for name, theirs in baselines.items()},
-            upward=GREATER_IS_BETTER.get(metric, True),
+            leads=leads,
+            upward=upward,
         ),
+        p_value=max((statistics.t_test(lead) for lead in leads.values() if lead.n > 1), default=math.nan),
+        seeds_for_a_point=statistics.seeds_needed(summary.sd) if upward else None,
     )
 
 

@@ -216,6 +216,8 @@ def test_a_split_that_was_scored_by_another_metric_is_refused(tmp_path, capsys):
             validation = results["splits"]["validation"]
             test = {**validation, "metrics": {"f1": validation["metrics"]["accuracy"]}}
             results["splits"] = {"validation": validation, "test": test}
+            written = folder / f"seed{seed}" / "predictions"
+            (written / "test.tsv").write_text((written / "validation.tsv").read_text())
             (folder / f"seed{seed}" / "results.json").write_text(json.dumps(results))
     status, out, err = run(capsys, *folders, "--split", "test", "--metric", "accuracy")
     assert status == 2 and out == "" and "--metric accuracy: not scored by all of these runs. Choose from: f1" in err

@@ -15,11 +15,15 @@ from bertlab.evaluation.statistics import (
     bootstrap_interval,
     comparison_row,
     describe_comparison,
+    holm,
     mcnemar,
     mean_sd_interval,
     paired_bootstrap,
     paired_t_interval,
     per_batch_mcc,
+    seeds_needed,
+    t_test,
+    two_way_interval,
     verdict,
 )
 from bertlab.report.results import per_class
@@ -307,3 +311,40 @@ def test_the_scores_per_class_of_several_labels_and_of_a_single_one():
     assert (several["joy"]["precision"], several["fear"]["f1"]) == (0.5, 1.0)
     single = per_class(np.array([[1], [0]]), np.array([[1], [1]]), ["joy"])
     assert single == {"joy": pytest.approx({"precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 2})}
+
+
+def test_seeds_needed_have_the_power_of_the_t_test():
+    # Cohen (1988): an effect of d = 0.5 takes 34 pairs, or 64 in each of two samples; d = 0.8 takes 15, or 26.
+    assert [seeds_needed(1.0, d, paired=True) for d in (0.5, 0.8)] == [34, 15]
+    assert [seeds_needed(1.0, d) for d in (0.5, 0.8)] == [64, 26]
+    assert seeds_needed(0.0) is None and seeds_needed(math.nan) is None
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6]) == [0.6]
+
+
+def test_the_p_value_of_a_mean_is_scipys():
+    values = [0.01, 0.03, -0.005, 0.02]
+    assert t_test(mean_sd_interval(values)) == pytest.approx(scipy.stats.ttest_1samp(values, 0).pvalue)
+
+
+def test_the_interval_over_seeds_and_examples_holds_both():
+    labels = np.random.default_rng(0).integers(0, 2, 400)
+    alike = [noisy_classes(400, 0.8)[0]] * 4  # no seeds: that over examples
+    labels = noisy_classes(400, 0.8)[1]
+    only_rows = two_way_interval(METRICS["matthews_correlation"], alike, labels)
+    single = bootstrap_interval(METRICS["matthews_correlation"], alike[0], labels)
+    assert (only_rows.low, only_rows.high) == pytest.approx(single[:2], abs=0.01)
+    # Seeds that differ: the variance of both, less what examples add to that of seeds (a mean of four accuracies).
+    rng = np.random.default_rng(1)
+    sides = [np.where(rng.random(400) < rate, labels, 1 - labels) for rate in (0.6, 0.7, 0.8, 0.9)]
+    found = two_way_interval(METRICS["accuracy"], sides, labels)
+    hits = np.array([side == labels for side in sides], dtype=float)
+    rows, seeds = hits.mean(axis=0).var() / 400, hits.mean(axis=1).var(ddof=1) / 4
+    both = (hits.var(axis=1).mean() / 400 - rows) / 3
+    half = scipy.stats.t.ppf(0.975, 3) * math.sqrt(rows + seeds - both)
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.1)
+    difference = two_way_interval(METRICS["accuracy"], sides, labels, baseline=sides)
+    assert (difference.mean, difference.low, difference.high) == (0, 0, 0)

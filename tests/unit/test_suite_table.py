@@ -212,3 +212,31 @@ def test_the_variance_of_numbers_to_predict_is_kept():
     summarized = summary.summarize_split(split, np.array([3, 4, 5, 6]), regression, 9)
     assert summarized["labelled"] == 3
     assert summarized["label_variance"] == pytest.approx(8 / 3)
+
+
+def test_the_interval_is_over_seeds_and_examples(tmp_path):
+    runs = read(tmp_path, seeds=3)
+    row = suite_table.rows("x", runs)[1]
+    over_seeds = statistics.mean_sd_interval([run.scores("validation")["accuracy"] for run in runs])
+    assert (row.mean, row.sd) == (pytest.approx(over_seeds.mean), pytest.approx(over_seeds.sd))
+    examples = math.sqrt(row.mean * (1 - row.mean) / 120)
+    assert row.high - row.low > 2 * examples
+    assert row.seeds_for_a_point == statistics.seeds_needed(row.sd)
+    assert f"takes {row.seeds_for_a_point:,} seeds of each setting" in suite_table.render([row], "text")
+
+
+def test_several_tasks_are_corrected_for_their_number():
+    rows = []
+    for name, lead in (("easy", 0.3), ("hard", 0.02)):
+        runs = []
+        for offset in (0.0, 0.01, 0.025):
+            split = {"rows": 9, "metrics": {"accuracy": {"value": 0.5 + lead + offset}}}
+            split["baselines"] = {"majority": {"metrics": {"accuracy": 0.5}}}
+            runs.append(unread({"splits": {"validation": split}}, {}))
+        rows += suite_table.rows(name, runs)
+    p = [row.p_value for row in rows]
+    assert p[0] < p[1]
+    found = suite_table.corrected(rows)
+    assert f"p = {p[0]:.2g}, {2 * p[0]:.2g} after Holm's correction for 2 tasks" in found[0].verdict
+    assert f"p = {p[1]:.2g}, {max(p[1], 2 * p[0]):.2g} after" in found[1].verdict
+    assert suite_table.corrected(rows[:1]) == rows[:1]
