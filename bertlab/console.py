@@ -177,6 +177,20 @@ def quiet_transformers() -> Iterator[None]:
         transformers.logging.set_tqdm_hook(hook)
 
 
+@contextmanager
+def quiet_datasets() -> Iterator[None]:
+    """Hide the bar "Flattening the indices" of `datasets`, which copies selected rows before it adds a column."""
+    import datasets
+
+    disabled = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not disabled:
+            datasets.enable_progress_bars()
+
+
 def _is_no_load_report(record: logging.LogRecord) -> bool:
     return "LOAD REPORT" not in record.getMessage()
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertlab.cli.arguments import DataArguments
-from bertlab.console import info, warning
+from bertlab.console import info, quiet_datasets, warning
 from bertlab.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -377,7 +377,8 @@ def assign_labels(split: "Dataset", schema: LabelSchema, origin: str, labels_req
     ]
     if not labelled_rows(np.asarray(values), len(values)).any():
         return split
-    return split.add_column("labels", np.asarray(values, dtype=np.int64) if schema.kind == SINGLE else values)
+    with quiet_datasets():
+        return split.add_column("labels", np.asarray(values, dtype=np.int64) if schema.kind == SINGLE else values)
 
 
 def class_weights(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from bertlab.console import quiet_datasets
 from bertlab.data.labels import NO_LABEL
 from bertlab.training.collators import PaddingCollator
 
@@ -163,7 +164,8 @@ def mlm_metrics(statistics: np.ndarray) -> dict[str, float]:
 
 def with_mask_seeds(split: "Dataset", seed: int) -> "Dataset":
     """Return a split whose rows are masked the same way whenever they are evaluated."""
-    return split.add_column("mask_seed", np.asarray(split["idx"][:]) + seed * SEED_STRIDE)
+    with quiet_datasets():
+        return split.add_column("mask_seed", np.asarray(split["idx"][:]) + seed * SEED_STRIDE)
 
 
 def _mean_loss(logits: torch.Tensor, labels: torch.Tensor, items: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 from transformers import EvalPrediction
 
 from bertlab.cli.arguments import NspArguments
-from bertlab.console import info
+from bertlab.console import info, quiet_datasets
 from bertlab.data import tokenization
 from bertlab.data.labels import NO_LABEL, SINGLE
 from bertlab.evaluation import baselines, evaluate
@@ -46,7 +46,8 @@ def training_rows(args: "TrainingArguments", tokenized: Tokenized, data: "Data")
     if not data.train or not args.do_train:
         return None
     rows = tokenized[data.train]
-    return rows.add_column("train_row", np.arange(len(rows)))
+    with quiet_datasets():
+        return rows.add_column("train_row", np.arange(len(rows)))
 
 
 def later_epochs(

@@ -101,3 +101,18 @@ def test_errors_and_warnings_are_coloured_on_a_terminal_alone(is_terminal, no_co
 )
 def test_a_time_has_its_two_largest_units(seconds, text):
     assert console.duration(seconds) == text
+
+
+def test_a_column_is_added_without_a_progress_bar(monkeypatch, capsys):
+    import datasets
+
+    bars = sys.modules["datasets.utils.tqdm"]
+    monkeypatch.setattr(bars, "HF_DATASETS_DISABLE_PROGRESS_BARS", None)
+    monkeypatch.setattr(bars, "_hf_datasets_progress_bars_disabled", False)
+    rows = datasets.Dataset.from_dict({"text": list("abcd")}).select([0, 2, 3])
+    with console.quiet_datasets():
+        assert rows.add_column("n", [1, 2, 3])["n"][:] == [1, 2, 3]
+    assert not datasets.are_progress_bars_disabled()
+    assert "Flattening" not in capsys.readouterr().err
+    rows.add_column("n", [1, 2, 3])
+    assert "Flattening" in capsys.readouterr().err
