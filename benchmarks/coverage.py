@@ -142,17 +142,17 @@ def cases() -> list[tuple[World, str]]:
     return [*of_classes, *of_seeds, *of_numbers, *((PAIR[0], f"{name}, A − B") for name in SCORES[:2])]
 
 
-def cell(world: World, score: str, n: int, trials: int) -> float:
+def cell(world: World, score: str, n: int, trials: int, seed: int = 0) -> float:
     """Return the coverage of one case at one size."""
     name, _, is_difference = score.partition(", ")
-    return coverage_of_differences(n, trials, name) if is_difference else coverage(world, name, n, trials)
+    return coverage_of_differences(n, trials, name, seed) if is_difference else coverage(world, name, n, trials, seed)
 
 
 def measured(sizes: Sequence[int], trials: int) -> list[dict[str, object]]:
     """Return a row for each case, with the coverage at each size."""
     cells = [(world, score, n, trials) for world, score in cases() for n in sizes]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        found = dict(zip(cells, pool.map(cell, *zip(*cells, strict=True)), strict=True))
+    with ProcessPoolExecutor(os.cpu_count()) as pool:  # each cell draws data of its own
+        found = dict(zip(cells, pool.map(cell, *zip(*cells, strict=True), range(len(cells))), strict=True))
     return [
         {
             "over": world.design,

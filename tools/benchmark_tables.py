@@ -174,4 +174,17 @@ def _ratio(rate: dict[str, float]) -> str:
 
 # How a load's memory before and at its peak are called in its file.
 LOAD = (("few_rows_mb", "before_reading_mb", "first_quarter_mb"), ("peak_mb", "while_training_mb", "rest_mb"))
-OWN = {"startup speed": _startup, "load": _load, "export": _export, "fidelity": _fidelity}
+
+
+def _coverage(result: dict[str, Any]) -> str:
+    """Return how often 95% confidence intervals held the true score, with a row for each case."""
+    sizes = list(result["coverage"][0]["coverage"])
+    rows = [
+        (row["over"], row["data"], row["score"], *(f"{row['coverage'][size]:.1%}" for size in sizes))
+        for row in result["coverage"]
+    ]
+    header = ("over", "data", "score", *(f"n = {int(size):,}" for size in sizes))
+    return f"{console.markdown(header, rows)}\n\n{result['rounds']:,} data sets each."
+
+
+OWN = {"coverage": _coverage, "startup speed": _startup, "load": _load, "export": _export, "fidelity": _fidelity}
