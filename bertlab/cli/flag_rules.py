@@ -136,7 +136,7 @@ RULES = (
         "requires",
         "--selection_fraction",
         "evaluation splits must not decide",
-        "Add --selection_fraction 0.1, or pass --early_stopping_patience 0.",
+        "Pass --early_stopping_patience 0, or add --selection_fraction 0.1.",
     ),
     Rule(
         "--threshold",
