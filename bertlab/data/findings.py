@@ -3,7 +3,6 @@
 import itertools
 import re
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,18 +31,21 @@ class Finding:
 
 def find_problems(data: Data) -> list[Finding]:
     """Return what is wrong or doubtful in texts and labels of all splits, without tokenizing."""
-    hashes = {name: _text_hashes(split) for name, split in data.splits.items()}
+    texts = {name: _read(split) for name, split in data.splits.items()}
     findings: list[Finding] = []
     for name, split in data.splits.items():
-        findings += [*_duplicates(name, hashes[name], split, name == data.train), *_missing_words(name, split)]
+        findings += [
+            *_duplicates(name, texts[name], split, name == data.train),
+            *_missing_words(name, texts[name].missing),
+        ]
         if "labels" in split.column_names and data.schema.kind != REGRESSION:
-            findings += _label_problems(name, hashes[name], split, is_evaluated=name in data.evaluation_splits)
+            findings += _label_problems(name, texts[name], split, is_evaluated=name in data.evaluation_splits)
     findings += _shared_groups(data)
     if data.train:
         for name in data.splits:
             if name != data.train:
                 is_held_out = data.origin.get(name, "").endswith(HELD_OUT)
-                findings += _leaks(name, data.splits[name], hashes[name], hashes[data.train], data.train, is_held_out)
+                findings += _leaks(name, data.splits[name], texts[name], texts[data.train], data.train, is_held_out)
     return findings
 
 
@@ -60,53 +62,50 @@ def counted(number: int, singular: str, plural: str) -> str:
 
 
 @dataclass(frozen=True)
-class _TextHashes:
-    """64-bit hashes by row: equal for exact duplicates, and for near duplicates (case, punctuation).
+class _Texts:
+    """64-bit hashes by row, equal for exact and near duplicates (case, punctuation); and texts that say there is none.
 
     Hashes and not the texts: in a million rows the odds that two texts share one are below 1 in 30 million.
     """
 
     exact: np.ndarray
     near: np.ndarray
+    missing: list[str]
 
 
-def _rows(split: "Dataset") -> Iterator[tuple[str, ...]]:
-    """Yield the text, or pair of texts, of each row; few are held at once."""
+def _read(split: "Dataset") -> _Texts:
+    exact, near = array("q"), array("q")
+    missing: list[str] = []
     columns = [name for name in ("text", "text_pair") if name in split.column_names]
     for batch in split.select_columns(columns).iter(batch_size=READ_ROWS):
-        yield from zip(*text_columns(batch), strict=True)
+        for row in zip(*text_columns(batch), strict=True):
+            words = NOT_A_WORD.sub(" ", " | ".join(row).casefold()).strip()
+            exact.append(hash(row))
+            near.append(hash(words) if words else exact[-1])  # "!!!" and "???" are not one text
+            missing += [text for text in row if text.strip().casefold() in NOTHING]
+    return _Texts(np.array(exact), np.array(near), missing)
 
 
-def _text_hashes(split: "Dataset") -> _TextHashes:
-    exact, near = array("q"), array("q")
-    for row in _rows(split):
-        words = NOT_A_WORD.sub(" ", " | ".join(row).casefold()).strip()
-        exact.append(hash(row))
-        near.append(hash(words) if words else exact[-1])  # "!!!" and "???" are not one text
-    return _TextHashes(np.array(exact), np.array(near))
-
-
-def _duplicates(name: str, hashes: _TextHashes, split: "Dataset", is_train: bool) -> list[Finding]:
-    repeated = len(split) - len(np.unique(hashes.exact))
+def _duplicates(name: str, texts: _Texts, split: "Dataset", is_train: bool) -> list[Finding]:
+    repeated = len(split) - len(np.unique(texts.exact))
     if not repeated:
         return []
     hint = f" Where a split is held out, {TOGETHER} leaves none on both sides." if is_train else ""
     return [Finding(f"{name}: {counted(repeated, 'row repeats', 'rows repeat')} an earlier text.{hint}")]
 
 
-def _missing_words(name: str, split: "Dataset") -> list[Finding]:
-    rows = [text for row in _rows(split) for text in row if text.strip().casefold() in NOTHING]
-    if not rows:
+def _missing_words(name: str, missing: list[str]) -> list[Finding]:
+    if not missing:
         return []
-    how_many = counted(len(rows), "row has", "rows have")
-    return [Finding(f"{name}: {how_many} {rows[0]!r} for text, which programs write for an empty cell.")]
+    how_many = counted(len(missing), "row has", "rows have")
+    return [Finding(f"{name}: {how_many} {missing[0]!r} for text, which programs write for an empty cell.")]
 
 
-def _label_problems(name: str, hashes: _TextHashes, split: "Dataset", *, is_evaluated: bool) -> list[Finding]:
+def _label_problems(name: str, texts: _Texts, split: "Dataset", *, is_evaluated: bool) -> list[Finding]:
     import pandas as pd
 
     labels = split["labels"][:]
-    rows = pd.DataFrame({"text": hashes.exact, "label": list(map(str, labels))})
+    rows = pd.DataFrame({"text": texts.exact, "label": list(map(str, labels))})
     rows = rows[labelled_rows(np.asarray(labels), len(labels))]
     label_counts = rows.groupby("text", sort=False)["label"].nunique()
     contradictory = rows.drop_duplicates("text").index[label_counts > 1]
@@ -120,14 +119,12 @@ def _label_problems(name: str, hashes: _TextHashes, split: "Dataset", *, is_eval
     return findings
 
 
-def _leaks(
-    name: str, split: "Dataset", hashes: _TextHashes, trained: _TextHashes, train: str, is_held_out: bool
-) -> list[Finding]:
+def _leaks(name: str, split: "Dataset", texts: _Texts, trained: _Texts, train: str, is_held_out: bool) -> list[Finding]:
     """Return how many rows of a split were trained on, and what to do."""
-    leaked = np.flatnonzero(np.isin(hashes.near, trained.near))
+    leaked = np.flatnonzero(np.isin(texts.near, trained.near))
     if not len(leaked):
         return []
-    exact = int(np.isin(hashes.exact[leaked], trained.exact).sum())
+    exact = int(np.isin(texts.exact[leaked], trained.exact).sum())
     near = len(leaked) - exact
     text = f"{name}: {len(leaked):,} of {len(split):,} rows also occur in {train}: "
     text += f"{counted(exact, 'exact duplicate', 'exact duplicates')}, "

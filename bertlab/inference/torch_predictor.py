@@ -18,7 +18,7 @@ from bertlab.errors import UserError, first_line
 from bertlab.inference import inference_config
 from bertlab.inference.inference_config import InferenceConfig
 from bertlab.inference.predictor import Predictor
-from bertlab.models import loading
+from bertlab.models import loading, lora
 from bertlab.training import memory, precision
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def load_torch_predictor(arguments: ModelArguments, max_seq_length: int | None =
     """
     name = arguments.model_name_or_path or ""
     hub.go_offline_if_unreachable(name, cache_dir=arguments.cache_dir)
+    arguments = lora.at_hand(arguments)
     model_config, tokenizer = loading.load_config_and_tokenizer(arguments, max_seq_length)
     auto_class = _auto_class(model_config, name)
     model, new_weights = loading.load_weights(auto_class, arguments, model_config, tokenizer)

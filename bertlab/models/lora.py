@@ -8,10 +8,13 @@ would take the folder for a whole model and miss its weights.
 import copy
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertlab import hub
 from bertlab.cli.arguments import ModelArguments, RunArguments
 from bertlab.console import quiet_transformers
 from bertlab.data.files import weights_digest
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors")
 BASE_CONFIG = "base_config"
+# What is needed of a repository with an adapter.
+UPLOADED = [*ADAPTER_FILES, f"{BASE_CONFIG}/*", "*.json", "*.txt", "*.model"]
 # In base_config/: the base model's name as the user wrote it, and the digest of its weights if it is a folder.
 BASE_MODEL = "base_model.json"
 
@@ -47,6 +52,20 @@ def _refuse_missing_peft() -> None:
 def is_adapter(folder: str | Path) -> bool:
     """Return True for a folder that holds an adapter and no whole model."""
     return (Path(folder) / ADAPTER_CONFIG).is_file() and not (Path(folder) / "config.json").is_file()
+
+
+def at_hand(arguments: ModelArguments) -> ModelArguments:
+    """Return the arguments with the folder of an adapter that is on the Hub, downloaded, in place of its name."""
+    from huggingface_hub import snapshot_download
+    from transformers.utils.peft_utils import find_adapter_config_file
+
+    name = arguments.model_name_or_path or ""
+    where: dict[str, Any] = {"revision": arguments.model_revision, "token": arguments.token}
+    where["cache_dir"] = arguments.cache_dir
+    with suppress(OSError):  # a name that is unknown is explained where the configuration is loaded
+        if not hub.is_local(name) and find_adapter_config_file(name, **where):
+            return replace(arguments, model_name_or_path=snapshot_download(name, **where, allow_patterns=UPLOADED))
+    return arguments
 
 
 def refuse_adapter_on_adapter(model: ModelArguments, run: RunArguments) -> None:

@@ -47,13 +47,22 @@ class LengthGroupedOrder(Sampler[int]):
         yield from rows[full * self.global_batch :].tolist()
 
 
-def max_tokens_batches(lengths: np.ndarray, rows: int) -> list[list[int]]:
+def max_tokens_batches(lengths: np.ndarray, rows: int, processes: int = 1) -> list[list[int]]:
     """Return consecutive rows in batches of at most as many tokens, padding included, as `rows` of the longest have.
 
     So a batch takes no more memory than `rows` of the longest, and short rows come in larger batches. Rows stay in the
     order of the split: sort them by length first.
+
+    Several processes take the batches in turn. Those of a step have as many rows as each other, or their logits could
+    not be gathered, and together consecutive ones; at the end the last row is repeated.
     """
-    return list(consecutive_batches(lengths, rows * int(np.max(lengths, initial=1))))
+    padded = np.append(lengths, np.repeat(lengths[-1:], -len(lengths) % processes))
+    longest = padded.reshape(-1, processes).max(axis=1)  # of as many rows as there are processes
+    batches = []
+    for part in consecutive_batches(longest, rows * int(np.max(lengths, initial=1))):
+        step = np.arange(part[0] * processes, (part[-1] + 1) * processes).clip(max=len(lengths) - 1)
+        batches += step.reshape(processes, -1).tolist()
+    return batches
 
 
 def padding_share(lengths: np.ndarray, order: np.ndarray, batch: int, pad_to: int | None = None) -> float:

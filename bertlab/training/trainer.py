@@ -13,6 +13,7 @@ from huggingface_hub import HfApi
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import EarlyStoppingCallback, EvalPrediction, PrinterCallback, ProgressCallback, Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer_pt_utils import nested_truncate
 
 from bertlab import hub
 from bertlab.cli.arguments import RunArguments
@@ -180,16 +181,15 @@ class EncoderTrainer(Trainer):
         return self._eval_loader if own else self.get_test_dataloader(eval_dataset)
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader[Any]:
-        """Return the batches of a split in the order of its rows, by tokens where one process takes all of them.
+        """Return the batches of a split in the order of its rows, bounded by tokens.
 
         Trainer permutes rows with group_by_length here too. What it offers for training batches alone would lose rows
-        (drop_last) or their order (in_order). Short rows, which fill no processor, come in large batches; to several
-        processes accelerate deals out batches of equal rows.
+        (drop_last) or their order (in_order). Short rows, which fill no processor, come in large batches.
         """
         batches: dict[str, Any] = {"batch_size": self.args.eval_batch_size}
-        if not getattr(self.data_collator, "pad_to", None) and self.args.world_size == 1:
+        if not getattr(self.data_collator, "pad_to", None):
             lengths = np.asarray(test_dataset["length"][:])
-            batches = {"batch_sampler": max_tokens_batches(lengths, self.args.eval_batch_size)}
+            batches = {"batch_sampler": max_tokens_batches(lengths, self.args.eval_batch_size, self.args.world_size)}
         loader: DataLoader[Any] = DataLoader(
             self._remove_unused_columns(test_dataset),
             collate_fn=self.data_collator,
@@ -209,8 +209,11 @@ class EncoderTrainer(Trainer):
         loss, logits, labels = super().prediction_step(*given, **options)
         return (loss if logits is None else None), logits, labels
 
-    def evaluation_loop(self, *given: Any, **options: Any) -> Any:
+    def evaluation_loop(self, dataloader: Any, *given: Any, **options: Any) -> Any:
         """Evaluate as Trainer does, casting the weights to 16 bits once and not for every batch again.
+
+        Rows that several processes repeat are left out at the end: accelerate knows how many there are only where all
+        batches have as many rows.
 
         Raises:
             UserError: FSDP, which shards a model only together with an optimizer, and nothing was trained.
@@ -219,8 +222,18 @@ class EncoderTrainer(Trainer):
             raise UserError("FSDP evaluates only what it has trained.", "Evaluate in one process, without FSDP.")
         # Autocast forgets its casts when the outermost context ends; accelerate opens one in each forward pass. It
         # remembers those of weights that train; frozen ones it casts each time.
-        with self.accelerator.autocast(), precision.output_layer_in_float32(self.model):
-            return super().evaluation_loop(*given, **options)
+        rows, compute = len(dataloader.dataset), self.compute_metrics
+
+        def metrics(found: EvalPrediction) -> dict[str, float]:
+            return compute(EvalPrediction(*nested_truncate(tuple(found), rows)))  # type: ignore[misc]
+
+        own = _replaced(self, compute_metrics=compute and metrics)
+        with self.accelerator.autocast(), precision.output_layer_in_float32(self.model), own:
+            output: Any = super().evaluation_loop(dataloader, *given, **options)
+        found = {name: getattr(output, name) for name in ("predictions", "label_ids")}
+        return output._replace(
+            **{name: None if part is None else nested_truncate(part, rows) for name, part in found.items()}
+        )
 
     # -------------------------------------------------------------------------------------------------------- saving
 

@@ -2,13 +2,14 @@
 
 import contextlib
 import importlib.util
+import json
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
-from running import labelled_sentences, to_argv
+from running import labelled_sentences, predict, to_argv
 
 import run_classification
 
@@ -146,7 +147,12 @@ def test_an_uploaded_adapter_is_whole(argv, tmp_path, local_hub, tiny_model, cap
     capsys.readouterr()
     exec(code, {})
     assert "'label': '" in capsys.readouterr().out
-    assert "bertlab predict" not in files["README.md"].decode()  # which reads adapters in folders alone
+    assert "bertlab predict somebody/run --text" in files["README.md"].decode()
+    assert predict("somebody/run", "--text", "a good film", "--format", "jsonl") == 0
+    of_the_hub = json.loads(capsys.readouterr().out)["probabilities"]
+    assert predict(tmp_path / "run", "--text", "a good film", "--format", "jsonl") == 0
+    # The precision of the run is not uploaded.
+    assert of_the_hub == pytest.approx(json.loads(capsys.readouterr().out)["probabilities"], abs=0.001)
 
 
 def test_a_failed_upload_leaves_the_run_whole_and_its_hint_uploads_the_same(argv, tmp_path, local_hub, capsys):

@@ -35,7 +35,13 @@ TYPES = [
         "--label_delimiter conflicts with --problem_type regression",
     ),
     refused("wrong choice", "--class_weights balance", "'balance'", "'balanced'"),
-    refused("no weight", "--class_weights good=0", "--class_weights good: 0 is out of range", "above 0"),
+    refused(
+        "no weight",
+        "--class_weights good=0",
+        "--class_weights good: 0 is out of range",
+        "above 0",
+        obeys="--class_weights good=0.5",
+    ),
     refused("wrong optimiser", "--optim adamv_torch", "'adamv_torch'", "'adamw_torch'"),
     refused("broken JSON", "--lr_scheduler_kwargs {num_cycles:2}", "--lr_scheduler_kwargs", "JSON"),
     refused(
@@ -165,6 +171,7 @@ CONTRADICTIONS = [
         "--class_weights postive=2",
         "'postive'",
         "'positive'",
+        obeys="--class_weights positive=2",
         notes=("new, untrained weights",),
         files={"train.csv": "text,label\na,positive\nb,negative\nc,positive\nd,negative\n"},
     ),

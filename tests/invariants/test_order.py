@@ -140,6 +140,18 @@ def test_evaluation_batches_hold_as_many_tokens_as_the_rows_asked_for_and_more_r
     assert sum(sizes) == 500
 
 
+@pytest.mark.parametrize(("rows", "processes"), [(1, 2), (7, 3), (500, 2), (501, 4)])
+def test_processes_take_evaluation_batches_of_as_many_rows_which_together_follow_each_other(rows, processes):
+    lengths = np.sort(_lengths(rows))[::-1]
+    batches = max_tokens_batches(lengths, 8, processes)
+    steps = [batches[start : start + processes] for start in range(0, len(batches), processes)]
+    assert all(len({len(batch) for batch in step}) == 1 and len(step) == processes for step in steps)
+    gathered = [row for batch in batches for row in batch]
+    assert gathered == [*range(rows), *[rows - 1] * (len(gathered) - rows)]
+    assert len(gathered) - rows < processes
+    assert max(lengths[batch].max() * len(batch) for batch in batches) <= 8 * lengths[0]
+
+
 def test_the_casts_to_16_bits_are_made_once_for_a_whole_evaluation_and_change_nothing(
     trained: Path, sentences, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
