@@ -287,6 +287,11 @@ class RunArguments:
         "with --push_to_hub: also upload run.json, report, plots, predictions and misclassified examples, which hold "
         "paths of this machine and texts of the data",
     )
+    hub_benchmark_task: str | None = setting(
+        None,
+        "with --push_to_hub: the task, in the data set's benchmark on the Hub, that the primary metric is the score "
+        "of; also upload .eval_results/",
+    )
     print_parameters: bool = setting(False, "print every parameter of the model with its shape and stop")
     print_config: bool = setting(False, "print the resolved run as a recipe and stop")
 

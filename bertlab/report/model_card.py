@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+import yaml
+from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardData, eval_result_entries_to_yaml
 
 from bertlab import console
 from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments, dataclass_flags
@@ -128,6 +129,20 @@ def eval_results(folder: RunFolder) -> list[EvalResult]:
         for metric, result in results["metrics"].items()
         if is_number(result["value"])
     ]
+
+
+def benchmark_result(folder: RunFolder) -> str | None:
+    """Return the primary metric of the last scored split as .eval_results/*.yaml, if --hub_benchmark_task asks for it.
+
+    It is in our unit: only the user knows whether the benchmark's task has that metric, split and unit.
+    """
+    task, data = folder.configuration.get("hub_benchmark_task"), (folder.run.get("hub") or {}).get("dataset")
+    if not task or not data or not folder.scored:
+        return None
+    split, metric = list(folder.scored)[-1], folder.metrics[0]
+    value = round(folder.scored[split]["metrics"][metric]["value"], 6)
+    entry = EvalResultEntry(data, task, value, notes=f"{hub_metric(metric)} of the split {split}")
+    return str(yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False))
 
 
 def hub_metric(name: str) -> str:

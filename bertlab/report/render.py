@@ -17,3 +17,5 @@ def render(run: RunFolder) -> None:
         warning(f"{run.path / 'misclassified'} lacks {', '.join(missing)}, so the page shows none of these examples.")
     write_text(run.path / "report.html", html.render(run))
     write_text(run.path / "README.md", model_card.render(run))
+    if result := model_card.benchmark_result(run):
+        write_text(run.path / ".eval_results" / "bertlab.yaml", result)

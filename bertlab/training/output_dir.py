@@ -20,7 +20,7 @@ ARTEFACTS = (
     *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json", "added_tokens.json"),
     *("all_results.json", "train_results.json", "eval_results.json", "test_results.json"),
     *("results.json", "run.json", "README.md", "report.html", "predictions", "misclassified", "errors", "plots"),
-    *("onnx", "onnx-int8"),
+    *("onnx", "onnx-int8", ".eval_results"),
 )
 # What another program's Trainer leaves beside its model, and no run of ours.
 OF_ANOTHER_TRAINER = "training_args.bin"

@@ -35,7 +35,12 @@ if TYPE_CHECKING:
 
 
 # What --push_to_hub uploads beside model and tokenizer, and what --push_run_files_to_hub adds.
-SCORES = ("README.md", "results.json", *(f"{role}_results.json" for role in ("all", "train", "eval", "test")))
+SCORES = (
+    "README.md",
+    "results.json",
+    ".eval_results/*",
+    *(f"{role}_results.json" for role in ("all", "train", "eval", "test")),
+)
 RUN_FILES = ("predictions/*", "misclassified/*", "report.html", "run.json", STATE_FILE)
 # What a checkpoint holds to resume from it; it names paths.
 TRAINING_STATE = ("*.pt", "*.pth", "*.bin", "optimizer*", "*fsdp*", STATE_FILE, SIGNATURE_FILE)

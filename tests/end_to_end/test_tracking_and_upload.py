@@ -8,8 +8,9 @@ import shlex
 from pathlib import Path
 
 import pytest
-from huggingface_hub import ModelCard
-from running import labelled_sentences, predict, to_argv
+import yaml
+from huggingface_hub import ModelCard, parse_eval_result_entries
+from running import labelled_sentences, predict, results, to_argv
 
 import run_classification
 
@@ -104,7 +105,12 @@ def test_the_card_says_what_the_hub_knows_of_base_model_and_data(
     }
     flags = {"model_name_or_path": "someone/tiny", "dataset_name": "someone/films", "precision": "fp32"}
     flags |= {"max_seq_length": 32, "max_steps": 2, "disable_tqdm": True, "use_cpu": True}
-    settings = {"save_strategy": "epoch", "hub_strategy": "every_save", "hub_model_id": "group/films"}
+    settings = {
+        "save_strategy": "epoch",
+        "hub_strategy": "every_save",
+        "hub_model_id": "group/films",
+        "hub_benchmark_task": "films",
+    }
     assert push(to_argv(flags), tmp_path / "run", **settings) == 0
     *saves, last = local_hub.uploads
     assert saves
@@ -115,6 +121,14 @@ def test_the_card_says_what_the_hub_knows_of_base_model_and_data(
     assert {(result.dataset_type, result.dataset_split) for result in card.eval_results} == {
         ("someone/films", "validation")
     }
+    (entry,) = parse_eval_result_entries(yaml.safe_load(last[".eval_results/bertlab.yaml"]))
+    accuracy = results(tmp_path / "run")["eval_accuracy"]
+    assert (entry.dataset_id, entry.task_id, entry.value) == (
+        "someone/films",
+        "films",
+        pytest.approx(accuracy, abs=1e-6),
+    )
+    assert entry.notes == "accuracy of the split validation"
     assert not list((tmp_path / "run").rglob("training_args.bin"))
 
 
