@@ -142,7 +142,7 @@ NOT_CRITICAL = {
     *("trust_remote_code", "use_fast_tokenizer", "ignore_mismatched_sizes", "precision", "lora_merge"),
     "attn_implementation",
     *("resume", "overwrite_output_dir", "metric_batch_size", "print_parameters", "print_config"),
-    *("published", "published_split", "published_source", "push_run_files_to_hub", "hub_benchmark_task"),
+    *("published", "published_split", "published_source", "push_run_files_to_hub", "hub_benchmark_task", "threshold"),
     "global_batch_size",  # what it divides into is compared
 }
 
