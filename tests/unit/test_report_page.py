@@ -228,7 +228,8 @@ def test_what_was_selected_is_on_page_and_card(tmp_path):
         "The weights are those of epoch 2 of 3 (step 80), selected by micro F1 on validation (0.500).",
         "Scores on the selection split (50 examples): micro F1 0.500, accuracy 0.500.",
         "Logits are divided by the temperature 0.800, fitted on 50 examples of the selection split.",
-        "Threshold of '$5 | <b>': 0.125, fitted on 50 selection examples by F1: 0.750, and 0.500 at 0.5.",
+        "Threshold of '$5 | <b>': 0.125, fitted on 50 selection examples: F1 is 0.750 there, and 0.500 with a "
+        "threshold of 0.5.",
     ):
         assert sentence in words
         assert sentence.replace("|", "\\|").replace("<", "&lt;") in model_card.render(RunFolder.read(folder))
