@@ -8,11 +8,13 @@ A record is results/<recipe>/<model>/seed<k>.json. A table stands in a document 
     model MODEL             a row for each recipe of that model, with its primary metric
     curve RECIPE/MODEL      how the training loss fell
     paired A B              two settings, each RECIPE/MODEL, over the seeds that both have
+    learning NAME           the table of a suite with --train_sizes: results/learning/NAME.json is its suite.json
     bench NAME [PART]       what a benchmark wrote; the part "speed" or "details", or all of it
     facts NAME              what a tutorial says of its data, and what was measured
 """
 
 import itertools
+import json
 import math
 import re
 import sys
@@ -45,8 +47,8 @@ RESULTS = ROOT / "results"
 DOCUMENTS = ("README.md", "docs/**/*.md")
 # Which kind of table, and of what; all that is between the marks is replaced.
 MARKED = re.compile(
-    r"(<!-- (?P<kind>ledger|headline|model|paired|curve|bench|facts) (?P<name>[\w./-]+(?: [\w./-]+)?) -->\n).*?"
-    r"(<!-- end -->)",
+    r"(<!-- (?P<kind>ledger|headline|model|paired|curve|learning|bench|facts) (?P<name>[\w./-]+(?: [\w./-]+)?) -->\n)"
+    r".*?(<!-- end -->)",
     re.DOTALL,
 )
 HEADER = ("model", "split (rows)", "metric", "mean ± sd (seeds)", "95% CI", "baselines", "published")
@@ -210,6 +212,24 @@ def curve(name: str) -> str:
     return console.markdown(header, [("mean loss", *(f"{loss:.3f}" for loss in losses))]) + "\n"
 
 
+def learning(name: str) -> str:
+    """Return the Markdown table of a learning curve: the first metric of every split by training rows."""
+    rows = json.loads((RESULTS / "learning" / f"{name}.json").read_text(encoding="utf-8"))
+    header = ("training rows", "split", "metric", "mean ± sd (seeds)", "95% CI")
+    cells = [
+        (
+            row["recipe"].rpartition("/train")[2],
+            row["split"],
+            row["metric"].replace("_", " "),
+            f"{row['mean']:.3f} ± {row['sd']:.3f} ({row['n']})",
+            f"{row['low']:.3f} to {row['high']:.3f}",
+        )
+        for row in rows
+        if row["metric"] == rows[0]["metric"]
+    ]
+    return console.markdown(header, cells) + "\n"
+
+
 def training_loss(log: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:
     """Return the last step of each of CURVE_PARTS parts of a training with the mean of the losses logged in it.
 
@@ -233,6 +253,7 @@ def with_tables(text: str) -> str:
         "model": of_model,
         "paired": lambda names: paired(*names.split()),
         "curve": curve,
+        "learning": learning,
         "bench": benchmark_tables.markdown,
         "facts": benchmark_tables.facts,
     }

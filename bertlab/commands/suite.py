@@ -3,6 +3,7 @@
     bertlab suite --tasks cola rte mrpc --seeds 5
     bertlab suite --tasks rte --seeds 5 --config configs/presets/stable.yaml
     bertlab suite --configs nsp/meditations --seeds 3 --text meditations.txt
+    bertlab suite --tasks cola --seeds 3 --train_sizes 300 1000 3000 all
     bertlab suite --tasks cola --seeds 20 --print_commands > commands.txt
 
 Flags other than these go to every run. A second call skips what has finished and resumes the rest.
@@ -23,7 +24,7 @@ from bertlab.cli import parser, recipes
 from bertlab.cli.arguments import dataclass_flags, setting
 from bertlab.cli.entry_point import entry_point
 from bertlab.cli.flag_rules import Rule
-from bertlab.commands import jobs, run_specs, suite_table
+from bertlab.commands import jobs, learning_curve, run_specs, suite_table
 from bertlab.commands.run_specs import RunSpec
 from bertlab.console import duration
 from bertlab.errors import UserError
@@ -55,6 +56,9 @@ class SuiteArguments(ManyRunsArguments):
     configs: list[str] = setting([], "any recipes, by name or path: nsp/meditations my_task.yaml…")
     seeds: int | None = setting(None, "how many seeds, from 1 on (default: 5; for chosen ones: --seed_list)", minimum=1)
     seed_list: list[int] = setting([], "these seeds instead: 3 7", minimum=0, maximum=2**32 - 1)
+    train_sizes: list[str] = setting(
+        [], "a learning curve: train on samples of so many rows, each inside the next: 100 300 1000 all"
+    )
     print_commands: bool = setting(False, "print the commands of the runs still to do, one a line, and stop")
 
 
@@ -78,7 +82,11 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return stopped()
     finished = {recipe: [RunFolder.read(run.folder) for run in some if run.finished] for recipe, some in runs.items()}
-    table = suite_table.corrected([row for recipe, some in finished.items() for row in suite_table.rows(recipe, some)])
+    table = [row for recipe, some in finished.items() for row in suite_table.rows(recipe, some)]
+    if options.train_sizes:
+        learning_curve.write(folder, table, finished)
+    else:
+        table = suite_table.corrected(table)
     if table:
         suite_table.publish(folder / "suite", options.format, functools.partial(suite_table.render, table))
     return report(failures)
@@ -99,17 +107,20 @@ def plan(options: SuiteArguments, argv: Sequence[str]) -> dict[str, list[RunSpec
     seeds = dict.fromkeys(options.seed_list) or range(1, (options.seeds or SEEDS) + 1)
     own = [flag.name for flag in dataclass_flags(SuiteArguments)]
     runs: dict[str, list[RunSpec]] = {}
+    names: set[str] = set()
     for recipe in chosen:
         name, _ = parser.recipe_name(parser.recipe_files([*recipe, *argv]))
         if not name:
             raise UserError(f"{recipe[1]} is a preset and no run.", f"Put it on top: --tasks … --config {recipe[1]}.")
-        if name in runs:
+        if name in names:
             raise UserError(f"two recipes are called {name}, or one is named twice.", "Keep one of them.")
-        folder = Path(options.output_dir or OUTPUT) / name
-        runs[name] = [
-            run_specs.plan([*recipe, *argv, "--seed", str(seed)], folder / f"seed{seed}", own, quiet=number > 0)
-            for number, seed in enumerate(seeds)
-        ]
+        names.add(name)
+        for flags, part in learning_curve.samples(options.train_sizes):
+            folder, words = Path(options.output_dir or OUTPUT) / name / part, [*recipe, *argv, *flags]
+            runs[f"{name}/{part}".rstrip("/")] = [
+                run_specs.plan([*words, "--seed", str(seed)], folder / f"seed{seed}", own, quiet=number > 0)
+                for number, seed in enumerate(seeds)
+            ]
     return runs
 
 

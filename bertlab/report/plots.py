@@ -24,7 +24,7 @@ from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.report import curves
 from bertlab.report.curves import Decisions
 from bertlab.report.run_folder import RunFolder
-from bertlab.report.scores import is_number, metric_name
+from bertlab.report.scores import display_name, is_number, metric_name
 
 # Okabe and Ito's colours, distinct with every kind of colour blindness (jfly.uni-koeln.de/color, 2008). On the page
 # each is the variable of page.css that has this value in light mode.
@@ -280,6 +280,24 @@ def per_batch(folder: RunFolder, split: str) -> Figure | None:
         figure.legend(**BELOW)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
+
+
+def learning_curve(curves: Mapping[str, Sequence[tuple[int, float, float, float]]], metric: str) -> bytes:
+    """Return a PNG of scores by training rows, with a band for the 95% CI: (rows, mean, low, high) of each recipe."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure((7.2, 4.0), "training rows", display_name(metric))
+        for name, points in curves.items():
+            rows, means, lows, highs = zip(*points, strict=True)
+            (line,) = axes.plot(rows, means, marker="o", label=f"{name}, 95% CI over seeds and examples")
+            axes.fill_between(rows, lows, highs, color=line.get_color(), alpha=0.2, linewidth=0)
+        axes.set_xscale("log")
+        ticks = sorted({point[0] for points in curves.values() for point in points})
+        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        axes.minorticks_off()
+        axes.legend()
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
+    return stream.getvalue()
 
 
 def running_mean(values: Sequence[float]) -> tuple[Sequence[float], int]:

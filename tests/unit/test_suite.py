@@ -244,3 +244,33 @@ def test_every_visible_gpu_is_used_by_the_name_it_goes_by(monkeypatch):
     assert jobs.slots(["cpu"], 1)[0].environment == {"CUDA_VISIBLE_DEVICES": ""}
     with pytest.raises(UserError, match=r"There is cuda:0, cuda:1, cpu\."):
         jobs.slots(["cuda:2"], 1)
+
+
+def test_a_learning_curve_trains_on_nested_samples(stub, capsys):
+    words = ["--tasks", "cola", "--seeds", "2", "--devices", "cpu", "--train_sizes", "100", "300", "all"]
+    assert run(*words, "--print_commands") == 0
+    commands = capsys.readouterr().out.splitlines()
+    assert len(commands) == 6
+    assert "--max_train_samples 100 --shuffle_train_dataset true" in commands[0]
+    assert "cola/train100/seed1" in commands[0]
+    assert "max_train_samples" not in commands[5] and "cola/trainall/seed2" in commands[5]
+    assert "--train_sizes: 'many' is no number of rows. Write" in refusal(capsys, *words[:-1], "many")
+
+
+def test_what_more_rows_bring_is_drawn_and_said(tmp_path, capsys):
+    from types import SimpleNamespace
+
+    from bertlab.commands import learning_curve
+
+    def row(part, mean):
+        interval = {"mean": mean, "low": mean - 0.1, "high": mean + 0.1}
+        return SimpleNamespace(recipe=f"cola/{part}", metric="accuracy", n=2, **interval)
+
+    finished = {
+        f"cola/{part}": [SimpleNamespace(data={"train": {"rows": rows}})]
+        for part, rows in (("train100", 100), ("trainall", 400))
+    }
+    learning_curve.write(tmp_path, [row("train100", 0.5), row("trainall", 0.6)], finished)
+    printed = capsys.readouterr().out
+    assert "cola: 100 to 400 training rows changed accuracy by +0.100, +0.050 for each doubling." in printed
+    assert (tmp_path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
