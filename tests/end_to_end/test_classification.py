@@ -1,6 +1,7 @@
 """run_classification.py from the command line to the files it leaves, on every kind of task."""
 
 import math
+import re
 import socket
 from pathlib import Path
 
@@ -356,7 +357,8 @@ def test_groups_are_resampled_and_compared_as_a_whole(sharp_model, write_csv, tm
     split = read_json(tmp_path / "run" / "results.json")["splits"]["validation"]
     assert (split["groups"]["count"], split["groups"]["shared"]) == (20, "the group")
     assert 2 < split["groups"]["wider"] < 4.5
-    assert "200 (20 groups)" in printed and "20 groups of rows that share the group are resampled, not rows" in printed
+    assert re.search(r"200 \(20\s.*groups\)", printed, re.DOTALL)
+    assert "20 groups of rows that share the group are resampled, not rows" in printed
     assert {row["group"] for row in predictions(tmp_path / "run", "validation")} == set(map(str, range(20)))
     assert compare.main([str(tmp_path / "run")] * 2) == 0
     assert "On validation 20 groups of rows are resampled, not rows." in capsys.readouterr().out

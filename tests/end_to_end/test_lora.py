@@ -114,7 +114,8 @@ def test_the_plan_and_the_versions_say_what_was_trained(whole: Path):
     assert run["configuration"]["lora_rank"] == 4
 
 
-def test_the_parameters_are_listed_with_what_trains(sharp_model, files, tmp_path, capsys):
+def test_the_parameters_are_listed_with_what_trains(sharp_model, files, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     settings = {"model_name_or_path": sharp_model, "lora_rank": 2, "lora_target_modules": ["query", "value"]}
     assert classify(tmp_path / "run", train_file=files["train_file"], **settings, print_parameters=True) == 0
     lines = capsys.readouterr().out.splitlines()

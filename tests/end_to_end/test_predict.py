@@ -170,7 +170,8 @@ def test_json_lines_carry_text_label_and_probabilities(run: Path, capsys):
         assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
-def test_the_table_shows_label_probability_and_text(run: Path, capsys):
+def test_the_table_shows_label_probability_and_text(run: Path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
     assert predict(run, "--text", *TEXTS) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["label", "probability", "text"]

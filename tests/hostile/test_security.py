@@ -330,7 +330,7 @@ def test_names_of_all_kinds_are_shown_and_never_run(tmp_path) -> None:
         _edit(path, recipe=SCRIPT)
     _edit(folder / "run.json", versions={SCRIPT: SCRIPT}, machine={"processor": SCRIPT}, command=[SCRIPT])
     run = RunFolder.read(folder)
-    source = html.render(run, {})
+    source = html.render(run)
     assert source.count("<script") == 1  # our own
     assert "<img" not in source
     text = model_card.render(run).split("\n---\n", 1)[1]

@@ -32,6 +32,7 @@ def load(monkeypatch):
     def with_config(**config):
         predictor = Lookup(tokenizer=None, config=InferenceConfig(("bad", "good"), **config))
         monkeypatch.setattr(loading, "_load", lambda arguments, max_seq_length: predictor)
+        monkeypatch.setattr(predict, "_warn_if_unknown", lambda predictor, rows: None)
 
     return with_config
 

@@ -34,6 +34,7 @@ def refusal(capsys, *words: object) -> str:
 
 def test_every_recipe_and_seed_is_run_once_and_gathered(stub, capsys, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setattr(jobs.os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
     words = ("--tasks", "cola", "rte", "--seeds", "2", "--devices", "cpu", "--jobs", "2", "--learning_rate", "3e-5")
     assert run(*words) == 0
