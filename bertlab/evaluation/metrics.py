@@ -197,7 +197,9 @@ def _matthews_correlation(predictions: Array, labels: Array, weights: Array) -> 
     total, correct = weights.sum(axis=1), counts.correct.sum(axis=1)
     covariance = correct * total - (counts.predicted * counts.actual).sum(axis=1)
     variances = [total**2 - (side**2).sum(axis=1) for side in (counts.predicted, counts.actual)]
-    return _ratio(covariance, np.sqrt(variances[0]) * np.sqrt(variances[1]))
+    # With weights that are not whole, what rounding leaves of one class alone is no variance.
+    first, second = (np.where(variance > 1e-12 * total**2, variance, 0) for variance in variances)
+    return _ratio(covariance, np.sqrt(first) * np.sqrt(second))
 
 
 def _balanced_accuracy(predictions: Array, labels: Array, weights: Array) -> Array:

@@ -171,6 +171,15 @@ def test_what_is_undefined_is_zero_without_a_warning(name, predictions, labels):
         assert METRICS[name](predictions, labels) == 0.0
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_class_alone_has_no_correlation_under_weights_that_are_not_whole():
+    random = np.random.default_rng(0)
+    weights = random.dirichlet(np.ones(50), 200) * 50
+    predictions, labels = np.ones(50, dtype=int), random.integers(0, 2, 50)
+    scores = METRICS["matthews_correlation"].weighted(predictions, labels, weights)
+    assert (scores == 0).all()
+
+
 def test_what_cannot_be_ranked_scores_as_chance_and_is_left_out_of_means():
     ranked, single = np.array([[0.9, 0.2], [0.1, 0.3]]), np.array([0, 0])
     assert METRICS["roc_auc"](ranked, single) == 0.5
