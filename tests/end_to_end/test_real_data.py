@@ -76,7 +76,7 @@ def test_cola_public_is_cut_and_scored_as_in_the_tutorial(real_data: Path, small
     table = capsys.readouterr().out
     assert re.search(r"^train +7,695 ", table, re.MULTILINE)
     assert re.search(r"^validation +856 ", table, re.MULTILINE)
-    assert re.search(r"^out_of_domain_dev +516 .*acceptable 354 \(68\.60%\)", table, re.MULTILINE)
+    assert re.search(r"^labels in out_of_domain_dev: .*acceptable 354 \(68\.6%\)", table, re.MULTILINE)
     splits = read_json(folder / "run.json")["data"]
     assert splits["train"]["rows"] + splits["validation"]["rows"] == 8551
     assert max(splits[name]["token_length"]["longest"] for name in ("train", "validation")) == 47
