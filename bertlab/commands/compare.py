@@ -133,7 +133,9 @@ def compare_seeds(
         spread = statistics.mean_sd_interval([left - right for left, right in zip(*values, strict=True)])
         needed = statistics.seeds_needed(spread.sd, paired=True)
         if needed and GREATER_IS_BETTER.get(score.metric, True):
-            notes.append(f"1 point of {score.metric} on {score.split} would take {needed:,} seeds to tell apart.")
+            notes.append(
+                f"A difference of 1 point of {score.metric} on {score.split} is detected with {needed:,} seeds."
+            )
     for name in dict.fromkeys(score.split for score in scores):
         degenerate = [sum(side[seed].is_degenerate(name) for seed in shared) for side in (a, b)]
         notes.append(f"On {name}, degenerate runs: {degenerate[0]} of A, {degenerate[1]} of B.")

@@ -135,8 +135,8 @@ def render(table: Sequence[Row], form: str) -> str:
         for row in table
     ]
     sentences += [
-        f"{row.recipe}, {row.split}: to tell 1 point of {row.metric} apart (power 80%) takes {row.seeds_for_a_point:,} "
-        "seeds of each setting."
+        f"{row.recipe}, {row.split}: a difference of 1 point of {row.metric} is detected (power 80%) with "
+        f"{row.seeds_for_a_point:,} seeds of each setting."
         for row in table
         if row.seeds_for_a_point
     ]

@@ -78,9 +78,23 @@ def bootstrap_interval(
     if math.isnan(score) or _few(units, actual):
         return Interval(math.nan, math.nan, len(actual))
     if units is None and (trials := _trials(metric.name, predicted, actual)) is not None:
-        return Interval(*_wilson(*trials), len(actual))
+        counted, hits = trials
+        low, high = proportion_interval(hits.sum(), counted.sum())
+        return Interval(float(low), float(high), len(actual))
     found = resampling.resample(metric, [predicted], actual, units, resamples)
     return Interval(*found.interval(np.ones(1), score), len(actual))
+
+
+def proportion_interval(hits: npt.ArrayLike, totals: npt.ArrayLike) -> tuple[Array, Array]:
+    """Return the ends of the 95% CIs of proportions (Wilson, 1927); nan of nothing."""
+    k, n, z = np.asarray(hits, dtype=float), np.asarray(totals, dtype=float), -NormalDist().inv_cdf(resampling.TAIL)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rate, square = k / n, z**2 / n
+        half = np.sqrt(square * rate * (1 - rate) + square**2 / 4)
+        # At the ends rounding could leave a sliver outside.
+        ends = ((rate + square / 2 + sign * half) / (1 + square) for sign in (-1, 1))
+        low, high = (np.clip(end, 0.0, 1.0) for end in ends)
+    return low, high
 
 
 def paired_bootstrap(
@@ -282,7 +296,7 @@ def _few(groups: Array | None, labels: Array) -> bool:
 
 
 def _trials(metric: str, predictions: Array, labels: Array) -> tuple[Array, Array] | None:
-    """Return which rows count and which are hits where a metric is a proportion of rows, else None."""
+    """Return which rows count and which of them are hits where a metric is a proportion of rows, else None."""
     if metric == "accuracy":
         return np.ones(len(labels), dtype=bool), (predictions == labels).reshape(len(labels), -1).all(axis=1)
     if labels.ndim > 1 or metric not in ("precision", "recall", "f1_micro"):
@@ -291,12 +305,3 @@ def _trials(metric: str, predictions: Array, labels: Array) -> tuple[Array, Arra
         return _trials("accuracy", predictions, labels)
     counted = (predictions if metric == "precision" else labels) == 1
     return counted, counted & (predictions == labels)
-
-
-def _wilson(counted: Array, hits: Array) -> tuple[float, float]:
-    """Return Wilson's 95% CI (1927) of the proportion of hits among the rows that count."""
-    if not counted.any():
-        return math.nan, math.nan
-    n, rate, z = int(counted.sum()), float(hits[counted].mean()), -NormalDist().inv_cdf(resampling.TAIL)
-    centre, half = rate + z**2 / (2 * n), z * math.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
-    return (centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)

@@ -109,12 +109,3 @@ def coverage(by_class: Mapping[str, Decisions], is_multi_label: bool) -> tuple[n
     ends = np.flatnonzero(np.diff(confidence[order], append=-1.0))
     chosen = ends[np.unique(np.linspace(0, len(ends) - 1, COVERAGE_POINTS).round().astype(int))]
     return chosen + 1, np.cumsum(correct[order], dtype=np.float64)[chosen]
-
-
-def proportion_interval(count: npt.ArrayLike, total: npt.ArrayLike) -> tuple[Array, Array]:
-    """Return the ends of the 95% CIs of proportions (Clopper and Pearson, 1934)."""
-    from scipy.special import betaincinv
-
-    k, n = np.asarray(count, dtype=np.float64), np.asarray(total, dtype=np.float64)
-    low, high = betaincinv(k, n - k + 1, 0.025), betaincinv(k + 1, n - k, 0.975)
-    return np.where(k == 0, 0.0, low), np.where(k == n, 1.0, high)

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
+from bertlab.evaluation.statistics import proportion_interval
 from bertlab.report import curves
 from bertlab.report.curves import Decisions
 from bertlab.report.run_folder import RunFolder
@@ -188,7 +189,7 @@ def coverage(folder: RunFolder, by_class: Mapping[str, Decisions]) -> Figure | N
     total, accuracy = kept[-1], correct / kept
     figure, axes = _figure(SMALL, "coverage (predictions kept)", "accuracy")
     shown = kept >= min(FEWEST_COVERED, total)
-    low, high = curves.proportion_interval(correct, kept)
+    low, high = proportion_interval(correct, kept)
     axes.fill_between(kept[shown] / total, low[shown], high[shown], color=BLUE, alpha=0.15, linewidth=0, label="95% CI")
     axes.plot(kept[shown] / total, accuracy[shown], color=BLUE, linewidth=1.5, label="most confident predictions")
     label = f"all predictions, {accuracy[-1]:.3f}"
@@ -219,7 +220,7 @@ def reliability(folder: RunFolder, split: str) -> Figure | None:
         lower.bar(middles, [row["count"] for row in filled], width=width, color=colour)
         rows = [row for row in filled if row["count"] >= FEWEST_IN_BIN]
         confidence, accuracy, counts = (np.array([r[k] for r in rows]) for k in ("confidence", "accuracy", "count"))
-        low, high = curves.proportion_interval(accuracy * counts, counts)
+        low, high = proportion_interval(accuracy * counts, counts)
         bars, label = np.clip([accuracy - low, high - accuracy], 0, 1), f"{name}, ECE {curve['ece']:.3f}"
         upper.errorbar(confidence, accuracy, bars, color=colour, marker=marker, markersize=4, linewidth=1, label=label)
     figure.legend(**BELOW)

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 from finished_runs import finished_run
-from scipy.stats import binomtest
 from sklearn import metrics
 
 from bertlab.report import curves, tables
@@ -75,13 +74,6 @@ def test_all_predictions_have_the_accuracy_of_the_run(case):
         matrix = np.array(run.scored["validation"]["confusion"])
         expected = np.trace(matrix) / matrix.sum()
     assert correct[-1] / kept[-1] == pytest.approx(expected)
-
-
-def test_the_interval_of_a_proportion_is_scipy_s():
-    for count, total in ((0, 5), (3, 5), (5, 5), (40, 193)):
-        low, high = curves.proportion_interval(count, total)
-        exact = binomtest(count, total).proportion_ci(method="exact")
-        assert (float(low), float(high)) == pytest.approx((exact.low, exact.high))
 
 
 def test_the_averages_are_those_of_scikit_learn(case):

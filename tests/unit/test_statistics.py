@@ -22,6 +22,7 @@ from bertlab.evaluation.statistics import (
     paired_bootstrap,
     paired_t_interval,
     per_batch_mcc,
+    proportion_interval,
     seeds_needed,
     t_test,
     two_way_interval,
@@ -61,6 +62,13 @@ def test_accuracy_precision_and_recall_have_wilsons_interval(n, right):
         ("precision", (labels, predictions)),
     ):
         assert bootstrap_interval(METRICS[name], *sides) == pytest.approx((*expected, n))
+
+
+def test_the_intervals_of_several_proportions_are_scipys():
+    hits, totals = np.array([0, 3, 5, 40]), np.array([5, 5, 5, 193])
+    found = np.stack(proportion_interval(hits, totals), axis=1)
+    expected = [scipy.stats.binomtest(*pair).proportion_ci(method="wilson") for pair in zip(hits, totals, strict=True)]
+    assert found == pytest.approx(np.array(expected))
 
 
 def test_a_score_of_classes_has_the_interval_of_its_dirichlet_posterior():

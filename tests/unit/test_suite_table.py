@@ -222,7 +222,7 @@ def test_the_interval_is_over_seeds_and_examples(tmp_path):
     examples = math.sqrt(row.mean * (1 - row.mean) / 120)
     assert row.high - row.low > 2 * examples
     assert row.seeds_for_a_point == statistics.seeds_needed(row.sd)
-    assert f"takes {row.seeds_for_a_point:,} seeds of each setting" in suite_table.render([row], "text")
+    assert f"(power 80%) with {row.seeds_for_a_point:,} seeds of each setting" in suite_table.render([row], "text")
 
 
 def test_several_tasks_are_corrected_for_their_number():
