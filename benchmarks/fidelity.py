@@ -11,6 +11,7 @@ can be stopped and continued with the same command. Arms take turns seed by seed
 """
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +33,7 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset, disable_progress_bars
-from scipy.stats import ttest_ind
+from scipy.stats import t, ttest_1samp
 from sklearn.metrics import accuracy_score, matthews_corrcoef
 from torch.nn import functional
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments, set_seed
@@ -326,7 +327,7 @@ def report(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _rows(records: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     """Return a row for each arm, the reference first, then ours."""
     scores = {
-        arm: [100 * record["score"] for record in records if record["arm"] == arm]
+        arm: {record["seed"]: 100 * record["score"] for record in records if record["arm"] == arm}
         for arm in (REFERENCE, *ARMS)
         if any(record["arm"] == arm for record in records)
     }
@@ -334,37 +335,39 @@ def _rows(records: list[dict[str, Any]]) -> list[tuple[str, ...]]:
         (
             arm,
             str(len(points)),
-            f"{statistics.mean(points):.1f}",
-            f"{statistics.stdev(points):.1f}" if len(points) > 1 else "-",
-            *(("", "", "") if arm == REFERENCE else _difference(points, scores.get(REFERENCE, []))),
+            f"{statistics.mean(points.values()):.1f}",
+            f"{statistics.stdev(points.values()):.1f}" if len(points) > 1 else "-",
+            *(("", "", "") if arm == REFERENCE else _difference(points, scores.get(REFERENCE, {}))),
             *_habits([record for record in records if record["arm"] == arm]),
         )
         for arm, points in scores.items()
     ]
 
 
-def _difference(points: Sequence[float], reference_points: Sequence[float]) -> tuple[str, str, str]:
-    """Return the difference of means, its interval and what it says."""
-    if not reference_points:
+def _difference(points: Mapping[int, float], reference: Mapping[int, float]) -> tuple[str, str, str]:
+    """Return the mean difference of the runs of one seed each, its interval and what it says."""
+    differences = [points[seed] - reference[seed] for seed in points.keys() & reference.keys()]
+    if not differences:
         return "-", "-", "-"
-    difference = f"{statistics.mean(points) - statistics.mean(reference_points):+.1f}"
-    if min(len(points), len(reference_points)) < 2:
-        return difference, "-", "-"
-    low, high = welch(points, reference_points)
+    mean = f"{statistics.mean(differences):+.1f}"
+    if len(differences) < 2:
+        return mean, "-", "-"
+    low, high = paired_interval(differences)
     verdict = relation(low, high)
     if verdict == UNDECIDED:
-        verdict += f": it takes about {runs_needed(points, reference_points)} runs each"
-    return difference, f"{low:+.1f} to {high:+.1f}", verdict
+        verdict += f": it takes about {seeds_needed(differences)} seeds"
+    return mean, f"{low:+.1f} to {high:+.1f}", verdict
 
 
-def runs_needed(a: Sequence[float], b: Sequence[float]) -> int:
-    """Return the runs of each with which the 95% CI of a difference of nothing would lie within MARGIN."""
-    return math.ceil((statistics.variance(a) + statistics.variance(b)) * (1.96 / MARGIN) ** 2)
+def seeds_needed(differences: Sequence[float]) -> int:
+    """Return the seeds with which the 95% CI of a mean difference of nothing would lie within MARGIN."""
+    sd = statistics.stdev(differences)
+    return next(seeds for seeds in itertools.count(2) if t.ppf(0.975, seeds - 1) * sd <= MARGIN * math.sqrt(seeds))
 
 
-def welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    """Return the 95% CI of the difference of two means whose variances may differ (Welch, 1947)."""
-    interval = ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+def paired_interval(differences: Sequence[float]) -> tuple[float, float]:
+    """Return the 95% CI of a mean difference of pairs by Student's t: the two runs of a seed begin with one head."""
+    interval = ttest_1samp(differences, 0).confidence_interval(0.95)
     return float(interval.low), float(interval.high)
 
 

@@ -120,16 +120,11 @@ def test_what_an_interval_says(low: float, high: float, said: str):
     assert fidelity.relation(low, high) == said
 
 
-def test_the_interval_is_that_of_welch():
-    a, b = np.array([1.0, 2.0, 4.0, 5.0]), np.array([1.0, 1.5, 2.0])
-    half = 2.84 * np.sqrt(a.var(ddof=1) / 4 + b.var(ddof=1) / 3)  # t of 3.55 degrees of freedom
-    low, high = fidelity.welch(a, b)
-    middle = a.mean() - b.mean()
-    assert (low, high) == pytest.approx((middle - half, middle + half), abs=0.2)
-
-
-def test_how_many_runs_would_decide():
-    points = [24.0, 26.0]  # a standard deviation of 1.4 points
-    runs = fidelity.runs_needed(points, points)
-    assert runs == 16
-    assert 1.96 * np.sqrt(2 * 2 / runs) == pytest.approx(1, abs=0.05)
+def test_two_arms_are_compared_seed_by_seed():
+    points, reference = {1: 26.0, 2: 21.0, 4: 30.0, 5: 99.0}, {4: 28.0, 2: 20.0, 1: 23.0}
+    mean, interval, said = fidelity._difference(points, reference)
+    half = 4.303 * 1.0 / np.sqrt(3)  # differences of 3, 1 and 2 points; t of 2 degrees of freedom
+    assert (mean, interval) == ("+2.0", f"{2 - half:+.1f} to {2 + half:+.1f}")
+    assert said == "not decided yet: it takes about 7 seeds"
+    assert fidelity._difference({1: 26.0}, {1: 25.0}) == ("+1.0", "-", "-")
+    assert fidelity._difference({1: 26.0}, {2: 25.0}) == ("-", "-", "-")
