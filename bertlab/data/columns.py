@@ -20,7 +20,7 @@ from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 from bertlab.cli.arguments import DataArguments
-from bertlab.data.labels import ZERO_ONE
+from bertlab.data.label_text import ZERO_ONE
 from bertlab.data.readers import DELIMITERS, NO_TEXT
 from bertlab.errors import UserError, did_you_mean
 

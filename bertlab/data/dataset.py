@@ -15,8 +15,9 @@ import numpy as np
 
 from bertlab.cli.arguments import DataArguments
 from bertlab.console import info, say, warning
-from bertlab.data import file_layouts, groups, labels, sources, splits
+from bertlab.data import file_layouts, groups, label_inference, labels, sources, splits
 from bertlab.data.columns import PAIR_COLUMNS, TEXT_COLUMNS
+from bertlab.data.label_text import is_dropped
 from bertlab.data.labels import LabelSchema
 from bertlab.data.streaming import Stream
 from bertlab.errors import UserError, did_you_mean
@@ -152,7 +153,7 @@ def _written_labels(splits: Mapping[str, "Dataset"]) -> list[Any]:
 
 def _check_dropped(dropped: Sequence[str], written: Sequence[Any], delimiter: str | None) -> None:
     """Warn of a label of --drop_labels that no row has."""
-    absent = [name for name in dropped if not any(labels.is_dropped(label, [name], delimiter) for label in written)]
+    absent = [name for name in dropped if not any(is_dropped(label, [name], delimiter) for label in written)]
     if absent and written:
         warning(f"--drop_labels: no row has the label {' or '.join(map(repr, absent))}.")
 
@@ -196,9 +197,9 @@ def _label_schema(
     if raw.columns.label is None and (train is not None or raw.train_rows is not None):
         others = f" {' or '.join(map(shlex.quote, raw.columns.unread))}" if raw.columns.unread else ""
         raise UserError(f"{origin} has no labels to train on.", f"Name the column with --label_column_name{others}.")
-    schema = labels.infer_labels(train, arguments, declared, model_names, origin, written)
+    schema = label_inference.infer_labels(train, arguments, declared, model_names, origin, written)
     if train is None and raw.train_rows is None:
-        labels.check_head(schema, model_names)
+        label_inference.check_head(schema, model_names)
     return schema
 
 
@@ -275,7 +276,7 @@ def _complete_rows(split: "Dataset", origin: str, label_required: bool, argument
     """
     if label_required and arguments.drop_labels and "label" in split.column_names:
         dropped, delimiter = arguments.drop_labels, arguments.label_delimiter
-        kept = [i for i, label in enumerate(split["label"][:]) if not labels.is_dropped(label, dropped, delimiter)]
+        kept = [i for i, label in enumerate(split["label"][:]) if not is_dropped(label, dropped, delimiter)]
         if len(kept) < len(split):
             what = f"{len(split) - len(kept)} of {len(split)} rows have a label of --drop_labels"
             if not kept:

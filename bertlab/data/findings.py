@@ -10,7 +10,8 @@ import numpy as np
 
 from bertlab.console import is_first_process, warning
 from bertlab.data.dataset import HELD_OUT, Data, text_columns
-from bertlab.data.labels import NOTHING, REGRESSION, labelled_rows
+from bertlab.data.label_text import NOTHING
+from bertlab.data.labels import REGRESSION, labelled_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset

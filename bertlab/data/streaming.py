@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertlab.cli.arguments import DataArguments
-from bertlab.data.labels import LabelSchema, is_dropped, place
+from bertlab.data.label_text import is_dropped
+from bertlab.data.labels import LabelSchema, place
 from bertlab.data.sources import Rows
 from bertlab.errors import UserError
 

@@ -6,7 +6,7 @@ import pytest
 from datasets import Dataset, Features, List, Value
 
 from bertlab.cli.arguments import DataArguments
-from bertlab.data import labels
+from bertlab.data import label_inference, labels
 from bertlab.data.labels import MULTI, NO_LABEL, REGRESSION, SINGLE, LabelSchema
 from bertlab.errors import UserError
 
@@ -22,7 +22,7 @@ def split(written: list) -> Dataset:
 
 def infer_labels(written: list | None, declared=(), model=(), **settings) -> LabelSchema:
     train = None if written is None else split(written)
-    return labels.infer_labels(train, DataArguments(**settings), declared, model, "train.csv")
+    return label_inference.infer_labels(train, DataArguments(**settings), declared, model, "train.csv")
 
 
 def refusal(*args, **settings) -> str:
