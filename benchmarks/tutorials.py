@@ -166,7 +166,8 @@ def classified(task: str, *words: str, clean: bool = True) -> tuple[Any, dict[st
 
 def texts_in_order(file: Path) -> list[str]:
     """Return the reviews of a CSV file in its own order."""
-    from bertlab.data.readers import DataFile, read_rows
+    from bertlab.data.data_file import DataFile
+    from bertlab.data.readers import read_rows
 
     return [str(row.values["review"]) for row in read_rows(DataFile(file))]
 

@@ -20,8 +20,8 @@ from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 from bertlab.cli.arguments import DataArguments
+from bertlab.data.delimited import DELIMITERS
 from bertlab.data.label_text import ZERO_ONE
-from bertlab.data.readers import DELIMITERS, NO_TEXT
 from bertlab.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ PAIR_COLUMNS = (
 )
 TEXT_COLUMNS = ("sentence", "text", "review", "content")
 LABEL_COLUMNS = ("label", "labels")
+# What pandas calls a column without a name, and its index in Parquet and JSON.
+NO_TEXT = re.compile(r"Unnamed: \d+|__index_level_\d+__|index|level_0")
 # Values that have one way to be written; how messages call others.
 SCALARS = (str, Number, date, time, timedelta)
 _KINDS = {"list": "a list", "dict": "a nested object", "bytes": "bytes"}

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bertlab import __version__, hub
 from bertlab.cli.arguments import DataArguments
 from bertlab.console import info
-from bertlab.data import cache, file_layouts, readers
+from bertlab.data import cache, file_layouts, parquet, readers
 from bertlab.data.columns import Columns, choose_columns, require_columns, split_names
+from bertlab.data.data_file import DataFile, format_suffix
 from bertlab.data.files import file_digest, open_binary
-from bertlab.data.readers import DataFile
 from bertlab.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def check_exists(arguments: DataArguments) -> None:
     for file in _files(arguments).values():
         if not readers.class_folders(file.path):
             open_binary(file.path).close()
-            readers.format_suffix(file.path)
+            format_suffix(file.path)
     name = hub_name(arguments)
     if name and hub.is_path(name):
         folder = Path(name).expanduser()
@@ -146,7 +146,7 @@ def _from_files(
         require_columns(filter(None, [arguments.group_column]), readers.column_names(first), str(first.path))
         kept = layout.source, arguments.group_column, tuple(arguments.clean)
         columns = Columns(layout.text, None, layout.label, *kept)
-    class_names = readers.class_names(first, columns.label)
+    class_names = parquet.class_names(first, columns.label)
     origin = {split: str(file.path) for split, file in files.items()}
     rows: Rows | None = None
     if streaming:
@@ -365,7 +365,7 @@ def _row(values: dict[str, Any], columns: Columns, names: tuple[str, ...], index
     """Return row `index` of a data set in the form that `columns` describes; ids become `names`."""
 
     if columns.label is not None:
-        values = {**values, columns.label: readers.to_class_name(values.get(columns.label), names)}
+        values = {**values, columns.label: parquet.to_class_name(values.get(columns.label), names)}
     return columns.row(values, index, 0, f"{name}, row {index + 1}")
 
 

@@ -61,7 +61,8 @@ def test_a_glue_task_runs_from_its_download(task: str, real_data: Path, small_mo
 
 def test_the_byte_order_mark_of_mrpc_is_no_part_of_a_column(real_data: Path):
     path = real_data / "glue" / "MRPC" / "train.tsv"
-    from bertlab.data.readers import DataFile, column_names
+    from bertlab.data.data_file import DataFile
+    from bertlab.data.readers import column_names
 
     assert path.read_bytes()[:3] == b"\xef\xbb\xbf"
     assert column_names(DataFile(path, delimiter="\t", quoting="none"))[0] == "Quality"

@@ -30,7 +30,8 @@ from bad_input import (
     write_files,
 )
 
-from bertlab.data.readers import DataFile, read_rows
+from bertlab.data.data_file import DataFile
+from bertlab.data.readers import read_rows
 from bertlab.errors import UserError
 
 TABLES = {

@@ -20,8 +20,9 @@ from pyarrow import parquet
 
 from bertlab.data import files, readers
 from bertlab.data.columns import Columns
+from bertlab.data.data_file import SUFFIXES, DataFile, Row
+from bertlab.data.delimited import DELIMITERS
 from bertlab.data.files import open_text
-from bertlab.data.readers import DELIMITERS, SUFFIXES, DataFile, Row
 from bertlab.errors import UserError
 
 pytestmark = pytest.mark.slow

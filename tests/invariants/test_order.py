@@ -96,9 +96,9 @@ def test_predictions_do_not_depend_on_the_batch(setting: dict, trained: Path, se
 
 def test_predictions_come_in_the_order_of_the_input(trained: Path, sentences, tmp_path: Path):
     """Rows in reverse get the reversed predictions: no row takes another one's."""
-    from bertlab.data import readers
+    from bertlab.data import data_file, readers
 
-    rows = [row.values for row in readers.read_rows(readers.DataFile(sentences["test_file"]))]
+    rows = [row.values for row in readers.read_rows(data_file.DataFile(sentences["test_file"]))]
     turned = write_lines(tmp_path / "turned.jsonl", rows[::-1])
     assert classify(tmp_path / "run", model_name_or_path=trained, test_file=turned, do_predict=True) == 0
     np.testing.assert_allclose(_probabilities(tmp_path / "run"), _probabilities(trained)[::-1], atol=1e-5)

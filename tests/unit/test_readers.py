@@ -18,8 +18,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from bertlab.data import readers
-from bertlab.data.readers import DataFile, Row
+from bertlab.data import delimited, readers
+from bertlab.data.data_file import DataFile, Row
 from bertlab.errors import UserError
 
 
@@ -123,10 +123,10 @@ def test_given_columns_name_a_file_without_header(tmp_path: Path) -> None:
     assert column_names(path, columns=names) == names
 
 
-@pytest.mark.parametrize("delimiter", readers.DELIMITERS)
+@pytest.mark.parametrize("delimiter", delimited.DELIMITERS)
 @pytest.mark.parametrize("suffix", [".csv", ".txt"])
 def test_the_delimiter_is_found(tmp_path: Path, delimiter: str, suffix: str) -> None:
-    others = readers.DELIMITERS.replace(delimiter, "")
+    others = delimited.DELIMITERS.replace(delimiter, "")
     rows = [["id", "text", "label"], *([str(i), f'a{others}b "c"', "1"] for i in range(3))]
     path = tmp_path / f"a{suffix}"
     with path.open("w", newline="") as file:
@@ -207,7 +207,7 @@ def test_a_ragged_row_is_refused_or_empty(tmp_path: Path) -> None:
 
 
 def test_a_stray_quote_does_not_swallow_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "MAX_CELL", 1000)
+    monkeypatch.setattr(delimited, "MAX_CELL", 1000)
     path = written(tmp_path / "a.csv", 'text,label\n"bad,0\n' + "more,1\n" * 1000)
     assert "line 2: a cell of more than 1000 characters starts here, as after a quote that" in refusal(path)
 
@@ -382,7 +382,7 @@ def test_parquet_that_is_damaged_is_refused(tmp_path: Path) -> None:
 def test_pyarrow_is_imported_for_parquet_only(tmp_path: Path) -> None:
     written(tmp_path / "a.csv", "a,b\n1,2\n")
     code = (
-        "import sys, pathlib; from bertlab.data.readers import DataFile, read_rows; "
+        "import sys, pathlib; from bertlab.data.data_file import DataFile; from bertlab.data.readers import read_rows; "
         f"list(read_rows(DataFile(pathlib.Path({str(tmp_path / 'a.csv')!r})))); sys.exit('pyarrow' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(readers.__file__).parents[2])

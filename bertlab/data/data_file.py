@@ -1,0 +1,112 @@
+"""A labelled-data file and how it is written, its format, and one row of it."""
+
+import itertools
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bertlab.data.files import COMPRESSED_SUFFIXES, open_binary, zip_member
+from bertlab.errors import UserError
+
+DELIMITED = (".csv", ".tsv", ".txt")
+JSON_LINES = (".jsonl", ".ndjson")
+SUFFIXES = (*DELIMITED, *JSON_LINES, ".json", ".parquet")
+SPREADSHEETS = (".xlsx", ".xls", ".ods")
+# What other tools keep data in, and what can run code when it is loaded.
+RUNS_CODE = (".py", ".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin", ".npy", ".npz", ".rds", ".rdata")
+# How many lines a delimiter, or the keys of JSON rows, are found from.
+HEAD_ROWS = 100
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A labelled-data file and how it is written; the format follows the suffix before `.gz` or `.zip`.
+
+    All but `path` and `encoding` is about delimited text. `delimiter` is one character; without it `.tsv` has the
+    tab, and others the one of `, ; tab |` that a line `sep=;` names or the first records agree on. `quoting`
+    "standard" reads double quotes as CSV does, "none" as characters (as in GLUE); "auto" is "standard", but for a
+    `.tsv` that no writer of CSV has quoted. `columns` names the columns of a file without a header line. With
+    `ragged_as_empty` a record of too few fields, two of which a line break within a row leaves, or of too many is a
+    row of empty cells.
+    """
+
+    path: Path
+    delimiter: str | None = None
+    quoting: str = "auto"
+    columns: tuple[str, ...] | None = None
+    encoding: str | None = None
+    ragged_as_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record: the place where it starts and its values by column name.
+
+    `line` is the 1-based line of the file; where `unit` is "row" (Parquet, a JSON list), the 1-based row.
+    """
+
+    line: int
+    values: dict[str, Any]
+    unit: str = "line"
+
+    @property
+    def where(self) -> str:
+        """The place for messages: `line 17` or `row 17`."""
+        return f"{self.unit} {self.line}"
+
+
+def format_suffix(path: Path) -> str:
+    """Return the suffix that names the format, in small letters; for `archive.zip` it is that of the file inside.
+
+    Raises UserError when no reader has it, or the archive holds not exactly one plain file.
+    """
+    suffix = outer = path.suffix.casefold()
+    if outer in COMPRESSED_SUFFIXES:
+        suffix = Path(path.stem).suffix.casefold()
+        if outer == ".zip" and suffix not in SUFFIXES:
+            suffix = PurePosixPath(zip_member(path)).suffix.casefold()
+    if suffix in RUNS_CODE:
+        raise UserError(
+            f"{path} is a script or a pickle; opening one can run any code, so none is opened.",
+            f"Save the rows as {', '.join(SUFFIXES)}.",
+        )
+    if suffix not in SUFFIXES:
+        open_binary(path).close()  # a folder or a file that is not there has no other error than that
+        if suffix in SPREADSHEETS:
+            raise UserError(f"{path}: no reader for spreadsheets ({suffix}).", "Save the sheet as CSV.")
+        known = f"Known are {', '.join(SUFFIXES)}, text also as {' and '.join(COMPRESSED_SUFFIXES)}."
+        raise UserError(f"{path}: no reader for the suffix {suffix!r}.", known)
+    if suffix == ".parquet" != outer:
+        raise UserError(f"{path}: Parquet is compressed within.", f"Unpack the {outer} first.")
+    return suffix
+
+
+def checked(file: DataFile) -> tuple[DataFile, str]:
+    """Return a file with its settings checked, and its suffix."""
+    suffix = format_suffix(file.path)
+    # A shell passes '\t' on as a backslash and a t.
+    delimiter = "\t" if file.delimiter in ("\\t", "tab") else file.delimiter
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
+        raise UserError(f"The delimiter {delimiter!r} is not one character.", "Name one, such as ';' or 'tab'.")
+    columns = file.columns
+    if columns is not None:
+        if suffix not in DELIMITED:
+            raise UserError(f"{file.path} names its own columns.", "Leave out --column_names.")
+        if "" in columns or len(set(columns)) < len(columns) or not columns:
+            raise UserError(f"--column_names ({', '.join(columns)}): a name is empty or repeated.", "Name each once.")
+        columns = tuple(columns)
+    return replace(file, delimiter=delimiter or ("\t" if suffix == ".tsv" else None), columns=columns), suffix
+
+
+def as_pandas_names(names: list[str]) -> list[str]:
+    """Return names that are unique and not empty: `Unnamed: 2`, `text.1`."""
+    unique: dict[str, None] = {}
+    for place, name in enumerate(names):
+        name = name or f"Unnamed: {place}"
+        others = (f"{name}.{number}" for number in itertools.count(1))
+        unique[next(each for each in itertools.chain([name], others) if each not in unique)] = None
+    return list(unique)
+
+
+def blank_error(path: Path) -> UserError:
+    return UserError(f"{path} holds only blank lines.")
