@@ -9,10 +9,10 @@ from typing import Literal
 from bertlab.cli.arguments import DataArguments, setting
 from bertlab.cli.flag_rules import Rule
 from bertlab.console import info, warning
-from bertlab.data import readers, sources
+from bertlab.data import delimited, readers, sources
 from bertlab.data.columns import TEXT_COLUMNS, Columns, cell_text, split_names
+from bertlab.data.data_file import DataFile, format_suffix
 from bertlab.data.files import open_binary, open_text, standard_input
-from bertlab.data.readers import DataFile
 from bertlab.errors import UserError
 from bertlab.inference.inference_config import InputFormat
 from bertlab.inference.predictor import Row
@@ -90,7 +90,7 @@ def is_table(options: PredictArguments) -> bool:
     path = Path(options.file)
     open_binary(path).close()
     inner = Path(path.stem) if path.suffix.casefold() == ".gz" else path
-    suffix = inner.suffix and readers.format_suffix(path)
+    suffix = inner.suffix and format_suffix(path)
     lines = ("", ".txt", ".tsv") if options.pairs else ("", ".txt")
     if suffix in lines and not (options.text_column_names or options.delimiter or options.column_names):
         return False
@@ -200,7 +200,7 @@ def _lines(options: PredictArguments) -> Iterator[tuple[str, str]]:
     else:
         where, opened = options.file, open_text(Path(options.file), options.encoding)
     with opened as stream:
-        for number, line in enumerate(readers.whole_lines(stream), 1):
+        for number, line in enumerate(delimited.whole_lines(stream), 1):
             yield f"{where}, line {number}", line.rstrip("\r\n")
 
 
