@@ -166,13 +166,13 @@ def paired_scores(a: Mapping[int, RunFolder], b: Mapping[int, RunFolder]) -> lis
 
 def _compare_scores(metric: str, a: Sequence[float], b: Sequence[float], rows: Aligned | None) -> Comparison:
     """Compare two settings over seeds and examples together, or over seeds where no predictions were kept."""
-    over_seeds = statistics.paired_t_interval(a, b, GREATER_IS_BETTER.get(metric, True))
-    if rows is None or metric not in METRICS:
-        return over_seeds
-    function = METRICS[metric]
-    sides = [function.read(predicted) for predicted in rows.predicted]
-    found = statistics.two_way_interval(function, sides[: len(a)], rows.labels, rows.groups, sides[len(a) :])
-    return over_seeds._replace(low=found.low, high=found.high)
+    differences, upward = [x - y for x, y in zip(a, b, strict=True)], GREATER_IS_BETTER.get(metric, True)
+    found = statistics.mean_sd_interval(differences)
+    a_better = sum(value > 0 if upward else value < 0 for value in differences) / len(differences)
+    if rows is not None and metric in METRICS:
+        sides = [METRICS[metric].read(predicted) for predicted in rows.predicted]
+        found = statistics.two_way_interval(METRICS[metric], sides[: len(a)], rows.labels, rows.groups, sides[len(a) :])
+    return Comparison(sum(differences) / len(differences), found.low, found.high, a_better, len(differences), upward)
 
 
 def _compare_rows(split: str, metric: str, rows: Aligned, run: RunFolder) -> PairedScore:

@@ -14,7 +14,7 @@ from bertlab.commands.aligned import Aligned, aligned_if_kept
 from bertlab.evaluation import statistics
 from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS
 from bertlab.evaluation.resampling import student_t
-from bertlab.evaluation.statistics import SeedSummary
+from bertlab.evaluation.statistics import Lead, SeedSummary
 from bertlab.io import plain, write_text
 from bertlab.report import scores
 from bertlab.report.run_folder import RunFolder, model_name, refuse_other_data
@@ -26,8 +26,12 @@ HEADER = ("recipe", "split", "metric", "mean ± sd (n)", "95% CI", "min", "max",
 NOTES = (
     "95% CI: of the mean, over seeds and examples together. Failed: a run is degenerate, as it predicts one class only "
     "or its training loss in the last epoch is not below that of the best constant. A published value is that of one "
-    "run: it is compared with the interval in which one more seed would fall, 95 of 100 times."
+    "run: it is compared with the interval in which one more seed would fall, 95 of 100 times. A baseline is compared by "
+    "the p value of the difference, over seeds and examples together; significant is below 0.05, of several tasks after "
+    "Holm's correction for their first scores."
 )
+# Of p values.
+LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Row:
     published: float | None
     source: str | None
     verdict: str
+    baseline: str | None
     p_value: float
     seeds_for_a_point: int | None
 
@@ -77,12 +82,14 @@ def corrected(table: Sequence[Row]) -> list[Row]:
     if len(first) < 2:
         return list(table)
     adjusted = dict(zip(first, statistics.holm([row.p_value for row in first.values()]), strict=True))
-    notes = {
-        id(row): f"{row.verdict}; against its baselines p = {row.p_value:.2g}, {adjusted[name]:.2g} after Holm's "
-        f"correction for {len(first)} tasks"
-        for name, row in first.items()
-    }
-    return [dataclasses.replace(row, verdict=notes.get(id(row), row.verdict)) for row in table]
+    verdicts = {}
+    for name, row in first.items():
+        words = row.verdict
+        if row.p_value < LEVEL <= adjusted[name]:
+            words = "; ".join([*words.split("; ")[:-1], f"{statistics.EQUAL} {row.baseline}"])  # the last part
+        p_values = f"p = {row.p_value:.2g}, {adjusted[name]:.2g} after Holm's correction for {len(first)} tasks"
+        verdicts[id(row)] = f"{words}; against {row.baseline} {p_values}"
+    return [dataclasses.replace(row, verdict=verdicts.get(id(row), row.verdict)) for row in table]
 
 
 def verdict(
@@ -90,7 +97,7 @@ def verdict(
     *,
     published: float | None,
     same_model: bool,
-    leads: Mapping[str, SeedSummary],
+    leads: Mapping[str, Lead],
     upward: bool = True,
 ) -> str:
     """Return the verdicts on a mean over seeds against a published value and against the best baseline not beaten.
@@ -107,13 +114,19 @@ def verdict(
         half = student_t(summary.n - 1) * summary.sd * math.sqrt(1 + 1 / summary.n)
         relation = statistics.verdict(difference - half, difference + half, upward)
         parts.append(f"{relation} the published {published:.4g}{'' if same_model else ' (of another model)'}")
-    leads = {name: lead for name, lead in leads.items() if lead.n > 1}
-    if leads:
-        verdicts = {name: statistics.verdict(lead.low, lead.high, upward) for name, lead in leads.items()}
-        level = [name for name, relation in verdicts.items() if relation != statistics.BETTER]
-        best = (min if upward else max)(level, key=lambda name: leads[name].mean, default="")
-        parts.append(f"{verdicts[best]} {best}" if best else f"{statistics.BETTER} its baselines")
+    if (name := hardest_baseline(leads, upward)) is not None:
+        relation = _relation(leads[name], upward)
+        parts.append(f"{relation} {'its baselines' if relation == statistics.BETTER else name}")
     return "; ".join(parts) or f"{summary.n} seeds, nothing to compare with"
+
+
+def hardest_baseline(leads: Mapping[str, Lead], upward: bool) -> str | None:
+    """Return the best baseline that is not beaten, or of those beaten the one with the largest p value."""
+    known = {name: lead for name, lead in leads.items() if lead.n > 1}
+    level = [name for name, lead in known.items() if _relation(lead, upward) != statistics.BETTER]
+    if level:
+        return (min if upward else max)(level, key=lambda name: known[name].mean)
+    return max(known, key=lambda name: known[name].p_value, default=None)
 
 
 def render(table: Sequence[Row], form: str) -> str:
@@ -195,11 +208,12 @@ def _row(recipe: str, runs: Sequence[RunFolder], split: str, metric: str, predic
         for name in first["splits"][split].get("baselines", {})
         if runs[0].scores(split, name).get(metric) is not None
     }
+    leads = {baseline_name(name, metric): _lead(runs, split, metric, name) for name in baselines}
     summary, defined = _summary(values, metric, predicted), [value for value in values if value is not None]
     model, value = model_name(runs[0].configuration), scores.published_value(first, split, metric)
     source = first["published"].get("source") if value is not None else None
     upward = GREATER_IS_BETTER.get(metric, True)
-    leads = {baseline_name(name, metric): _lead(values, theirs) for name, theirs in baselines.items()}
+    hardest = hardest_baseline(leads, upward)
     return Row(
         recipe=recipe,
         model=model,
@@ -220,15 +234,28 @@ def _row(recipe: str, runs: Sequence[RunFolder], split: str, metric: str, predic
             leads=leads,
             upward=upward,
         ),
-        p_value=max((statistics.t_test(lead) for lead in leads.values() if lead.n > 1), default=math.nan),
+        baseline=hardest,
+        p_value=math.nan if hardest is None else leads[hardest].p_value,
         seeds_for_a_point=statistics.seeds_needed(summary.sd) if upward else None,
     )
 
 
-def _lead(ours: Sequence[float | None], theirs: Sequence[float | None]) -> SeedSummary:
-    """Return mean and interval of scores − a baseline's, run by run, where both are defined."""
-    pairs = zip(ours, theirs, strict=True)
-    return summary_of([None if a is None or b is None else a - b for a, b in pairs])
+def _lead(runs: Sequence[RunFolder], split: str, metric: str, baseline: str) -> Lead:
+    """Return the runs' scores − a baseline's where both are defined, with their 95% CI over examples where known."""
+    differences, intervals = [], []
+    for run in runs:
+        a, b = run.scores(split).get(metric), run.scores(split, baseline).get(metric)
+        if a is not None and b is not None:
+            differences.append(a - b)
+            ends = run.results["splits"][split]["baselines"][baseline].get("difference", {}).get(metric, {})
+            intervals += [(ends["low"], ends["high"])] if None not in (ends.get("low"), ends.get("high")) else []
+    results = runs[0].results["splits"][split]
+    units = (results.get("groups") or {}).get("count") or results.get("labelled", results["rows"])
+    return statistics.lead(differences, intervals if len(intervals) == len(differences) else (), units)
+
+
+def _relation(lead: Lead, upward: bool) -> str:
+    return statistics.verdict(lead.low, lead.high, upward) if lead.p_value < LEVEL else statistics.EQUAL
 
 
 def _names(source: str, model: str) -> bool:

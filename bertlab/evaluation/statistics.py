@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bertlab.data.labels import REGRESSION
 from bertlab.evaluation import resampling
 from bertlab.evaluation.metrics import METRICS, Array, MetricFunction
 from bertlab.evaluation.resampling import RESAMPLES
@@ -52,6 +53,16 @@ class Comparison(NamedTuple):
     greater_is_better: bool = True
 
 
+class Lead(NamedTuple):
+    """A mean difference over `n` seeds with its 95% CI and the two-sided p value of none; nan of fewer than two."""
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    n: int
+
+
 class McNemar(NamedTuple):
     """Examples that only A or only B predicts correctly, and the exact two-sided p value of that difference."""
 
@@ -71,18 +82,19 @@ def bootstrap_interval(
 
     Predictions and labels have n rows each, and so have the names or numbers of `groups`. A proportion of independent
     examples has Wilson's interval, any other score the one that `resampling` describes. With fewer than two examples or
-    groups, or a score that is nan, both ends are nan.
+    groups, a score that is nan or the same in all resamples (a correlation with a constant), both ends are nan.
     """
     predicted, actual = np.asarray(predictions), np.asarray(labels)
     units, score = _groups(groups), metric(predicted, actual)
     if math.isnan(score) or _few(units, actual):
         return Interval(math.nan, math.nan, len(actual))
-    if units is None and (trials := _trials(metric.name, predicted, actual)) is not None:
-        counted, hits = trials
-        low, high = proportion_interval(hits.sum(), counted.sum())
+    trials = _trials(metric.name, predicted, actual) if units is None else None
+    if trials is not None and trials[0].any():
+        low, high = proportion_interval(trials[1].sum(), trials[0].sum())
         return Interval(float(low), float(high), len(actual))
     found = resampling.resample(metric, [predicted], actual, units, resamples)
-    return Interval(*found.interval(np.ones(1), score), len(actual))
+    low, high = found.interval(np.ones(1), score)
+    return Interval(*_with_chance_hits(metric, [predicted], actual, found.units, (low, score, high)), len(actual))
 
 
 def proportion_interval(hits: npt.ArrayLike, totals: npt.ArrayLike) -> tuple[Array, Array]:
@@ -134,8 +146,8 @@ def two_way_interval(
 
     With `baseline`, other predictions of the same seeds, it is of the differences. As in the multi-bootstrap (Sellam et
     al., 2022), all seeds are scored on the same resamples. Resampling few seeds as well is too narrow by half, so that
-    the variance over seeds, less what examples add to it, is added to that over examples, and Student's t has
-    Satterthwaite's degrees of freedom. With fewer than two seeds the interval is nan.
+    the variance over seeds is added to that over examples, less what is in both, each times its own quantile of
+    Student's t (Zou and Donner, 2008). With fewer than two seeds the interval is nan.
     """
     sides, actual = [np.asarray(side) for side in (*predictions, *baseline)], np.asarray(labels)
     seeds = len(predictions)
@@ -148,23 +160,9 @@ def two_way_interval(
     low, high = found.interval(contrast.mean(axis=0), over_seeds.mean)
     stretch = _stretch(contrast @ found.scores, over_seeds.sd**2 / seeds, found.units)
     low, high = (over_seeds.mean + stretch * (end - over_seeds.mean) for end in (low, high))
-    if not baseline:  # no score is better than 1, no error than 0
-        low, high = (low, min(high, 1.0)) if metric.greater_is_better else (max(low, 0.0), high)
+    if not baseline:
+        low, high = _with_chance_hits(metric, sides, actual, found.units, (low, over_seeds.mean, high))
     return SeedSummary(over_seeds.mean, over_seeds.sd, low, high, seeds)
-
-
-def paired_t_interval(
-    scores_a: Sequence[float], scores_b: Sequence[float], greater_is_better: bool = True
-) -> Comparison:
-    """Compare two settings by their scores of the same n seeds, in the same order (paired t interval).
-
-    With fewer than two seeds the interval is nan.
-    """
-    differences = [a - b for a, b in zip(scores_a, scores_b, strict=True)]
-    summary = mean_sd_interval(differences)
-    better = [difference > 0 if greater_is_better else difference < 0 for difference in differences]
-    a_better = sum(better) / len(better) if better else math.nan
-    return Comparison(summary.mean, summary.low, summary.high, a_better, summary.n, greater_is_better)
 
 
 def mean_sd_interval(values: Sequence[float]) -> SeedSummary:
@@ -187,7 +185,7 @@ def seeds_needed(sd: float, difference: float = 0.01, *, paired: bool = False) -
     `sd` is that of the scores over seeds, or with `paired` that of the differences of the same seed. It is the number
     for which Student's t test has that power; None without a deviation.
     """
-    if not sd > 0:
+    if not sd > 1e-12:  # equal scores differ by rounding
         return None
     from scipy.stats import nct
 
@@ -207,13 +205,29 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-def t_test(summary: SeedSummary) -> float:
-    """Return the two-sided p value of a mean over seeds against 0 (Student's t)."""
+def lead(differences: Sequence[float], intervals: Sequence[tuple[float, float]], units: float) -> Lead:
+    """Return mean, 95% CI and p value of the differences A − B of each seed, over seeds and examples together.
+
+    `intervals` are the ends of the 95% CI of each difference over `units` examples or groups; without them it is
+    Student's t over seeds. Both variances are added, with Satterthwaite's degrees of freedom. What differs between
+    seeds because of the examples is in both, which makes it a little wide.
+    """
     from scipy.special import stdtr
 
-    if summary.n < 2 or summary.sd == 0:
-        return math.nan if summary.n < 2 else float(summary.mean == 0)
-    return float(2 * stdtr(summary.n - 1, -abs(summary.mean) / (summary.sd / math.sqrt(summary.n))))
+    mean, sd, *_, n = mean_sd_interval(differences)
+    if n < 2:
+        return Lead(mean, math.nan, math.nan, math.nan, n)
+    lengths = np.abs(np.array(intervals) - np.array(differences)[:, None]).mean(axis=0) if intervals else np.zeros(2)
+    below, above = ((length / resampling.student_t(units - 1)) ** 2 if length else 0.0 for length in lengths)
+    ends, p_value = [], float(mean == 0)
+    for sign, over_examples in ((-1, below), (1, above)):
+        total = over_examples + sd**2 / n
+        squares = over_examples**2 / (units - 1) + (sd**2 / n) ** 2 / (n - 1)
+        df, se = (total**2 / squares if squares else math.inf), math.sqrt(total)
+        ends.append(mean + sign * se * resampling.student_t(df))
+        if mean * sign < 0 < se:  # the end on the side of 0
+            p_value = float(2 * stdtr(df, -abs(mean) / se))
+    return Lead(mean, ends[0], ends[1], p_value, n)
 
 
 def mcnemar(correct_a: npt.ArrayLike, correct_b: npt.ArrayLike) -> McNemar:
@@ -278,12 +292,47 @@ def _stretch(scores: Array, variance_of_seeds: float, units: float) -> float:
     seeds, over_examples = len(scores), float(scores.mean(axis=0).var())
     # What differs between seeds because of the examples alone is in both variances.
     in_both = (float(scores.var(axis=1).mean()) - over_examples) / (seeds - 1)
-    total = over_examples + variance_of_seeds - in_both
-    if over_examples == 0 or total <= over_examples:
+    if over_examples == 0 or variance_of_seeds <= in_both:
         return 1.0
-    parts = ((over_examples - in_both) ** 2 / (units - 1), variance_of_seeds**2 / (seeds - 1))
-    quantiles = resampling.student_t(total**2 / sum(parts)), resampling.student_t(units - 1)
-    return quantiles[0] / quantiles[1] * math.sqrt(total / over_examples)
+    t_examples, t_seeds = resampling.student_t(units - 1), resampling.student_t(seeds - 1)
+    half = math.hypot(t_examples * math.sqrt(max(0.0, over_examples - in_both)), t_seeds * math.sqrt(variance_of_seeds))
+    return half / (t_examples * math.sqrt(over_examples))
+
+
+def _with_chance_hits(
+    metric: MetricFunction, sides: Sequence[Array], labels: Array, units: float, ends: tuple[float, float, float]
+) -> tuple[float, float]:
+    """Return the interval of a mean score (low, score, high), widened for classes that are never predicted rightly.
+
+    No resample says how often they might be. As many rows as Wilson's limit of none allows may be predicted as them:
+    their own, or others. The distances of an end from the score are added as independent ones (Zou and Donner, 2008).
+    No score is better than 1, no error than 0; an interval without width is none.
+    """
+    low, score, high = ends
+    if not metric.of_probabilities and REGRESSION not in metric.problem_types:
+        found = [_with_hits(metric, side, labels, units / len(labels)) for side in sides]
+        worst, best = np.mean(found, axis=0) - np.mean([metric(side, labels) for side in sides])
+        low, high = score - math.hypot(score - low, worst), score + math.hypot(high - score, best)
+    low, high = (low, min(high, 1.0)) if metric.greater_is_better else (max(low, 0.0), high)
+    return (low, high) if low < high else (math.nan, math.nan)
+
+
+def _with_hits(metric: MetricFunction, predictions: Array, labels: Array, share: float) -> tuple[float, float]:
+    """Return the scores if classes without a hit were predicted, wrongly and rightly; only a share of rows counts."""
+    if labels.ndim == 2:
+        missed = labels.any(axis=0) & ~(labels & predictions).any(axis=0)
+        own = labels[:, missed].any(axis=1)
+        wrong, right = np.where(missed, 1, predictions), np.where(missed, labels, predictions)
+    else:
+        own = ~np.isin(labels, labels[labels == predictions])
+        wrong, right = np.full_like(labels, labels[own.argmax()]), labels
+    scores = [metric(predictions, labels)] * 2
+    for way, (rows, changed) in enumerate(((~own, wrong), (own, right))):
+        if own.any() and rows.any():
+            most = proportion_interval(0, share * rows.sum())[1]
+            both = np.concatenate([predictions, changed]), np.concatenate([labels, labels])
+            scores[way] = float(metric.weighted(*both, np.concatenate([1 - most * rows, most * rows])[None])[0])
+    return scores[0], scores[1]
 
 
 def _groups(groups: npt.ArrayLike | None) -> Array | None:

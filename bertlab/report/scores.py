@@ -155,7 +155,9 @@ def verdicts(results: Results) -> list[str]:
     split, metric = results["splits"][name], results["metrics"][0]
     ours, upward = split["metrics"][metric], GREATER_IS_BETTER.get(metric, True)
     if interval(ours) is None:
-        return [f"{ours['n']} examples are too few for a confidence interval, so nothing is compared."]
+        return [
+            f"Nothing is compared: {ours['n']:,} examples, too few or scored all alike, give no confidence interval."
+        ]
     lines = [f"This model is {relation} the baseline “{b}” {rest}." for b, relation, rest in _baselines(results)]
     if not lines:
         lines.append("No baseline was scored, because there were no training examples.")

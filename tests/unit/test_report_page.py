@@ -252,7 +252,7 @@ def test_no_difference_is_claimed_inside_the_interval(tmp_path):
         "This model is not significantly different from the"
     )
     assert verdicts(folder, 0.8, None, None) == [
-        "50 examples are too few for a confidence interval, so nothing is compared."
+        "Nothing is compared: 50 examples, too few or scored all alike, give no confidence interval."
     ]
     assert "not of the seed" in above[-1]
 

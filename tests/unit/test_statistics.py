@@ -17,14 +17,13 @@ from bertlab.evaluation.statistics import (
     comparison_row,
     describe_comparison,
     holm,
+    lead,
     mcnemar,
     mean_sd_interval,
     paired_bootstrap,
-    paired_t_interval,
     per_batch_mcc,
     proportion_interval,
     seeds_needed,
-    t_test,
     two_way_interval,
     verdict,
 )
@@ -167,9 +166,47 @@ def test_a_perfect_score_has_a_width():
     assert bootstrap_interval(METRICS["f1_micro"], several, several).low < 0.97
 
 
-def test_constant_data_has_an_interval_without_width():
-    assert bootstrap_interval(METRICS["matthews_correlation"], [1] * 20, [1] * 20)[:2] == (0.0, 0.0)
-    assert bootstrap_interval(METRICS["pearson"], [0.1] * 20, np.arange(20))[:2] == (0.0, 0.0)
+def test_what_is_the_same_in_every_resample_has_no_interval():
+    for name, sides in (("matthews_correlation", ([1] * 20, [1] * 20)), ("pearson", ([0.1] * 20, np.arange(20)))):
+        assert np.isnan(bootstrap_interval(METRICS[name], *sides)[:2]).all()
+        assert np.isnan(two_way_interval(METRICS[name], [sides[0]] * 3, sides[1])[2:4]).all()
+
+
+@pytest.mark.parametrize("false_alarms", [0, 1])
+def test_a_class_that_is_never_found_may_be_in_as_many_rows_as_wilsons_limit_allows(false_alarms):
+    labels, predictions = np.repeat([1, 0], [30, 70]), np.zeros(100, dtype=int)
+    predictions[100 - false_alarms :] = 1
+    found, wrong = (scipy.stats.binomtest(0, k).proportion_ci(method="wilson").high for k in (30, 70))
+    hits, alarms = 30 * found, 70 * wrong
+    if not false_alarms:  # scores in closed form, at the recall that is still possible and with no false positive
+        phi = math.sqrt(hits * 70 / ((100 - hits) * 30))
+        expected = {
+            "f1": (0, 2 * found / (1 + found)),
+            "f2": (0, 5 * found / (4 + found)),
+            "precision": (0, 1),
+            "recall": (0, found),
+            "balanced_accuracy": ((1 - wrong) / 2, (1 + found) / 2),
+            "matthews_correlation": (-math.sqrt(alarms * 30 / ((100 - alarms) * 70)), phi),
+        }
+        for name, ends in expected.items():
+            assert bootstrap_interval(METRICS[name], predictions, labels)[:2] == pytest.approx(ends), name
+            seeds = two_way_interval(METRICS[name], [predictions] * 3, labels)
+            assert (seeds.low, seeds.high) == pytest.approx(ends), name
+    low, high, _ = bootstrap_interval(METRICS["f1"], predictions, labels)
+    assert (low, high) == pytest.approx((0, 2 * hits / (30 + hits + false_alarms)), abs=0.02)
+    macro = bootstrap_interval(METRICS["f1_macro"], predictions, labels)
+    assert macro.high > METRICS["f1_macro"](predictions, labels) + found / (1 + found) / 2
+
+
+def test_pairs_of_rows_without_a_hit_say_less_and_several_labels_too_have_a_width():
+    labels, predictions = np.repeat([1, 0], [30, 70]), np.zeros(100, dtype=int)
+    high = scipy.stats.binomtest(0, 15).proportion_ci(method="wilson").high
+    grouped = bootstrap_interval(METRICS["f1"], predictions, labels, np.arange(100) // 2)
+    assert grouped[:2] == pytest.approx((0, 2 * high / (1 + high)))
+    several = np.column_stack([labels, 1 - labels])
+    for name in ("f1_micro", "f1_macro", "f1_samples", "accuracy"):
+        low, high, _ = bootstrap_interval(METRICS[name], np.zeros_like(several), several)
+        assert low == 0 < high < 0.1, name
 
 
 def test_a_resample_of_one_value_correlates_at_zero():
@@ -279,14 +316,6 @@ def test_a_comparison_is_one_sentence_and_one_row():
     assert comparison_row("test", "f1_macro", "0.7", "0.8", comparison) == expected
 
 
-def test_seeds_are_compared_in_pairs():
-    difference, low, high, a_better, n, _ = paired_t_interval([0.5, 0.7, 0.9], [0.4, 0.5, 0.6])
-    assert (difference, low, high) == pytest.approx((0.2, -0.048414, 0.448414), abs=1e-5)
-    assert (a_better, n) == (1.0, 3)
-    assert paired_t_interval([0.1, 0.2], [0.2, 0.1], greater_is_better=False).a_better == 0.5
-    assert math.isnan(paired_t_interval([0.1], [0.2]).low)
-
-
 def test_mcnemar_by_hand():
     # 1 against 5 discordant examples: 2 x (C(6,0) + C(6,1)) / 2^6 = 14 / 64.
     correct_a = np.array([True] * 1 + [False] * 5 + [True] * 30 + [False] * 4)
@@ -326,7 +355,7 @@ def test_seeds_needed_have_the_power_of_the_t_test():
     # Cohen (1988): an effect of d = 0.5 takes 34 pairs, or 64 in each of two samples; d = 0.8 takes 15, or 26.
     assert [seeds_needed(1.0, d, paired=True) for d in (0.5, 0.8)] == [34, 15]
     assert [seeds_needed(1.0, d) for d in (0.5, 0.8)] == [64, 26]
-    assert seeds_needed(0.0) is None and seeds_needed(math.nan) is None
+    assert all(seeds_needed(sd) is None for sd in (0.0, math.nan, 1.4e-16))
 
 
 def test_holm_by_hand():
@@ -334,9 +363,34 @@ def test_holm_by_hand():
     assert holm([0.6]) == [0.6]
 
 
-def test_the_p_value_of_a_mean_is_scipys():
+def test_without_examples_a_lead_is_students_t():
     values = [0.01, 0.03, -0.005, 0.02]
-    assert t_test(mean_sd_interval(values)) == pytest.approx(scipy.stats.ttest_1samp(values, 0).pvalue)
+    found = lead(values, (), 100)
+    test = scipy.stats.ttest_1samp(values, 0)
+    expected = (np.mean(values), *test.confidence_interval(), test.pvalue, 4)
+    assert found == pytest.approx(expected)
+    assert np.isnan(lead([0.1], (), 100)[1:4]).all()
+    assert lead([0.0, 0.0], [(0.0, 0.0)] * 2, 100) == (0, 0, 0, 1, 2)
+
+
+def test_a_lead_over_seeds_and_examples_has_both_variances():
+    # Standard errors over 50 examples: 0.01 downwards and 0.03 upwards; over 3 seeds sd 0.02, a standard error of 0.0115.
+    t = scipy.stats.t.ppf(0.975, 49)
+    values = [0.03, 0.05, 0.07]
+    found = lead(values, [(value - 0.01 * t, value + 0.03 * t) for value in values], 50)
+    for end, se in ((found.low, 0.01), (found.high, 0.03)):
+        rows, seeds = se**2, 0.02**2 / 3
+        df = (rows + seeds) ** 2 / (rows**2 / 49 + seeds**2 / 2)
+        assert abs(end - 0.05) == pytest.approx(math.sqrt(rows + seeds) * scipy.stats.t.ppf(0.975, df))
+        if se == 0.01:
+            assert found.p_value == pytest.approx(2 * scipy.stats.t.sf(0.05 / math.sqrt(rows + seeds), df))
+    assert (found.p_value < 0.05) == (found.low > 0)
+
+
+@pytest.mark.parametrize("mean", np.linspace(-0.1, 0.1, 9))
+def test_the_p_value_and_the_interval_of_a_lead_agree(mean):
+    found = lead([mean - 0.02, mean, mean + 0.02], [(mean - 0.04, mean + 0.05)] * 3, 200)
+    assert (found.p_value < 0.05) == (not found.low <= 0 <= found.high)
 
 
 def test_the_interval_over_seeds_and_examples_holds_both():
@@ -346,14 +400,14 @@ def test_the_interval_over_seeds_and_examples_holds_both():
     only_rows = two_way_interval(METRICS["matthews_correlation"], alike, labels)
     single = bootstrap_interval(METRICS["matthews_correlation"], alike[0], labels)
     assert (only_rows.low, only_rows.high) == pytest.approx(single[:2], abs=0.01)
-    # Seeds that differ: the variance of both, less what examples add to that of seeds (a mean of four accuracies).
+    # Seeds that differ: both variances, less what is in both, each with its quantile (a mean of four accuracies).
     rng = np.random.default_rng(1)
     sides = [np.where(rng.random(400) < rate, labels, 1 - labels) for rate in (0.6, 0.7, 0.8, 0.9)]
     found = two_way_interval(METRICS["accuracy"], sides, labels)
     hits = np.array([side == labels for side in sides], dtype=float)
     rows, seeds = hits.mean(axis=0).var() / 400, hits.mean(axis=1).var(ddof=1) / 4
     both = (hits.var(axis=1).mean() / 400 - rows) / 3
-    half = scipy.stats.t.ppf(0.975, 3) * math.sqrt(rows + seeds - both)
+    half = math.hypot(scipy.stats.t.ppf(0.975, 399) * math.sqrt(rows - both), scipy.stats.t.ppf(0.975, 3) * seeds**0.5)
     assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.1)
     difference = two_way_interval(METRICS["accuracy"], sides, labels, baseline=sides)
     assert (difference.mean, difference.low, difference.high) == (0, 0, 0)
@@ -365,7 +419,7 @@ def test_the_interval_over_seeds_and_examples_holds_both():
         (coverage.ROWS[0], "matthews_correlation", 50),
         (coverage.ROWS[1], "accuracy", 277),
         (coverage.GROUPS[0], "f1_macro", 50),
-        (coverage.SEEDS[1], "accuracy", 50),
+        (coverage.SEEDS[0], "accuracy", 277),
         (coverage.PAIR[0], "accuracy, A − B", 50),
     ],
 )

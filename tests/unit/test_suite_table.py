@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 from finished_runs import finished_run
 
 from bertlab import console
@@ -225,18 +226,42 @@ def test_the_interval_is_over_seeds_and_examples(tmp_path):
     assert f"(power 80%) with {row.seeds_for_a_point:,} seeds of each setting" in suite_table.render([row], "text")
 
 
+def led(name, leads, half=0.0):
+    """Rows of a task that leads its baseline by so much with each seed, with a 95% CI over examples of ± half."""
+    runs = []
+    for value in leads:
+        ends = {"difference": {"accuracy": {"low": value - half, "high": value + half}}} if half else {}
+        split = {"rows": 100, "metrics": {"accuracy": {"value": 0.5 + value}}}
+        split["baselines"] = {"majority": {"metrics": {"accuracy": 0.5}, **ends}}
+        runs.append(unread({"splits": {"validation": split}}, {}))
+    return suite_table.rows(name, runs)
+
+
 def test_several_tasks_are_corrected_for_their_number():
-    rows = []
-    for name, lead in (("easy", 0.3), ("hard", 0.02)):
-        runs = []
-        for offset in (0.0, 0.01, 0.025):
-            split = {"rows": 9, "metrics": {"accuracy": {"value": 0.5 + lead + offset}}}
-            split["baselines"] = {"majority": {"metrics": {"accuracy": 0.5}}}
-            runs.append(unread({"splits": {"validation": split}}, {}))
-        rows += suite_table.rows(name, runs)
+    rows = [*led("easy", (0.3, 0.31, 0.325)), *led("hard", (0.02, 0.03, 0.045))]
     p = [row.p_value for row in rows]
-    assert p[0] < p[1]
+    assert p[0] < p[1] < 0.05
     found = suite_table.corrected(rows)
     assert f"p = {p[0]:.2g}, {2 * p[0]:.2g} after Holm's correction for 2 tasks" in found[0].verdict
     assert f"p = {p[1]:.2g}, {max(p[1], 2 * p[0]):.2g} after" in found[1].verdict
     assert suite_table.corrected(rows[:1]) == rows[:1]
+
+
+def test_the_word_and_the_corrected_p_value_agree():
+    # Student's t of each has p = 0.039: significant alone, and of two not (0.078).
+    rows = [*led("a", (0.02, 0.03, 0.045)), *led("b", (0.02, 0.03, 0.045))]
+    assert all(row.p_value < 0.05 and row.verdict == "significantly better than its baselines" for row in rows)
+    p = scipy.stats.ttest_1samp([0.02, 0.03, 0.045], 0).pvalue
+    for row in suite_table.corrected(rows):
+        assert row.verdict == (
+            "not significantly different from majority class; against majority class "
+            f"p = {p:.2g}, {2 * p:.2g} after Holm's correction for 2 tasks"
+        )
+    assert "after Holm's correction" in suite_table.render(rows, "markdown")
+
+
+def test_a_baseline_is_compared_over_seeds_and_examples():
+    # Alike in each seed, and yet no better on other examples.
+    assert led("a", (0.02, 0.021, 0.019))[0].verdict == "significantly better than its baselines"
+    assert led("a", (0.02, 0.021, 0.019), half=0.03)[0].verdict == "not significantly different from majority class"
+    assert led("a", (0.04, 0.041, 0.039), half=0.03)[0].verdict == "significantly better than its baselines"
