@@ -26,9 +26,9 @@ HEADER = ("recipe", "split", "metric", "mean ± sd (n)", "95% CI", "min", "max",
 NOTES = (
     "95% CI: of the mean, over seeds and examples together. Failed: a run is degenerate, as it predicts one class only "
     "or its training loss in the last epoch is not below that of the best constant. A published value is that of one "
-    "run: it is compared with the interval in which one more seed would fall, 95 of 100 times. A baseline is compared by "
-    "the p value of the difference, over seeds and examples together; significant is below 0.05, of several tasks after "
-    "Holm's correction for their first scores."
+    "run: it is compared with the interval in which one more seed would fall, 95 of 100 times. A baseline is compared "
+    "by the p value of the difference, over seeds and examples together. Significant is a p value below 0.05, for the "
+    "first scores of several tasks after Holm's correction."
 )
 # Of p values.
 LEVEL = 0.05

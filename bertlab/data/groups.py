@@ -1,4 +1,4 @@
-"""Which rows belong together: rows of one group (a patient, an author), or that share a text."""
+"""Which rows belong together: rows of one group (a patient, an author) or document, or that share a text."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,13 +25,15 @@ class RowGroups(NamedTuple):
 def row_groups(split: "Dataset", *, by_text: bool) -> np.ndarray | None:
     """Return the number of each row's group, in order of first occurrence, or None where no two rows share one.
 
-    Rows with one value in the column `group` belong together, and with `by_text` rows that share a text. So do rows
-    that are linked through others: groups are connected components. A row without a value is a group of its own.
+    Rows with one value in the column `group` or `document` belong together, and with `by_text` rows that share a text.
+    So do rows that are linked through others: groups are connected components. A row without a value is a group of its
+    own.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    columns = [name for name in ("group", *(("text", "text_pair") if by_text else ())) if name in split.column_names]
+    names = ("group", "document", *(("text", "text_pair") if by_text else ()))
+    columns = [name for name in names if name in split.column_names]
     if not columns:
         return None
     rows, keys = [], []
@@ -52,14 +54,16 @@ def row_groups(split: "Dataset", *, by_text: bool) -> np.ndarray | None:
 def resampled_groups(split: "Dataset", name: str, *, by_text: bool) -> RowGroups | None:
     """Return the groups that confidence intervals resample, or None where rows are independent.
 
-    They are those that splits keep together, and in pair tasks also pairs that share a text: a premise with three
-    hypotheses is one premise. Where a few texts are in most of the pairs, only the former are left.
+    They are those that splits keep together, and in pair tasks also pairs that share a text (a premise with three
+    hypotheses is one premise) or the document of their first segment. Where a few texts or documents are in most of
+    the pairs, only the former are left.
     """
     is_named = "group" in split.column_names
     numbers = row_groups(split, by_text=by_text or "text_pair" in split.column_names)
-    shared = "the group" if is_named else "a text"
+    shared = "the group" if is_named else "a document" if "document" in split.column_names else "a text"
     if numbers is not None and effective_groups(numbers) < FEW_GROUPS:
-        few = f"{name}: its {len(split):,} rows are in {numbers.max() + 1:,} groups of rows that share {shared}"
+        count = f"{numbers.max() + 1:,} groups" if numbers.any() else "one group"
+        few = f"{name}: its {len(split):,} rows are in {count} of rows that share {shared}"
         if is_named or by_text:
             info(f"{few}; intervals over so few are wide, or too narrow.")
         else:

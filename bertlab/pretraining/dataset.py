@@ -129,7 +129,7 @@ def make_splits(text: Text, arguments: NspArguments, tokenizer: "PreTrainedToken
     negatives = "" if policy.single else f", {arguments.negatives.replace('_', ' ')} negatives"
     say(f"{sum(map(len, tables.values())):,} {kind} ({counts}){negatives}")
     _say_what_is_left_out(tables)
-    splits = {name: _with_labels(table, name) for name, table in tables.items()}
+    splits = {name: _with_labels(table, name, text.sentences) for name, table in tables.items()}
     if policy.single:
         splits = {name: split.remove_columns("labels") for name, split in splits.items()}
     return Data(
@@ -159,7 +159,7 @@ def fresh_pairs(
         return []
     (text, members), policy = _parted(text, arguments), _policy(arguments, _sample(text), tokenizer)
     tables = (_pairs(text, arguments, policy, "train", members, epoch) for epoch in range(1, min(epochs, FRESH_EPOCHS)))
-    return [_with_labels(table, "train") for table in tables]
+    return [_with_labels(table, "train", text.sentences) for table in tables]
 
 
 def _say_what_is_left_out(tables: Mapping[str, "Dataset"]) -> None:
@@ -229,13 +229,18 @@ def _pairs(
     )
 
 
-def _with_labels(table: "Dataset", name: str) -> "Dataset":
-    """Return a table of pairs with the columns of a split: `labels`, and of one not trained on `source` and `idx`."""
+def _with_labels(table: "Dataset", name: str, sentences: "Dataset") -> "Dataset":
+    """Return a table of pairs with the columns of a split: `labels`, and where it is not trained on, three more.
+
+    They are `source`, `idx`, and the number of the document that the first segment is from.
+    """
     table = table.rename_column("label", "labels")
     if name == "train":
         return table
     negative_types = [pairs.NEGATIVE_TYPES[code] for code in table["negative_type"][:]]
-    return table.add_column("source", negative_types).add_column("idx", np.arange(len(table)))
+    documents = sentences.data.column("document").to_numpy()[table[pairs.RANGES[0]][:]]
+    columns = {"source": negative_types, "idx": np.arange(len(table)), "document": documents}
+    return functools.reduce(lambda split, name: split.add_column(name, columns[name]), columns, table)
 
 
 def _count(number: int, thing: str) -> str:

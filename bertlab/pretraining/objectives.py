@@ -13,6 +13,7 @@ from transformers import EvalPrediction
 from bertlab.cli.arguments import NspArguments
 from bertlab.console import info, quiet_datasets
 from bertlab.data import tokenization
+from bertlab.data.groups import resampled_groups
 from bertlab.data.labels import NO_LABEL, SINGLE
 from bertlab.evaluation import baselines, evaluate
 from bertlab.evaluation.evaluate import SplitResult
@@ -272,4 +273,5 @@ def _evaluate_pretraining(
     metrics.update(runtime=seconds, samples_per_second=len(split) / seconds)
     prefix = evaluate.metric_prefix(name, data)
     predictions = logits.argmax(axis=1) if labels is not None else np.full(len(split), NO_LABEL)
-    return SplitResult(name, prefix, logits, predictions, labels, metrics, has_predictions=labels is not None)
+    together = None if labels is None else resampled_groups(data.splits[name], name, by_text=False)
+    return SplitResult(name, prefix, logits, predictions, labels, metrics, labels is not None, together)

@@ -6,6 +6,10 @@ from datasets import Dataset
 
 from bertlab.commands import check
 from bertlab.data.groups import effective_groups, resampled_groups, row_groups
+from bertlab.data.labels import SINGLE, LabelSchema
+from bertlab.evaluation.evaluate import SplitResult
+from bertlab.report.results import Fitted, split_results
+from bertlab.report.scores import groups_sentence
 
 
 def table(**columns):
@@ -47,6 +51,44 @@ def test_intervals_resample_pairs_that_share_a_text_unless_one_text_is_in_most(c
     assert "dev: its 90 rows are in 3 groups of rows that share a text, too few to resample" in capsys.readouterr().err
     singles = table(text=["good"] * 9 + ["bad"])
     assert resampled_groups(singles, "dev", by_text=False) is None
+
+
+def test_pairs_of_one_document_are_resampled_together_unless_documents_are_few(capsys):
+    documents = [row // 4 for row in range(120)]
+    found = resampled_groups(table(document=documents), "validation", by_text=False)
+    assert found.shared == "a document" and found.numbers.tolist() == documents
+    assert resampled_groups(table(document=[0] * 50), "validation", by_text=False) is None
+    assert "its 50 rows are in one group of rows that share a document, too few" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("shared", "sizes"), [("question", [1, 2, 3, 10]), ("premise", [3])])
+def test_pairs_that_share_a_text_widen_the_interval_by_the_inflation_of_the_variance(shared, sizes):
+    # One question against several sentences, as in QNLI; one premise with three hypotheses, as in MNLI.
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(200), np.resize(sizes, 200))
+    split = table(text=[f"{shared} {one}" for one in group], text_pair=list(map(str, range(len(group)))))
+    together = resampled_groups(split, "dev", by_text=False)
+
+    def correct(samples):
+        """Draw which rows are correct: of half of the questions 95%, of the others 55%, 75% in all."""
+        rates = np.where(rng.random((samples, 200)) < 0.5, 0.95, 0.55)[:, group]
+        return rng.random(rates.shape) < rates
+
+    true_sd = correct(4000).mean(axis=1).std()
+    inflation = true_sd / np.sqrt(0.75 * 0.25 / len(group))
+    wider = []
+    for hits in correct(15):
+        labels = rng.integers(0, 2, len(group))
+        logits = np.eye(2)[np.where(hits, labels, 1 - labels)]
+        result = SplitResult(
+            "dev", "eval", logits, logits.argmax(axis=1), labels, {"accuracy": hits.mean()}, True, together
+        )
+        entry = split_results(result, LabelSchema(SINGLE, ("a", "b"), {}), ["accuracy"], Fitted(), {}, None, None)
+        wider.append(entry["groups"]["wider"])
+    assert inflation > 1.15
+    assert np.mean(wider) == pytest.approx(inflation, rel=0.06)
+    said = f"share a text are resampled, not rows: the interval of accuracy is {wider[-1]:.2f} times as wide"
+    assert said in groups_sentence(entry, "accuracy")
 
 
 def test_the_effective_number_of_groups_by_hand():

@@ -136,10 +136,12 @@ def test_splits_have_roles_and_only_those_not_trained_on_have_groups(read: datas
     assert (data.train, data.selection, data.evaluation_splits) == ("train", "selection", ("validation", "test"))
     assert data.eval_split == "selection"
     assert data.schema.class_names == ("IsNext", "NotNext")
-    assert not {"idx", "source"} & set(data.splits["train"].column_names)
+    assert not {"idx", "source", "document"} & set(data.splits["train"].column_names)
+    documents = read.sentences["document"][:]
     for name in ("validation", "selection", "test"):
         split = data.splits[name]
         assert split["idx"][:] == list(range(len(split)))
+        assert split["document"][:] == [documents[first] for first, *_ in ranges(split)]
         kinds = split["source"][:]
         assert set(kinds) == {"next", "other_document"} <= set(NEGATIVE_TYPES)
         assert [kind != "next" for kind in kinds] == [label == 1 for label in split["labels"][:]]

@@ -374,7 +374,7 @@ def test_without_examples_a_lead_is_students_t():
 
 
 def test_a_lead_over_seeds_and_examples_has_both_variances():
-    # Standard errors over 50 examples: 0.01 downwards and 0.03 upwards; over 3 seeds sd 0.02, a standard error of 0.0115.
+    # Standard errors over 50 examples: 0.01 downwards and 0.03 upwards; the sd over 3 seeds is 0.02.
     t = scipy.stats.t.ppf(0.975, 49)
     values = [0.03, 0.05, 0.07]
     found = lead(values, [(value - 0.01 * t, value + 0.03 * t) for value in values], 50)
