@@ -90,8 +90,8 @@ def bootstrap_interval(
         return Interval(math.nan, math.nan, len(actual))
     trials = _trials(metric.name, predicted, actual) if units is None else None
     if trials is not None and trials[0].any():
-        low, high = proportion_interval(trials[1].sum(), trials[0].sum())
-        return Interval(float(low), float(high), len(actual))
+        ends = proportion_interval(trials[1].sum(), trials[0].sum())
+        return Interval(float(ends[0]), float(ends[1]), len(actual))
     found = resampling.resample(metric, [predicted], actual, units, resamples)
     low, high = found.interval(np.ones(1), score)
     return Interval(*_with_chance_hits(metric, [predicted], actual, found.units, (low, score, high)), len(actual))
