@@ -154,8 +154,8 @@ def dataset_error(name: str, error: Exception) -> UserError:
     if offline():
         return UserError(
             f"the data set {name} is not in the cache and the Hub cannot be reached ({_why_offline()}).",
-            "Pass --data_dir FOLDER with the files (and a local --model_name_or_path), run once with the network to "
-            "fill the cache, or try `make demo`, which needs no Hub.",
+            "Name its files with --train_file, or for a --task their folder with --data_dir (and a local "
+            "--model_name_or_path), run once with the network, or try `make demo`, which needs no Hub.",
         )
     if isinstance(error, DatasetNotFoundError):  # raised `from None`: of huggingface_hub's error only the text is left
         return _gated("data set", name) if "gated" in str(error) else _unknown_name("data set", name)
@@ -194,8 +194,8 @@ def model_error(name: str, error: Exception) -> UserError:
         return UserError(
             f"the model {name} is not in the cache and the Hub cannot be reached ({_why_offline()}).",
             (f"Did you mean {near!r}, which is in the cache? " if near else "")
-            + "Pass --model_name_or_path with a folder or package:IMPORT_NAME/path (and --data_dir, if the data is on "
-            "the Hub too), run once with the network to fill the cache, or try `make demo`, which needs no Hub.",
+            + "Name a folder or package:IMPORT_NAME/path in its place (and files, if the data is on the Hub too), run "
+            "once with the network to fill the cache, or try `make demo`, which needs no Hub.",
         )
     return (None if is_local(name) else _hub_error("model", name, error)) or UserError(
         f"--model_name_or_path {name} cannot be loaded: {_reason(error)}", "Name a folder or a Hub model."

@@ -31,7 +31,7 @@ class LocalHub:
     pull request in which the Hub's bot converted a model's weights; `cards` are the metadata of their cards. `statuses`
     are answers (status, headers) by a part of the path instead, "" for all; those in `once` are given one time. Of the
     file that `broken` names, one byte less than announced is sent before the connection ends. `uploads` are the files
-    of each commit, by path.
+    of each commit, by path. With a `token` requests without it get the answer `refusal`.
     """
 
     repositories: dict[str, Path] = field(default_factory=dict)
@@ -39,6 +39,8 @@ class LocalHub:
     statuses: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)
     once: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)
     broken: str = ""
+    token: str = ""
+    refusal: tuple[int, dict[str, str]] = (401, {})
     requests: list[str] = field(default_factory=list)
     uploads: list[dict[str, bytes]] = field(default_factory=list)
     url: str = ""
@@ -116,6 +118,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         for answers, forget in ((self.hub.once, True), (self.hub.statuses, False)):
             for part in [part for part in answers if part in self.path]:
                 return self._send(*(answers.pop(part) if forget else answers[part]))
+        if self.hub.token and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+            return self._send(*self.hub.refusal)
         if path.startswith("/api/"):
             return self._answer(path.removeprefix("/api/"), body)
         name, _, place = path.strip("/").partition("/resolve/")

@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     reads_table = is_table(options)  # before the model, which takes longer: the file may be missing
     model = ModelArguments(
         model_name_or_path=options.model,
-        model_revision=options.revision,
+        model_revision=options.model_revision,
         token=options.token,
         trust_remote_code=options.trust_remote_code,
     )
@@ -76,12 +76,19 @@ def main(argv: Sequence[str]) -> int:
     if table_columns:
         predictor = replace(predictor, text_column_delimiter=table_columns.text_column_delimiter)
     pairs = table_columns.is_pair if table_columns else bool(options.pair or options.pairs or options.rank is not None)
+    if options.rank is not None and input_format.next_sentence is False:
+        raise UserError(
+            f"--rank: {options.model} is no next-sentence model, so nothing in it says what follows.",
+            "Train one with run_nsp.py.",
+        )
     check_pairs(pairs, options.model, input_format)
     rows = read_rows(options, table_columns, input_format)
     if options.rank is not None:
         candidates = list(rows)
+        if not candidates:
+            raise UserError("--rank: the file of candidates is empty.", "Give one candidate a line with --file.")
         _warn_if_unknown(predictor, candidates)
-        return _print_ranking(predictor, candidates, options.model)
+        return _print_ranking(predictor, candidates)
     if options.abstain_below:
         _say_coverage(options.model, options.abstain_below)
     start = empty = abstained = 0
@@ -175,15 +182,8 @@ def _print_tsv(predictor: Predictor, rows: Sequence[Row], probabilities: np.ndar
         writer.writerow([index, escape_formula(label), *cells])
 
 
-def _print_ranking(predictor: Predictor, rows: list[Row], model: str) -> int:
+def _print_ranking(predictor: Predictor, rows: list[Row]) -> int:
     """Print candidate continuations, the most probable first."""
-    if predictor.config.input_format.next_sentence is False:
-        raise UserError(
-            f"--rank: {model} is no next-sentence model, so nothing in it says what follows.",
-            "Train one with run_nsp.py.",
-        )
-    if not rows:
-        raise UserError("--rank: the file of candidates is empty.", "Give one candidate a line with --file.")
     probabilities = predictor(rows)[:, 0]
     order = np.argsort(-probabilities, kind="stable")
     header = (predictor.config.class_names[0], "candidate")

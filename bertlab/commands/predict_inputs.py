@@ -51,7 +51,7 @@ class PredictArguments:
         None, "how --file uses double quotes (default: as trained)"
     )
     encoding: str | None = setting(None, "text encoding of --file or standard input")
-    revision: str = setting("main", "revision of a model on the Hub")
+    model_revision: str = setting("main", "branch, tag or commit of the model on the Hub")
     token: str | None = setting(None, "access token for the Hub")
     trust_remote_code: bool = setting(False, "allow code from the model's repository to run on this machine")
 

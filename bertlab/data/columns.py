@@ -64,6 +64,11 @@ class Columns:
         """True where a row has two texts, which stay two segments."""
         return len(self.text) == 2 and self.text_column_delimiter is None
 
+    @property
+    def read(self) -> tuple[str | None, ...]:
+        """The source's columns that are read."""
+        return (*self.text, *self.indicators, self.label, self.source, self.group)
+
     def present_in(self, names: Sequence[str], where: str) -> "Columns":
         """Return the columns as a split has them: text, label, source, group where it has them; Text may be text.
 

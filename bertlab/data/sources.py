@@ -334,6 +334,7 @@ def from_dataset_dict(
 def _streamed(loaded: dict[str, "IterableDataset"], arguments: DataArguments, name: str) -> RawData:
     from datasets import Dataset, List
 
+    loaded = {split: data.decode(False) if data.features else data for split, data in loaded.items()}
     train = loaded.pop(arguments.train_split_name, None)
     if train is None:
         raise _no_train(arguments, loaded)
@@ -377,6 +378,8 @@ def _read_split(data: "Dataset", columns: Columns, names: tuple[str, ...], name:
     columns = columns.present_in(data.column_names, f"the data set {name}")
     if columns.label is not None:
         columns = replace(columns, multi_label=isinstance(data.features[columns.label], List))
+    # What nobody reads is not decoded: pictures, sound.
+    data = data.select_columns([name for name in data.column_names if name in columns.read])
 
     def convert(batch: dict[str, list[Any]], indices: list[int]) -> dict[str, list[Any]]:
         rows = [

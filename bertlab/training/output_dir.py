@@ -139,9 +139,10 @@ def _named_checkpoint(folder: Path, resume: str, content: list[str]) -> Path:
         raise UserError(f"--resume {resume}: {problem}.", hint + meant)
     held = [name for name in content if name in ARTEFACTS or CHECKPOINT.fullmatch(name)]
     if held and path.resolve().parent != folder.resolve():
+        auto = ", or resume that with --resume auto" if checkpoints.newest_whole(folder) else ""
         raise UserError(
             f"--resume {resume}: {folder} holds something else ({', '.join(held[:4])}), which would be lost.",
-            "Resume that with --resume auto, or name another --output_dir.",
+            f"Name another --output_dir{auto}.",
         )
     return path
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value
 
 from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments
@@ -73,6 +73,12 @@ def tagged(path: Path) -> None:
     Dataset.from_list([{"text": "a", "labels": ["wet"]}, {"text": "b", "labels": ["dry", "wet"]}], features).to_parquet(
         path
     )
+
+
+def illustrated(path: Path) -> None:
+    features = Features({"text": Value("string"), "label": Value("string"), "image": Image()})
+    picture = {"bytes": b"\xff", "path": None}
+    Dataset.from_list([{"text": t, "label": n, "image": picture} for t, n in ROWS], features).save_to_disk(path)
 
 
 def parquet(**columns: Any) -> Callable[[Path], Any]:
@@ -378,6 +384,11 @@ CASES = [
         "save_to_disk",
         "--dataset_name ./saved",
         {"saved": lambda path: DatasetDict(train=Dataset.from_pandas(FRAME)).save_to_disk(path)},
+    ),
+    Case(
+        "save_to_disk with pictures that nobody reads, and that are none",
+        "--dataset_name ./saved",
+        {"saved": illustrated},
     ),
     Case(
         "save_to_disk of one split",

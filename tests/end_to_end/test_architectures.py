@@ -117,6 +117,7 @@ def test_deberta_v1_computes_in_float32_with_the_reason_or_is_refused_in_bf16(ro
     assert (plan["precision"], plan["precision_reason"]) == ("fp32", "deberta fails in bf16")
     assert train(model, rows, tmp_path / "refused", precision="bf16") == 2
     assert "error: a deberta model fails in bf16: " in capfd.readouterr().err
+    assert train(model, rows, tmp_path / "refused", precision="fp32") == 0
 
 
 def test_two_rows_are_tried_without_a_trace(rows, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from bertlab.errors import UserError
 from bertlab.evaluation.calibration import softmax
 from bertlab.inference.inference_config import InferenceConfig, InputFormat
 from bertlab.inference.onnx_predictor import MODEL
+from bertlab.report.run_folder import RunFolder
 
 ABSENT = [name for name in export.NEEDED if importlib.util.find_spec(name) is None]
 needs_onnx = pytest.mark.skipif(bool(ABSENT), reason=f"needs {', '.join(ABSENT)}: make test-onnx")
@@ -210,6 +212,16 @@ def test_logits_that_differ_leave_nothing_behind(run, tmp_path, capsys, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_larger_tolerance_takes_logits_that_differ(monkeypatch):
+    from bertlab.inference import onnx_export
+
+    monkeypatch.setattr(onnx_export, "largest_difference", lambda *_: 0.5)
+    model = SimpleNamespace(tokenize=lambda rows: [{"input_ids": [1]} for _ in rows])
+    with pytest.raises(UserError, match="Pass a larger --tolerance"):
+        export._parity(model, model, ["a"], 1e-4)
+    assert export._parity(model, model, ["a"], 0.6)["largest_difference"] == 0.5
+
+
 def test_the_extra_is_named_where_it_is_absent(run, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(export, "NEEDED", ("onnx_that_nobody_has",))
     assert exported(run, tmp_path / "out") == 2
@@ -236,6 +248,9 @@ def test_what_cannot_be_exported_is_refused(run, tmp_path, capsys, monkeypatch):
     assert (tmp_path / "mine" / "letter.txt").read_text(encoding="utf-8") == "keep"
     assert "letter.txt cannot be written: " in refused(run, tmp_path / "mine" / "letter.txt" / "onnx")
     assert "--tolerance: -1 is out of range. It must be at least 0." in refused(run, tmp_path / "out", "--tolerance=-1")
+    (tmp_path / "mine" / export.REPORT).touch()
+    for folder, overwrite in (("free", False), ("mine", True)):
+        export._check(RunFolder.read(run), tmp_path / folder, SimpleNamespace(overwrite=overwrite))
     error = refused(run, tmp_path / "out", "--quantize", "int4")
     assert "--quantize: 'int4' is not one of its values. Did you mean 'int8'?" in error
 

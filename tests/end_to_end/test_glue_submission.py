@@ -27,7 +27,14 @@ def write_rte(folder):
 def test_a_trained_run_becomes_a_submission(tmp_path, tiny_model, capsys):
     data, run, output = write_rte(tmp_path / "RTE"), tmp_path / "runs" / "rte", tmp_path / "submission.zip"
     settings = {"task": "rte", "data_dir": data, "model_name_or_path": tiny_model, "num_train_epochs": 1}
-    assert classify(run, **settings, max_train_samples=8, save_strategy="no") == 0
+    settings |= {"max_train_samples": 8, "save_strategy": "no", "overwrite_output_dir": True}
+    refusals = (({"do_train": True}, "--do_predict"), ({"max_predict_samples": 9}, "without --max_predict_samples"))
+    for settings_of_less, hint in refusals:
+        assert classify(run, **settings, **settings_of_less) == 0
+        assert main(["submission", str(run), "--output", str(output)]) == 2
+        assert hint in capsys.readouterr().err
+    predicted_too = {"do_train": True, "do_predict": True}
+    assert classify(run, **settings, **predicted_too) == 0
     assert main(["submission", str(run), "--output", str(output)]) == 0
     assert re.search(r"^RTE\.tsv +3000 ", capsys.readouterr().out, re.MULTILINE)
     with zipfile.ZipFile(output) as archive:

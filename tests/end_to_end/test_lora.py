@@ -200,7 +200,7 @@ def test_the_base_is_found_again_by_its_name(whole: Path, sharp_model: Path, tmp
         _ours(folder)
 
 
-def test_a_base_whose_weights_have_changed_is_refused(whole: Path, sharp_model: Path, tmp_path: Path):
+def test_a_base_whose_weights_have_changed_is_refused(whole: Path, sharp_model: Path, files, tmp_path: Path):
     folder, base = (Path(shutil.copytree(path, tmp_path / path.name)) for path in (whole, sharp_model))
     _change(folder / "adapter_config.json", base_model_name_or_path=str(base))
     _ours(folder)
@@ -209,6 +209,12 @@ def test_a_base_whose_weights_have_changed_is_refused(whole: Path, sharp_model: 
     save_file({**weights, name: weights[name] + 1}, base / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match=f"{folder} is an adapter on {base}, whose weights have changed since"):
         _ours(folder)
+    train = {"train_file": files["train_file"], "max_steps": 1, "lora_rank": 4, "lora_merge": True}
+    assert classify(tmp_path / "merged", model_name_or_path=base, **train) == 0
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    _ours(folder)
+    shutil.rmtree(base)
+    assert predict(tmp_path / "merged", "--text", "the dog") == 0
 
 
 def test_an_adapter_of_another_maker_is_explained(whole: Path, tmp_path: Path):

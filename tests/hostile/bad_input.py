@@ -256,6 +256,20 @@ class Models:
     def _adapter(self, path: Path) -> None:
         self._run(path, lora_rank=2)
 
+    def _next_sentence(self, path: Path) -> None:
+        from transformers import AutoConfig, BertForNextSentencePrediction
+
+        names = dict(enumerate(("IsNext", "NotNext")))
+        config = AutoConfig.from_pretrained(self.sound, id2label=names)
+        BertForNextSentencePrediction(config).save_pretrained(self._copy(path, "model.safetensors"))
+
+    def _no_mask(self, path: Path) -> None:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(self.sound)
+        tokenizer.mask_token = None
+        tokenizer.save_pretrained(self._copy(path))
+
     def _three_classes(self, path: Path) -> None:
         self._classifier(path, ("bad", "fair", "good"))
 

@@ -4,21 +4,26 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bad_input import GOOD_FILES, Case, refused
+from bad_input import GOOD_FILES, ROWS, Case, refused
 from finished_runs import finished_run
 
 NEW = ("new, untrained weights",)
 EVALUATE = "--do_eval --validation_file dev.csv --max_seq_length 32 --model_name_or_path"
 STREAM = "--streaming --max_steps 1"
 MODEL = "--model_name_or_path {model} --max_seq_length 32"
+SELECTED = "--selection_fraction 0.25"
+SMALL = "--from_scratch --tokenizer_name {model} --model_config num_hidden_layers=1"
+ROWS_OF_MOODS = f"text,mood\n{ROWS}"
 ALL_TRAIN = "--text two.txt --validation_fraction 0 --selection_fraction 0 --early_stopping_patience 0"
 ONE_TEXT = "".join(f"{line}\n" for line in str(GOOD_FILES["story.txt"]).splitlines()[:2])
 
 
-def run_of_seed(seed: int) -> Any:
+def run_of_seed(seed: int, **results: Any) -> Any:
     def write(path: Path) -> None:
-        run = json.loads((finished_run(path) / "run.json").read_text(encoding="utf-8"))
-        (path / "run.json").write_text(json.dumps({**run, "seed": seed}), encoding="utf-8")
+        finished_run(path)
+        for name, values in (("run.json", {"seed": seed}), ("results.json", results)):
+            content = json.loads((path / name).read_text(encoding="utf-8"))
+            (path / name).write_text(json.dumps({**content, **values}), encoding="utf-8")
 
     return write
 
@@ -52,6 +57,54 @@ FLAGS = [
         then="none of train.tsv",
     ),
     refused("labels by name", "--label_names labels", "--label_names is not supported", obeys=""),
+    refused(
+        "two tasks",
+        "--task cola --task rte",
+        "--task is given twice",
+        bare=True,
+        obeys="suite: --tasks cola rte --print_commands",
+    ),
+    refused(
+        "batches of unlike numbers of rows",
+        """--accelerator_config '{"even_batches": false}'""",
+        "even_batches",
+        obeys="",
+    ),
+    refused("a layout misspelt", "--data_dir . --data_layout glue/cloa", "no such layout", bare=True, then="train.tsv"),
+    refused(
+        "a folder of data misspelt",
+        f"--task cola --data_dir CoAL {MODEL}",
+        "--data_dir CoAL: no such folder",
+        bare=True,
+        files={"CoLA/train.tsv": "", "CoLA/dev.tsv": ""},
+        then="is empty",
+    ),
+    refused(
+        "a name of two columns",
+        "--column_names text text",
+        "a name is empty or repeated",
+        files={"train.csv": ROWS},
+        obeys="--column_names text label",
+    ),
+    refused(
+        "a price that is none",
+        f"{SELECTED} --threshold cost=cheap",
+        "--threshold cost=cheap: not understood",
+        obeys=f"{SELECTED} --threshold cost=1:5",
+    ),
+    refused(
+        "a threshold of no metric",
+        f"{SELECTED} --threshold balanced_acuracy",
+        "no metric of decisions",
+    ),
+    refused(
+        "more layers than there are",
+        "--reinit_layers 3",
+        "the model has 2 layers. Pass 0 to 2.",
+        notes=NEW,
+        obeys="--reinit_layers 2",
+    ),
+    refused("an unknown module", "--lora_rank 2 --lora_target_modules qurey", "no linear module 'qurey'", notes=NEW),
 ]
 
 SPLITS = [
@@ -134,6 +187,56 @@ SPLITS = [
         files={"a.jsonl": '{"text": "a", "label": 1}\n{"text": "b", "label": 0}\n'},
         obeys="--train_file a.jsonl",
     ),
+    refused(
+        "no row is whole",
+        "--train_file gaps.csv --on_missing drop",
+        "no row has both text and label",
+        files={"gaps.csv": "text,label\na film,\n,good\n"},
+        obeys="--train_file gaps.csv --on_missing error",
+        then="line 3: the text is missing",
+    ),
+    refused(
+        "a split to leave out that is not there",
+        "--validation_file dev.csv --remove_splits validtion",
+        "there is no split 'validtion'",
+    ),
+    refused(
+        "no labels in a stream",
+        f"{STREAM} --train_file moods.csv --class_names bad good",
+        "has no labels to train on",
+        files={"moods.csv": ROWS_OF_MOODS},
+        obeys=f"{STREAM} --train_file moods.csv --class_names bad good --label_column_name mood",
+    ),
+    refused(
+        "a data set that is not there",
+        f"{MODEL} --dataset_name ./fimls --output_dir out --use_cpu true",
+        "--dataset_name fimls: no such folder",
+        bare=True,
+        files={"films/train.csv": GOOD_FILES["train.csv"]},
+    ),
+    refused(
+        "a data set of nothing",
+        f"{MODEL} --dataset_name ./films",
+        "--dataset_name ./films cannot be loaded",
+        bare=True,
+        files={"films/notes.xyz": ""},
+        obeys=f"{MODEL} --train_file train.csv",
+    ),
+    refused(
+        "a script that loads data",
+        f"{MODEL} --dataset_name ./films",
+        "is a loading script",
+        bare=True,
+        files={"films/films.py": ""},
+        obeys=f"{MODEL} --train_file train.csv",
+    ),
+    refused(
+        "a data set that is not on this disk",
+        f"{MODEL} --dataset_name someone/films",
+        "the Hub cannot be reached",
+        bare=True,
+        obeys=f"{MODEL} --train_file train.csv",
+    ),
 ]
 
 PREDICT = [
@@ -154,9 +257,63 @@ PREDICT = [
         files={"gap.csv": "text,n\n,1\na,2\n"},
         obeys="{run} --file gap.csv --on_missing empty",
     ),
+    predicted(
+        "continuations of a classifier",
+        "{run} --rank a --file dev.txt",
+        "is no next-sentence model",
+        files={"dev.txt": "a\nb\n"},
+        obeys="nsp: --seed 1",
+    ),
+    predicted(
+        "no candidates",
+        "{next_sentence} --rank a --file none.txt",
+        "the file of candidates is empty",
+        files={"none.txt": "\n", "some.txt": "a dog\na film\n"},
+        obeys="{next_sentence} --rank a --file some.txt",
+    ),
+    predicted(
+        "a model that is not on this disk",
+        "someone/modle --text a",
+        "the Hub cannot be reached",
+        obeys="{one_output} --text a",
+    ),
 ]
 
 MANY = [
+    refused(
+        "a device that is not there",
+        "--tasks cola --devices cuda:99 --print_commands",
+        "--devices cuda:99: there is no such device",
+        command="suite",
+        obeys="--tasks cola --devices cpu --print_commands",
+    ),
+    refused(
+        "rows in words",
+        "--tasks cola --train_sizes ten --print_commands",
+        "'ten' is no number of rows",
+        command="suite",
+        obeys="--tasks cola --train_sizes 10 all --print_commands",
+    ),
+    refused(
+        "no shared metric",
+        "a b",
+        "the runs share no metric",
+        command="compare",
+        files={"a": finished_run, "b": run_of_seed(1, metrics=["f1_macro"])},
+        obeys="a b --metric accuracy",
+    ),
+    refused(
+        "other positive classes",
+        "a b",
+        "different positive classes",
+        command="compare",
+        files={
+            f"{name}/seed{seed}": run_of_seed(seed, positive_class=positive)
+            for seed in (1, 2)
+            for name, positive in (("a", "acceptable"), ("b", "unacceptable"))
+        },
+        obeys="suite: --tasks cola --seeds 2 --positive_label acceptable --print_commands",
+    ),
     refused("no recipes", "", "nothing to run", command="suite", obeys="--tasks cola rte --print_commands"),
     refused(
         "a preset alone",
@@ -253,6 +410,29 @@ NSP = [
         command="nsp",
         files={"two.txt": ONE_TEXT},
         obeys=f"{ALL_TRAIN} --negatives same_document",
+    ),
+    refused("no text", MODEL, "no text is given", command="nsp", bare=True, obeys=f"{MODEL} --text story.txt"),
+    refused("an empty path", "--text ' '", "--text names an empty path", command="nsp", obeys="--text ."),
+    refused(
+        "no such activation",
+        f"{SMALL} hidden_act=gleu",
+        "no such activation. Did you mean 'gelu'",
+        command="nsp",
+        obeys=f"{SMALL} hidden_act=gelu",
+    ),
+    refused(
+        "a size of nothing",
+        f"{SMALL} intermediate_size=0",
+        "it must be a whole number of at least 1. BERT-base has 3072",
+        command="nsp",
+        obeys=f"{SMALL} intermediate_size=3072",
+    ),
+    refused(
+        "nothing to mask with",
+        "--objective mlm --model_name_or_path {no_mask}",
+        "the tokenizer has no mask token",
+        command="nsp",
+        obeys="--objective nsp --model_name_or_path {no_mask}",
     ),
     refused("a table for NSP", "--text train.csv", "reads plain text", command="nsp", obeys="--text story.txt"),
 ]

@@ -1,6 +1,7 @@
 """What ends a run before its end: signals, a full disk, too little memory, a loss that is no number, a second run."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,7 @@ from bertlab.cli.arguments import RunArguments
 from bertlab.errors import Interrupted, UserError
 from bertlab.training import callbacks, checkpoints, failures, output_dir, output_lock
 from bertlab.training.signals import install_signal_handlers
+from bertlab.training.trainer import EncoderTrainer
 
 pytestmark = pytest.mark.slow
 
@@ -410,6 +412,14 @@ def test_a_run_with_another_value_does_not_go_on_from_its_checkpoint(change, sto
     assert difference in _refused(folder, capsys, **{**world, **changed}).split("; ")
 
 
+def test_a_run_with_another_value_starts_over(stopped, world, tmp_path, capsys):
+    folder, changed = _copy(stopped, tmp_path / "run"), {**world, "learning_rate": 2e-5, "max_steps": 2}
+    _refused(folder, capsys, **changed)
+    assert classify(folder, **changed, overwrite_output_dir=True) == 0
+    assert [path.name for path in checkpoints.numbered(folder)] == ["checkpoint-2"]
+    assert history(folder, "learning_rate")[0] == 2e-5
+
+
 def test_a_run_on_other_rows_does_not_go_on_from_its_checkpoint(stopped, world, tmp_path, write_csv, capsys):
     folder = _copy(stopped, tmp_path / "run")
     rows = labelled_sentences(70, seed=1)
@@ -624,6 +634,21 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(moment, 
     _assert_same(folder, whole)
 
 
+def test_a_run_that_filled_the_disk_goes_on_with_fewer_checkpoints(whole, world, tmp_path: Path, capsys):
+    def fill() -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        _at_step(patch, 5, fill)
+        assert classify(tmp_path / "run", **world) == 2
+    error = _last_line(capsys.readouterr().err)
+    assert error.endswith("--resume auto continues. --save_total_limit 1 and --save_strategy epoch take less.")
+    less = {**world, "save_steps": None, "save_total_limit": 1, "save_strategy": "epoch"}
+    assert classify(tmp_path / "run", **less, resume="auto") == 0
+    assert [path.name for path in checkpoints.numbered(tmp_path / "run")] == ["checkpoint-10"]
+    _assert_same(tmp_path / "run", whole)
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -668,6 +693,13 @@ def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(value: float, 
     assert [path.name for path in checkpoints.numbered(folder)] == ["checkpoint-2", "checkpoint-4"]
 
 
+def test_a_run_that_diverged_is_finished_with_a_lower_rate(world, tmp_path: Path, capsys):
+    assert classify(tmp_path / "run", **{**world, "learning_rate": 1e30}) == 2
+    assert "Lower --learning_rate, add --warmup_steps 0.1, or pass" in _last_line(capsys.readouterr().err)
+    lower = {**world, "max_steps": 2, "warmup_steps": 0.1, "overwrite_output_dir": True}
+    assert classify(tmp_path / "run", **lower) == 0
+
+
 def test_a_gradient_that_is_no_number_is_seen_before_the_weights_are_saved():
     state = SimpleNamespace(global_step=3, max_steps=9)
     args = SimpleNamespace(fp16=False, output_dir="nowhere")
@@ -681,13 +713,19 @@ def test_a_gradient_that_is_no_number_is_seen_before_the_weights_are_saved():
 def test_too_little_memory_names_the_flags_that_help(world, tmp_path: Path, capsys):
     from bertlab.training.loss import ExactLoss
 
-    def hungry(self, *_: Any, **__: Any) -> Any:
-        return torch.empty(2**58)
+    loss = ExactLoss.__call__
+
+    def hungry(self, outputs, labels, **more: Any) -> Any:
+        return torch.empty(2**58) if len(labels) > 4 else loss(self, outputs, labels, **more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ExactLoss, "__call__", hungry)
         assert classify(tmp_path / "run", **world) == 2
-    error = _last_line(capsys.readouterr().err)
+        error = _last_line(capsys.readouterr().err)
+        typed = re.findall(r"--(\w+) (\d+)", error)
+        assert classify(tmp_path / "run", **{**world, **dict(typed), "overwrite_output_dir": True}) == 0
+    plan = read_json(tmp_path / "run" / "run.json")["plan"]
+    assert (plan["global_batch"], plan["steps"]) == (16, 10)
     assert error.startswith("error: training needs more memory than there is, at 8 rows at once (")
     assert error.endswith(
         "Pass --per_device_train_batch_size 4 --gradient_accumulation_steps 4: the result stays the same. "
@@ -720,6 +758,23 @@ def test_too_little_memory_in_evaluation_names_its_own_flag(tmp_path: Path):
         "evaluation needs more memory than there is (CUDA out of memory. Tried to allocate 20.00 MiB). "
         "Pass --per_device_eval_batch_size 32 (now 64): the scores stay the same."
     )
+
+
+def test_the_smaller_batch_of_evaluation_gives_the_same_scores(whole, world, tmp_path: Path, capsys):
+    step = EncoderTrainer.prediction_step
+
+    def prediction_step(self, model, inputs, *more: Any, **options: Any) -> Any:
+        if inputs["input_ids"].numel() > 8 * 32:  # batches are cut by tokens
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return step(self, model, inputs, *more, **options)
+
+    settings = {"model_name_or_path": whole, "validation_file": world["validation_file"], "do_eval": True}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EncoderTrainer, "prediction_step", prediction_step)
+        assert classify(tmp_path / "run", **settings, per_device_eval_batch_size=16) == 2
+        typed = re.findall(r"--(\w+) (\d+)", _last_line(capsys.readouterr().err))
+        assert classify(tmp_path / "run", **settings, **dict(typed), overwrite_output_dir=True) == 0
+    assert results(tmp_path / "run")["eval_accuracy"] == results(whole)["eval_accuracy"]
 
 
 def test_a_process_whose_peer_ended_says_no_more_than_that(tmp_path: Path, monkeypatch):

@@ -16,6 +16,7 @@ from local_hub import LocalHub
 from running import ROOT, classify, labelled_sentences, predict, subprocess_of
 
 from bertlab import hub
+from bertlab.commands import check
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +67,7 @@ BAD_TOKEN = {"X-Error-Message": "Invalid credentials in Authorization header"}
         (403, {"X-Error-Message": "Forbidden"}, "the Hub refuses access (403)", "--token"),
         (404, {"X-Error-Code": "RepoNotFound"}, "is not on the Hub, or it is private", "A private one needs --token"),
         (404, {"X-Error-Code": "RevisionNotFound"}, "has no such revision", "--model_revision"),
-        (407, {}, "the proxy wants a password (407)", "Pass --model"),
+        (407, {}, "the proxy wants a password (407)", "Name a folder"),
         (500, {}, "the Hub is out of order (500)", "Try again later"),
         (503, {"Retry-After": "60"}, "the Hub is out of order (503)", "set HF_HUB_OFFLINE=1 if it is in the cache"),
     ],
@@ -84,6 +85,28 @@ def test_every_refusal_of_the_hub_is_one_line(
     assert TOKEN not in error
 
 
+@pytest.mark.parametrize("refusal", [(401, GATED), (401, {}), (401, BAD_TOKEN), (403, {"X-Error-Message": "No"})])
+def test_the_token_that_a_refusal_asks_for_opens_model_and_data(
+    local_hub: LocalHub, run: Path, refused, tiny_model, tmp_path, write_csv, capfd, refusal: tuple[int, dict[str, str]]
+) -> None:
+    films(tmp_path / "films", write_csv)
+    local_hub.repositories |= {"someone/tiny": run, "datasets/someone/films": tmp_path / "films"}
+    local_hub.token, local_hub.refusal = TOKEN, refusal
+    assert "--token" in refused("someone/tiny", "--token", "hf_of_another")
+    assert predict("someone/tiny", "--text", "a good book", "--token", TOKEN) == 0
+    data = ("--dataset_name", "someone/films", "--dataset_config_name", "old", "--model_name_or_path", str(tiny_model))
+    assert check.main([*data, "--token", "hf_of_another"]) == 2
+    assert "--token" in capfd.readouterr().err
+    assert check.main([*data, "--token", TOKEN]) == 0
+
+
+def test_without_the_revision_that_is_not_there_a_model_is_loaded(local_hub: LocalHub, run: Path, refused) -> None:
+    local_hub.repositories["someone/tiny"] = run
+    local_hub.statuses["nowhere"] = (404, {"X-Error-Code": "RevisionNotFound"})
+    assert refused("someone/tiny", "--model_revision", "nowhere").endswith("Check --model_revision, or leave it out.")
+    assert predict("someone/tiny", "--text", "a good book") == 0
+
+
 @pytest.mark.parametrize(
     ("name", "near"),
     [
@@ -96,10 +119,12 @@ def test_every_refusal_of_the_hub_is_one_line(
     ],
 )
 def test_a_name_that_is_not_on_the_hub_is_answered_with_the_nearest(
-    local_hub: LocalHub, refused, name: str, near: str
+    local_hub: LocalHub, run: Path, refused, name: str, near: str
 ) -> None:
     (Path(constants.HF_HUB_CACHE) / "models--someone--my-own-model").mkdir(parents=True)
+    local_hub.repositories[near] = run
     assert f"Did you mean {near!r}?" in refused(name)
+    assert predict(near, "--text", "a good book") == 0
 
 
 def test_a_name_like_no_other_gets_no_guess(local_hub: LocalHub, refused) -> None:
@@ -245,7 +270,11 @@ def test_the_configurations_of_a_data_set_are_named(
     local_hub.repositories["datasets/someone/films"] = films(tmp_path / "films", write_csv)
     names = {"dataset_name": "someone/films", "dataset_config_name": configuration}
     assert classify(tmp_path / "run", model_name_or_path=tiny_model, **names) == 2
-    assert f"error: the data set someone/films {says}" in capfd.readouterr().err
+    error = capfd.readouterr().err
+    assert f"error: the data set someone/films {says}" in error
+    (named,) = re.findall(r"--dataset_config_name takes (\w+),", error)
+    data = ("--dataset_name", "someone/films", "--dataset_config_name", named)
+    assert check.main([*data, "--model_name_or_path", str(tiny_model)]) == 0
 
 
 @pytest.mark.parametrize(
@@ -259,12 +288,16 @@ def test_the_configurations_of_a_data_set_are_named(
     ],
 )
 def test_a_data_set_that_is_not_on_the_hub_is_answered_with_the_nearest(
-    local_hub: LocalHub, tiny_model: Path, tmp_path: Path, capfd, name: str, hint: str
+    local_hub: LocalHub, tiny_model: Path, tmp_path: Path, write_csv, capfd, name: str, hint: str
 ) -> None:
     assert classify(tmp_path / "run", model_name_or_path=tiny_model, dataset_name=name) == 2
     (error,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
     assert f"the data set {name} is not on the Hub" in error
     assert hint in error
+    if near := re.search(r"Did you mean '(.*?)'", error):
+        local_hub.repositories[f"datasets/{near[1]}"] = films(tmp_path / "films", write_csv)
+        data = ("--dataset_name", near[1], "--dataset_config_name", "old", "--model_name_or_path", str(tiny_model))
+        assert check.main(list(data)) == 0
 
 
 @pytest.mark.parametrize(
@@ -357,7 +390,7 @@ def test_a_hub_that_never_answers_costs_seconds_in_a_process_of_its_own(tmp_path
 def test_an_upload_that_cannot_begin_stops_before_training(
     local_hub: LocalHub, tiny_model: Path, tmp_path: Path, write_csv, capfd
 ) -> None:
-    local_hub.statuses["/api/repos/create"] = (401, BAD_TOKEN)
+    local_hub.token, local_hub.refusal = "hf_that_may_write", (401, BAD_TOKEN)
     rows = write_csv(tmp_path / "rows.csv", ("text", "label"), labelled_sentences(16, seed=4))
     settings = {"max_steps": 1, "push_to_hub": True, "hub_token": TOKEN, "model_name_or_path": tiny_model}
     assert classify(tmp_path / "run", train_file=rows, validation_file=rows, **settings) == 2
@@ -366,6 +399,9 @@ def test_an_upload_that_cannot_begin_stops_before_training(
     assert "/settings/tokens and pass it as --hub_token, or log in" in error
     assert TOKEN not in error
     assert not list((tmp_path / "run").rglob("*.safetensors"))
+    files = {"train_file": rows, "validation_file": rows, "overwrite_output_dir": True}
+    assert classify(tmp_path / "run", **files, **{**settings, "hub_token": local_hub.token}) == 0
+    assert local_hub.uploads
 
 
 @pytest.fixture(scope="module")

@@ -110,7 +110,7 @@ def test_pickled_weights_alone_are_refused(copy, name):
 def test_a_model_of_the_hub_that_is_not_cached_is_explained():
     message = refusal(loading.load_config, ModelArguments(model_name_or_path="some/model"))
     assert message.startswith(
-        "the model some/model is not in the cache and the Hub cannot be reached (HF_HUB_OFFLINE is set). Pass --model"
+        "the model some/model is not in the cache and the Hub cannot be reached (HF_HUB_OFFLINE is set). Name a folder"
     )
 
 

@@ -212,11 +212,18 @@ def test_a_checkpoint_of_elsewhere_is_not_resumed_over_what_the_folder_holds(tmp
     folder = tmp_path / "run"
     (folder / name).mkdir(parents=True)
     assert refusal(folder, resume=elsewhere) == (
-        f"--resume {elsewhere}: {folder} holds something else ({name}), which would be lost. "
-        "Resume that with --resume auto, or name another --output_dir."
+        f"--resume {elsewhere}: {folder} holds something else ({name}), which would be lost. Name another --output_dir."
     )
+    assert output_dir.find_checkpoint(tmp_path / "another", run(resume=elsewhere)) == Path(elsewhere)
     (folder / name).rename(folder / "notes")
     assert output_dir.find_checkpoint(folder, run(resume=elsewhere)) == Path(elsewhere)
+
+
+def test_a_whole_checkpoint_in_the_way_of_another_can_be_resumed(tmp_path):
+    mine, elsewhere = checkpoint(tmp_path / "run", 7), checkpoint(tmp_path / "other", 3)
+    error = refusal(tmp_path / "run", resume=str(elsewhere))
+    assert error.endswith("Name another --output_dir, or resume that with --resume auto.")
+    assert output_dir.find_checkpoint(tmp_path / "run", run(resume="auto")) == mine
 
 
 @pytest.mark.parametrize("names", [["README.md"], ["results.json"], ["predictions", "src"]])

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from accelerate import PartialState
+from accelerate.commands.launch import launch_command_parser
 from accelerate.utils import DistributedType
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, TrainingArguments
@@ -110,7 +111,9 @@ def test_a_layer_the_model_does_not_have_is_refused_and_its_own_are_named(model,
     launched(ACCELERATE_USE_FSDP="true")
     with pytest.raises(UserError, match=r"this model has no RobertaLayer\. Its layers are BertLayer; "):
         distributed.check_layers(model)
-    launched(FSDP_TRANSFORMER_CLS_TO_WRAP="BertLayer")
+    typed = ["--fsdp_transformer_layer_cls_to_wrap", "BertLayer", "script.py"]
+    named = launch_command_parser().parse_args(typed).fsdp_transformer_layer_cls_to_wrap
+    launched(FSDP_TRANSFORMER_CLS_TO_WRAP=named)
     distributed.check_layers(model)
 
 

@@ -167,8 +167,9 @@ def test_runs_made_or_begun_with_other_values_are_refused_before_anything_starts
     assert printed.endswith("Name another --output_dir, or delete that folder.")
     assert "runs/suite/cola/seed2 holds" in refusal(capsys, "--tasks", "cola", "--seed_list", "2")
     assert started(stub) == []
-    # What changes neither data, model nor training does not matter, nor does how a number is written.
     order(stub)
+    assert run("--tasks", "cola", "--seed_list", "2", "--output_dir", "other", "--devices", "cpu") == 0
+    # What changes neither data, model nor training does not matter, nor does how a number is written.
     assert run("--tasks", "cola", "--seeds", "2", "--learning_rate", "0.0001", "--save_total_limit", "2") == 0
 
 

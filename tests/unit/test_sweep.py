@@ -307,3 +307,4 @@ def test_no_trial_is_added_once_the_report_splits_were_opened(grid, capsys):
     assert sweep("mine.yaml", "--task", "rte", "--devices", "cpu") == 2
     assert "more trials would choose after the evaluation splits were opened" in capsys.readouterr().err
     assert started(grid) == []
+    assert sweep("mine.yaml", "--task", "rte", "--devices", "cpu", "--output_dir", "other") == 0
