@@ -40,9 +40,18 @@ NAMES_ELSEWHERE = {
     **dict.fromkeys(("label_column", "label_col", "target_column"), "label_column_name"),
     **dict.fromkeys(("metric", "metrics"), "metric_name"),
     "patience": "early_stopping_patience",
+    "evaluate_during_training": "eval_strategy",
+    "output_mode": "problem_type",
     "sep": "delimiter",
     "train_file": "text",  # of the other script
     "text": "train_file",
+}
+
+# What other programs have a flag for, and what does it here.
+NEEDLESS = {
+    **dict.fromkeys(("num_labels", "num_classes", "n_classes"), "classes are counted in the data"),
+    "do_lower_case": "the tokenizer knows its case",
+    **dict.fromkeys(("n_gpu", "gpus", "num_gpus"), "`accelerate launch` takes every GPU"),
 }
 
 # Names that transformers 4 had and version 5 refuses, and the name today.

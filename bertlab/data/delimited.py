@@ -65,7 +65,7 @@ def _found_options(file: DataFile, suffix: str, state: tuple[int, int]) -> dict[
     with open_text(file.path, file.encoding) as stream:
         head = list(itertools.islice(stream, HEAD_ROWS))
         has_quotes = any('"' in line for line in itertools.islice(itertools.chain(head, stream), QUOTED_ROWS))
-    named = _SEP_LINE.fullmatch(head[0].strip())
+    named = _SEP_LINE.fullmatch(head[0].strip(" \r\n"))
     delimiter = file.delimiter or (named[1] if named else _detected(head, file.quoting, len(file.columns or ())))
     standard, none = {"delimiter": delimiter}, {"delimiter": delimiter, "quoting": csv.QUOTE_NONE}
     plain_tabs = file.quoting == "auto" and suffix == ".tsv" and not (has_quotes and _is_quoted_as_csv(file, standard))
@@ -149,7 +149,7 @@ def _reader(lines: Iterable[str], options: dict[str, Any], *, strict: bool = Tru
     lines = whole_lines(lines, quoted=options.get("quoting") != csv.QUOTE_NONE)
     first = next(lines, "")
     # An empty line keeps the number of those after it.
-    first = "\n" if _SEP_LINE.fullmatch(first.strip()) else first
+    first = "\n" if _SEP_LINE.fullmatch(first.strip(" \r\n")) else first
     return csv.reader(itertools.chain([first], lines), strict=strict, **options)
 
 

@@ -118,7 +118,11 @@ def open_binary(path: Path) -> IO[bytes]:
             ) from None
         raise UserError(f"{path} does not exist: there is no folder {path.parent}.") from None
     except IsADirectoryError:
-        raise UserError(f"{path} is a folder, not a file.", did_you_mean("", _names_in(path), path)) from None
+        is_read = any(map(Path.is_file, path.iterdir())) or next(path.glob("*/*/*.txt"), None)
+        hint = (
+            did_you_mean("", _names_in(path), path) if is_read else "A folder per class is read where texts are .txt."
+        )
+        raise UserError(f"{path} is a folder, not a file.", hint) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be opened: {_reason(error)}.") from None
 

@@ -85,7 +85,8 @@ def _lone(labels: Sequence[str], counts: Mapping[str, int]) -> list[str]:
     """Return the labels of one row each beside classes of many; of fewer rows where these are numbers or shorter."""
     others = {label: rows for label, rows in counts.items() if rows > 1}
     fewest = min(others.values(), default=0)
-    lone = [label for label in labels if counts[label] == 1 and as_number(label) is None]
+    are_words = all(as_number(label) is None for label in others)
+    lone = [label for label in labels if counts[label] == 1 and (are_words or as_number(label) is None)]
     if fewest >= MANY_ROWS or not others:
         return lone if others else []
     # A number has no word, so any word is one more.

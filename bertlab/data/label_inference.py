@@ -126,8 +126,9 @@ def _cell_delimiter(written: Iterable[Any], arguments: DataArguments) -> str | N
 
 
 def _regression(schema: LabelSchema, written: Sequence[Any], origin: str) -> LabelSchema:
-    if written:
-        label_checks.refuse_constant({as_number(label) for label in written}, written, origin)
+    numbers = {as_number(label) for label in written}
+    if written and None not in numbers:
+        label_checks.refuse_constant(numbers, written, origin)
     if any(DECIMAL_COMMA.match(label) for label in written):
         info(f"{origin}: 3,5 is read as the number 3.5; --label_delimiter , reads two labels.")
     return replace(schema, class_names=(), names_by_id=())

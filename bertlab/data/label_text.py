@@ -5,6 +5,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 # 1.0 is how some programs write the whole number 1 once a column has had an empty cell.
@@ -16,7 +17,8 @@ LIST = re.compile(r"\[(.*[',\"].*|[01. ]*)\]|\(['\"\d].*\)|\{['\"][^:]*\}", re.D
 # What programs and annotators write where there is no label. Of these a user may well call a class `none`; a program
 # writes None.
 NO_GOLD = "-1"
-NOTHING = {"nan", "null", "none", "nil", "n/a", "na", "#n/a", "<na>", "-", "--", "---", "?", "", "[]"}
+NOTHING = {"nan", "nat", "null", "none", "nil", "n/a", "na", "#n/a", "#na", "<na>", "-", "--", "---", "?", "", "[]"}
+NOTHING |= {"undefined", "(blank)", "(empty)", "(null)", "#value!", "#ref!", "#name?", "#num!", "#null!", "#div/0!"}
 ZERO_ONE = dict.fromkeys(("0", "0.", "0.0", "false"), 0.0) | dict.fromkeys(("1", "1.", "1.0", "true"), 1.0)
 
 
@@ -43,7 +45,9 @@ def as_whole(label: str) -> str:
 def fold(name: str) -> str:
     """Return a name without what nobody sees: case, spaces, Unicode form, invisible characters, the 0 of 1.0."""
     seen = (char for char in unicodedata.normalize("NFKC", name) if unicodedata.category(char) != "Cf")
-    return LEADING_ZEROS.sub("", as_whole(" ".join("".join(seen).replace("\ufe0f", "").casefold().split())))
+    return LEADING_ZEROS.sub(
+        "", as_whole(" ".join("".join(seen).replace("\ufe0f", "").casefold().replace("i\u0307", "i").split()))
+    )
 
 
 def says_nothing(label: str) -> bool:
@@ -63,10 +67,10 @@ def split_label(label: Any, delimiter: str | None = None) -> list[str]:
 
 def _listed(label: str) -> list[str]:
     """Return the items of a list that a program has written as text: ['a', 'b'], ["a"], [a, b], [1 0]."""
-    try:
-        return [str(item) for item in ast.literal_eval(label)]
-    except (ValueError, SyntaxError, TypeError):
-        inside = label.strip("[] ")
+    inside = label.strip("[] ")
+    if not re.search(r"['\"]\s+['\"]", inside):  # NumPy writes no commas, and Python would join the words
+        with suppress(ValueError, SyntaxError, TypeError):
+            return [str(item) for item in ast.literal_eval(label)]
     quoted = re.findall(r"(['\"])(.*?)\1", inside)
     if quoted:
         return [item for _, item in quoted]

@@ -240,8 +240,10 @@ def use_all_threads() -> None:
 
 def warn_unused_flags(run: RunArguments, args: TrainingArguments, data: "Data") -> None:
     """Say which flags about scores have no effect in this run, and that it has no split to score."""
-    if args.do_eval and not any("labels" in data.splits[name].column_names for name in data.reported_splits(args)):
-        use_test = f"--validation_split_name {data.test[0]} evaluates on that split, " if data.test else ""
+    labelled = [name for name, split in data.splits.items() if "labels" in split.column_names]
+    if args.do_eval and not set(labelled) & set(data.reported_splits(args)):
+        test = [name for name in data.test if name in labelled]
+        use_test = f"--validation_split_name {test[0]} evaluates on that split, " if test else ""
         warning(
             f"no split with labels is evaluated, so there will be no score; {use_test}--validation_fraction 0.1 holds "
             "one out."

@@ -174,6 +174,7 @@ CASES = [
     ),
     # Delimiters and headers
     Case("the line of Excel", CSV, {"a.csv": "sep=;\n" + csv_of().replace(",", ";")}),
+    Case("the line of Excel, with a tab", CSV, {"a.csv": "sep=\t\n" + csv_of().replace(",", "\t")}),
     Case("the line of Excel, another delimiter", CSV, {"a.csv": '"sep=^"\n' + csv_of().replace(",", "^")}),
     Case(
         "another delimiter named",
@@ -189,6 +190,13 @@ CASES = [
         {"a.csv": csv_of() + "Cold, dark and long,wet\n"},
         says="line 5: 3 fields",
         hint="--on_missing drop",
+    ),
+    Case(
+        "quotes of another kind",
+        f"{CSV} --on_missing drop",
+        {"a.csv": csv_of((("'Cold, dark'", "wet"), ("'Hot, bright'", "dry")))},
+        says="no row has a text. Name the column that holds it with --text_column_names; --on_missing error says",
+        refused=True,
     ),
     Case("a record too short", CSV, {"a.csv": csv_of() + "Cold\n"}, says="line 5: 1 field", hint="--on_missing drop"),
     Case(
@@ -408,6 +416,13 @@ CASES = [
         {"a.txt": 'x\t"Quoted start, and more\ny\tsaid "no" again\n'},
         (('"Quoted start, and more', "x"), ('said "no" again', "y")),
     ),
+    Case(
+        "a folder per class of other files",
+        "--train_file pages",
+        {"pages/wet/a.html": "<p>", "pages/dry/b.html": "<p>"},
+        says="pages is a folder, not a file. A folder per class is read where texts are .txt.",
+        refused=True,
+    ),
     Case("a folder per class", "--train_file reviews", {"reviews": per_class}, BY_CLASS),
     Case(
         "a folder per class, one text empty",
@@ -574,6 +589,17 @@ def test_a_name_of_other_programs_gets_ours(typed: str, hint: str) -> None:
     with pytest.raises(UserError, match=hint):
         parse([name, text])
     assert parse([hint, text]).training[hint[2:]] == float(text)
+
+
+@pytest.mark.parametrize("name", ["num_labels", "do_lower_case", "n_gpu"])
+def test_a_flag_that_other_programs_need_is_to_be_left_out(name: str) -> None:
+    with pytest.raises(UserError, match=rf"--{name}: no such flag\. Leave it out: "):
+        parse([f"--{name}"])
+
+
+def test_no_flag_that_is_refused_is_offered() -> None:
+    with pytest.raises(UserError, match=r"no such flag\. --help lists"):
+        parse(["--eval_all_checkpoints"])
 
 
 @pytest.mark.parametrize(

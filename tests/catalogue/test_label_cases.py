@@ -273,6 +273,11 @@ CASES = (
         then="multi-label",
     ),
     refused("lists of decimals", [[0.7, 1.0], [0.1, 1.0]], "lists of decimal numbers"),
+    read(
+        "lists as NumPy writes them",
+        ["['a' 'b']", "['a']", "['it' \"it's\"]"],
+        "multi-label: 0 = a, 1 = b, 2 = it, 3 = it's",
+    ),
     read("tuples as text", ["('a', 'b')", "('a',)"], "multi-label: 0 = a, 1 = b"),
     read("sets as text", ["{'a', 'b'}", "{'b'}"], "multi-label: 0 = a, 1 = b"),
     read("a typographic minus", ["\u22121.5", "2.5"], "regression on its numbers"),
@@ -290,10 +295,24 @@ CASES = (
         hint="--label_map 1=01",
         then="2 classes: 0 = 0, 1 = 01",
     ),
+    refused("no time", ["wet", "dry", "NaT"], "missing", hint="--drop_labels NaT", then="2 classes"),
+    refused(
+        "a fault of a spreadsheet", ["wet", "dry", "#VALUE!"], "missing", hint="--drop_labels '#VALUE!'", then="2 cl"
+    ),
+    refused("no value", ["wet", "dry", "undefined"], "missing", hint="--drop_labels undefined", then="2 classes"),
+    refused(
+        "a capital with its dot", ["İyi", "iyi", "kötü"], "differ in", hint="--label_map iyi=İyi", then="2 classes"
+    ),
     refused("the line of Markdown", ["wet", "dry", "---"], "missing", hint="--drop_labels ---", then="2 classes"),
     read("a delimiter at the end", ["wet;", "dry;"], "0 = dry;, 1 = wet;"),
     refused("one number", [0.5, 0.5], "every row has the label '0.5'"),
     refused("one class", ["wet", "wet"], "every row has the label 'wet'"),
+    refused(
+        "words for numbers",
+        ["10%", "20%", "35%"],
+        "the label '10%' is not a finite number",
+        flags="--do_regression",
+    ),
     # columns
     refused(
         "labels under another name",
@@ -403,6 +422,15 @@ def test_a_torn_line_whose_second_half_fits_the_columns_is_refused(
     assert f"{hint} {words[hint]}" in refusal
     check.main([*argv, hint, *shlex.split(words[hint])])
     assert then in "".join(capsys.readouterr())
+
+
+def test_the_last_line_of_a_sheet_is_no_class(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "".join(f"report {i},{('wet', 'dry')[i % 2]}\n" for i in range(14))
+    Path("train.csv").write_text(f"text,label\n{rows}Total,14\n", encoding="utf-8")
+    argv = ["--train_file", "train.csv", "--model_name_or_path", str(tiny_model), "--max_seq_length", "16"]
+    assert check.main(argv) == 2
+    assert "line 16: the label '14' stands in one row only" in capsys.readouterr().err
+    assert check.main([*argv, "--drop_labels", "14"]) == 0
 
 
 @pytest.mark.parametrize(("ordered", "says"), [(True, "0 = low, 1 = mid, 2 = high"), (False, "0 = high, 1 = low")])

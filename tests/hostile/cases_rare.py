@@ -282,7 +282,7 @@ PREDICT = [
 MANY = [
     refused(
         "a device that is not there",
-        "--tasks cola --devices cuda:99 --print_commands",
+        "--tasks cola --devices cuda:99",
         "--devices cuda:99: there is no such device",
         command="suite",
         obeys="--tasks cola --devices cpu --print_commands",
