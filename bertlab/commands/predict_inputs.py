@@ -88,6 +88,8 @@ def is_table(options: PredictArguments) -> bool:
     if options.file == "-":
         return False
     path = Path(options.file)
+    if readers.class_folders(path) and not (options.pairs or options.rank):
+        return True
     open_binary(path).close()
     inner = Path(path.stem) if path.suffix.casefold() == ".gz" else path
     suffix = inner.suffix and format_suffix(path)

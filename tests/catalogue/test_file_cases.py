@@ -191,13 +191,6 @@ CASES = [
         says="line 5: 3 fields",
         hint="--on_missing drop",
     ),
-    Case(
-        "quotes of another kind",
-        f"{CSV} --on_missing drop",
-        {"a.csv": csv_of((("'Cold, dark'", "wet"), ("'Hot, bright'", "dry")))},
-        says="no row has a text. Name the column that holds it with --text_column_names; --on_missing error says",
-        refused=True,
-    ),
     Case("a record too short", CSV, {"a.csv": csv_of() + "Cold\n"}, says="line 5: 1 field", hint="--on_missing drop"),
     Case(
         "a lone carriage return",
@@ -598,8 +591,9 @@ def test_a_flag_that_other_programs_need_is_to_be_left_out(name: str) -> None:
 
 
 def test_no_flag_that_is_refused_is_offered() -> None:
-    with pytest.raises(UserError, match=r"no such flag\. --help lists"):
-        parse(["--eval_all_checkpoints"])
+    with pytest.raises(UserError, match="no such flag") as caught:
+        parse(["--enable_jit_checkpoints"])
+    assert "'enable_jit_checkpoint'" not in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -301,7 +301,7 @@ CASES = (
     ),
     refused("no value", ["wet", "dry", "undefined"], "missing", hint="--drop_labels undefined", then="2 classes"),
     refused(
-        "a capital with its dot", ["İyi", "iyi", "kötü"], "differ in", hint="--label_map iyi=İyi", then="2 classes"
+        "a capital with its dot", ["İyi", "iyi", "kötü"], "differ in", hint="--label_map 'İyi=iyi'", then="2 classes"
     ),
     refused("the line of Markdown", ["wet", "dry", "---"], "missing", hint="--drop_labels ---", then="2 classes"),
     read("a delimiter at the end", ["wet;", "dry;"], "0 = dry;, 1 = wet;"),
@@ -557,6 +557,18 @@ def test_a_table_called_txt_is_one_in_predict_as_well(
     capsys.readouterr()
     assert predict(tmp_path / "out", "--file", "a.txt", "--format", "jsonl") == 0
     assert [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()] == ["It rains", "The sun"]
+
+
+def test_a_folder_per_class_is_read_in_predict_as_well(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in (("wet", "It rains"), ("dry", "The sun")):
+        Path("days", name).mkdir(parents=True)
+        Path("days", name, "0.txt").write_text(text, encoding="utf-8")
+    assert classify(tmp_path / "out", train_file="days", model_name_or_path=tiny_model, max_steps=1) == 0
+    capsys.readouterr()
+    assert predict(tmp_path / "out", "--file", "days", "--format", "jsonl") == 0
+    assert [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()] == ["The sun", "It rains"]
 
 
 def test_vectors_are_read_as_such_where_nothing_is_trained(tiny_model: Path, tmp_path: Path) -> None:

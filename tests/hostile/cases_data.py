@@ -200,6 +200,14 @@ TABLES = [
         "--on_missing drop",
         obeys="--on_missing drop",
     ),
+    train(
+        "every row ragged",
+        HEADER + "'Cold, dark',wet\n'Hot, bright',dry\n",
+        "no row has a text",
+        typed="--on_missing drop",
+        obeys="--on_missing error",
+        then="line 2: 3 fields, expected 2",
+    ),
     train("row too short", GOOD + "lonely\n", "line 10: 1 field, expected 2", obeys="--on_missing drop"),
     train(
         "quote never closed",
