@@ -334,3 +334,4 @@ def test_a_checkpoint_that_lacks_a_layer_is_refused(sharp_model: Path, files, tm
     assert message.endswith(
         "lacks bert.encoder.layer.1.output.dense.weight, which would stay random. Leave --lora_rank out."
     )
+    assert classify(tmp_path / "run", **{**settings, "lora_rank": None, "max_steps": 1}) == 0

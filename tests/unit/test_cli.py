@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import re
 import subprocess
 import sys
 import types
@@ -517,6 +518,14 @@ RULED = (
     ("--lora_alpha 8", "--lora_alpha requires --lora_rank: there is no adapter. Add --lora_rank 8."),
     ("--lora_merge", "--lora_merge requires --lora_rank: there is no adapter. Add --lora_rank 8."),
     ("--do_regression --problem_type single_label_classification", "requires --problem_type auto or regression: both"),
+    ("--class_names a b --do_regression", "--class_names conflicts with --do_regression: regression takes numbers as"),
+    ("--label_delimiter ; --do_regression", "--label_delimiter conflicts with --do_regression: it separates several"),
+    ("--dataloader_prefetch_factor 2", "--dataloader_prefetch_factor requires --dataloader_num_workers: there are no"),
+    ("--hub_benchmark_task t --push_to_hub", "--hub_benchmark_task requires --dataset_name: benchmarks are data sets"),
+    ("--hub_benchmark_task t --dataset_name a/b", "--hub_benchmark_task requires --push_to_hub: nothing is uploaded."),
+    ("--push_run_files_to_hub", "--push_run_files_to_hub requires --push_to_hub: nothing is uploaded."),
+    ("--push_to_hub --do_train false", "--push_to_hub conflicts with --do_train false: no model is trained that could"),
+    ("--hub_strategy checkpoint", "--hub_strategy checkpoint is not supported: a checkpoint names paths of this"),
     ("--shuffle_buffer 5", "only a stream has a buffer. Add --streaming, or leave --shuffle_buffer out."),
     ("--streaming", "--streaming requires --max_steps: a stream has no known length. Add --max_steps 1000."),
     ("--streaming --max_steps 9 --test_fraction 0.1", "--streaming conflicts with --test_fraction: a stream is"),
@@ -544,9 +553,43 @@ NSP_RULED = (
 )
 
 
+# For a flag that a hint names without a value.
+VALUES = {"--dataloader_num_workers": "2", "--early_stopping_patience": "2", "--dataset_name": "a/b"}
+
+
+def obedient(words: list[str], error: str) -> list[str]:
+    """Return a command line with the flag that the hint of a refusal adds, or without the one that it leaves out."""
+    added = re.search(r"[Aa]dd (--\w+)(?: ([\w.+]*\w))?", error) or re.search(r"Pass (--\w+) ([\w.]*\w)", error)
+    if added:
+        name, value = added.groups()
+        given = [name, *filter(None, [VALUES.get(name) if value in (None, "or") else value])]
+    else:
+        given = []
+        itself, other = re.match(r"--\w+", error), re.search(r"conflicts with (--\w+)", error)
+        assert itself is not None
+        name = itself[0] if "Leave it out" in error or not other else other[1]
+    parts = re.findall(r"--\w+(?: (?!--)\S+)*", " ".join(words))
+    return [word for part in parts if part.split()[0] != name for word in part.split()] + given
+
+
+def assert_obeying_helps(words: list[str], groups) -> None:
+    """Do what the hints say, one after the other, until the command line is accepted."""
+    refusals: list[str] = []
+    while len(refusals) < 4:
+        try:
+            assert parsed(*words, groups=groups)
+            return
+        except UserError as error:
+            assert str(error) not in refusals
+            refusals.append(str(error))
+            words = obedient(words, refusals[-1])
+    raise AssertionError(refusals)
+
+
 @pytest.mark.parametrize(("typed", "message"), RULED)
 def test_flags_that_require_or_exclude_others_are_refused(typed, message):
     assert message in refusal(*typed.split())
+    assert_obeying_helps(typed.split(), GROUPS)
 
 
 @pytest.mark.parametrize(("typed", "message"), NSP_RULED)
@@ -555,6 +598,7 @@ def test_flags_of_nsp_that_require_or_exclude_others_are_refused(typed, message)
     with pytest.raises(UserError) as caught:
         parsed(*model, *typed.split(), groups=NSP_GROUPS)
     assert message in str(caught.value)
+    assert_obeying_helps([*model, *typed.split()], NSP_GROUPS)
 
 
 def test_a_run_without_a_model_says_so():

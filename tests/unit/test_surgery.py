@@ -78,6 +78,8 @@ def test_none_means_the_pooler_alone():
     assert changed(classifier("bert"), "bert", reinit_layers=0) == {"bert.pooler.dense.weight"}
     message = refusal(surgery.reinit_top_layers, classifier("roberta"), 0)
     assert message == "--reinit_layers 0: this model has no pooler. Pass 1 to 3."
+    top = changed(classifier("roberta"), "roberta", reinit_layers=1)
+    assert top and all(".layer.2." in name for name in top)
 
 
 def test_more_layers_than_there_are_is_refused():
