@@ -36,12 +36,17 @@ def warning(text: str) -> None:
 
 def error(text: str) -> None:
     """Print what ended the program on stderr, on every process: each may have its own."""
-    print(f"{_level('error')} {redact(text)}", file=sys.stderr, flush=True)
+    _print_line("error", redact(text))
 
 
 def _message(level: str, text: str) -> None:
     if is_first_process():
-        print(f"{_level(level)} {redact(' '.join(text.split()))}", file=sys.stderr, flush=True)
+        _print_line(level, redact(" ".join(text.split())))
+
+
+def _print_line(level: str, text: str) -> None:
+    # The end of the line in the same write: processes of a launcher share the stream.
+    print(f"{_level(level)} {text}\n", end="", file=sys.stderr, flush=True)
 
 
 COLOURS = {"error": 31, "warning": 33}  # red, yellow
@@ -54,8 +59,8 @@ def _level(level: str) -> str:
 
 
 def table_width() -> int:
-    """Return how wide a table may be: as the terminal; 120 columns in a pipe or file, unless COLUMNS is set."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+    """Return how wide a table may be: as the terminal or COLUMNS; in a pipe or file no cell is ever wrapped."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else sys.maxsize
 
 
 def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:

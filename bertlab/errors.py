@@ -32,9 +32,10 @@ class Interrupted(BaseException):
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """Return the choice most similar to `name`, or None."""
-    folded = {choice.casefold(): choice for choice in choices}
-    matches = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    """Return the first choice that begins with `name`, or else the most similar one, or None."""
+    folded, typed = {choice.casefold(): choice for choice in choices}, name.casefold()
+    begun = [choice for choice in folded if len(typed) > 2 and choice.startswith(typed)]
+    matches = begun or difflib.get_close_matches(typed, folded, n=1, cutoff=0.6)
     return folded[matches[0]] if matches else None
 
 

@@ -69,7 +69,7 @@ class TokenizationArguments:
 
     max_seq_length: int = setting(128, "longest input in tokens; longer ones are truncated", minimum=1)
     pad_to_max_length: bool = setting(False, "pad every row to --max_seq_length (slower; for fixed shapes)")
-    preprocessing_num_workers: int | None = setting(None, "processes for tokenization", minimum=1)
+    preprocessing_num_workers: int | None = setting(None, "processes for tokenization", minimum=1, maximum=256)
     overwrite_cache: bool = setting(False, "tokenize again even if the cache has the result")
 
 
@@ -257,7 +257,7 @@ class RunArguments:
         "auto", "auto: bf16 on GPUs that have it and on CPUs with AMX or AVX-512 BF16, else fp32"
     )
     global_batch_size: int | None = setting(
-        None, "rows of a step, divided by processes and --gradient_accumulation_steps", minimum=1
+        None, "rows of a step, divided by processes and --gradient_accumulation_steps", minimum=1, maximum=2**16
     )
     layerwise_lr_decay: float = setting(
         1.0, "multiply the learning rate by this at each step from the head down to the embeddings", above=0, maximum=1

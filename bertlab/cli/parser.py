@@ -16,7 +16,7 @@ from bertlab.cli import flag_rules, recipes
 from bertlab.cli.arguments import DataArguments, Flag, NspArguments, Occurrence, RunArguments, dataclass_flags
 from bertlab.cli.help import print_help_if_asked
 from bertlab.cli.training_flags import TRAINING_DEFAULTS, training_flags
-from bertlab.cli.values import BOOLEANS, convert, sentence
+from bertlab.cli.values import BOOLEANS, DASHES, convert, sentence
 from bertlab.errors import UserError, did_you_mean
 
 T = TypeVar("T")
@@ -193,10 +193,10 @@ def lookup(part: Occurrence, flags: Mapping[str, Flag], also_known: Sequence[str
         hint = "--help lists the common flags, --help-all every one."
     for script, group in (("run_classification.py", DataArguments), ("run_nsp.py", NspArguments)):
         if part.name in group.__dataclass_fields__:
-            hint = f"It is a flag of {script}."
+            hint = f"The recipe is one of {script}." if part.recipe else f"It is a flag of {script}."
     if flag_rules.NAMES_ELSEWHERE.get(part.name) in known:
         hint = f"It is called --{flag_rules.NAMES_ELSEWHERE[part.name]} here."
-    raise UserError(f"{part.where}: no such flag.", hint)
+    raise UserError(f"{part.where}: no such flag.", hint or "This command has none; --help shows what it takes.")
 
 
 def recipe_files(argv: Sequence[str], default: str | None = None) -> list[Path]:
@@ -268,6 +268,8 @@ def _refuse_strays(strays: Sequence[str], names: Collection[str]) -> None:
         meant = ("text",)
     flag = next((name for name in meant if name in names), None)
     hint = f"Write --{flag} {shlex.quote(word)}." if flag else "Write --flag value; --help lists the flags."
+    if word.startswith(DASHES):
+        hint = f"Write --{word.lstrip(''.join(DASHES))}: a flag begins with two dashes."
     raise UserError(f"{word!r} belongs to no flag.", hint)
 
 

@@ -31,20 +31,21 @@ TRAINING_DEFAULTS: dict[str, Any] = {
 }
 # The ranges TrainingArguments itself does not check, or checks only once training has begun: from and to, included.
 _AT_LEAST_ONE = (
-    *("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps", "max_steps"),
-    *("save_total_limit", "eval_accumulation_steps", "torch_empty_cache_steps", "dataloader_prefetch_factor"),
-    "ddp_timeout",
+    *("per_device_eval_batch_size", "max_steps", "save_total_limit", "eval_accumulation_steps"),
+    *("torch_empty_cache_steps", "dataloader_prefetch_factor", "ddp_timeout"),
 )
-_NOT_NEGATIVE = (
-    *("learning_rate", "weight_decay", "warmup_steps", "adam_epsilon", "max_grad_norm", "eval_delay"),
-    *("neftune_noise_alpha", "dataloader_num_workers"),
-)
+_NOT_NEGATIVE = ("warmup_steps", "max_grad_norm", "eval_delay", "neftune_noise_alpha")
+# Above them a value is a slip: a lost minus in 2e-5 would train to nonsense, or for weeks, or start too many processes.
+_AT_MOST_ONE = ("learning_rate", "weight_decay", "adam_epsilon", "label_smoothing_factor")
 TRAINING_LIMITS: dict[str, tuple[float, float | None]] = {
     **dict.fromkeys(_AT_LEAST_ONE, (1, None)),
     **dict.fromkeys(_NOT_NEGATIVE, (0, None)),
     **dict.fromkeys(("adam_beta1", "adam_beta2"), (0, 0.999999)),
     **dict.fromkeys(("seed", "data_seed"), (0, 2**32 - 1)),
-    "label_smoothing_factor": (0, 1),
+    **dict.fromkeys(_AT_MOST_ONE, (0, 1)),
+    **dict.fromkeys(("per_device_train_batch_size", "gradient_accumulation_steps"), (1, 2**16)),
+    "num_train_epochs": (0, 10_000),
+    "dataloader_num_workers": (0, 256),
 }
 # A step below 1 is a fraction of all steps.
 TRAINING_ABOVE_ZERO = ("num_train_epochs", "logging_steps", "eval_steps", "save_steps")

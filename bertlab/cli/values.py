@@ -65,11 +65,16 @@ def number(flag: Flag, text: str, where: str) -> int | float:
         ) from None
     if not -math.inf < value < math.inf:
         raise UserError(f"{where}: {text!r} is not a finite number.", sentence(flag.help))
-    low, high, above = flag.minimum, flag.maximum, flag.above
-    in_range = (low is None or value >= low) and (high is None or value <= high) and (above is None or value > above)
-    if value != flag.unset and not in_range:
-        raise UserError(f"{where}: {text} is out of range.", f"It must be {_bounds(flag)}.")
+    if value != flag.unset and not _in_range(flag, value):
+        small = re.sub(r"[eE]\+?(?=\d)", "e-", text)
+        meant = f"Did you mean {small}? " if small != text and _in_range(flag, float(small)) else ""
+        raise UserError(f"{where}: {text} is out of range.", f"{meant}It must be {_bounds(flag)}.")
     return value
+
+
+def _in_range(flag: Flag, value: float) -> bool:
+    low, high, above = flag.minimum, flag.maximum, flag.above
+    return (low is None or value >= low) and (high is None or value <= high) and (above is None or value > above)
 
 
 def sentence(text: str) -> str:
@@ -137,6 +142,8 @@ def _mapping(flag: Flag, values: Iterable[str], where: str) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals or not value:
             raise UserError(f"{where}: {text!r} is not of the form key=value.", "For example 1=negative 2=positive.")
+        if re.search(r",[^,=]+=", value):
+            raise UserError(f"{where}: {text!r} is one pair.", f"Separate pairs by spaces: {text.replace(',', ' ')}.")
         item: Any = value
         if flag.numeric:
             item = number(Flag(key, "float", help=flag.help, above=flag.above), value, f"{where} {key}")

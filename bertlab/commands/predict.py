@@ -26,7 +26,7 @@ from bertlab.commands.predict_inputs import (
     is_trained_table,
     read_rows,
 )
-from bertlab.console import info, table
+from bertlab.console import info, table, table_width
 from bertlab.data import tokenization
 from bertlab.data.labels import MULTI, REGRESSION
 from bertlab.errors import UserError
@@ -146,8 +146,8 @@ def _print_table(predictor: Predictor, rows: Sequence[Row], probabilities: np.nd
     highest = probabilities.max(axis=1) if several or regression else predictor.decide(probabilities)[1]
     lines = []
     for row, label, value in zip(rows, predictor.labels(probabilities), highest, strict=True):
-        text = " | ".join(predictor.join(row))
-        text = " ".join((text if len(text) <= 90 else text[:89] + "…").split())
+        text = " ".join(" | ".join(predictor.join(row)).split())
+        text = text if len(text) <= table_width() else f"{text[: table_width() - 1]}…"
         probability = None if np.isnan(value) else float(value)
         lines.append((label, text) if regression else (label, probability, text))
     print(table(lines, ("score", "text") if regression else ("label", "probability", "text")))

@@ -157,7 +157,7 @@ def check_pairs(pairs: bool, model: str, input_format: InputFormat) -> None:
     if input_format.pairs is False and pairs:
         raise UserError(
             f"{model} was trained on single texts, and these are pairs.",
-            "Give one text a row, or join columns with --text_column_delimiter.",
+            "Give one text a row (--text), or join columns with --text_column_delimiter.",
         )
 
 

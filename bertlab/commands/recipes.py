@@ -32,8 +32,10 @@ def main(argv: Sequence[str]) -> int:
         print(table([(name, header(CONFIGS / f"{name}.yaml")) for name in recipe_names()], ("recipe", "what it is")))
         return 0
     if arguments[0] != "show" or len(arguments) != 2:
-        name = arguments[-1] if arguments[-1] != "show" else "NAME"
-        raise UserError(f"recipes {' '.join(arguments)}: not understood.", f"Write `bertlab recipes show {name}`.")
+        raise UserError(
+            f"recipes {' '.join(arguments)}: not understood.",
+            "`bertlab recipes` lists them, `bertlab recipes show NAME` prints one.",
+        )
     path = find_recipe(arguments[1])
     print(f"# {path}\n{path.read_text(encoding='utf-8')}", end="")
     return 0

@@ -101,10 +101,9 @@ def find_files(layout: Layout, data_dir: Path) -> dict[str, Path]:
             _refuse_other_task(layout, next(iter(files.values())))
             return files
     expected = ", ".join(names[0] for names in layout.files.values())
-    present = ", ".join(sorted(path.name for path in data_dir.iterdir())[:8]) or "nothing"
-    raise UserError(
-        f"--data_dir {data_dir}: none of {expected} is there, only {present}.", "Name the task's own folder."
-    )
+    present = ", ".join(sorted(path.name for path in data_dir.iterdir())[:8])
+    inside = f"only {present}" if present else "the folder is empty"
+    raise UserError(f"--data_dir {data_dir}: none of {expected} is there, {inside}.", "Name the task's own folder.")
 
 
 def _refuse_other_task(layout: Layout, path: Path) -> None:

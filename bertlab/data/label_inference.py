@@ -91,6 +91,9 @@ def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
     if (asked == REGRESSION and lists) or (asked == SINGLE and not one_each):
         raise UserError(f"--problem_type {asked}: the labels in {origin} are lists.", "Use multi_label_classification.")
     several = bool(lists or _cell_delimiter(written, arguments))
+    delimiter = arguments.label_delimiter
+    if delimiter and written and not lists and not any(delimiter in str(label) for label in written):
+        warning(f"{origin}: no label has the --label_delimiter {delimiter!r}, so each row has one label.")
     if asked == MULTI and written and not several:
         warning(
             f"{origin} has no lists of labels: each row has the one label that is written there, whole; "

@@ -143,7 +143,8 @@ def _tokenizer_error(name: str, error: Exception) -> UserError:
     """Return the error for a tokenizer that cannot be loaded."""
     if not hub.is_local(name) or "custom code" in str(error):
         return hub.model_error(name, error)
-    return UserError(f"no tokenizer can be loaded from {name}: {first_line(error)}.", "Name one with --tokenizer_name.")
+    reason = "it has no files of one" if "backend tokenizer" in str(error) else first_line(error)
+    return UserError(f"no tokenizer can be loaded from {name}: {reason}.", "Name one with --tokenizer_name.")
 
 
 def class_names(config: "PretrainedConfig") -> list[str]:
@@ -390,8 +391,8 @@ def _refuse_incomplete_folder(name: str, folder: str) -> None:
         return
     present = {entry.name for entry in path.iterdir()}
     if "config.json" not in present:
-        inside = ", ".join(sorted(present)[:6]) or "nothing"
-        raise UserError(f"--model_name_or_path {name}: no config.json there, only {inside}.", "Name a model's folder.")
+        inside = f"only {', '.join(sorted(present)[:6])}" if present else "the folder is empty"
+        raise UserError(f"--model_name_or_path {name}: no config.json there, {inside}.", "Name a model's folder.")
     if not present & set(WEIGHTS) and present & set(PICKLED):
         raise UserError(
             f"{name} holds pickled weights only ({', '.join(sorted(present & set(PICKLED)))}); they can run code.",

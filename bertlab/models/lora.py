@@ -7,6 +7,7 @@ would take the folder for a whole model and miss its weights.
 
 import copy
 import shutil
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -119,7 +120,8 @@ def add_adapter(model: "PreTrainedModel", arguments: ModelArguments) -> Any:
     elif model.name_or_path and folder.is_dir():
         model.name_or_path, base["weights"] = str(folder), weights_digest(folder)
     try:
-        wrapped = peft.get_peft_model(model, config)  # keeps name_or_path in adapter_config.json
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # transformers' for peft, not for users
+            wrapped = peft.get_peft_model(model, config)  # keeps name_or_path in adapter_config.json
     except ValueError as error:
         kind = model.config.model_type
         raise UserError(f"--lora_rank: peft finds no modules to adapt in a {kind} model.", "Leave it out.") from error

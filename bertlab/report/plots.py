@@ -58,7 +58,7 @@ STYLE: dict[Any, Any] = {
 BELOW: dict[str, Any] = {"loc": "outside lower center"}
 # Longer names are shortened.
 NAME_LENGTH = 22
-SMALL, WIDE = (3.1, 3.0), (5.2, 3.1)
+SMALL, WIDE = (3.1, 3.0), (4.4, 3.2)
 # A point of more examples than this is drawn as part of an image.
 SCATTER_POINTS = 400
 # Of fewer examples than this an accuracy says nothing.
@@ -142,7 +142,7 @@ def loss(folder: RunFolder) -> Figure | None:
     if at:
         axes.plot(at, measured, color=VERMILION, marker="o", linewidth=1.5, label=f"{folder.eval_split} split")
     _mark_epochs(axes, folder)
-    axes.legend()
+    figure.legend(**BELOW, ncols=2)
     return figure
 
 
@@ -194,7 +194,7 @@ def coverage(folder: RunFolder, by_class: Mapping[str, Decisions]) -> Figure | N
     axes.plot(kept[shown] / total, accuracy[shown], color=BLUE, linewidth=1.5, label="most confident predictions")
     label = f"all predictions, {accuracy[-1]:.3f}"
     axes.axhline(accuracy[-1], color=GREY, linestyle="--", linewidth=1, label=label)
-    axes.set(xlim=(0, 1.02), ylim=(min(0.5, low[shown].min()), 1.02))
+    axes.set(xlim=(-0.02, 1.02), ylim=(min(0.5, low[shown].min()), 1.02))
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     figure.legend(**BELOW)
     return figure
@@ -209,7 +209,7 @@ def reliability(folder: RunFolder, split: str) -> Figure | None:
     figure = Figure(figsize=SMALL, layout="constrained")
     upper, lower = figure.subplots(2, height_ratios=(3, 1), sharex=True)
     upper.set(ylabel="accuracy", ylim=(0, 1.03), xlim=(0, 1.02))
-    decisions = "examples × classes" if folder.is_multi_label else "examples"
+    decisions = "examples ×\nclasses" if folder.is_multi_label else "examples"
     lower.set(xlabel="confidence", ylabel=decisions)
     upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfectly calibrated")
     width = 0.45 / len(fitted[0][1]["reliability"])
@@ -243,7 +243,7 @@ def token_lengths(folder: RunFolder) -> Figure | None:
         axes.axvline(longest, color=INK, linestyle="--", label=f"maximum length, {longest} tokens")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xlim(left=0)
-    axes.legend()
+    figure.legend(**BELOW, ncols=2)
     return figure
 
 
@@ -254,13 +254,13 @@ def predicted(folder: RunFolder, split: str) -> Figure | None:
     rows = folder.predictions(split)
     pairs = zip(rows.labels, rows.predictions, strict=True)
     points = np.asarray([(float(label), float(value)) for label, value in pairs if label and value])
-    figure, axes = _figure((4.6, 4.4), "true value", "predicted value")
+    figure, axes = _figure((3.6, 3.7), "true value", "predicted value")
     ends, many = [float(points.min()), float(points.max())], len(points) > SCATTER_POINTS
     axes.plot(ends, ends, color=VERMILION, linestyle="--", linewidth=1.2, label="predicted = true", zorder=3)
     alpha = max(0.03, 0.5 / max(1.0, len(points) / 1000))
     axes.scatter(points[:, 0], points[:, 1], s=12, color=BLUE, alpha=alpha, linewidths=0, rasterized=many)
     axes.set_aspect("equal")
-    axes.legend(loc="upper left")
+    figure.legend(**BELOW)
     return figure
 
 

@@ -23,7 +23,7 @@ def notes(folder: RunFolder) -> list[str]:
 def _epoch(folder: RunFolder) -> str:
     last = folder.log[-1]["epoch"]
     if folder.selected is None:
-        return f"The weights are those of the last epoch, {last:.4g}: none was selected."
+        return f"The weights are those of the end of training, after epoch {last:.4g}; no epoch was selected."
     key = str(folder.configuration.get("metric_for_best_model", folder.metrics[0])).removeprefix("eval_")
     value, step = score(folder.selected.get(f"eval_{key}")), folder.selected["step"]
     return (

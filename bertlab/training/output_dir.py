@@ -54,7 +54,8 @@ def find_checkpoint(folder: Path, run: RunArguments, model: str | None = None) -
 
 def _occupied(folder: Path, content: list[str]) -> UserError:
     """Return the refusal of a folder that holds something, with the name of one that is free."""
-    numbered = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
+    first = folder if folder.name.strip(".") else Path("runs") / "run"  # . or / names no sibling
+    numbered = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
     free = next(path for path in numbered if not path.exists())
     other = f"For a second run pass --output_dir {free}"
     if (folder / FINISHED).is_file():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from bertlab.console import say, table
+from bertlab.console import say, table, warning
 from bertlab.training import precision
 from bertlab.training.arguments import global_batch
 from bertlab.training.optimizer import layerwise_learning_rates
@@ -87,6 +87,11 @@ def describe_plan(trainer: "EncoderTrainer") -> Plan:
     )
     if steps:
         say(f"\n{plan.line()}")
+    if plan.warmup_steps > steps > 0:
+        warning(
+            f"--warmup_steps {args.warmup_steps:g} is longer than the run (steps: {steps}), so the learning rate never "
+            f"reaches {args.learning_rate:g}; --warmup_steps 0.1 warms up for a tenth of it."
+        )
     return plan
 
 

@@ -230,6 +230,7 @@ CASES = (
     read("commas", ["wet", "cold", "wet,cold"], "look like several", "--label_delimiter , separates", "3 classes"),
     read("commas as multi-label", ["wet", "cold", "wet,cold"], "look like several", flags=MULTI),
     read("commas split", ["wet", "cold", "wet, cold"], "multi-label: 0 = cold, 1 = wet", flags="--label_delimiter ,"),
+    read("no bars", ["wet", "dry"], "no label has the --label_delimiter '|'", flags="--label_delimiter |"),
     read("bars split", ["wet|cold", "dry"], "multi-label: 0 = cold, 1 = dry, 2 = wet", flags="--label_delimiter |"),
     read("a comma in a name", ["Paris, France", "Rome, Italy"], "2 classes: 0 = Paris, France"),
     read(

@@ -171,7 +171,7 @@ def test_json_lines_carry_text_label_and_probabilities(run: Path, capsys):
 
 
 def test_the_table_shows_label_probability_and_text(run: Path, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.delenv("COLUMNS", raising=False)  # nothing is wrapped or cut in a pipe
     assert predict(run, "--text", *TEXTS) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["label", "probability", "text"]
@@ -180,7 +180,7 @@ def test_the_table_shows_label_probability_and_text(run: Path, capsys, monkeypat
         label, probability, shown = line.split(maxsplit=2)
         assert label in ("bad", "good")
         assert 0.5 <= float(probability) <= 1
-        assert shown.rstrip("…") == text[: len(shown.rstrip("…"))]
+        assert shown == " ".join(text.split())
 
 
 def test_batches_by_token_budget_predict_as_one_by_one_does(run: Path, monkeypatch, capsys):

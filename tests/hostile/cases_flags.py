@@ -99,7 +99,7 @@ RANGES = [
     refused(
         "learning rate",
         "--learning_rate -1e-5",
-        "--learning_rate: -1e-5 is out of range. It must be at least 0.",
+        "--learning_rate: -1e-5 is out of range. It must be from 0 to 1.",
         obeys="--learning_rate 0",
     ),
     refused(

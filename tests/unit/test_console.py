@@ -66,10 +66,11 @@ def test_a_table_without_rows_is_its_header(monkeypatch):
     assert lines(80, monkeypatch, [], ("a", "b")) == ["a  b", "-  -"]
 
 
-def test_into_a_pipe_a_table_may_be_120_wide(monkeypatch):
+def test_into_a_pipe_no_cell_is_wrapped(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
-    assert console.table_width() == 120
+    long = "word " * 100 + "end"
+    assert console.table([("a", long)], ("label", "text")).splitlines()[2] == f"a      {long}"
 
 
 @pytest.mark.parametrize(

@@ -249,7 +249,7 @@ def test_mrpcs_original_file_names_are_known_and_come_second(tmp_path):
         (lambda root: root / "CoLa", "/CoLA'?"),
         (lambda root: root / "CoLA" / "train.tsv", "train.tsv: no such folder."),
         (lambda root: root / "other", "none of train.tsv, dev.tsv, test.tsv is there, only a.txt. Name the task's"),
-        (lambda root: root / "empty", "none of train.tsv, dev.tsv, test.tsv is there, only nothing."),
+        (lambda root: root / "empty", "none of train.tsv, dev.tsv, test.tsv is there, the folder is empty."),
     ],
 )
 def test_a_folder_without_the_files_is_refused(prepare, message, tmp_path):

@@ -235,7 +235,7 @@ def test_what_was_selected_is_on_page_and_card(tmp_path):
         assert sentence.replace("|", "\\|").replace("<", "&lt;") in model_card.render(RunFolder.read(folder))
     assert "2.00 (selected)" in words and "1.00 (selected)" not in words
     last = Page(render(finished_run(tmp_path / "last", "multi"))).words
-    assert "The weights are those of the last epoch, 3: none was selected." in last
+    assert "The weights are those of the end of training, after epoch 3; no epoch was selected." in last
 
 
 def test_no_difference_is_claimed_inside_the_interval(tmp_path):
