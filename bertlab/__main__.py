@@ -28,11 +28,11 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     argv = sys.argv[1:] if argv is None else argv
-    if not argv or argv[0] in ("-h", "--help"):
+    if not argv or argv[0] in ("-h", "--help", "help"):
         print("bertlab COMMAND …      (the same as: python -m bertlab COMMAND …)\n")
         print("\n".join(f"  {name:<10} {about}" for name, (_, about) in COMMANDS.items()))
         return 0
-    if argv[0] == "--version":
+    if argv[0] in ("-V", "--version"):
         print(f"bertlab {__version__}")
         return 0
     if argv[0].startswith("-"):

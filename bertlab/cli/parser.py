@@ -84,7 +84,8 @@ def parse(
         SystemExit: after --help, with status 0.
     """
     flags = flags_of(groups)
-    print_help_if_asked(argv, [*RECIPE_FLAGS, *flags.values()], usage, has_more=True)
+    of_recipes = RECIPE_FLAGS if DataArguments in groups else RECIPE_FLAGS[1:]  # tasks are recipes of classification
+    print_help_if_asked(argv, [*of_recipes, *flags.values()], usage, has_more=True)
     strays, parts = split(argv)
     _refuse_strays(strays, (*RECIPE_NAMES, *flags))
     typed = [part for part in parts if part.name not in RECIPE_NAMES]

@@ -50,9 +50,19 @@ TRAINING_LIMITS: dict[str, tuple[float, float | None]] = {
 # A step below 1 is a fraction of all steps.
 TRAINING_ABOVE_ZERO = ("num_train_epochs", "logging_steps", "eval_steps", "save_steps")
 TRAINING_UNSET: dict[str, float] = {"max_steps": -1}
+# What TrainingArguments' own help says otherwise than it is here.
+TRAINING_HELP = {
+    "output_dir": "folder of the run (default: in runs/, called as its recipe, data set or file)",
+    "metric_for_best_model": "what chooses the best epoch (default: the primary metric of the selection split)",
+    "push_to_hub": "upload model, tokenizer, card and scores to --hub_model_id when the run ends",
+}
 # Choices that cannot be read from the source text of TrainingArguments.
 _LOG_LEVELS = ("passive", "debug", "info", "warning", "error", "critical", "detail")
-TRAINING_CHOICES = {"log_level": _LOG_LEVELS, "log_level_replica": _LOG_LEVELS}
+TRAINING_CHOICES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("log_level", "log_level_replica"), _LOG_LEVELS),
+    "torch_compile_backend": ("inductor", "cudagraphs", "eager", "aot_eager", "onnxrt", "tensorrt", "tvm", "ipex"),
+    "torch_compile_mode": ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"),
+}
 
 
 @functools.cache
@@ -91,7 +101,7 @@ def _training_flag(name: str, node: ast.AnnAssign, enums: dict[str, tuple[str, .
         kind=_kind_of_annotation(parts),
         many=any(part.startswith("list[") for part in parts),
         default=_literal(keywords.get("default")),
-        help=" ".join(metadata.get("help", "").split()),
+        help=TRAINING_HELP.get(name, " ".join(metadata.get("help", "").split())),
         choices=TRAINING_CHOICES.get(name, choices),
         minimum=minimum,
         maximum=maximum,

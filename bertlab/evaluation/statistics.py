@@ -320,7 +320,7 @@ def _with_chance_hits(
 def _with_hits(metric: MetricFunction, predictions: Array, labels: Array, share: float) -> tuple[float, float]:
     """Return the scores if classes without a hit were predicted, wrongly and rightly; only a share of rows counts."""
     if labels.ndim == 2:
-        missed = labels.any(axis=0) & ~(labels & predictions).any(axis=0)
+        missed = labels.any(axis=0) & ~(labels * predictions).any(axis=0)
         own = labels[:, missed].any(axis=1)
         wrong, right = np.where(missed, 1, predictions), np.where(missed, labels, predictions)
     else:

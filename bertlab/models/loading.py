@@ -288,6 +288,9 @@ def _read_weights(
             "Fetch it again; where Git left a pointer in its place, `git lfs pull` does.",
         ) from error
     except Exception as error:  # as above
+        if arguments.attn_implementation and "ttention" in str(error):
+            problem = f"--attn_implementation {arguments.attn_implementation}: {first_line(error)}."
+            raise UserError(problem, "Leave it out, or pass eager or sdpa.") from error
         raise hub.model_error(name, error) from error
     return model, loading
 

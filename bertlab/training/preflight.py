@@ -54,7 +54,9 @@ def check_model(
         return None
     kind = parts.unwrap(model).config.model_type
     if chosen == "fp32" or _failure(model, batch, compute_loss_func, "fp32") is not None:
-        raise UserError(f"a {kind} model fails on two rows of this data: {problem}.", "Choose another model.")
+        chosen_attention = parts.unwrap(model).config._attn_implementation not in (None, "eager", "sdpa")
+        hint = "Leave --attn_implementation out." if chosen_attention else "Choose another model."
+        raise UserError(f"a {kind} model fails on two rows of this data: {problem}.", hint)
     if run.precision != "auto":
         raise UserError(f"a {kind} model fails in {chosen}: {problem}.", "Pass --precision fp32.")
     warning(f"a {kind} model fails in {chosen} ({problem}); this run computes in fp32.")

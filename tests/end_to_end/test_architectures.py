@@ -162,6 +162,8 @@ def test_a_model_that_fails_in_the_trial_leaves_every_folder_as_it_was(tiny_mode
     assert "a bert model fails on two rows of this data: index out of range. Choose another" in capfd.readouterr().err
     assert not (tmp_path / "new").exists()
     assert {path: path.stat().st_mtime_ns for path in (earlier, *earlier.rglob("*"))} == before
+    assert train(tiny_model, rows, tmp_path / "new", attn_implementation="flex_attention") == 2
+    assert "index out of range. Leave --attn_implementation out." in capfd.readouterr().err
 
 
 def test_predict_says_that_it_computes_in_float32_where_a_model_fails_in_16_bits(tmp_path, monkeypatch, capfd):

@@ -346,7 +346,12 @@ SUBCOMMANDS = [
     refused("compare misspelt", "a b --splt dev", "--splt", "'split'", command="compare", then="a: no such folder"),
     refused("recipes misspelt", "show colaa", "no recipe 'colaa'", "'cola'", command="recipes"),
     refused(
-        "recipes of another kind", "list cola", "recipes list cola", "show cola", command="recipes", obeys="show cola"
+        "recipes of another kind",
+        "list cola",
+        "recipes list cola",
+        "recipes show NAME",
+        command="recipes",
+        obeys="show cola",
     ),
 ]
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from bertlab import __version__
 from bertlab.__main__ import COMMANDS
 from bertlab.__main__ import main as bertlab_main
 from bertlab.cli import flag_rules, parser, recipes
@@ -181,6 +182,8 @@ def test_words_of_the_command_line_become_values(argv, flag, expected):
         (["--quoting", "some"], "--quoting: 'some' is not one of its values. Choose from: auto, none, standard."),
         (["--problem_type", "regresion"], "--problem_type: 'regresion' is not one of its values."),
         (["--clean", "htm"], "--clean: 'htm' is not one of its values. Did you mean 'html'?"),
+        (["--torch_compile_backend", "x"], "'x' is not one of its values. Choose from: inductor, cudagraphs"),
+        (["--torch_compile_mode", "max"], "'max' is not one of its values. Did you mean 'max-autotune'?"),
         (["--optim", "AdamW"], "--optim: 'AdamW' is not one of its values. Did you mean 'adamw_torch'?"),
         (["--eval_strategy", "epochs"], "--eval_strategy: 'epochs' is not one of its values. Did you mean 'epoch'?"),
         (["--do_train", "maybe"], "--do_train: 'maybe' is neither true nor false."),
@@ -282,7 +285,8 @@ def test_training_flags_are_the_fields_of_the_installed_training_arguments():
         assert flags[name].many == any(typing.get_origin(part) is list for part in parts), name
         enums = [part for part in parts if isinstance(part, type) and issubclass(part, Enum)]
         told = tuple(field.metadata.get("choices", ()))  # what only the help page of TrainingArguments knows
-        assert set(flags[name].choices) == {m.value for part in enums for m in part} | set(told), name
+        if not name.startswith("torch_compile_"):  # which accelerate and torch refuse, after the model is loaded
+            assert set(flags[name].choices) == {m.value for part in enums for m in part} | set(told), name
         assert flags[name].is_json == any(part is dict or typing.get_origin(part) is dict for part in parts), name
         if isinstance(field.default, bool | int | float | type(None)):
             assert flags[name].default == field.default, name
@@ -304,7 +308,8 @@ def test_old_names_are_no_flags_and_lead_to_ones_that_are(name):
 
 @pytest.mark.parametrize(("old", "new"), flag_rules.RENAMED.items())
 def test_renamed_flags_are_taken_under_their_new_name(old, new, capsys):
-    text = {"no_cuda": "true", "warmup_ratio": "0.25", "evaluation_strategy": "epoch"}.get(old, "4")
+    texts = {"no_cuda": "true", "warmup_ratio": "0.25", "evaluation_strategy": "epoch", "torchdynamo": "inductor"}
+    text = texts.get(old, "4")
     assert value(new, f"--{old}", text) == value(new, f"--{new}", text)
     assert capsys.readouterr().err == f"info: --{old} is called --{new} {text} here.\n"
 
@@ -451,6 +456,12 @@ def test_a_help_page_has_80_columns(argv):
     assert max(map(len, help_page(bertlab_main, *argv))) <= 80
 
 
+@pytest.mark.parametrize(("word", "shown"), [("help", "bertlab COMMAND"), ("-V", f"bertlab {__version__}")])
+def test_the_words_for_help_and_version_of_other_programs_are_understood(word, shown, capsys):
+    assert bertlab_main([word]) == 0
+    assert capsys.readouterr().out.startswith(shown)
+
+
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_the_help_of_a_command_shows_how_it_is_called(command):
     page = help_page(bertlab_main, command, "--help")
@@ -465,6 +476,7 @@ def test_help_shows_the_common_flags_and_names_the_way_to_all():
     assert all(len(names) <= 32 for names in shown.values())
     assert {f"--{name}" for names in COMMON.values() for name in names} == shown["train"] | shown["nsp"]
     assert all("--help-all shows all" in page[-1] for page in pages.values())
+    assert "--task" in shown["train"] - shown["nsp"]
 
 
 @pytest.mark.launch
