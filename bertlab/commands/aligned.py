@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from bertlab.errors import UserError
-from bertlab.evaluation.metrics import Predicted
+from bertlab.evaluation import statistics
+from bertlab.evaluation.metrics import METRICS, Predicted
 from bertlab.report.predictions import Predictions, split_labels
 from bertlab.report.run_folder import RunFolder
 from bertlab.report.scores import positive_class
@@ -19,6 +20,12 @@ class Aligned(NamedTuple):
     predicted: list[Predicted]
     labels: np.ndarray
     groups: list[str] | None
+
+    def two_way(self, metric: str, seeds: int) -> statistics.SeedSummary:
+        """Return a mean over the first runs, one of each seed, or its difference from the others, with its 95% CI."""
+        function = METRICS[metric]
+        sides = [function.read(predicted) for predicted in self.predicted]
+        return statistics.two_way_interval(function, sides[:seeds], self.labels, self.groups, sides[seeds:])
 
 
 def aligned(runs: Sequence[RunFolder], split: str) -> Aligned:

@@ -170,8 +170,7 @@ def _compare_scores(metric: str, a: Sequence[float], b: Sequence[float], rows: A
     found = statistics.mean_sd_interval(differences)
     a_better = sum(value > 0 if upward else value < 0 for value in differences) / len(differences)
     if rows is not None and metric in METRICS:
-        sides = [METRICS[metric].read(predicted) for predicted in rows.predicted]
-        found = statistics.two_way_interval(METRICS[metric], sides[: len(a)], rows.labels, rows.groups, sides[len(a) :])
+        found = rows.two_way(metric, len(a))
     return Comparison(sum(differences) / len(differences), found.low, found.high, a_better, len(differences), upward)
 
 

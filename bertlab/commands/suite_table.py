@@ -192,12 +192,11 @@ def published(row: Row) -> str:
 
 def _summary(values: Sequence[float | None], metric: str, predicted: Aligned | None) -> SeedSummary:
     """Return mean and deviation over seeds, with the interval over examples too where predictions were kept."""
+    summary = summary_of(values)
     if predicted is None or metric not in METRICS or None in values:
-        return summary_of(values)
-    function = METRICS[metric]
-    sides = [function.read(one) for one in predicted.predicted]
-    found = statistics.two_way_interval(function, sides, predicted.labels, predicted.groups)
-    return summary_of(values)._replace(low=found.low, high=found.high)
+        return summary
+    found = predicted.two_way(metric, len(values))
+    return summary._replace(low=found.low, high=found.high)
 
 
 def _row(recipe: str, runs: Sequence[RunFolder], split: str, metric: str, predicted: Aligned | None) -> Row:

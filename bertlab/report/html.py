@@ -59,7 +59,7 @@ def render(folder: RunFolder) -> str:
         decisions=decisions,
         headline=headline(folder),
         standing=scores.standing(folder.results),
-        verdicts=scores.verdicts(folder.results),
+        verdicts=[*scores.verdicts(folder.results), *scores.groups(folder.results)],
         selection=selection.notes(folder),
         totals={split: len(rows) for split, rows in folder.misclassified.items() if rows},
         limit=MISCLASSIFIED_PER_SPLIT,

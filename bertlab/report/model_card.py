@@ -66,6 +66,7 @@ def render(folder: RunFolder) -> str:
         "title": _name(folder),
         "example": [_literal(text) for text in example(folder)],
         "standing": scores.standing(folder.results),
+        "groups": scores.groups(folder.results),
         "selection": selection.notes(folder),
         "shell_name": shlex.quote(_name(folder)),
         "base_config": lora.BASE_CONFIG,

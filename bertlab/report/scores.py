@@ -135,11 +135,16 @@ def standing(results: Results) -> Standing:
     return Standing("unknown", "not compared with a baseline")
 
 
-def groups_sentence(split: Mapping[str, Any], metric: str) -> str:
-    """Return what was resampled in place of rows, and how much wider that made the interval of the primary metric."""
-    groups = split["groups"]
-    wider = f": the interval of {metric} is {groups['wider']:.2f} times as wide" if is_number(groups["wider"]) else ""
-    return f"{groups['count']:,} groups of rows that share {groups['shared']} are resampled, not rows{wider}"
+def groups(results: Results) -> list[str]:
+    """Return what is resampled in place of rows, and how much wider that makes the interval of the primary metric."""
+    lines = []
+    for name, split in results["splits"].items():
+        if found := split.get("groups"):
+            metric = metric_name(results, results["metrics"][0])
+            wider = f": the interval of {metric} is {found['wider']:.2f} times as wide" if found["wider"] else ""
+            rows = f"{found['count']:,} groups of rows that share {found['shared']}"
+            lines.append(f"{name}: {rows} are resampled, not rows{wider}.")
+    return lines
 
 
 def _size(split: Mapping[str, Any], score: Mapping[str, Any]) -> Any:

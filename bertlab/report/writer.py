@@ -113,11 +113,9 @@ def print_scores(results: dict[str, Any], folder: Path, source: str = "source") 
         if results["published"]["values"] and results["published"]["source"]:
             say(f"published: {results['published']['source']}")
         say(f"\n{shown} on {scores.main_split(results)}:")
-    for sentence in (*scores.verdicts(results), *scores.thresholds(results)):
+    for sentence in (*scores.verdicts(results), *scores.groups(results), *scores.thresholds(results)):
         say(f"- {sentence}")
     for name, split in results["splits"].items():
-        if split.get("groups"):
-            say(f"{name}: {scores.groups_sentence(split, shown)}.")
         path = folder / "predictions" / f"{name}.tsv"
         if not split["labelled"] and path.is_file():
             say(f"{name}: {split['rows']:,} predictions in {path}")

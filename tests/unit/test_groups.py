@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 from datasets import Dataset
+from finished_runs import finished_run
 
 from bertlab.commands import check
 from bertlab.data.groups import effective_groups, resampled_groups, row_groups
 from bertlab.data.labels import SINGLE, LabelSchema
 from bertlab.evaluation.evaluate import SplitResult
+from bertlab.io import read_json, write_json
+from bertlab.report import html, model_card, scores
 from bertlab.report.results import Fitted, split_results
-from bertlab.report.scores import groups_sentence
+from bertlab.report.run_folder import RunFolder
 
 
 def table(**columns):
@@ -87,8 +90,20 @@ def test_pairs_that_share_a_text_widen_the_interval_by_the_inflation_of_the_vari
         wider.append(entry["groups"]["wider"])
     assert inflation > 1.15
     assert np.mean(wider) == pytest.approx(inflation, rel=0.06)
-    said = f"share a text are resampled, not rows: the interval of accuracy is {wider[-1]:.2f} times as wide"
-    assert said in groups_sentence(entry, "accuracy")
+    (said,) = scores.groups({"metrics": ["accuracy"], "splits": {"dev": entry}})
+    assert said.startswith("dev: 200 groups of rows that share a text are resampled, not rows: the interval of")
+    assert said.endswith(f" is {wider[-1]:.2f} times as wide.")
+
+
+def test_groups_are_said_on_page_and_card(tmp_path):
+    folder = finished_run(tmp_path / "run", "binary")
+    results = read_json(folder / "results.json")
+    results["splits"]["validation"]["groups"] = {"count": 40, "shared": "a text", "wider": 1.5}
+    write_json(folder / "results.json", results)
+    said = scores.groups(results)[0]
+    assert said.startswith("validation: 40 groups of rows that share a text are resampled")
+    run = RunFolder.read(folder)
+    assert said in html.render(run) and said in model_card.render(run)
 
 
 def test_the_effective_number_of_groups_by_hand():
