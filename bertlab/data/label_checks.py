@@ -19,7 +19,7 @@ MANY_CLASSES, ROWS_PER_CLASS = 200, 3
 MANY_ROWS = 5
 # More whole numbers than this, without names, look like a scale.
 SCALE = 10
-DELIMITERS = ",;|"
+DELIMITERS = ",;|/#"
 
 
 def refuse_constant(values: Collection[Any], written: Iterable[Any], origin: str) -> None:

@@ -104,9 +104,11 @@ class LabelSchema:
         if self.kind == REGRESSION:
             number = as_number(label)
             if number is None:
+                drop = f"--drop_labels {shlex.quote(str(label))} leaves such rows out"
+                if column and not any(as_number(other) is not None for other in column):
+                    drop = "write them without units and thousands separators, or name another --label_column_name"
                 raise UserError(
-                    f"{place}: the label {label!r} is not a finite number.",
-                    f"Regression needs numbers; --drop_labels {shlex.quote(str(label))} leaves such rows out.",
+                    f"{place}: the label {label!r} is not a finite number.", f"Regression needs numbers; {drop}."
                 )
             return number
         several = split_label(label, self.delimiter)

@@ -228,6 +228,7 @@ CASES = (
     read("JSON lists as text", ['["wet", "very cold"]', "[]"], "multi-label: 0 = very cold, 1 = wet"),
     read("brackets round a word", ["[wet]", "[dry]"], "2 classes: 0 = [dry], 1 = [wet]"),
     read("commas", ["wet", "cold", "wet,cold"], "look like several", "--label_delimiter , separates", "3 classes"),
+    read("slashes", ["wet", "cold", "wet/cold"], "look like several", "--label_delimiter / separates", "3 classes"),
     read("commas as multi-label", ["wet", "cold", "wet,cold"], "look like several", flags=MULTI),
     read("commas split", ["wet", "cold", "wet, cold"], "multi-label: 0 = cold, 1 = wet", flags="--label_delimiter ,"),
     read("no bars", ["wet", "dry"], "no label has the --label_delimiter '|'", flags="--label_delimiter |"),
@@ -311,7 +312,7 @@ CASES = (
     refused(
         "words for numbers",
         ["10%", "20%", "35%"],
-        "the label '10%' is not a finite number",
+        "the label '10%' is not a finite number. Regression needs numbers; write them without units",
         flags="--do_regression",
     ),
     # columns
