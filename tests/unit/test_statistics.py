@@ -205,7 +205,7 @@ def test_pairs_of_rows_without_a_hit_say_less_and_several_labels_too_have_a_widt
     assert grouped[:2] == pytest.approx((0, 2 * high / (1 + high)))
     several = np.column_stack([labels, 1 - labels])
     for name in ("f1_micro", "f1_macro", "f1_samples", "accuracy"):
-        low, high, _ = bootstrap_interval(METRICS[name], np.zeros_like(several), several)
+        low, high, _ = bootstrap_interval(METRICS[name], np.zeros_like(several), several.astype(np.float32))
         assert low == 0 < high < 0.1, name
 
 
