@@ -46,7 +46,7 @@ def test_every_other_parameter_decays(groups: dict[float, set[str]]):
 
 def test_decay_shrinks_matrices_and_leaves_biases(tiny_model: Path, sentences, tmp_path: Path):
     """A learning rate that moves nothing but by decay: 1e-3 × 0.5, once."""
-    settings = {"max_steps": 1, "learning_rate": 1e-3, "adam_epsilon": 1e9, "weight_decay": 0.5}
+    settings = {"max_steps": 1, "learning_rate": 1e-3, "adam_epsilon": 1, "max_grad_norm": 1e-12, "weight_decay": 0.5}
     train = sentences["train_file"]
     assert classify(tmp_path / "run", model_name_or_path=tiny_model, train_file=train, **settings) == 0
     before, after = weights_of(tiny_model), weights_of(tmp_path / "run")
