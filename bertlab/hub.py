@@ -154,7 +154,8 @@ def dataset_error(name: str, error: Exception) -> UserError:
     if offline():
         return UserError(
             f"the data set {name} is not in the cache and the Hub cannot be reached ({_why_offline()}).",
-            "Name its files with --train_file, or for a --task their folder with --data_dir (and a local "
+            _did_you_mean("data set", name)
+            + "Name its files with --train_file, or for a --task their folder with --data_dir (and a local "
             "--model_name_or_path), run once with the network, or try `make demo`, which needs no Hub.",
         )
     if isinstance(error, DatasetNotFoundError):  # raised `from None`: of huggingface_hub's error only the text is left
@@ -326,15 +327,20 @@ def _gated(kind: str, name: str) -> UserError:
 
 
 def _unknown_name(kind: str, name: str) -> UserError:
-    names = WELL_KNOWN[kind].read_text(encoding="utf-8").split() + (_cached_models() if kind == "model" else [])
-    # The Hub has given an owner to names without one.
-    same = (full for full in names if full.rpartition("/")[2] == name.rpartition("/")[2])
-    near = next(same, None) or nearest(name, names)
     page = f"{_endpoint()}/{'datasets' if kind == 'data set' else 'models'}"
-    hint = f"Did you mean {near!r}? " if near else f"Names are listed at {page}. "
+    hint = _did_you_mean(kind, name) or f"Names are listed at {page}. "
     return UserError(
         f"the {kind} {name} is not on the Hub, or it is private.", hint + "A private one needs --token or HF_TOKEN."
     )
+
+
+def _did_you_mean(kind: str, name: str) -> str:
+    """Return a question for the nearest well-known name of a model or data set, or nothing."""
+    names = WELL_KNOWN[kind].read_text(encoding="utf-8").split() + (_cached_models() if kind == "model" else [])
+    # The Hub has given an owner to names without one.
+    same = (full for full in names if full.rpartition("/")[2] == name.rpartition("/")[2] and full != name)
+    near = next(same, None) or nearest(name, names)
+    return f"Did you mean {near!r}? " if near and near != name else ""
 
 
 def _cached_models() -> list[str]:

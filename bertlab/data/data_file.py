@@ -14,6 +14,8 @@ SUFFIXES = (*DELIMITED, *JSON_LINES, ".json", ".parquet")
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
 # What other tools keep data in, and what can run code when it is loaded.
 RUNS_CODE = (".py", ".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin", ".npy", ".npz", ".rds", ".rdata")
+# How a line of fastText's files begins, which may have any suffix.
+FASTTEXT = "__label__"
 # How many lines a delimiter, or the keys of JSON rows, are found from.
 HEAD_ROWS = 100
 
@@ -71,7 +73,9 @@ def format_suffix(path: Path) -> str:
             f"Save the rows as {', '.join(SUFFIXES)}.",
         )
     if suffix not in SUFFIXES:
-        open_binary(path).close()  # a folder or a file that is not there has no other error than that
+        with open_binary(path) as file:  # a folder or a file that is not there has no other error than that
+            if file.read(len(FASTTEXT)) == FASTTEXT.encode():
+                raise fasttext_error(path)
         if suffix in SPREADSHEETS:
             raise UserError(f"{path}: no reader for spreadsheets ({suffix}).", "Save the sheet as CSV.")
         known = f"Known are {', '.join(SUFFIXES)}, text also as {' and '.join(COMPRESSED_SUFFIXES)}."
@@ -109,4 +113,14 @@ def as_pandas_names(names: list[str]) -> list[str]:
 
 
 def blank_error(path: Path) -> UserError:
+    """Return the error for a file without a row."""
     return UserError(f"{path} holds only blank lines.")
+
+
+def fasttext_error(path: Path) -> UserError:
+    """Return the error for a file of fastText's, with the command that makes a table of it."""
+    return UserError(
+        f"{path} is a fastText file, whose lines begin with their label.",
+        r"Make a table of it, sed -E 's/^__label__(\S+) /\1\t/' FILE > FILE.tsv, and read that with "
+        "--column_names label text.",
+    )

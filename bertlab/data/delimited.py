@@ -8,7 +8,16 @@ import re
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
-from bertlab.data.data_file import HEAD_ROWS, DataFile, Row, as_pandas_names, blank_error, checked
+from bertlab.data.data_file import (
+    FASTTEXT,
+    HEAD_ROWS,
+    DataFile,
+    Row,
+    as_pandas_names,
+    blank_error,
+    checked,
+    fasttext_error,
+)
 from bertlab.data.files import open_binary, open_text
 from bertlab.errors import UserError
 
@@ -196,12 +205,8 @@ def _header(file: DataFile, records: Iterator[tuple[int, list[str]]]) -> list[st
         raise UserError(f"{place}: the column names stand in quotes.", "Read quotes as such: --quoting standard.")
     if names[0].casefold().startswith(("<!doctype", "<html", "<?xml")):
         raise UserError(f"{place}: this is an HTML page, not a table.", "Fetch the file itself.")
-    if names[0].startswith("__label__"):
-        raise UserError(
-            f"{place}: this is a fastText file, whose lines begin with their label.",
-            r"Make a table of it, sed -E 's/^__label__(\S+) /\1\t/' FILE > FILE.tsv, and read that with "
-            "--column_names label text.",
-        )
+    if names[0].startswith(FASTTEXT):
+        raise fasttext_error(file.path)
     return as_pandas_names(names)
 
 

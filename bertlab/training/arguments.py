@@ -44,7 +44,8 @@ def training_arguments(
     Raises:
         UserError: a combination that TrainingArguments refuses, or that would select on reported data.
     """
-    values = _with_data(_with_selection(_of_machine(training, run), data), data, given)
+    values = _with_saves(_with_selection(_of_machine(training, run), data), given)
+    values = _with_data(values, data, given)
     _refuse_missing_trackers(values.get("report_to"))
     try:
         args = SavedArguments(**values)
@@ -159,6 +160,13 @@ def _with_selection(values: dict[str, Any], data: "Data") -> dict[str, Any]:
     if "metric_for_best_model" not in values:
         chosen["greater_is_better"] = metrics.GREATER_IS_BETTER.get(primary, True)
     return {**chosen, **values}
+
+
+def _with_saves(values: dict[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """Return training values that save at each evaluation in mid-epoch, so that the best one can be loaded."""
+    if values.get("eval_strategy") != "steps" or not values.get("load_best_model_at_end") or "save_strategy" in given:
+        return values
+    return {"save_steps": values.get("eval_steps") or values["logging_steps"], **values, "save_strategy": "steps"}
 
 
 def _refuse_unknown_metric(name: str, data: "Data") -> None:

@@ -500,11 +500,12 @@ def test_a_file_is_read_or_its_refusal_helps(case: Case, capsys: pytest.CaptureF
     assert len(printed.splitlines()) <= 2, "a remark is made once a file"
 
 
-def test_a_fasttext_file_becomes_a_table_by_its_hint() -> None:
+@pytest.mark.parametrize("name", ["a.txt", "a.train"])
+def test_a_fasttext_file_becomes_a_table_by_its_hint(name: str) -> None:
     write({"FILE": "".join(f"__label__{label} {text}\n" for text, label in ROWS)})
-    Path("a.txt").write_bytes(Path("FILE").read_bytes())
+    Path(name).write_bytes(Path("FILE").read_bytes())
     with pytest.raises(UserError, match="fastText") as caught:
-        read(["--train_file", "a.txt"])
+        read(["--train_file", name])
     command = re.search(r"sed .* FILE\.tsv", caught.value.hint)
     subprocess.run(["bash", "-c", command[0]], check=True)  # type: ignore[index]
     assert read(["--train_file", "FILE.tsv", "--column_names", "label", "text"]) == ROWS

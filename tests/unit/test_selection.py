@@ -38,3 +38,11 @@ def test_mlm_metrics_select_only_in_mlm_runs(name: str, greater: bool):
 def test_the_primary_metric_selects_by_default():
     values = arguments._with_selection({}, DATA)
     assert (values["metric_for_best_model"], values["greater_is_better"]) == ("pearson", True)
+
+
+def test_evaluations_in_mid_epoch_are_saved_unless_the_user_says_otherwise():
+    steps = {"eval_strategy": "steps", "eval_steps": 4, "load_best_model_at_end": True, "save_strategy": "epoch"}
+    assert arguments._with_saves(steps, {"eval_strategy"}) == {**steps, "save_strategy": "steps", "save_steps": 4}
+    assert arguments._with_saves(steps, {"eval_strategy", "save_strategy"}) == steps
+    for unchanged in ({**steps, "eval_strategy": "epoch"}, {**steps, "load_best_model_at_end": False}):
+        assert arguments._with_saves(unchanged, set()) == unchanged

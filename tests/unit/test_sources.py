@@ -304,6 +304,8 @@ def test_the_hub_is_asked_by_name_and_its_absence_is_explained(monkeypatch):
         "the data set some/set is not in the cache and the Hub cannot be reached (HF_HUB_OFFLINE is"
     )
     assert "folder with --data_dir" in error
+    assert "Did you mean 'stanfordnlp/imdb'?" in refusal(dataset_name="imdb")
+    assert "Did you mean" not in refusal(dataset_name="stanfordnlp/imdb")
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     assert refusal(dataset_name="some/set").startswith("the data set some/set: the Hub at https")
 
