@@ -13,7 +13,7 @@ demo: $(VENV)/.runtime
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-# Without the tests that start real processes or take long: under a minute on two cores.
+# Without the tests that start real processes or take long: a minute or two on two cores.
 test-quick: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not launch and not slow"
 
