@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 demo: $(VENV)/.runtime
 	$(BIN)/python run_classification.py --config configs/demo/cola.yaml --overwrite_output_dir
 	$(BIN)/python run_nsp.py --config configs/demo/nsp.yaml --overwrite_output_dir
-	@echo "Next: . $(BIN)/activate, then: bertlab predict runs/demo/cola --text 'He left early.' 'Him left early.'"
+	@echo "Next: . $(BIN)/activate, then: bertlab predict runs/demo/cola --text 'She gave me the book.' 'What you did eat for lunch?'"
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
