@@ -284,8 +284,8 @@ class RunArguments:
     published_source: str | None = setting(None, "where they come from: model, split, seeds, document")
     push_run_files_to_hub: bool = setting(
         False,
-        "with --push_to_hub: also upload run.json, report, plots, predictions and misclassified examples, which hold "
-        "paths of this machine and texts of the data",
+        "with --push_to_hub: also upload run.json, report, predictions and misclassified examples, which hold paths "
+        "of this machine and texts of the data",
     )
     hub_benchmark_task: str | None = setting(
         None,

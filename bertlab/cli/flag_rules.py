@@ -87,7 +87,7 @@ RETIRED = {
     "past_index": "encoders keep no past state",
     "mp_parameters": "SageMaker model parallelism left transformers",
     "include_inputs_for_metrics": "no metric here reads the inputs",
-    "ray_scope": "see python -m bertlab suite for searches",
+    "ray_scope": "bertlab sweep searches values",
 }
 
 
