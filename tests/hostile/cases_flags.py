@@ -132,7 +132,7 @@ CONTRADICTIONS = [
     ),
     refused(
         "best of unequal steps",
-        "--validation_file dev.csv --load_best_model_at_end --eval_strategy steps",
+        "--validation_file dev.csv --load_best_model_at_end --eval_strategy steps --save_strategy epoch",
         "--load_best_model_at_end",
         "--save_strategy",
         notes=("the best epoch",),
