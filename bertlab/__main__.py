@@ -17,7 +17,7 @@ COMMANDS = {
     "check": ("bertlab.commands.check", "look at the data before training on it"),
     "report": ("bertlab.commands.report", "draw plots, page and card of finished runs again"),
     "suite": ("bertlab.commands.suite", "run many recipes with many seeds, and make one table of them"),
-    "sweep": ("bertlab.commands.sweep", "search training values on a selection split, and score the best once"),
+    "sweep": ("bertlab.commands.sweep", "search values on a selection split, and score the best once"),
     "submission": ("bertlab.commands.submission", "pack predictions of GLUE runs as the GLUE server wants them"),
     "export": ("bertlab.commands.export", "write a trained model as ONNX, and check it against PyTorch"),
     "compare": ("bertlab.commands.compare", "say whether one run is better than another"),
@@ -30,7 +30,8 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help", "help"):
         print("bertlab COMMAND …      (the same as: python -m bertlab COMMAND …)\n")
-        print("\n".join(f"  {name:<10} {about}" for name, (_, about) in COMMANDS.items()))
+        print("\n".join(f"  {name:<10}  {about}" for name, (_, about) in COMMANDS.items()))
+        print("\n`bertlab COMMAND -h` shows the flags and examples of a command.")
         return 0
     if argv[0] in ("-V", "--version"):
         print(f"bertlab {__version__}")

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from bertlab.cli.arguments import DataArguments, Flag, Occurrence, RunArguments
@@ -230,6 +231,10 @@ def rule_flags(typed: str) -> list[tuple[str, list[str]]]:
     return [(name, values.split()) for name, values in re.findall(r"--(\w+)((?: (?!--)\S+)*)", typed)]
 
 
+# Flags that no run takes, or only with their default; help leaves them out.
+_UNSUPPORTED = (part for rule in RULES if rule.verb == "is not supported" for part in rule_flags(rule.flags))
+REFUSED = frozenset(name for name, values in _UNSUPPORTED if values in ([], ["false"]))
+
 # What says where the data comes from, and what says how that is read, which another source does not ask for.
 FILES = ("train_file", "validation_file", "test_file")
 FOLDER = ("data_dir", "data_layout")
@@ -314,10 +319,10 @@ def translate(part: Occurrence) -> list[Occurrence]:
         return []
     meant = _meant(name, values, where)
     if meant is None:
-        return [Occurrence(name, values, where)]
+        return [replace(part, name=name)]
     typed = " ".join(" ".join([f"--{flag}", *given]) for flag, given in meant.items())
     info(f"{where} is called {typed} here." if typed else f"{where} is the default here.")
-    return [Occurrence(flag, given, where) for flag, given in meant.items()]
+    return [replace(part, name=flag, values=given) for flag, given in meant.items()]
 
 
 def _meant(name: str, values: list[str], where: str) -> dict[str, list[str]] | None:

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 from bertlab.cli.arguments import Flag
+from bertlab.cli.flag_rules import REFUSED
 from bertlab.cli.training_flags import TRAINING_DEFAULTS, default_of
 
 WIDTH = 80
@@ -31,6 +32,7 @@ def print_help_if_asked(argv: Sequence[str], flags: Iterable[Flag], usage: str, 
         SystemExit: after the page, with status 0.
     """
     words = {word.replace("-", "_") for word in argv if word.startswith("-")}
+    flags = [flag for flag in flags if flag.name not in REFUSED]
     if "__help_all" in words:
         print(help_text(flags, usage))
     elif words & {"_h", "__help"}:

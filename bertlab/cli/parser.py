@@ -184,14 +184,15 @@ def lookup(part: Occurrence, flags: Mapping[str, Flag], also_known: Sequence[str
             raise UserError(f"{part.where} takes no value.", f"Write {negated.name} with true or false instead.")
         return negated, dataclasses.replace(part, values=["false"])
     known = [*also_known, *flags]
-    refused = {rule.flags.removeprefix("--") for rule in flag_rules.RULES if rule.verb == "is not supported"}
-    usable = [name for name in known if name not in refused]
+    usable = [name for name in known if name not in flag_rules.REFUSED]
     longer = [name for name in usable if name.startswith(part.name)]
     hint = f"Did you mean {longer[0]!r}? Flags are not abbreviated." if longer else did_you_mean(part.name, usable)
     if part.name in flag_rules.NEEDLESS:
         hint = f"Leave it out: {flag_rules.NEEDLESS[part.name]}."
     elif hint.startswith("Choose") and len(known) > MANY:
         hint = "--help lists the common flags, --help-all every one."
+    if part.recipe and any(value.partition("=")[0] in known for value in part.values):
+        hint = "A recipe has no sections: write their flags without indentation."
     for script, group in (("run_classification.py", DataArguments), ("run_nsp.py", NspArguments)):
         if part.name in group.__dataclass_fields__:
             hint = f"The recipe is one of {script}." if part.recipe else f"It is a flag of {script}."

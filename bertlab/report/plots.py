@@ -328,6 +328,8 @@ def _series(entries: Sequence[dict[str, Any]], key: str) -> tuple[list[float], l
 
 def _mark_epochs(axes: Axes, folder: RunFolder) -> None:
     """Draw a line at the selected epoch; put ticks at whole epochs only, once there are two of them."""
+    axes.set_xlim(left=0)  # a single evaluation has no range
+    axes.ticklabel_format(axis="y", useOffset=False)
     if folder.selected:
         epoch = folder.selected["epoch"]
         axes.axvline(epoch, color=GREEN, linestyle=":", linewidth=1.8, label=f"selected: epoch {epoch:.4g}")

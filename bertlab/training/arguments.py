@@ -154,6 +154,10 @@ def _with_selection(values: dict[str, Any], data: "Data") -> dict[str, Any]:
             )
         if values.get("load_best_model_at_end"):
             warning("the best epoch is chosen on the split that is reported; --selection_fraction 0.1 avoids that.")
+        elif values.get("metric_for_best_model") and values.get("save_strategy") != "best":
+            warning(
+                "--metric_for_best_model has no effect: no epoch is selected. --selection_fraction 0.1 selects one."
+            )
         return values
     primary = data.metrics[0]
     chosen = {"eval_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": primary}

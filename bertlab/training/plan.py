@@ -87,6 +87,11 @@ def describe_plan(trainer: "EncoderTrainer") -> Plan:
     )
     if steps:
         say(f"\n{plan.line()}")
+    if 0 < batches < 1:
+        warning(
+            f"the {len(train)} training examples are fewer than the global batch of {plan.global_batch}, so an epoch "
+            "is one step. A smaller --per_device_train_batch_size makes more."
+        )
     if plan.warmup_steps > steps > 0:
         warning(
             f"--warmup_steps {args.warmup_steps:g} is longer than the run (steps: {steps}), so the learning rate never "

@@ -267,13 +267,23 @@ def test_a_run_without_a_split_to_report_on_says_so_or_is_refused(tiny_model, ma
 def test_what_a_run_has_no_use_for_is_said(tiny_model, make_csv, tmp_path: Path, capsys):
     settings = {"published": "mse=1", "published_split": "test", "metric_batch_size": 8, "max_steps": 1}
     files = {"train_file": make_csv("train", 20), "validation_file": make_csv("dev", 8)}
-    settings |= {"warmup_steps": 5, "learning_rate": 1e-3}
+    settings |= {"warmup_steps": 5, "learning_rate": 1e-3, "metric_for_best_model": "accuracy"}
     assert classify(tmp_path / "run", model_name_or_path=tiny_model, **files, **settings) == 0
     printed = capsys.readouterr().err
     assert "--published mse is not shown: this run does not measure it." in printed
     assert "--published_split test: this run does not report on such a split." in printed
     assert "--metric_batch_size has no effect: there is no test split." in printed
     assert "--warmup_steps 5 is longer than the run (steps: 1), so the learning rate never reaches 0.001;" in printed
+    assert (
+        "--metric_for_best_model has no effect: no epoch is selected. --selection_fraction 0.1 selects one." in printed
+    )
+    warning = "the 20 training examples are fewer than the global batch of 32, so an epoch is one step."
+    assert warning in printed
+    assert (
+        classify(tmp_path / "more", model_name_or_path=tiny_model, per_device_train_batch_size=20, **files, **settings)
+        == 0
+    )
+    assert warning[:30] not in capsys.readouterr().err
 
 
 def test_balanced_class_weights_raise_the_loss_of_the_rare_class(tiny_model, write_csv, tmp_path: Path):

@@ -18,6 +18,14 @@ CASES: list[Case] = [
         "'learning_rate'",
         mends={"mine.yaml": "seed: 1\nlearning_rate: 1e-5\n"},
     ),
+    recipe("sections", "training:\n  learning_rate: 1e-4\n", "line 1", "'training'", "has no sections"),
+    refused(
+        "a recipe of the other script",
+        "--config tasks/cola",
+        "'dataset_name'",
+        "one of run_classification.py",
+        command="nsp",
+    ),
     recipe("bad YAML", "seed: 1\ntext: [a, b\n", "line 3"),
     recipe("no colon", "seed 1\n", "not a mapping", "flag: value"),
     recipe(

@@ -21,6 +21,7 @@ from bertlab.__main__ import COMMANDS
 from bertlab.__main__ import main as bertlab_main
 from bertlab.cli import flag_rules, parser, recipes
 from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, RunArguments, dataclass_flags
+from bertlab.cli.flag_rules import REFUSED
 from bertlab.cli.help import COMMON
 from bertlab.cli.training_flags import TRAINING_DEFAULTS, training_flags
 from bertlab.errors import UserError
@@ -496,7 +497,9 @@ def test_help_lists_every_flag_at_once_without_the_heavy_libraries():
     assert (status, heavy, run.stderr) == (0, [], "")
     flags = [*training_flags(), *(flag for group in GROUPS for flag in dataclass_flags(group))]
     shown = {line.split()[0] for line in page if line.startswith("  --")}
-    assert {f"--{flag.name}" for flag in flags} | {"--task", "--config"} == shown
+    refused = {"use_liger_kernel", "eval_do_concat_batches", "hub_always_push"}  # three of those that no run takes
+    assert {f"--{flag.name}" for flag in flags} | {"--task", "--config"} == shown | {f"--{name}" for name in REFUSED}
+    assert refused < REFUSED and "hub_strategy" not in REFUSED and not {f"--{name}" for name in REFUSED} & shown
     of_sampling = "\n".join(page).split("--train_sampling_strategy")[1].split("\n  --")[0]
     assert "[group_by_length]" in of_sampling and "(default)" not in of_sampling  # that would be transformers'
 

@@ -138,6 +138,15 @@ def test_the_selected_epoch_is_marked(tmp_path):
     assert "selected" not in "".join(str(line.get_label()) for line in plots.loss(last).axes[0].lines)
 
 
+def test_a_single_evaluation_is_drawn_in_a_range_that_can_be_read(tmp_path):
+    folder = finished_run(tmp_path, "binary")
+    log = [{"step": 4, "epoch": 1.0, "loss": 0.69946}, {"step": 4, "epoch": 1.0, "eval_loss": 0.69948}]
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": log}))
+    axes = plots.loss(RunFolder.read(folder)).axes[0]
+    axes.figure.canvas.draw()
+    assert axes.get_xlim()[0] == 0 and axes.yaxis.get_offset_text().get_text() == ""
+
+
 def test_a_batch_that_scores_zero_is_seen(tmp_path):
     folder = finished_run(tmp_path, "binary")
     per_batch = {"size": 32, "matthews_correlation": [0.0, 0.5, 0.0], "mean": 0.1667, "sd": 0.2887}
