@@ -43,6 +43,9 @@ PHASES = ("training", "saving", "evaluating", "finishing", "starting")
 # Measured times differ from run to run, and so does what says from where a run went on.
 TIMES = re.compile(r"runtime|per_second|model_preparation_time")
 SECONDS = re.compile(r"[\d.]+ s\b")
+# What a run prints of each step, and at the end of its training.
+STEP = re.compile(r"^step (\d+) of \d+, epoch (\S+): ", re.MULTILINE)
+TRAINED = re.compile(r"^trained (\d+) steps in ", re.MULTILINE)
 START_SECONDS = 180.0
 # A run is then let finish, and another one is begun.
 KILLS_IN_ONE_RUN = 4
@@ -263,7 +266,7 @@ def wait_for(start: Start, folder: Path, aim: str, dice: random.Random) -> bool:
         if time.monotonic() > deadline:
             raise SystemExit(f"a start did nothing for {START_SECONDS:.0f} s:\n{start.text()[-3000:]}")
         said = start.text()
-        if aim == "finishing" and "train_runtime" in said:
+        if aim == "finishing" and TRAINED.search(said):
             time.sleep(dice.uniform(0.0, 1.5))
             return start.alive()
         if aim == "saving":
@@ -272,29 +275,29 @@ def wait_for(start: Start, folder: Path, aim: str, dice: random.Random) -> bool:
             if len(seen) >= min(steps, 4):
                 time.sleep(dice.uniform(0.0, 0.03))
                 return start.alive()
-        if aim == "training" and said.count("'loss'") >= steps:
+        if aim == "training" and len(STEP.findall(said)) >= steps:
             time.sleep(dice.uniform(0.0, 0.08))
             return start.alive()
         if aim == "evaluating" and _ends_an_epoch(said):
             time.sleep(dice.uniform(0.0, 0.05))
             return start.alive()
-        time.sleep(0.001)
+        time.sleep(0.001 if aim == "saving" else 0.01)
     return False
 
 
 def _ends_an_epoch(said: str) -> bool:
-    last = said.rstrip().rpartition("\n")[2]
-    return "'loss'" in last and bool(re.search(r"'epoch': '\d'", last))
+    last = STEP.match(said.rstrip().rpartition("\n")[2])
+    return last is not None and float(last[2]).is_integer()
 
 
 def phase(said: str, folder: Path) -> str:
     """Return what a killed run was doing, by what it left."""
-    if "'loss'" not in said and "train_runtime" not in said and "eval_loss" not in said:
-        return "starting"
-    if list((folder / "_bertlab" / "saving").glob("*")) and "train_runtime" not in said:
-        return "saving"
-    if "train_runtime" in said:
+    if TRAINED.search(said):
         return "finishing"
+    if not STEP.search(said):
+        return "starting"
+    if list((folder / "_bertlab" / "saving").glob("*")):
+        return "saving"
     return "evaluating" if _ends_an_epoch(said) else "training"
 
 
@@ -347,7 +350,7 @@ def kill_until_done(
                 "launcher": scenario.launcher,
                 "killed": "one process" if only else "all",
                 "phase": phase(said, torn),
-                "steps_logged": said.count("'loss'"),
+                "steps_logged": len(STEP.findall(said)),
                 "seconds": round(seconds, 3),
                 "left_half_written": any((torn / "_bertlab" / "saving").glob("*")),
             }
@@ -365,8 +368,9 @@ def _wait(start: Start) -> None:
 
 
 def _went_on_from(said: str) -> str | None:
-    found = re.search(r"going on from (\S+)\.", said)
-    return Path(found[1]).name if found else None
+    first, done = STEP.search(said), TRAINED.search(said)
+    steps = int(first[1]) - 1 if first else int(done[1]) if done else 0
+    return f"checkpoint-{steps}" if steps else None
 
 
 def compare(whole: Path, torn: Path) -> list[str]:

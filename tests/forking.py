@@ -36,7 +36,7 @@ def forked(
 ) -> str:
     """Run `main(argv)` in as many processes as environments; assert that each ended well and return what they printed.
 
-    `folder` gets one file of output for each process.
+    They are on one machine unless their environments say otherwise. `folder` gets a file of output for each process.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -47,7 +47,7 @@ def forked(
     logs = [folder / f"process-{rank}.log" for rank in range(size)]
     processes = [
         context.Process(
-            target=_run, args=(main, argv, {**told, **common, "RANK": rank, "LOCAL_RANK": rank}, log), daemon=True
+            target=_run, args=(main, argv, {**common, "RANK": rank, "LOCAL_RANK": rank, **told}, log), daemon=True
         )
         for rank, (told, log) in enumerate(zip(environments, logs, strict=True))
     ]

@@ -4,19 +4,26 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import ROOT, accelerate, classify, read_json, results, subprocess_of, to_argv
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_simple_launcher_cmd_env
+from running import ROOT, classify, read_json, results, subprocess_of, to_argv
+
+import run_classification
 
 SETTINGS = {"max_steps": 2, "max_train_samples": 32, "max_eval_samples": 16, "max_predict_samples": 16}
 
 
-@pytest.mark.launch
-def test_accelerate_launch_runs_the_demo(weights: str, tmp_path: Path):
+@pytest.mark.slow
+def test_the_demo_runs_as_accelerate_launches_it(weights: str, tmp_path: Path, monkeypatch, capsys):
+    """What accelerate tells the one process that it starts; two are launched in test_exact_loss.py."""
+    launched = _validate_launch_command(launch_command_parser().parse_args(["run_classification.py"]))[0]
+    for name, value in prepare_simple_launcher_cmd_env(launched)[1].items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(ROOT)
     folder = tmp_path / "run"
     settings = {"config": "configs/demo/cola.yaml", "output_dir": folder, **SETTINGS, "disable_tqdm": True}
-    done = subprocess_of(accelerate("run_classification.py", *to_argv(settings)))
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert f"All files are in {folder}" in done.stdout
-    assert "Traceback" not in done.stderr
+    assert run_classification.main(to_argv(settings)) == 0
+    assert f"All files are in {folder}" in capsys.readouterr().out
     assert read_json(folder / "run.json")["plan"]["world_size"] == 1
     assert "test_matthews_correlation" in results(folder)
 

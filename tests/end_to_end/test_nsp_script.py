@@ -3,21 +3,18 @@
 import csv
 import io
 import math
-import socket
-import subprocess
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import slow_first_process
 import torch
+from forking import forked, told_by_accelerate
 from nsp_runs import TOPICS, paragraphs, pretrain, write_text
 from running import (
     QUIET,
-    ROOT,
-    accelerate,
     classify,
     farthest,
     history,
@@ -26,7 +23,6 @@ from running import (
     predictions,
     read_json,
     results,
-    subprocess_of,
     to_argv,
     variant,
     weights_of,
@@ -291,7 +287,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
     assert len(history(tmp_path / "stopped", "loss")) == 6
 
 
-@pytest.mark.launch
+@pytest.mark.slow
 def test_two_nodes_give_the_same_run_as_one_process(text: Path, plain: Path, tiny_model: Path, tmp_path: Path):
     """Though a copy of it is evaluated before training, the model is trained on both processes' rows.
 
@@ -305,28 +301,18 @@ def test_two_nodes_give_the_same_run_as_one_process(text: Path, plain: Path, tin
     assert pretrain(one, **{**settings, "per_device_train_batch_size": 16}) == 0
     # What is there is to be made again, by one process.
     typed = to_argv({**QUIET, **settings, "output_dir": two, "overwrite_cache": True})
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with ThreadPoolExecutor() as machines:
-        launched = [machines.submit(_node, rank, port, typed, tmp_path / "work") for rank in (0, 1)]
-    assert [node.result().returncode for node in launched] == [0, 0], launched[0].result().stderr[-3000:]
+    told = told_by_accelerate("multi_node.yaml", "--num_processes", "2")
+    node = {**told, "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "BERTLAB_WORK_DONE": str(tmp_path / "work")}
+    said = forked(slow_first_process.main, typed, tmp_path, [node, node])
     done = Counter((tmp_path / "work").read_text(encoding="utf-8").split())
     assert done == {"write_sentences": 1, "make_pairs": 3, "_arrow_columns": 3}
     assert read_json(two / "run.json")["plan"]["world_size"] == 2
-    assert "unused parameters" not in launched[0].result().stderr
+    assert "unused parameters" not in said
     assert history(two, "loss") == pytest.approx(history(one, "loss"), abs=1e-5)
     assert history(two, "grad_norm") == pytest.approx(history(one, "grad_norm"), rel=1e-4)
     assert len(_pairs(two)) == len(_pairs(one)) >= 4
     ours, theirs = (float(_pairs(run)[0]["probability_IsNext"]) for run in (two, one))
     assert ours == pytest.approx(theirs, abs=1e-5)
-
-
-def _node(rank: int, port: int, typed: list[str], work: Path) -> subprocess.CompletedProcess[str]:
-    """Run one of two machines that meet at a port of this one."""
-    machine = ("--num_processes", 2, "--machine_rank", rank, "--main_process_ip", "127.0.0.1")
-    launch = ("--config_file", "configs/accelerate/multi_node.yaml", *machine, "--main_process_port", port)
-    script = ROOT / "tests" / "slow_first_process.py"
-    return subprocess_of(accelerate(*launch, script, *typed), BERTLAB_WORK_DONE=str(work))
 
 
 def test_the_model_is_a_starting_point_for_classification(run: Path, write_csv, tmp_path: Path, capsys):

@@ -1,19 +1,24 @@
-"""The suite with the real script in processes of their own, two at once."""
+"""The suite with the real script, in this process and in one of its own."""
 
 import pytest
+from many_runs import in_this_process
 from running import QUIET, read_json, to_argv
 
-from bertlab.commands import suite
+from bertlab.commands import jobs, suite
 
 
 @pytest.mark.launch
-def test_two_seeds_at_once_become_one_table(tmp_path, tiny_model, make_csv, capsys):
+def test_a_seed_is_run_after_the_one_that_is_finished_and_both_become_one_table(tmp_path, tiny_model, make_csv, capsys):
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(f"train_file: {make_csv('train', 24)}\nvalidation_file: {make_csv('validation', 12)}\n")
     settings = {**QUIET, "model_name_or_path": tiny_model, "max_steps": 2, "metric_name": "accuracy"}
-    places = ["--devices", "cpu", "--jobs", "2", "--output_dir", str(tmp_path / "out")]
-    assert suite.main(["--configs", str(recipe), "--seeds", "2", *places, *to_argv(settings)]) == 0
-    assert " (2 of 2)" in capsys.readouterr().err
+    flags = ["--devices", "cpu", "--output_dir", str(tmp_path / "out"), *to_argv(settings)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, "run_all", in_this_process)
+        assert suite.main(["--configs", str(recipe), "--seeds", "1", *flags]) == 0
+    assert " (1 of 1)" in capsys.readouterr().err
+    assert suite.main(["--configs", str(recipe), "--seeds", "2", *flags]) == 0
+    assert " (1 of 1)" in capsys.readouterr().err, "a process of its own for seed 2 alone"
     (row,) = read_json(tmp_path / "out/suite.json")
     assert (row["recipe"], row["split"], row["metric"], row["n"], row["examples"]) == (
         *("mine", "validation", "accuracy"),
