@@ -297,12 +297,12 @@ def _hub_error(kind: str, name: str, error: Exception) -> UserError | None:
             f"the {kind} {name}: the Hub is out of order ({status}).",
             "Try again later, or set HF_HUB_OFFLINE=1 if it is in the cache.",
         )
-    if is_a(errors.LocalEntryNotFoundError, ConnectionError):
+    # ConnectError, like HTTPError, is httpx's or its successor's, whichever this huggingface_hub uses.
+    if is_a(errors.LocalEntryNotFoundError, ConnectionError) or any(type(c).__name__ == "ConnectError" for c in chain):
         return UserError(
             f"the {kind} {name}: the Hub at {_endpoint()} can no longer be reached.",
             "Check the network and HTTPS_PROXY, or set HF_HUB_OFFLINE=1 if it is in the cache.",
         )
-    # HTTPError is that of httpx or of its successor, whichever this huggingface_hub uses.
     if is_a(errors.HTTPError) or "Consistency check failed" in str(error):
         return UserError(
             f"the download of the {kind} {name} broke off.",

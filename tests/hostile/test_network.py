@@ -406,6 +406,18 @@ def test_an_upload_that_cannot_begin_stops_before_training(
     assert local_hub.uploads
 
 
+def test_an_upload_without_a_network_says_that_the_hub_cannot_be_reached() -> None:
+    from huggingface_hub import get_session
+
+    from bertlab.hub import upload_error
+
+    with pytest.raises(Exception, match="refused") as caught:  # of httpx or its successor
+        get_session().get("http://127.0.0.1:9")
+    problem = "--push_to_hub: nothing can be uploaded: the repository of --hub_model_id: the Hub at "
+    assert str(upload_error(caught.value)).startswith(problem)
+    assert "can no longer be reached. Check the network" in str(upload_error(caught.value))
+
+
 @pytest.fixture(scope="module")
 def run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a classifier's folder: the tiny model with a head that was never trained."""
