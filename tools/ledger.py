@@ -138,7 +138,8 @@ def next_sentence(recipe: str) -> str:
         row, *others = _scored(entries)
         _, _, score, confidence, *_ = _cells(entries, row, "")
         alone = max(row.baselines[name] for name in ("first_alone", "second_alone"))
-        overlap, before = (row.baselines.get(name) for name in ("word_overlap", "before_training"))
+        # A pretrained next-sentence head has a baseline of its own name.
+        before = row.baselines.get("before_training", row.baselines.get("zero_shot"))
         means = {other.metric: other.mean for other in others}
         groups = [entry["splits"][row.split]["by_source"] for entry in entries]
         next_, not_next = (
@@ -147,8 +148,10 @@ def next_sentence(recipe: str) -> str:
             )
             for is_next in (True, False)
         )
-        figures = map(_figure, (alone, overlap, before, next_, not_next, means["mrr"], means["recall_at_1"]))
-        rows.append((entries[0]["model"], row.examples, score, confidence, *figures))
+        figures = map(
+            _figure, (alone, row.baselines["word_overlap"], before, next_, not_next, means["mrr"], means["recall_at_1"])
+        )
+        rows.append((entries[0]["model"], f"{row.examples:,}", score, confidence, *figures))
     return console.markdown(NSP, rows) + "\n"
 
 
