@@ -3,7 +3,7 @@
 A record is results/<recipe>/<model>/seed<k>.json. A table stands in a document between `<!-- ledger RECIPE -->` and
 `<!-- end -->`; `ledger tables` writes it from the records, so that no figure is typed by hand. Other marks:
 
-    ledger RECIPE by_source the same, with the primary metric of each group of rows
+    nsp RECIPE              a row for each setting of next-sentence prediction: accuracy, baselines, ranking
     headline MODEL          a row for each recipe of that model that has a published value
     model MODEL             a row for each recipe of that model, with its primary metric
     curve RECIPE/MODEL      how the training loss fell
@@ -47,14 +47,26 @@ RESULTS = ROOT / "results"
 DOCUMENTS = ("README.md", "docs/**/*.md")
 # Which kind of table, and of what; all that is between the marks is replaced.
 MARKED = re.compile(
-    r"(<!-- (?P<kind>ledger|headline|model|paired|curve|learning|bench|facts) (?P<name>[\w./-]+(?: [\w./-]+)?) -->\n)"
+    r"(<!-- (?P<kind>ledger|nsp|headline|model|paired|curve|learning|bench|facts) "
+    r"(?P<name>[\w./-]+(?: [\w./-]+)?) -->\n)"
     r".*?(<!-- end -->)",
     re.DOTALL,
 )
 HEADER = ("model", "split (rows)", "metric", "mean ± sd (seeds)", "95% CI", "baselines", "published")
 SUMMARY = ("recipe", "split (rows)", "metric", "mean ± sd (seeds)", "95% CI", "best baseline", "published")
+NSP = (
+    *(
+        "setting",
+        "pairs",
+        "accuracy, mean ± sd (splits)",
+        "95% CI",
+        "one segment alone",
+        "word overlap",
+        "before training",
+    ),
+    *("accuracy on IsNext", "on NotNext", "MRR", "recall@1"),
+)
 HEADLINE = ("task", "metric", "bertlab, mean ± sd (seeds)", "95% CI", "published", "verdict")
-BY_SOURCE = "by_source"
 # The model of the picture: of the size of the published ones.
 BASE_MODEL = "all-mpnet-base-v2"
 # Recipes whose published value is of other data than anyone can have: their scores are not comparable.
@@ -101,21 +113,46 @@ def record(folder: Path, label: str | None = None) -> tuple[Path, dict[str, Any]
     return RESULTS / entry["recipe"] / model / f"seed{entry['seed']}.json", entry
 
 
-def table(recipe: str, *, by_source: bool = False) -> str:
+def table(recipe: str) -> str:
     """Return the Markdown table of all records of a recipe: mean and sd over seeds, beside the baselines' means.
 
     Raises:
         UserError: there is no record of that recipe.
     """
-    models = [_entries(model) for model in _models(RESULTS / recipe)]
-    if not models:
-        raise UserError(f"there is no record of {recipe!r} under results/.", "Write one with `ledger record RUN`.")
     rows = [
         (entries[0]["model"], *_cells(entries, row, suite_table.published(row)))
-        for entries in models
-        for row in _scored(entries, by_source)
+        for entries in _of_recipe(recipe)
+        for row in _scored(entries)
     ]
     return console.markdown(HEADER, rows) + "\n"
+
+
+def next_sentence(recipe: str) -> str:
+    """Return the Markdown table of the settings of a recipe of next-sentence prediction.
+
+    Raises:
+        UserError: there is no record of that recipe.
+    """
+    rows = []
+    for entries in _of_recipe(recipe):
+        row, *others = _scored(entries)
+        _, _, score, confidence, *_ = _cells(entries, row, "")
+        alone = max(row.baselines[name] for name in ("first_alone", "second_alone"))
+        # A pretrained next-sentence head has a baseline of its own name.
+        before = row.baselines.get("before_training", row.baselines.get("zero_shot"))
+        means = {other.metric: other.mean for other in others}
+        groups = [entry["splits"][row.split]["by_source"] for entry in entries]
+        next_, not_next = (
+            np.mean(
+                [found["accuracy"] for group in groups for name, found in group.items() if (name == "next") is is_next]
+            )
+            for is_next in (True, False)
+        )
+        figures = map(
+            _figure, (alone, row.baselines["word_overlap"], before, next_, not_next, means["mrr"], means["recall_at_1"])
+        )
+        rows.append((entries[0]["model"], f"{row.examples:,}", score, confidence, *figures))
+    return console.markdown(NSP, rows) + "\n"
 
 
 def of_model(model: str) -> str:
@@ -248,7 +285,8 @@ def training_loss(log: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:
 def with_tables(text: str) -> str:
     """Return a document with every table between its marks replaced."""
     makers = {
-        "ledger": lambda name: table(name.partition(" ")[0], by_source=name.endswith(f" {BY_SOURCE}")),
+        "ledger": table,
+        "nsp": next_sentence,
         "headline": headline,
         "model": of_model,
         "paired": lambda names: paired(*names.split()),
@@ -373,6 +411,18 @@ def _models(folder: Path) -> list[Path]:
     return sorted({path.parent for path in folder.rglob("seed*.json")})
 
 
+def _of_recipe(recipe: str) -> list[list[dict[str, Any]]]:
+    """Return the records of each model, or setting, of a recipe.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = [_entries(folder) for folder in _models(RESULTS / recipe)]
+    if not found:
+        raise UserError(f"there is no record of {recipe!r} under results/.", "Write one with `ledger record RUN`.")
+    return found
+
+
 def _of_model(model: str) -> list[list[dict[str, Any]]]:
     """Return the records of each recipe that a model was trained with.
 
@@ -385,32 +435,18 @@ def _of_model(model: str) -> list[list[dict[str, Any]]]:
     return found
 
 
-def _scored(entries: Sequence[dict[str, Any]], by_source: bool = False) -> list[Row]:
-    """Return a row for every metric of every split of one recipe and model, and for every group of rows if wanted."""
-    return suite_table.rows("", [_as_run(entry, by_source) for entry in entries])
+def _scored(entries: Sequence[dict[str, Any]]) -> list[Row]:
+    """Return a row for every metric of every split of one recipe and model."""
+    return suite_table.rows("", [_as_run(entry) for entry in entries])
 
 
-def _as_run(entry: dict[str, Any], by_source: bool = False) -> RunFolder:
+def _as_run(entry: dict[str, Any]) -> RunFolder:
     splits = {
-        name: _as_results(split if by_source else {**split, "by_source": {}}) for name, split in entry["splits"].items()
+        name: {**split, "baselines": {key: {"metrics": found} for key, found in split["baselines"].items()}}
+        for name, split in entry["splits"].items()
     }
     results = {"problem_type": "", "published": entry.get("published"), "splits": splits}
     return RunFolder(Path(), results, {"configuration": entry.get("settings") or {}}, [])
-
-
-def _as_results(split: dict[str, Any]) -> dict[str, Any]:
-    """Return a split of a record as results.json has it, with the primary metric of each group of rows."""
-    groups = {
-        metric: split["by_source"][group].get(metric.partition(" of ")[0]) for group, metric in _groups(split).items()
-    }
-    baselines = {name: {"metrics": metrics} for name, metrics in split["baselines"].items()}
-    return {**split, "other": {**split["other"], **groups}, "baselines": baselines}
-
-
-def _groups(split: dict[str, Any]) -> dict[str, str]:
-    """Return what the primary metric of each group of rows is called."""
-    primary = next(iter([*split["metrics"], *split["other"]]), "")
-    return {group: f"{primary} of {group}" for group in split.get("by_source", {})}
 
 
 def _headline_row(entries: Sequence[dict[str, Any]]) -> Row:
@@ -437,11 +473,9 @@ def _verdict(interval: tuple[float, float] | None, row: Row) -> str:
 
 def _cells(entries: Sequence[dict[str, Any]], row: Row, published: str) -> tuple[str, ...]:
     """Return the cells under HEADER, but for the first."""
-    split = entries[0]["splits"][row.split]
-    sizes = {metric: split["by_source"][group]["n"] for group, metric in _groups(split).items()}
     interval = interval_of(entries, row)
     return (
-        f"{row.split} ({sizes.get(row.metric, row.examples):,})",
+        f"{row.split} ({row.examples:,})",
         row.metric.replace("_", " "),
         f"{_figure(row.mean)}{'' if math.isnan(row.sd) else f' ± {row.sd:.3f}'} ({row.n})",
         "-" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}",
@@ -450,8 +484,8 @@ def _cells(entries: Sequence[dict[str, Any]], row: Row, published: str) -> tuple
     )
 
 
-def _figure(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
+def _figure(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
 def _scores(split: dict[str, Any]) -> dict[str, Any]:

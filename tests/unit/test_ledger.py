@@ -38,17 +38,20 @@ def test_a_table_has_mean_sd_and_interval_over_examples_and_seeds(tmp_path, monk
     assert made.endswith("after\n")
 
 
-def test_a_table_has_a_row_for_each_group_of_rows(tmp_path, monkeypatch):
+def test_a_table_of_next_sentence_prediction_has_a_row_for_each_setting(tmp_path, monkeypatch):
     monkeypatch.setattr(ledger, "RESULTS", tmp_path)
-    for seed, value in ((1, 0.6), (2, 0.8)):
-        entry = _entry(seed, 0.7)
-        entry["splits"]["validation"]["by_source"] = {"other_document": {"n": 20, "accuracy": value, "f1": 0.0}}
-        ledger.write_json(tmp_path / "task" / "small" / f"seed{seed}.json", entry)
-    row = "| small | validation (20) | accuracy of other document | 0.700 ± 0.141 (2) | -0.571 to 1.971 | - | - |"
-    made = ledger.with_tables("<!-- ledger task by_source -->\n<!-- end -->")
-    assert made.count(row) == 1
-    assert "f1 of" not in made
-    assert "other document" not in ledger.table("task")
+    for setting, seed, value in (("a", 1, 0.6), ("a", 2, 0.8), ("b", 1, 0.7)):
+        entry = {**_entry(seed, value), "model": setting}
+        split = entry["splits"]["validation"]
+        split["by_source"] = {"next": {"n": 30, "accuracy": value}, "other_document": {"n": 20, "accuracy": value / 2}}
+        split["baselines"] |= {name: {"accuracy": 0.5} for name in ("first_alone", "word_overlap")}
+        split["baselines"]["second_alone"] = {"accuracy": 0.55}
+        split["other"] |= {"mrr": value + 0.1, "recall_at_1": 0.25}
+        ledger.write_json(tmp_path / "task" / setting / f"seed{seed}.json", entry)
+    made = ledger.with_tables("<!-- nsp task -->\n<!-- end -->").splitlines()
+    assert made[4].startswith("| a | 50 | 0.700 ± 0.141 (2) |")
+    assert made[4].endswith("| 0.550 | 0.500 | - | 0.700 | 0.350 | 0.800 | 0.250 |")
+    assert made[5].startswith("| b | 50 | 0.700 (1) |")
 
 
 def test_a_curve_has_the_mean_loss_of_each_tenth_of_training(tmp_path, monkeypatch):
