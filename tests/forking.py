@@ -14,7 +14,7 @@ from pathlib import Path
 
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_multi_gpu_env
-from running import ROOT
+from running import ROOT, drawing
 
 SECONDS = 600.0  # ends processes that wait for one another for ever; no machine is that slow
 
@@ -67,6 +67,7 @@ def _run(main: Callable[[list[str]], int], argv: list[str], environment: Mapping
         os.dup2(stream.fileno(), standard)
     sys.stdout = sys.stderr = stream
     os.environ.update({name: str(value) for name, value in environment.items()})
-    status = main(argv)
+    with drawing(False):
+        status = main(argv)
     stream.flush()
     sys.exit(status)

@@ -45,6 +45,7 @@ def measure(
 ) -> Callable[..., list[dict[str, Any]]]:
     """Return a function that calls the benchmark with a tiny model and returns the runs in its file."""
     monkeypatch.setattr(fidelity, "MAX_LENGTH", 64)
+    monkeypatch.setattr(fidelity, "PARTS", 2)
 
     def call(*flags: str) -> list[dict[str, Any]]:
         places = ["--data", str(downloads), "--model", str(tiny_model), "--results", str(tmp_path)]

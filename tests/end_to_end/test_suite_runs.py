@@ -2,7 +2,7 @@
 
 import pytest
 from many_runs import in_this_process
-from running import QUIET, read_json, to_argv
+from running import QUIET, drawing, read_json, to_argv
 
 from bertlab.commands import jobs, suite
 
@@ -13,7 +13,7 @@ def test_a_seed_is_run_after_the_one_that_is_finished_and_both_become_one_table(
     recipe.write_text(f"train_file: {make_csv('train', 24)}\nvalidation_file: {make_csv('validation', 12)}\n")
     settings = {**QUIET, "model_name_or_path": tiny_model, "max_steps": 2, "metric_name": "accuracy"}
     flags = ["--devices", "cpu", "--output_dir", str(tmp_path / "out"), *to_argv(settings)]
-    with pytest.MonkeyPatch.context() as patch:
+    with drawing(False), pytest.MonkeyPatch.context() as patch:
         patch.setattr(jobs, "run_all", in_this_process)
         assert suite.main(["--configs", str(recipe), "--seeds", "1", *flags]) == 0
     assert " (1 of 1)" in capsys.readouterr().err

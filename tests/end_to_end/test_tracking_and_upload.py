@@ -13,10 +13,17 @@ from huggingface_hub import ModelCard, parse_eval_result_entries
 from running import labelled_sentences, predict, results, to_argv
 
 import run_classification
+from bertlab.report import html
 
 pytestmark = pytest.mark.slow
 
 QUICK = to_argv({"max_seq_length": 32, "max_steps": 2, "logging_steps": 1, "disable_tqdm": True, "precision": "fp32"})
+
+
+@pytest.fixture(autouse=True)
+def _without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plots of a page take longer than so small a run, and nothing here looks at them."""
+    monkeypatch.setattr(html, "render", lambda run: "a page")
 
 
 @pytest.fixture

@@ -49,8 +49,12 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
-def render(folder):
-    return html.render(RunFolder.read(folder))
+def render(folder, drawn=False):
+    """Return the page of a run, without the plots unless `drawn`: they take longer than all the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not drawn:
+            patch.setattr(html.plots, "render_plots", lambda *_: {})
+        return html.render(RunFolder.read(folder))
 
 
 CASES = {
@@ -66,7 +70,7 @@ CASES = {
 @pytest.fixture(scope="module", params=CASES)
 def rendered(request, tmp_path_factory):
     kind, settings = CASES[request.param]
-    return request.param, render(finished_run(tmp_path_factory.mktemp(request.param), kind, **settings))
+    return request.param, render(finished_run(tmp_path_factory.mktemp(request.param), kind, **settings), drawn=True)
 
 
 def test_the_page_is_well_formed(rendered):
