@@ -76,6 +76,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _frozen() -> Iterator[None]:
+    """Keep what the tests of a module import out of them, too: that is most of what there is to look through."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with tokenizer, configuration and `model.safetensors` of a tiny BERT; copy it to change it."""

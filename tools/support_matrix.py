@@ -88,11 +88,12 @@ def features(model: Path, folder: Path) -> dict[str, Callable[[], object]]:
     """Return for each column what tries it with a model, and raises where it does not work."""
     run = functools.cache(lambda: _trained(model, folder))
     step = functools.partial(_step, model)
+    of_pairs = functools.cache(lambda: step(pairs=True))
     return {
         "trains": lambda: _refuse_other_predictions(run()),
-        "pairs": lambda: step(pairs=True),
+        "pairs": of_pairs,
         "bf16": lambda: step(precision="bf16"),
-        "layer-wise decay": lambda: parts.layer_depths(step(), "--layerwise_lr_decay"),
+        "layer-wise decay": lambda: parts.layer_depths(of_pairs(), "--layerwise_lr_decay"),
         "re-initialization": lambda: step(reinit_layers=1),
         "LoRA": lambda: step(lora_rank=2),
         "ONNX": lambda: _export(run(), folder / "onnx"),

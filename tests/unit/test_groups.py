@@ -95,7 +95,8 @@ def test_pairs_that_share_a_text_widen_the_interval_by_the_inflation_of_the_vari
     assert said.endswith(f" is {wider[-1]:.2f} times as wide.")
 
 
-def test_groups_are_said_on_page_and_card(tmp_path):
+def test_groups_are_said_on_page_and_card(tmp_path, monkeypatch):
+    monkeypatch.setattr(html.plots, "render_plots", lambda *_: {})
     folder = finished_run(tmp_path / "run", "binary")
     results = read_json(folder / "results.json")
     results["splits"]["validation"]["groups"] = {"count": 40, "shared": "a text", "wider": 1.5}
