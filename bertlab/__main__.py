@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help", "help"):
         print("bertlab COMMAND …      (the same as: python -m bertlab COMMAND …)\n")
-        print("\n".join(f"  {name:<10}  {about}" for name, (_, about) in COMMANDS.items()))
+        print(*(f"  {name:<10}  {about}" for name, (_, about) in COMMANDS.items()), sep="\n")
         print("\n`bertlab COMMAND -h` shows the flags and examples of a command.")
         return 0
     if argv[0] in ("-V", "--version"):

@@ -74,13 +74,12 @@ SWITCHES: dict[str, tuple[str, str, str | None]] = {
     "adafactor": ("optim", "adafactor", None),
     "include_tokens_per_second": ("include_num_input_tokens_seen", "all", None),
 }
+OF_PRECISION = ("fp16_backend", "half_precision_backend", "fp16_opt_level")
 # Names that have no effect any more.
 RETIRED = {
     "logging_dir": "set the environment variable TENSORBOARD_LOGGING_DIR to move TensorBoard's files",
     "save_safetensors": "weights are always saved as safetensors",
-    "fp16_backend": "mixed precision is chosen with --precision",
-    "half_precision_backend": "mixed precision is chosen with --precision",
-    "fp16_opt_level": "mixed precision is chosen with --precision",
+    **dict.fromkeys(OF_PRECISION, "mixed precision is chosen with --precision"),
     "use_mps_device": "an Apple GPU is used where there is one",
     "jit_mode_eval": "TorchScript evaluation left transformers; see --torch_compile",
     "use_ipex": "the Intel extension left transformers; --precision auto uses what the CPU has",
@@ -114,15 +113,18 @@ EITHER = {PER_DEVICE: "global_batch_size", "global_batch_size": PER_DEVICE}
 NSP, MLM = "--objective nsp mlm nsp+mlm", "--objective mlm nsp+mlm"
 NEEDS_ALL_ROWS = "--validation_fraction --selection_fraction --test_fraction --shuffle_train_dataset"
 OF_LORA = "--lora_alpha --lora_dropout --lora_target_modules --lora_merge"
+OF_BATCHES = "--batch_eval_metrics --eval_do_concat_batches false"
+OF_CLASSIFICATION = "--class_weights --classifier_dropout --hub_benchmark_task"
 OF_CLASSES = "--class_names --label_map --positive_label"
 REGRESSION, SINGLE = "--do_regression --problem_type regression", "--problem_type single_label_classification"
 OF_A_CHECKPOINT = "--freeze_encoder --freeze_embeddings --reinit_layers --new_head --lora_rank"
 TOKENIZERS = "--train_tokenizer --tokenizer_name --model_name_or_path"
+NO_WAIT = "Pass --early_stopping_patience 0, or add --selection_fraction 0.1."
+HOLD_OUT = "Add --selection_fraction 0.1."
 IN_A_CHECKPOINT = "a checkpoint names paths of this machine, and --resume reads folders alone"
 RULES = (
     Rule("--prediction_loss_only", "is not supported", "", "scores need the predictions"),
-    Rule("--batch_eval_metrics", "is not supported", "", "scores are of whole splits, not of batches"),
-    Rule("--eval_do_concat_batches false", "is not supported", "", "scores are of whole splits, not of batches"),
+    Rule(OF_BATCHES, "is not supported", "", "scores are of whole splits, not of batches"),
     Rule("--include_for_metrics", "is not supported", "", "metrics read predictions and labels alone"),
     Rule("--enable_jit_checkpoint", "is not supported", "", "a run that is stopped saves by itself", "See --resume."),
     Rule("--label_names", "is not supported", "", "the label of a row is called `labels`"),
@@ -142,20 +144,8 @@ RULES = (
     Rule("--dataloader_prefetch_factor", "requires", "--dataloader_num_workers", "there are no workers"),
     Rule("--dataloader_persistent_workers", "requires", "--dataloader_num_workers", "there are no workers"),
     Rule("--early_stopping_threshold", "requires", "--early_stopping_patience", "nothing stops early"),
-    Rule(
-        "--early_stopping_patience",
-        "requires",
-        "--selection_fraction",
-        "evaluation splits must not decide",
-        "Pass --early_stopping_patience 0, or add --selection_fraction 0.1.",
-    ),
-    Rule(
-        "--threshold",
-        "requires",
-        "--selection_fraction",
-        "evaluation splits must not decide",
-        "Add --selection_fraction 0.1.",
-    ),
+    Rule("--early_stopping_patience", "requires", "--selection_fraction", "evaluation splits must not decide", NO_WAIT),
+    Rule("--threshold", "requires", "--selection_fraction", "evaluation splits must not decide", HOLD_OUT),
     Rule("--threshold", "conflicts with", MLM, "it is of two classes", "Leave it out."),
     Rule("--selection_fraction", "conflicts with", "--save_strategy no", "the best epoch must be saved to be chosen"),
     Rule("--freeze_encoder", "conflicts with", "--reinit_layers", "the new layers would stay random"),
@@ -172,13 +162,7 @@ RULES = (
     Rule("--streaming", "conflicts with", "--class_weights", "labels are counted before training"),
     Rule("--streaming", "conflicts with", "--dataloader_num_workers", "each worker would read every row"),
     Rule("--streaming", "conflicts with", "--train_sampling_strategy batch_rebalance", "it needs all lengths"),
-    Rule(
-        "--class_weights --classifier_dropout --hub_benchmark_task",
-        "conflicts with",
-        NSP,
-        "it is for classification",
-        "Leave it out.",
-    ),
+    Rule(OF_CLASSIFICATION, "conflicts with", NSP, "it is for classification", "Leave it out."),
     Rule("--label_smoothing_factor", "conflicts with", MLM, "masked language modeling has none", "Leave it out."),
     Rule("--from_scratch false", "requires", "--model_name_or_path", "no model is named", "Or pass --from_scratch."),
     Rule("--from_scratch", "requires", TOKENIZERS, "it needs a tokenizer", "Pass --train_tokenizer 8000."),
