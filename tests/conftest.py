@@ -10,6 +10,7 @@ local_hub    a Hub on this machine that the libraries of this process ask, with 
 
 import gc
 import os
+import sys
 import tempfile
 
 # What the imports make is no garbage: to look for some in it costs a sixth of their time.
@@ -74,6 +75,12 @@ def pytest_collection_finish() -> None:
     """Keep what was imported out of garbage collections: Trainer begins each training with a full one."""
     gc.enable()
     gc.freeze()
+
+
+def pytest_runtest_teardown() -> None:
+    """Leave one thread to the next test: a run that was told of a launcher takes those of all cores."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -19,6 +19,7 @@ def test_the_demo_runs_as_accelerate_launches_it(weights: str, tmp_path: Path, m
     launched = _validate_launch_command(launch_command_parser().parse_args(["run_classification.py"]))[0]
     for name, value in prepare_simple_launcher_cmd_env(launched)[1].items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # a number above 1 is kept: no more threads for this process
     monkeypatch.chdir(ROOT)
     folder = tmp_path / "run"
     settings = {"config": "configs/demo/cola.yaml", "output_dir": folder, **SETTINGS, "disable_tqdm": True}

@@ -302,6 +302,8 @@ def test_two_nodes_give_the_same_run_as_one_process(text: Path, plain: Path, tin
     # What is there is to be made again, by one process.
     typed = to_argv({**QUIET, **settings, "output_dir": two, "overwrite_cache": True})
     told = told_by_accelerate("multi_node.yaml", "--num_processes", "2")
+    # A number of threads above 1 is kept; with 1, each node would take both cores of this machine.
+    told["OMP_NUM_THREADS"] = "2"
     node = {**told, "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "BERTLAB_WORK_DONE": str(tmp_path / "work")}
     said = forked(slow_first_process.main, typed, tmp_path, [node, node])
     done = Counter((tmp_path / "work").read_text(encoding="utf-8").split())
