@@ -55,16 +55,8 @@ MARKED = re.compile(
 HEADER = ("model", "split (rows)", "metric", "mean ± sd (seeds)", "95% CI", "baselines", "published")
 SUMMARY = ("recipe", "split (rows)", "metric", "mean ± sd (seeds)", "95% CI", "best baseline", "published")
 NSP = (
-    *(
-        "setting",
-        "pairs",
-        "accuracy, mean ± sd (splits)",
-        "95% CI",
-        "one segment alone",
-        "word overlap",
-        "before training",
-    ),
-    *("accuracy on IsNext", "on NotNext", "MRR", "recall@1"),
+    *("setting", "pairs", "accuracy, mean ± sd (splits)", "95% CI", "one segment alone", "word overlap"),
+    *("before training", "MRR", "recall@1", "accuracy on IsNext", "on NotNext"),
 )
 HEADLINE = ("task", "metric", "bertlab, mean ± sd (seeds)", "95% CI", "published", "verdict")
 # The model of the picture: of the size of the published ones.
@@ -141,15 +133,12 @@ def next_sentence(recipe: str) -> str:
         # A pretrained next-sentence head has a baseline of its own name.
         before = row.baselines.get("before_training", row.baselines.get("zero_shot"))
         means = {other.metric: other.mean for other in others}
-        groups = [entry["splits"][row.split]["by_source"] for entry in entries]
-        next_, not_next = (
-            np.mean(
-                [found["accuracy"] for group in groups for name, found in group.items() if (name == "next") is is_next]
-            )
-            for is_next in (True, False)
-        )
+        groups = [group for entry in entries for group in entry["splits"][row.split]["by_source"].items()]
+        is_next = np.mean([found["accuracy"] for name, found in groups if name == "next"])
+        not_next = np.mean([found["accuracy"] for name, found in groups if name != "next"])
         figures = map(
-            _figure, (alone, row.baselines["word_overlap"], before, next_, not_next, means["mrr"], means["recall_at_1"])
+            _figure,
+            (alone, row.baselines["word_overlap"], before, means["mrr"], means["recall_at_1"], is_next, not_next),
         )
         rows.append((entries[0]["model"], f"{row.examples:,}", score, confidence, *figures))
     return console.markdown(NSP, rows) + "\n"

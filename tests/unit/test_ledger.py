@@ -50,7 +50,7 @@ def test_a_table_of_next_sentence_prediction_has_a_row_for_each_setting(tmp_path
         ledger.write_json(tmp_path / "task" / setting / f"seed{seed}.json", entry)
     made = ledger.with_tables("<!-- nsp task -->\n<!-- end -->").splitlines()
     assert made[4].startswith("| a | 50 | 0.700 ± 0.141 (2) |")
-    assert made[4].endswith("| 0.550 | 0.500 | - | 0.700 | 0.350 | 0.800 | 0.250 |")
+    assert made[4].endswith("| 0.550 | 0.500 | - | 0.800 | 0.250 | 0.700 | 0.350 |")
     assert made[5].startswith("| b | 50 | 0.700 (1) |")
 
 
