@@ -17,7 +17,7 @@ import run_nsp
 from bertlab.data import tokenization
 from bertlab.pretraining import pairs, sentences
 
-PATIENCE = 10.0  # seconds; more than processes that start together are apart on a busy machine
+PATIENCE = 20.0  # seconds; more than processes that start together are apart on a busy machine
 
 
 def _listed(work: Callable[..., Any], seconds: float = 0) -> Callable[..., Any]:
@@ -36,6 +36,7 @@ def _listed(work: Callable[..., Any], seconds: float = 0) -> Callable[..., Any]:
 
 def main(argv: list[str]) -> int:
     """Run the script and return its exit status."""
+    torch.set_num_threads(1)  # more threads than cores wait for each other longer than a collective does
     tokenization._arrow_columns = _listed(tokenization._arrow_columns, PATIENCE + 1)
     sentences.write_sentences = _listed(sentences.write_sentences)
     pairs.make_pairs = _listed(pairs.make_pairs)
