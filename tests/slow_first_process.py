@@ -14,6 +14,7 @@ from typing import Any
 import torch.distributed
 
 import run_nsp
+from bertlab.cli import parser
 from bertlab.data import tokenization
 from bertlab.pretraining import pairs, sentences
 
@@ -34,9 +35,29 @@ def _listed(work: Callable[..., Any], seconds: float = 0) -> Callable[..., Any]:
     return wrapper
 
 
+def _all_parsed(parse: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `parse`, which comes back when every process has parsed: what one writes from then on is new to all.
+
+    A process that began only after another had written would write again, as --overwrite_cache tells it.
+    """
+    work_done = Path(os.environ["BERTLAB_WORK_DONE"])
+
+    @functools.wraps(parse)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        parsed = parse(*args, **kwargs)
+        with work_done.open("a", encoding="utf-8") as file:
+            file.write("parse\n")
+        while work_done.read_text(encoding="utf-8").split().count("parse") < int(os.environ["WORLD_SIZE"]):
+            time.sleep(0.01)
+        return parsed
+
+    return wrapper
+
+
 def main(argv: list[str]) -> int:
     """Run the script and return its exit status."""
     torch.set_num_threads(1)  # more threads than cores wait for each other longer than a collective does
+    parser.parse = _all_parsed(parser.parse)
     tokenization._arrow_columns = _listed(tokenization._arrow_columns, PATIENCE + 1)
     sentences.write_sentences = _listed(sentences.write_sentences)
     pairs.make_pairs = _listed(pairs.make_pairs)

@@ -307,7 +307,7 @@ def test_two_nodes_give_the_same_run_as_one_process(text: Path, plain: Path, tin
     node = {**told, "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "BERTLAB_WORK_DONE": str(tmp_path / "work")}
     said = forked(slow_first_process.main, typed, tmp_path, [node, node])
     done = Counter((tmp_path / "work").read_text(encoding="utf-8").split())
-    assert done == {"write_sentences": 1, "make_pairs": 3, "_arrow_columns": 3}
+    assert done == {"parse": 2, "write_sentences": 1, "make_pairs": 3, "_arrow_columns": 3}
     assert read_json(two / "run.json")["plan"]["world_size"] == 2
     assert "unused parameters" not in said
     assert history(two, "loss") == pytest.approx(history(one, "loss"), abs=1e-5)
