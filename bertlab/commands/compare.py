@@ -145,7 +145,7 @@ def compare_seeds(
 def paired_scores(a: Mapping[int, RunFolder], b: Mapping[int, RunFolder]) -> list[PairedScore]:
     """Return a comparison of every metric of every split that all runs of the shared seeds have scored.
 
-    There is none where they share fewer than two seeds.
+    The list is empty where they share fewer than two seeds. A chance level is not a score, so it is left out.
     """
     shared = sorted(a.keys() & b.keys())
     if len(shared) < 2:
@@ -156,7 +156,7 @@ def paired_scores(a: Mapping[int, RunFolder], b: Mapping[int, RunFolder]) -> lis
         for metric in a[shared[0]].scores(split):
             values = [[side[seed].scores(split).get(metric) for seed in shared] for side in (a, b)]
             defined = [[value for value in side if value is not None] for side in values]
-            if defined == values:
+            if defined == values and not metric.endswith("_chance"):
                 means = map(statistics.mean_sd_interval, defined)
                 mean_a, mean_b = (f"{summary.mean:.4f} ± {summary.sd:.4f}" for summary in means)
                 comparison = _compare_scores(metric, defined[0], defined[1], rows)

@@ -50,8 +50,10 @@ def test_a_table_of_next_sentence_prediction_has_a_row_for_each_setting(tmp_path
         ledger.write_json(tmp_path / "task" / setting / f"seed{seed}.json", entry)
     made = ledger.with_tables("<!-- nsp task -->\n<!-- end -->").splitlines()
     assert made[4].startswith("| a | 50 | 0.700 ± 0.141 (2) |")
-    assert made[4].endswith("| 0.550 | 0.500 | - | 0.800 | 0.250 | 0.700 | 0.350 |")
+    # Student's t of two differences, 0.1 and 0.3: 0.2 ± 12.706 * 0.1414 / sqrt(2).
+    assert made[4].endswith("| 0.550 | - | 0.500 | +0.200 | -1.071 to +1.471 | 0.800 | 0.250 | 0.700 | 0.350 |")
     assert made[5].startswith("| b | 50 | 0.700 (1) |")
+    assert "| 0.500 | +0.200 | - |" in made[5]
 
 
 def test_a_curve_has_the_mean_loss_of_each_tenth_of_training(tmp_path, monkeypatch):
