@@ -8,7 +8,6 @@
 Without --config the recipe is configs/nsp/meditations.yaml.
 """
 
-import glob
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from bertlab import hub
 from bertlab.cli import parser, recipes
 from bertlab.cli.arguments import ModelArguments, NspArguments, RunArguments
 from bertlab.cli.entry_point import entry_point
-from bertlab.data.files import open_binary
 from bertlab.models import loading, lora
 from bertlab.training import failures, memory, output_dir
 from bertlab.training.signals import Signals
@@ -32,9 +30,9 @@ def main(argv: list[str] | None = None) -> int:
     if run_args.print_config:
         print(parser.as_recipe(invocation.settings), end="")
         return 0
-    for path in map(Path, nsp_args.text):
-        if path.suffix and not glob.has_magic(str(path)):
-            open_binary(path.expanduser()).close()
+    from bertlab.pretraining.sentences import find_text_files  # imports pandas: not for --help
+
+    find_text_files(nsp_args.text)  # a file that is not there is named before the Hub is asked
     if not nsp_args.from_scratch:
         loading.check_exists(model_args)
         lora.refuse_adapter_on_adapter(model_args, run_args)

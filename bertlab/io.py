@@ -44,12 +44,12 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def no_such_model(name: str, flag: str = "") -> UserError:
+def no_such_model(name: str, label: str | None = None) -> UserError:
     """Return the error for a folder of a model, or of a run, that is not there, with those beside it."""
     folder = Path(name)
     beside = [path.parent.name for path in folder.parent.glob("*/config.json")]
     hint = did_you_mean(folder.name, beside, folder.parent) or "Name the folder of a model or of a finished run."
-    return UserError(f"{flag}{name}: no such folder.", hint)
+    return UserError(f"{label or name}: no such folder.", hint)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -91,7 +91,7 @@ def checked(file: DataFile) -> tuple[DataFile, str]:
     # A shell passes '\t' on as a backslash and a t.
     delimiter = "\t" if file.delimiter in ("\\t", "tab") else file.delimiter
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
-        raise UserError(f"The delimiter {delimiter!r} is not one character.", "Name one, such as ';' or 'tab'.")
+        raise UserError(f"the delimiter {delimiter!r} is not one character.", "Name one, such as ';' or 'tab'.")
     columns = file.columns
     if columns is not None:
         if suffix not in DELIMITED:

@@ -276,7 +276,7 @@ def _codec(encoding: str) -> str:
         # Encoding refuses codecs between bytes, like hex and zlib, which lookup() finds too.
         "a".encode(name)
         return name
-    raise UserError(f"The encoding {encoding!r} is unknown.", did_you_mean(encoding, COMMON_ENCODINGS))
+    raise UserError(f"the encoding {encoding!r} is unknown.", did_you_mean(encoding, COMMON_ENCODINGS))
 
 
 def _names_in(folder: Path) -> list[str]:

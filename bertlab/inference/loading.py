@@ -1,15 +1,12 @@
 """The predictor of a run, of any model, or of a run exported as ONNX."""
 
 from dataclasses import replace
-from pathlib import Path
 
-from bertlab import hub
 from bertlab.cli.arguments import ModelArguments
 from bertlab.data.labels import SINGLE
 from bertlab.errors import UserError
 from bertlab.inference import onnx_predictor
 from bertlab.inference.predictor import Predictor
-from bertlab.io import no_such_model
 from bertlab.models import loading
 from bertlab.training import memory
 
@@ -37,9 +34,7 @@ def _load(arguments: ModelArguments, max_seq_length: int | None) -> Predictor:
     name = arguments.model_name_or_path or ""
     if onnx_predictor.is_exported(name):
         return onnx_predictor.load_onnx_predictor(name, max_seq_length)
-    if hub.is_path(name) and not Path(loading.resolve(name)).exists():
-        raise no_such_model(name)
-    loading.check_exists(arguments)
+    loading.check_exists(arguments, flag="")
     memory.ask_for_large_pages()
     from bertlab.inference import torch_predictor  # imports torch, which takes seconds
 

@@ -55,8 +55,10 @@ def resolve(name: str) -> str:
     return str(folder)
 
 
-def check_exists(arguments: ModelArguments) -> None:
+def check_exists(arguments: ModelArguments, flag: str = "--model_name_or_path ") -> None:
     """Refuse a model that is not named, or not there, before anything slow is imported.
+
+    `flag` is what errors say before its name.
 
     Raises:
         UserError: so it is.
@@ -69,7 +71,8 @@ def check_exists(arguments: ModelArguments) -> None:
     name = arguments.config_name or arguments.model_name_or_path
     folder = resolve(name)
     if not lora.is_adapter(folder):
-        _refuse_incomplete_folder(name, folder)
+        label = ("--config_name " if arguments.config_name else flag) + name
+        _refuse_incomplete_folder(name, Path(folder), label)
 
 
 def load_config(arguments: ModelArguments) -> "PretrainedConfig":
@@ -103,7 +106,7 @@ def load_tokenizer(arguments: ModelArguments) -> "PreTrainedTokenizerBase":
 
     name = arguments.tokenizer_name or arguments.model_name_or_path or ""
     if arguments.tokenizer_name:
-        _refuse_missing("--tokenizer_name", name, Path(resolve(name)))
+        _refuse_missing(name, Path(resolve(name)), f"--tokenizer_name {name}")
     # It would tell in five lines what _tokenizer_error says in one.
     logging.getLogger("transformers.tokenization_utils_tokenizers").setLevel(logging.ERROR)
     try:
@@ -284,7 +287,7 @@ def _read_weights(
         raise
     except SafetensorError as error:
         raise UserError(
-            f"--model_name_or_path {name} cannot be loaded: model.safetensors is damaged or not whole ({error}).",
+            f"the model {name} cannot be loaded: model.safetensors is damaged or not whole ({error}).",
             "Fetch it again; where Git left a pointer in its place, `git lfs pull` does.",
         ) from error
     except Exception as error:  # as above
@@ -378,24 +381,23 @@ def _set_head_dropout(config: "PretrainedConfig", dropout: float | None) -> None
     setattr(config, attribute, dropout)
 
 
-def _refuse_missing(flag: str, name: str, path: Path) -> None:
+def _refuse_missing(name: str, path: Path, label: str) -> None:
     """Refuse a path to a file or to nothing; a name that is no path may be one on the Hub."""
     if path.is_file():
-        raise UserError(f"{flag} {name} is a file, not a model's folder.", "Name the folder that holds it.")
+        raise UserError(f"{label} is a file, not a folder.", "Name the folder that holds it.")
     if hub.is_path(name) and not path.is_dir() and not name.startswith(PACKAGE_PREFIX):
-        raise no_such_model(name, f"{flag} ")
+        raise no_such_model(name, label)
 
 
-def _refuse_incomplete_folder(name: str, folder: str) -> None:
+def _refuse_incomplete_folder(name: str, path: Path, label: str) -> None:
     """Refuse a folder without config.json or with pickled weights only, before anything is loaded."""
-    path = Path(folder)
-    _refuse_missing("--model_name_or_path", name, path)
+    _refuse_missing(name, path, label)
     if not path.is_dir():
         return
     present = {entry.name for entry in path.iterdir()}
     if "config.json" not in present:
         inside = f"only {', '.join(sorted(present)[:6])}" if present else "the folder is empty"
-        raise UserError(f"--model_name_or_path {name}: no config.json there, {inside}.", "Name a model's folder.")
+        raise UserError(f"{label}: no config.json there, {inside}.", "Name a model's folder.")
     if not present & set(WEIGHTS) and present & set(PICKLED):
         raise UserError(
             f"{name} holds pickled weights only ({', '.join(sorted(present & set(PICKLED)))}); they can run code.",

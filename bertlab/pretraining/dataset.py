@@ -62,7 +62,7 @@ def read(arguments: NspArguments, cache_dir: str | None, started: float = math.i
     Raises:
         UserError: no text, no file, not text, or only one sentence.
     """
-    files = sentences.find_text_files(arguments.text)
+    files = sentences.without_empty(sentences.find_text_files(arguments.text))
     settings = (arguments.document_unit, arguments.sentence_splitter, arguments.language, arguments.encoding)
     versions = (__version__, version("sentencex"), CACHE_FORMAT)
     key = Hasher.hash([[file_digest(path) for path in files], settings, sorted(arguments.clean), versions])

@@ -72,7 +72,7 @@ def split_stretches(sentences: "Dataset", arguments: NspArguments) -> tuple["Dat
     gap, counts = _gap(n), _counts(n, fractions, 2)
     train = n - sum(counts.values()) - gap * len(counts)
     if train < 2:
-        raise UserError(f"The text is one document of {n} sentences, too few to hold parts out.", "Give more text.")
+        raise UserError(f"the text is one document of {n} sentences, too few to hold parts out.", "Give more text.")
     sizes = [train, *(size for count in counts.values() for size in (gap, count))]
     number = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
     numbered = sentences.remove_columns("document").add_column("document", number)
@@ -93,7 +93,7 @@ def check_sizes(sentences: "Dataset", members: Mapping[str, np.ndarray], argumen
     sizes = np.bincount(sentences.data.column("document").to_numpy())
     for name, documents in members.items():
         if sizes[documents].max(initial=0) < 2:
-            raise UserError(f"The {name} split has no document of two or more sentences.", _larger(arguments))
+            raise UserError(f"the {name} split has no document of two or more sentences.", _larger(arguments))
     single = int(np.sum(sizes == 1))
     if single > SINGLE_SHARE * len(sizes):
         info(f"{single:,} of {len(sizes):,} documents are one sentence each and give no pair.")

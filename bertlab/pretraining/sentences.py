@@ -58,7 +58,7 @@ def find_text_files(patterns: Sequence[str | Path]) -> list[Path]:
 
     Raises:
         UserError: nothing is named, a file is missing (with the nearest name), unreadable, an archive of files or not
-            plain text, all are empty, a folder has no text file or cannot be listed, or a glob matches nothing.
+            plain text, a folder has no text file or cannot be listed, or a glob matches nothing.
     """
     files: dict[Path, Path] = {}
     for pattern in patterns:
@@ -75,11 +75,15 @@ def find_text_files(patterns: Sequence[str | Path]) -> list[Path]:
             files.setdefault(path.resolve(), path)
     if not files:
         raise UserError("no text is given.", "Name a file, a folder or a glob: --text book.txt.")
-    return _without_empty(list(files.values()))
+    return list(files.values())
 
 
-def _without_empty(files: list[Path]) -> list[Path]:
-    """Return the files that are not empty; of a single one its reader says so."""
+def without_empty(files: list[Path]) -> list[Path]:
+    """Return the files that are not empty, with a warning that names the others; of a single one its reader says so.
+
+    Raises:
+        UserError: all of several are empty.
+    """
     empty = [str(path) for path in files if not path.stat().st_size]
     if empty and len(files) > 1:
         if len(empty) == len(files):
@@ -202,7 +206,7 @@ def _matching(path: Path) -> list[Path]:
     matches = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 (`**` and absolute)
     files = [match for match in matches if match.is_file()]
     if not files:
-        raise UserError(f"No file matches {path}.", "In quotes, ** stands for any depth of folders.")
+        raise UserError(f"no file matches {path}.", "In quotes, ** stands for any depth of folders.")
     return files
 
 

@@ -76,7 +76,7 @@ def sentence_splitter(splitter: str, language: str = "en") -> Callable[[str], li
         return _split_periods
     code = language.strip().casefold().replace("_", "-")
     if _base(code) not in LANGUAGES:
-        raise UserError(f"The language {language!r} is unknown.", "Give a two-letter code, such as en, de, fr or zh.")
+        raise UserError(f"the language {language!r} is unknown.", "Give a two-letter code, such as en, de, fr or zh.")
     return functools.partial(_split_sentencex, code)
 
 

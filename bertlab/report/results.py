@@ -24,6 +24,11 @@ from bertlab.evaluation.metrics import METRICS, Predicted
 RUN_VALUES = ("loss", "runtime", "samples_per_second")
 # The scores of a source with fewer examples mean too little.
 EXAMPLES_PER_SOURCE = 10
+# Metrics that are undefined where all examples have one label, as those of a type of negatives have.
+OF_SEVERAL_LABELS = (
+    *("matthews_correlation", "cohen_kappa", "quadratic_kappa", "pearson", "spearmanr", "r2"),
+    *("roc_auc", "roc_auc_macro", "roc_auc_micro", "roc_auc_weighted"),
+)
 # A temperature or threshold fitted on fewer examples would describe these examples and not the model.
 FEWEST_EXAMPLES_TO_FIT = 50
 FEWEST_POSITIVE_TO_FIT = 10
@@ -237,6 +242,10 @@ def _by_source(
     for name in np.unique(sources).tolist():
         rows = sources == name
         if rows.sum() >= EXAMPLES_PER_SOURCE:
-            scores = {m: METRICS[m](METRICS[m].read(predicted.rows(rows)), labels[rows]) for m in metrics}
+            undefined = OF_SEVERAL_LABELS if len(np.unique(labels[rows], axis=0)) == 1 else ()
+            scores = {
+                m: None if m in undefined else METRICS[m](METRICS[m].read(predicted.rows(rows)), labels[rows])
+                for m in metrics
+            }
             results[name] = {"n": int(rows.sum()), **scores}
     return results

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,31 +50,38 @@ def handle_run_failures(folder: Path, training: Mapping[str, Any]) -> Iterator[S
         UserError: the disk is full, the memory too small, or another process of the run has ended.
         Interrupted: Ctrl-C or SIGTERM, with how to resume.
     """
+    replaced = _written(folder) if training.get("overwrite_output_dir") else {}
     with install_signal_handlers() as signals:
         try:
             yield signals
         except (Interrupted, KeyboardInterrupt) as stopped:
             number = stopped.number if isinstance(stopped, Interrupted) else signal.SIGINT
-            raise Interrupted(number, _how_to_resume(number, folder)) from None
+            raise Interrupted(number, _how_to_resume(number, _saved(folder, replaced))) from None
         except UserError as error:
             chain = list(causes(error))
             if any(isinstance(link, OSError) and link.errno in FULL for link in chain):
-                raise _disk_full(folder, chain) from error
+                raise _disk_full(folder, chain, _saved(folder, replaced)) from error
             raise
         except Exception as error:
+            saved = _saved(folder, replaced)
             if signals.received is not None:  # another process of the run ended by the signal first
-                raise Interrupted(signals.received, _how_to_resume(signals.received, folder)) from None
-            explained = explain(error, folder, training)
+                raise Interrupted(signals.received, _how_to_resume(signals.received, saved)) from None
+            explained = explain(error, folder, training, saved)
             if explained is None:
                 raise
             raise explained from error
 
 
-def explain(error: Exception, folder: Path, training: Mapping[str, Any]) -> UserError | None:
-    """Return what to print about a failure of the machine, or of one of MEANINGS; None for any other failure."""
+def explain(
+    error: Exception, folder: Path, training: Mapping[str, Any], saved: Sequence[Path] = ()
+) -> UserError | None:
+    """Return what to print about a failure of the machine, or of one of MEANINGS; None for any other failure.
+
+    `saved` are the checkpoints of the run, by step.
+    """
     chain = list(causes(error))
     if any(_is_full(link) for link in chain):
-        return _disk_full(folder, chain)
+        return _disk_full(folder, chain, saved)
     if any(isinstance(link, MemoryError) or _mentions(link, NO_MEMORY_TEXTS) for link in chain):
         return _out_of_memory(error, training)
     for text, problem, hint in MEANINGS:
@@ -85,20 +92,28 @@ def explain(error: Exception, folder: Path, training: Mapping[str, Any]) -> User
     return None
 
 
-def _how_to_resume(number: int, folder: Path) -> str:
+def _written(folder: Path) -> dict[Path, int]:
+    """Return the checkpoints in a folder by step, with the time of the last change of each."""
+    return {path: path.stat().st_mtime_ns for path in checkpoints.numbered(folder)}
+
+
+def _saved(folder: Path, replaced: Mapping[Path, int]) -> list[Path]:
+    """Return the checkpoints of this run: those of a run that it replaces are there until it trains."""
+    return [path for path, time in _written(folder).items() if replaced.get(path) != time]
+
+
+def _how_to_resume(number: int, saved: Sequence[Path]) -> str:
     by = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-    saved = checkpoints.numbered(folder)
     if not saved:
         return f"stopped by {by}; there is no checkpoint yet, so the same command starts from the beginning."
     return f"stopped by {by}; resume from {saved[-1]} with the same command and --resume auto."
 
 
-def _disk_full(folder: Path, chain: list[BaseException]) -> UserError:
+def _disk_full(folder: Path, chain: list[BaseException], saved: Sequence[Path]) -> UserError:
     named = next((link.filename for link in chain if isinstance(link, OSError) and link.filename), None)
     place = Path(os.fsdecode(named)).parent if named else folder
     place = next((path for path in (place, *place.parents) if path.is_dir()), Path())
     free = _size(shutil.disk_usage(place).free)
-    saved = checkpoints.numbered(folder)
     size = sum(path.stat().st_size for path in saved[-1].rglob("*") if path.is_file()) if saved else 0
     needs = f"; a checkpoint takes {_size(size)}" if size else ""
     kept = f" {saved[-1]} is untouched:" if saved else ""

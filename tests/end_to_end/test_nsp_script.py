@@ -114,6 +114,8 @@ def test_scores_are_split_by_negative_type(run: Path):
     assert sum(scores["n"] for scores in by_type.values()) == len(pairs)
     follow = [row["prediction"] == "IsNext" for row in pairs if row["label"] == "IsNext"]
     assert by_type["next"]["accuracy"] == pytest.approx(np.mean(follow))
+    # All pairs of a type have one label, with which nothing correlates.
+    assert by_type["next"]["matthews_correlation"] is None
     assert by_type["next"]["n"] == len(follow)
 
 

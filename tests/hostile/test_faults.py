@@ -185,6 +185,19 @@ def test_sigterm_outside_training_ends_at_once(tmp_path: Path):
     )
 
 
+def test_the_checkpoint_of_a_run_that_is_replaced_is_not_one_to_resume_from(tmp_path: Path):
+    (tmp_path / "checkpoint-8").mkdir()
+    for settings, hint in (({"overwrite_output_dir": True}, "no checkpoint yet"), ({}, "resume from")):
+        with pytest.raises(Interrupted, match=hint), failures.handle_run_failures(tmp_path, settings):
+            signal.raise_signal(signal.SIGTERM)
+    with (
+        pytest.raises(Interrupted, match=r"resume from .*checkpoint-8"),
+        failures.handle_run_failures(tmp_path, {"overwrite_output_dir": True}),
+    ):
+        os.utime(tmp_path / "checkpoint-8", (0, 0))  # as if written anew
+        signal.raise_signal(signal.SIGTERM)
+
+
 def test_a_worker_process_is_ended_by_the_signal_and_not_by_what_the_run_does_about_it():
     with install_signal_handlers() as signals:
         signals.wait_for_step = True

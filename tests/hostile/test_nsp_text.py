@@ -115,7 +115,7 @@ def test_a_folder_without_text_says_what_it_holds(refused, tmp_path: Path):
     assert f"{folder} has no .txt or .txt.gz file. Name another folder, or files." in refused(text=folder)
     (folder / "notes.md").write_text("A text. Of two sentences.\n", encoding="utf-8")
     assert f"Name others by a glob: '{folder}/*.md'." in refused(text=folder)
-    assert f"No file matches {folder}/*.rst." in refused(text=f"{folder}/*.rst")
+    assert f"no file matches {folder}/*.rst." in refused(text=f"{folder}/*.rst")
 
 
 def test_an_empty_name_is_not_the_folder_one_is_in(refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

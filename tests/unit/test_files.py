@@ -76,7 +76,7 @@ def test_a_given_encoding_is_used(tmp_path: Path, codec: str) -> None:
 )
 def test_an_unknown_encoding_is_named_with_the_nearest(tmp_path: Path, encoding: str, hint: str) -> None:
     message = refusal(written(tmp_path / "a.txt", b"text"), encoding)
-    assert message.startswith(f"The encoding {encoding!r} is unknown.")
+    assert message.startswith(f"the encoding {encoding!r} is unknown.")
     assert hint in message
 
 

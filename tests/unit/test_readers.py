@@ -215,9 +215,9 @@ def test_a_stray_quote_does_not_swallow_the_memory(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"delimiter": "||"}, "The delimiter '||' is not one character. Name one, such as ';' or 'tab'."),
-        ({"delimiter": ""}, "The delimiter '' is not one character."),
-        ({"delimiter": '"'}, "The delimiter '\"' is not one character."),
+        ({"delimiter": "||"}, "the delimiter '||' is not one character. Name one, such as ';' or 'tab'."),
+        ({"delimiter": ""}, "the delimiter '' is not one character."),
+        ({"delimiter": '"'}, "the delimiter '\"' is not one character."),
         ({"columns": ["a", ""]}, "--column_names (a, ): a name is empty or repeated. Name each once."),
         ({"columns": ["a", "a"]}, "--column_names (a, a): a name is empty or repeated."),
     ],

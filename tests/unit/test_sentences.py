@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from benchmarks import sentence_splitters
 from bertlab.errors import UserError
 from bertlab.pretraining import sentences, splitters
-from bertlab.pretraining.sentences import find_text_files, read_documents, write_sentences
+from bertlab.pretraining.sentences import find_text_files, read_documents, without_empty, write_sentences
 from bertlab.pretraining.splitters import LANGUAGES, sentence_splitter
 
 SPLITTERS = (sentence_splitters.ours, sentence_splitters.of_sentencex)
@@ -110,10 +110,10 @@ class TestFindTextFiles:
     def test_empty_files_among_others_are_left_out_and_named_together(self, tmp_path: Path, capsys) -> None:
         for name in ("a.txt", "b.txt", "c.txt"):
             written(tmp_path, "x" * (name == "b.txt"), name)
-        assert find_text_files([tmp_path]) == [tmp_path / "b.txt"]
+        assert without_empty(find_text_files([tmp_path])) == [tmp_path / "b.txt"]
         said = capsys.readouterr().err
         assert said == f"warning: left out because they are empty: {tmp_path}/a.txt, {tmp_path}/c.txt.\n"
-        message = refusal(find_text_files, [tmp_path / "a.txt", tmp_path / "c.txt"])
+        message = refusal(without_empty, [tmp_path / "a.txt", tmp_path / "c.txt"])
         assert message.startswith(f"all of the files are empty: {tmp_path}/a.txt, {tmp_path}/c.txt.")
 
     @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ class TestFindTextFiles:
 
     def test_a_glob_without_a_match_and_no_text_at_all(self, tmp_path: Path) -> None:
         (tmp_path / "a.txt").mkdir()
-        expected = f"No file matches {tmp_path}/*.txt. In quotes, ** stands for any depth of folders."
+        expected = f"no file matches {tmp_path}/*.txt. In quotes, ** stands for any depth of folders."
         assert refusal(find_text_files, [str(tmp_path / "*.txt")]) == expected
         assert refusal(find_text_files, []) == "no text is given. Name a file, a folder or a glob: --text book.txt."
 
@@ -253,7 +253,7 @@ class TestSplitSentences:
     @pytest.mark.parametrize("language", ["xx", "english", "", "e n"])
     def test_an_unknown_language_is_not_taken_for_english(self, language: str) -> None:
         message = refusal(sentence_splitter, "sentencex", language)
-        expected = f"The language {language!r} is unknown. Give a two-letter code, such as en, de, fr or zh."
+        expected = f"the language {language!r} is unknown. Give a two-letter code, such as en, de, fr or zh."
         assert message == expected
 
     @settings(max_examples=30, deadline=None)
