@@ -17,6 +17,7 @@ from bertlab.cli import parser, recipes
 from bertlab.cli.arguments import ModelArguments, NspArguments, RunArguments
 from bertlab.cli.entry_point import entry_point
 from bertlab.models import loading, lora
+from bertlab.pretraining.text_files import find_text_files
 from bertlab.training import failures, memory, output_dir
 from bertlab.training.signals import Signals
 
@@ -30,9 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     if run_args.print_config:
         print(parser.as_recipe(invocation.settings), end="")
         return 0
-    from bertlab.pretraining.sentences import find_text_files  # imports pandas: not for --help
-
-    find_text_files(nsp_args.text)  # a file that is not there is named before the Hub is asked
+    find_text_files(nsp_args.text)  # before the Hub is asked, and before the heavy imports
     if not nsp_args.from_scratch:
         loading.check_exists(model_args)
         lora.refuse_adapter_on_adapter(model_args, run_args)

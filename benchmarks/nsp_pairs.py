@@ -76,7 +76,7 @@ def parse() -> argparse.Namespace:
 
 def repeat(patterns: Sequence[str], size: int, folder: Path) -> tuple[int, int]:
     """Copy files into a folder under distinct names until they have `size` bytes; return files and bytes."""
-    from bertlab.pretraining.sentences import find_text_files
+    from bertlab.pretraining.text_files import find_text_files
 
     sources = find_text_files(patterns)
     folder.mkdir()
@@ -100,7 +100,8 @@ def run_measurement(arguments: argparse.Namespace, texts: Path) -> dict[str, Any
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Make sentences and pairs from a folder; return seconds, counts and peak memory after each step."""
     from bertlab.pretraining import pairs
-    from bertlab.pretraining.sentences import find_text_files, write_sentences
+    from bertlab.pretraining.sentences import write_sentences
+    from bertlab.pretraining.text_files import find_text_files
 
     (folder,) = map(Path, arguments.text)
     files = find_text_files([folder])

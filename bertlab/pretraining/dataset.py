@@ -19,7 +19,7 @@ from bertlab.data import cache, tokenization
 from bertlab.data.dataset import SELECTION, Data
 from bertlab.data.files import file_digest
 from bertlab.data.labels import SINGLE, LabelSchema
-from bertlab.pretraining import document_splits, pairs, sentences
+from bertlab.pretraining import document_splits, pairs, sentences, text_files
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -62,7 +62,7 @@ def read(arguments: NspArguments, cache_dir: str | None, started: float = math.i
     Raises:
         UserError: no text, no file, not text, or only one sentence.
     """
-    files = sentences.without_empty(sentences.find_text_files(arguments.text))
+    files = text_files.without_empty(text_files.find_text_files(arguments.text))
     settings = (arguments.document_unit, arguments.sentence_splitter, arguments.language, arguments.encoding)
     versions = (__version__, version("sentencex"), CACHE_FORMAT)
     key = Hasher.hash([[file_digest(path) for path in files], settings, sorted(arguments.clean), versions])

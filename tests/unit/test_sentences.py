@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from benchmarks import sentence_splitters
 from bertlab.errors import UserError
 from bertlab.pretraining import sentences, splitters
-from bertlab.pretraining.sentences import find_text_files, read_documents, without_empty, write_sentences
+from bertlab.pretraining.sentences import read_documents, write_sentences
 from bertlab.pretraining.splitters import LANGUAGES, sentence_splitter
+from bertlab.pretraining.text_files import find_text_files, without_empty
 
 SPLITTERS = (sentence_splitters.ours, sentence_splitters.of_sentencex)
 DOCUMENT_UNITS = ("line", "block", "file")
