@@ -208,6 +208,18 @@ def test_the_figures_of_the_readme_are_those_of_the_files():
     assert f"{outside['mean']:.2f} on unseen kinds" in text
 
 
+def test_the_kills_of_the_page_of_faults_are_those_recorded():
+    told = json.loads((ROOT / "benchmarks/results/torture.json").read_text(encoding="utf-8"))
+    text = " ".join((ROOT / "docs/dev/faults.md").read_text(encoding="utf-8").split())
+    phases = ", ".join(f"{kills} while {phase}" for phase, kills in told["by_phase"].items())
+    runs = sum(run["finished"] for run in told["runs"].values())
+    assert f"`{told['command']}`" in text
+    assert f"{told['kills']} kills in {len(told['runs'])} kinds of run" in text
+    assert f"{phases}. {told['half_written']} left a half-written checkpoint." in text
+    assert f"All {runs} runs were bit-identical" in text
+    assert not any(run["different"] for run in told["runs"].values())
+
+
 def test_the_demo_corpora_are_as_their_readmes_say():
     import subprocess
     import sys
