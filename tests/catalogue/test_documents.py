@@ -204,7 +204,10 @@ def test_the_figures_of_the_readme_are_those_of_the_files():
         if row["recipe"].endswith("/trainall") and row["metric"] == "matthews_correlation"
     }
     inside, outside = (whole[split] for split in ("in_domain_dev", "out_of_domain_dev"))
+    record = json.loads(next((ROOT / "results/demo/cola").rglob("seed42.json")).read_text(encoding="utf-8"))
+    linear = record["splits"]["in_domain_dev"]["baselines"]["tfidf"]["matthews_correlation"]
     assert f"correlation of about {inside['mean']:.2f} ([± {inside['sd']:.2f}](docs/suite.md) over seeds" in text
+    assert f"{linear:.2f} for TF-IDF" in text
     assert f"{outside['mean']:.2f} on unseen kinds" in text
 
 
