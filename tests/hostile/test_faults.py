@@ -194,7 +194,7 @@ def test_the_checkpoint_of_a_run_that_is_replaced_is_not_one_to_resume_from(tmp_
         pytest.raises(Interrupted, match=r"resume from .*checkpoint-8"),
         failures.handle_run_failures(tmp_path, {"overwrite_output_dir": True}),
     ):
-        os.utime(tmp_path / "checkpoint-8", (0, 0))  # as if written anew
+        os.utime(tmp_path / "checkpoint-8", (0, 0))  # as if it were written again
         signal.raise_signal(signal.SIGTERM)
 
 
