@@ -93,6 +93,11 @@ def test_a_folder_that_is_not_there_is_refused_without_asking_the_hub(name):
     assert message == f"--model_name_or_path {name}: no such folder. Name the folder of a model or of a finished run."
 
 
+def test_the_error_names_the_flag_of_the_folder_that_is_not_there(tmp_path: Path):
+    arguments = ModelArguments(model_name_or_path=str(tmp_path), config_name="./nowhere")
+    assert refusal(loading.load_config, arguments).startswith("--config_name ./nowhere: no such folder.")
+
+
 def test_the_nearest_existing_run_is_suggested(tmp_path, monkeypatch):
     (tmp_path / "runs" / "cola").mkdir(parents=True)
     (tmp_path / "runs" / "cola" / "config.json").write_text("{}")
