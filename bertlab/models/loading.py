@@ -58,7 +58,7 @@ def resolve(name: str) -> str:
 def check_exists(arguments: ModelArguments, flag: str = "--model_name_or_path ") -> None:
     """Refuse a model that is not named, or not there, before anything slow is imported.
 
-    `flag` is what errors say before its name.
+    `flag` is what errors say before the model's name.
 
     Raises:
         UserError: so it is.

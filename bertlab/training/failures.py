@@ -94,7 +94,11 @@ def explain(
 
 def _written(folder: Path) -> dict[Path, int]:
     """Return the checkpoints in a folder by step, with the time of the last change of each."""
-    return {path: path.stat().st_mtime_ns for path in checkpoints.numbered(folder)}
+    found = {}
+    for path in checkpoints.numbered(folder):
+        with contextlib.suppress(FileNotFoundError):  # another process of the run is deleting it
+            found[path] = path.stat().st_mtime_ns
+    return found
 
 
 def _saved(folder: Path, replaced: Mapping[Path, int]) -> list[Path]:

@@ -218,6 +218,9 @@ def test_the_kills_of_the_page_of_faults_are_those_recorded():
     runs = sum(run["finished"] for run in told["runs"].values())
     assert f"`{told['command']}`" in text
     assert f"{told['kills']} kills in {len(told['runs'])} kinds of run" in text
+    nsp = sum(kill["script"] == "run_nsp.py" for kill in told["each"])
+    two = sum(kill["processes"] == 2 for kill in told["each"])
+    assert f"{nsp} of them with `run_nsp.py` and {two} on two processes: " in text
     assert f"{phases}. {told['half_written']} left a half-written checkpoint." in text
     assert f"All {runs} runs were bit-identical" in text
     assert not any(run["different"] for run in told["runs"].values())
