@@ -10,8 +10,12 @@ local_hub    a Hub on this machine that the libraries of this process ask, with 
 
 import gc
 import os
+import signal
 import sys
 import tempfile
+
+# A command in the background of a shell ignores Ctrl-C, and so does all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What the imports make is no garbage: to look for some in it costs a sixth of their time.
 gc.disable()
