@@ -2,6 +2,7 @@
 
     python -m benchmarks.fidelity --data FOLDER                                # CoLA: reference and ours, ten seeds
     python -m benchmarks.fidelity --data FOLDER --arms random-order float32    # ours with one thing done otherwise
+    python -m benchmarks.fidelity --data FOLDER --seeds 1 --arms reference random-order-float32    # nothing is left
     python -m benchmarks.fidelity --report                                     # the summary alone
 
 The reference shares nothing with ours but weights and values: it reads the files, tokenizes, trains and evaluates as
@@ -60,6 +61,7 @@ SCORES = {"matthews_correlation": matthews_corrcoef, "accuracy": accuracy_score}
 # The largest difference that passes for none, in points.
 MARGIN = 1.0
 UNDECIDED = "not decided yet"
+IDENTICAL = "the same run: every loss and score is equal"
 HEADER = (
     *("training", "runs", "mean", "sd", "minus the reference, points", "95% CI", "verdict", "collapsed"),
     *("plateau left in epoch", "padding", "processor seconds"),
@@ -102,14 +104,17 @@ def model_loss(_: Any, outputs: Any, labels: torch.Tensor, num_items_in_batch: A
     return functional.cross_entropy(outputs.logits, labels)
 
 
+RANDOM_ORDER, FLOAT32 = ("--train_sampling_strategy", "random"), ("--precision", "fp32")
 ARMS = {
     OURS: Arm(),
-    "random-order": Arm(("--train_sampling_strategy", "random")),
+    "random-order": Arm(RANDOM_ORDER),
     **{
         f"megabatch-{size}": Arm(during=partial(mock.patch.object, sampling, "MEGABATCH_BATCHES", size))
         for size in (4, 10)
     },
-    "float32": Arm(("--precision", "fp32")),
+    "float32": Arm(FLOAT32),
+    # What is left of our script is the reference's training, loss by loss.
+    "random-order-float32": Arm(RANDOM_ORDER + FLOAT32),
     "model-loss": Arm(during=partial(mock.patch.object, loss.ExactLoss, "__call__", model_loss)),
 }
 
@@ -326,30 +331,34 @@ def report(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _rows(records: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     """Return a row for each arm, the reference first, then ours."""
-    scores = {
-        arm: {record["seed"]: 100 * record["score"] for record in records if record["arm"] == arm}
+    runs = {
+        arm: {record["seed"]: record for record in records if record["arm"] == arm}
         for arm in (REFERENCE, *ARMS)
         if any(record["arm"] == arm for record in records)
     }
+    points = {arm: [100 * run["score"] for run in by_seed.values()] for arm, by_seed in runs.items()}
     return [
         (
             arm,
-            str(len(points)),
-            f"{statistics.mean(points.values()):.1f}",
-            f"{statistics.stdev(points.values()):.1f}" if len(points) > 1 else "-",
-            *(("", "", "") if arm == REFERENCE else _difference(points, scores.get(REFERENCE, {}))),
-            *_habits([record for record in records if record["arm"] == arm]),
+            str(len(by_seed)),
+            f"{statistics.mean(points[arm]):.1f}",
+            f"{statistics.stdev(points[arm]):.1f}" if len(by_seed) > 1 else "-",
+            *(("", "", "") if arm == REFERENCE else _difference(by_seed, runs.get(REFERENCE, {}))),
+            *_habits(list(by_seed.values())),
         )
-        for arm, points in scores.items()
+        for arm, by_seed in runs.items()
     ]
 
 
-def _difference(points: Mapping[int, float], reference: Mapping[int, float]) -> tuple[str, str, str]:
+def _difference(runs: Mapping[int, dict[str, Any]], reference: Mapping[int, dict[str, Any]]) -> tuple[str, str, str]:
     """Return the mean difference of the runs of one seed each, its interval and what it says."""
-    differences = [points[seed] - reference[seed] for seed in points.keys() & reference.keys()]
-    if not differences:
+    pairs = [(runs[seed], reference[seed]) for seed in runs.keys() & reference.keys()]
+    if not pairs:
         return "-", "-", "-"
+    differences = [100 * (run["score"] - other["score"]) for run, other in pairs]
     mean = f"{statistics.mean(differences):+.1f}"
+    if all(run[part] == other[part] for run, other in pairs for part in ("training_loss", "curve", "scores")):
+        return mean, "-", IDENTICAL
     if len(differences) < 2:
         return mean, "-", "-"
     low, high = paired_interval(differences)

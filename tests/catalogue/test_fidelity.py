@@ -121,11 +121,40 @@ def test_what_an_interval_says(low: float, high: float, said: str):
     assert fidelity.relation(low, high) == said
 
 
+def runs_of(points: dict[int, float]) -> dict[int, dict[str, Any]]:
+    """Return runs by seed that end with these scores, in points."""
+    return {
+        seed: {"score": score / 100, "scores": {"accuracy": score / 100}, "curve": [], "training_loss": []}
+        for seed, score in points.items()
+    }
+
+
 def test_two_arms_are_compared_seed_by_seed():
-    points, reference = {1: 26.0, 2: 21.0, 4: 30.0, 5: 99.0}, {4: 28.0, 2: 20.0, 1: 23.0}
-    mean, interval, said = fidelity._difference(points, reference)
+    ours = runs_of({1: 26.0, 2: 21.0, 4: 30.0, 5: 99.0})
+    mean, interval, said = fidelity._difference(ours, runs_of({4: 28.0, 2: 20.0, 1: 23.0}))
     half = 4.303 * 1.0 / np.sqrt(3)  # differences of 3, 1 and 2 points; t of 2 degrees of freedom
     assert (mean, interval) == ("+2.0", f"{2 - half:+.1f} to {2 + half:+.1f}")
     assert said == "not decided yet: it takes about 7 seeds"
-    assert fidelity._difference({1: 26.0}, {1: 25.0}) == ("+1.0", "-", "-")
-    assert fidelity._difference({1: 26.0}, {2: 25.0}) == ("-", "-", "-")
+    assert fidelity._difference(runs_of({1: 26.0}), runs_of({1: 25.0})) == ("+1.0", "-", "-")
+    assert fidelity._difference(runs_of({1: 26.0}), runs_of({2: 25.0})) == ("-", "-", "-")
+
+
+def test_runs_are_the_same_only_if_every_loss_is():
+    ours, reference = runs_of({1: 26.0, 2: 21.0}), runs_of({1: 26.0, 2: 21.0})
+    assert fidelity._difference(ours, reference) == ("+0.0", "-", fidelity.IDENTICAL)
+    ours[2]["training_loss"] = [(0.25, 0.6)]
+    assert fidelity._difference(ours, reference)[2] != fidelity.IDENTICAL
+
+
+@pytest.mark.slow
+def test_in_random_order_and_float32_our_script_is_the_reference(measure):
+    theirs, mine = {}, {}
+    for run in measure("--seeds", "1", "--tasks", *fidelity.TASKS, "--arms", "reference", "random-order-float32"):
+        (theirs if run["arm"] == fidelity.REFERENCE else mine)[run["task"]] = run
+    assert set(theirs) == set(mine) == set(fidelity.TASKS)
+    for task, run in mine.items():
+        expected = [(epoch, pytest.approx(value, rel=1e-6)) for epoch, value in theirs[task]["training_loss"]]
+        assert [tuple(entry) for entry in run["training_loss"]] == expected
+        assert run["curve"] == theirs[task]["curve"]
+        assert run["scores"] == theirs[task]["scores"]
+        assert run["padding"] == theirs[task]["padding"]
