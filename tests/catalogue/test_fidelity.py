@@ -121,10 +121,10 @@ def test_what_an_interval_says(low: float, high: float, said: str):
     assert fidelity.relation(low, high) == said
 
 
-def runs_of(points: dict[int, float]) -> dict[int, dict[str, Any]]:
-    """Return runs by seed that end with these scores, in points."""
+def runs_of(points: dict[int, float], loss: float = 0.5) -> dict[int, dict[str, Any]]:
+    """Return runs by seed that end with these scores, in points, and logged this loss."""
     return {
-        seed: {"score": score / 100, "scores": {"accuracy": score / 100}, "curve": [], "training_loss": []}
+        seed: {"score": score / 100, "scores": {"accuracy": score / 100}, "training_loss": [(0.25, loss)]}
         for seed, score in points.items()
     }
 
@@ -139,11 +139,12 @@ def test_two_arms_are_compared_seed_by_seed():
     assert fidelity._difference(runs_of({1: 26.0}), runs_of({2: 25.0})) == ("-", "-", "-")
 
 
-def test_runs_are_the_same_only_if_every_loss_is():
-    ours, reference = runs_of({1: 26.0, 2: 21.0}), runs_of({1: 26.0, 2: 21.0})
-    assert fidelity._difference(ours, reference) == ("+0.0", "-", fidelity.IDENTICAL)
-    ours[2]["training_loss"] = [(0.25, 0.6)]
-    assert fidelity._difference(ours, reference)[2] != fidelity.IDENTICAL
+@pytest.mark.parametrize(
+    ("score", "loss", "same"), [(21.0, 0.5 + 1e-7, True), (21.0, 0.501, False), (21.1, 0.5, False)]
+)
+def test_runs_are_the_same_if_losses_and_scores_are(score: float, loss: float, same: bool):
+    runs, reference = runs_of({1: 26.0, 2: score}, loss), runs_of({1: 26.0, 2: 21.0})
+    assert (fidelity._difference(runs, reference)[2] == fidelity.SAME) is same
 
 
 @pytest.mark.slow
