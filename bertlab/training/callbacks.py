@@ -1,4 +1,4 @@
-"""Callbacks: saves at the end of an epoch, a signal, a loss that is NaN, the epoch of order and masks."""
+"""Callbacks: saves at an epoch's end, a signal, a loss that is NaN, scarce memory, the epoch of order and masks."""
 
 import math
 import os
@@ -12,8 +12,9 @@ import torch
 from torch import distributed
 from transformers import TrainerCallback
 
+from bertlab.console import warning
 from bertlab.errors import Interrupted, UserError
-from bertlab.training import checkpoints
+from bertlab.training import checkpoints, memory
 from bertlab.training.signals import Signals
 
 
@@ -129,6 +130,25 @@ class StopOnNan(TrainerCallback):
                     "Lower --learning_rate, add --warmup_steps 0.1, or pass --precision fp32; "
                     + (f"the last good checkpoint is {saved[-1]}." if saved else "there is no checkpoint yet."),
                 )
+
+
+class ReturnMemoryWhenScarce(TrainerCallback):
+    """Gives up keeping freed memory for the next batch once a process has more than its half of the machine's."""
+
+    def __init__(self) -> None:
+        self.most = memory.machine_mb() / 2 / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Return it, once, and say what needs less."""
+        if not args.use_cpu or memory.resident_mb() < self.most:
+            return
+        self.most = math.inf
+        if memory.return_freed_memory():
+            warning(
+                "training has taken more than half of the memory; what it frees goes back to the system from now on, "
+                "which is slower. Half of --per_device_train_batch_size with twice --gradient_accumulation_steps takes "
+                "less, and the global batch is the same."
+            )
 
 
 class LocateBestCheckpoint(TrainerCallback):

@@ -1,6 +1,7 @@
-"""Memory from the system: in large pages, freed blocks kept for the next batch, and how much it was at most."""
+"""Memory from the system: in large pages, freed blocks kept for the next batch while there is enough of it."""
 
 import ctypes
+import math
 import os
 import re
 import sys
@@ -10,6 +11,10 @@ from pathlib import Path
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 ONE_GIGABYTE = 1 << 30
+# The largest block that glibc, left to itself, learns to keep.
+GLIBC_KEEPS = 32 << 20
+# What a container may use, where it may use less than the machine has: control groups of version 2 and 1.
+CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def ask_for_large_pages() -> None:
@@ -28,12 +33,38 @@ def keep_freed_memory() -> bool:
     glibc maps every large block and unmaps it when freed, so that each step pays again for the pages of its gradients
     and activations (the gradient of MiniLM's word embeddings alone is 47 MB). Method: mallopt(3) of glibc.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return _set_malloc(ONE_GIGABYTE)
+
+
+def return_freed_memory() -> bool:
+    """Undo `keep_freed_memory`, return the blocks that it has kept to the system, and say whether malloc could.
+
+    On long rows of varying length the kept blocks of one batch do not fit the next, and the process grows to twice what
+    it uses. Method: malloc_trim(3) of glibc.
+    """
+    return _set_malloc(GLIBC_KEEPS) and bool(ctypes.CDLL(None).malloc_trim(0))
+
+
+def _set_malloc(largest_kept: int) -> bool:
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
     if mallopt is None:
         return False
-    return all(mallopt(setting, ONE_GIGABYTE) == 1 for setting in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD))
+    return all(mallopt(setting, largest_kept) == 1 for setting in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD))
+
+
+def resident_mb() -> float:
+    """Return the memory that this process has on Linux, in megabytes; 0 elsewhere."""
+    status = Path("/proc/self/statm")
+    return int(status.read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 if status.is_file() else 0.0
+
+
+def machine_mb() -> float:
+    """Return the memory of this machine on Linux, or what its container may use, in megabytes; infinity elsewhere."""
+    if not sys.platform.startswith("linux"):
+        return math.inf
+    limits = [path.read_text("ascii").strip() for path in map(Path, CONTAINER_LIMITS) if path.is_file()]
+    installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([installed, *(int(limit) for limit in limits if limit.isdigit())]) / 1e6
 
 
 def peak_memory_mb() -> dict[str, float]:

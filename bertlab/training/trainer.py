@@ -73,6 +73,7 @@ class EncoderTrainer(Trainer):
         varying = [part for part in (self.order, self.data_collator) if hasattr(part, "set_epoch")]
         self.add_callback(callbacks.DeferEpochEndSave())
         self.add_callback(callbacks.StopOnNan())
+        self.add_callback(callbacks.ReturnMemoryWhenScarce())
         self.add_callback(callbacks.LocateBestCheckpoint())
         self.add_callback(callbacks.SetEpochCallback(varying))
         self.remove_callback(PrinterCallback if self.args.disable_tqdm else ProgressCallback)

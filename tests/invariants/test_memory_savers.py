@@ -9,6 +9,8 @@ from nsp_runs import pretrain, write_text
 from running import classify, history, read_json, weights_of
 from transformers import TrainerCallback
 
+from bertlab.training import memory
+
 pytestmark = pytest.mark.slow
 
 TRAINING = {"num_train_epochs": 2, "learning_rate": 5e-3, "logging_steps": 1, "per_device_train_batch_size": 16}
@@ -65,6 +67,25 @@ def test_a_model_that_cannot_is_refused(sentences, tiny_model, tmp_path: Path, m
     settings = {"model_name_or_path": tiny_model, "train_file": sentences["train_file"]}
     assert classify(tmp_path / "run", **settings, activation_checkpointing=True) == 2
     assert "--activation_checkpointing: bert models cannot do it. Leave it out." in capsys.readouterr().err
+
+
+def test_a_run_that_takes_half_of_the_memory_returns_what_it_frees(
+    tiny_model, sentences, tmp_path, monkeypatch, capsys
+):
+    settings = {"model_name_or_path": tiny_model, "train_file": sentences["train_file"], **TRAINING}
+    settings |= {"save_strategy": "no", "use_cpu": True}
+    assert classify(tmp_path / "plain", **settings) == 0
+    said = "training has taken more than half of the memory"
+    assert said not in capsys.readouterr().err
+    monkeypatch.setattr(memory, "machine_mb", lambda: 1.0)
+    assert classify(tmp_path / "scarce", **settings) == 0
+    assert capsys.readouterr().err.count(said) == 1
+    _assert_same(tmp_path / "scarce", tmp_path / "plain")
+    # What the warning says takes less.
+    settings |= {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2}
+    assert classify(tmp_path / "smaller", **settings) == 0
+    plans = [read_json(tmp_path / name / "run.json")["plan"] for name in ("scarce", "smaller")]
+    assert plans[0]["global_batch"] == plans[1]["global_batch"] and plans[0]["steps"] == plans[1]["steps"]
 
 
 def test_frozen_embeddings_stay_and_all_else_moves(tiny_model, sentences, tmp_path: Path):
