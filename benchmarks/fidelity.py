@@ -2,7 +2,7 @@
 
     python -m benchmarks.fidelity --data FOLDER                                # CoLA: reference and ours, ten seeds
     python -m benchmarks.fidelity --data FOLDER --arms random-order float32    # ours with one thing done otherwise
-    python -m benchmarks.fidelity --data FOLDER --seeds 1 --arms reference random-order-float32    # nothing is left
+    python -m benchmarks.fidelity --data FOLDER --seeds 1 --arms reference random-order-float32    # the same losses
     python -m benchmarks.fidelity --report                                     # the summary alone
 
 The reference shares nothing with ours but weights and values: it reads the files, tokenizes, trains and evaluates as

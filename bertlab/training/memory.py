@@ -1,4 +1,4 @@
-"""Memory from the system: in large pages, freed blocks kept for the next batch while there is enough of it."""
+"""Memory from the system: in large pages, freed blocks kept while there is enough of it; how much there is and was."""
 
 import ctypes
 import math
