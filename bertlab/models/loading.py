@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 PACKAGE_PREFIX = "package:"
-# The names of the attribute in the configurations that have it.
-HEAD_DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "summary_last_dropout", "classifier_dropout_prob")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 # The longest input of a model whose configuration does not name it.
 USUAL_POSITIONS = 512
@@ -174,7 +172,6 @@ def build_classifier(
             "Choose an encoder that has one (BERT, RoBERTa, DeBERTa, ModernBERT…).",
         )
     _describe_labels(config, schema, arguments.new_head)
-    _set_head_dropout(config, arguments.classifier_dropout)
     model, _ = load_weights(AutoModelForSequenceClassification, arguments, config, tokenizer)
     changed: PreTrainedModel = surgery.apply_model_surgery(model, arguments)
     return changed
@@ -368,17 +365,6 @@ def _check_labels_and_language(config: "PretrainedConfig", name: str) -> None:
             f"{name}: X-MOD has weights for each language, and config.json names no default_language.",
             f"Set it there to one of {', '.join(languages)}.",
         )
-
-
-def _set_head_dropout(config: "PretrainedConfig", dropout: float | None) -> None:
-    if dropout is None:
-        return
-    attribute = next((name for name in HEAD_DROPOUTS if hasattr(config, name)), None)
-    if attribute is None:
-        raise UserError(
-            f"--classifier_dropout: {config.model_type} has no dropout before its classifier.", "Leave the flag out."
-        )
-    setattr(config, attribute, dropout)
 
 
 def _refuse_missing(name: str, path: Path, label: str) -> None:

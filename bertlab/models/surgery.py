@@ -1,4 +1,4 @@
-"""What is changed about a loaded model before it trains: a new head, new top layers, frozen parts, an adapter."""
+"""What is changed about a loaded model before it trains: head, dropout, new top layers, frozen parts, an adapter."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
+# What configurations call the dropout before the classifier. Others have no name for it, but most models the dropout.
+HEAD_DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "summary_last_dropout", "classifier_dropout_prob")
+
 
 def apply_model_surgery(model: "PreTrainedModel", arguments: ModelArguments) -> Any:
     """Return the model with what the flags change about it; with --lora_rank it is wrapped by peft.
@@ -21,6 +24,8 @@ def apply_model_surgery(model: "PreTrainedModel", arguments: ModelArguments) -> 
     if arguments.new_head:
         reinit_weights(model, parts.head(model))
         info(f"new head: {', '.join(parts.module_name(model, part) for part in parts.head(model))}.")
+    if arguments.classifier_dropout is not None:
+        set_head_dropout(model, arguments.classifier_dropout)
     if arguments.reinit_layers is not None:
         reinit_top_layers(model, arguments.reinit_layers)
     if arguments.freeze_encoder:
@@ -28,6 +33,29 @@ def apply_model_surgery(model: "PreTrainedModel", arguments: ModelArguments) -> 
     if arguments.freeze_embeddings:
         parts.embeddings(model).requires_grad_(False)
     return model if arguments.lora_rank is None else lora.add_adapter(model, arguments)
+
+
+def set_head_dropout(model: "PreTrainedModel", dropout: float) -> None:
+    """Set the dropout nearest to the classifier, in the model and in the configuration that is saved with it.
+
+    Raises:
+        UserError: there is no dropout above the encoder.
+    """
+    from torch import nn
+
+    below = set(parts.encoder(model).modules())
+    above = [module for module in model.modules() if isinstance(module, nn.Dropout) and module not in below]
+    if not above:
+        if dropout:
+            raise UserError(
+                f"--classifier_dropout {dropout}: {model.config.model_type} has no dropout before its classifier.",
+                "Pass --classifier_dropout 0.",
+            )
+        return
+    above[-1].p = dropout
+    for name in HEAD_DROPOUTS:
+        if hasattr(model.config, name):
+            setattr(model.config, name, dropout)
 
 
 def reinit_top_layers(model: "PreTrainedModel", count: int) -> None:

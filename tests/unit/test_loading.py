@@ -219,19 +219,6 @@ def test_a_16_bit_checkpoint_is_trained_in_32_bits(copy, dtype):
     assert {parameter.dtype for parameter in build(copy).parameters()} == {torch.float32}
 
 
-def test_the_dropout_of_the_head_is_set_and_of_nothing_else(tiny_model):
-    model = build(tiny_model, classifier_dropout=0.3)
-    assert model.dropout.p == 0.3
-    assert model.bert.embeddings.dropout.p == 0.1
-    assert build(tiny_model, classifier_dropout=0.0).dropout.p == 0.0
-
-
-def test_a_model_without_such_dropout_refuses_it():
-    config = PretrainedConfig()
-    message = refusal(loading._set_head_dropout, config, 0.3)
-    assert message.startswith("--classifier_dropout: ") and "has no dropout before its classifier." in message
-
-
 def test_freezing_leaves_pooler_and_head(tiny_model):
     trainable = {
         name.split(".")[-3:][0]

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
-from architectures import FAMILIES, LAYERS, classifier
+from architectures import ARCHITECTURES, FAMILIES, LAYERS, classifier, tiny_config
+from torch import nn
+from transformers import AutoModelForSequenceClassification
 
 from bertlab.cli.arguments import ModelArguments, RunArguments
 from bertlab.errors import UserError
@@ -143,3 +145,27 @@ def test_an_adapter_is_loaded_again_and_merged(family, tmp_path):
     merged = lora.load_merged(tmp_path / "run", str, {})
     with torch.inference_mode():
         torch.testing.assert_close(merged.eval()(tokens).logits, adapted.eval()(tokens).logits, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - {"eurobert"}))
+def test_the_dropout_before_the_classifier_is_set_and_of_nothing_else(architecture):
+    """In every architecture, whether or not its configuration has a name for it."""
+    model = AutoModelForSequenceClassification.from_config(tiny_config(architecture, vocab_size=40))
+    dropouts = {name: module for name, module in model.named_modules() if isinstance(module, nn.Dropout)}
+    before = {name: module.p for name, module in dropouts.items()}
+    surgery.apply_model_surgery(model, ModelArguments(classifier_dropout=0.37))
+    (name,) = (name for name, module in dropouts.items() if module.p != before[name])
+    assert dropouts[name].p == 0.37
+    assert dropouts[name] not in set(model.base_model.modules())
+    assert "pooler" not in name
+    named = [value for key, value in model.config.to_dict().items() if key in surgery.HEAD_DROPOUTS]
+    assert set(named) <= {0.37}
+
+
+def test_a_model_without_dropout_before_its_classifier_takes_a_dropout_of_0():
+    model = AutoModelForSequenceClassification.from_config(tiny_config("eurobert", vocab_size=40))
+    message = refusal(surgery.set_head_dropout, model, 0.3)
+    assert message == (
+        "--classifier_dropout 0.3: eurobert has no dropout before its classifier. Pass --classifier_dropout 0."
+    )
+    surgery.set_head_dropout(model, 0)
