@@ -23,7 +23,7 @@ test-lowest: .venv-lowest/.installed
 		tests/end_to_end/test_classification.py tests/end_to_end/test_nsp_script.py tests/end_to_end/test_lora.py \
 		tests/invariants/test_exact_loss.py tests/invariants/test_resume.py
 
-# 48 kills -9, on one and two processes: about a quarter of an hour on two cores.
+# 48 kills -9, on one and two processes: about ten minutes on two cores.
 torture: $(VENV)/.runtime
 	$(BIN)/python benchmarks/torture.py
 

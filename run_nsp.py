@@ -5,7 +5,7 @@
     python run_nsp.py --config configs/nsp/books.yaml --text books/
     python run_nsp.py --config configs/nsp/pretrain_small.yaml --text books/
 
-Without --config the recipe is configs/nsp/meditations.yaml.
+Without --config the recipe is configs/nsp/meditations.yaml, whose values are the defaults.
 """
 
 import sys

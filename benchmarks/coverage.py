@@ -172,7 +172,7 @@ def main() -> int:
     given = parser.parse_args()
     trials = FEW_TRIALS if given.quick else TRIALS
     options = measure.Options(data=Path(), rounds=trials, quick=given.quick, results=given.results)
-    measure.write(options, "coverage", {"coverage": measured(SIZES, trials)})
+    measure.write(options, "coverage", {"coverage": measured(SIZES, trials)}, rounds=trials)
     return 0
 
 

@@ -106,8 +106,11 @@ def header(unit: str) -> tuple[str, ...]:
     return ("what", unit, "speed-up of bertlab", "goal")
 
 
-def write(where: Options, name: str, found: Mapping[str, Any]) -> None:
-    """Print every comparison of a benchmark and write its result with machine, versions, commit and load."""
+def write(where: Options, name: str, found: Mapping[str, Any], *, rounds: int | None) -> None:
+    """Print every comparison of a benchmark and write its result with machine, versions, commit and load.
+
+    `rounds` is how often each case had its turn; None where cases differ in it.
+    """
     from bertlab.console import say, table
     from bertlab.io import write_json
     from bertlab.report import provenance
@@ -117,7 +120,7 @@ def write(where: Options, name: str, found: Mapping[str, Any]) -> None:
         "versions": provenance.versions(),
         "code": provenance.commit(),
         "quick": where.quick,
-        "rounds": where.rounds,
+        "rounds": rounds,
     }
     for title, item in found.items():
         if isinstance(item, dict) and "rates" in item:

@@ -44,7 +44,7 @@ def main() -> int:
         for what in ("peak MB", "seconds a step")
     }
     found["rows a step"], found["tokens a row"] = BATCH, length
-    measure.write(where, "memory", found)
+    measure.write(where, "memory", found, rounds=where.rounds)
     return 0
 
 

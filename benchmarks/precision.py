@@ -37,7 +37,7 @@ def main() -> int:
         )
     chosen, why = precision.automatic(cpu=True)
     found["--precision auto"] = {"takes": chosen, "because": why}
-    measure.write(where, "precision", found)
+    measure.write(where, "precision", found, rounds=where.rounds)
     return 0
 
 

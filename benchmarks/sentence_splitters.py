@@ -112,7 +112,7 @@ def main() -> int:
     made_for_english = {name: functools.partial(speed, made("en"), text) for name, made in makers.items()}
     rates = measure.in_turns(made_for_english, where.rounds)
     found["MB per CPU second"] = {name: statistics.median(values) for name, values in rates.items()}
-    measure.write(where, "sentence_splitters", found)
+    measure.write(where, "sentence_splitters", found, rounds=where.rounds)
     return 0
 
 

@@ -63,7 +63,7 @@ def main() -> int:
         "limit, seconds": LIMIT,
         "first step, seconds by part": stages("first_step", str(where.data / "glue" / "CoLA"), where.rounds),
     }
-    measure.write(where, "startup", found)
+    measure.write(where, "startup", found, rounds=where.rounds)
     return 0
 
 

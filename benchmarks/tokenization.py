@@ -42,7 +42,7 @@ def main() -> int:
             cases = {measure.OURS: partial(ours, part, tokenizer, Path(folder)), PEER: partial(raw, part, tokenizer)}
             rates = measure.in_turns(cases, where.rounds)
             found[f"tokenization, {name}"] = measure.compared(rates, "rows/s", {PEER: TARGET})
-    measure.write(where, "tokenization", found)
+    measure.write(where, "tokenization", found, rounds=where.rounds)
     return 0
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Kill runs with SIGKILL at random moments, resume them, and compare their end with a run that nobody killed.
 
-    python benchmarks/torture.py                                  # the whole campaign, some minutes
+    python benchmarks/torture.py                                  # the whole campaign, about ten minutes
     python benchmarks/torture.py --only classify-1 --kills 3      # a short one
 
 Writes benchmarks/results/torture.json: machine, versions, commit; for every kill the run, its number of processes,

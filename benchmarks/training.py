@@ -60,7 +60,7 @@ def main() -> int:
         "agreement with fp32 at evaluation": agreement(contenders),
         "peak memory in training, MB": {name: memory_in_own_process(name, folder, where) for name in names},
     }
-    measure.write(where, "training", found)
+    measure.write(where, "training", found, rounds=where.rounds)
     return 0
 
 

@@ -108,7 +108,7 @@ def main() -> int:
     }
     found["large pages, short rows"] = measure.compared(measure.in_turns(pages, where.rounds), "examples/s", {})
     found["torch.compile, short rows"] = compiled(folder, where.size(STEPS["short rows"], 2))
-    measure.write(where, "tried", found)
+    measure.write(where, "tried", found, rounds=where.rounds)
     return 0
 
 

@@ -49,7 +49,8 @@ def _source(about: dict[str, Any]) -> str:
     libraries = [f"{name} {versions[name]}" for name in ("torch", "transformers") if name in versions]
     commit = f"commit {str(code.get('commit'))[:8]}{', with changes' if code.get('changed') else ''}"
     where = f"{machine.get('processor')}, {machine.get('cores')} cores"
-    return f"{where}; {', '.join(libraries)}; {commit}; {rounds} round{'' if rounds == 1 else 's'}."
+    turns = "" if rounds is None else f"; {rounds} round{'' if rounds == 1 else 's'}"
+    return f"{where}; {', '.join(libraries)}; {commit}{turns}."
 
 
 def _comparison(title: str, item: dict[str, Any]) -> str:

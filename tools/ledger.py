@@ -198,14 +198,14 @@ def interval_of(entries: Sequence[dict[str, Any]], row: Row) -> tuple[float, flo
     """Return a 95% CI of a mean over seeds; None where one run without an interval is all there is.
 
     Runs that were scored on the same rows share their luck with these: the mean bootstrap interval of a run is widened
-    by the standard error over seeds. Where each run has its own held-out rows, it is Student's t over the runs.
+    by Student's t over seeds. Where each run has its own held-out rows, it is Student's t alone.
     """
     scores = [entry["splits"][row.split]["metrics"].get(row.metric, {}) for entry in entries]
     scores = [score for score in scores if score.get("value") is not None and score.get("low") is not None]
     own_rows = len({entry["settings"].get("split_seed") for entry in entries if entry.get("settings")}) > 1
     if own_rows or not scores:
         return None if row.n < 2 else (row.low, row.high)
-    seeds = 1.96 * (0.0 if row.n < 2 else row.sd) / math.sqrt(row.n)
+    seeds = 0.0 if row.n < 2 else row.mean - row.low
     below, above = (np.mean([abs(score[end] - score["value"]) for score in scores]) for end in ("low", "high"))
     return row.mean - math.hypot(below, seeds), row.mean + math.hypot(above, seeds)
 

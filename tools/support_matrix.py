@@ -60,7 +60,7 @@ torch {torch}, peft {peft} and onnxruntime {onnxruntime}.
 | column | "yes" means |
 | --- | --- |
 | trains | a step of training, evaluation, saving; loaded again the model predicts the same, for many texts and one |
-| pairs, bf16 | loss and gradients of two examples are finite |
+| pairs, bf16 | the loss of two examples is finite, and its gradients can be computed |
 | layer-wise decay, re-initialization, LoRA | so with `--layerwise_lr_decay`, `--reinit_layers`, `--lora_rank` |
 | ONNX | the trained model is exported, and its logits are PyTorch's, in batches of one and many texts, short and long |
 

@@ -88,7 +88,7 @@ class DataArguments(TokenizationArguments):
     )
     validation_file: str | None = setting(None, "rows to evaluate on, same formats", is_path=True)
     test_file: str | None = setting(None, "rows to predict, labelled or not, same formats", is_path=True)
-    delimiter: str | None = setting(None, "field delimiter of CSV files (default: found from the header)")
+    delimiter: str | None = setting(None, "field delimiter of CSV files (default: detected from the first 100 lines)")
     quoting: Literal["auto", "none", "standard"] = setting(
         "auto", "auto: double quotes quote in CSV and are plain characters in TSV"
     )
@@ -225,14 +225,14 @@ class ModelArguments:
     classifier_dropout: float | None = setting(None, "dropout before the classifier", minimum=0, maximum=0.99)
     new_head: bool = setting(False, "start with a new head, whatever head the model has; its encoder and pooler stay")
     reinit_layers: int | None = setting(
-        None, "re-initialise the pooler and this many top layers (0: the pooler alone)", minimum=0
+        None, "re-initialize the pooler and this many top layers (0: the pooler alone)", minimum=0
     )
     freeze_encoder: bool = setting(False, "freeze the encoder: train only the classifier (and pooler)")
     freeze_embeddings: bool = setting(False, "freeze the embeddings")
     lora_rank: int | None = setting(
         None, "LoRA rank: train an adapter of this rank instead of the encoder's weights (needs peft)", minimum=1
     )
-    lora_alpha: int | None = setting(None, "scale of the adapter, over its rank (default: twice the rank)", minimum=1)
+    lora_alpha: int | None = setting(None, "LoRA alpha: the adapter is scaled by alpha / rank (default: twice the rank)", minimum=1)
     lora_dropout: float = setting(0.0, "dropout before the adapter", minimum=0, maximum=0.99)
     lora_target_modules: list[str] = setting([], "linear modules to adapt, such as query value (default: all of them)")
     class_weights: dict[str, float] | Literal["none", "balanced"] = setting(

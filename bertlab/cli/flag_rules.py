@@ -37,8 +37,8 @@ NAMES_ELSEWHERE = {
     **dict.fromkeys(("validation_split", "val_split", "test_size", "val_size"), "validation_fraction"),
     **dict.fromkeys(("data", "csv", "data_file", "train_data"), "train_file"),
     **dict.fromkeys(("output", "out", "save_dir"), "output_dir"),
-    **dict.fromkeys(("text_column", "text_col"), "text_column_names"),
-    **dict.fromkeys(("label_column", "label_col", "target_column"), "label_column_name"),
+    **dict.fromkeys(("text_col",), "text_column_names"),
+    **dict.fromkeys(("label_col", "target_column"), "label_column_name"),
     **dict.fromkeys(("metric", "metrics"), "metric_name"),
     "patience": "early_stopping_patience",
     "evaluate_during_training": "eval_strategy",
@@ -114,7 +114,7 @@ NSP, MLM = "--objective nsp mlm nsp+mlm", "--objective mlm nsp+mlm"
 NEEDS_ALL_ROWS = "--validation_fraction --selection_fraction --test_fraction --shuffle_train_dataset"
 OF_LORA = "--lora_alpha --lora_dropout --lora_target_modules --lora_merge"
 OF_BATCHES = "--batch_eval_metrics --eval_do_concat_batches false"
-OF_CLASSIFICATION = "--class_weights --classifier_dropout --hub_benchmark_task"
+OF_CLASSIFICATION = ("class_weights", "classifier_dropout", "hub_benchmark_task")
 OF_CLASSES = "--class_names --label_map --positive_label"
 REGRESSION, SINGLE = "--do_regression --problem_type regression", "--problem_type single_label_classification"
 OF_A_CHECKPOINT = "--freeze_encoder --freeze_embeddings --reinit_layers --new_head --lora_rank"
@@ -162,7 +162,7 @@ RULES = (
     Rule("--streaming", "conflicts with", "--class_weights", "labels are counted before training"),
     Rule("--streaming", "conflicts with", "--dataloader_num_workers", "each worker would read every row"),
     Rule("--streaming", "conflicts with", "--train_sampling_strategy batch_rebalance", "it needs all lengths"),
-    Rule(OF_CLASSIFICATION, "conflicts with", NSP, "it is for classification", "Leave it out."),
+    Rule(" ".join(f"--{name}" for name in OF_CLASSIFICATION), "conflicts with", NSP, "it is for classification", "Leave it out."),
     Rule("--label_smoothing_factor", "conflicts with", MLM, "masked language modeling has none", "Leave it out."),
     Rule("--from_scratch false", "requires", "--model_name_or_path", "no model is named", "Or pass --from_scratch."),
     Rule("--from_scratch", "requires", TOKENIZERS, "it needs a tokenizer", "Pass --train_tokenizer 8000."),
@@ -305,7 +305,7 @@ def translate(part: Occurrence) -> list[Occurrence]:
     if meant is None:
         return [replace(part, name=name)]
     typed = " ".join(" ".join([f"--{flag}", *given]) for flag, given in meant.items())
-    info(f"{where} is called {typed} here." if typed else f"{where} is the default here.")
+    info(f"{where} is read as {typed}." if typed else f"{where} is the default here.")
     return [replace(part, name=flag, values=given) for flag, given in meant.items()]
 
 

@@ -25,8 +25,12 @@ COMMON: Mapping[str, Sequence[str]] = {
 }
 
 
-def print_help_if_asked(argv: Sequence[str], flags: Iterable[Flag], usage: str, has_more: bool = False) -> None:
-    """Print the page if -h or --help is given; with `has_more` only the common flags, unless --help_all is.
+def print_help_if_asked(
+    argv: Sequence[str], flags: Iterable[Flag], usage: str, recipe: Mapping[str, str] | None = None
+) -> None:
+    """Print the page if -h or --help is given; of a script, which takes a recipe, the common flags, unless --help_all is.
+
+    The values of the recipe are shown as the defaults.
 
     Raises:
         SystemExit: after the page, with status 0.
@@ -34,24 +38,24 @@ def print_help_if_asked(argv: Sequence[str], flags: Iterable[Flag], usage: str, 
     words = {word.replace("-", "_") for word in argv if word.startswith("-")}
     flags = [flag for flag in flags if flag.name not in REFUSED]
     if "__help_all" in words:
-        print(help_text(flags, usage))
+        print(help_text(flags, usage, recipe))
     elif words & {"_h", "__help"}:
-        print(common_help_text(flags, usage) if has_more else help_text(flags, usage))
+        print(help_text(flags, usage) if recipe is None else common_help_text(flags, usage, recipe))
     else:
         return
     raise SystemExit(0)
 
 
-def common_help_text(flags: Iterable[Flag], usage: str) -> str:
+def common_help_text(flags: Iterable[Flag], usage: str, recipe: Mapping[str, str]) -> str:
     """Return usage and the common flags of a script."""
     known = {flag.name: flag for flag in flags}
     lines = [_wrapped(usage)]
     for group, names in COMMON.items():
-        lines += ["", f"{group}:", *(_flag_help(known[name]) for name in names if name in known)]
+        lines += ["", f"{group}:", *(_flag_help(known[name], recipe) for name in names if name in known)]
     return "\n".join([*lines, "", f"--help-all shows all {len(known)} flags."])
 
 
-def help_text(flags: Iterable[Flag], usage: str) -> str:
+def help_text(flags: Iterable[Flag], usage: str, recipe: Mapping[str, str] | None = None) -> str:
     """Return usage and every flag, under the names of their groups."""
     lines = [_wrapped(usage)]
     group = ""
@@ -60,7 +64,7 @@ def help_text(flags: Iterable[Flag], usage: str) -> str:
             group = flag.group
             of = " (transformers.TrainingArguments)" if group == "training" else ""
             lines += ["", f"{group} flags{of}:"]
-        lines.append(_flag_help(flag))
+        lines.append(_flag_help(flag, recipe or {}))
     return "\n".join(lines)
 
 
@@ -77,12 +81,12 @@ def _commands(block: str) -> str:
     return textwrap.indent(lines, "    ") if is_code else ""
 
 
-def _flag_help(flag: Flag) -> str:
+def _flag_help(flag: Flag, recipe: Mapping[str, str]) -> str:
     value = f"{{{','.join(flag.choices)}}}" if flag.choices else flag.kind.upper()
     value = {"bool": "", "dict": "KEY=VALUE"}.get(flag.kind, value)
     many = "…" if flag.many and not flag.choices else ""
     name = " ".join(filter(None, (flag.name.upper() if flag.positional else f"--{flag.name} {value}", many)))
-    default = default_of(flag)
+    default = recipe.get(flag.name, default_of(flag))
     shown = f" [{default}]" if default not in (None, [], {}, False, "") else ""
     # The texts of TrainingArguments' fields are escaped for argparse.
     text = flag.help.replace("%%", "%")

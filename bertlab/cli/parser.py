@@ -85,12 +85,15 @@ def parse(
     """
     flags = flags_of(groups)
     of_recipes = RECIPE_FLAGS if DataArguments in groups else RECIPE_FLAGS[1:]  # tasks are recipes of classification
-    print_help_if_asked(argv, [*of_recipes, *flags.values()], usage, has_more=True)
+    files = recipe_files(argv, default_recipe)
+    entries = list(_recipe_entries(files))
+    taken = [flag for flag in flags.values() if DataArguments in groups or flag.name not in flag_rules.OF_CLASSIFICATION]
+    of_recipe = {entry.name: " ".join(entry.values) for entry in entries}
+    print_help_if_asked(argv, [*of_recipes, *taken], usage, of_recipe)
     strays, parts = split(argv)
     _refuse_strays(strays, (*RECIPE_NAMES, *flags))
     typed = [part for part in parts if part.name not in RECIPE_NAMES]
-    files = recipe_files(argv, default_recipe)
-    values = _typed_values([*_recipe_entries(files), *typed], flags, (*also_known, *RECIPE_NAMES))
+    values = _typed_values([*entries, *typed], flags, (*also_known, *RECIPE_NAMES))
     built, training = _build(groups, values)
     if DataArguments in built:
         flag_rules.refuse_unread(built[DataArguments], typed)

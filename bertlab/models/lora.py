@@ -124,7 +124,7 @@ def add_adapter(model: "PreTrainedModel", arguments: ModelArguments) -> Any:
             wrapped = peft.get_peft_model(model, config)  # keeps name_or_path in adapter_config.json
     except ValueError as error:
         kind = model.config.model_type
-        raise UserError(f"--lora_rank: peft finds no modules to adapt in a {kind} model.", "Leave it out.") from error
+        raise UserError(f"--lora_rank: peft finds no modules to adapt in {kind} models.", "Leave it out.") from error
     wrapped.base = base
     return wrapped
 

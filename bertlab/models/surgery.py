@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-# What configurations call the dropout before the classifier. Others have no name for it, but most models the dropout.
+# What configurations call the dropout before the classifier. Some have no field for it, though the model has the dropout.
 HEAD_DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "summary_last_dropout", "classifier_dropout_prob")
 
 
@@ -36,7 +36,7 @@ def apply_model_surgery(model: "PreTrainedModel", arguments: ModelArguments) -> 
 
 
 def set_head_dropout(model: "PreTrainedModel", dropout: float) -> None:
-    """Set the dropout nearest to the classifier, in the model and in the configuration that is saved with it.
+    """Set the dropout nearest to the classifier, and what the configuration calls it where that has a field for it.
 
     Raises:
         UserError: there is no dropout above the encoder.
@@ -59,13 +59,13 @@ def set_head_dropout(model: "PreTrainedModel", dropout: float) -> None:
 
 
 def reinit_top_layers(model: "PreTrainedModel", count: int) -> None:
-    """Re-initialise the pooler and the top `count` layers; the head stays as it was loaded.
+    """Re-initialize the pooler and the top `count` layers; the head stays as it was loaded.
 
     Zhang et al. 2021, "Revisiting few-sample BERT fine-tuning": the top layers are specialised to pretraining, and
     fine-tuning goes better without what they know.
 
     Raises:
-        UserError: there are fewer layers, or nothing to re-initialise.
+        UserError: there are fewer layers, or nothing to re-initialize.
     """
     layers = parts.layers(model, "--reinit_layers")
     if count > len(layers):
@@ -75,7 +75,7 @@ def reinit_top_layers(model: "PreTrainedModel", count: int) -> None:
         raise UserError("--reinit_layers 0: this model has no pooler.", f"Pass 1 to {len(layers)}.")
     reinit_weights(model, [*poolers, *list(layers)[len(layers) - count :]])
     names = ["the pooler"] * bool(poolers) + [f"the top {count} of {len(layers)} layers"] * bool(count)
-    info(f"re-initialised: {' and '.join(names)}.")
+    info(f"re-initialized: {' and '.join(names)}.")
 
 
 def reinit_weights(model: "PreTrainedModel", modules: "list[nn.Module]") -> None:

@@ -125,7 +125,7 @@ class Standing(NamedTuple):
 
 
 def standing(results: Results) -> Standing:
-    """Return how the model stands to its baselines, by the one it does worst against."""
+    """Return how the model stands to its baselines, by the one against which it does worst."""
     by_relation = {relation: name for name, relation, _ in reversed(_baselines(results))}
     for relation, kind in ((WORSE, "below"), (EQUAL, "level")):
         if relation in by_relation:
@@ -194,17 +194,24 @@ def thresholds(results: Results) -> list[str]:
 
 
 def _baselines(results: Results) -> list[tuple[str, str, str]]:
-    """Return the name of each baseline, how the model compares with it by the paired bootstrap, and the figures."""
+    """Return each baseline's name, how the model compares with it by the paired bootstrap, and figures; best first."""
     name, found = main_split(results), []
     split = results["splits"][name] if name else {"baselines": {}}
-    for key, baseline in split["baselines"].items():
-        metric = results["metrics"][0]
+    metric = results["metrics"][0]
+    upward = GREATER_IS_BETTER.get(metric, True)
+
+    def strength(key: str) -> float:
+        value = split["baselines"][key]["metrics"][metric]
+        return (value if upward else -value) if is_number(value) else -math.inf
+
+    for key in sorted(split["baselines"], key=strength, reverse=True):
+        baseline = split["baselines"][key]
         own, value = split["metrics"][metric]["value"], baseline["metrics"][metric]
         ends = baseline.get("difference", {}).get(metric, {})
         low, high = ends.get("low"), ends.get("high")
         if is_number(value):
             known = is_number(low) and is_number(high)
             shown = f": {own - value:+.3f}, 95% CI {low:+.3f} to {high:+.3f}" if known else ""
-            relation = verdict(low, high, GREATER_IS_BETTER.get(metric, True))
+            relation = verdict(low, high, upward)
             found.append((baseline_name(key, metric), relation, f"({value:.3f}){shown}"))
     return found

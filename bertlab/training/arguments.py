@@ -270,7 +270,7 @@ def warn_unused_flags(run: RunArguments, args: TrainingArguments, data: "Data") 
 
 
 class SavedArguments(TrainingArguments):
-    """TrainingArguments whose pickle, which Trainer writes and uploads beside the weights, holds no token."""
+    """TrainingArguments whose pickle, which Trainer writes and EncoderTrainer deletes again, holds no token."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "hub_token": None}

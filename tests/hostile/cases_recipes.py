@@ -34,7 +34,7 @@ CASES: list[Case] = [
         "line 1",
         "line 2",
         "given twice",
-        notes=("mine.yaml, line 2, key 'evaluation_strategy' is called --eval_strategy",),
+        notes=("mine.yaml, line 2, key 'evaluation_strategy' is read as --eval_strategy",),
     ),
     recipe(
         "a recipe in a recipe",

@@ -105,7 +105,7 @@ def test_new_top_layers_follow_the_seed_through_the_script(tiny_model, sentences
     for name, seed in {"one": 1, "again": 1, "two": 2}.items():
         run = {"max_steps": 1, "save_strategy": "no", "seed": seed}
         assert classify(tmp_path / name, **settings, **run, reinit_layers=1) == 0
-    assert "info: re-initialised: the pooler and the top 1 of 2 layers." in capsys.readouterr().err
+    assert "info: re-initialized: the pooler and the top 1 of 2 layers." in capsys.readouterr().err
     one, again, two = (weights_of(tmp_path / name) for name in ("one", "again", "two"))
     new = {name for name, value in weights_of(tiny_model).items() if not torch.equal(value, one[f"bert.{name}"])}
     assert all(name.startswith(("encoder.layer.1.", "pooler.")) for name in new) and len(new) == 7

@@ -312,7 +312,7 @@ def test_renamed_flags_are_taken_under_their_new_name(old, new, capsys):
     texts = {"no_cuda": "true", "warmup_ratio": "0.25", "evaluation_strategy": "epoch", "torchdynamo": "inductor"}
     text = texts.get(old, "4")
     assert value(new, f"--{old}", text) == value(new, f"--{new}", text)
-    assert capsys.readouterr().err == f"info: --{old} is called --{new} {text} here.\n"
+    assert capsys.readouterr().err == f"info: --{old} is read as --{new} {text}.\n"
 
 
 @pytest.mark.parametrize("name", flag_rules.SWITCHES)
@@ -327,7 +327,7 @@ def test_switches_of_old_become_one_value_of_a_flag(name, given, capsys):
         assert note == f"info: --{name} is the default here.\n"
     else:
         assert arguments.training[flag] in (expected, [expected])
-        assert note == f"info: --{name} is called --{flag} {expected} here.\n"
+        assert note == f"info: --{name} is read as --{flag} {expected}.\n"
 
 
 @pytest.mark.parametrize(("name", "reason"), flag_rules.RETIRED.items())
@@ -339,7 +339,7 @@ def test_retired_flags_are_passed_over_with_the_reason(name, reason, capsys):
 def test_a_notice_about_a_recipe_names_its_key(recipe, capsys):
     path = recipe("warmup_ratio: 0.1\n")
     assert value("warmup_steps", "--config", path) == 0.1
-    assert f"{path}, line 1, key 'warmup_ratio' is called --warmup_steps 0.1" in capsys.readouterr().err
+    assert f"{path}, line 1, key 'warmup_ratio' is read as --warmup_steps 0.1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

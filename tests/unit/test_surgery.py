@@ -41,7 +41,7 @@ def test_the_pooler_and_the_top_layers_are_made_new_and_nothing_else(family, cou
     assert all(name.startswith(top) or "pooler" in name for name in names)
     assert any("pooler" in name for name in names) == (family in HAVE_POOLER)
     pooler = "the pooler and " if family in HAVE_POOLER else ""
-    assert f"info: re-initialised: {pooler}the top {count} of 3 layers." in capfd.readouterr().err
+    assert f"info: re-initialized: {pooler}the top {count} of 3 layers." in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("family", FAMILIES)
