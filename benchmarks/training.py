@@ -19,11 +19,12 @@ from benchmarks import measure, peers
 from bertlab.commands import check
 from bertlab.training import memory
 
-TRAINING_TARGETS = dict(zip(peers.PEERS, (10, 1.3, 6), strict=True))
-EVALUATION_TARGETS = dict(zip(peers.PEERS, (12, 2.5), strict=False))
+DEFAULTS, BF16, BEST, LOOP = peers.PEERS
+TRAINING_TARGETS = {DEFAULTS: 10, BF16: 1.3, LOOP: 6}
+EVALUATION_TARGETS = {DEFAULTS: 12, BF16: 2.5}
 # Timed steps of a round, and rows evaluated: some ten seconds each on two cores.
-STEPS = {measure.OURS: 70, **dict(zip(peers.PEERS, (5, 50, 10), strict=True))}
-ROWS = {measure.OURS: 1043, **dict(zip(peers.PEERS, (240, 1043, 480), strict=True))}
+STEPS = {measure.OURS: 70, DEFAULTS: 5, BF16: 50, BEST: 70, LOOP: 10}
+ROWS = {measure.OURS: 1043, DEFAULTS: 240, BF16: 1043, BEST: 1043, LOOP: 480}
 # How many times as long a step takes with a base-size model.
 BASE_SIZE = 5
 
@@ -66,7 +67,7 @@ def main() -> int:
 
 def agreement(contenders: dict[str, peers.Contender]) -> dict[str, float]:
     """Return how far one model's probabilities in our default precision are from those in float32, on CoLA's dev."""
-    ours, plain = contenders[measure.OURS], contenders[next(iter(peers.PEERS))]
+    ours, plain = contenders[measure.OURS], contenders[DEFAULTS]
     plain.trainer.model.load_state_dict(ours.trainer.model.state_dict())
     probabilities = [torch.tensor(peers.logits(one, ours.validation)).float().softmax(1) for one in (ours, plain)]
     changed = probabilities[0].argmax(1).ne(probabilities[1].argmax(1)).sum()
