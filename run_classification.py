@@ -10,6 +10,7 @@
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,11 @@ def run(
     )
 
     config, tokenizer = loading.load_config_and_tokenizer(model_args, data_args.max_seq_length)
+    if not training["do_train"] and data_args.problem_type == "auto":
+        data_args = replace(data_args, problem_type=loading.problem_type(config))
     data = dataset.load_splits(
         data_args,
-        loading.class_names(config),
+        [] if model_args.new_head else loading.class_names(config),
         training=training["do_train"],
         cache_dir=model_args.cache_dir,
         token=model_args.token,

@@ -232,7 +232,9 @@ class ModelArguments:
     lora_rank: int | None = setting(
         None, "LoRA rank: train an adapter of this rank instead of the encoder's weights (needs peft)", minimum=1
     )
-    lora_alpha: int | None = setting(None, "LoRA alpha: the adapter is scaled by alpha / rank (default: twice the rank)", minimum=1)
+    lora_alpha: int | None = setting(
+        None, "LoRA alpha: the adapter is scaled by alpha / rank (default: twice the rank)", minimum=1
+    )
     lora_dropout: float = setting(0.0, "dropout before the adapter", minimum=0, maximum=0.99)
     lora_target_modules: list[str] = setting([], "linear modules to adapt, such as query value (default: all of them)")
     class_weights: dict[str, float] | Literal["none", "balanced"] = setting(

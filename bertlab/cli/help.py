@@ -28,9 +28,9 @@ COMMON: Mapping[str, Sequence[str]] = {
 def print_help_if_asked(
     argv: Sequence[str], flags: Iterable[Flag], usage: str, recipe: Mapping[str, str] | None = None
 ) -> None:
-    """Print the page if -h or --help is given; of a script, which takes a recipe, the common flags, unless --help_all is.
+    """Print the page if -h or --help is given; of a script the common flags, unless --help_all is.
 
-    The values of the recipe are shown as the defaults.
+    A script has a recipe, whose values are shown as the defaults.
 
     Raises:
         SystemExit: after the page, with status 0.

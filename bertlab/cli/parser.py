@@ -87,7 +87,9 @@ def parse(
     of_recipes = RECIPE_FLAGS if DataArguments in groups else RECIPE_FLAGS[1:]  # tasks are recipes of classification
     files = recipe_files(argv, default_recipe)
     entries = list(_recipe_entries(files))
-    taken = [flag for flag in flags.values() if DataArguments in groups or flag.name not in flag_rules.OF_CLASSIFICATION]
+    taken = [
+        flag for flag in flags.values() if DataArguments in groups or flag.name not in flag_rules.OF_CLASSIFICATION
+    ]
     of_recipe = {entry.name: " ".join(entry.values) for entry in entries}
     print_help_if_asked(argv, [*of_recipes, *taken], usage, of_recipe)
     strays, parts = split(argv)

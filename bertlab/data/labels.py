@@ -73,7 +73,7 @@ class LabelSchema:
     def positive_class(self) -> str | None:
         """The class of two that F1, precision and recall are of."""
         is_binary = self.kind == SINGLE and self.size == 2
-        return (self.positive_label or self.class_names[1]) if is_binary else None
+        return (self.positive_label or (self.names_by_id or self.class_names)[1]) if is_binary else None
 
     def default_metrics(self) -> tuple[str, ...]:
         """The metrics of this kind of problem; the first is the primary metric."""
@@ -200,6 +200,10 @@ class LabelSchema:
             pairs = [f"{n}={name}" for n, name in zip(sorted(column, key=int), self.class_names, strict=True)]
             by_order = f"If the numbers stand for the classes in this order: --label_map {shlex.join(pairs)}"
             return f"{by_order}; {drop} leaves such rows out."
+        if self.kind == MULTI and not self.delimiter:
+            return (
+                f"If it is several labels, say what separates them with --label_delimiter; {drop} leaves such rows out."
+            )
         if any(says_nothing(label) for label in unknown):
             return f"{drop} leaves such rows out."
         all_names = shlex.join([*self.class_names, *unknown]) if self.size + len(unknown) <= 2 * SHOWN else "…"

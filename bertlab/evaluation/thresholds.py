@@ -64,6 +64,10 @@ def parse(text: str) -> Criterion:
         return Criterion(f"mean cost {value}", lambda n: n @ price / n.sum(axis=1), greater_is_better=False)
     if value or kind == "cost":
         raise UserError(f"--threshold {text}: not understood.", HELP)
+    if kind in ("precision", "recall"):
+        raise UserError(
+            f"--threshold {text}: it is best where all, or few, are predicted.", f"Name what to reach: {kind}=0.95."
+        )
     known = [name for name in METRICS if _is_compromise(name)]
     if text not in METRICS or not _is_compromise(text):
         near = did_you_mean(text, known)

@@ -154,6 +154,12 @@ def class_names(config: "PretrainedConfig") -> list[str]:
     return [str(name) for _, name in sorted((config.id2label or {}).items())] if fine_tuned else []
 
 
+def problem_type(config: "PretrainedConfig") -> str:
+    """Return the kind of labels that a fine-tuned model predicts where its configuration says one, else "auto"."""
+    fine_tuned = any("SequenceClassification" in name for name in (config.architectures or []))
+    return str(config.problem_type or "auto") if fine_tuned else "auto"
+
+
 def build_classifier(
     arguments: ModelArguments, config: "PretrainedConfig", schema: LabelSchema, tokenizer: "PreTrainedTokenizerBase"
 ) -> "PreTrainedModel":

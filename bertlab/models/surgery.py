@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-# What configurations call the dropout before the classifier. Some have no field for it, though the model has the dropout.
+# What configurations call the dropout before the classifier. Some models have the dropout, and no field for it.
 HEAD_DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "summary_last_dropout", "classifier_dropout_prob")
 
 

@@ -13,10 +13,11 @@ from bertlab import hub, io
 from bertlab.cli.arguments import RunArguments
 from bertlab.cli.flag_rules import FILES
 from bertlab.cli.parser import Invocation
-from bertlab.console import duration, is_first_process, say, table, warning
+from bertlab.console import duration, info, is_first_process, say, table, warning
 from bertlab.evaluation import degenerate
 from bertlab.evaluation.evaluate import SplitResult
 from bertlab.evaluation.metrics import METRICS
+from bertlab.models.loading import resolve
 from bertlab.report import misclassified, predictions, provenance, scores
 from bertlab.report.results import Baselines, Fitted, baseline_predictions, fit, split_results, with_fitted
 from bertlab.report.run_folder import RunFolder
@@ -90,7 +91,7 @@ def _render(folder: Path, run_json: dict[str, Any]) -> bool:
 
 def write_results(run: Run) -> dict[str, Any]:
     """Write scores, predictions and misclassified examples; return the content of results.json."""
-    fitted = fit(next(iter(run.selection), None), run.data.schema, run.run_args.threshold)
+    fitted = _fitted(run)
     evaluated = [with_fitted(r, run.data.schema, fitted, run.data.metrics) for r in run.results]
     results: dict[str, Any] = io.plain(_results(run, evaluated, fitted))
     for result in (result for result in evaluated if result.has_predictions):
@@ -101,6 +102,23 @@ def write_results(run: Run) -> dict[str, Any]:
     io.write_json(run.folder / "results.json", results)
     _write_metrics(run, evaluated)
     return results
+
+
+def _fitted(run: Run) -> Fitted:
+    """Return what is fitted on the selection split; without training, what the run of the model has fitted."""
+    if run.selection or run.train_metrics:
+        return fit(next(iter(run.selection), None), run.data.schema, run.run_args.threshold)
+    model = str(run.invocation.settings.get("model_name_or_path", ""))
+    folder = Path(resolve(model))
+    if run.invocation.settings.get("new_head") or not (folder / "run.json").is_file():
+        return Fitted()
+    results = RunFolder.read(folder).results
+    temperature, limits = results["temperature"], results["thresholds"]
+    if tuple(results["class_names"]) != run.data.schema.class_names or (temperature == 1.0 and not limits):
+        return Fitted()
+    info(f"{model} was saved with a temperature{' and thresholds' if limits else ''}, which are used.")
+    rows = results["selection"]["rows"]
+    return Fitted(temperature, np.array(limits) if limits else None, rows, results["threshold"])
 
 
 def print_scores(results: dict[str, Any], folder: Path, source: str = "source") -> None:

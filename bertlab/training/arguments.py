@@ -44,7 +44,7 @@ def training_arguments(
     Raises:
         UserError: a combination that TrainingArguments refuses, or that would select on reported data.
     """
-    values = _with_saves(_with_selection(_of_machine(training, run), data), given)
+    values = _with_saves(_with_selection(_of_machine(training, run), data, given), given)
     values = _with_data(values, data, given)
     _refuse_missing_trackers(values.get("report_to"))
     try:
@@ -134,7 +134,7 @@ def _refuse_to_drop_all(args: TrainingArguments, data: "Data") -> None:
         )
 
 
-def _with_selection(values: dict[str, Any], data: "Data") -> dict[str, Any]:
+def _with_selection(values: dict[str, Any], data: "Data", given: Collection[str]) -> dict[str, Any]:
     """Return training values that choose the best epoch on the selection split, which no report looks at."""
     if data.eval_split is None and values.get("eval_strategy", "no") != "no":
         raise UserError(
@@ -159,8 +159,13 @@ def _with_selection(values: dict[str, Any], data: "Data") -> dict[str, Any]:
                 "--metric_for_best_model has no effect: no epoch is selected. --selection_fraction 0.1 selects one."
             )
         return values
+    saves = values.get("save_strategy") if "save_strategy" in given else None
+    _refuse_other_saves(values.get("eval_strategy"), saves)
     primary = data.metrics[0]
-    chosen = {"eval_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": primary}
+    chosen: dict[str, Any] = {"eval_strategy": "epoch", "load_best_model_at_end": True}
+    chosen["metric_for_best_model"] = primary
+    if saves == "steps":  # the best is chosen among the models that are saved
+        chosen |= {"eval_strategy": "steps", "eval_steps": values.get("save_steps", TrainingArguments.save_steps)}
     if "metric_for_best_model" not in values:
         chosen["greater_is_better"] = metrics.GREATER_IS_BETTER.get(primary, True)
     return {**chosen, **values}
@@ -173,11 +178,27 @@ def _with_saves(values: dict[str, Any], given: Collection[str]) -> dict[str, Any
     return {"save_steps": values.get("eval_steps") or values["logging_steps"], **values, "save_strategy": "steps"}
 
 
+def _refuse_other_saves(evaluates: str | None, saves: str | None) -> None:
+    """Refuse evaluations of which the best could not be loaded."""
+    if evaluates == "no":
+        raise UserError(
+            "--eval_strategy no: evaluations on the selection split choose the best epoch.",
+            "Leave it out, or pass --selection_fraction 0.",
+        )
+    if evaluates and saves and saves not in (evaluates, "best"):
+        raise UserError(
+            f"--eval_strategy {evaluates} and --save_strategy {saves}: the best model is chosen among those saved.",
+            "Leave one of them out.",
+        )
+
+
 def _refuse_unknown_metric(name: str, data: "Data") -> None:
     """Refuse a metric that Trainer would miss after the first evaluation."""
     names = ("loss", *data.metrics, *data.mlm_metrics)
     if name not in names:
-        raise UserError(f"--metric_for_best_model {name}: this run has no such metric.", did_you_mean(name, names))
+        known = f"Add it to --metric_name, or choose from: {', '.join(names)}."
+        hint = known if name in metrics.METRICS else did_you_mean(name, names)
+        raise UserError(f"--metric_for_best_model {name}: this run has no such metric.", hint)
 
 
 def _refuse_missing_trackers(report_to: list[str] | None) -> None:

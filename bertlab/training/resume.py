@@ -100,7 +100,7 @@ def refuse_other_run(checkpoint: Path | None, now: RunSignature) -> None:
         more = f"; and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
         raise UserError(
             f"{checkpoint} is from another run: {'; '.join(changed[:SHOWN])}{more}.",
-            "Undo the change, name another --output_dir, or start over with --overwrite_output_dir.",
+            "Undo the change, or start over without --resume, in another --output_dir or with --overwrite_output_dir.",
         )
     layout = now["batch_layout"]
     if before["batch_layout"] != layout:

@@ -402,7 +402,9 @@ def _refused(folder: Path, capsys: pytest.CaptureFixture[str], **settings: Any) 
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
     error = _last_line(capsys.readouterr().err)
     assert error.startswith(f"error: {folder / 'checkpoint-6'} is from another run: "), error
-    assert error.endswith("Undo the change, name another --output_dir, or start over with --overwrite_output_dir.")
+    assert error.endswith(
+        "Undo the change, or start over without --resume, in another --output_dir or with --overwrite_output_dir."
+    )
     return error.partition("from another run: ")[2].partition(". Undo")[0]
 
 

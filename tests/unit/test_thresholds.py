@@ -97,7 +97,7 @@ def test_equally_good_thresholds_take_the_nearest_to_a_half():
     ("text", "schema", "message"),
     [
         ("balanced_acuracy", TWO, "no metric of decisions has this name. Did you mean 'balanced_accuracy'"),
-        ("recall", TWO, "no metric of decisions has this name"),
+        ("recall", TWO, "it is best where all, or few, are predicted. Name what to reach: recall=0.95."),
         ("roc_auc", TWO, "no metric of decisions has this name"),
         ("mse", TWO, "no metric of decisions has this name"),
         ("f1_samples", TWO, "no metric of decisions has this name"),
