@@ -32,10 +32,10 @@ def test_ratios_are_taken_round_by_round():
 def test_a_table_is_made_from_the_file(tmp_path: Path, capsys):
     where = measure.Options(tmp_path, 3, False, tmp_path)
     figures = {"training": measure.compared(RATES, "examples/s", {"other": 1.5}), "padding": {"random": 0.5}}
-    measure.write(where, "made", figures)
+    measure.write(where, "made", figures, rounds=3)
     assert "2.00 (1.00 to 3.00)" in capsys.readouterr().out
     assert {"machine", "versions", "code", "training", "padding"} <= set(read_json(tmp_path / "made.json"))
-    measure.write(measure.Options(tmp_path, 3, False, tmp_path, "a-base-size/model"), "made", figures)
+    measure.write(measure.Options(tmp_path, 3, False, tmp_path, "a-base-size/model"), "made", figures, rounds=3)
     assert (tmp_path / "made_base.json").is_file()
     text = benchmark_tables.markdown("made", tmp_path)
     assert "| other | 10 (5 to 20) | 2 (1 to 3) | 1.5 |" in text

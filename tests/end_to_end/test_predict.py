@@ -106,6 +106,30 @@ def test_the_temperature_and_the_threshold_that_a_run_fitted_are_used(model: Pat
     assert labels == [row["prediction"] for row in expected]
     assert labels == ["good" if p >= chosen["threshold"] else "bad" for p in _good(expected)]
     assert labels != ["good" if p >= 0.5 else "bad" for p in _good(expected)], "or this proves nothing"
+    later = {"model_name_or_path": folder, "do_train": False, "do_predict": True, "test_file": files["test_file"]}
+    assert classify(tmp_path / "later", **later) == 0
+    assert "was saved with a temperature and thresholds, which are used." in capsys.readouterr().err
+    assert predictions(tmp_path / "later", "test") == expected
+
+
+@pytest.mark.parametrize("labels", [["x|y", "z", "y"], ["0.5", "2.25", "4.75"]], ids=["several labels", "a score"])
+def test_a_run_that_does_not_train_takes_the_kind_of_labels_from_the_model(labels, model, tmp_path, write_csv, capsys):
+    rows = [(text, labels[row % 3]) for row, (text, _) in enumerate(labelled_sentences(24, seed=1))]
+    files = {"train_file": write_csv(tmp_path / "train.csv", ("text", "label"), rows)}
+    delimiter = {"label_delimiter": "|"} if "x|y" in labels else {}
+    folder = _train(tmp_path / "run", model, files, **delimiter)
+    test = write_csv(tmp_path / "test.csv", ("text",), [[text] for text in TEXTS])
+    later = {"model_name_or_path": folder, "do_train": False}
+    assert classify(tmp_path / "later", **later, do_predict=True, test_file=test) == 0
+    capsys.readouterr()
+    assert predict(folder, "--format", "tsv", "--text", *TEXTS) == 0
+    found = predictions(tmp_path / "later", "test")
+    for row, expected in zip(_tsv(capsys), found, strict=True):
+        assert row["prediction"] == expected["prediction"] or float(row["prediction"]) == pytest.approx(
+            float(expected["prediction"]), abs=1e-5
+        )
+    assert classify(tmp_path / "scored", **later, do_eval=True, validation_file=files["train_file"], **delimiter) == 0
+    assert len(predictions(tmp_path / "scored", "validation")) == 24
 
 
 def test_pairs_get_the_probabilities_that_the_run_wrote(pair_run: Path, capsys):

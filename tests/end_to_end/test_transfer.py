@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import classify, labelled_sentences, predictions, results, weights_of, write_lines
+from running import classify, labelled_sentences, predictions, read_json, results, weights_of, write_lines
 
 pytestmark = pytest.mark.slow
 
@@ -84,3 +84,10 @@ def test_without_the_flag_other_names_of_the_same_number_go_on_with_a_warning(fi
     assert "trained for contradiction, entailment, neutral and is now trained for x, y, z; --new_head starts" in printed
     before, after = weights_of(first), weights_of(tmp_path / "run")
     assert torch.equal(before["classifier.weight"], after["classifier.weight"])
+
+
+def test_a_new_head_has_the_classes_of_the_task_in_its_order(first, tmp_path: Path):
+    labels = tuple(reversed(CLASSES))
+    settings = {"model_name_or_path": first, "train_file": _rows(tmp_path, labels), "max_steps": 1, "new_head": True}
+    assert classify(tmp_path / "run", **settings, class_names=list(labels)) == 0
+    assert read_json(tmp_path / "run" / "config.json")["id2label"] == {str(id): name for id, name in enumerate(labels)}

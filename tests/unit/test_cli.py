@@ -477,7 +477,14 @@ def test_help_shows_the_common_flags_and_names_the_way_to_all():
     assert all(len(names) <= 32 for names in shown.values())
     assert {f"--{name}" for names in COMMON.values() for name in names} == shown["train"] | shown["nsp"]
     assert all("--help-all shows all" in page[-1] for page in pages.values())
-    assert "--task" in shown["train"] - shown["nsp"]
+    assert {"--task", "--class_weights"} <= shown["train"] - shown["nsp"]
+
+
+def test_help_shows_the_values_of_the_recipe_as_defaults():
+    page = " ".join(" ".join(help_page(bertlab_main, "nsp", "--help")).split())
+    assert "The initial learning rate for the optimizer. [3e-5]" in page
+    page = " ".join(" ".join(help_page(bertlab_main, "train", "--task", "mrpc", "--help")).split())
+    assert "Total number of training epochs to perform. [5]" in page
 
 
 @pytest.mark.launch

@@ -264,3 +264,18 @@ def test_an_unknown_label_in_a_list_is_refused():
 )
 def test_every_kind_of_problem_has_metrics(schema, first):
     assert schema.default_metrics()[0] == first
+
+
+def test_the_positive_class_is_that_of_the_task_and_not_of_the_order_of_a_fine_tuned_head():
+    declared, model = ("not_equivalent", "equivalent"), ("equivalent", "not_equivalent")
+    schema = infer_labels(["0", "1"] * ROWS, declared, model)
+    assert (schema.class_names, schema.positive_class) == (model, "equivalent")
+    assert assigned(["1"], schema) == [0]
+
+
+def test_several_labels_in_a_cell_are_refused_with_the_flag_that_parts_them():
+    settings = {"problem_type": MULTI}
+    model = ("x", "y")
+    with pytest.raises(UserError, match="say what separates them with --label_delimiter"):
+        assigned(["x|y", "y"], infer_labels(None, model=model, **settings))
+    assert assigned(["x|y", "y"], infer_labels(None, model=model, **settings, label_delimiter="|")) == [[1, 1], [0, 1]]

@@ -23,12 +23,12 @@ def _entry(seed, value):
 
 def test_a_table_has_mean_sd_and_interval_over_examples_and_seeds(tmp_path, monkeypatch):
     monkeypatch.setattr(ledger, "RESULTS", tmp_path)
-    for seed, value in ((1, 0.6), (2, 0.7), (3, 0.8)):
+    for seed, value in ((1, 0.65), (2, 0.7), (3, 0.75)):
         ledger.write_json(tmp_path / "task" / "small" / f"seed{seed}.json", _entry(seed, value))
     text = "before\n<!-- ledger task -->\nold figures\n<!-- end -->\nafter\n"
     made = ledger.with_tables(text)
-    # Of examples and seeds: 0.7 - hypot(0.6, 1.96 * 0.1 / sqrt(3)), and 0.7 + hypot(0.2, the same).
-    scores = "0.700 ± 0.100 (3) | 0.089 to 0.930 | majority class 0.500 | 0.9 (a paper, dev) |"
+    # Of examples and seeds: 0.7 - hypot(0.6, 4.303 * 0.05 / sqrt(3)), and 0.7 + hypot(0.2, the same).
+    scores = "0.700 ± 0.050 (3) | 0.087 to 0.935 | majority class 0.500 | 0.9 (a paper, dev) |"
     assert f"| small | validation (50) | accuracy | {scores}" in made
     # Without an interval of its own: Student's t over three runs, 12 ± 4.303 / sqrt(3).
     assert "| small | validation (50) | perplexity | 12.000 ± 1.000 (3) | 9.516 to 14.484 | - | - |" in made
@@ -210,11 +210,11 @@ def test_a_finished_run_becomes_a_record(tmp_path, monkeypatch, capsys):
 
 def test_a_models_table_has_a_row_for_each_recipe_beside_the_published_value(tmp_path, monkeypatch):
     monkeypatch.setattr(ledger, "RESULTS", tmp_path)
-    for seed, value in ((1, 0.6), (2, 0.8)):
+    for seed, value in ((1, 0.69), (2, 0.71)):
         ledger.write_json(tmp_path / "task" / "small" / f"seed{seed}.json", _entry(seed, value))
     ledger.write_json(tmp_path / "task" / "an_experiment" / "seed1.json", {**_entry(1, 0.6), "model": "an_experiment"})
     made = ledger.with_tables("<!-- model small -->\n<!-- end -->")
-    scores = "validation (50) | accuracy | 0.700 ± 0.141 (2) | 0.069 to 0.980 | majority class 0.500"
+    scores = "validation (50) | accuracy | 0.700 ± 0.014 (2) | 0.087 to 0.937 | majority class 0.500"
     assert f"| task | {scores} | 0.9 (a paper, dev) |" in made
     assert "an_experiment" not in made
     assert "| an_experiment |" in ledger.table("task")
@@ -281,13 +281,13 @@ def test_a_flag_that_only_one_record_names_is_at_its_default_in_the_other(tmp_pa
 
 def test_a_score_that_is_undefined_in_a_run_is_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(ledger, "RESULTS", tmp_path)
-    for model, values in {"some": (0.6, None, 0.8), "none": (None, None, None)}.items():
+    for model, values in {"some": (0.69, None, 0.71), "none": (None, None, None)}.items():
         for seed, value in enumerate(values):
             entry = _entry(seed, value)
             entry["splits"]["validation"] |= {"baselines": {"majority": {"accuracy": None}}, "other": {}}
             ledger.write_json(tmp_path / "task" / model / f"seed{seed}.json", entry)
     made = ledger.table("task")
-    assert "| accuracy | 0.700 ± 0.141 (2) | 0.069 to 0.980 | - |" in made
+    assert "| accuracy | 0.700 ± 0.014 (2) | 0.087 to 0.937 | - |" in made
     assert "| accuracy | - (0) | - | - |" in made
     with pytest.raises(UserError, match="fewer than two"):
         ledger.paired("task/some", "task/none")

@@ -23,20 +23,20 @@ DATA = SimpleNamespace(eval_split="selection", selection="selection", metrics=("
 @pytest.mark.parametrize("selection", ["selection", None])
 def test_the_best_epoch_has_the_smallest_error_or_the_largest_score(given, greater, selection):
     data = SimpleNamespace(**{**vars(DATA), "selection": selection})
-    assert arguments._with_selection(given, data)["greater_is_better"] is greater
+    assert arguments._with_selection(given, data, given)["greater_is_better"] is greater
 
 
 @pytest.mark.parametrize(("name", "greater"), [("masked_accuracy", True), ("perplexity", False)])
 def test_mlm_metrics_select_only_in_mlm_runs(name: str, greater: bool):
     data = SimpleNamespace(**{**vars(DATA), "mlm_metrics": ("masked_accuracy", "perplexity")})
     given = {"metric_for_best_model": name}
-    assert arguments._with_selection(given, data)["greater_is_better"] is greater
+    assert arguments._with_selection(given, data, given)["greater_is_better"] is greater
     with pytest.raises(UserError, match=f"--metric_for_best_model {name}: this run has no such metric"):
-        arguments._with_selection(given, DATA)
+        arguments._with_selection(given, DATA, given)
 
 
 def test_the_primary_metric_selects_by_default():
-    values = arguments._with_selection({}, DATA)
+    values = arguments._with_selection({}, DATA, ())
     assert (values["metric_for_best_model"], values["greater_is_better"]) == ("pearson", True)
 
 
@@ -46,3 +46,34 @@ def test_evaluations_in_mid_epoch_are_saved_unless_the_user_says_otherwise():
     assert arguments._with_saves(steps, {"eval_strategy", "save_strategy"}) == steps
     for unchanged in ({**steps, "eval_strategy": "epoch"}, {**steps, "load_best_model_at_end": False}):
         assert arguments._with_saves(unchanged, set()) == unchanged
+
+
+def test_the_best_of_the_saved_models_is_chosen_where_saves_are_by_steps():
+    given = {"save_strategy": "steps", "save_steps": 30}
+    values = arguments._with_selection(given, DATA, given)
+    assert (values["eval_strategy"], values["eval_steps"]) == ("steps", 30)
+    by_default = arguments._with_selection({"save_strategy": "epoch"}, DATA, ())
+    assert by_default["eval_strategy"] == "epoch"
+
+
+@pytest.mark.parametrize(
+    ("given", "message", "obeyed"),
+    [
+        ({"eval_strategy": "no"}, "--eval_strategy no: evaluations on the selection split choose the best epoch.", {}),
+        (
+            {"eval_strategy": "steps", "save_strategy": "epoch"},
+            "--eval_strategy steps and --save_strategy epoch: the best model is chosen among those saved.",
+            {"eval_strategy": "steps"},
+        ),
+    ],
+)
+def test_evaluations_of_which_the_best_cannot_be_loaded_are_refused(given, message, obeyed):
+    with pytest.raises(UserError, match=message):
+        arguments._with_selection(given, DATA, given)
+    arguments._with_selection(obeyed, DATA, obeyed)
+
+
+def test_a_metric_that_the_run_leaves_out_is_refused_with_both_ways_out():
+    given = {"metric_for_best_model": "average_precision"}
+    with pytest.raises(UserError, match="Add it to --metric_name, or choose from: loss, pearson, mse"):
+        arguments._with_selection(given, DATA, given)
