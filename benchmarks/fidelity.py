@@ -344,7 +344,7 @@ def _rows(records: list[dict[str, Any]]) -> list[tuple[str, ...]]:
             f"{statistics.mean(points[arm]):.1f}",
             f"{statistics.stdev(points[arm]):.1f}" if len(by_seed) > 1 else "-",
             *(("", "", "") if arm == REFERENCE else _difference(by_seed, runs.get(REFERENCE, {}))),
-            *_habits(list(by_seed.values())),
+            *_training_columns(list(by_seed.values())),
         )
         for arm, by_seed in runs.items()
     ]
@@ -395,7 +395,7 @@ def relation(low: float, high: float) -> str:
     return UNDECIDED
 
 
-def _habits(records: Sequence[dict[str, Any]]) -> tuple[str, str, str, str]:
+def _training_columns(records: Sequence[dict[str, Any]]) -> tuple[str, str, str, str]:
     """Return how runs of one arm went: collapsed, when they left the plateau, padding, processor seconds."""
     left = sorted(record["plateau_left"] for record in records if record["plateau_left"] is not None)
     never = len(records) - len(left)

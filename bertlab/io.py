@@ -61,7 +61,7 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path, hint: str = "The run is not whole; train it again.") -> dict[str, Any]:
+def read_json(path: Path, hint: str = "The run is incomplete; train it again.") -> dict[str, Any]:
     """Return the object in a JSON file; `hint` is that of the error.
 
     Raises:

@@ -110,4 +110,4 @@ def reading(path: Path) -> Iterator["pd.DataFrame"]:
     try:
         yield pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}.", "The run is not whole; train it again.") from error
+        raise UserError(f"{path} cannot be read: {error}.", "The run is incomplete; train it again.") from error

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: which are whole, and how one is saved whole or not at all."""
+"""Checkpoints on disk: which are complete, and how one is saved completely or not at all."""
 
 import contextlib
 import json
@@ -29,22 +29,22 @@ def step(checkpoint: Path) -> int:
 
 
 def numbered(folder: Path) -> list[Path]:
-    """Return the checkpoints in a folder, whole or not, by step."""
+    """Return the checkpoints in a folder, complete or not, by step."""
     return sorted((path for path in folder.glob("*") if CHECKPOINT.fullmatch(path.name) and path.is_dir()), key=step)
 
 
-def newest_whole(folder: Path) -> Path | None:
-    """Return the newest whole checkpoint in a folder, or None; a warning names what is passed over and why."""
+def newest_complete(folder: Path) -> Path | None:
+    """Return the newest complete checkpoint in a folder, or None; a warning names what is skipped and why."""
     for checkpoint in reversed(numbered(folder)):
         problem = validate_checkpoint(checkpoint)
         if problem is None:
             return checkpoint
-        warning(f"{checkpoint} is not whole ({problem}) and is passed over.")
+        warning(f"{checkpoint} is incomplete ({problem}) and is skipped.")
     return None
 
 
 def validate_checkpoint(checkpoint: Path) -> str | None:
-    """Return what is missing or broken in a checkpoint, or None where it is whole.
+    """Return what is missing or broken in a checkpoint, or None where it is complete.
 
     The size of the weights must match their header, and every archive of torch (optimizer, schedule, random numbers,
     and the weights that FSDP saves) must pass the checksums in it.
@@ -66,9 +66,9 @@ def validate_checkpoint(checkpoint: Path) -> str | None:
     missing = [name for name in sorted(_expected(checkpoint)) if not (checkpoint / name).is_file()]
     if missing:
         return f"{missing[0]} is missing"
-    broken = [path.name for path in weights if not _is_whole_safetensors(path)]
+    broken = [path.name for path in weights if not _is_complete_safetensors(path)]
     archives = sorted([*checkpoint.glob("*.pt*"), *checkpoint.glob("*.bin")])
-    broken += [path.name for path in archives if not _is_whole_archive(path)]
+    broken += [path.name for path in archives if not _is_complete_archive(path)]
     return f"{broken[0]} is corrupt" if broken else None
 
 
@@ -115,7 +115,7 @@ def move_files(source: Path, folder: Path) -> None:
 def rotate(folder: Path, limit: int | None, newest: Path, best: Path | None) -> None:
     """Delete the oldest checkpoints beyond `limit`, never the newest or the best."""
     others = [path for path in numbered(folder) if path not in (newest, best)]
-    # A broken checkpoint of a later step, passed over when the run was resumed, goes first.
+    # A broken checkpoint of a later step, skipped when the run was resumed, goes first.
     others.sort(key=lambda path: -1 if step(path) > step(newest) else step(path))
     kept = len({newest, best} - {None})
     excess = 0 if limit is None else max(0, len(others) + kept - max(limit, kept))
@@ -148,7 +148,7 @@ def _json(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _is_whole_safetensors(path: Path) -> bool:
+def _is_complete_safetensors(path: Path) -> bool:
     """Opening compares a file's size with its header; no tensor is read."""
     try:
         with safe_open(path, framework="np"):
@@ -157,7 +157,7 @@ def _is_whole_safetensors(path: Path) -> bool:
         return False
 
 
-def _is_whole_archive(path: Path) -> bool:
+def _is_complete_archive(path: Path) -> bool:
     """torch.save writes a zip archive with a checksum for each part; nothing in it is unpickled here."""
     try:
         with zipfile.ZipFile(path) as archive:

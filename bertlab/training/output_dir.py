@@ -115,7 +115,7 @@ def _named_or_newest(folder: Path, resume: str, content: list[str]) -> Path | No
         )
     if resume not in ("auto", "must"):
         return _named_checkpoint(folder, resume, content)
-    newest = checkpoints.newest_whole(folder)
+    newest = checkpoints.newest_complete(folder)
     if newest is not None:
         info(f"resuming from {newest}.")
         return newest
@@ -140,7 +140,7 @@ def _named_checkpoint(folder: Path, resume: str, content: list[str]) -> Path:
         raise UserError(f"--resume {resume}: {problem}.", hint + meant)
     held = [name for name in content if name in ARTEFACTS or CHECKPOINT.fullmatch(name)]
     if held and path.resolve().parent != folder.resolve():
-        auto = ", or resume that with --resume auto" if checkpoints.newest_whole(folder) else ""
+        auto = ", or resume that with --resume auto" if checkpoints.newest_complete(folder) else ""
         raise UserError(
             f"--resume {resume}: {folder} holds something else ({', '.join(held[:4])}), which would be lost.",
             f"Name another --output_dir{auto}.",

@@ -383,7 +383,7 @@ def test_a_run_that_is_not_whole_is_refused(name: str, content: str, run: Path, 
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / name).write_text(content, encoding="utf-8")
     printed = _refused(capsys, tmp_path / "run", "--text", "x")
-    assert name in printed and "The run is not whole" in printed
+    assert name in printed and "The run is incomplete" in printed
 
 
 def test_the_columns_of_a_file_are_those_of_the_training(pair_run: Path, tmp_path: Path, write_csv, capsys):

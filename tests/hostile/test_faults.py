@@ -245,14 +245,14 @@ FLAWS = {
 
 
 @pytest.mark.parametrize("kind", FLAWS)
-def test_a_checkpoint_that_is_not_whole_is_named_and_the_one_before_is_used(kind, stopped, tmp_path, capsys):
+def test_an_incomplete_checkpoint_is_named_and_the_one_before_is_used(kind, stopped, tmp_path, capsys):
     folder = _copy(stopped, tmp_path / "run")
     damage, validate_checkpoint = FLAWS[kind]
-    assert checkpoints.newest_whole(folder) == folder / "checkpoint-6"
+    assert checkpoints.newest_complete(folder) == folder / "checkpoint-6"
     damage(folder / "checkpoint-6")
-    assert checkpoints.newest_whole(folder) == folder / "checkpoint-4"
+    assert checkpoints.newest_complete(folder) == folder / "checkpoint-4"
     assert capsys.readouterr().err == (
-        f"warning: {folder / 'checkpoint-6'} is not whole ({validate_checkpoint}) and is passed over.\n"
+        f"warning: {folder / 'checkpoint-6'} is incomplete ({validate_checkpoint}) and is skipped.\n"
     )
 
 

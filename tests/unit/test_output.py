@@ -155,7 +155,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     assert str(caught.value) == f"--output_dir {folder} cannot be written: Not a directory. Name another folder."
 
 
-def test_resuming_takes_the_newest_whole_checkpoint(tmp_path, capsys):
+def test_resuming_takes_the_newest_complete_checkpoint(tmp_path, capsys):
     checkpoint(tmp_path, 9)
     newest = checkpoint(tmp_path, 100)
     checkpoint(tmp_path, 200, state='{"global_st')
@@ -163,8 +163,8 @@ def test_resuming_takes_the_newest_whole_checkpoint(tmp_path, capsys):
     (tmp_path / "checkpoint-best").mkdir()
     assert output_dir.find_checkpoint(tmp_path, run(resume="auto")) == newest
     assert capsys.readouterr().err == (
-        f"warning: {tmp_path / 'checkpoint-300'} is not whole (it has no weights) and is passed over.\n"
-        f"warning: {tmp_path / 'checkpoint-200'} is not whole (trainer_state.json is corrupt) and is passed over.\n"
+        f"warning: {tmp_path / 'checkpoint-300'} is incomplete (it has no weights) and is skipped.\n"
+        f"warning: {tmp_path / 'checkpoint-200'} is incomplete (trainer_state.json is corrupt) and is skipped.\n"
         f"info: resuming from {newest}.\n"
     )
     named = tmp_path / "checkpoint-9"
