@@ -99,7 +99,7 @@ def checked(file: DataFile) -> tuple[DataFile, str]:
         if "" in columns or len(set(columns)) < len(columns) or not columns:
             raise UserError(f"--column_names ({', '.join(columns)}): a name is empty or repeated.", "Name each once.")
         columns = tuple(columns)
-    return replace(file, delimiter=delimiter or ("\t" if suffix == ".tsv" else None), columns=columns), suffix
+    return replace(file, delimiter=delimiter, columns=columns), suffix
 
 
 def as_pandas_names(names: list[str]) -> list[str]:

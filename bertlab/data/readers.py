@@ -70,7 +70,7 @@ def remarks(file: DataFile) -> list[str]:
         if options.get("skipinitialspace"):
             found.append("blanks before a cell are left out, as some stand before an opening quote.")
         if options.get("escapechar"):
-            found.append("a backslash before a quote is read as its escape.")
+            found.append(r"\" is read as a quote within a cell, and \\ as one backslash.")
     return found
 
 

@@ -25,6 +25,7 @@ from bertlab.errors import UserError
 Content = str | bytes | Callable[[Path], Any]
 ROWS = (("Rain fell all night", "wet"), ("The sun came out", "dry"), ("A puddle remained", "wet"))
 FRAME = pd.DataFrame(ROWS, columns=["text", "label"])
+BROKEN = (("one\ntwo", "wet"), ("one, or\r\ntwo", "dry"), ("plain, so", "wet"))
 QUOTED = (('She said "wait" twice', "wet"), ('"Quoted" at the start', "dry"), ("plain", "wet"))
 
 
@@ -120,6 +121,26 @@ CASES = [
         "quoted as in CSV",
     ),
     Case(
+        "TSV of pandas, a line break within",
+        TSV,
+        {"a.tsv": lambda path: pd.DataFrame(BROKEN, columns=["text", "label"]).to_csv(path, sep="\t", index=False)},
+        BROKEN,
+        "quoted as in CSV",
+    ),
+    Case(
+        "TSV of Excel, which quotes commas",
+        TSV,
+        {"a.tsv": 'text\tlabel\r\n"Good, but slow"\tx\r\n"A ""no"", twice"\ty\r\nplain; so\tx\r\n'},
+        (("Good, but slow", "x"), ('A "no", twice', "y"), ("plain; so", "x")),
+        "quoted as in CSV",
+    ),
+    Case(
+        "TSV with direct speech, and a comma without quotes",
+        TSV,
+        {"a.tsv": 'text\tlabel\n"Well, stop."\tx\nCold, dark\ty\n'},
+        (('"Well, stop."', "x"), ("Cold, dark", "y")),
+    ),
+    Case(
         "TSV with quotes as characters",
         TSV,
         {"a.tsv": 'text\tlabel\n"Stop." he said\tx\nA 6" nail\ty\n'},
@@ -150,6 +171,13 @@ CASES = [
         {"a.csv": 'text,label\n"He said \\"no\\", twice",x\n"a\\\\b",y\n'},
         (('He said "no", twice', "x"), ("a\\b", "y")),
         "backslash",
+    ),
+    Case(
+        "backslash escapes beside other backslashes",
+        CSV,
+        {"a.csv": 'text,label\n"a \\"b\\" in C:\\new, \\alpha\\n",x\n"ends in \\\\",y\nno \\"quotes\\" round it,y\n'},
+        (('a "b" in C:\\new, \\alpha\\n', "x"), ("ends in \\", "y"), ('no "quotes" round it', "y")),
+        r"\" is read as a quote within a cell, and \\ as one backslash",
     ),
     Case(
         "a backslash without quotes",
@@ -257,6 +285,33 @@ CASES = [
         CSV,
         {"a.csv": csv_of() + csv_of()},
         (*ROWS, *ROWS),
+    ),
+    *(
+        Case(
+            f"one column, {name}",
+            f"--test_file {name}",
+            {name: "text\nFine, thanks, bye\nA\ttab; or so\n\nA | B\n" + more},
+            tuple((text, None) for text in ("Fine, thanks, bye", "A\ttab; or so", "A | B", *read)),
+        )
+        for name, more, read in (
+            ("a.csv", "plain\n", ["plain"]),
+            ("a.tsv", '"I, too."\n', ['"I, too."']),
+            ("a.txt", '"one, or\ntwo"\n', ["one, or\ntwo"]),
+        )
+    ),
+    Case(
+        "one column, a delimiter in each line",
+        "--test_file a.csv",
+        {"a.csv": "text\nWell, bad\nGood, but slow\n"},
+        says="2 fields, expected 1 (text). If the first line is no header, take it out; if each line is a text, "
+        "write it in double quotes.",
+        refused=True,
+    ),
+    Case(
+        "one column, each line in quotes",
+        "--test_file a.csv",
+        {"a.csv": 'text\n"Well, bad"\n"Good, but slow"\n'},
+        (("Well, bad", None), ("Good, but slow", None)),
     ),
     Case("a comment first", CSV, {"a.csv": "# by us\n" + csv_of()}, says="is no header, take it out", refused=True),
     Case(
