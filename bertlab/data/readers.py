@@ -75,10 +75,18 @@ def remarks(file: DataFile) -> list[str]:
 
 
 def names_for_no_header(file: DataFile) -> list[str]:
-    """Return names to try where the first line looks like data, or nothing where it looks like a header."""
+    """Return names to try where the first line looks like data, or nothing where it looks like a header.
+
+    Columns that are numbered from 0 have been given no names by pandas, which writes these numbers as the header.
+    """
+    if file.path.is_dir() or format_suffix(file.path) not in DELIMITED:
+        return []
     with closing(read_rows(file)) as rows:
         cells = [row.values for row in itertools.islice(rows, HEAD_ROWS)]
     names = list(cells[0]) if cells else []
+    named = [name for name in names if not name.startswith("Unnamed: ")]
+    if named == [str(number) for number in range(len(named))]:
+        return []
     if not any(_is_data(name, [row[name] for row in cells]) for name in names):
         return []
     values = {name: [name, *(str(row[name] or "") for row in cells)] for name in names}

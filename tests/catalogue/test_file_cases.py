@@ -25,6 +25,7 @@ from bertlab.errors import UserError
 Content = str | bytes | Callable[[Path], Any]
 ROWS = (("Rain fell all night", "wet"), ("The sun came out", "dry"), ("A puddle remained", "wet"))
 FRAME = pd.DataFrame(ROWS, columns=["text", "label"])
+NAMELESS = pd.DataFrame([(text, label, number) for number, (text, label) in enumerate(ROWS)])
 BROKEN = (("one\ntwo", "wet"), ("one, or\r\ntwo", "dry"), ("plain, so", "wet"))
 QUOTED = (('She said "wait" twice', "wet"), ('"Quoted" at the start', "dry"), ("plain", "wet"))
 
@@ -266,6 +267,22 @@ CASES = [
         {"a.csv": "".join(f"{i},{t},{n}\n" for i, (t, n) in enumerate(ROWS))},
         says="looks like data",
         hint="--column_names column_1 text label",
+    ),
+    *(
+        Case(
+            f"columns without names in {name}{more}",
+            f"--train_file {name}{more}",
+            {name: write},
+            says="" if more else f"{names}: which holds the text? Name it with --text_column_names.",
+            refused=not more,
+        )
+        for name, names, write in (
+            ("a.csv", "the columns 0, 1, 2", lambda path: NAMELESS.to_csv(path, index=False)),
+            ("b.csv", "Unnamed: 0, 0, 1, 2", lambda path: NAMELESS.to_csv(path)),
+            ("a.json", "the columns 0, 1, 2", lambda path: NAMELESS.to_json(path, orient="records")),
+            ("a.parquet", "the columns 0, 1, 2", lambda path: NAMELESS.rename(columns=str).to_parquet(path)),
+        )
+        for more in ("", " --text_column_names 0 --label_column_name 1")
     ),
     Case(
         "names for a file that has them",
