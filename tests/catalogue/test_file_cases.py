@@ -496,6 +496,24 @@ CASES = [
         BY_CLASS,
     ),
     Case(
+        "a folder per class, hidden files and capitals",
+        "--train_file reviews",
+        {
+            "reviews": per_class,
+            "reviews/wet/._0.txt": "\0",
+            "reviews/.ipynb_checkpoints/0.txt": "Rain",
+            "reviews/cold/9.TXT": "Ice",
+        },
+        (("Ice", "cold"), *BY_CLASS),
+    ),
+    Case(
+        "a folder per class, and what is left out of it",
+        "--train_file reviews",
+        {"reviews": per_class, "reviews/cold/2020/9.txt": "Ice", "reviews/wet/8.md": "Rain", "reviews/readme": "By us"},
+        BY_CLASS,
+        "reviews: left out: cold, wet/8.md. Only .txt files directly in the folder of a class are read.",
+    ),
+    Case(
         "a folder per class as a data set",
         "--dataset_name ./reviews",
         {"reviews/train": per_class},
