@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertlab.cli.arguments import DataArguments
 from bertlab.data.delimited import DELIMITERS
-from bertlab.data.label_text import ZERO_ONE
+from bertlab.data.label_text import ZERO_ONE, as_whole
 from bertlab.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Columns:
                 )
         for name in ("source", "group"):
             if (column := getattr(self, name)) is not None:
-                row[name] = cell_text(values.get(column), f"{place}: {column!r}").strip()
+                row[name] = as_whole(cell_text(values.get(column), f"{place}: {column!r}").strip())
         return row
 
 

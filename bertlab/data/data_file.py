@@ -44,17 +44,19 @@ class DataFile:
 class Row:
     """One record: the place where it starts and its values by column name.
 
-    `line` is the 1-based line of the file; where `unit` is "row" (Parquet, a JSON list), the 1-based row.
+    `line` is the 1-based line of the file; where `unit` is "row" (Parquet, a JSON list), the 1-based row. A row that is
+    a file of its own has its `name`.
     """
 
     line: int
     values: dict[str, Any]
     unit: str = "line"
+    name: str = ""
 
     @property
     def where(self) -> str:
-        """The place for messages: `line 17` or `row 17`."""
-        return f"{self.unit} {self.line}"
+        """The place for messages: `line 17`, `row 17` or `pos/12.txt`."""
+        return self.name or f"{self.unit} {self.line}"
 
 
 def format_suffix(path: Path) -> str:
@@ -99,7 +101,7 @@ def checked(file: DataFile) -> tuple[DataFile, str]:
         if "" in columns or len(set(columns)) < len(columns) or not columns:
             raise UserError(f"--column_names ({', '.join(columns)}): a name is empty or repeated.", "Name each once.")
         columns = tuple(columns)
-    return replace(file, delimiter=delimiter or ("\t" if suffix == ".tsv" else None), columns=columns), suffix
+    return replace(file, delimiter=delimiter, columns=columns), suffix
 
 
 def as_pandas_names(names: list[str]) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from bertlab.cli.arguments import DataArguments
 from bertlab.console import info, say, warning
-from bertlab.data import file_layouts, groups, label_inference, labels, sources, splits
+from bertlab.data import file_layouts, groups, label_inference, labels, readers, sources, splits
 from bertlab.data.columns import PAIR_COLUMNS, TEXT_COLUMNS
 from bertlab.data.label_text import is_dropped
 from bertlab.data.labels import LabelSchema
@@ -295,9 +295,10 @@ def _complete_rows(split: "Dataset", origin: str, label_required: bool, argument
         if not present.all() and arguments.on_missing == "error":
             first = split[int(np.flatnonzero(~present)[0])]
             count = int((~present).sum())
+            texts = readers.class_texts(Path(origin))
+            where = texts[first["idx"]] if texts else labels.place(origin, first["line"], first["idx"])
             raise UserError(
-                f"{labels.place(origin, first['line'], first['idx'])}: the {what} is missing "
-                f"({count} such row{'s' * (count != 1)}).",
+                f"{where}: the {what} is missing ({count} such row{'s' * (count != 1)}).",
                 "Pass --on_missing drop to leave such rows out."
                 + (" A test split may have them." if what == "label" else ""),
             )

@@ -2,7 +2,6 @@
 
 import csv
 import functools
-import io
 import itertools
 import re
 from collections.abc import Generator, Iterable, Iterator
@@ -27,6 +26,8 @@ DELIMITERS = ",;\t|"
 MAX_CELL = 1 << 26
 # How many lines the use of quotes is found from: one pass over all but the largest files.
 QUOTED_ROWS = 1_000_000
+# The delimiter of lines that are one cell each: a NUL, which no text holds.
+WHOLE_LINES = "\0"
 # The line that tells Excel the delimiter.
 _SEP_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
@@ -75,7 +76,8 @@ def _found_options(file: DataFile, suffix: str, state: tuple[int, int]) -> dict[
         head = list(itertools.islice(stream, HEAD_ROWS))
         has_quotes = any('"' in line for line in itertools.islice(itertools.chain(head, stream), QUOTED_ROWS))
     named = _SEP_LINE.fullmatch(head[0].strip(" \r\n"))
-    delimiter = file.delimiter or (named[1] if named else _detected(head, file.quoting, len(file.columns or ())))
+    usual = "\t" if suffix == ".tsv" else DELIMITERS
+    delimiter = file.delimiter or (named[1] if named else _detected(head, file.quoting, len(file.columns or ()), usual))
     standard, none = {"delimiter": delimiter}, {"delimiter": delimiter, "quoting": csv.QUOTE_NONE}
     plain_tabs = file.quoting == "auto" and suffix == ".tsv" and not (has_quotes and _is_quoted_as_csv(file, standard))
     if file.quoting == "none" or plain_tabs:
@@ -93,18 +95,29 @@ def _found_options(file: DataFile, suffix: str, state: tuple[int, int]) -> dict[
 
 
 def _is_quoted_as_csv(file: DataFile, options: dict[str, Any]) -> bool:
-    """Return True where the names stand in quotes, or a writer of CSV would write every quoted record as it stands."""
+    """Return True where the names stand in quotes, or all those cells do that pandas, or that Excel, would quote."""
+    delimiter = options["delimiter"]
+    of_pandas = '"\r\n\t' + delimiter
+    of_excel = of_pandas + ","  # whatever the delimiter
+    habits = {of_pandas, of_excel}
     try:
         for number, (raw, cells) in enumerate(_raw_records(file, options)):
-            if not number and all(re.fullmatch('".+"', cell) for cell in raw.split(options["delimiter"])):
+            if not number and all(re.fullmatch('".+"', cell) for cell in raw.split(delimiter)):
                 return True
-            written = io.StringIO()
-            csv.writer(written, lineterminator="", **options).writerow(cells)
-            if '"' in raw and written.getvalue() != raw:
+            if '"' in raw:
+                habits = {habit for habit in habits if raw == delimiter.join(_quoted(cell, habit) for cell in cells)}
+            elif "," in raw:
+                habits.discard(of_excel)
+            if not habits:
                 return False
     except csv.Error:
         return False
     return True
+
+
+def _quoted(cell: str, quoted_for: str) -> str:
+    """Return a cell as it is written: in quotes where it holds one of some characters."""
+    return cell if set(quoted_for).isdisjoint(cell) else '"' + cell.replace('"', '""') + '"'
 
 
 def _flaws(file: DataFile, options: dict[str, Any]) -> float:
@@ -131,31 +144,39 @@ def _raw_records(file: DataFile, options: dict[str, Any]) -> Iterator[tuple[str,
             taken.clear()
 
 
-def _detected(lines: list[str], quoting: str, width: int) -> str:
-    """Return the delimiter with which most of the first records have `width` (or the header's) fields."""
+def _detected(lines: list[str], quoting: str, width: int, candidates: str) -> str:
+    """Return the delimiter with which most of the first records have `width` (or the header's) fields.
+
+    Where that is one field, lines are whole, unless all others agree that a delimiter is in them.
+    """
 
     def agreement(delimiter: str, quote: int) -> tuple[float, int]:
         try:
             reader = _reader(lines, {"delimiter": delimiter, "quoting": quote}, strict=False)
-            records = [record for record in reader if record]
+            records = [record for record in reader if any(cell.strip() for cell in record)]
         except csv.Error:
             return 0.0, 0
         if len(lines) == HEAD_ROWS:
             records = records[: max(1, len(records) - 1)]  # the last one may go on
         fields = width or (len(records[0]) if records else 1)
         if fields == 1:
-            return 0.0, 1
+            return 0.0, min(map(len, records if width else records[1:]), default=1)
         return sum(len(record) == fields for record in records) / max(1, len(records)), fields
 
     quotes = {"none": [csv.QUOTE_NONE], "standard": [csv.QUOTE_MINIMAL]}.get(
         quoting, [csv.QUOTE_MINIMAL, csv.QUOTE_NONE]
     )
-    return max(DELIMITERS, key=lambda delimiter: max(agreement(delimiter, quote) for quote in quotes))
+    found = {delimiter: max(agreement(delimiter, quote) for quote in quotes) for delimiter in candidates}
+    best = max(found, key=lambda delimiter: found[delimiter])
+    return WHOLE_LINES if found[best] == (0.0, 1) else best
 
 
 def _reader(lines: Iterable[str], options: dict[str, Any], *, strict: bool = True) -> Any:
     csv.field_size_limit(MAX_CELL)
     lines = whole_lines(lines, quoted=options.get("quoting") != csv.QUOTE_NONE)
+    if "escapechar" in options:  # csv drops the backslash before any character: C:\new would be C:new
+        kept = re.compile(rf'\\(["\\\r\n{re.escape(options["delimiter"])}])|\\')
+        lines = (kept.sub(lambda found: found[0] if found[1] else r"\\", line) for line in lines)
     first = next(lines, "")
     # An empty line keeps the number of those after it.
     first = "\n" if _SEP_LINE.fullmatch(first.strip(" \r\n")) else first
@@ -227,7 +248,7 @@ def _ragged(file: DataFile, line: int, record: list[str], names: list[str], opti
     fields = f"{len(record)} field{'s' * (len(record) != 1)}"
     hint = "Pass --on_missing drop to leave ragged rows out, or quote cells that hold the delimiter."
     if len(names) == 1:
-        hint = "If the first line is no header, take it out."
+        hint = "If the first line is no header, take it out; if each line is a text, write it in double quotes."
     delimiters = [each for each in DELIMITERS if each == options["delimiter"] or any(each in name for name in names)]
     for delimiter, quoting in itertools.product(delimiters, ("none", "standard")):
         quote = {"quoting": csv.QUOTE_NONE} if quoting == "none" else {}

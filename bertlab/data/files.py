@@ -128,12 +128,13 @@ def open_binary(path: Path) -> IO[bytes]:
 
 
 def file_digest(path: Path) -> str:
-    """Return the BLAKE2b digest of a file's bytes on disk, as 32 hexadecimal digits; of a folder that of its texts.
+    """Return the BLAKE2b digest of a file, or of the files in the folders of a folder, as 32 hexadecimal digits.
 
     Raises UserError when the file is missing or unreadable.
     """
     if path.is_dir():
-        inner = [(each.relative_to(path).as_posix(), file_digest(each)) for each in sorted(path.glob("*/*.txt"))]
+        files = sorted(each for each in path.glob("*/*") if each.is_file())
+        inner = [(each.relative_to(path).as_posix(), file_digest(each)) for each in files]
         return hashlib.blake2b(repr(inner).encode(), digest_size=16).hexdigest()
     with open_binary(path) as file, _damage_reported(path):
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()  # type: ignore[arg-type]

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 from bertlab.cli.arguments import DataArguments
 from bertlab.console import info, warning
 from bertlab.data import label_checks
-from bertlab.data.label_text import DECIMAL_COMMA, LIST, ZERO_ONE, are_decimals, as_number, as_whole, fold, split_label
+from bertlab.data.label_text import (
+    DECIMAL_COMMA,
+    LIST,
+    THOUSANDS,
+    ZERO_ONE,
+    are_decimals,
+    as_number,
+    as_whole,
+    fold,
+    split_label,
+)
 from bertlab.data.labels import MULTI, REGRESSION, SINGLE, LabelSchema, is_generic
 from bertlab.errors import UserError, did_you_mean
 
@@ -23,7 +33,7 @@ def infer_labels(
     declared: Sequence[str],
     model_names: Sequence[str],
     origin: str,
-    elsewhere: Iterable[Any] = (),
+    elsewhere: Sequence[Any] = (),
 ) -> LabelSchema:
     """Return what the labels of a run can be.
 
@@ -42,7 +52,7 @@ def infer_labels(
         seen = [label for label in train["label"][:] if label is not None] if "label" in train.column_names else []
         if not seen:
             raise UserError(f"{origin} has no labels to train on.", "Name the column with --label_column_name.")
-    kind = _kind(seen, arguments, origin)
+    kind = _kind(seen, arguments, origin, elsewhere)
     delimiter = _cell_delimiter(seen, arguments) if kind == MULTI else None
     names = _declared_names(arguments, declared)
     schema = LabelSchema(kind, names, dict(arguments.label_map), names, delimiter, dropped=tuple(arguments.drop_labels))
@@ -84,7 +94,7 @@ def _declared_names(arguments: DataArguments, declared: Sequence[str]) -> tuple[
     return tuple(names) or tuple(dict.fromkeys(arguments.label_map.get(name, name) for name in declared))
 
 
-def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
+def _kind(written: Sequence[Any], arguments: DataArguments, origin: str, elsewhere: Sequence[Any]) -> str:
     asked = REGRESSION if arguments.do_regression else arguments.problem_type
     lists = [label for label in written if isinstance(label, list)]
     one_each = all(len(label) == 1 for label in lists)
@@ -99,6 +109,8 @@ def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
             f"{origin} has no lists of labels: each row has the one label that is written there, whole; "
             "--label_delimiter says what separates several."
         )
+    if asked == REGRESSION:
+        _refuse_thousands((*written, *elsewhere), origin)
     if asked != "auto":
         return asked
     if lists and one_each:
@@ -106,6 +118,7 @@ def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
     if several:
         return MULTI
     if written and not arguments.class_names and not arguments.label_map and are_decimals(written):
+        _refuse_thousands((*written, *elsewhere), origin, "; --label_delimiter , reads several labels")
         alone = {label for label in written if "," not in label}
         commas = [label for label in written if "," in label]
         if not alone.isdisjoint(part for label in commas for part in label.split(",")):
@@ -118,12 +131,22 @@ def _kind(written: Sequence[Any], arguments: DataArguments, origin: str) -> str:
     return SINGLE
 
 
+def _refuse_thousands(labels: Iterable[Any], origin: str, or_lists: str = "") -> None:
+    """Refuse numbers with a comma of which none shows that it marks decimals."""
+    commas = [label for label in labels if isinstance(label, str) and "," in label]
+    if commas and all(THOUSANDS.fullmatch(label) for label in commas):
+        raise UserError(
+            f"{origin}: the comma in the label {commas[0]!r} may separate thousands.",
+            f"Write numbers with a decimal point and without thousands separators{or_lists}.",
+        )
+
+
 def _cell_delimiter(written: Iterable[Any], arguments: DataArguments) -> str | None:
     """Return what separates the labels of a cell: what the user says, or "[" where cells hold lists as text."""
     if arguments.label_delimiter:
         return arguments.label_delimiter
     cells = [label for label in written if isinstance(label, str)]
-    bracketed = bool(cells) and all(cell[:1] + cell[-1:] in ("[]", "()", "{}") for cell in cells)
+    bracketed = bool(cells) and all(cell[:1] + cell[-1:] in ("[]", "()", "{}") or cell == "set()" for cell in cells)
     # "[wet]" is a word; a list has quotes or commas in some row, or is of the 0 and 1 that NumPy writes.
     return "[" if bracketed and any(LIST.fullmatch(cell) for cell in cells) else None
 

@@ -12,6 +12,8 @@ from typing import Any
 WHOLE = re.compile(r"^([+-]?\d+)\.0+$")
 LEADING_ZEROS = re.compile(r"^0+(?=\d+$)")
 DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+)$")
+# A comma that may part thousands as well.
+THOUSANDS = re.compile(r"[+\u2212-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 # A list as a program writes it into a cell, a tuple, or a set.
 LIST = re.compile(r"\[(.*[',\"].*|[01. ]*)\]|\(['\"\d].*\)|\{['\"][^:]*\}", re.DOTALL)
 # What programs and annotators write where there is no label. Of these a user may well call a class `none`; a program

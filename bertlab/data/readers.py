@@ -25,7 +25,7 @@ def read_rows(file: DataFile) -> Generator[Row]:
       objects among its values, what pandas' `to_json` writes (but "values"), one object, or JSON lines; it is held
       in memory whole, while every other format streams. JSON's NaN and Infinity are read as floats.
     - `.parquet`: in batches of 1000 rows; ids that `datasets` wrote become the names of its class label.
-    - a folder of one folder per class, a text in each `.txt`: columns `text` and `label`.
+    - a folder of one folder per class, a text in each `.txt`: columns `text` and `label`; hidden files are not read.
 
     Raises UserError at once for an unknown suffix or setting, and while reading for all that `open_text`
     refuses, too few or too many fields, a quote out of place, and broken JSON or Parquet.
@@ -52,15 +52,35 @@ def column_names(file: DataFile) -> list[str]:
 
 def class_folders(path: Path) -> list[Path]:
     """Return the folders of a folder that has one per class, with a text in each `.txt`, or nothing."""
-    inner = sorted(each for each in path.iterdir() if each.is_dir()) if path.is_dir() else []
-    folders = [each for each in inner if next(each.glob("*.txt"), None)]
+    folders = [each for each in _inside(path) if any(map(_is_text, _inside(each)))]
     return folders if len(folders) > 1 else []
 
 
+def class_texts(path: Path) -> list[Path]:
+    """Return the texts of a folder that has one folder per class, in the order of its rows."""
+    return [each for folder in class_folders(path) for each in _inside(folder) if _is_text(each)]
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Return what is in a folder, in order, without what programs hide there: `._1.txt`, `.ipynb_checkpoints`."""
+    return sorted(folder.glob("[!.]*"))
+
+
+def _is_text(path: Path) -> bool:
+    return path.suffix.casefold() == ".txt"
+
+
 def remarks(file: DataFile) -> list[str]:
-    """Return what was inferred about a delimited file and its names, beyond what its suffix says."""
+    """Return what was inferred about a delimited file and its names, or left out of a folder."""
     names = column_names(file)
     found = []
+    if classes := class_folders(file.path):
+        left_out = [each for each in _inside(file.path) if each.is_dir() and each not in classes]
+        left_out += [each for folder in classes for each in _inside(folder) if not _is_text(each)]
+        if left_out:
+            listed = ", ".join(str(each.relative_to(file.path)) for each in left_out[:4])
+            more = f" and {len(left_out) - 4} more" if len(left_out) > 4 else ""
+            found.append(f"left out: {listed}{more}. Only .txt files directly in the folder of a class are read.")
     if unnamed := [name for name in names if name.startswith("Unnamed: ")]:
         found.append(f"{', '.join(unnamed[:4])} had no name in the header, as pandas writes its index.")
     if not file.path.is_dir() and format_suffix(file.path) in DELIMITED:
@@ -70,15 +90,23 @@ def remarks(file: DataFile) -> list[str]:
         if options.get("skipinitialspace"):
             found.append("blanks before a cell are left out, as some stand before an opening quote.")
         if options.get("escapechar"):
-            found.append("a backslash before a quote is read as its escape.")
+            found.append(r"\" is read as a quote within a cell, and \\ as one backslash.")
     return found
 
 
 def names_for_no_header(file: DataFile) -> list[str]:
-    """Return names to try where the first line looks like data, or nothing where it looks like a header."""
+    """Return names to try where the first line looks like data, or nothing where it looks like a header.
+
+    Columns that are numbered from 0 have been given no names by pandas, which writes these numbers as the header.
+    """
+    if file.path.is_dir() or format_suffix(file.path) not in DELIMITED:
+        return []
     with closing(read_rows(file)) as rows:
         cells = [row.values for row in itertools.islice(rows, HEAD_ROWS)]
     names = list(cells[0]) if cells else []
+    named = [name for name in names if not name.startswith("Unnamed: ")]
+    if named == [str(number) for number in range(len(named))]:
+        return []
     if not any(_is_data(name, [row[name] for row in cells]) for name in names):
         return []
     values = {name: [name, *(str(row[name] or "") for row in cells)] for name in names}
@@ -95,10 +123,10 @@ def _is_data(name: str, cells: list[Any]) -> bool:
 
 
 def _folder_rows(file: DataFile) -> Generator[Row]:
-    texts = [(folder.name, path) for folder in class_folders(file.path) for path in sorted(folder.glob("*.txt"))]
-    for number, (label, path) in enumerate(texts, 1):
+    for number, path in enumerate(class_texts(file.path), 1):
         text = None
         if path.stat().st_size:
             with open_text(path, file.encoding) as stream:
                 text = stream.read()
-        yield Row(number, {"text": text, "label": label}, "row")
+        label = path.parent.name
+        yield Row(number, {"text": text, "label": label}, "row", f"{label}/{path.name}")

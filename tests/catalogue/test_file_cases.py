@@ -25,6 +25,8 @@ from bertlab.errors import UserError
 Content = str | bytes | Callable[[Path], Any]
 ROWS = (("Rain fell all night", "wet"), ("The sun came out", "dry"), ("A puddle remained", "wet"))
 FRAME = pd.DataFrame(ROWS, columns=["text", "label"])
+NAMELESS = pd.DataFrame([(text, label, number) for number, (text, label) in enumerate(ROWS)])
+BROKEN = (("one\ntwo", "wet"), ("one, or\r\ntwo", "dry"), ("plain, so", "wet"))
 QUOTED = (('She said "wait" twice', "wet"), ('"Quoted" at the start', "dry"), ("plain", "wet"))
 
 
@@ -120,6 +122,26 @@ CASES = [
         "quoted as in CSV",
     ),
     Case(
+        "TSV of pandas, a line break within",
+        TSV,
+        {"a.tsv": lambda path: pd.DataFrame(BROKEN, columns=["text", "label"]).to_csv(path, sep="\t", index=False)},
+        BROKEN,
+        "quoted as in CSV",
+    ),
+    Case(
+        "TSV of Excel, which quotes commas",
+        TSV,
+        {"a.tsv": 'text\tlabel\r\n"Good, but slow"\tx\r\n"A ""no"", twice"\ty\r\nplain; so\tx\r\n'},
+        (("Good, but slow", "x"), ('A "no", twice', "y"), ("plain; so", "x")),
+        "quoted as in CSV",
+    ),
+    Case(
+        "TSV with direct speech, and a comma without quotes",
+        TSV,
+        {"a.tsv": 'text\tlabel\n"Well, stop."\tx\nCold, dark\ty\n'},
+        (('"Well, stop."', "x"), ("Cold, dark", "y")),
+    ),
+    Case(
         "TSV with quotes as characters",
         TSV,
         {"a.tsv": 'text\tlabel\n"Stop." he said\tx\nA 6" nail\ty\n'},
@@ -150,6 +172,13 @@ CASES = [
         {"a.csv": 'text,label\n"He said \\"no\\", twice",x\n"a\\\\b",y\n'},
         (('He said "no", twice', "x"), ("a\\b", "y")),
         "backslash",
+    ),
+    Case(
+        "backslash escapes beside other backslashes",
+        CSV,
+        {"a.csv": 'text,label\n"a \\"b\\" in C:\\new, \\alpha\\n",x\n"ends in \\\\",y\nno \\"quotes\\" round it,y\n'},
+        (('a "b" in C:\\new, \\alpha\\n', "x"), ("ends in \\", "y"), ('no "quotes" round it', "y")),
+        r"\" is read as a quote within a cell, and \\ as one backslash",
     ),
     Case(
         "a backslash without quotes",
@@ -239,6 +268,22 @@ CASES = [
         says="looks like data",
         hint="--column_names column_1 text label",
     ),
+    *(
+        Case(
+            f"columns without names in {name}{more}",
+            f"--train_file {name}{more}",
+            {name: write},
+            says="" if more else f"{names}: which holds the text? Name it with --text_column_names.",
+            refused=not more,
+        )
+        for name, names, write in (
+            ("a.csv", "the columns 0, 1, 2", lambda path: NAMELESS.to_csv(path, index=False)),
+            ("b.csv", "Unnamed: 0, 0, 1, 2", lambda path: NAMELESS.to_csv(path)),
+            ("a.json", "the columns 0, 1, 2", lambda path: NAMELESS.to_json(path, orient="records")),
+            ("a.parquet", "the columns 0, 1, 2", lambda path: NAMELESS.rename(columns=str).to_parquet(path)),
+        )
+        for more in ("", " --text_column_names 0 --label_column_name 1")
+    ),
     Case(
         "names for a file that has them",
         f"{CSV} --column_names text label",
@@ -257,6 +302,33 @@ CASES = [
         CSV,
         {"a.csv": csv_of() + csv_of()},
         (*ROWS, *ROWS),
+    ),
+    *(
+        Case(
+            f"one column, {name}",
+            f"--test_file {name}",
+            {name: "text\nFine, thanks, bye\nA\ttab; or so\n\nA | B\n" + more},
+            tuple((text, None) for text in ("Fine, thanks, bye", "A\ttab; or so", "A | B", *read)),
+        )
+        for name, more, read in (
+            ("a.csv", "plain\n", ["plain"]),
+            ("a.tsv", '"I, too."\n', ['"I, too."']),
+            ("a.txt", '"one, or\ntwo"\n', ["one, or\ntwo"]),
+        )
+    ),
+    Case(
+        "one column, a delimiter in each line",
+        "--test_file a.csv",
+        {"a.csv": "text\nWell, bad\nGood, but slow\n"},
+        says="2 fields, expected 1 (text). If the first line is no header, take it out; if each line is a text, "
+        "write it in double quotes.",
+        refused=True,
+    ),
+    Case(
+        "one column, each line in quotes",
+        "--test_file a.csv",
+        {"a.csv": 'text\n"Well, bad"\n"Good, but slow"\n'},
+        (("Well, bad", None), ("Good, but slow", None)),
     ),
     Case("a comment first", CSV, {"a.csv": "# by us\n" + csv_of()}, says="is no header, take it out", refused=True),
     Case(
@@ -422,6 +494,24 @@ CASES = [
         "--train_file reviews --on_missing drop",
         {"reviews": per_class, "reviews/wet/z.txt": ""},
         BY_CLASS,
+    ),
+    Case(
+        "a folder per class, hidden files and capitals",
+        "--train_file reviews",
+        {
+            "reviews": per_class,
+            "reviews/wet/._0.txt": "\0",
+            "reviews/.ipynb_checkpoints/0.txt": "Rain",
+            "reviews/cold/9.TXT": "Ice",
+        },
+        (("Ice", "cold"), *BY_CLASS),
+    ),
+    Case(
+        "a folder per class, and what is left out of it",
+        "--train_file reviews",
+        {"reviews": per_class, "reviews/cold/2020/9.txt": "Ice", "reviews/wet/8.md": "Rain", "reviews/readme": "By us"},
+        BY_CLASS,
+        "reviews: left out: cold, wet/8.md. Only .txt files directly in the folder of a class are read.",
     ),
     Case(
         "a folder per class as a data set",

@@ -259,6 +259,24 @@ CASES = (
     # numbers
     read("decimal commas", ["3,5", "4,0", "0,5"], "3,5 is read as the number 3.5", "regression"),
     read("decimal commas asked", ["3,5", "4", "5"], "3,5 is read as", flags="--do_regression"),
+    read("decimal commas, one with a zero before", ["1,250", "0,500", "3,125"], "3,5 is read as", "regression"),
+    refused("thousands", ["1,450", "950", "2,518"], "the comma in the label '1,450' may separate thousands. Write nu"),
+    read("thousands without a separator", ["1450", "950", "2518.0"], "3 classes: 0 = 950, 1 = 1450, 2 = 2518"),
+    refused(
+        "thousands asked",
+        ["1,450.50", "950", "2,518,000"],
+        "'1,450.50' may separate thousands. Write numbers with a decimal point and without thousands separators.",
+        flags="--do_regression",
+    ),
+    refused("thousands in dev", [1450.5, 950], "the comma in the label '1,451' may separate", dev=["1,451", "950"]),
+    read("decimal commas in dev", ["3,5", "4,0"], "regression", dev=["1,451", "950"]),
+    refused(
+        "thousands or lists",
+        ["1,450", "1", "450"],
+        "'1,450' may separate thousands",
+        hint="--label_delimiter ,",
+        then="multi-label: 0 = 1, 1 = 450",
+    ),
     refused(
         "numbers or lists",
         ["1", "2", "1,2"],
@@ -281,7 +299,7 @@ CASES = (
         "multi-label: 0 = a, 1 = b, 2 = it, 3 = it's",
     ),
     read("tuples as text", ["('a', 'b')", "('a',)"], "multi-label: 0 = a, 1 = b"),
-    read("sets as text", ["{'a', 'b'}", "{'b'}"], "multi-label: 0 = a, 1 = b"),
+    read("sets as text", ["{'a', 'b'}", "set()", "{'b'}"], "multi-label: 0 = a, 1 = b", "a 2 (33.3%), b 4 (66.7%)"),
     read("a typographic minus", ["\u22121.5", "2.5"], "regression on its numbers"),
     refused(
         "a word among decimals",

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bertlab.cli.arguments import DataArguments
-from bertlab.data import dataset, sources
+from bertlab.data import dataset, readers, sources
+from bertlab.data.data_file import DataFile
 from bertlab.errors import UserError
 
 Write = Callable[..., str]
@@ -83,6 +84,18 @@ def test_missing_cells_are_refused_or_dropped_and_counted(file, capsys, row, wha
     loaded = load(train_file=path, on_missing="drop")
     assert (len(loaded.splits["train"]), loaded.dropped) == (4, {"train": 2})
     assert capsys.readouterr().err.startswith(f"info: {path}: 2 of 6 rows are left out, which lack text")
+
+
+def test_a_blank_text_of_a_folder_per_class_is_named_by_its_file(tmp_path):
+    for name, text in (("neg/1", "bad"), ("neg/2", " \n"), ("pos/1", "good"), ("pos/2", "")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
+    assert refusal(train_file=str(tmp_path)).startswith(
+        f"{tmp_path / 'neg' / '2.txt'}: the text is missing (2 such rows)."
+    )
+    places = [row.where for row in readers.read_rows(DataFile(tmp_path))]
+    assert places == ["neg/1.txt", "neg/2.txt", "pos/1.txt", "pos/2.txt"]
+    assert len(load(train_file=str(tmp_path), on_missing="drop").splits["train"]) == 2
 
 
 def test_minus_one_is_a_class_where_nobody_names_the_classes(file):

@@ -244,3 +244,7 @@ def test_a_digest_follows_the_bytes(tmp_path: Path) -> None:
     assert int(one, 16) >= 0
     with pytest.raises(UserError, match="does not exist"):
         file_digest(tmp_path / "gone")
+    (tmp_path / "pos").mkdir()
+    of_folder = file_digest(tmp_path)
+    written(tmp_path / "pos" / "1.TXT", b"x")
+    assert of_folder != file_digest(tmp_path)

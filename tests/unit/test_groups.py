@@ -127,6 +127,16 @@ def test_a_group_in_two_splits_is_reported(tiny_model, tmp_path, write_csv, caps
     assert "has no column 'patent'. Did you mean 'patient'?" in capsys.readouterr().err
 
 
+def test_a_group_is_the_same_number_in_a_column_with_empty_cells(tiny_model, tmp_path, write_csv, capsys):
+    train = [[f"text {row}", "ab"[row % 2], f" {row}"] for row in range(6)]
+    dev = [["other 0", "a", "5.0"], ["other 1", "b", ""], ["other 2", "a", "5.5"]]  # pandas writes 5.0 beside no number
+    header = ("text", "label", "patient")
+    paths = [str(write_csv(tmp_path / f"{name}.csv", header, rows)) for name, rows in (("t", train), ("d", dev))]
+    argv = ["--train_file", paths[0], "--validation_file", paths[1], "--model_name_or_path", str(tiny_model)]
+    assert check.main([*argv, "--group_column", "patient", "--strict"]) == 1
+    assert "WRONG  validation: 1 group is also in train, for example '5'." in capsys.readouterr().out
+
+
 def test_no_group_is_in_two_parts(tiny_model, tmp_path, write_csv, capsys):
     rows = [[f"text {row}", "ab"[row % 2], f"p{row // 4}"] for row in range(120)]
     path = str(write_csv(tmp_path / "t.csv", ("text", "label", "patient"), rows))
