@@ -289,8 +289,9 @@ def _read_weights(
         ) from error
     except Exception as error:  # as above
         if arguments.attn_implementation and "ttention" in str(error):
-            problem = f"--attn_implementation {arguments.attn_implementation}: {first_line(error)}."
-            raise UserError(problem, "Leave it out, or pass eager or sdpa.") from error
+            problem, *_ = first_line(error).split(". ")  # where to request support follows
+            flag = f"--attn_implementation {arguments.attn_implementation}"
+            raise UserError(f"{flag}: {problem}.", "Leave it out.") from error
         raise hub.model_error(name, error) from error
     return model, loading
 

@@ -166,6 +166,16 @@ def test_a_model_that_fails_in_the_trial_leaves_every_folder_as_it_was(tiny_mode
     assert "index out of range. Leave --attn_implementation out." in capfd.readouterr().err
 
 
+def test_an_attention_that_the_model_has_not_is_refused_with_a_hint_that_helps(rows, tmp_path, capfd):
+    model = write_model("deberta", tmp_path / "model")
+    assert train(model, rows, tmp_path / "run", attn_implementation="sdpa") == 2
+    assert capfd.readouterr().err.splitlines()[-1] == (
+        "error: --attn_implementation sdpa: DebertaForSequenceClassification does not support an attention "
+        "implementation through torch.nn.functional.scaled_dot_product_attention yet. Leave it out."
+    )
+    assert train(model, rows, tmp_path / "run") == 0
+
+
 def test_predict_says_that_it_computes_in_float32_where_a_model_fails_in_16_bits(tmp_path, monkeypatch, capfd):
     from transformers import AutoModelForSequenceClassification
 
