@@ -14,7 +14,7 @@ from bertlab.data import input_length
 from bertlab.data.labels import REGRESSION, LabelSchema, is_generic
 from bertlab.errors import UserError, first_line
 from bertlab.io import no_such_model, package_folder
-from bertlab.models import lora, surgery
+from bertlab.models import lora, parts, surgery
 
 if TYPE_CHECKING:
     import torch
@@ -243,10 +243,10 @@ def _refuse_foreign_code(model: "PreTrainedModel", new: list[str], arguments: Mo
 
 
 def _refuse_unknown_tokens(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
-    try:
-        rows = cast("torch.Tensor", model.get_input_embeddings().weight).shape[0]
-    except NotImplementedError:  # CANINE hashes characters
+    embedded = parts.word_embeddings(model)
+    if embedded is None:
         return
+    rows = cast("torch.Tensor", embedded.weight).shape[0]
     if len(tokenizer) > rows:
         raise UserError(
             f"the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}.", "Name the right --tokenizer_name."

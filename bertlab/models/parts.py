@@ -46,9 +46,18 @@ def _stack(module: "nn.Module") -> "list[list[nn.Module]]":
     return [list(layer) for layer in zip(*lists, strict=False)]
 
 
+def word_embeddings(model: "nn.Module") -> "nn.Module | None":
+    """Return the word embeddings, or None for a model of characters (CANINE)."""
+    try:
+        return unwrap(model).get_input_embeddings()
+    except NotImplementedError:
+        return None
+
+
 def embeddings(model: "nn.Module") -> "nn.Module":
     """Return the embeddings with their normalisation, or the word embeddings of a model without such a module."""
-    return getattr(encoder(model), "embeddings", None) or unwrap(model).get_input_embeddings()
+    base = encoder(model)
+    return getattr(base, "embeddings", None) or word_embeddings(model) or base.get_submodule("char_embeddings")
 
 
 def poolers(model: "nn.Module") -> "list[nn.Module]":

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from architectures import ARCHITECTURES
+from architectures import ARCHITECTURES, of_two_layers
 from running import classify, drawing, labelled_sentences, predictions, read_json
 from transformers import AutoTokenizer
 
@@ -16,7 +16,7 @@ from bertlab.cli.arguments import ModelArguments, NspArguments
 from bertlab.commands.export import NEEDED
 from bertlab.inference import torch_predictor
 from bertlab.inference.torch_predictor import load_torch_predictor
-from bertlab.models import loading
+from bertlab.models import loading, parts
 from bertlab.pretraining import objectives
 from bertlab.pretraining.model import build_model
 from bertlab.training import precision, preflight
@@ -174,6 +174,21 @@ def test_an_attention_that_the_model_has_not_is_refused_with_a_hint_that_helps(r
         "implementation through torch.nn.functional.scaled_dot_product_attention yet. Leave it out."
     )
     assert train(model, rows, tmp_path / "run") == 0
+
+
+@pytest.mark.parametrize("architecture", ["canine", "ibert"])
+def test_noise_on_embeddings_is_refused_where_transformers_cannot_add_it(architecture, rows, tmp_path, capfd):
+    model = write_model(architecture, tmp_path / "model")
+    assert train(model, rows, tmp_path / "run", freeze_embeddings=True, neftune_noise_alpha=5) == 2
+    message = f"error: --neftune_noise_alpha: {architecture} models cannot do it. Leave it out."
+    assert capfd.readouterr().err.splitlines()[-1] == message
+    assert train(model, rows, tmp_path / "run", freeze_embeddings=True) == 0
+
+
+def test_noise_can_be_added_to_the_embeddings_of_every_other_architecture(rows, tmp_path):
+    embedded = {name: parts.word_embeddings(of_two_layers(name)) for name in ARCHITECTURES}
+    assert {name for name, part in embedded.items() if not isinstance(part, torch.nn.Embedding)} == {"canine", "ibert"}
+    assert train(write_model("bart", tmp_path / "model"), rows, tmp_path / "run", neftune_noise_alpha=5) == 0
 
 
 def test_predict_says_that_it_computes_in_float32_where_a_model_fails_in_16_bits(tmp_path, monkeypatch, capfd):
