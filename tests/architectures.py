@@ -67,6 +67,8 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "xmod": {"languages": ["en_XX"], "default_language": "en_XX"},
     "yoso": {"num_hash": 4},
 }
+# ALBERT's layers share their weights.
+SEPARATE = sorted(set(ARCHITECTURES) - {"albert"})
 # In the vocabulary of conftest.tiny_model [PAD] is 0, [CLS] 2 and [SEP] 3; RoBERTa's positions begin behind padding.
 _TOKENS = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
 
@@ -91,3 +93,21 @@ def tiny_config(architecture: str, vocab_size: int, positions: int = 65) -> Any:
         sizes = {}
     limit = {} if architecture in ("xlnet", "t5", "mt5") else {"max_position_embeddings": positions}
     return AutoConfig.for_model(architecture, **{"vocab_size": vocab_size, **sizes, **limit, **_TOKENS, **own})
+
+
+def of_two_layers(architecture: str, **changes: Any) -> Any:
+    """Return a sequence classifier of any architecture; the same at every call."""
+    from transformers import AutoModelForSequenceClassification
+
+    config = tiny_config(architecture, vocab_size=40)
+    config.update(changes)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return AutoModelForSequenceClassification.from_config(config)
+
+
+def layer_number(name: str) -> int | None:
+    """Return the layer of a parameter of `of_two_layers`, from 0 up, or None; a decoder's are above its encoder's."""
+    numbers = [int(part) for part in name.split(".") if part.isdigit()]
+    # CANINE's layers of characters are not the encoder's.
+    return None if not numbers or "char_encoder" in name else numbers[0] + 2 * (".decoder." in name)

@@ -14,7 +14,7 @@ from bertlab.data import input_length
 from bertlab.data.labels import REGRESSION, LabelSchema, is_generic
 from bertlab.errors import UserError, first_line
 from bertlab.io import no_such_model, package_folder
-from bertlab.models import lora, surgery
+from bertlab.models import lora, parts, surgery
 
 if TYPE_CHECKING:
     import torch
@@ -249,10 +249,10 @@ def _refuse_foreign_code(model: "PreTrainedModel", new: list[str], arguments: Mo
 
 
 def _refuse_unknown_tokens(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
-    try:
-        rows = cast("torch.Tensor", model.get_input_embeddings().weight).shape[0]
-    except NotImplementedError:  # CANINE hashes characters
+    embedded = parts.word_embeddings(model)
+    if embedded is None:
         return
+    rows = cast("torch.Tensor", embedded.weight).shape[0]
     if len(tokenizer) > rows:
         raise UserError(
             f"the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}.", "Name the right --tokenizer_name."
@@ -290,13 +290,14 @@ def _read_weights(
         raise
     except SafetensorError as error:
         raise UserError(
-            f"the model {name} cannot be loaded: model.safetensors is damaged or not whole ({error}).",
+            f"the model {name} cannot be loaded: model.safetensors is damaged or incomplete ({error}).",
             "Fetch it again; where Git left a pointer in its place, `git lfs pull` does.",
         ) from error
     except Exception as error:  # as above
         if arguments.attn_implementation and "ttention" in str(error):
-            problem = f"--attn_implementation {arguments.attn_implementation}: {first_line(error)}."
-            raise UserError(problem, "Leave it out, or pass eager or sdpa.") from error
+            problem, *_ = first_line(error).split(". ")  # where to request support follows
+            flag = f"--attn_implementation {arguments.attn_implementation}"
+            raise UserError(f"{flag}: {problem}.", "Leave it out.") from error
         raise hub.model_error(name, error) from error
     return model, loading
 

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 POOLER = "pooler"
-# The parts of an encoder above its layers; whatever else is outside the stack belongs to the embeddings.
-ABOVE_LAYERS = (POOLER, "final_norm")
 
 
 def unwrap(model: Any) -> "PreTrainedModel":
@@ -25,28 +23,41 @@ def encoder(model: "nn.Module") -> "nn.Module":
     return unwrap(model).base_model
 
 
-def layers(model: "nn.Module", flag: str) -> "nn.ModuleList":
-    """Return the stack of layers, the lowest first; `flag` is the one that needs it.
+def layers(model: "nn.Module", flag: str) -> "list[list[nn.Module]]":
+    """Return the modules of each layer, the lowest first, a decoder's above its encoder's; `flag` needs them.
 
     Raises:
         UserError: the model has no such stack, or shares one layer's weights among all of them.
     """
+    config, base = unwrap(model).config, encoder(model)
+    halves = [base.get_submodule(name) for name in ("encoder", "decoder")] if config.is_encoder_decoder else [base]
+    found = [layer for half in halves for layer in _stack(half)]
+    if len(found) < config.num_hidden_layers:
+        raise UserError(f"{flag}: {config.model_type} keeps no separate layers.", "Leave the flag out.")
+    return found
+
+
+def _stack(module: "nn.Module") -> "list[list[nn.Module]]":
+    """Return the modules of each layer, which XLM keeps in four lists side by side, and others in one."""
     from torch import nn
 
-    config = unwrap(model).config
-    stacks = [
-        module
-        for module in encoder(model).modules()
-        if isinstance(module, nn.ModuleList) and len(module) == config.num_hidden_layers
-    ]
-    if not stacks:
-        raise UserError(f"{flag}: {config.model_type} keeps no separate layers.", "Leave the flag out.")
-    return max(stacks, key=lambda stack: sum(value.numel() for value in stack.parameters()))
+    siblings = ([part for part in owner.children() if isinstance(part, nn.ModuleList)] for owner in module.modules())
+    lists = max(siblings, key=lambda lists: sum(value.numel() for part in lists for value in part.parameters()))
+    return [list(layer) for layer in zip(*lists, strict=False)]
+
+
+def word_embeddings(model: "nn.Module") -> "nn.Module | None":
+    """Return the word embeddings, or None for a model of characters (CANINE)."""
+    try:
+        return unwrap(model).get_input_embeddings()
+    except NotImplementedError:
+        return None
 
 
 def embeddings(model: "nn.Module") -> "nn.Module":
     """Return the embeddings with their normalisation, or the word embeddings of a model without such a module."""
-    return getattr(encoder(model), "embeddings", None) or unwrap(model).get_input_embeddings()
+    base = encoder(model)
+    return getattr(base, "embeddings", None) or word_embeddings(model) or base.get_submodule("char_embeddings")
 
 
 def poolers(model: "nn.Module") -> "list[nn.Module]":
@@ -79,14 +90,30 @@ def module_name(model: "nn.Module", module: "nn.Module") -> str:
 def layer_depths(model: "nn.Module", flag: str) -> dict[int, int]:
     """Return for the id of every parameter its depth: head and pooler 0, the top of n layers 1, embeddings n + 1.
 
+    What is registered before the layers belongs to the embeddings, and what comes after them is above the last one.
+
     Raises:
         UserError: the model has no stack of layers.
     """
+    from torch import nn
+
     stack = layers(model, flag)
+    within = {
+        module: len(stack) - index for index, layer in enumerate(stack) for part in layer for module in part.modules()
+    }
     depths = {id(value): 0 for value in unwrap(model).parameters()}
-    for name, value in encoder(model).named_parameters():
-        if not name.startswith(ABOVE_LAYERS):
-            depths[id(value)] = len(stack) + 1
-    for index, layer in enumerate(stack):
-        depths.update({id(value): len(stack) - index for value in layer.parameters()})
+    bottom = outside = len(stack) + 1
+    for name, module in encoder(model).named_modules():
+        if name.startswith(POOLER):
+            continue
+        if isinstance(module, nn.Embedding):
+            # Also of relative positions: T5 has them in its lowest layer, DeBERTa behind the layers, then their norm.
+            depth = outside = bottom
+        elif module in within:
+            depth = within[module]
+            outside = depth - 1
+        else:
+            # BART registers the norm of its embeddings behind the layers, before the final norm of mBART.
+            depth = bottom if "embed" in name else outside
+        depths.update({id(value): depth for value in module.parameters(recurse=False)})
     return depths

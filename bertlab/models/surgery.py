@@ -73,7 +73,7 @@ def reinit_top_layers(model: "PreTrainedModel", count: int) -> None:
     poolers = parts.poolers(model)
     if not count and not poolers:
         raise UserError("--reinit_layers 0: this model has no pooler.", f"Pass 1 to {len(layers)}.")
-    reinit_weights(model, [*poolers, *list(layers)[len(layers) - count :]])
+    reinit_weights(model, [*poolers, *(module for layer in layers[len(layers) - count :] for module in layer)])
     names = ["the pooler"] * bool(poolers) + [f"the top {count} of {len(layers)} layers"] * bool(count)
     info(f"re-initialized: {' and '.join(names)}.")
 

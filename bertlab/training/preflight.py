@@ -66,9 +66,12 @@ def check_model(
 
 
 def _refuse_flags(model: "PreTrainedModel", args: "TrainingArguments", run: RunArguments) -> None:
+    kind = model.config.model_type
     if args.activation_checkpointing and not model.supports_gradient_checkpointing:
-        kind = model.config.model_type
         raise UserError(f"--activation_checkpointing: {kind} models cannot do it.", "Leave it out.")
+    # CANINE has no word embeddings, and I-BERT's return a tuple.
+    if args.neftune_noise_alpha is not None and not isinstance(parts.word_embeddings(model), torch.nn.Embedding):
+        raise UserError(f"--neftune_noise_alpha: {kind} models cannot do it.", "Leave it out.")
     if run.lora_merge and distributed.uses_fsdp(args):
         raise UserError("--lora_merge needs the whole model, which --fsdp shards.", "Leave --lora_merge out.")
 

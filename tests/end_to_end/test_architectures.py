@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from architectures import ARCHITECTURES
+from architectures import ARCHITECTURES, of_two_layers
 from running import classify, drawing, labelled_sentences, predictions, read_json
 from transformers import AutoTokenizer
 
@@ -16,7 +16,7 @@ from bertlab.cli.arguments import ModelArguments, NspArguments
 from bertlab.commands.export import NEEDED
 from bertlab.inference import torch_predictor
 from bertlab.inference.torch_predictor import load_torch_predictor
-from bertlab.models import loading
+from bertlab.models import loading, parts
 from bertlab.pretraining import objectives
 from bertlab.pretraining.model import build_model
 from bertlab.training import precision, preflight
@@ -164,6 +164,31 @@ def test_a_model_that_fails_in_the_trial_leaves_every_folder_as_it_was(tiny_mode
     assert {path: path.stat().st_mtime_ns for path in (earlier, *earlier.rglob("*"))} == before
     assert train(tiny_model, rows, tmp_path / "new", attn_implementation="flex_attention") == 2
     assert "index out of range. Leave --attn_implementation out." in capfd.readouterr().err
+
+
+def test_an_attention_that_the_model_has_not_is_refused_with_a_hint_that_helps(rows, tmp_path, capfd):
+    model = write_model("deberta", tmp_path / "model")
+    assert train(model, rows, tmp_path / "run", attn_implementation="sdpa") == 2
+    assert capfd.readouterr().err.splitlines()[-1] == (
+        "error: --attn_implementation sdpa: DebertaForSequenceClassification does not support an attention "
+        "implementation through torch.nn.functional.scaled_dot_product_attention yet. Leave it out."
+    )
+    assert train(model, rows, tmp_path / "run") == 0
+
+
+@pytest.mark.parametrize("architecture", ["canine", "ibert"])
+def test_noise_on_embeddings_is_refused_where_transformers_cannot_add_it(architecture, rows, tmp_path, capfd):
+    model = write_model(architecture, tmp_path / "model")
+    assert train(model, rows, tmp_path / "run", freeze_embeddings=True, neftune_noise_alpha=5) == 2
+    message = f"error: --neftune_noise_alpha: {architecture} models cannot do it. Leave it out."
+    assert capfd.readouterr().err.splitlines()[-1] == message
+    assert train(model, rows, tmp_path / "run", freeze_embeddings=True) == 0
+
+
+def test_noise_can_be_added_to_the_embeddings_of_every_other_architecture(rows, tmp_path):
+    embedded = {name: parts.word_embeddings(of_two_layers(name)) for name in ARCHITECTURES}
+    assert {name for name, part in embedded.items() if not isinstance(part, torch.nn.Embedding)} == {"canine", "ibert"}
+    assert train(write_model("bart", tmp_path / "model"), rows, tmp_path / "run", neftune_noise_alpha=5) == 0
 
 
 def test_predict_says_that_it_computes_in_float32_where_a_model_fails_in_16_bits(tmp_path, monkeypatch, capfd):

@@ -2,16 +2,21 @@
 
 import pytest
 import torch
-from architectures import ARCHITECTURES, FAMILIES, LAYERS, classifier, tiny_config
+from architectures import ARCHITECTURES, FAMILIES, LAYERS, SEPARATE, classifier, layer_number, of_two_layers
 from torch import nn
-from transformers import AutoModelForSequenceClassification
 
 from bertlab.cli.arguments import ModelArguments, RunArguments
 from bertlab.errors import UserError
-from bertlab.models import lora, parts, surgery
+from bertlab.models import lora, surgery
 
 HAVE_POOLER = ("bert", "deberta-v2")
 LAYER = {"distilbert": "transformer.layer", "modernbert": "layers"}
+EMBEDDINGS = {
+    "canine": ".char_embeddings.",
+    "eurobert": ".embed_tokens.",
+    "xlnet": ".word_embedding.",
+    **dict.fromkeys(("bart", "mbart", "t5", "mt5"), ".shared."),
+}
 
 
 def changed(model, family: str, **settings) -> set[str]:
@@ -44,25 +49,36 @@ def test_the_pooler_and_the_top_layers_are_made_new_and_nothing_else(family, cou
     assert f"info: re-initialized: {pooler}the top {count} of 3 layers." in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_new_layers_have_the_spread_and_the_constants_of_their_class(family):
-    """Weights that were trained to be 7 everywhere come back as the class of the model draws them."""
-    model = classifier(family)
-    top = parts.layers(model, "")[-1]
-    fresh = dict(classifier(family).named_parameters())
+@pytest.mark.parametrize("architecture", SEPARATE)
+def test_the_whole_top_layer_is_drawn_as_its_class_draws_it_and_nothing_else(architecture):
+    """Weights that were trained to be 7 everywhere come back, attention and feed-forward, and those of a pooler."""
+    model, fresh = of_two_layers(architecture), dict(of_two_layers(architecture).named_parameters())
     with torch.no_grad():
-        for value in top.parameters():
+        for value in model.parameters():
             value.fill_(7.0)
             value._is_hf_initialized = True
     torch.manual_seed(1)
     surgery.reinit_top_layers(model, 1)
+    top = 3 if model.config.is_encoder_decoder else 1
     for name, value in model.named_parameters():
-        if any(value is other for other in top.parameters()):
-            if fresh[name].std() > 0:
-                assert float(value.detach().std() / fresh[name].detach().std()) == pytest.approx(1, abs=0.25), name
-                assert abs(float(value.detach().mean())) < 0.02
-            else:
-                assert torch.equal(value, fresh[name]), name
+        if "pooler" in name:
+            assert (value != 7).all(), name
+        elif layer_number(name) != top:
+            assert (value == 7).all(), name
+        elif fresh[name].numel() > 1 and fresh[name].std() > 0:
+            assert float(value.detach().std() / fresh[name].detach().std()) == pytest.approx(1, abs=0.25), name
+            assert abs(float(value.detach().mean() - fresh[name].detach().mean())) < 0.05, name
+        else:
+            assert torch.equal(value, fresh[name]), name
+
+
+def test_below_the_layers_of_a_decoder_come_those_of_its_encoder(capfd):
+    model, before = (of_two_layers("bart", encoder_layers=3) for _ in range(2))
+    surgery.reinit_top_layers(model, 3)
+    changes = zip(model.named_parameters(), before.parameters(), strict=True)
+    names = {name.removeprefix("model.")[:16] for (name, value), old in changes if not torch.equal(value, old)}
+    assert names == {"decoder.layers.1", "decoder.layers.0", "encoder.layers.2"}
+    assert "info: re-initialized: the top 3 of 5 layers." in capfd.readouterr().err
 
 
 def test_the_seed_decides_the_new_weights():
@@ -113,13 +129,15 @@ def test_a_new_head_leaves_the_word_vectors_it_shares():
     assert names == {"cls.predictions.transform.dense.weight", "cls.seq_relationship.weight"}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_frozen_embeddings_get_no_gradient_and_all_else_does(family):
-    model = classifier(family)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_frozen_embeddings_get_no_gradient_and_all_else_does(architecture):
+    model = of_two_layers(architecture)
+    before = {name for name, value in model.named_parameters() if not value.requires_grad}
     surgery.apply_model_surgery(model, ModelArguments(freeze_embeddings=True))
-    frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
-    assert frozen == {name for name, _ in model.named_parameters() if ".embeddings." in name}
-    assert any("word_embeddings" in name or "tok_embeddings" in name for name in frozen)
+    frozen = {name for name, value in model.named_parameters() if not value.requires_grad} - before
+    part = EMBEDDINGS.get(architecture, ".embeddings.")
+    assert frozen == {name for name, _ in model.named_parameters() if part in name} - before
+    assert frozen
 
 
 def test_lora_without_peft_names_the_package(monkeypatch):
@@ -150,7 +168,7 @@ def test_an_adapter_is_loaded_again_and_merged(family, tmp_path):
 @pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - {"eurobert"}))
 def test_the_dropout_before_the_classifier_is_set_and_of_nothing_else(architecture):
     """In every architecture, whether or not its configuration has a name for it."""
-    model = AutoModelForSequenceClassification.from_config(tiny_config(architecture, vocab_size=40))
+    model = of_two_layers(architecture)
     dropouts = {name: module for name, module in model.named_modules() if isinstance(module, nn.Dropout)}
     before = {name: module.p for name, module in dropouts.items()}
     surgery.apply_model_surgery(model, ModelArguments(classifier_dropout=0.37))
@@ -163,7 +181,7 @@ def test_the_dropout_before_the_classifier_is_set_and_of_nothing_else(architectu
 
 
 def test_a_model_without_dropout_before_its_classifier_takes_a_dropout_of_0():
-    model = AutoModelForSequenceClassification.from_config(tiny_config("eurobert", vocab_size=40))
+    model = of_two_layers("eurobert")
     message = refusal(surgery.set_head_dropout, model, 0.3)
     assert message == (
         "--classifier_dropout 0.3: eurobert has no dropout before its classifier. Pass --classifier_dropout 0."
