@@ -290,8 +290,10 @@ def _complete_rows(split: "Dataset", origin: str, label_required: bool, argument
         present = split.with_format("arrow")[:][name].is_valid().to_numpy(zero_copy_only=False)
         what, flag = ("label", "label_column_name") if name == "label" else ("text", "text_column_names")
         if not present.any():
-            torn = "; --on_missing error says if rows are torn" if arguments.on_missing == "drop" else ""
-            raise UserError(f"{origin}: no row has a {what}.", f"Name the column that holds it with --{flag}{torn}.")
+            malformed = "; --on_missing error says if rows are malformed" if arguments.on_missing == "drop" else ""
+            raise UserError(
+                f"{origin}: no row has a {what}.", f"Name the column that holds it with --{flag}{malformed}."
+            )
         if not present.all() and arguments.on_missing == "error":
             first = split[int(np.flatnonzero(~present)[0])]
             count = int((~present).sum())

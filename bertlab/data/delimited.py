@@ -71,7 +71,7 @@ def csv_options(file: DataFile) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=16)
 def _found_options(file: DataFile, suffix: str, state: tuple[int, int]) -> dict[str, Any]:
-    """Return the usual options, or those of other habits if these leave fewer records ragged, torn or with quotes."""
+    """Return the usual options, or those of another dialect that leaves fewer records malformed or with quotes."""
     with open_text(file.path, file.encoding) as stream:
         head = list(itertools.islice(stream, HEAD_ROWS))
         has_quotes = any('"' in line for line in itertools.islice(itertools.chain(head, stream), QUOTED_ROWS))
@@ -85,13 +85,13 @@ def _found_options(file: DataFile, suffix: str, state: tuple[int, int]) -> dict[
     if not has_quotes:
         return standard
     blank, backslash = {"skipinitialspace": True}, {"escapechar": "\\"}
-    habits = [standard, standard | blank, standard | backslash, standard | blank | backslash]
+    dialects = [standard, standard | blank, standard | backslash, standard | blank | backslash]
     if file.quoting == "auto" and delimiter == "\t":
-        habits.append(none)
+        dialects.append(none)
     flaws = [_flaws(file, standard)]
     if flaws[0]:
-        flaws += [_flaws(file, habit) for habit in habits[1:]]
-    return habits[flaws.index(min(flaws))]
+        flaws += [_flaws(file, dialect) for dialect in dialects[1:]]
+    return dialects[flaws.index(min(flaws))]
 
 
 def _is_quoted_as_csv(file: DataFile, options: dict[str, Any]) -> bool:
@@ -99,16 +99,16 @@ def _is_quoted_as_csv(file: DataFile, options: dict[str, Any]) -> bool:
     delimiter = options["delimiter"]
     of_pandas = '"\r\n\t' + delimiter
     of_excel = of_pandas + ","  # whatever the delimiter
-    habits = {of_pandas, of_excel}
+    possible = {of_pandas, of_excel}
     try:
         for number, (raw, cells) in enumerate(_raw_records(file, options)):
             if not number and all(re.fullmatch('".+"', cell) for cell in raw.split(delimiter)):
                 return True
             if '"' in raw:
-                habits = {habit for habit in habits if raw == delimiter.join(_quoted(cell, habit) for cell in cells)}
+                possible = {each for each in possible if raw == delimiter.join(_quoted(cell, each) for cell in cells)}
             elif "," in raw:
-                habits.discard(of_excel)
-            if not habits:
+                possible.discard(of_excel)
+            if not possible:
                 return False
     except csv.Error:
         return False

@@ -47,7 +47,7 @@ def check_suspects(train: "Dataset", schema: LabelSchema, counts: Mapping[str, i
     for suspects, why in (
         (missing, "usually says that a label is missing"),
         (words if is_single and len(decimals) > len(words) else [], "is no number beside decimal numbers"),
-        (lone, "stands in one row only beside classes of many, as part of a torn line or a misspelling would"),
+        (lone, "occurs in one row only, while other classes have many, as in a broken line or a misspelling"),
     ):
         if suspects:
             _refuse_suspects(train, suspects, schema, counts, origin, why)

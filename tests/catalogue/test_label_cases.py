@@ -437,7 +437,7 @@ def test_a_torn_line_whose_second_half_fits_the_columns_is_refused(
     argv = ["--train_file", "train.csv", "--model_name_or_path", str(tiny_model), "--max_seq_length", "16"]
     assert check.main(argv) == 2
     refusal = capsys.readouterr().err
-    assert "train.csv, line 18: the label 'and there it did' stands in one row only" in refusal
+    assert "train.csv, line 18: the label 'and there it did' occurs in one row only" in refusal
     words = {"--drop_labels": "'and there it did'", "--label_map": "'and there it did=and there it did'"}
     assert f"{hint} {words[hint]}" in refusal
     check.main([*argv, hint, *shlex.split(words[hint])])
@@ -449,7 +449,7 @@ def test_the_last_line_of_a_sheet_is_no_class(tiny_model: Path, capsys: pytest.C
     Path("train.csv").write_text(f"text,label\n{rows}Total,14\n", encoding="utf-8")
     argv = ["--train_file", "train.csv", "--model_name_or_path", str(tiny_model), "--max_seq_length", "16"]
     assert check.main(argv) == 2
-    assert "line 16: the label '14' stands in one row only" in capsys.readouterr().err
+    assert "line 16: the label '14' occurs in one row only" in capsys.readouterr().err
     assert check.main([*argv, "--drop_labels", "14"]) == 0
 
 

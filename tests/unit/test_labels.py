@@ -241,7 +241,7 @@ def test_labels_that_cannot_be_classes_are_refused(args, settings, message):
 )
 def test_a_label_of_one_row_beside_classes_of_many_is_refused(written, is_refused):
     if is_refused:
-        where = f"train.csv, line {len(written) + 1}: the label {written[-1]!r} stands in one row only"
+        where = f"train.csv, line {len(written) + 1}: the label {written[-1]!r} occurs in one row only"
         assert where in refusal(written)
         assert len(infer_labels(written, label_map={written[-1]: written[-1]}).class_names) == 3
     else:
