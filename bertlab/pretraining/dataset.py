@@ -74,8 +74,8 @@ def read(arguments: NspArguments, cache_dir: str | None, started: float = math.i
     say(f"{_count(len(files), 'file')}, {_count(documents, 'document')}, {len(table):,} sentences")
     for remark in sentences.read_remarks(path):
         info(remark)
-    if document_splits.is_split_by_stretches(documents, arguments):
-        info(document_splits.describe_stretches(len(table)))
+    if document_splits.is_split_in_parts(documents, arguments):
+        info(document_splits.describe_parts(len(table)))
     if arguments.document_unit == "line":
         _warn_if_wrapped(table)
     return Text(table, files, folder, started)
@@ -177,9 +177,9 @@ def _say_what_is_left_out(tables: Mapping[str, "Dataset"]) -> None:
 def _parted(text: Text, arguments: NspArguments) -> tuple[Text, dict[str, np.ndarray]]:
     """Return the text with the document numbers of each split; a single document is cut into several."""
     documents = pairs.count_documents(text.sentences)
-    if not document_splits.is_split_by_stretches(documents, arguments):
+    if not document_splits.is_split_in_parts(documents, arguments):
         return text, document_splits.split_documents(documents, arguments)
-    table, members = document_splits.split_stretches(text.sentences, arguments)
+    table, members = document_splits.split_in_parts(text.sentences, arguments)
     return replace(text, sentences=table), members
 
 

@@ -192,7 +192,7 @@ CASES = [
         "a single document, parts held out",
         "--text a.txt --negatives same_document",
         {"a.txt": " ".join(SENTENCES)},
-        "one document: stretches at its end are held out, with a gap of 2 sentences before each",
+        "one document: its end is held out, with a gap of 2 sentences before each part",
     ),
     Case(
         "five books",
