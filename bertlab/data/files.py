@@ -56,6 +56,10 @@ _SIGNATURES = (
 _DAMAGE = (OSError, EOFError, ValueError, RuntimeError, OverflowError, struct.error, zlib.error, zipfile.BadZipFile)
 
 
+class EmptyFileError(UserError):
+    """A text file has no character."""
+
+
 @contextmanager
 def open_text(path: Path, encoding: str | None = None) -> Iterator[TextIO]:
     """Open a text file, plain, `.gz` or `.zip` with one member, for reading with its line ends as they are.
@@ -95,7 +99,7 @@ def _as_text(path: Path, source: IO[bytes], limit: float, encoding: str | None, 
             raise UserError(f"{path} {what}.", hint)
     codec, mark = _codec_and_mark(head, encoding)
     if len(head) == mark:
-        raise UserError(f"{path} is empty.", hint_if_empty)
+        raise EmptyFileError(f"{path} is empty.", hint_if_empty)
     checked = io.BufferedReader(_Checked(path, source, limit, codec, head, mark), _CHUNK_BYTES)
     with io.TextIOWrapper(checked, encoding=codec, newline="") as text:
         yield text

@@ -23,7 +23,6 @@ _WIKI_HEADING = re.compile(r"\s*=+ .+ =+\s*")
 _HYPHEN = re.compile(r"\b([^\W\d_]{2,40})-[ \t]*\r?\n[ \t]*([a-zß-ÿ]{2,})(\S*)[ \t]*")
 _COMPOUND = re.compile(r"\b\w{1,40}-\w{1,40}\b")
 _MARKUP = re.compile(r"<(?:!doctype html|html|\?xml|head|body)\b", re.IGNORECASE)
-_ZERO_WIDTH_LINE = re.compile(r"(?m)^[^\S\n]*[\u200b\u200c\u200d\u2060\ufeff][\s\u200b\u200c\u200d\u2060\ufeff]*?$")
 
 
 @dataclass(frozen=True)
@@ -88,11 +87,6 @@ def join_hyphens(text: str, found: Survey, counts: Counter[str]) -> str:
     return _HYPHEN.sub(join, text)
 
 
-def zero_width_lines(text: str) -> int:
-    """Return how many lines of a text hold zero-width characters alone."""
-    return len(_ZERO_WIDTH_LINE.findall(text)) if not text.isascii() else 0
-
-
 def remarks(counts: Counter[str], surveys: Sequence[Survey], steps: Sequence[str]) -> list[str]:
     """Return what to say of cleaned texts, and of surveyed ones that --clean would change."""
     said = [message.format(counts[step]) for step, message in _DONE.items() if counts[step]]
@@ -111,7 +105,6 @@ def remarks(counts: Counter[str], surveys: Sequence[Survey], steps: Sequence[str
 
 
 _DONE = {
-    "zero_width": "{:,} lines of zero-width characters alone are no sentences and are left out.",
     "gutenberg": "--clean gutenberg: the licence is left out of {:,} files.",
     "headers": "--clean headers: {:,} lines are left out.",
     "hyphenation": "--clean hyphenation: {:,} words are joined.",

@@ -39,7 +39,7 @@ FEW_LINES = 10
 # In the prose of 27 wrapped books 28 to 88 % of the lines end inside a sentence, where a line is a paragraph 0.2 %.
 WRAPPED_SHARE = 0.25
 # Of the files in the cache: what an earlier version wrote by another method is not read.
-CACHE_FORMAT = 4
+CACHE_FORMAT = 5
 # So many epochs have negatives of their own; BERT's script made ten versions of its text (dupe_factor).
 FRESH_EPOCHS = 10
 
@@ -62,7 +62,7 @@ def read(arguments: NspArguments, cache_dir: str | None, started: float = math.i
     Raises:
         UserError: no text, no file, not text, or only one sentence.
     """
-    files = text_files.without_empty(text_files.find_text_files(arguments.text))
+    files = text_files.without_blank(text_files.find_text_files(arguments.text), arguments.encoding)
     settings = (arguments.document_unit, arguments.sentence_splitter, arguments.language, arguments.encoding)
     versions = (__version__, version("sentencex"), CACHE_FORMAT)
     key = Hasher.hash([[file_digest(path) for path in files], settings, sorted(arguments.clean), versions])

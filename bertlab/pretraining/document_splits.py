@@ -124,9 +124,10 @@ def _hint(n_documents: int, arguments: NspArguments) -> str:
     fractions, least = fractions_of(arguments), documents_needed(arguments)
     if n_documents >= least * (1 + sum(map(bool, fractions.values()))):
         return "Lower the fractions."
-    smaller = " Or take smaller documents: --document_unit block (paragraphs) or line." * (
-        arguments.document_unit != "line"
-    )
+    # With a splitter at every line, a line is one sentence and gives no pair.
+    has_lines = arguments.document_unit != "line" and arguments.sentence_splitter != "line"
+    units = ["block (paragraphs)"] * (arguments.document_unit == "file") + ["line"] * has_lines
+    smaller = f" Or take smaller documents: --document_unit {' or '.join(units)}." if units else ""
     for needed in range(least, 0, -1):
         for left_out in ((), (SELECTION,), (SELECTION, "test")):
             rest = [name for name in fractions if fractions[name] and name not in left_out]

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bertlab.console import warning
-from bertlab.data.files import open_binary
+from bertlab.data.files import EmptyFileError, open_binary, open_text
 from bertlab.errors import UserError
+from bertlab.pretraining.splitters import INVISIBLE
 
 # Endings of what `open_text` would take for one file, plain or packed.
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -47,19 +48,28 @@ def find_text_files(patterns: Sequence[str | Path]) -> list[Path]:
     return list(files.values())
 
 
-def without_empty(files: list[Path]) -> list[Path]:
-    """Return the files that are not empty, with a warning that names the others; of a single one its reader says so.
+def without_blank(files: list[Path], encoding: str | None = None) -> list[Path]:
+    """Return the files that are not blank, with a warning that names the others; of a single one its reader says so.
 
     Raises:
-        UserError: all of several are empty.
+        UserError: all of several are blank, or `open_text` refuses one.
     """
-    empty = [str(path) for path in files if not path.stat().st_size]
-    if empty and len(files) > 1:
-        if len(empty) == len(files):
-            raise UserError(f"all of the files are empty: {', '.join(empty)}.", "Give files with text in them.")
-        warning(f"left out because they are empty: {', '.join(empty)}.")
-        return [path for path in files if path.stat().st_size]
-    return files
+    blank = [path for path in files if _is_blank(path, encoding)] if len(files) > 1 else []
+    if blank:
+        names = ", ".join(map(str, blank))
+        if len(blank) == len(files):
+            raise UserError(f"all of the files are blank: {names}.", "Give files with text in them.")
+        warning(f"left out because they are blank: {names}.")
+    return [path for path in files if path not in blank]
+
+
+def _is_blank(path: Path, encoding: str | None) -> bool:
+    """Return True for a file that is empty, or has blank lines alone."""
+    try:
+        with open_text(path, encoding) as stream:
+            return not any(line.strip(INVISIBLE) for line in stream)
+    except EmptyFileError:
+        return True
 
 
 def _matching(path: Path) -> list[Path]:

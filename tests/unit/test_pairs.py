@@ -235,6 +235,21 @@ class TestSplitDocuments:
         assert is_split_in_parts(count, arguments) == (count == 1)
         assert count == 1 or len(split_documents(count, arguments)) >= 2
 
+    @pytest.mark.parametrize(
+        ("unit", "splitter", "smaller"),
+        [
+            ("file", "sentencex", " Or take smaller documents: --document_unit block (paragraphs) or line."),
+            ("file", "line", " Or take smaller documents: --document_unit block (paragraphs)."),
+            ("block", "period", " Or take smaller documents: --document_unit line."),
+            ("block", "line", ""),
+            ("line", "sentencex", ""),
+        ],
+    )
+    def test_smaller_documents_than_those_of_the_run_are_named(self, unit: str, splitter: str, smaller: str) -> None:
+        arguments = replace(held_out(negatives="other_document", validation=0.1), document_unit=unit)
+        message = refusal(split_documents, 1, replace(arguments, sentence_splitter=splitter))
+        assert message.endswith(f"Pass --negatives same_document, or give more text.{smaller}")
+
     def test_eight_documents_are_enough_for_the_recipe_of_books(self) -> None:
         splits = split_documents(8, held_out(0, validation=0.1, selection=0.1, negatives="other_document"))
         assert {name: len(numbers) for name, numbers in splits.items()} == {"train": 4, "validation": 2, "selection": 2}

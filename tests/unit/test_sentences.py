@@ -15,7 +15,7 @@ from bertlab.errors import UserError
 from bertlab.pretraining import sentences, splitters
 from bertlab.pretraining.sentences import read_documents, write_sentences
 from bertlab.pretraining.splitters import LANGUAGES, sentence_splitter
-from bertlab.pretraining.text_files import find_text_files, without_empty
+from bertlab.pretraining.text_files import find_text_files, without_blank
 
 SPLITTERS = (sentence_splitters.ours, sentence_splitters.of_sentencex)
 DOCUMENT_UNITS = ("line", "block", "file")
@@ -108,14 +108,20 @@ class TestFindTextFiles:
         message = refusal(find_text_files, [tmp_path])
         assert message == f"{locked} cannot be listed: Permission denied. Name its files, or another folder."
 
-    def test_empty_files_among_others_are_left_out_and_named_together(self, tmp_path: Path, capsys) -> None:
+    @pytest.mark.parametrize("blank", ["", "\n", "\ufeff", "\ufeff \n\u200b\r\n"], ids=ascii)
+    def test_blank_files_among_others_are_left_out_and_named_together(self, blank: str, tmp_path: Path, capsys) -> None:
         for name in ("a.txt", "b.txt", "c.txt"):
-            written(tmp_path, "x" * (name == "b.txt"), name)
-        assert without_empty(find_text_files([tmp_path])) == [tmp_path / "b.txt"]
+            written(tmp_path, "\n x" if name == "b.txt" else blank, name)
+        assert without_blank(find_text_files([tmp_path])) == [tmp_path / "b.txt"]
         said = capsys.readouterr().err
-        assert said == f"warning: left out because they are empty: {tmp_path}/a.txt, {tmp_path}/c.txt.\n"
-        message = refusal(without_empty, [tmp_path / "a.txt", tmp_path / "c.txt"])
-        assert message.startswith(f"all of the files are empty: {tmp_path}/a.txt, {tmp_path}/c.txt.")
+        assert said == f"warning: left out because they are blank: {tmp_path}/a.txt, {tmp_path}/c.txt.\n"
+        message = refusal(without_blank, [tmp_path / "a.txt", tmp_path / "c.txt"])
+        assert message.startswith(f"all of the files are blank: {tmp_path}/a.txt, {tmp_path}/c.txt.")
+        assert without_blank([tmp_path / "a.txt"]) == [tmp_path / "a.txt"], "its reader says so"
+
+    def test_a_file_of_another_encoding_is_looked_at_in_it(self, tmp_path: Path) -> None:
+        files = [written(tmp_path, "x\n".encode("utf-16-le"), name) for name in ("a.txt", "b.txt")]
+        assert without_blank(files, "utf-16-le") == files
 
     @pytest.mark.parametrize(
         ("name", "kind"), [("a.csv", "a table"), ("a.JSONL", "JSON"), ("a.html", "marked-up text")], ids=str
@@ -146,6 +152,13 @@ class TestReadDocuments:
     def test_a_file_is_one_document(self, tmp_path: Path) -> None:
         (document,) = documents(written(tmp_path, TEXT), "file")
         assert without_space(document) == without_space(TEXT)
+
+    @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+    @pytest.mark.parametrize("unit", ["line", "block"])
+    def test_a_line_of_zero_width_characters_is_blank(self, tmp_path: Path, unit: str, end: str) -> None:
+        text = "A title\n \u200b\u200d\nThe text\n\ufeff\n".replace("\n", end)
+        assert documents(written(tmp_path, text), unit) == ["A title", "The text"]
+        assert table(tmp_path, text, "file")["sentence"][:] == ["A title", "The text"]
 
     @pytest.mark.parametrize("unit", DOCUMENT_UNITS)
     @pytest.mark.parametrize("end", ["\r\n", "\r"])
