@@ -2,6 +2,7 @@
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from bertlab.pretraining.splitters import INVISIBLE
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 # What a file is that --text does not read.
 OTHER_KINDS = {
-    **dict.fromkeys((".csv", ".tsv", ".parquet", ".xlsx"), "a table"),
+    **dict.fromkeys((".csv", ".tsv", ".parquet", ".xlsx", ".xls", ".ods"), "a table"),
     **dict.fromkeys((".json", ".jsonl"), "JSON"),
     **dict.fromkeys((".html", ".htm", ".xml", ".xhtml"), "marked-up text"),
-    **dict.fromkeys((".pdf", ".docx", ".epub", ".odt"), "a document of another program"),
+    **dict.fromkeys(
+        (".pdf", ".docx", ".doc", ".rtf", ".pptx", ".ppt", ".epub", ".odt"), "a document of another program"
+    ),
 }
 
 
@@ -97,7 +100,20 @@ def _text_files_in(folder: Path) -> list[Path]:
         paths += [Path(root, name) for name in names if not name.startswith(".")]
     texts = sorted(path for path in paths if path.name.casefold().endswith((".txt", ".txt.gz")))
     if not texts:
-        suffix = min((path.suffix for path in paths if path.suffix), default=None)
-        hint = f"Name others by a glob: '{folder}/*{suffix}'." if suffix else "Name another folder, or files."
+        suffixes = Counter(path.suffix for path in sorted(paths) if path.suffix).most_common()
+        other = next((suffix for suffix, _ in suffixes if _is_text(next(p for p in paths if p.suffix == suffix))), None)
+        hint = f"Name others by a glob: '{glob.escape(str(folder))}/**/*{other}'."
+        hint = hint if other else "Name another folder, or files."
         raise UserError(f"{folder} has no .txt or .txt.gz file.", hint)
     return texts
+
+
+def _is_text(path: Path) -> bool:
+    """Return True where --text would read the beginning of a file."""
+    if path.suffix.casefold() in OTHER_KINDS:
+        return False
+    try:
+        with open_text(path) as stream:
+            return bool(stream.read(1))
+    except UserError:
+        return False
