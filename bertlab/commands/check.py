@@ -11,7 +11,7 @@ from bertlab import hub
 from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments, setting
 from bertlab.cli.entry_point import entry_point
-from bertlab.console import say, warning
+from bertlab.console import say
 from bertlab.data import sources, summary
 from bertlab.data.dataset import Data, text_columns
 from bertlab.data.findings import Finding, counted, find_problems
@@ -156,8 +156,7 @@ def _print_report(data: Data, tokenizer: "PreTrainedTokenizerBase", max_length: 
             shown = " ".join(f"{char} ({count})" for char, count in found.unknown_characters)
             rows_and_share = f"{found.unknown_rows} rows, {found.unknown_share:.1%} of the tokens"
             say(f"{name}: characters become unknown tokens ({rows_and_share}): {shown or '?'}")
-            if found.unknown_share > tokenization.UNKNOWN_FRACTION:
-                warning(f"{name}: the model does not see these. Choose one of this language, or a multilingual one.")
+            tokenization.warn_of_unknown(found.unknown_share, f"{name}: ")
     lengths = tokens[data.train or next(iter(tokens))].lengths
     say(f"\nsuggested: --max_seq_length {suggested_length(lengths, longest)}")
     say(f"padding in batches of {batch}, as a fraction of all tokens:")

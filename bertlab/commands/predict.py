@@ -22,6 +22,7 @@ from bertlab.commands.predict_inputs import (
     PredictArguments,
     check_pairs,
     columns,
+    is_delimited,
     is_table,
     is_trained_table,
     read_rows,
@@ -102,10 +103,13 @@ def main(argv: Sequence[str]) -> int:
         empty += without_text
         if options.abstain_below:
             abstained += predictor.labels(probabilities).count("") - without_text
+    without = "without text" + " or with too few or too many fields" * (reads_table and is_delimited(options))
     if empty == start:
-        raise UserError("there is nothing to predict.", "Pass --text, --pair, --file, or lines on standard input.")
+        hint = "Pass --text, --pair, --file, or lines on standard input."
+        hint = "Pass --on_missing error to see what is wrong with the first." if reads_table else hint
+        raise UserError(f"there is nothing to predict: every row is {without}.", hint)
     if empty:
-        info(f"{empty} of {start} rows without text have an empty prediction (--on_missing error stops at the first).")
+        info(f"{empty} of {start} rows {without} have an empty prediction (--on_missing error stops at the first).")
     if options.abstain_below:
         info(
             f"{abstained} of {start - empty} predictions are below --abstain_below {options.abstain_below:g} and empty."
@@ -129,10 +133,12 @@ def _say_coverage(model: str, below: float) -> None:
     confidence = np.array([rows.probabilities[label][row] for row, label in enumerate(rows.predictions)])
     known = np.array([label != "" for label in rows.labels])
     kept = known & (confidence >= below)
-    info(
-        f"on {name} ({known.sum():,} examples), {below:g} keeps {kept.sum() / known.sum():.1%} of the predictions; "
-        f"{correct[kept].mean() if kept.any() else 0:.1%} of these are correct, and {correct[known].mean():.1%} of all."
-    )
+    of_all = f"{correct[known].mean():.1%} of all"
+    what = f"none of the predictions; {of_all} are correct"
+    if kept.any():
+        of_kept = f"{correct[kept].mean():.1%} of these are correct"
+        what = f"{kept.sum() / known.sum():.1%} of the predictions; {of_kept}, and {of_all}"
+    info(f"on {name} ({known.sum():,} examples), {below:g} keeps {what}.")
 
 
 def _warn_if_unknown(predictor: Predictor, rows: Sequence[Row]) -> None:

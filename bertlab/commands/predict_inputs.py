@@ -1,5 +1,6 @@
 """The texts or pairs that `predict` is given: words of the command line, lines of text, or the columns of a table."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +11,8 @@ from bertlab.cli.arguments import DataArguments, setting
 from bertlab.cli.flag_rules import Rule
 from bertlab.console import info, warning
 from bertlab.data import delimited, readers, sources
-from bertlab.data.columns import TEXT_COLUMNS, Columns, cell_text, split_names
-from bertlab.data.data_file import DataFile, format_suffix
+from bertlab.data.columns import NO_TEXT, PAIR_COLUMNS, TEXT_COLUMNS, Columns, cell_text, split_names
+from bertlab.data.data_file import DELIMITED, DataFile, format_suffix
 from bertlab.data.files import open_binary, open_text, standard_input
 from bertlab.errors import UserError
 from bertlab.inference.inference_config import InputFormat
@@ -56,7 +57,9 @@ class PredictArguments:
     trust_remote_code: bool = setting(False, "allow code from the model's repository to run on this machine")
 
 
+OF_TABLES = "--text_column_names --text_column_delimiter --column_names --delimiter --quoting"
 RULES = (
+    Rule(OF_TABLES, "requires", "--file", "only a file has columns", "Save a table and name it with --file."),
     Rule("--text", "conflicts with", "--pair --rank --file --pairs", "only one of them can be read"),
     Rule("--pair", "conflicts with", "--rank --file --pairs", "only one of them can be read"),
     Rule("--rank", "conflicts with", "--pairs --format jsonl tsv", "it pairs one text with each line, as a table"),
@@ -108,13 +111,25 @@ def is_table(options: PredictArguments) -> bool:
 
 
 def is_trained_table(options: PredictArguments, input_format: InputFormat) -> bool:
-    """Return True for a .txt of rows, which begins with the names of the columns of the training."""
+    """Return True for a .txt of rows, whose first line has the names of the text columns."""
     if Path(options.file).suffix.casefold() != ".txt" or options.pairs or options.rank is not None:
         return False
     with open_text(Path(options.file), options.encoding) as stream:
-        names = {cell.strip(' "') for cell in re.split(r"[,;\t|]", next(stream).strip())}
-    trained = set(input_format.text_column_names)
-    return len(names) > 1 and (names >= trained if trained else not names.isdisjoint(TEXT_COLUMNS))
+        return _is_header(next(stream), input_format)
+
+
+def _is_header(line: str, input_format: InputFormat) -> bool:
+    """Return True for a line with the names of the text columns of the training, or usual ones."""
+    names = {cell.strip(' "') for cell in re.split(r"[,;\t|]", line.strip())}
+    usual = (*((name,) for name in TEXT_COLUMNS), *PAIR_COLUMNS)
+    trained = input_format.text_column_names
+    return any(names.issuperset(columns) for columns in ((trained,) if trained else usual))
+
+
+def is_delimited(options: PredictArguments) -> bool:
+    """Return True for a table whose rows may have too few or too many fields."""
+    path = Path(options.file)
+    return not path.is_dir() and format_suffix(path) in DELIMITED
 
 
 def columns(options: PredictArguments, input_format: InputFormat) -> Columns:
@@ -135,12 +150,24 @@ def columns(options: PredictArguments, input_format: InputFormat) -> Columns:
         label_column_name=[name for name in input_format.label_column_name if name in names],
         source_column_name=source if source in names else None,
     )
-    if len(names) == 1 and not arguments.text_column_names and names[0] not in TEXT_COLUMNS:
+    chosen = sources.columns_of_file(file, arguments)
+    named = [name for name in names if not NO_TEXT.fullmatch(name)]
+    taken = " and ".join(repr(name[:60]) for name in chosen.text)
+    usual = () if trained and len(named) > 1 else (*TEXT_COLUMNS, *itertools.chain(*PAIR_COLUMNS))
+    if arguments.text_column_names or {*map(str.casefold, chosen.text)} <= {*map(str.casefold, (*trained, *usual))}:
+        return chosen
+    if len(named) == 1 and is_delimited(options):
         warning(
-            f"{options.file}: its first line, {names[0][:60]!r}, is taken for the name of the one column. A file of "
-            "texts without names has the suffix .txt."
+            f"{options.file}: its first line, {taken}, is taken for the name of the one column. A file of texts "
+            "without names has the suffix .txt."
         )
-    return sources.columns_of_file(file, arguments)
+    else:
+        missing = f"there is no column {' and '.join(map(repr, trained))}" if trained else "no column has a usual name"
+        warning(
+            f"{options.file}: {missing}, so {taken} is taken for the text. If that is wrong, name another column with "
+            "--text_column_names, or give another file."
+        )
+    return chosen
 
 
 def check_pairs(pairs: bool, model: str, input_format: InputFormat) -> None:
@@ -176,9 +203,9 @@ def read_rows(options: PredictArguments, chosen: Columns | None, input_format: I
     elif chosen is not None:
         yield from _table_rows(_table(options, input_format), chosen, options.on_missing)
     elif options.rank is not None:
-        yield from ((options.rank, line) for _, line in _lines(options) if line.strip())
+        yield from ((options.rank, line) for _, line in _lines(options, input_format) if line.strip())
     else:
-        for place, line in _lines(options):
+        for place, line in _lines(options, input_format):
             row = _tab_pair(place, line) if options.pairs else (line,)
             _refuse_missing(row, place, options.on_missing)
             yield row
@@ -196,14 +223,20 @@ def _table(options: PredictArguments, input_format: InputFormat) -> DataFile:
     )
 
 
-def _lines(options: PredictArguments) -> Iterator[tuple[str, str]]:
+def _lines(options: PredictArguments, input_format: InputFormat) -> Iterator[tuple[str, str]]:
     if options.file == "-":
         where, opened = "standard input", standard_input(options.encoding)
     else:
         where, opened = options.file, open_text(Path(options.file), options.encoding)
     with opened as stream:
         for number, line in enumerate(delimited.whole_lines(stream), 1):
-            yield f"{where}, line {number}", line.rstrip("\r\n")
+            place = f"{where}, line {number}"
+            if number == 1 and _is_header(line, input_format):
+                warning(
+                    f"{place}: {line.strip()[:60]!r} looks like the names of columns and is read as a text. Take it "
+                    "out, or save a table as .csv and name it with --file."
+                )
+            yield place, line.rstrip("\r\n")
 
 
 def _tab_pair(place: str, line: str) -> Row:

@@ -47,13 +47,17 @@ _HEAD_BYTES = 32
 _OF_THE_SYSTEM = re.compile(r"(^|/)(__MACOSX/|\.[^./][^/]*$|Thumbs\.db$|desktop\.ini$)")
 # How files begin that are no text, whatever their name.
 _SIGNATURES = (
-    (b"PK\x03\x04", "is a zip archive or a spreadsheet (xlsx)", "Save a sheet as CSV; an archive's name ends in .zip."),
-    (b"\xd0\xcf\x11\xe0", "is a spreadsheet (xls)", "Save the sheet as CSV."),
+    (b"PK\x03\x04", "is a zip archive or an Office file (xlsx, docx)", "Save it as CSV or text, or name it .zip."),
+    (b"\xd0\xcf\x11\xe0", "is an Office file (xls, doc)", "Save it as CSV or text."),
     (b"\x1f\x8b", "is packed with gzip", "Unpack it, or let its name end in .gz."),
     (b"PAR1", "is a Parquet file", "Let its name end in .parquet."),
     (b"version https://git-lfs", "is a pointer of Git LFS, not the file", "Fetch it with `git lfs pull`."),
 )
 _DAMAGE = (OSError, EOFError, ValueError, RuntimeError, OverflowError, struct.error, zlib.error, zipfile.BadZipFile)
+
+
+class EmptyFileError(UserError):
+    """A text file has no character."""
 
 
 @contextmanager
@@ -95,7 +99,7 @@ def _as_text(path: Path, source: IO[bytes], limit: float, encoding: str | None, 
             raise UserError(f"{path} {what}.", hint)
     codec, mark = _codec_and_mark(head, encoding)
     if len(head) == mark:
-        raise UserError(f"{path} is empty.", hint_if_empty)
+        raise EmptyFileError(f"{path} is empty.", hint_if_empty)
     checked = io.BufferedReader(_Checked(path, source, limit, codec, head, mark), _CHUNK_BYTES)
     with io.TextIOWrapper(checked, encoding=codec, newline="") as text:
         yield text

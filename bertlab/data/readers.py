@@ -82,7 +82,8 @@ def remarks(file: DataFile) -> list[str]:
             more = f" and {len(left_out) - 4} more" if len(left_out) > 4 else ""
             found.append(f"left out: {listed}{more}. Only .txt files directly in the folder of a class are read.")
     if unnamed := [name for name in names if name.startswith("Unnamed: ")]:
-        found.append(f"{', '.join(unnamed[:4])} had no name in the header, as pandas writes its index.")
+        index = ", as pandas writes its index" if unnamed == ["Unnamed: 0"] else ""
+        found.append(f"{', '.join(unnamed[:4])} had no name in the header{index}.")
     if not file.path.is_dir() and format_suffix(file.path) in DELIMITED:
         options = delimited.csv_options(file)
         if file.quoting == "auto" and format_suffix(file.path) == ".tsv" and "quoting" not in options:

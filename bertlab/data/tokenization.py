@@ -154,10 +154,15 @@ def count_tokens(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> 
 def warn_if_unknown(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> None:
     """Warn where the tokenizer does not know much of some texts."""
     tokens, unknown = count_tokens(texts, tokenizer)
-    if unknown > UNKNOWN_FRACTION * tokens:
+    warn_of_unknown(unknown / max(1, tokens))
+
+
+def warn_of_unknown(share: float, split: str = "") -> None:
+    """Warn where so large a share of the tokens, of a `split` such as "train: ", is unknown."""
+    if share > UNKNOWN_FRACTION:
         warning(
-            f"{unknown / tokens:.0%} of the tokens are unknown to this tokenizer: the model does not see what they "
-            "are. Choose a model of this language, or a multilingual one."
+            f"{split}{share:.0%} of the tokens are unknown to this tokenizer: the model does not see what they are. "
+            "Choose a model of this language, or a multilingual one."
         )
 
 

@@ -12,6 +12,8 @@ from bertlab.errors import UserError
 
 # So much of the beginning of a file shows what it repeats: 500 pages.
 HEAD_CHARS = 1 << 20
+# JSON that ends there is in error within so many characters of the end (a number, an escape), or in an open string.
+CUT_OFF = 16
 # Lines of no more characters that come so often, apart from their numbers, are headers and footers of pages.
 HEADER_CHARS, HEADER_REPEATS = 80, 5
 # So many hyphens at line ends, and this share of all lines, are no chance.
@@ -22,8 +24,8 @@ _LICENCE_END = re.compile(r"\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG|^End o
 _WIKI_HEADING = re.compile(r"\s*=+ .+ =+\s*")
 _HYPHEN = re.compile(r"\b([^\W\d_]{2,40})-[ \t]*\r?\n[ \t]*([a-zß-ÿ]{2,})(\S*)[ \t]*")
 _COMPOUND = re.compile(r"\b\w{1,40}-\w{1,40}\b")
-_MARKUP = re.compile(r"<(?:!doctype html|html|\?xml|head|body)\b", re.IGNORECASE)
-_ZERO_WIDTH_LINE = re.compile(r"(?m)^[^\S\n]*[\u200b\u200c\u200d\u2060\ufeff][\s\u200b\u200c\u200d\u2060\ufeff]*?$")
+# Comments may come first. Possessive, as to look for other ends of them would take exponential time.
+_MARKUP = re.compile(r"(?:<!--.*?-->\s*)*+<(?:!doctype html|html|\?xml|head|body)\b", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ def survey(path: Path, encoding: str | None = None) -> Survey:
     with open_text(path, encoding) as stream:
         head = stream.read(HEAD_CHARS)
     if kind := _other_kind(head):
-        raise UserError(f"{path} is {kind}, and --text reads plain text.", "Save its text as a .txt file.")
+        or_replaced = ", or replace the tabs with spaces" * (kind == "a table")
+        raise UserError(f"{path} is {kind}, and --text reads plain text.", f"Save its text alone{or_replaced}.")
     lines = head.splitlines()
     return Survey(
         frozenset(_headers(lines)),
@@ -88,11 +91,6 @@ def join_hyphens(text: str, found: Survey, counts: Counter[str]) -> str:
     return _HYPHEN.sub(join, text)
 
 
-def zero_width_lines(text: str) -> int:
-    """Return how many lines of a text hold zero-width characters alone."""
-    return len(_ZERO_WIDTH_LINE.findall(text)) if not text.isascii() else 0
-
-
 def remarks(counts: Counter[str], surveys: Sequence[Survey], steps: Sequence[str]) -> list[str]:
     """Return what to say of cleaned texts, and of surveyed ones that --clean would change."""
     said = [message.format(counts[step]) for step, message in _DONE.items() if counts[step]]
@@ -111,7 +109,6 @@ def remarks(counts: Counter[str], surveys: Sequence[Survey], steps: Sequence[str
 
 
 _DONE = {
-    "zero_width": "{:,} lines of zero-width characters alone are no sentences and are left out.",
     "gutenberg": "--clean gutenberg: the licence is left out of {:,} files.",
     "headers": "--clean headers: {:,} lines are left out.",
     "hyphenation": "--clean hyphenation: {:,} words are joined.",
@@ -119,17 +116,20 @@ _DONE = {
 
 
 def _other_kind(head: str) -> str | None:
-    begins = head.lstrip()[:4096]
-    if _MARKUP.match(begins):
+    text = head.lstrip()
+    if _MARKUP.match(text):
         return "marked-up text"
-    if begins.startswith(("{", "[{", '["')):
+    if text.startswith("{\\rtf"):
+        return "a document of another program"
+    if re.match(r'\{|\[\s*[{"]', text):
         try:
-            json.JSONDecoder().raw_decode(head.lstrip())
-        except ValueError:
-            return None
+            json.JSONDecoder(parse_int=str).raw_decode(text)  # an int has no more than 4,300 digits
+        except json.JSONDecodeError as error:
+            is_cut_off = error.msg.startswith("Unterminated string") or error.pos > len(text) - CUT_OFF
+            return "JSON" if is_cut_off and len(head) == HEAD_CHARS else None
         return "JSON"
     # Rows of as many tabs each.
-    rows = begins.split("\n")[:20]
+    rows = text[:4096].split("\n")[:20]
     tabs = {row.count("\t") for row in rows[:-1]}
     return "a table" if len(rows) > 3 and len(tabs) == 1 and tabs != {0} else None
 

@@ -39,7 +39,7 @@ FEW_LINES = 10
 # In the prose of 27 wrapped books 28 to 88 % of the lines end inside a sentence, where a line is a paragraph 0.2 %.
 WRAPPED_SHARE = 0.25
 # Of the files in the cache: what an earlier version wrote by another method is not read.
-CACHE_FORMAT = 4
+CACHE_FORMAT = 5
 # So many epochs have negatives of their own; BERT's script made ten versions of its text (dupe_factor).
 FRESH_EPOCHS = 10
 
@@ -62,7 +62,7 @@ def read(arguments: NspArguments, cache_dir: str | None, started: float = math.i
     Raises:
         UserError: no text, no file, not text, or only one sentence.
     """
-    files = text_files.without_empty(text_files.find_text_files(arguments.text))
+    files = text_files.without_blank(text_files.find_text_files(arguments.text), arguments.encoding)
     settings = (arguments.document_unit, arguments.sentence_splitter, arguments.language, arguments.encoding)
     versions = (__version__, version("sentencex"), CACHE_FORMAT)
     key = Hasher.hash([[file_digest(path) for path in files], settings, sorted(arguments.clean), versions])
@@ -74,8 +74,8 @@ def read(arguments: NspArguments, cache_dir: str | None, started: float = math.i
     say(f"{_count(len(files), 'file')}, {_count(documents, 'document')}, {len(table):,} sentences")
     for remark in sentences.read_remarks(path):
         info(remark)
-    if document_splits.is_split_by_stretches(documents, arguments):
-        info(document_splits.describe_stretches(len(table)))
+    if document_splits.is_split_in_parts(documents, arguments):
+        info(document_splits.describe_parts(len(table)))
     if arguments.document_unit == "line":
         _warn_if_wrapped(table)
     return Text(table, files, folder, started)
@@ -177,9 +177,9 @@ def _say_what_is_left_out(tables: Mapping[str, "Dataset"]) -> None:
 def _parted(text: Text, arguments: NspArguments) -> tuple[Text, dict[str, np.ndarray]]:
     """Return the text with the document numbers of each split; a single document is cut into several."""
     documents = pairs.count_documents(text.sentences)
-    if not document_splits.is_split_by_stretches(documents, arguments):
+    if not document_splits.is_split_in_parts(documents, arguments):
         return text, document_splits.split_documents(documents, arguments)
-    table, members = document_splits.split_stretches(text.sentences, arguments)
+    table, members = document_splits.split_in_parts(text.sentences, arguments)
     return replace(text, sentences=table), members
 
 

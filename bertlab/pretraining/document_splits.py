@@ -1,4 +1,4 @@
-"""Which documents are held out, and of a single document which stretches."""
+"""Which documents are held out, and of a single document which parts."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 HELD_OUT = ("validation", SELECTION, "test")
-# Between two stretches of a single document so many sentences are left out, or a fiftieth of a short one.
+# Between two parts of a single document so many sentences are left out, or a fiftieth of a short one.
 GAP, GAP_PART = 10, 50
 
 # Files are few, so negatives are from the same one.
@@ -58,12 +58,12 @@ def split_documents(n_documents: int, arguments: NspArguments) -> dict[str, np.n
     return {"train": np.sort(rest), **{name: np.sort(part) for name, part in zip(counts, parts, strict=True)}}
 
 
-def is_split_by_stretches(n_documents: int, arguments: NspArguments) -> bool:
+def is_split_in_parts(n_documents: int, arguments: NspArguments) -> bool:
     """Return True for a single document of which parts are held out."""
     return n_documents == 1 and documents_needed(arguments) == 1 and any(fractions_of(arguments).values())
 
 
-def split_stretches(sentences: "Dataset", arguments: NspArguments) -> tuple["Dataset", dict[str, np.ndarray]]:
+def split_in_parts(sentences: "Dataset", arguments: NspArguments) -> tuple["Dataset", dict[str, np.ndarray]]:
     """Return a single document as several, one for each split and one for each gap between two, and those of splits.
 
     Train is the beginning of the text. The sentences in the gaps belong to no split.
@@ -79,9 +79,9 @@ def split_stretches(sentences: "Dataset", arguments: NspArguments) -> tuple["Dat
     return numbered, {name: np.array([2 * at]) for at, name in enumerate(["train", *counts])}
 
 
-def describe_stretches(sentences: int) -> str:
+def describe_parts(sentences: int) -> str:
     """Return what is to be said where parts of a single document are held out."""
-    return f"one document: stretches at its end are held out, with a gap of {_gap(sentences)} sentences before each"
+    return f"one document: its end is held out, with a gap of {_gap(sentences)} sentences before each part"
 
 
 def check_sizes(sentences: "Dataset", members: Mapping[str, np.ndarray], arguments: NspArguments) -> None:
@@ -124,9 +124,10 @@ def _hint(n_documents: int, arguments: NspArguments) -> str:
     fractions, least = fractions_of(arguments), documents_needed(arguments)
     if n_documents >= least * (1 + sum(map(bool, fractions.values()))):
         return "Lower the fractions."
-    smaller = " Or take smaller documents: --document_unit block (paragraphs) or line." * (
-        arguments.document_unit != "line"
-    )
+    # With a splitter at every line, a line is one sentence and gives no pair.
+    has_lines = arguments.document_unit != "line" and arguments.sentence_splitter != "line"
+    units = ["block (paragraphs)"] * (arguments.document_unit == "file") + ["line"] * has_lines
+    smaller = f" Or take smaller documents: --document_unit {' or '.join(units)}." if units else ""
     for needed in range(least, 0, -1):
         for left_out in ((), (SELECTION,), (SELECTION, "test")):
             rest = [name for name in fractions if fractions[name] and name not in left_out]

@@ -22,7 +22,7 @@ from bertlab.errors import UserError
 from bertlab.io import read_json, write_json
 from bertlab.pretraining import cleaning
 from bertlab.pretraining.cleaning import Survey
-from bertlab.pretraining.splitters import sentence_splitter
+from bertlab.pretraining.splitters import INVISIBLE, sentence_splitter
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -44,9 +44,9 @@ def read_documents(
 ) -> Iterator[tuple[str, bool]]:
     """Yield the documents of a text file in order, blank ones left out; every line end becomes a newline.
 
-    `unit` is `line` (a line is a document), `block` (text between blank lines) or `file`. A document of more than a
-    million characters comes in several pieces, so each has a flag that a document begins with it. `clean` gets the
-    file's lines and returns those to read.
+    `unit` is `line` (a line is a document), `block` (text between blank lines) or `file`. A line of zero-width
+    characters alone is blank, and comes without them. A document of more than a million characters comes in several
+    pieces, so each has a flag that a document begins with it. `clean` gets the file's lines and returns those to read.
 
     Raises:
         UserError: whatever `open_text` refuses: no text, no such encoding.
@@ -55,7 +55,8 @@ def read_documents(
     size, begins = 0, True
     with open_text(path, encoding) as stream:
         for line in clean(stream):
-            blank = line.isspace()
+            blank = not line.strip(INVISIBLE)
+            line = "".join(filter(str.isspace, line)) if blank else line
             ends = unit == "line" or (blank and unit == "block")
             if lines or not blank:
                 lines.append(line)
@@ -171,7 +172,6 @@ def _documents(
         before, is_new = document, False
         for text, begins in read_documents(path, unit, encoding, kept):
             whole = cleaning.join_hyphens(text, surveys[-1], counts) if "hyphenation" in clean else text
-            counts["zero_width"] += cleaning.zero_width_lines(whole)
             sentences = split(whole)
             is_new = is_new or begins
             # A document of full stops alone has no sentence and gets no number.

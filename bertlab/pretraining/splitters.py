@@ -27,7 +27,7 @@ _WINDOW_CHARS = 1 << 16
 # A form feed begins a page.
 _BLANK_LINES = re.compile(r"\n\s*\n|\f")
 # Spaces, and what prints nothing but is none to Python: zero-width spaces and joiners, the byte-order mark.
-_INVISIBLE = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200c\u200d\u2060\ufeff"
+INVISIBLE = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200c\u200d\u2060\ufeff"
 
 # sentencex ends a sentence here where none ends: after the number or letter of a list, or an initial.
 _MARKER = re.compile(r"\W*(?:\d{1,3}|[^\W\d_]|[IVXLC]{1,6})[.)]")
@@ -152,4 +152,4 @@ def _single_spaced(text: str) -> str:
 
 
 def _stripped(pieces: Iterable[str]) -> list[str]:
-    return [sentence for piece in pieces if (sentence := piece.strip(_INVISIBLE))]
+    return [sentence for piece in pieces if (sentence := piece.strip(INVISIBLE))]

@@ -2,21 +2,25 @@
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from bertlab.console import warning
-from bertlab.data.files import open_binary
+from bertlab.data.files import EmptyFileError, open_binary, open_text
 from bertlab.errors import UserError
+from bertlab.pretraining.splitters import INVISIBLE
 
 # Endings of what `open_text` would take for one file, plain or packed.
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 # What a file is that --text does not read.
 OTHER_KINDS = {
-    **dict.fromkeys((".csv", ".tsv", ".parquet", ".xlsx"), "a table"),
+    **dict.fromkeys((".csv", ".tsv", ".parquet", ".xlsx", ".xls", ".ods"), "a table"),
     **dict.fromkeys((".json", ".jsonl"), "JSON"),
     **dict.fromkeys((".html", ".htm", ".xml", ".xhtml"), "marked-up text"),
-    **dict.fromkeys((".pdf", ".docx", ".epub", ".odt"), "a document of another program"),
+    **dict.fromkeys(
+        (".pdf", ".docx", ".doc", ".rtf", ".pptx", ".ppt", ".epub", ".odt"), "a document of another program"
+    ),
 }
 
 
@@ -47,19 +51,28 @@ def find_text_files(patterns: Sequence[str | Path]) -> list[Path]:
     return list(files.values())
 
 
-def without_empty(files: list[Path]) -> list[Path]:
-    """Return the files that are not empty, with a warning that names the others; of a single one its reader says so.
+def without_blank(files: list[Path], encoding: str | None = None) -> list[Path]:
+    """Return the files that are not blank, with a warning that names the others; of a single one its reader says so.
 
     Raises:
-        UserError: all of several are empty.
+        UserError: all of several are blank, or `open_text` refuses one.
     """
-    empty = [str(path) for path in files if not path.stat().st_size]
-    if empty and len(files) > 1:
-        if len(empty) == len(files):
-            raise UserError(f"all of the files are empty: {', '.join(empty)}.", "Give files with text in them.")
-        warning(f"left out because they are empty: {', '.join(empty)}.")
-        return [path for path in files if path.stat().st_size]
-    return files
+    blank = [path for path in files if _is_blank(path, encoding)] if len(files) > 1 else []
+    if blank:
+        names = ", ".join(map(str, blank))
+        if len(blank) == len(files):
+            raise UserError(f"all of the files are blank: {names}.", "Give files with text in them.")
+        warning(f"left out because they are blank: {names}.")
+    return [path for path in files if path not in blank]
+
+
+def _is_blank(path: Path, encoding: str | None) -> bool:
+    """Return True for a file that is empty, or has blank lines alone."""
+    try:
+        with open_text(path, encoding) as stream:
+            return not any(line.strip(INVISIBLE) for line in stream)
+    except EmptyFileError:
+        return True
 
 
 def _matching(path: Path) -> list[Path]:
@@ -87,7 +100,20 @@ def _text_files_in(folder: Path) -> list[Path]:
         paths += [Path(root, name) for name in names if not name.startswith(".")]
     texts = sorted(path for path in paths if path.name.casefold().endswith((".txt", ".txt.gz")))
     if not texts:
-        suffix = min((path.suffix for path in paths if path.suffix), default=None)
-        hint = f"Name others by a glob: '{folder}/*{suffix}'." if suffix else "Name another folder, or files."
+        suffixes = Counter(path.suffix for path in sorted(paths) if path.suffix).most_common()
+        other = next((suffix for suffix, _ in suffixes if _is_text(next(p for p in paths if p.suffix == suffix))), None)
+        hint = f"Name others by a glob: '{glob.escape(str(folder))}/**/*{other}'."
+        hint = hint if other else "Name another folder, or files."
         raise UserError(f"{folder} has no .txt or .txt.gz file.", hint)
     return texts
+
+
+def _is_text(path: Path) -> bool:
+    """Return True where --text would read the beginning of a file."""
+    if path.suffix.casefold() in OTHER_KINDS:
+        return False
+    try:
+        with open_text(path) as stream:
+            return bool(stream.read(1))
+    except UserError:
+        return False

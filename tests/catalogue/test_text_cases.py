@@ -73,17 +73,16 @@ CASES = [
         has=("{Enter the cat.}",),
     ),
     Case(
-        "empty files in a folder",
+        "blank files in a folder",
         "--text texts --document_unit block",
-        {"texts/a.txt": blocks(SENTENCES), "texts/b.txt": "", "texts/c.txt": ""},
-        "left out because they are empty: texts/b.txt, texts/c.txt.",
+        {"texts/a.txt": blocks(SENTENCES), "texts/b.txt": "", "texts/c.txt": "\n"},
+        "left out because they are blank: texts/b.txt, texts/c.txt.",
     ),
     # What prints nothing
     Case(
-        "zero-width lines",
-        f"{BLOCKS} --sentence_splitter line",
-        {"a.txt": blocks([word for line in SENTENCES for word in (line, "\u200b\u200d")], 8, "\n")},
-        "112 lines of zero-width characters alone are no sentences",
+        "zero-width lines between blocks",
+        BLOCKS,
+        {"a.txt": blocks(SENTENCES).replace("\n\n", "\n\u200b\u200d\n")},
         count=112,
     ),
     Case(
@@ -175,6 +174,13 @@ CASES = [
         "Pass --negatives same_document",
     ),
     Case(
+        "one block of paragraphs",
+        BLOCKS,
+        {"a.txt": blocks(SENTENCES).replace("\n\n", "\n")},
+        "the text has 1 document",
+        "take smaller documents: --document_unit line",
+    ),
+    Case(
         "a blank line after every sentence",
         BLOCKS,
         {"a.txt": "\n\n".join(SENTENCES)},
@@ -192,7 +198,7 @@ CASES = [
         "a single document, parts held out",
         "--text a.txt --negatives same_document",
         {"a.txt": " ".join(SENTENCES)},
-        "one document: stretches at its end are held out, with a gap of 2 sentences before each",
+        "one document: its end is held out, with a gap of 2 sentences before each part",
     ),
     Case(
         "five books",

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -410,11 +411,69 @@ def test_columns_that_were_joined_are_joined(run: Path, tmp_path: Path, write_cs
     assert "was trained on single texts, and these are pairs" in _refused(capsys, run, *words)
 
 
-def test_a_first_line_taken_for_a_column_name_is_told(run: Path, tmp_path: Path, write_csv, capsys):
-    assert predict(run, "--file", write_csv(tmp_path / "plain.csv", (TEXTS[0],), [[TEXTS[1]]])) == 0
+@pytest.mark.parametrize("others", [(), ("",)], ids=["alone", "before an empty column"])
+def test_a_first_line_taken_for_a_column_name_is_told(
+    others: tuple[str, ...], run: Path, tmp_path: Path, write_csv, capsys
+):
+    assert predict(run, "--file", write_csv(tmp_path / "plain.csv", (TEXTS[0], *others), [[TEXTS[1], *others]])) == 0
     assert f"its first line, {TEXTS[0]!r}, is taken for the name of the one column." in capsys.readouterr().err
     assert predict(run, "--file", write_csv(tmp_path / "named.csv", ("text",), [[TEXTS[1]]])) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_column_that_is_read_for_want_of_another_is_named(run: Path, tmp_path: Path, write_csv, capsys):
+    rows = write_csv(tmp_path / "rows.csv", ("id", "label"), [("1", TEXTS[0])])
+    assert predict(run, "--file", rows) == 0
+    said = "no column has a usual name, so 'id' is taken for the text. If that is wrong, name another column with"
+    assert f"warning: {rows}: {said} --text_column_names, or give another file." in capsys.readouterr().err
+    home = _changed(run, tmp_path / "run", "run.json", configuration={"text_column_names": ["Body"]})
+    for name, column, warned in (("a", "text", True), ("b", "body", False)):
+        rows = write_csv(tmp_path / f"{name}.csv", (column, "label"), [(TEXTS[0], "good")])
+        assert predict(home, "--file", rows) == 0
+        assert (f"{rows}: there is no column 'Body', so 'text' is taken" in capsys.readouterr().err) is warned
+        assert predict(home, "--file", rows, "--text_column_names", column) == 0
+        assert capsys.readouterr().err == ""
+    one = write_lines(tmp_path / "one.jsonl", [{"text": TEXTS[0]}])
+    assert predict(home, "--file", one) == 0
+    assert capsys.readouterr().err == "", "there is no other"
+
+
+@pytest.mark.parametrize("header", ["text", '"text"', "text,label", "label\ttext"])
+def test_a_txt_with_the_names_of_columns_is_a_table(header: str, run: Path, tmp_path: Path, capsys):
+    names = re.split("[,\t]", header)
+    cells = [",\t"["\t" in header].join(text if "text" in name else "good" for name in names) for text in TEXTS]
+    (tmp_path / "rows.txt").write_text("".join(f"{line}\n" for line in (header, *cells)), encoding="utf-8")
+    home = _changed(run, tmp_path / "run", "run.json", configuration={"text_column_names": ["text"]})
+    for each in (run, home):
+        assert predict(each, "--format", "tsv", "--max_seq_length", 64, "--file", tmp_path / "rows.txt") == 0
+        _assert_as_in_the_run(_tsv(capsys), run)
+
+
+def test_a_header_on_standard_input_is_warned_of(run: Path, pair_run: Path, tmp_path: Path, monkeypatch, capsys):
+    _type(monkeypatch, b"text,label\na cat,good\n")
+    assert predict(run) == 0
+    said = "warning: standard input, line 1: 'text,label' looks like the names of columns and is read as a text. Take"
+    assert said in capsys.readouterr().err
+    (tmp_path / "rows.csv").write_text("text,label\na cat,good\n")
+    assert predict(run, "--file", tmp_path / "rows.csv") == 0
+    assert capsys.readouterr().err == ""
+    _type(monkeypatch, b"the text\ntext,label\n")
+    assert predict(run) == 0
+    assert capsys.readouterr().err == ""
+    (tmp_path / "pairs.tsv").write_text("sentence1\tsentence2\na\tb\n")
+    assert predict(pair_run, "--file", tmp_path / "pairs.tsv", "--pairs") == 0
+    assert "pairs.tsv, line 1: 'sentence1\\tsentence2' looks like the names" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["text_column_names", "text_column_delimiter", "column_names", "delimiter", "quoting"])
+@pytest.mark.parametrize("words", [(), ("--file", "-"), ("--text", "a")], ids=["lines", "dash", "typed"])
+def test_flags_of_tables_need_a_file(flag: str, words: tuple[str, ...], run: Path, tmp_path: Path, monkeypatch, capsys):
+    value = {"delimiter": ",", "text_column_delimiter": " ", "quoting": "none"}.get(flag, "text")
+    _type(monkeypatch, b"a cat\n")
+    expected = f"--{flag} requires --file: only a file has columns. Save a table and name it with --file."
+    assert expected in _refused(capsys, run, *words, f"--{flag}", value)
+    (tmp_path / "rows.csv").write_text("a cat\n" if flag == "column_names" else "text\na cat\n")
+    assert predict(run, "--file", tmp_path / "rows.csv", f"--{flag}", value) == 0
 
 
 def test_pairs_and_single_texts_are_told_apart(run: Path, pair_run: Path, tmp_path: Path, capsys):
@@ -465,7 +524,8 @@ def test_a_row_without_text_has_an_empty_prediction(name: str, content: str, run
     for form in ("table", "tsv", "jsonl"):
         assert predict(run, "--file", tmp_path / name, "--format", form) == 0
         printed = capsys.readouterr()
-        assert "2 of 4 rows without text have an empty prediction" in printed.err
+        fields = " or with too few or too many fields" * name.endswith("csv")
+        assert f"2 of 4 rows without text{fields} have an empty prediction" in printed.err
         if form == "tsv":
             rows = list(csv.DictReader(io.StringIO(printed.out), delimiter="\t"))
             assert [bool(row["prediction"]) for row in rows] == [True, False, False, True]
@@ -479,6 +539,17 @@ def test_a_row_without_text_has_an_empty_prediction(name: str, content: str, run
             ]
     place = {"rows.txt": "line 2: the text", "rows.csv": "line 3: the text", "rows.jsonl": "line 2: the text"}[name]
     assert place in _refused(capsys, run, "--file", tmp_path / name, "--on_missing", "error")
+
+
+def test_rows_without_a_prediction_alone_are_refused(run: Path, tmp_path: Path, capsys):
+    rows = tmp_path / "rows.csv"
+    rows.write_text("id,text\n1,a,cat\n2,a,dog\n", encoding="utf-8")
+    said = "there is nothing to predict: every row is without text or with too few or too many fields."
+    assert f"{said} Pass --on_missing error to see what is wrong with the first." in _refused(
+        capsys, run, "--file", rows
+    )
+    said = "rows.csv, line 2: 3 fields, expected 2 (id, text)."
+    assert said in _refused(capsys, run, "--file", rows, "--on_missing", "error")
 
 
 def test_a_cell_that_is_no_text_is_refused(run: Path, tmp_path: Path, capsys):

@@ -114,7 +114,7 @@ def test_a_folder_without_text_says_what_it_holds(refused, tmp_path: Path):
     folder.mkdir()
     assert f"{folder} has no .txt or .txt.gz file. Name another folder, or files." in refused(text=folder)
     (folder / "notes.md").write_text("A text. Of two sentences.\n", encoding="utf-8")
-    assert f"Name others by a glob: '{folder}/*.md'." in refused(text=folder)
+    assert f"Name others by a glob: '{folder}/**/*.md'." in refused(text=folder)
     assert f"no file matches {folder}/*.rst." in refused(text=f"{folder}/*.rst")
 
 

@@ -63,6 +63,15 @@ def test_what_is_unsure_is_empty_and_counted_and_its_cost_is_that_of_the_runs_pr
     ) in err
 
 
+def test_where_nothing_is_kept_no_share_of_it_is_correct(tmp_path, capsys, load):
+    folder = finished_run(tmp_path / "run", rows=300)
+    load()
+    err = run(capsys, folder, "--text", "sure", "--abstain_below", "1")[2]
+    rows = pandas.read_csv(folder / "predictions" / "validation.tsv", sep="\t")
+    correct = (rows["label"] == rows["prediction"]).mean()
+    assert f"on validation (300 examples), 1 keeps none of the predictions; {correct:.1%} of all are correct." in err
+
+
 def test_a_threshold_decides_before_the_confidence_does(capsys, load, tmp_path):
     load(thresholds=(0.7, 0.3))
     status, out, err = run(capsys, tmp_path, "--text", *LOGITS, "--format", "tsv")

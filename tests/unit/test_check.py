@@ -86,6 +86,7 @@ def test_before_training_the_first_process_alone_looks(rank, output, monkeypatch
 def test_characters_that_become_unknown_tokens_are_named(checked):
     _, output = checked([["the 猫 cat", "x"], ["the dog", "y"], ["a 猫", "y"]])
     assert "characters become unknown tokens (2 rows, 15.4% of the tokens): 猫 (2)" in output
+    assert "warning: train: 15% of the tokens are unknown to this tokenizer: the model does not see what they" in output
 
 
 @pytest.mark.parametrize(("words", "counted"), [(4, 500), (40, 150), (400, 20)], ids=["short", "longer", "long"])

@@ -151,6 +151,18 @@ def test_a_disk_that_fails_is_reported(tmp_path: Path, monkeypatch: pytest.Monke
         pass
 
 
+@pytest.mark.parametrize(
+    ("signature", "refused"),
+    [
+        (b"\xd0\xcf\x11\xe0", "is an Office file (xls, doc). Save it as CSV or text."),
+        (b"PK\x03\x04", "is a zip archive or an Office file (xlsx, docx). Save it as CSV or text, or name it .zip."),
+    ],
+    ids=["old", "new"],
+)
+def test_an_office_file_under_another_name_is_refused(tmp_path: Path, signature: bytes, refused: str) -> None:
+    assert refusal(written(tmp_path / "a.txt", signature + bytes(600))) == f"{tmp_path}/a.txt {refused}"
+
+
 @pytest.mark.parametrize("name", ["a.txt", "a.gz", "a.zip"])
 def test_an_empty_file_is_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

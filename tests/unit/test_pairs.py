@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bertlab.cli.arguments import NspArguments
 from bertlab.errors import UserError
 from bertlab.pretraining import negatives
-from bertlab.pretraining.document_splits import is_split_by_stretches, split_documents, split_stretches
+from bertlab.pretraining.document_splits import is_split_in_parts, split_documents, split_in_parts
 from bertlab.pretraining.negatives import MIDDLE, START, STOP, Corpus
 from bertlab.pretraining.pairs import (
     BYTES_PER_TOKEN,
@@ -232,17 +232,32 @@ class TestSplitDocuments:
         else:
             given |= {"validation": 0.2, "selection": 0.2}
         arguments = held_out(0, **given)
-        assert is_split_by_stretches(count, arguments) == (count == 1)
+        assert is_split_in_parts(count, arguments) == (count == 1)
         assert count == 1 or len(split_documents(count, arguments)) >= 2
+
+    @pytest.mark.parametrize(
+        ("unit", "splitter", "smaller"),
+        [
+            ("file", "sentencex", " Or take smaller documents: --document_unit block (paragraphs) or line."),
+            ("file", "line", " Or take smaller documents: --document_unit block (paragraphs)."),
+            ("block", "period", " Or take smaller documents: --document_unit line."),
+            ("block", "line", ""),
+            ("line", "sentencex", ""),
+        ],
+    )
+    def test_smaller_documents_than_those_of_the_run_are_named(self, unit: str, splitter: str, smaller: str) -> None:
+        arguments = replace(held_out(negatives="other_document", validation=0.1), document_unit=unit)
+        message = refusal(split_documents, 1, replace(arguments, sentence_splitter=splitter))
+        assert message.endswith(f"Pass --negatives same_document, or give more text.{smaller}")
 
     def test_eight_documents_are_enough_for_the_recipe_of_books(self) -> None:
         splits = split_documents(8, held_out(0, validation=0.1, selection=0.1, negatives="other_document"))
         assert {name: len(numbers) for name, numbers in splits.items()} == {"train": 4, "validation": 2, "selection": 2}
 
     @pytest.mark.parametrize("count", [60, 2000])
-    def test_of_a_single_document_stretches_are_held_out_with_gaps(self, count: int) -> None:
+    def test_of_a_single_document_parts_are_held_out_with_gaps(self, count: int) -> None:
         table = Dataset.from_dict({"sentence": [str(n) for n in range(count)], "document": [0] * count})
-        parted, members = split_stretches(table, held_out(0, validation=0.2, selection=0.1))
+        parted, members = split_in_parts(table, held_out(0, validation=0.2, selection=0.1))
         document = np.array(parted["document"])
         assert (np.diff(document) >= 0).all()
         sizes = {name: int(np.isin(document, numbers).sum()) for name, numbers in members.items()}

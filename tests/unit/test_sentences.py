@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from benchmarks import sentence_splitters
 from bertlab.errors import UserError
-from bertlab.pretraining import sentences, splitters
+from bertlab.pretraining import cleaning, sentences, splitters
 from bertlab.pretraining.sentences import read_documents, write_sentences
 from bertlab.pretraining.splitters import LANGUAGES, sentence_splitter
-from bertlab.pretraining.text_files import find_text_files, without_empty
+from bertlab.pretraining.text_files import find_text_files, without_blank
 
 SPLITTERS = (sentence_splitters.ours, sentence_splitters.of_sentencex)
 DOCUMENT_UNITS = ("line", "block", "file")
@@ -87,9 +87,17 @@ class TestFindTextFiles:
         assert message == f"{tmp_path / 'meditation.txt'} does not exist. Did you mean '{tmp_path}/meditations.txt'?"
 
     def test_a_folder_without_text_names_the_glob_that_helps(self, tmp_path: Path) -> None:
-        written(tmp_path, "x", "a.md")
-        message = refusal(find_text_files, [tmp_path])
-        assert message == f"{tmp_path} has no .txt or .txt.gz file. Name others by a glob: '{tmp_path}/*.md'."
+        folder = tmp_path / "a [b]"
+        (folder / "deep").mkdir(parents=True)
+        for name, content in {"a.csv": "a,b\n", "b.jpg": b"\xff\xd8\xff", "c.jpg": b"\xff\xd8", "d.bin": b""}.items():
+            written(folder, content, name)
+        assert refusal(find_text_files, [folder]).endswith(
+            "has no .txt or .txt.gz file. Name another folder, or files."
+        )
+        written(folder / "deep", "x", "a.md")
+        message = refusal(find_text_files, [folder])
+        assert message == f"{folder} has no .txt or .txt.gz file. Name others by a glob: '{tmp_path}/a [[]b]/**/*.md'."
+        assert find_text_files([f"{tmp_path}/a [[]b]/**/*.md"]) == [folder / "deep" / "a.md"]
 
     def test_a_folder_that_cannot_be_listed_is_not_left_out(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -108,22 +116,70 @@ class TestFindTextFiles:
         message = refusal(find_text_files, [tmp_path])
         assert message == f"{locked} cannot be listed: Permission denied. Name its files, or another folder."
 
-    def test_empty_files_among_others_are_left_out_and_named_together(self, tmp_path: Path, capsys) -> None:
+    @pytest.mark.parametrize("blank", ["", "\n", "\ufeff", "\ufeff \n\u200b\r\n"], ids=ascii)
+    def test_blank_files_among_others_are_left_out_and_named_together(self, blank: str, tmp_path: Path, capsys) -> None:
         for name in ("a.txt", "b.txt", "c.txt"):
-            written(tmp_path, "x" * (name == "b.txt"), name)
-        assert without_empty(find_text_files([tmp_path])) == [tmp_path / "b.txt"]
+            written(tmp_path, "\n x" if name == "b.txt" else blank, name)
+        assert without_blank(find_text_files([tmp_path])) == [tmp_path / "b.txt"]
         said = capsys.readouterr().err
-        assert said == f"warning: left out because they are empty: {tmp_path}/a.txt, {tmp_path}/c.txt.\n"
-        message = refusal(without_empty, [tmp_path / "a.txt", tmp_path / "c.txt"])
-        assert message.startswith(f"all of the files are empty: {tmp_path}/a.txt, {tmp_path}/c.txt.")
+        assert said == f"warning: left out because they are blank: {tmp_path}/a.txt, {tmp_path}/c.txt.\n"
+        message = refusal(without_blank, [tmp_path / "a.txt", tmp_path / "c.txt"])
+        assert message.startswith(f"all of the files are blank: {tmp_path}/a.txt, {tmp_path}/c.txt.")
+        assert without_blank([tmp_path / "a.txt"]) == [tmp_path / "a.txt"], "its reader says so"
+
+    def test_a_file_of_another_encoding_is_looked_at_in_it(self, tmp_path: Path) -> None:
+        files = [written(tmp_path, "x\n".encode("utf-16-le"), name) for name in ("a.txt", "b.txt")]
+        assert without_blank(files, "utf-16-le") == files
 
     @pytest.mark.parametrize(
-        ("name", "kind"), [("a.csv", "a table"), ("a.JSONL", "JSON"), ("a.html", "marked-up text")], ids=str
+        ("name", "kind"),
+        [
+            ("a.csv", "a table"),
+            ("a.JSONL", "JSON"),
+            ("a.html", "marked-up text"),
+            ("a.rtf", "a document of another program"),
+            ("a.doc", "a document of another program"),
+        ],
+        ids=str,
     )
     def test_what_is_no_plain_text_is_refused_by_its_kind(self, tmp_path: Path, name: str, kind: str) -> None:
         path = written(tmp_path, "x", name)
         expected = f"{path} is {kind}, and --text reads plain text. Save its text as a .txt file."
         assert refusal(find_text_files, [path]) == expected
+
+    @pytest.mark.parametrize(
+        ("head", "kind"),
+        [
+            ("{\\rtf1\\ansi One.}", "a document of another program"),
+            ("<!-- saved -->\n<!-- from url -->\n<html><p>One.</p></html>", "marked-up text"),
+            ('[\n {"text": "One."}\n]', "JSON"),
+            ('["One.", "Two."]', "JSON"),
+            *((f'[{{"text": "One.", "label": {end}', "JSON") for end in ('"Tw', "-", "12.", "fal", '"\\u00')),
+        ],
+        ids=ascii,
+    )
+    def test_what_a_text_file_holds_is_known_by_how_it_begins(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str, kind: str
+    ) -> None:
+        monkeypatch.setattr(cleaning, "HEAD_CHARS", len(head))
+        path = written(tmp_path, head + " and so on")
+        expected = f"{path} is {kind}, and --text reads plain text. Save its text alone."
+        assert refusal(cleaning.survey, path) == expected
+
+    @pytest.mark.parametrize(
+        "head", ['["One," he said, "and two."', "{One}\n" * 9, "<!-- a --> " * 99 + "One", "<!-- never closed"]
+    )
+    def test_what_only_begins_like_that_is_text(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str
+    ) -> None:
+        monkeypatch.setattr(cleaning, "HEAD_CHARS", len(head))
+        assert cleaning.survey(written(tmp_path, head + " and so on")).hyphens == 0
+
+    def test_the_tabs_of_a_table_may_be_replaced(self, tmp_path: Path) -> None:
+        text = "bob\tOne.\nann\tTwo.\n" * 9
+        message = refusal(cleaning.survey, written(tmp_path, text))
+        assert message.endswith("reads plain text. Save its text alone, or replace the tabs with spaces.")
+        assert cleaning.survey(written(tmp_path, text.replace("\t", " "))).lines == 18
 
     def test_a_glob_without_a_match_and_no_text_at_all(self, tmp_path: Path) -> None:
         (tmp_path / "a.txt").mkdir()
@@ -146,6 +202,13 @@ class TestReadDocuments:
     def test_a_file_is_one_document(self, tmp_path: Path) -> None:
         (document,) = documents(written(tmp_path, TEXT), "file")
         assert without_space(document) == without_space(TEXT)
+
+    @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+    @pytest.mark.parametrize("unit", ["line", "block"])
+    def test_a_line_of_zero_width_characters_is_blank(self, tmp_path: Path, unit: str, end: str) -> None:
+        text = "A title\n \u200b\u200d\nThe text\n\ufeff\n".replace("\n", end)
+        assert documents(written(tmp_path, text), unit) == ["A title", "The text"]
+        assert table(tmp_path, text, "file")["sentence"][:] == ["A title", "The text"]
 
     @pytest.mark.parametrize("unit", DOCUMENT_UNITS)
     @pytest.mark.parametrize("end", ["\r\n", "\r"])
