@@ -10,7 +10,6 @@
 """
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +59,7 @@ def run(
     # The heavy libraries are imported only now, so that --help and a misspelt flag answer at once.
     from bertlab.data import dataset, findings, summary, tokenization
     from bertlab.evaluation import evaluate, metrics, thresholds
+    from bertlab.inference import inference_config
     from bertlab.report import writer
     from bertlab.training import resume
     from bertlab.training.arguments import prepare_process, training_arguments, warn_unused_flags
@@ -76,9 +76,9 @@ def run(
         train_and_save,
     )
 
+    if not training["do_train"]:
+        data_args = inference_config.as_trained(data_args, model_args, invocation)
     config, tokenizer = loading.load_config_and_tokenizer(model_args, data_args.max_seq_length)
-    if not training["do_train"] and data_args.problem_type == "auto":
-        data_args = replace(data_args, problem_type=loading.problem_type(config))
     data = dataset.load_splits(
         data_args,
         [] if model_args.new_head else loading.class_names(config),

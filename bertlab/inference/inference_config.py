@@ -6,10 +6,13 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from bertlab.cli.arguments import DataArguments, ModelArguments
+from bertlab.cli.parser import Invocation
 from bertlab.console import info, warning
 from bertlab.data import file_layouts
 from bertlab.data.labels import SINGLE
 from bertlab.io import read_json
+from bertlab.models import loading
 from bertlab.training.checkpoints import CHECKPOINT
 
 # The metadata of an ONNX file, each as JSON; `problem_type` is plain text, `input_format` was once called `reading`.
@@ -92,10 +95,29 @@ def of_folder(folder: Path) -> InferenceConfig:
         return _of_run(home)
     config = _of_run(home.parent)
     if not (home.parent / "run.json").is_file():
-        warning(f"{folder}: its run has not ended, so texts are not cleaned and are as long as the model can read.")
+        warning(f"{folder}: its run has not ended, so the length and cleaning of its texts are not known.")
     elif config.temperature != 1.0 or config.thresholds:
         info(f"{folder}: the run's temperature and thresholds were fitted to its last model, so they are not used.")
     return replace(config, temperature=1.0, thresholds=())
+
+
+def as_trained(data: DataArguments, model: ModelArguments, invocation: Invocation) -> DataArguments:
+    """Return the arguments of a run that does not train: how texts are read, and the kind of labels, as in training.
+
+    What the user or a recipe gives is kept.
+    """
+    config = of_folder(Path(loading.resolve(model.model_name_or_path or "")))
+    found: dict[str, Any] = {
+        "max_seq_length": config.max_seq_length or data.max_seq_length,
+        "clean": list(config.clean),
+        "problem_type": loading.problem_type(loading.load_config(model)),
+    }
+    taken = {name: value for name, value in found.items() if name not in invocation.given}
+    changed = {name: value for name, value in taken.items() if value != getattr(data, name)}
+    for name, value in changed.items():
+        info(f"--{name} {' '.join(value) if isinstance(value, list) else value} is that of the model's training.")
+    invocation.settings.update(changed)
+    return replace(data, **changed)
 
 
 def _of_run(folder: Path) -> InferenceConfig:
