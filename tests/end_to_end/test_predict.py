@@ -114,7 +114,7 @@ def test_the_temperature_and_the_threshold_that_a_run_fitted_are_used(model: Pat
 
 
 @pytest.mark.parametrize("labels", [["x|y", "z", "y"], ["0.5", "2.25", "4.75"]], ids=["several labels", "a score"])
-def test_a_run_that_does_not_train_reads_texts_and_labels_as_the_training_did(labels, model, tmp_path, write_csv, capsys):
+def test_a_run_that_does_not_train_reads_texts_as_the_training_did(labels, model, tmp_path, write_csv, capsys):
     rows = [(text, labels[row % 3]) for row, (text, _) in enumerate(labelled_sentences(24, seed=1))]
     files = {"train_file": write_csv(tmp_path / "train.csv", ("text", "label"), rows)}
     delimiter = {"label_delimiter": "|"} if "x|y" in labels else {}
@@ -123,7 +123,11 @@ def test_a_run_that_does_not_train_reads_texts_and_labels_as_the_training_did(la
     later = {"model_name_or_path": folder, "do_train": False, "max_seq_length": None}
     assert classify(tmp_path / "later", **later, do_predict=True, test_file=test) == 0
     said = capsys.readouterr().err
-    for flag in ("--max_seq_length 5", "--clean html", f"--problem_type {'regression' if '0.5' in labels else 'multi'}"):
+    for flag in (
+        "--max_seq_length 5",
+        "--clean html",
+        f"--problem_type {'regression' if '0.5' in labels else 'multi'}",
+    ):
         assert f"info: {flag}" in said
     assert read_json(tmp_path / "later" / "run.json")["configuration"]["max_seq_length"] == 5
     assert predict(folder, "--format", "tsv", "--text", *TEXTS) == 0
