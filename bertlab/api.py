@@ -20,6 +20,8 @@ from bertlab.inference.loading import load_predictor
 from bertlab.report import scores
 from bertlab.report.run_folder import RunFolder
 
+# Flags with which the scripts print something and train nothing.
+NO_RUN = ("print_config", "print_parameters", "show_examples")
 # A text or, for a model of pairs, two.
 Text = str | tuple[str, str]
 
@@ -55,6 +57,10 @@ def train(**flags: Any) -> Run:
     Raises:
         UserError: what the command line refuses.
     """
+    if asked := [name for name in NO_RUN if flags.get(name)]:
+        raise UserError(
+            f"train({asked[0]}=…) would train nothing.", f"Leave it out, or pass --{asked[0]} to the script."
+        )
     argv = list(_words(flags))
     script = script_of(argv)
     with contextlib.redirect_stderr(io.StringIO()):  # the script itself says what there is to say
@@ -82,11 +88,12 @@ class Predictor:
         """Return a row for each text, or pair of texts: its label and the probability of each class, or its score.
 
         Raises:
-            UserError: pairs for a model of single texts, or the other way round.
+            UserError: pairs for a model of single texts, or the other way round; or what is no text.
         """
-        rows = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
+        rows = [tuple(text) if isinstance(text, (tuple, list)) else (text,) for text in texts]
         width = max(map(len, rows), default=1)
-        if isinstance(texts, str) or any(len(row) != width for row in rows):
+        are_texts = all(isinstance(text, str) for row in rows for text in row)
+        if isinstance(texts, str) or not are_texts or any(len(row) != width for row in rows):
             raise UserError("Predictor takes a list of texts, or a list of pairs.", 'Write predictor(["A text."]).')
         config = self._predictor.config
         check_pairs(width == 2, self.model, config.input_format)

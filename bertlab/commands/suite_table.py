@@ -103,16 +103,18 @@ def verdict(
     """Return the verdicts on a mean over seeds against a published value and against the best baseline not beaten.
 
     A published value is mostly that of one run. It is not significantly different where one more run of ours would
-    fall: the t prediction interval, which is sqrt(n + 1) times as wide as that of the mean. `leads` are the runs'
+    fall: the t prediction interval, which is sqrt(n + 1) times as wide as that of the mean; or, where all runs score
+    the same, in the 95% CI of the mean. `leads` are the runs'
     scores − those of each baseline, seed by seed: a baseline may change with the seed, as an untrained head does.
     """
     if summary.n < 2:
         return "not comparable: one seed" if summary.n else "no score"
     parts = []
     if published is not None:
-        difference = summary.mean - published
         half = student_t(summary.n - 1) * summary.sd * math.sqrt(1 + 1 / summary.n)
-        relation = statistics.verdict(difference - half, difference + half, upward)
+        low, high = (summary.mean - half, summary.mean + half) if summary.sd > 1e-12 else (summary.low, summary.high)
+        is_known = low < high
+        relation = statistics.verdict(low - published, high - published, upward) if is_known else statistics.UNKNOWN
         parts.append(f"{relation} the published {published:.4g}{'' if same_model else ' (of another model)'}")
     if (name := hardest_baseline(leads, upward)) is not None:
         relation = _relation(leads[name], upward)

@@ -5,6 +5,7 @@ examples: weights of one give the score, the counts of a resample give a bootstr
 one vector of weights a call, 1,000 calls for a confidence interval.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class MetricFunction:
     `weighted(predictions, labels, weights)` takes weights of shape (samples, n), counts of each example, and
     returns (samples,) scores. `problem_types` are the values of a model's `config.problem_type` that it fits, and
     `two_classes` is set where class 1 is the positive class of two; several labels have the micro average. A metric
-    `of_probabilities` takes the probabilities of the classes for predictions.
+    `of_probabilities` takes the probabilities of the classes for predictions. No score is below `least`.
     """
 
     name: str
@@ -54,6 +55,7 @@ class MetricFunction:
     greater_is_better: bool = True
     two_classes: bool = False
     of_probabilities: bool = False
+    least: float = 0.0
 
     def read(self, predicted: Predicted) -> Array:
         """Return what the metric is a function of, beside the labels."""
@@ -342,11 +344,11 @@ class _Metrics(dict[str, MetricFunction]):
 
 METRICS = _Metrics()
 for _row in (
-    MetricFunction("matthews_correlation", _matthews_correlation, (SINGLE,)),
+    MetricFunction("matthews_correlation", _matthews_correlation, (SINGLE,), least=-1.0),
     MetricFunction("accuracy", _accuracy, _CLASSES),
     MetricFunction("balanced_accuracy", _balanced_accuracy, (SINGLE,)),
-    MetricFunction("cohen_kappa", _cohen_kappa, (SINGLE,)),
-    MetricFunction("quadratic_kappa", _quadratic_kappa, (SINGLE,)),
+    MetricFunction("cohen_kappa", _cohen_kappa, (SINGLE,), least=-1.0),
+    MetricFunction("quadratic_kappa", _quadratic_kappa, (SINGLE,), least=-1.0),
     *_family("f1", partial(_of_counts, _f_beta(1.0))),
     *_family("precision", partial(_of_counts, _precision)),
     *_family("recall", partial(_of_counts, _recall)),
@@ -354,9 +356,9 @@ for _row in (
     *_family("average_precision", partial(ranking.of_ranking, ranking.average_precision), of_probabilities=True),
     MetricFunction("log_loss", _log_loss, _CLASSES, greater_is_better=False, of_probabilities=True),
     MetricFunction("brier_score", _brier_score, _CLASSES, greater_is_better=False, of_probabilities=True),
-    MetricFunction("pearson", _pearson, (REGRESSION,)),
-    MetricFunction("spearmanr", _spearmanr, (REGRESSION,)),
-    MetricFunction("r2", _r2, (REGRESSION,)),
+    MetricFunction("pearson", _pearson, (REGRESSION,), least=-1.0),
+    MetricFunction("spearmanr", _spearmanr, (REGRESSION,), least=-1.0),
+    MetricFunction("r2", _r2, (REGRESSION,), least=-math.inf),
     MetricFunction("mse", _mse, (REGRESSION,), greater_is_better=False),
     MetricFunction("rmse", _rmse, (REGRESSION,), greater_is_better=False),
     MetricFunction("mae", _mae, (REGRESSION,), greater_is_better=False),

@@ -158,8 +158,12 @@ def two_way_interval(
         return over_seeds
     found = resampling.resample(metric, sides, actual, units, resamples)
     low, high = found.interval(contrast.mean(axis=0), over_seeds.mean)
-    stretch = _stretch(contrast @ found.scores, over_seeds.sd**2 / seeds, found.units)
-    low, high = (over_seeds.mean + stretch * (end - over_seeds.mean) for end in (low, high))
+    resampled = contrast @ found.scores
+    if float(resampled.mean(axis=0).std()) > 1e-12:
+        stretch = _stretch(resampled, over_seeds.sd**2 / seeds, found.units)
+        low, high = (over_seeds.mean + stretch * (end - over_seeds.mean) for end in (low, high))
+    elif over_seeds.sd > 1e-12:  # as many seeds predict one class as the other, so their mean depends on no example
+        low, high = over_seeds.low, over_seeds.high
     if not baseline:
         low, high = _with_chance_hits(metric, sides, actual, found.units, (low, over_seeds.mean, high))
     return SeedSummary(over_seeds.mean, over_seeds.sd, low, high, seeds)
@@ -292,7 +296,7 @@ def _stretch(scores: Array, variance_of_seeds: float, units: float) -> float:
     seeds, over_examples = len(scores), float(scores.mean(axis=0).var())
     # What differs between seeds because of the examples alone is in both variances.
     in_both = (float(scores.var(axis=1).mean()) - over_examples) / (seeds - 1)
-    if over_examples == 0 or variance_of_seeds <= in_both:
+    if variance_of_seeds <= in_both:
         return 1.0
     t_examples, t_seeds = resampling.student_t(units - 1), resampling.student_t(seeds - 1)
     half = math.hypot(t_examples * math.sqrt(max(0.0, over_examples - in_both)), t_seeds * math.sqrt(variance_of_seeds))
@@ -306,14 +310,14 @@ def _with_chance_hits(
 
     No resample says how often they might be. As many rows as Wilson's limit of none allows may be predicted as them:
     their own, or others. The distances of an end from the score are added as independent ones (Zou and Donner, 2008).
-    No score is better than 1, no error than 0; an interval without width is none.
+    No score is above 1 or below the least that its metric has; an interval without width is none.
     """
     low, score, high = ends
     if not metric.of_probabilities and REGRESSION not in metric.problem_types:
         found = [_with_hits(metric, side, labels, units / len(labels)) for side in sides]
         worst, best = np.mean(found, axis=0) - np.mean([metric(side, labels) for side in sides])
         low, high = score - math.hypot(score - low, worst), score + math.hypot(high - score, best)
-    low, high = (low, min(high, 1.0)) if metric.greater_is_better else (max(low, 0.0), high)
+    low, high = max(low, metric.least), min(high, 1.0) if metric.greater_is_better else high
     return (low, high) if low < high else (math.nan, math.nan)
 
 

@@ -18,8 +18,10 @@ def load_predictor(
 
     Raises:
         UserError: the model cannot be loaded, is not a classifier, or has too few positions; or it is to abstain and
-            does not predict one class a row.
+            does not predict one class a row, or below what is no probability.
     """
+    if not 0 <= abstain_below <= 1:
+        raise UserError(f"abstain_below {abstain_below:g}: it is a probability.", "Pass a number from 0 to 1.")
     predictor = _load(arguments, max_seq_length)
     if abstain_below and predictor.config.problem_type != SINGLE:
         raise UserError(

@@ -165,7 +165,7 @@ def verdicts(results: Results) -> list[str]:
         ]
     lines = [f"This model is {relation} the baseline “{b}” {rest}." for b, relation, rest in _baselines(results)]
     if not lines:
-        lines.append("No baseline was scored, because there were no training examples.")
+        lines.append("No baseline was scored: there were no training examples, or they were streamed.")
     value = published_value(results, name, metric)
     if is_number(value):
         source = f", {results['published']['source']}" if results["published"].get("source") else ""

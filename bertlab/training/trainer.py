@@ -245,6 +245,10 @@ class EncoderTrainer(Trainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save model and tokenizer, with what makes an adapter complete."""
+        in_rust: Any = getattr(self.processing_class, "backend_tokenizer", None)
+        if in_rust is not None:  # or it is saved with the truncation of its last call, if there was one
+            in_rust.no_truncation()
+            in_rust.no_padding()
         with quiet_transformers():
             super().save_model(output_dir, _internal_call)
         if not self.args.should_save:

@@ -65,6 +65,8 @@ def test_no_texts_are_no_rows(run: Run) -> None:
     [
         ("one text", "takes a list of texts"),
         (["one", ("two", "three")], "takes a list of texts"),
+        (["one", None], "takes a list of texts"),
+        ([1, 2], "takes a list of texts"),
         ([("two", "three")], "was trained on single texts"),
     ],
 )
@@ -78,6 +80,10 @@ def test_what_the_command_line_refuses_is_a_user_error(run: Run) -> None:
         bertlab.train(task="colla")
     with pytest.raises(UserError, match="no such flag"):
         bertlab.train(task="cola", learning_rat=1e-4)
+    with pytest.raises(UserError, match="would train nothing"):
+        bertlab.train(task="cola", print_config=True)
+    with pytest.raises(UserError, match="abstain_below 2: it is a probability"):
+        bertlab.Predictor(run.output_dir, abstain_below=2)
 
 
 def test_a_keyword_of_next_sentence_prediction_makes_such_a_run(tmp_path: Path) -> None:

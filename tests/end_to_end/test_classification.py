@@ -374,3 +374,14 @@ def test_groups_are_resampled_and_compared_as_a_whole(sharp_model, write_csv, tm
     assert {row["group"] for row in predictions(tmp_path / "run", "validation")} == set(map(str, range(20)))
     assert compare.main([str(tmp_path / "run")] * 2) == 0
     assert "On validation 20 groups of rows are resampled, not rows." in capsys.readouterr().out
+
+
+def test_the_tokenizer_is_saved_alike_whether_its_tokens_come_from_the_cache_or_not(
+    tiny_model, make_csv, tmp_path: Path
+):
+    settings = {"model_name_or_path": tiny_model, "train_file": make_csv("train", 20), "cache_dir": tmp_path / "cache"}
+    for name in ("first", "second"):
+        assert classify(tmp_path / name, max_steps=1, max_seq_length=24, **settings) == 0
+    saved = [read_json(tmp_path / name / "tokenizer.json") for name in ("first", "second")]
+    assert saved[0] == saved[1]
+    assert (saved[0]["truncation"], saved[0]["padding"]) == (None, None)

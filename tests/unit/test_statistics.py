@@ -413,6 +413,18 @@ def test_the_interval_over_seeds_and_examples_holds_both():
     assert (difference.mean, difference.low, difference.high) == (0, 0, 0)
 
 
+def test_seeds_of_opposite_classes_have_the_interval_over_seeds_within_the_bounds_of_the_metric():
+    """Their mean is the same on every resample, so that the examples say nothing about it."""
+    labels = np.arange(100) < 70
+    sides = [np.full(100, one) for one in (1, 0, 1, 0)]
+    found = two_way_interval(METRICS["accuracy"], sides, labels.astype(int))
+    half = scipy.stats.t.ppf(0.975, 3) * 0.4 / math.sqrt(3) / 2
+    # Beside it stands, of each seed, that its other class may be predicted rightly once.
+    assert (found.low, found.high) == pytest.approx((0.5 - half, 0.5 + half), abs=0.01)
+    two = two_way_interval(METRICS["accuracy"], sides[:2], labels.astype(int))
+    assert (two.low, two.high) == (0, 1)
+
+
 @pytest.mark.parametrize(
     ("case", "metric", "n"),
     [

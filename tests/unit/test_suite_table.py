@@ -81,6 +81,7 @@ def test_runs_on_other_data_have_no_common_mean(tmp_path):
         ([0.50, 0.52, 0.54], 0.60, "not significantly different from the published 0.6"),
         ([0.50, 0.52, 0.54], 0.65, "significantly worse than the published 0.65"),
         ([0.50, 0.52, 0.54], 0.35, "significantly better than the published 0.35"),
+        ([0.50, 0.50], 0.65, "not comparable with the published 0.65"),
         ([0.50], 0.65, "not comparable: one seed"),
         ([], 0.65, "no score"),
         ([0.50, 0.52], None, "2 seeds, nothing to compare with"),
@@ -89,6 +90,15 @@ def test_runs_on_other_data_have_no_common_mean(tmp_path):
 def test_the_verdict_respects_the_noise(values, published, expected):
     spread = statistics.mean_sd_interval(values)
     assert suite_table.verdict(spread, published=published, same_model=True, leads={}) == expected
+
+
+@pytest.mark.parametrize(
+    ("published", "expected"), [(0.5634, "not significantly different"), (0.9, "significantly worse")]
+)
+def test_runs_that_all_score_the_same_are_compared_over_their_examples(published, expected):
+    """As in WNLI, where every seed predicts the majority: 40 of 71, which is published as 0.5634."""
+    same = statistics.mean_sd_interval([40 / 71] * 5)._replace(low=0.448, high=0.673)
+    assert suite_table.verdict(same, published=published, same_model=True, leads={}).startswith(expected)
 
 
 @pytest.mark.parametrize(
