@@ -196,6 +196,10 @@ def test_runs_made_or_begun_with_other_values_are_refused_before_anything_starts
         (["--configs", "nowhere"], "there is no recipe 'nowhere'."),
         (["--tasks", "cola", "--resume", "auto"], "--resume cannot be used with many runs."),
         (["--tasks", "cola", "--overwrite_output_dir"], "--overwrite_output_dir cannot be used with many runs."),
+        (
+            ["--tasks", "cola", "--push_to_hub"],
+            "--push_to_hub would have many runs replace each other in one repository.",
+        ),
         (["--tasks", "cola", "--print_config"], "--print_config cannot be used with many runs."),
         (["--tasks", "cola", "--devices", "cuda:99"], "--devices cuda:99: there is no such device. There is "),
         (["--tasks", "cola", "--devices", "gpu"], "--devices gpu: there is no such device. There is "),
@@ -218,6 +222,14 @@ def test_an_output_folder_that_cannot_be_made_is_one_line_before_anything_starts
         capsys, "--tasks", "cola", "--devices", "cpu", "--output_dir", "a.csv/b"
     )
     assert started(stub) == []
+
+
+def test_a_recipe_that_uploads_is_refused_with_the_flag_that_turns_it_off(stub, capsys):
+    (stub / "mine.yaml").write_text("train_file: a.csv\nmodel_name_or_path: b\npush_to_hub: true\n", encoding="utf-8")
+    words = ("--configs", "mine.yaml", "--seeds", "1", "--devices", "cpu")
+    assert "Leave it out, or pass --no_push_to_hub where a recipe has it;" in refusal(capsys, *words)
+    assert started(stub) == []
+    assert run(*words, "--no_push_to_hub") == 0
 
 
 def test_nsp_recipes_run_their_own_script(stub):

@@ -140,6 +140,12 @@ def test_what_is_wrong_is_one_line_before_anything_starts(grid, capsys, typed, m
     assert started(grid) == []
 
 
+def test_trials_are_not_uploaded(grid, capsys):
+    assert sweep("mine.yaml", "--task", "rte", "--devices", "cpu", "--push_to_hub", "--hub_model_id", "me/x") == 2
+    assert "error: --push_to_hub would have many runs replace each other" in capsys.readouterr().err
+    assert started(grid) == []
+
+
 def test_a_trial_that_is_refused_leaves_nothing_to_go_on_with(grid, capsys):
     good = (grid / "mine.yaml").read_text(encoding="utf-8")
     (grid / "mine.yaml").write_text(f"{good}dataloader_prefetch_factor: [2]\n", encoding="utf-8")
