@@ -11,6 +11,7 @@ the winner's command is run once more, with them, into the folder `winner`. A se
 import dataclasses
 import functools
 import math
+import operator
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -113,6 +114,8 @@ def main(argv: Sequence[str]) -> int:
     """Run the trials that are not finished and then the winner; return 1 if a run did not finish, 130 if stopped."""
     options, run_flags = parser.parse_known(argv, SweepArguments, __doc__ or "", RULES)
     sweep = plan(options, run_flags)
+    # Files that are not this program's are refused before anything is trained.
+    suite_table.read(sweep.folder / "sweep", operator.itemgetter("trials"))
     try:
         trials, failures = execute(sweep)
         closed = failures and not options.allow_failures
@@ -122,7 +125,8 @@ def main(argv: Sequence[str]) -> int:
         return suite.stopped()
     winners = [RunFolder.read(sweep.folder / "winner")] if sweep.has_winner else []
     rows = suite_table.rows(sweep.recipe, winners)
-    suite_table.publish(sweep.folder / "sweep", options.format, functools.partial(render, trials, rows))
+    suite_table.write(sweep.folder / "sweep", functools.partial(render, trials, rows))
+    print(render(trials, rows, options.format), end="")
     if closed:
         warning("the evaluation splits stay closed: trials did not finish; --allow_failures chooses among the others.")
     return suite.report(failures)

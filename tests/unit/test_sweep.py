@@ -191,6 +191,17 @@ def test_trials_that_were_not_judged_alike_are_not_ranked(grid, capsys, what, ho
     assert sweep(*typed, "--output_dir", "other") == 0
 
 
+def test_a_file_of_another_program_is_refused_before_anything_starts(grid, capsys):
+    (grid / "out").mkdir()
+    (grid / "out/sweep.json").write_text('{"method": "bayes"}', encoding="utf-8")
+    typed = ("mine.yaml", "--task", "rte", "--devices", "cpu", "--output_dir")
+    assert sweep(*typed, "out") == 2
+    assert "error: out holds sweep.json of another program or version" in capsys.readouterr().err
+    assert started(grid) == []
+    assert sweep(*typed, "other") == 0
+    assert sweep(*typed, "other") == 0
+
+
 def test_a_trial_that_is_refused_leaves_nothing_to_go_on_with(grid, capsys):
     good = (grid / "mine.yaml").read_text(encoding="utf-8")
     (grid / "mine.yaml").write_text(f"{good}dataloader_prefetch_factor: [2]\n", encoding="utf-8")
