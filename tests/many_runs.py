@@ -34,11 +34,12 @@ note = json.loads(folder.with_name(folder.name + ".plan.json").read_text())
 score = 0.5 if order == "tie" else 0.5 + int(words["--seed"]) / 100
 split = {"role": "validation", "rows": 9, "labelled": 9, "baselines": {}, "metrics": {"accuracy": {"value": score}}}
 (folder / "results.json").write_text(json.dumps({
-    "problem_type": "single_label_classification", "metrics": ["accuracy"], "published": {},
+    "problem_type": "single_label_classification", "metrics": ["f1" if order == "f1" else "accuracy"], "published": {},
     "splits": {} if words.get("--do_eval") == "false" else {"validation": split},
     "selection": {"metrics": {"accuracy": score}},
 }))
-data = {"validation": {"fingerprint": "same"}}
+held_out = "other" if order == "other rows" else "same"
+data = {"validation": {"fingerprint": "same"}, "selection": {"fingerprint": held_out}}
 if order == "collapse":
     data["train"] = {"labelled": 4, "balance": {"a": 2, "b": 2}}
     (folder / "trainer_state.json").write_text(json.dumps({"log_history": [{"epoch": 1.0, "loss": 0.7}]}))

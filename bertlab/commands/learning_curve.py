@@ -11,6 +11,7 @@ from bertlab.io import write_bytes
 from bertlab.report.run_folder import RunFolder
 
 ALL = "all"
+PICTURE = "learning_curve.png"
 
 
 def samples(sizes: Sequence[str]) -> Iterator[tuple[list[str], str]]:
@@ -45,7 +46,7 @@ def write(folder: Path, table: Sequence[Row], finished: Mapping[str, Sequence[Ru
         for name, curve in curves.items()
     }
     metric = next(iter(curves.values()))[0][1].metric
-    write_bytes(folder / "learning_curve.png", plots.learning_curve(points, metric))
+    write_bytes(folder / PICTURE, plots.learning_curve(points, metric))
     for name, curve in points.items():
         if len(curve) > 1 and curve[-1][0] > curve[-2][0]:
             (fewer, before, *_), (more, after, *_) = curve[-2:]
@@ -54,4 +55,4 @@ def write(folder: Path, table: Sequence[Row], finished: Mapping[str, Sequence[Ru
                 f"{name}: {fewer:,} to {more:,} training rows changed {metric} by {after - before:+.3f}, "
                 f"{doubling:+.3f} for each doubling."
             )
-    say(f"The learning curve is in {folder / 'learning_curve.png'}\n")
+    say(f"The learning curve is in {folder / PICTURE}\n")

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,12 @@ REFUSED = {
     "print_config": "It is for one run of the script itself.",
     "print_parameters": "It is for one run of the script itself.",
 }
+# What of a finished run --push_to_hub leaves out: it quotes the data, names paths, or is large.
+NOT_UPLOADED = ("checkpoint-*", "predictions/*", "misclassified/*", "report.html", "run.json", "trainer_state.json")
+NO_UPLOAD = (
+    "Leave it out, or pass --no_push_to_hub where a recipe has it; afterwards upload one run: "
+    f"`hf upload OWNER/NAME FOLDER . {' '.join(f'--exclude {shlex.quote(name)}' for name in NOT_UPLOADED)}`."
+)
 
 
 @dataclass(frozen=True)
@@ -95,13 +102,17 @@ def plan(argv: Sequence[str], folder: Path, also_known: Sequence[str] = (), *, q
     """Return the run that these flags make in a folder; `quiet` leaves out messages that were given before.
 
     Raises:
-        UserError: what the script itself would refuse, flags of REFUSED, or the folder's run has other values.
+        UserError: what the script itself would refuse, flags of REFUSED, --push_to_hub, or the folder's run has other
+            values.
     """
     refuse_flags(argv, REFUSED)
     script = script_of(argv)
     complete = (*argv, "--output_dir", str(folder), "--resume", "auto")
     with contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext():
         arguments = parser.parse(complete, script.groups, "", script.default_recipe, also_known)
+    if arguments.training.get("push_to_hub"):
+        # That of --hub_model_id, or one called seed1 for every recipe; and losing trials would be published.
+        raise UserError("--push_to_hub would have many runs replace each other in one repository.", NO_UPLOAD)
     run = RunSpec(script, complete, arguments)
     _refuse_other_values(run)
     return run

@@ -71,6 +71,8 @@ def main(argv: Sequence[str]) -> int:
     options, run_flags = parser.parse_known(argv, SuiteArguments, __doc__ or "", RULES)
     folder = Path(options.output_dir or OUTPUT)
     runs = plan(options, run_flags)
+    drawn = (learning_curve.PICTURE,) if options.train_sizes else ()
+    _rows_of_others(folder, runs, *drawn)  # refuses files that are not this program's before anything is trained
     left = [run for some in runs.values() for run in some if not run.finished]
     if options.print_commands:
         print("".join(shlex.join(run.command) + "\n" for run in left), end="")
@@ -88,7 +90,9 @@ def main(argv: Sequence[str]) -> int:
     else:
         table = suite_table.corrected(table)
     if table:
-        suite_table.publish(folder / "suite", options.format, functools.partial(suite_table.render, table))
+        whole = [*_rows_of_others(folder, runs), *table]  # read here, as another suite may have ended meanwhile
+        suite_table.write(folder / "suite", functools.partial(suite_table.render, whole))
+        print(suite_table.render(table, options.format), end="")
     return report(failures)
 
 
@@ -167,6 +171,12 @@ def stopped() -> int:
     """Print how to resume after Ctrl-C, and return the exit status that a shell expects."""
     print("\nstopped; the same command resumes it.", file=sys.stderr)
     return 130
+
+
+def _rows_of_others(folder: Path, recipes: Collection[str], *drawn: str) -> list[suite_table.Row]:
+    """Return the rows that earlier suites left in the folder for other recipes whose runs are still there."""
+    rows = suite_table.read(folder / "suite", suite_table.from_json, *drawn) or []
+    return [row for row in rows if row.recipe not in recipes and (folder / row.recipe).is_dir()]
 
 
 def _problem(event: jobs.Event) -> str:

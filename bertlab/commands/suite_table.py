@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bertlab import console
 from bertlab.commands.aligned import Aligned, aligned_if_kept
+from bertlab.errors import UserError
 from bertlab.evaluation import statistics
 from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS
 from bertlab.evaluation.resampling import student_t
@@ -20,8 +21,10 @@ from bertlab.report import scores
 from bertlab.report.run_folder import RunFolder, model_name, refuse_other_data
 from bertlab.report.scores import baseline_name
 
-# The formats that are kept as files, and how these end.
-FILES = {"markdown": "md", "csv": "csv", "json": "json"}
+T = TypeVar("T")
+
+# The formats that are kept as files, and how these end; JSON first, as it marks the others as written here.
+FILES = {"json": "json", "markdown": "md", "csv": "csv"}
 HEADER = ("recipe", "split", "metric", "mean ± sd (n)", "95% CI", "min", "max", "failed", "baselines")
 NOTES = (
     "95% CI: of the mean, over seeds and examples together. Failed: a run is degenerate, as it predicts one class only "
@@ -161,11 +164,39 @@ def render(table: Sequence[Row], form: str) -> str:
     return "\n".join([shown, "", *sentences, *sources, NOTES, ""])
 
 
-def publish(path: Path, form: str, in_form: Callable[[str], str]) -> None:
-    """Write a table, a function of the format, beside `path` in every format of FILES, and print it in one of all."""
-    for written, ending in FILES.items():
-        write_text(path.with_suffix(f".{ending}"), in_form(written))
-    print(in_form(form), end="")
+def write(path: Path, in_form: Callable[[str], str]) -> None:
+    """Write a table, a function of the format, beside `path` in every format of FILES."""
+    for form, ending in FILES.items():
+        write_text(path.with_suffix(f".{ending}"), in_form(form))
+
+
+def read(path: Path, parse: Callable[[Any], T], *others: str) -> T | None:
+    """Return what `parse` makes of the JSON that `write` left beside `path`, or None without any file of a table.
+
+    Raises:
+        UserError: there are such files, or `others` that are written with them, and no JSON that can be parsed.
+    """
+    names = (*(f"{path.name}.{ending}" for ending in FILES.values()), *others)
+    held = [name for name in names if (path.parent / name).exists()]
+    if not held:
+        return None
+    try:
+        return parse(json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path.parent} holds {', '.join(held)} of another program or version, which would be overwritten.",
+            "Move them elsewhere, or name another --output_dir.",
+        ) from error
+
+
+def from_json(entries: list[dict[str, Any]]) -> list[Row]:
+    """Return the rows that `render` has written as JSON."""
+    numbers = {field.name for field in dataclasses.fields(Row) if field.type is float}
+    found = []
+    for entry in entries:
+        undefined: dict[str, Any] = {name: math.nan for name in numbers if entry[name] is None}
+        found.append(Row(**{**entry, **undefined}))
+    return found
 
 
 def to_json(value: Any) -> str:

@@ -11,6 +11,7 @@ the winner's command is run once more, with them, into the folder `winner`. A se
 import dataclasses
 import functools
 import math
+import operator
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from bertlab import console
 from bertlab.cli import parser, recipes
 from bertlab.cli.arguments import dataclass_flags, setting
 from bertlab.cli.entry_point import entry_point
-from bertlab.cli.flag_rules import Rule
+from bertlab.cli.flag_rules import DATASET, FILES, FOLDER, Rule
 from bertlab.commands import jobs, run_specs, search_space, suite, suite_table
 from bertlab.commands.run_specs import RunSpec
 from bertlab.commands.search_space import Space, Values
@@ -32,6 +33,7 @@ from bertlab.evaluation import degenerate
 from bertlab.evaluation.metrics import GREATER_IS_BETTER
 from bertlab.io import read_json, write_json
 from bertlab.report.run_folder import RunFolder
+from bertlab.report.scores import metric_name
 from bertlab.training import checkpoints, output_dir
 
 OUTPUT = "runs/sweep"
@@ -39,6 +41,14 @@ SELECTION_FRACTION = "0.1"
 # The values that optuna was asked for so far; those of a grid follow from the sweep's own file.
 TRIALS = "trials.json"
 REFUSED = dict.fromkeys(("do_train", "do_eval", "do_predict"), "Leave it out: trials train, and the winner is scored.")
+# What trials must share to be judged by one metric on the same rows, and the folder that they share.
+SHARED = ("selection_fraction", "split_seed", "metric_name", "positive_label", "text", *FILES, *FOLDER, *DATASET)
+NOT_SWEPT = {
+    **run_specs.REFUSED,
+    **REFUSED,
+    "push_to_hub": run_specs.NO_UPLOAD,
+    **dict.fromkeys(("output_dir", *SHARED), "Take it out of the file, and pass it as a flag."),
+}
 TRIAL = ("--do_train", "true", "--do_eval", "false", "--do_predict", "false")
 WINNER = ("--do_train", "true", "--do_eval", "true", "--do_predict", "true")
 
@@ -104,6 +114,8 @@ def main(argv: Sequence[str]) -> int:
     """Run the trials that are not finished and then the winner; return 1 if a run did not finish, 130 if stopped."""
     options, run_flags = parser.parse_known(argv, SweepArguments, __doc__ or "", RULES)
     sweep = plan(options, run_flags)
+    # Files that are not this program's are refused before anything is trained.
+    suite_table.read(sweep.folder / "sweep", operator.itemgetter("trials"))
     try:
         trials, failures = execute(sweep)
         closed = failures and not options.allow_failures
@@ -113,7 +125,8 @@ def main(argv: Sequence[str]) -> int:
         return suite.stopped()
     winners = [RunFolder.read(sweep.folder / "winner")] if sweep.has_winner else []
     rows = suite_table.rows(sweep.recipe, winners)
-    suite_table.publish(sweep.folder / "sweep", options.format, functools.partial(render, trials, rows))
+    suite_table.write(sweep.folder / "sweep", functools.partial(render, trials, rows))
+    print(render(trials, rows, options.format), end="")
     if closed:
         warning("the evaluation splits stay closed: trials did not finish; --allow_failures chooses among the others.")
     return suite.report(failures)
@@ -123,7 +136,7 @@ def plan(options: SweepArguments, argv: Sequence[str]) -> Sweep:
     """Return a sweep whose flags are all valid; nothing is touched.
 
     Raises:
-        UserError: the file is no sweep, a flag is swept and given, or the script would refuse a flag.
+        UserError: the file is no sweep, a flag cannot be swept, or is also given, or the script would refuse one.
     """
     if options.search != "grid":
         search_space.import_optuna()
@@ -133,6 +146,8 @@ def plan(options: SweepArguments, argv: Sequence[str]) -> Sweep:
     space = search_space.read(path, base.script.groups)
     given = run_specs.flag_names(argv)
     for name in space:
+        if name in NOT_SWEPT:
+            raise UserError(f"{path}: --{name} cannot be swept.", NOT_SWEPT[name])
         if name in given:
             raise UserError(f"--{name} is swept in {path} and given as a flag.", "Take it out of one of them.")
     if options.search == "grid":
@@ -146,7 +161,8 @@ def execute(sweep: Sweep) -> tuple[list[Trial], dict[str, str]]:
     """Run the trials, by rounds where TPE learns from earlier ones; return them and what went wrong.
 
     Raises:
-        UserError: the folder holds trials of another sweep, or its winner was scored before all trials were run.
+        UserError: the folder holds trials of another sweep, or its winner was scored before all trials were run, or
+            trials cannot be compared.
     """
     asked = _asked(sweep)
     runs = _runs(sweep, asked)
@@ -157,17 +173,17 @@ def execute(sweep: Sweep) -> tuple[list[Trial], dict[str, str]]:
                 f"{sweep.folder} has its winner: more trials would choose after the evaluation splits were opened.",
                 "Name another --output_dir.",
             )
-        return list(map(_trial, asked, runs)), {}
+        return _trials(asked, runs), {}
     slots = jobs.slots(sweep.options.devices, sweep.options.jobs)
     output_dir.make_writable(sweep.folder)
     failures = _run_unfinished(runs, slots, sweep.space)
     while len(asked) < total:
         count = total - len(asked) if sweep.options.search == "random" else min(len(slots), total - len(asked))
-        asked += _ask(sweep, list(map(_trial, asked, runs)), count)
+        asked += _ask(sweep, _trials(asked, runs), count)
         runs = _runs(sweep, asked)  # may refuse one, and then a second call must not resume it
         write_json(sweep.folder / TRIALS, {"trials": asked})
         failures |= _run_unfinished(runs[-count:], slots, sweep.space)
-    return list(map(_trial, asked, runs)), failures
+    return _trials(asked, runs), failures
 
 
 def render(trials: Sequence[Trial], rows: Sequence[Row], form: str) -> str:
@@ -254,11 +270,32 @@ def _is_undecided(scored: Sequence[Trial]) -> bool:
     return True
 
 
-def _trial(values: Values, run: RunSpec) -> Trial:
+def _trials(asked: Sequence[Values], runs: Sequence[RunSpec]) -> list[Trial]:
+    """Return the trials, with their scores if they have finished.
+
+    Raises:
+        UserError: two of them were judged by different metrics, or on different rows.
+    """
+    finished = [RunFolder.read(run.folder) if run.finished else None for run in runs]
+    judged = {
+        (metric_name(run.results, run.metrics[0]), run.fingerprint("selection")): run.path
+        for run in finished
+        if run is not None
+    }
+    if len(judged) > 1:
+        ((metric, _), first), ((other, _), second) = list(judged.items())[:2]
+        how = "on different rows" if metric == other else f"by different metrics, {metric} and {other}"
+        raise UserError(
+            f"{first} and {second} cannot be compared: they were judged {how}.",
+            "Take flags that change data or metric out of the sweep, and name another --output_dir.",
+        )
+    return list(map(_trial, asked, runs, finished))
+
+
+def _trial(values: Values, run: RunSpec, finished: RunFolder | None) -> Trial:
     """Return a trial, with its score if it has finished."""
-    if not run.finished:
+    if finished is None:
         return Trial(run.folder.name, values)
-    finished = RunFolder.read(run.folder)
     metric = finished.metrics[0]
     score = ((finished.results.get("selection") or {}).get("metrics") or {}).get(metric)
     collapsed = bool(degenerate.is_degenerate(finished.run, finished.kind, finished.log))

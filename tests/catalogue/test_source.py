@@ -54,7 +54,19 @@ def test_no_column_is_turned_into_an_array_row_by_row():
 
 
 # Of pip, git and accelerate, and what stands for a name.
-OTHERS = {"version", "help", "help_all", "flag", "no_NAME", "require", "no", "porcelain", "untracked", "include"}
+OTHERS = {
+    "version",
+    "help",
+    "help_all",
+    "flag",
+    "no_NAME",
+    "require",
+    "no",
+    "porcelain",
+    "untracked",
+    "include",
+    "exclude",
+}
 OTHERS |= {"plot", "soft", "line"}  # variables of the style of the page
 OF_ACCELERATE = {
     *("num_cpu_threads_per_process", "multi_gpu", "num_processes", "mixed_precision"),

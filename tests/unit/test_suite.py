@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
 import threading
@@ -196,6 +197,10 @@ def test_runs_made_or_begun_with_other_values_are_refused_before_anything_starts
         (["--configs", "nowhere"], "there is no recipe 'nowhere'."),
         (["--tasks", "cola", "--resume", "auto"], "--resume cannot be used with many runs."),
         (["--tasks", "cola", "--overwrite_output_dir"], "--overwrite_output_dir cannot be used with many runs."),
+        (
+            ["--tasks", "cola", "--push_to_hub"],
+            "--push_to_hub would have many runs replace each other in one repository.",
+        ),
         (["--tasks", "cola", "--print_config"], "--print_config cannot be used with many runs."),
         (["--tasks", "cola", "--devices", "cuda:99"], "--devices cuda:99: there is no such device. There is "),
         (["--tasks", "cola", "--devices", "gpu"], "--devices gpu: there is no such device. There is "),
@@ -218,6 +223,60 @@ def test_an_output_folder_that_cannot_be_made_is_one_line_before_anything_starts
         capsys, "--tasks", "cola", "--devices", "cpu", "--output_dir", "a.csv/b"
     )
     assert started(stub) == []
+
+
+def test_a_recipe_that_uploads_is_refused_with_the_flag_that_turns_it_off(stub, capsys):
+    (stub / "mine.yaml").write_text("train_file: a.csv\nmodel_name_or_path: b\npush_to_hub: true\n", encoding="utf-8")
+    words = ("--configs", "mine.yaml", "--seeds", "1", "--devices", "cpu")
+    assert "Leave it out, or pass --no_push_to_hub where a recipe has it;" in refusal(capsys, *words)
+    assert started(stub) == []
+    assert run(*words, "--no_push_to_hub") == 0
+
+
+def recipes_in(path: Path) -> list[str]:
+    return [row["recipe"] for row in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def test_suites_in_one_folder_keep_each_others_rows_while_their_runs_are_there(stub, capsys):
+    words = ("--seeds", "2", "--devices", "cpu", "--format", "json", "--tasks")
+    assert run(*words, "cola", "rte") == 0
+    before = json.loads(capsys.readouterr().out)
+    assert run(*words, "mrpc") == 0
+    assert [row["recipe"] for row in json.loads(capsys.readouterr().out)] == ["mrpc"], "what was asked for"
+    written = json.loads((stub / "runs/suite/suite.json").read_text())
+    assert written[:2] == before and written[2]["recipe"] == "mrpc"
+    for ending in ("csv", "md"):
+        text = (stub / f"runs/suite/suite.{ending}").read_text(encoding="utf-8")
+        assert all(name in text for name in ("cola", "rte", "mrpc"))
+    shutil.rmtree(stub / "runs/suite/rte")
+    assert run("--seeds", "3", "--devices", "cpu", "--tasks", "cola") == 0
+    assert recipes_in(stub / "runs/suite/suite.json") == ["mrpc", "cola"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("suite.md", "my notes"),
+        ("suite.json", "{"),
+        ("suite.json", '{"tests": []}'),
+        ("suite.json", '["a test"]'),
+        ("suite.json", '[{"recipe": "of an earlier version"}]'),
+        ("learning_curve.png", "mine"),
+    ],
+)
+def test_files_that_no_suite_has_written_are_refused_before_anything_starts(stub, capsys, name, text):
+    file = stub / "runs/suite" / name
+    file.parent.mkdir(parents=True)
+    file.write_text(text, encoding="utf-8")
+    words = ("--tasks", "cola", "--seeds", "1", "--devices", "cpu", "--train_sizes", "100")
+    assert refusal(capsys, *words) == (
+        f"error: runs/suite holds {name} of another program or version, which would be overwritten. "
+        "Move them elsewhere, or name another --output_dir."
+    )
+    assert started(stub) == [] and file.read_text(encoding="utf-8") == text
+    assert run(*words[:-2], "--output_dir", "other") == 0
+    file.rename(stub / name)
+    assert run(*words[:-2]) == 0
 
 
 def test_nsp_recipes_run_their_own_script(stub):

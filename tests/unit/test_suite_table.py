@@ -64,6 +64,10 @@ def test_unknown_numbers_are_null_in_json_and_empty_in_csv(tmp_path):
     assert rows[0].verdict == "not comparable: one seed"
     assert json.loads(suite_table.render(rows, "json"))[0]["sd"] is None
     assert "nan" not in suite_table.render(rows, "csv")
+    written = suite_table.render(rows, "json")
+    assert suite_table.render(suite_table.from_json(json.loads(written)), "markdown") == suite_table.render(
+        rows, "markdown"
+    )
 
 
 def test_runs_on_other_data_have_no_common_mean(tmp_path):

@@ -140,6 +140,68 @@ def test_what_is_wrong_is_one_line_before_anything_starts(grid, capsys, typed, m
     assert started(grid) == []
 
 
+@pytest.mark.parametrize("name", ["selection_fraction", "metric_name", "train_file", "output_dir"])
+def test_what_trials_share_is_a_flag_and_not_swept(grid, capsys, name):
+    values = {"selection_fraction": "[0.1, 0.2]", "metric_name": "[accuracy, f1]"}.get(name, "[a, b]")
+    (grid / "shared.yaml").write_text(f"seed: [1, 2]\n{name}: {values}\n", encoding="utf-8")
+    flags = {"model_name_or_path": "m", "train_file": "t.csv", "devices": "cpu"}
+    assert sweep("shared.yaml", *to_argv({key: value for key, value in flags.items() if key != name})) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: shared.yaml: --{name} cannot be swept. Take it out of the file, and pass it as a flag."
+    )
+    (grid / "shared.yaml").write_text("seed: [1, 2]\n", encoding="utf-8")
+    assert sweep("shared.yaml", *to_argv({**flags, name: values.strip("[]").split(", ")[0]})) == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("do_train", "Leave it out: trials train, and the winner is scored."),
+        ("resume_from_checkpoint", "A second call resumes the first."),
+        ("push_to_hub", "Leave it out, or pass --no_push_to_hub where a recipe has it; afterwards upload one run: "),
+    ],
+)
+def test_what_is_refused_as_a_flag_is_refused_as_a_key(grid, capsys, key, hint):
+    (grid / "mine.yaml").write_text(f"seed: [1, 2]\n{key}: [yes, no]\n", encoding="utf-8")
+    assert sweep("mine.yaml", "--task", "rte", "--devices", "cpu") == 2
+    assert f"error: mine.yaml: --{key} cannot be swept. {hint}" in capsys.readouterr().err
+    assert started(grid) == []
+
+
+def test_trials_are_not_uploaded(grid, capsys):
+    assert sweep("mine.yaml", "--task", "rte", "--devices", "cpu", "--push_to_hub", "--hub_model_id", "me/x") == 2
+    assert "error: --push_to_hub would have many runs replace each other" in capsys.readouterr().err
+    assert started(grid) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "how"), [("f1", "by different metrics, accuracy and F1 (micro)"), ("other rows", "on different rows")]
+)
+def test_trials_that_were_not_judged_alike_are_not_ranked(grid, capsys, what, how):
+    order(grid, seed3=what)
+    typed = ("mine.yaml", "--task", "rte", "--devices", "cpu")
+    assert sweep(*typed) == 2
+    folder = "runs/sweep/mine/rte"
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: {folder}/trial002 and {folder}/trial003 cannot be compared: they were judged {how}. "
+        "Take flags that change data or metric out of the sweep, and name another --output_dir."
+    )
+    assert not (grid / folder / "winner").exists() and not (grid / folder / "sweep.json").exists()
+    order(grid)
+    assert sweep(*typed, "--output_dir", "other") == 0
+
+
+def test_a_file_of_another_program_is_refused_before_anything_starts(grid, capsys):
+    (grid / "out").mkdir()
+    (grid / "out/sweep.json").write_text('{"method": "bayes"}', encoding="utf-8")
+    typed = ("mine.yaml", "--task", "rte", "--devices", "cpu", "--output_dir")
+    assert sweep(*typed, "out") == 2
+    assert "error: out holds sweep.json of another program or version" in capsys.readouterr().err
+    assert started(grid) == []
+    assert sweep(*typed, "other") == 0
+    assert sweep(*typed, "other") == 0
+
+
 def test_a_trial_that_is_refused_leaves_nothing_to_go_on_with(grid, capsys):
     good = (grid / "mine.yaml").read_text(encoding="utf-8")
     (grid / "mine.yaml").write_text(f"{good}dataloader_prefetch_factor: [2]\n", encoding="utf-8")
