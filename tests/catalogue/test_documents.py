@@ -192,8 +192,8 @@ def test_the_figures_of_the_readme_are_those_of_the_files():
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     measured = json.loads((ROOT / "benchmarks/results/training_base.json").read_text(encoding="utf-8"))
     said = {
-        "training": "trains {} times as fast as with Hugging Face's example scripts and their defaults, {} times as fast "
-        "as with bf16 and dynamic padding, and {} times as fast as with their best flags",
+        "training": "trains {} times as fast as with Hugging Face's example scripts and their defaults, {} times as "
+        "fast as with bf16 and dynamic padding, and {} times as fast as with their best flags",
         "evaluation": "evaluated {}, {} and {} times as fast",
     }
     for stage, phrase in said.items():
