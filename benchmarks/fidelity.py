@@ -399,7 +399,7 @@ def _training_columns(records: Sequence[dict[str, Any]]) -> tuple[str, str, str,
     """Return how runs of one arm went: collapsed, when they left the plateau, padding, processor seconds."""
     left = sorted(record["plateau_left"] for record in records if record["plateau_left"] is not None)
     never = len(records) - len(left)
-    epochs = f"{statistics.median(left):g} ({left[0]:g} to {left[-1]:g})" if left else ""
+    epochs = f"{statistics.median(left):.3g} ({left[0]:.3g} to {left[-1]:.3g})" if left else ""
     return (
         f"{sum(record['collapsed'] for record in records)} of {len(records)}",
         "; ".join(part for part in (epochs, f"never: {never}" if never else "") if part),
