@@ -115,7 +115,8 @@ def as_trained(data: DataArguments, model: ModelArguments, invocation: Invocatio
     taken = {name: value for name, value in found.items() if name not in invocation.given}
     changed = {name: value for name, value in taken.items() if value != getattr(data, name)}
     for name, value in changed.items():
-        info(f"--{name} {' '.join(value) if isinstance(value, list) else value} is that of the model's training.")
+        if value != SINGLE:  # for which most labels are taken anyway
+            info(f"--{name} {' '.join(value) if isinstance(value, list) else value} is that of the model's training.")
     invocation.settings.update(changed)
     return replace(data, **changed)
 

@@ -117,10 +117,10 @@ def _with_data(values: dict[str, Any], data: "Data", given: Collection[str]) -> 
 
 def _refuse_to_do_nothing(args: TrainingArguments, data: "Data") -> None:
     if not args.do_train and not data.reported_splits(args):
-        raise UserError(
-            f"there is no split to evaluate or predict, only {', '.join(data.splits)}.",
-            "Hold one out with --validation_fraction, or name its files or splits.",
-        )
+        hint = "Hold one out with --validation_fraction, or name its files or splits."
+        if data.test:  # --do_eval alone leaves them out
+            hint = f"Add --do_predict, which predicts {' and '.join(data.test)}, and scores labelled rows."
+        raise UserError(f"there is no split to evaluate or predict, only {', '.join(data.splits)}.", hint)
 
 
 def _refuse_to_drop_all(args: TrainingArguments, data: "Data") -> None:

@@ -256,6 +256,13 @@ def test_a_run_without_a_split_to_report_on_says_so_or_is_refused(tiny_model, ma
     settings = {"model_name_or_path": tiny_model, "train_file": make_csv("train", 20)}
     assert classify(tmp_path / "run", do_eval=True, **settings) == 2
     assert "there is no split to evaluate or predict, only train. Hold one out" in capsys.readouterr().err
+    with_test = {**settings, "test_file": make_csv("test", 8), "do_eval": True, "max_steps": 1}
+    assert classify(tmp_path / "run", **with_test) == 2
+    hint = "Add --do_predict, which predicts test, and scores labelled rows."
+    assert hint in capsys.readouterr().err
+    assert classify(tmp_path / "obeyed", **with_test, do_predict=True) == 0
+    assert len(predictions(tmp_path / "obeyed", "test")) == 8
+    capsys.readouterr()
     assert not (tmp_path / "run").exists()
     warning = "no split with labels is evaluated, so there will be no score; --validation_fraction 0.1 holds one out."
     assert classify(tmp_path / "run", max_steps=1, **settings) == 0
