@@ -125,7 +125,7 @@ def main(argv: Sequence[str]) -> int:
     batch = arguments.training["per_device_train_batch_size"]
     longest = input_length.longest_input(tokenizer, config)
     _print_report(data, tokenizer, min(data_args.max_seq_length, longest), batch, longest)
-    findings = [*_dropped(data, " or with one of --drop_labels" * bool(data_args.drop_labels)), *find_problems(data)]
+    findings = [*_dropped(data, " or in --drop_labels" * bool(data_args.drop_labels)), *find_problems(data)]
     say()
     for finding in findings:
         say(f"{'WRONG' if finding.wrong else 'info '}  {finding.text}")
@@ -136,7 +136,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _dropped(data: Data, also: str) -> list[Finding]:
     """Return how many rows were left out; training says so when it leaves them out."""
-    what = (f"row without text or label{also} was", f"rows without text or label{also} were")
+    what = (f"row that is incomplete or ragged{also} was", f"rows that are incomplete or ragged{also} were")
     return [Finding(f"{name}: {counted(rows, *what)} left out.") for name, rows in data.dropped.items()]
 
 

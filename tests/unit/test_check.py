@@ -45,7 +45,7 @@ def test_clean_data_has_no_finding(checked):
             "train: 1 text has different labels, for example 'a b'",
             False,
         ),
-        ([["a b", "x"], ["c", "y"], ["", "y"]], None, "train: 1 row without text or label was left out.", False),
+        ([["a b", "x"], ["c", "y"], ["", "y"]], None, "train: 1 row that is incomplete or ragged was left out.", False),
         (
             [["a b", "x"], ["c", "y"]],
             [["c", "y"], ["d", "x"]],
