@@ -72,6 +72,13 @@ def test_the_speed_of_the_contestants_and_the_details_are_two_tables(tmp_path: P
     assert "| padding | random | 0.5 |" in details
 
 
+@pytest.mark.parametrize(("rounds", "said"), [(1, "; 1 round."), (3, "; 3 rounds."), (None, "commit 01234567.")])
+def test_the_rounds_are_told_where_all_cases_had_as_many(rounds, said, tmp_path: Path):
+    about = {"code": {"commit": "0123456789"}, "rounds": rounds, "machine": {}, "versions": {}, "limit": 5}
+    (tmp_path / "made.json").write_text(json.dumps(about), encoding="utf-8")
+    assert benchmark_tables.markdown("made", tmp_path).endswith(f"{said}\n")
+
+
 @pytest.mark.parametrize(("changed", "remark"), [(True, ", with changes"), (False, ""), (None, "")])
 def test_a_table_says_of_code_that_was_not_committed(tmp_path: Path, changed: bool | None, remark: str):
     about = {"code": {"commit": "0123456789", "changed": changed}, "rounds": 1, "machine": {}, "versions": {}}

@@ -219,6 +219,11 @@ def test_the_worst_of_several_baselines_is_the_verdict(tmp_path):
         for name, (low, high) in gaps.items()
     }
     assert scores.standing(results).words == "significantly worse than the baseline “TF-IDF + logistic regression”"
+    # Of several that the model is worse than, the best.
+    for name, value in {"majority": 0.8, "tfidf": 0.99}.items():
+        worse = {"low": -0.6, "high": -0.1}
+        split["baselines"][name] = {"how": "", "metrics": {metric: value}, "difference": {metric: worse}}
+    assert scores.standing(results).words == "significantly worse than the baseline “TF-IDF + logistic regression”"
 
 
 def test_what_was_selected_is_on_page_and_card(tmp_path):
