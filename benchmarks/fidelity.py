@@ -292,6 +292,7 @@ def training_time() -> Iterator[dict[str, float]]:
     train = Trainer.train
 
     def timed(self: Trainer, *given: Any, **named: Any) -> Any:
+        """Train, and note how long it took."""
         began = time.process_time(), time.perf_counter()
         result = train(self, *given, **named)
         seconds.update(processor_seconds=time.process_time() - began[0], wall_seconds=time.perf_counter() - began[1])
@@ -315,6 +316,7 @@ def report(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return what a document shows: a table for each task and model, and where the runs come from."""
 
     def title(record: dict[str, Any]) -> str:
+        """Return what the runs of one table share."""
         epochs = TASKS[record["task"]].epochs
         metric = record["metric"].replace("_", " ")
         return (

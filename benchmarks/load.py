@@ -179,6 +179,7 @@ def measure_predict(arguments: argparse.Namespace) -> dict[str, float]:
     from bertlab.__main__ import main as bertlab
 
     def predict(path: str) -> None:
+        """Predict a file, and throw the predictions away."""
         words = ["predict", arguments.model, "--file", path, "--format", "tsv"]
         with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
             if bertlab(words) != 0:
@@ -199,6 +200,7 @@ def measure_train(arguments: argparse.Namespace) -> dict[str, float]:
     train = trainer.EncoderTrainer.train
 
     def measured(*given: Any, **named: Any) -> Any:
+        """Train, and note the memory at its start and its peak."""
         held["at_start_of_training_mb"] = anonymous_mb()
         with sampling() as peak:
             result = train(*given, **named)
@@ -222,6 +224,7 @@ def measure_steps(arguments: argparse.Namespace) -> dict[str, float]:
     step = trainer.EncoderTrainer.training_step
 
     def measured(*given: Any, **named: Any) -> Any:
+        """Take a training step, and note the memory before it."""
         held.append(anonymous_mb())
         return step(*given, **named)
 
@@ -280,6 +283,7 @@ def sampling() -> Iterator[Callable[[], float]]:
     highest, over = [anonymous_mb()], threading.Event()
 
     def watch() -> None:
+        """Keep the highest memory seen until the block is over."""
         while not over.wait(SAMPLE_SECONDS):
             highest[0] = max(highest[0], anonymous_mb())
 

@@ -66,6 +66,7 @@ def of_syntok(language: str) -> Splitter:
     from syntok import segmenter
 
     def split(text: str) -> list[str]:
+        """Return the sentences of a text."""
         sentences = (sentence for paragraph in segmenter.process(text) for sentence in paragraph)
         return ["".join(token.spacing + token.value for token in sentence) for sentence in sentences]
 

@@ -30,6 +30,7 @@ def entry_point(main: Callable[P, int]) -> Callable[P, int]:
     """
 
     def status(*args: P.args, **kwargs: P.kwargs) -> int:
+        """Run `main`, and return its exit status."""
         _write_any_text()
         if not sys.stderr.isatty():  # datasets reads it when it is imported
             os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")

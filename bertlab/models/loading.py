@@ -150,14 +150,16 @@ def _tokenizer_error(name: str, error: Exception) -> UserError:
 
 def class_names(config: "PretrainedConfig") -> list[str]:
     """Return the class names of a fine-tuned model in the order of its ids, or nothing for any other model."""
-    fine_tuned = any("SequenceClassification" in name for name in (config.architectures or []))
-    return [str(name) for _, name in sorted((config.id2label or {}).items())] if fine_tuned else []
+    return [str(name) for _, name in sorted((config.id2label or {}).items())] if _is_fine_tuned(config) else []
 
 
 def problem_type(config: "PretrainedConfig") -> str:
     """Return the kind of labels that a fine-tuned model predicts where its configuration says one, else "auto"."""
-    fine_tuned = any("SequenceClassification" in name for name in (config.architectures or []))
-    return str(config.problem_type or "auto") if fine_tuned else "auto"
+    return str(config.problem_type or "auto") if _is_fine_tuned(config) else "auto"
+
+
+def _is_fine_tuned(config: "PretrainedConfig") -> bool:
+    return any("SequenceClassification" in name for name in (config.architectures or []))
 
 
 def build_classifier(

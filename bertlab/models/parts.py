@@ -55,7 +55,7 @@ def word_embeddings(model: "nn.Module") -> "nn.Module | None":
 
 
 def embeddings(model: "nn.Module") -> "nn.Module":
-    """Return the embeddings with their normalisation, or the word embeddings of a model without such a module."""
+    """Return the embeddings with their normalization, or the word embeddings of a model without such a module."""
     base = encoder(model)
     return getattr(base, "embeddings", None) or word_embeddings(model) or base.get_submodule("char_embeddings")
 

@@ -113,12 +113,14 @@ def _fitted(run: Run) -> Fitted:
     if run.invocation.settings.get("new_head") or not (folder / "run.json").is_file():
         return Fitted()
     results = RunFolder.read(folder).results
-    temperature, limits = results["temperature"], results["thresholds"]
-    if tuple(results["class_names"]) != run.data.schema.class_names or (temperature == 1.0 and not limits):
+    # An earlier version wrote fewer of them.
+    temperature, limits = results.get("temperature") or 1.0, results.get("thresholds")
+    rows = (results.get("selection") or {}).get("rows")
+    is_same = tuple(results["class_names"]) == run.data.schema.class_names
+    if not rows or not is_same or (temperature == 1.0 and not limits):
         return Fitted()
     info(f"{model} was saved with a temperature{' and thresholds' if limits else ''}, which are used.")
-    rows = results["selection"]["rows"]
-    return Fitted(temperature, np.array(limits) if limits else None, rows, results["threshold"])
+    return Fitted(temperature, np.array(limits) if limits else None, rows, results.get("threshold"))
 
 
 def print_scores(results: dict[str, Any], folder: Path, source: str = "source") -> None:
