@@ -160,7 +160,8 @@ def _with_selection(values: dict[str, Any], data: "Data", given: Collection[str]
             )
         return values
     saves = values.get("save_strategy") if "save_strategy" in given else None
-    _refuse_other_saves(values.get("eval_strategy"), saves)
+    if values.get("load_best_model_at_end", True):
+        _refuse_other_saves(values.get("eval_strategy"), saves)
     primary = data.metrics[0]
     chosen: dict[str, Any] = {"eval_strategy": "epoch", "load_best_model_at_end": True}
     chosen["metric_for_best_model"] = primary

@@ -71,6 +71,8 @@ def test_evaluations_of_which_the_best_cannot_be_loaded_are_refused(given, messa
     with pytest.raises(UserError, match=message):
         arguments._with_selection(given, DATA, given)
     arguments._with_selection(obeyed, DATA, obeyed)
+    last = {**given, "load_best_model_at_end": False}
+    assert arguments._with_selection(last, DATA, last).items() >= last.items()
 
 
 def test_a_metric_that_the_run_leaves_out_is_refused_with_both_ways_out():
