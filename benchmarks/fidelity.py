@@ -62,8 +62,9 @@ SCORES = {"matthews_correlation": matthews_corrcoef, "accuracy": accuracy_score}
 MARGIN = 1.0
 UNDECIDED = "not decided yet"
 SAME = "the same run: every logged loss agrees to five digits, the score exactly"
+DIFFERENCE = ("minus the reference, points", "95% CI", "verdict")
 HEADER = (
-    *("training", "runs", "mean", "sd", "minus the reference, points", "95% CI", "verdict", "collapsed"),
+    *("training", "runs", "mean", "sd", *DIFFERENCE, "collapsed"),
     *("plateau left in epoch", "padding", "processor seconds"),
 )
 
@@ -326,6 +327,7 @@ def report(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     tables = {
         name: {"header": HEADER, "rows": _rows(list(runs))} for name, runs in groupby(sorted(records, key=title), title)
     }
+    tables |= _average_tables(records)
     commits = [record["code"]["commit"][:8] for record in records]
     about = {name: records[-1][name] for name in ("machine", "versions", "code")}
     return {"tables": tables, "runs": Counter(commits), **about, "rounds": len({run["seed"] for run in records})}
@@ -345,22 +347,25 @@ def _rows(records: list[dict[str, Any]]) -> list[tuple[str, ...]]:
             str(len(by_seed)),
             f"{statistics.mean(points[arm]):.1f}",
             f"{statistics.stdev(points[arm]):.1f}" if len(by_seed) > 1 else "-",
-            *(("", "", "") if arm == REFERENCE else _difference(by_seed, runs.get(REFERENCE, {}))),
+            *(("", "", "") if arm == REFERENCE else _compared(by_seed, runs.get(REFERENCE, {}))),
             *_training_columns(list(by_seed.values())),
         )
         for arm, by_seed in runs.items()
     ]
 
 
-def _difference(runs: Mapping[int, dict[str, Any]], reference: Mapping[int, dict[str, Any]]) -> tuple[str, str, str]:
+def _compared(runs: Mapping[int, dict[str, Any]], reference: Mapping[int, dict[str, Any]]) -> tuple[str, str, str]:
     """Return the mean difference of the runs of one seed each, its interval and what it says."""
-    pairs = [(runs[seed], reference[seed]) for seed in runs.keys() & reference.keys()]
-    if not pairs:
+    pairs = [(runs[seed], reference[seed]) for seed in sorted(runs.keys() & reference.keys())]
+    difference = _difference([100 * (run["score"] - other["score"]) for run, other in pairs])
+    return (difference[0], "-", SAME) if pairs and all(_same(run, other) for run, other in pairs) else difference
+
+
+def _difference(differences: Sequence[float]) -> tuple[str, str, str]:
+    """Return the mean of differences in points, its interval and what it says."""
+    if not differences:
         return "-", "-", "-"
-    differences = [100 * (run["score"] - other["score"]) for run, other in pairs]
     mean = f"{statistics.mean(differences):+.1f}"
-    if all(_same(run, other) for run, other in pairs):
-        return mean, "-", SAME
     if len(differences) < 2:
         return mean, "-", "-"
     low, high = paired_interval(differences)
@@ -368,6 +373,34 @@ def _difference(runs: Mapping[int, dict[str, Any]], reference: Mapping[int, dict
     if verdict == UNDECIDED:
         verdict += f": it takes about {seeds_needed(differences)} seeds"
     return mean, f"{low:+.1f} to {high:+.1f}", verdict
+
+
+def _average_tables(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return a table for each model that was trained on several tasks: its accuracy, averaged over them seed by seed.
+
+    Accuracy, as all tasks have it, and CoLA's Matthews correlation differs thrice as much between seeds.
+    """
+    tables = {}
+    for model, learning_rate in sorted({(record["model"], record["learning_rate"]) for record in records}):
+        runs = {
+            (record["arm"], record["task"], record["seed"]): 100 * record["scores"]["accuracy"]
+            for record in records
+            if (record["model"], record["learning_rate"]) == (model, learning_rate)
+        }
+        tasks = sorted({task for _, task, _ in runs})
+        differences = {
+            arm: [
+                statistics.mean(runs[arm, task, seed] - runs[REFERENCE, task, seed] for task in tasks)
+                for seed in sorted({seed for _, _, seed in runs})
+                if all((side, task, seed) in runs for side in (arm, REFERENCE) for task in tasks)
+            ]
+            for arm in ARMS
+        }
+        rows = [(arm, str(len(found)), *_difference(found)) for arm, found in differences.items() if found]
+        if len(tasks) > 1 and rows:
+            title = f"Average of {', '.join(tasks)}, {model} at {learning_rate:g}: accuracy in points"
+            tables[title] = {"header": ("training", "seeds", *DIFFERENCE), "rows": rows}
+    return tables
 
 
 def _same(run: dict[str, Any], other: dict[str, Any]) -> bool:

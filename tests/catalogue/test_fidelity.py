@@ -131,12 +131,12 @@ def runs_of(points: dict[int, float], loss: float = 0.5) -> dict[int, dict[str, 
 
 def test_two_arms_are_compared_seed_by_seed():
     ours = runs_of({1: 26.0, 2: 21.0, 4: 30.0, 5: 99.0})
-    mean, interval, said = fidelity._difference(ours, runs_of({4: 28.0, 2: 20.0, 1: 23.0}))
+    mean, interval, said = fidelity._compared(ours, runs_of({4: 28.0, 2: 20.0, 1: 23.0}))
     half = 4.303 * 1.0 / np.sqrt(3)  # differences of 3, 1 and 2 points; t of 2 degrees of freedom
     assert (mean, interval) == ("+2.0", f"{2 - half:+.1f} to {2 + half:+.1f}")
     assert said == "not decided yet: it takes about 7 seeds"
-    assert fidelity._difference(runs_of({1: 26.0}), runs_of({1: 25.0})) == ("+1.0", "-", "-")
-    assert fidelity._difference(runs_of({1: 26.0}), runs_of({2: 25.0})) == ("-", "-", "-")
+    assert fidelity._compared(runs_of({1: 26.0}), runs_of({1: 25.0})) == ("+1.0", "-", "-")
+    assert fidelity._compared(runs_of({1: 26.0}), runs_of({2: 25.0})) == ("-", "-", "-")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,22 @@ def test_two_arms_are_compared_seed_by_seed():
 )
 def test_runs_are_the_same_if_losses_and_scores_are(score: float, loss: float, same: bool):
     runs, reference = runs_of({1: 26.0, 2: score}, loss), runs_of({1: 26.0, 2: 21.0})
-    assert (fidelity._difference(runs, reference)[2] == fidelity.SAME) is same
+    assert (fidelity._compared(runs, reference)[2] == fidelity.SAME) is same
+
+
+def test_tasks_are_averaged_seed_by_seed():
+    scores = {("cola", "reference"): (0.70, 0.71), ("cola", "ours"): (0.75, 0.71, 0.99)}
+    scores |= {("rte", "reference"): (0.50, 0.56, 0.1), ("rte", "ours"): (0.49, 0.54)}
+    records = [
+        {"task": task, "arm": arm, "seed": seed, "model": "tiny", "learning_rate": 1e-4, "scores": {"accuracy": score}}
+        for (task, arm), found in scores.items()
+        for seed, score in enumerate(found, start=1)
+    ]
+    records.append({**records[0], "learning_rate": 2e-5})  # another learning rate, on one task only
+    ((title, table),) = fidelity._average_tables(records).items()
+    assert title == "Average of cola, rte, tiny at 0.0001: accuracy in points"
+    # Differences of 2 and -1 points; 12.706 is t of 1 degree of freedom, and their standard error 1.5.
+    assert [row[:4] for row in table["rows"]] == [("ours", "2", "+0.5", "-18.6 to +19.6")]
 
 
 @pytest.mark.slow
