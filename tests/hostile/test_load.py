@@ -88,7 +88,7 @@ def test_reading_and_checking_training_rows_does_not_hold_their_text(tmp_path, c
         write_rows(path, rows, 1_000)
         arguments = DataArguments(train_file=str(path), validation_fraction=0.01)
         loaded = dataset.load_splits(arguments, (), training=True, cache_dir=str(tmp_path), token=None)
-        findings.find_problems(loaded)
+        list(findings.find_problems(loaded))
         return loaded, path.stat().st_size / MB
 
     load("short", 1_000)
