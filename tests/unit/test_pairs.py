@@ -13,6 +13,7 @@ import pytest
 from datasets import Dataset
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from running import refusal
 
 from bertlab.cli.arguments import NspArguments
 from bertlab.errors import UserError
@@ -53,12 +54,6 @@ def held_out(seed: int = 0, negatives: str = "same_document", **fractions: float
     """Return the flags that hold out these fractions."""
     parts = {f"{name}_fraction": fractions.get(name, 0.0) for name in ("validation", "selection", "test")}
     return NspArguments(split_seed=seed, negatives=negatives, **parts)
-
-
-def refusal(call, *arguments, **keywords) -> str:
-    with pytest.raises(UserError) as caught:
-        call(*arguments, **keywords)
-    return str(caught.value)
 
 
 def all_pairs(corpus: Corpus) -> np.ndarray:
