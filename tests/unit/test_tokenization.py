@@ -19,11 +19,6 @@ from bertlab.training.collators import PaddingCollator
 TEXTS = ["the cat", "a good book about the sea and the hill", "ok", "the boy walked " * 30]
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tiny_model):
-    return AutoTokenizer.from_pretrained(tiny_model)
-
-
 @pytest.fixture
 def calls(monkeypatch) -> list[int]:
     """Return a list that grows by one entry for each batch that is really tokenized."""
