@@ -68,7 +68,7 @@ def read(arguments: NspArguments, cache_dir: str | None, started: float = math.i
     key = Hasher.hash([[file_digest(path) for path in files], settings, sorted(arguments.clean), versions])
     folder = Path(cache_dir or datasets_config.HF_DATASETS_CACHE) / "bertlab-nsp" / key
     path = folder / "sentences.arrow"
-    write = functools.partial(sentences.write_sentences, files, *settings, clean=arguments.clean)
+    write = functools.partial(sentences.write_sentences, files, arguments)
     table = _cached(path, arguments.overwrite_cache, started, write)
     documents = pairs.count_documents(table)
     say(f"{_count(len(files), 'file')}, {_count(documents, 'document')}, {len(table):,} sentences")

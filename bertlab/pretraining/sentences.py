@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from bertlab.cli.arguments import NspArguments
 from bertlab.data.files import open_binary, open_text
 from bertlab.errors import UserError
 from bertlab.io import read_json, write_json
@@ -69,15 +70,7 @@ def read_documents(
         yield _with_newlines(lines), begins
 
 
-def write_sentences(
-    files: Sequence[Path],
-    unit: str,
-    splitter: str,
-    language: str,
-    encoding: str | None,
-    arrow_path: Path,
-    clean: Sequence[str] = (),
-) -> "Dataset":
+def write_sentences(files: Sequence[Path], arguments: NspArguments, arrow_path: Path) -> "Dataset":
     """Write the sentences of text files to an Arrow file and return it, memory-mapped, as a Dataset.
 
     What is to be said of the text is written beside it, for `read_remarks`.
@@ -92,14 +85,14 @@ def write_sentences(
     from datasets import Dataset
     from datasets.utils import tqdm
 
-    split = sentence_splitter(splitter, language)
+    split = sentence_splitter(arguments.sentence_splitter, arguments.language)
     counts, surveys = Counter[str](), list[Survey]()
     rows = 0
     with (
         arrow_stream(arrow_path, SCHEMA) as writer,
         tqdm(total=sum(map(_text_bytes, files)), desc="Sentences", unit="B", unit_scale=True) as bar,
     ):
-        for batch, characters in _batches(_documents(files, unit, split, encoding, clean, counts, surveys)):
+        for batch, characters in _batches(_documents(files, arguments, split, counts, surveys)):
             writer.write_batch(batch)
             rows += batch.num_rows
             bar.update(characters)
@@ -110,7 +103,7 @@ def write_sentences(
                 f"There is only one sentence in {files[0]}, and a pair needs two.",
                 "Give more text; where each line is a sentence, pass --sentence_splitter line.",
             )
-        write_json(_remarks_path(arrow_path), {"remarks": cleaning.remarks(counts, surveys, clean)})
+        write_json(_remarks_path(arrow_path), {"remarks": cleaning.remarks(counts, surveys, arguments.clean)})
     return Dataset.from_file(str(arrow_path))
 
 
@@ -156,21 +149,22 @@ def _can_split(size: int, line: str) -> bool:
 
 def _documents(
     files: Iterable[Path],
-    unit: str,
+    arguments: NspArguments,
     split: Callable[[str], list[str]],
-    encoding: str | None,
-    clean: Sequence[str],
     counts: Counter[str],
     surveys: list[Survey],
 ) -> Iterator[tuple[int, list[str], int]]:
-    """Yield document number, sentences and characters read, for each piece of each file."""
-    document = -1
+    """Yield document number, sentences and characters read, for each piece of each file.
+
+    What files show is added to `surveys`, and what --clean leaves out to `counts`.
+    """
+    document, clean, encoding = -1, arguments.clean, arguments.encoding
     for number, path in enumerate(files):
         if clean or number < SURVEYED_FILES:
             surveys.append(cleaning.survey(path, encoding))
         kept = functools.partial(cleaning.clean_lines, found=surveys[-1], steps=clean, counts=counts) if clean else iter
         before, is_new = document, False
-        for text, begins in read_documents(path, unit, encoding, kept):
+        for text, begins in read_documents(path, arguments.document_unit, encoding, kept):
             whole = cleaning.join_hyphens(text, surveys[-1], counts) if "hyphenation" in clean else text
             sentences = split(whole)
             is_new = is_new or begins
