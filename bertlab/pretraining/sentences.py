@@ -9,7 +9,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ import pyarrow as pa
 from bertlab.cli.arguments import NspArguments
 from bertlab.data.files import open_binary, open_text
 from bertlab.errors import UserError
-from bertlab.io import read_json, write_json
+from bertlab.io import atomic, read_json, write_json
 from bertlab.pretraining import cleaning
 from bertlab.pretraining.cleaning import Survey
 from bertlab.pretraining.splitters import INVISIBLE, sentence_splitter
@@ -124,18 +124,12 @@ def arrow_stream(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatchStream
     Raises:
         UserError: the folder cannot be made or written to, or the disk is full.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-            yield writer
-        unfinished.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"{path} cannot be written: {reason}.", "Choose a folder with room.") from None
-    finally:
-        with suppress(OSError):  # its folder may be a file
-            unfinished.unlink()
+    with (
+        atomic(path, "Choose a folder with room.") as temporary,
+        temporary.open("wb") as sink,
+        pa.ipc.new_stream(sink, schema) as writer,
+    ):
+        yield writer
 
 
 def _with_newlines(lines: Iterable[str]) -> str:
