@@ -30,6 +30,7 @@ BATCHES = 100
 
 def main() -> int:
     """Measure, print and write the report; return the exit status."""
+    from bertlab.io import write_json
     from bertlab.report import provenance
 
     arguments = parse()
@@ -49,8 +50,7 @@ def main() -> int:
         "versions": {**provenance.versions(), **{name: version(name) for name in PACKAGES}},
         "code": provenance.commit(),
     }
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(arguments.output, report)
     print(json.dumps(report, indent=2))
     return 0
 
