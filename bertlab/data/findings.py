@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bertlab.console import is_first_process, warning
+from bertlab.console import counted, is_first_process, warning
 from bertlab.data.dataset import HELD_OUT, Data, text_columns
 from bertlab.data.label_text import NOTHING
 from bertlab.data.labels import REGRESSION, labelled_rows
@@ -49,11 +49,6 @@ def print_findings(data: Data) -> None:
     if is_first_process():
         for finding in find_problems(data):
             warning(finding.text)
-
-
-def counted(number: int, singular: str, plural: str) -> str:
-    """Return a number with the form of a noun, and of its verb, that goes with it."""
-    return f"{number:,} {singular if number == 1 else plural}"
 
 
 @dataclass(frozen=True)

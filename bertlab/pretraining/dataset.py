@@ -14,7 +14,7 @@ from datasets.fingerprint import Hasher
 
 from bertlab import __version__
 from bertlab.cli.arguments import NspArguments
-from bertlab.console import info, say, warning
+from bertlab.console import counted, info, say, warning
 from bertlab.data import cache, tokenization
 from bertlab.data.dataset import SELECTION, Data
 from bertlab.data.files import file_digest
@@ -71,7 +71,8 @@ def read(arguments: NspArguments, cache_dir: str | None, started: float = math.i
     write = functools.partial(sentences.write_sentences, files, arguments)
     table = _cached(path, arguments.overwrite_cache, started, write)
     documents = pairs.count_documents(table)
-    say(f"{_count(len(files), 'file')}, {_count(documents, 'document')}, {len(table):,} sentences")
+    parts = counted(len(files), "file", "files"), counted(documents, "document", "documents")
+    say(f"{', '.join(parts)}, {len(table):,} sentences")
     for remark in sentences.read_remarks(path):
         info(remark)
     if document_splits.is_split_in_parts(documents, arguments):
@@ -239,9 +240,6 @@ def _with_labels(table: "Dataset", name: str, sentences: "Dataset") -> "Dataset"
         return table
     negative_types = [pairs.NEGATIVE_TYPES[code] for code in table["negative_type"][:]]
     documents = sentences.data.column("document").to_numpy()[table[pairs.RANGES[0]][:]]
-    columns = {"source": negative_types, "idx": np.arange(len(table)), "document": documents}
-    return functools.reduce(lambda split, name: split.add_column(name, columns[name]), columns, table)
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'s' * (number != 1)}"
+    for column, values in (("source", negative_types), ("idx", np.arange(len(table))), ("document", documents)):
+        table = table.add_column(column, values)
+    return table
