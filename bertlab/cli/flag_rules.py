@@ -183,11 +183,7 @@ RULES = (
 
 
 def check_rules(rules: Sequence[Rule], flags: Mapping[str, Flag], values: Mapping[str, Any]) -> None:
-    """Refuse the first flag that requires another, conflicts with another, or is not supported.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Raise UserError for the first flag that requires another, conflicts with another, or is not supported."""
     for rule in rules:
         if all(name in flags for name, _ in rule_flags(f"{rule.flags} {rule.others}")):
             for flag in _given(rule.flags, flags, values):
@@ -238,11 +234,7 @@ NOT_READ_WITH = {
 
 
 def refuse_unread(data: DataArguments, typed: Sequence[Occurrence]) -> None:
-    """Refuse a typed flag that the source of the run's data does not read; a recipe may know several sources.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Raise UserError for a typed flag that the source of the data does not read; a recipe may know several sources."""
     source, unread = next(
         ((name, flags) for names, flags in NOT_READ_WITH.items() for name in names if getattr(data, name)), ("", ())
     )

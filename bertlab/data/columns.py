@@ -224,11 +224,7 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
 
 
 def require_columns(columns: Iterable[str], names: Sequence[str], where: str) -> None:
-    """Refuse a column that is not among the `names` of a source.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Raise UserError for a column that is not among the `names` of a source."""
     for column in columns:
         if column not in names:
             raise UserError(f"{where} has no column {column!r}.", _columns_hint(column, names))

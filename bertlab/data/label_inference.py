@@ -73,11 +73,7 @@ def infer_labels(
 
 
 def check_head(schema: LabelSchema, model_names: Sequence[str]) -> None:
-    """Refuse class names that would rename the outputs of a head that is not trained.
-
-    Raises:
-        UserError: they would.
-    """
+    """Raise UserError for class names that would rename the outputs of a head that is not trained."""
     if schema.kind != REGRESSION and not is_generic(model_names) and schema.class_names != tuple(model_names):
         raise UserError(
             f"the outputs of the model are {', '.join(model_names)}, the classes here {', '.join(schema.class_names)}.",

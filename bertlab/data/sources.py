@@ -41,11 +41,7 @@ class RawData:
     train_rows: Rows | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a split that predictions cannot be filed under.
-
-        Raises:
-            UserError: its name leads out of the folder, or cannot be a file's.
-        """
+        """Raise UserError for a split whose name cannot be that of a file of predictions."""
         _check_split_names(self.splits, "Leave it out with --remove_splits.")
 
 
@@ -69,11 +65,7 @@ def read_source(arguments: DataArguments, cache_dir: str | None, token: str | No
 
 
 def check_exists(arguments: DataArguments) -> None:
-    """Refuse files and folders that are not there or have no reader, before anything slow is imported.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Raise UserError for a file or folder that is not there or has no reader, before anything slow is imported."""
     for file in _files(arguments).values():
         if not readers.class_folders(file.path):
             open_binary(file.path).close()

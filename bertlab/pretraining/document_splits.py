@@ -85,11 +85,7 @@ def describe_parts(sentences: int) -> str:
 
 
 def check_sizes(sentences: "Dataset", members: Mapping[str, np.ndarray], arguments: NspArguments) -> None:
-    """Say how many documents are of one sentence, and refuse a split that has no others: they give no pairs.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Raise UserError for a split with documents of one sentence only, which give no pairs; say how many there are."""
     sizes = np.bincount(sentences.data.column("document").to_numpy())
     for name, documents in members.items():
         if sizes[documents].max(initial=0) < 2:
