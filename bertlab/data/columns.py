@@ -75,15 +75,14 @@ class Columns:
         Raises:
             UserError: a text column, or one of several label columns, is missing.
         """
-        called = {name.casefold(): name for name in names}
-        text, label, source, group = (
-            [name if name in names else called.get((name or "").casefold()) for name in wanted]
-            for wanted in (self.text, [self.label], [self.source], [self.group])
-        )
-        indicators = self.indicators if label[0] is not None else ()
-        missing = [column for column, found in zip(self.text, text, strict=True) if found is None]
-        require_columns((*missing, *indicators), names, where)
-        return replace(self, text=tuple(map(str, text)), label=label[0], source=source[0], group=group[0])
+        called = {name.casefold(): name for name in names} | {name: name for name in names}
+
+        def find(column: str | None) -> str | None:
+            return column and called.get(column, called.get(column.casefold()))
+
+        text, label = [find(column) or column for column in self.text], find(self.label)
+        require_columns((*text, *(self.indicators if label is not None else ())), names, where)
+        return replace(self, text=tuple(text), label=label, source=find(self.source), group=find(self.group))
 
     def features(self) -> "Features":
         """Return the types of the columns of a split."""

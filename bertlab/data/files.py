@@ -297,9 +297,9 @@ def _damage_reported(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        kind = path.suffix.casefold().lstrip(".")
-        if f".{kind}" in COMPRESSED_SUFFIXES:
-            problem = f"{path} is damaged or not a {kind} file: {_reason(error)}."
+        suffix = path.suffix.casefold()
+        if suffix in COMPRESSED_SUFFIXES:
+            problem = f"{path} is damaged or not a {suffix[1:]} file: {_reason(error)}."
             raise UserError(problem, "Fetch or pack it again.") from None
         raise UserError(f"{path} cannot be read: {_reason(error)}.") from None
 

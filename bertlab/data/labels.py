@@ -170,11 +170,10 @@ class LabelSchema:
         return {fold(name): name for name in self.class_names}
 
     def _vector(self, several: list[str], place: str) -> list[float]:
-        values = [ZERO_ONE.get(item.casefold()) for item in several]
-        vector = [value for value in values if value is not None]
-        if len(vector) != self.size or len(values) != self.size:
+        items = [item.casefold() for item in several]
+        if len(items) != self.size or not ZERO_ONE.keys() >= set(items):
             raise UserError(f"{place}: the label is no vector of {self.size} times 0 or 1, as it is in training.")
-        return vector
+        return [ZERO_ONE[item] for item in items]
 
     def _unknown_error(self, place: str, column: Sequence[Any]) -> UserError:
         counts = Counter(name for label in column for name in split_label(label, self.delimiter))

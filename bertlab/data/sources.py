@@ -187,8 +187,8 @@ def _named_files(arguments: DataArguments) -> dict[str, DataFile]:
             raise UserError(f"{path} is a data set that save_to_disk wrote.", f"Read it with --dataset_name {path}.")
         if split in files:
             raise UserError(f"{files[split].path} and {path} are both the split {split!r}.", "Name splits apart.")
-        style = {"delimiter": arguments.delimiter, "quoting": arguments.quoting}
-        files[split] = _data_file(path, arguments, columns=tuple(arguments.column_names) or None, **style)
+        columns = tuple(arguments.column_names) or None
+        files[split] = _data_file(path, arguments, arguments.delimiter, arguments.quoting, columns)
     return files
 
 
@@ -205,14 +205,17 @@ def _layout_files(arguments: DataArguments) -> dict[str, DataFile]:
         )
     layout = file_layouts.find_layout(arguments.data_layout)
     return {
-        split: _data_file(path, arguments, delimiter="\t", quoting="none", columns=layout.headerless.get(split))
+        split: _data_file(path, arguments, "\t", "none", layout.headerless.get(split))
         for split, path in file_layouts.find_files(layout, Path(arguments.data_dir or "")).items()
     }
 
 
-def _data_file(path: str | Path, arguments: DataArguments, **style: Any) -> DataFile:
-    """Return a file of a run, whose ragged rows are counted and left out with others that lack text or label."""
-    return DataFile(Path(path), encoding=arguments.encoding, ragged_as_empty=arguments.on_missing == "drop", **style)
+def _data_file(
+    path: str | Path, arguments: DataArguments, delimiter: str | None, quoting: str, columns: tuple[str, ...] | None
+) -> DataFile:
+    """Return a file of a run; --on_missing drop leaves its ragged rows out with others that lack text or label."""
+    is_dropped = arguments.on_missing == "drop"
+    return DataFile(Path(path), delimiter, quoting, columns, arguments.encoding, ragged_as_empty=is_dropped)
 
 
 def _columns_of(file: DataFile, columns: Columns) -> Columns:
