@@ -60,9 +60,9 @@ class Row:
 
 
 def format_suffix(path: Path) -> str:
-    """Return the suffix that names the format, in small letters; for `archive.zip` it is that of the file inside.
+    """Return the suffix that names the format, in lower case; for `archive.zip` it is that of the file inside.
 
-    Raises UserError when no reader has it, or the archive holds not exactly one plain file.
+    Raises UserError when there is no reader for it, or the archive does not hold exactly one plain file.
     """
     suffix = outer = path.suffix.casefold()
     if outer in COMPRESSED_SUFFIXES:

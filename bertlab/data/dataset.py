@@ -272,7 +272,7 @@ def _named_or_usual(
 def _complete_rows(split: "Dataset", origin: str, label_required: bool, arguments: DataArguments) -> "Dataset":
     """Return the rows that have every text, and a label where one is required; or refuse the first that has not.
 
-    Rows with a label of --drop_labels are left out before, but of a test split.
+    Rows with a label of --drop_labels are left out first, except in a test split.
     """
     if label_required and arguments.drop_labels and "label" in split.column_names:
         split = _without_dropped(split, origin, arguments)
@@ -363,8 +363,8 @@ def _with(name: str, held_out: Iterable[str], order: Sequence[str], names: tuple
 def _limit(data: Data, arguments: DataArguments) -> Data:
     """Apply --max_train_samples, --max_eval_samples and --max_predict_samples.
 
-    The first rows are taken, as Hugging Face's scripts do, but of a split that was held out a random part: its rows
-    are in the order of the file, and the first of them may be of one class.
+    The first rows are taken, as Hugging Face's scripts do; of a split that was held out, random ones: its rows are in
+    the order of the file, and the first of them may be of one class.
     """
     limited, held_out = dict(data.splits), _held_out_names(arguments)
     if data.train and arguments.shuffle_train_dataset:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
-# What cross-entropy passes over: rows of a test split whose label is not known.
+# What cross-entropy ignores: rows of a test split whose label is not known.
 NO_LABEL = -100
 # How many classes or labels a message names.
 SHOWN = 12
@@ -186,7 +186,7 @@ class LabelSchema:
         )
 
     def _unknown_hint(self, unknown: list[str], column: set[str]) -> str:
-        """Return what to do about labels that are no classes, in a column of these labels."""
+        """Return what to do about labels that are not classes, in a column of these labels."""
         drop = f"--drop_labels {shlex.join(unknown[:SHOWN])}"
         near = did_you_mean(unknown[0], self.class_names)
         merged = [f"{label}={self._folded[fold(label)]}" for label in unknown if fold(label) in self._folded]

@@ -31,7 +31,7 @@ LONGEST_NAME = 200
 class RawData:
     """Raw splits by name, and the names of files or data set they came from (for messages and run.json).
 
-    With --streaming the training rows are no split: `train_rows` reads them, again from the start at each call.
+    With --streaming the training rows are not a split: `train_rows` reads them, again from the start at each call.
     """
 
     splits: dict[str, "Dataset"]
@@ -155,7 +155,7 @@ def columns_of_file(file: DataFile, arguments: DataArguments) -> Columns:
     """Return which of a file's columns are text, label and source, as `choose_columns` does.
 
     Raises:
-        UserError: as there; the hint is another where the first line looks like data.
+        UserError: as there, with another hint where the first line looks like data.
     """
     try:
         return choose_columns(readers.column_names(file), arguments, str(file.path))
@@ -219,7 +219,7 @@ def _data_file(
 
 
 def _columns_of(file: DataFile, columns: Columns) -> Columns:
-    """Return those of the columns that a file has, and whether its labels are lists: the first one says so.
+    """Return the columns that a file has, and whether its labels are lists, as its first one says.
 
     An evaluation or test file without its label or source column is read without it.
 
@@ -359,7 +359,6 @@ def _class_names(features: Mapping[str, Any], columns: Columns) -> tuple[str, ..
 
 def _row(values: dict[str, Any], columns: Columns, names: tuple[str, ...], index: int, name: str) -> dict[str, Any]:
     """Return row `index` of a data set in the form that `columns` describes; ids become `names`."""
-
     if columns.label is not None:
         values = {**values, columns.label: parquet.to_class_name(values.get(columns.label), names)}
     return columns.row(values, index, 0, f"{name}, row {index + 1}")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Columns: TypeAlias = Sequence[Sequence[str]]
 Inputs: TypeAlias = dict[str, list[list[int]]]
 
-# Columns that follow a row through tokenization: its number, its label, its group.
+# Columns that follow a row through tokenization: its number, its label, its source.
 KEPT_COLUMNS = ("idx", "labels", "source")
 # Rows per call of `map`: enough to keep every core busy, few enough to show progress.
 MAP_BATCH = 1000
@@ -40,7 +40,7 @@ MAP_BATCH = 1000
 CHARACTERS_PER_TOKEN = 16
 # A tokenizer holds about 170 bytes for each character that it is given in one call.
 CHARACTERS_PER_CALL = 500_000
-# Beyond this much of a text the model cannot tell one word from another.
+# Above this fraction of unknown tokens a warning says that the model cannot tell words apart.
 UNKNOWN_FRACTION = 0.1
 # Long texts are counted in pieces that begin with the space before a word, as tokenizers that mark it expect.
 PIECE = re.compile(r".{1,100000}(?!\S)|.{1,100000}", re.DOTALL)
@@ -144,13 +144,13 @@ def count_tokens(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> 
 
 
 def warn_if_unknown(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> None:
-    """Warn where the tokenizer does not know much of some texts."""
+    """Warn where the tokenizer does not know many of the tokens of some texts."""
     tokens, unknown = count_tokens(texts, tokenizer)
     warn_of_unknown(unknown / max(1, tokens))
 
 
 def warn_of_unknown(share: float, split: str = "") -> None:
-    """Warn where so large a share of the tokens, of a `split` such as "train: ", is unknown."""
+    """Warn where more than UNKNOWN_FRACTION of the tokens, of a `split` such as "train: ", are unknown."""
     if share > UNKNOWN_FRACTION:
         warning(
             f"{split}{share:.0%} of the tokens are unknown to this tokenizer: the model does not see what they are. "

@@ -34,13 +34,13 @@ MLM_METRICS = ("masked_accuracy", "perplexity")
 SPECIAL_TOKENS = 3
 # Enough to know the mean length of a token within one per cent.
 SAMPLED_SENTENCES = 2_000
-# So few lines may end inside a sentence by chance.
+# Fewer lines than this may end inside a sentence by chance.
 FEW_LINES = 10
 # In the prose of 27 wrapped books 28 to 88 % of the lines end inside a sentence, where a line is a paragraph 0.2 %.
 WRAPPED_SHARE = 0.25
 # Of the files in the cache: what an earlier version wrote by another method is not read.
 CACHE_FORMAT = 5
-# So many epochs have negatives of their own; BERT's script made ten versions of its text (dupe_factor).
+# This many epochs have negatives of their own; BERT's script made ten versions of its text (dupe_factor).
 FRESH_EPOCHS = 10
 
 

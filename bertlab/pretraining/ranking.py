@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bertlab.data.dataset import Data
 
 CANDIDATES = 10
-# So many first segments of a split at most, each scored with all its candidates.
+# At most this many first segments of a split are scored, each with all its candidates.
 RANKED = 200
 # Of a random order: the mean of 1/rank, and the share of first places.
 CHANCE = {"mrr": float(np.mean(1 / np.arange(1, CANDIDATES + 1))), "recall_at_1": 1 / CANDIDATES}

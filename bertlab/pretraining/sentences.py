@@ -35,7 +35,7 @@ SCHEMA = pa.schema([("sentence", pa.large_string()), ("document", pa.int32()), (
 _PIECE_CHARS = 1 << 20
 _BATCH_SENTENCES = 1 << 16
 _BATCH_CHARS = 1 << 24
-# Without --clean so many files are looked at for what it would leave out.
+# Without --clean this many files are searched for what it would leave out.
 SURVEYED_FILES = 20
 _SENTENCE_END = re.compile("[.!?…。！？][\"'”’»)\\]]*\\s*$")
 
@@ -73,7 +73,7 @@ def read_documents(
 def write_sentences(files: Sequence[Path], arguments: NspArguments, arrow_path: Path) -> "Dataset":
     """Write the sentences of text files to an Arrow file and return it, memory-mapped, as a Dataset.
 
-    What is to be said of the text is written beside it, for `read_remarks`.
+    Remarks on the text are written beside it, for `read_remarks`.
 
     One row a sentence, in the order of the files: `sentence` (large_string), `document` (int32, counted from 0, never
     falling) and `text_hash` (uint64, equal for equal sentences). The file gets its name when it is complete.
@@ -108,7 +108,7 @@ def write_sentences(files: Sequence[Path], arguments: NspArguments, arrow_path: 
 
 
 def read_remarks(arrow_path: Path) -> list[str]:
-    """Return what is to be said of a text whose sentences `write_sentences` wrote."""
+    """Return the remarks on a text whose sentences `write_sentences` wrote."""
     remarks: list[str] = read_json(_remarks_path(arrow_path), "Pass --overwrite_cache.")["remarks"]
     return remarks
 
