@@ -211,7 +211,6 @@ def test_a_benchmark_runs(
 def test_the_stages_of_an_answer_begin_with_nothing_imported(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
-
     save_classifier(tiny_model, tmp_path)
     code = "import sys, benchmarks.stages; print({'numpy', 'torch', 'transformers'} & {*sys.modules})"
     assert subprocess_of([sys.executable, "-c", code]).stdout == "set()\n"
