@@ -18,6 +18,7 @@ from datasets import Dataset, disable_progress_bars
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from benchmarks import measure
+from bertlab.cli.arguments import TokenizationArguments
 from bertlab.data import tokenization
 from bertlab.evaluation import hf_metrics
 from bertlab.evaluation.metrics import Predicted
@@ -52,8 +53,9 @@ def by_rows(rows: int, tokenizer: Any, folder: Path) -> dict[str, float]:
     texts = [" ".join(random.choice(WORDS, size)) for size in random.integers(3, 20, rows)]
     Dataset.from_dict({"text": texts, "labels": [0] * rows}).save_to_disk(folder / str(rows))
     split = Dataset.load_from_disk(folder / str(rows))
+    arguments = TokenizationArguments(128, overwrite_cache=True)
     began = time.perf_counter()
-    lengths = np.asarray(tokenization.tokenize_split(split, tokenizer, 128, overwrite_cache=True)["length"])
+    lengths = np.asarray(tokenization.tokenize_split(split, tokenizer, arguments)["length"])
     tokenized = time.perf_counter()
     sum(1 for _ in LengthGroupedOrder(lengths, 32, 0))
     ordered = time.perf_counter()

@@ -11,7 +11,6 @@ system takes back when it needs the room. Exit status 1 when a bound is passed.
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -28,7 +27,6 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "pyarrow")
 SAMPLE_SECONDS = 0.02
 MB = 1e6
 # As many different words as a small vocabulary has, so that TF-IDF features have a realistic size.
@@ -83,18 +81,20 @@ def main() -> int:
 
 def write_report(arguments: argparse.Namespace, measured: dict[str, Any], load: float) -> None:
     """Write what has been measured so far, and on what; with --only the other measurements in the file stay."""
+    from bertlab.io import write_json
+    from bertlab.report import provenance
+
     earlier = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {}
     kept = earlier.get("loads", {}) if arguments.only and earlier.get("scale") == arguments.scale else {}
     loads = {**kept, **measured}
     report = {
         "scale": arguments.scale,
         "loads": {item.name: loads[item.name] for item in LOADS if item.name in loads},
-        "machine": {"system": platform.platform(), "cores": os.cpu_count(), "load_before": round(load, 2)},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "git_commit": git_commit(),
+        "machine": {**provenance.machine(), "load_before": round(load, 2)},
+        "versions": {**provenance.versions(), "pyarrow": version("pyarrow")},
+        "code": provenance.commit(),
     }
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(arguments.output, report)
 
 
 def parse() -> argparse.Namespace:
@@ -253,17 +253,8 @@ def train_on(file: str, arguments: argparse.Namespace, name: str, steps: int) ->
 
     words = ["--train_file", file, "--validation_file", arguments.few, "--model_name_or_path", arguments.model]
     words += ["--max_steps", str(steps), "--per_device_train_batch_size", "8", "--max_seq_length", "64"]
-    words += [
-        "--save_strategy",
-        "no",
-        "--disable_tqdm",
-        "--precision",
-        "fp32",
-        "--use_cpu",
-        "--output_dir",
-        name,
-        "--overwrite_output_dir",
-    ]
+    words += ["--save_strategy", "no", "--disable_tqdm", "--precision", "fp32", "--use_cpu"]
+    words += ["--output_dir", name, "--overwrite_output_dir"]
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         if run_classification.main(words) != 0:
             raise SystemExit(f"training failed on {file}")
@@ -300,17 +291,6 @@ def anonymous_mb() -> float:
     """Return the anonymous memory of this process in megabytes (Linux)."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.partition("RssAnon:")[2].split()[0]) * 1024 / MB
-
-
-def git_commit() -> str | None:
-    """Return the commit of this code, with + where it was changed since."""
-    described = subprocess.run(
-        ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty=+"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return described.stdout.strip() or None
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ BATCHES = 100
 
 def main() -> int:
     """Measure, print and write the report; return the exit status."""
+    from bertlab.io import write_json
     from bertlab.report import provenance
 
     arguments = parse()
@@ -49,8 +50,7 @@ def main() -> int:
         "versions": {**provenance.versions(), **{name: version(name) for name in PACKAGES}},
         "code": provenance.commit(),
     }
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(arguments.output, report)
     print(json.dumps(report, indent=2))
     return 0
 
@@ -99,15 +99,19 @@ def run_measurement(arguments: argparse.Namespace, texts: Path) -> dict[str, Any
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Make sentences and pairs from a folder; return seconds, counts and peak memory after each step."""
+    from bertlab.cli.arguments import NspArguments
     from bertlab.pretraining import pairs
     from bertlab.pretraining.sentences import write_sentences
     from bertlab.pretraining.text_files import find_text_files
 
     (folder,) = map(Path, arguments.text)
     files = find_text_files([folder])
-    unit, splitter, language = arguments.document_unit, arguments.sentence_splitter, arguments.language
-    arrow = folder.parent / "sentences.arrow"
-    step, sentences = timed(lambda: write_sentences(files, unit, splitter, language, None, arrow))
+    nsp = NspArguments(
+        document_unit=arguments.document_unit,
+        sentence_splitter=arguments.sentence_splitter,
+        language=arguments.language,
+    )
+    step, sentences = timed(partial(write_sentences, files, nsp, folder.parent / "sentences.arrow"))
     steps: dict[str, dict[str, float]] = {"sentences": {"rows": len(sentences), **step}}
     for policy in POLICIES:
         path, made = folder.parent / f"{policy}.arrow", pairs.Policy(policy, arguments.negatives)

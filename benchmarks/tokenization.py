@@ -19,6 +19,7 @@ from transformers import AutoTokenizer
 
 from benchmarks import measure
 from benchmarks.prediction import reviews
+from bertlab.cli.arguments import TokenizationArguments
 from bertlab.data import tokenization
 from bertlab.models import loading
 
@@ -52,8 +53,9 @@ def ours(texts: list[str], tokenizer: Any, folder: Path) -> float:
     on_disk = folder / str(time.monotonic_ns())
     split.save_to_disk(on_disk)
     split = Dataset.load_from_disk(on_disk)
+    arguments = TokenizationArguments(128, overwrite_cache=True)
     began = time.perf_counter()
-    tokenization.tokenize_split(split, tokenizer, 128, overwrite_cache=True)
+    tokenization.tokenize_split(split, tokenizer, arguments)
     return len(texts) / (time.perf_counter() - began)
 
 

@@ -123,10 +123,11 @@ def app_reviews(file: Path) -> Facts:
 
 def meditations(file: Path, work: Path) -> Facts:
     """Return the pairs of the tutorial, and how many of its negatives are none."""
+    from bertlab.cli.arguments import NspArguments
     from bertlab.pretraining import pairs, sentences
 
-    table = sentences.write_sentences([file], "line", "period", "en", None, work / "period.arrow")
-    strict = sentences.write_sentences([file], "line", "sentencex", "en", None, work / "sentencex.arrow")
+    table = sentences.write_sentences([file], NspArguments(sentence_splitter="period"), work / "period.arrow")
+    strict = sentences.write_sentences([file], NspArguments(), work / "sentencex.arrow")
     made = pairs.make_pairs(table, work / "pairs.arrow", pairs.Policy("one_per_document", "any"))
     wrong = total = 0
     every = table["sentence"][:]

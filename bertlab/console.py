@@ -156,6 +156,11 @@ def cell(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
+def counted(number: int, singular: str, plural: str) -> str:
+    """Return a number with the form of a noun, and of its verb, that goes with it."""
+    return f"{number:,} {singular if number == 1 else plural}"
+
+
 def duration(seconds: float) -> str:
     """Return a time in its two largest units."""
     whole = round(seconds)

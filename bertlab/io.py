@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ import numpy as np
 from bertlab.errors import UserError, did_you_mean
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically, creating its folder.
+@contextlib.contextmanager
+def atomic(path: Path, hint: str = "") -> Iterator[Path]:
+    """Yield a temporary path to write a file to, which is renamed at the end; its folder is created.
+
+    `hint` is that of the error.
 
     Raises:
         UserError: the folder cannot be created, or the file cannot be written there.
@@ -23,16 +27,25 @@ def write_bytes(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
+        yield temporary
         temporary.replace(path)
     except OSError as error:
         error.filename = error.filename or str(temporary)  # a full disk names no file
-        raise UserError(
-            f"{path} cannot be written: {error.strerror}.", f"Make {path.parent} writable, or name another place."
-        ) from error
+        hint = hint or f"Make {path.parent} writable, or name another place."
+        raise UserError(f"{path} cannot be written: {error.strerror or error}.", hint) from error
     finally:
         with contextlib.suppress(OSError):  # renamed, or its folder could not be created
             temporary.unlink()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically, creating its folder.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """What every test may use: an offline world, a tiny BERT, a writer of CSV files, two resources that may be absent.
 
 tiny_model   folder of a BERT of 2 layers, hidden 32, 64 positions, about 200 words, built with a fixed seed
+tokenizer    that of tiny_model
 weights      folder of the MiniLM weights that the demo uses; skips where the package is not installed
 sharp_model  tiny_model with such large weights that every row gets another score
 real_data    folder that BERTLAB_DATA names (glue/CoLA, cola_public, imdb… as downloaded); skips where it is unset
@@ -118,6 +119,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         BertModel(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model: Path) -> Any:
+    """Return the tokenizer of the tiny model, which remembers its last call."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny_model)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,39 @@ def write_lines(path: Path, rows: Iterable[Any]) -> Path:
     """Write JSON lines."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def refusal(action: Callable[..., Any], *args: object, **settings: object) -> str:
+    """Return the one line with which a call is refused."""
+    from bertlab.errors import UserError
+
+    with pytest.raises(UserError) as caught:
+        action(*args, **settings)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@contextmanager
+def interrupted_after(step: int) -> Iterator[None]:
+    """Press Ctrl-C in a run, once it has saved the checkpoint of a step."""
+    from transformers import TrainerCallback
+
+    def interrupt(self: Any, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == step:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainerCallback, "on_save", interrupt)
+        yield
+
+
+def save_classifier(model: Path, folder: Path, **config: Any) -> Path:
+    """Save a model with an untrained classification head, and its tokenizer; return the folder."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    AutoModelForSequenceClassification.from_pretrained(model, **config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+    return folder
 
 
 def variant(model: Path, folder: Path, **config: Any) -> Path:

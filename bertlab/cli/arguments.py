@@ -29,7 +29,7 @@ class Flag:
     is_path: bool = False  # of text: a leading ~ is the home folder
     numeric: bool = False  # of a dict: its values are numbers
     words: tuple[str, ...] = ()  # of a dict: what may stand in its place
-    count: int = 0  # so many values each time
+    count: int = 0  # the number of values it takes, if it is fixed
     repeatable: bool = False  # the values of several times add up
     positional: bool = False  # a word of a command without a flag; required where its default is None
 

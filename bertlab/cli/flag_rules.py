@@ -115,6 +115,7 @@ NEEDS_ALL_ROWS = "--validation_fraction --selection_fraction --test_fraction --s
 OF_LORA = "--lora_alpha --lora_dropout --lora_target_modules --lora_merge"
 OF_BATCHES = "--batch_eval_metrics --eval_do_concat_batches false"
 OF_CLASSIFICATION = ("class_weights", "classifier_dropout", "hub_benchmark_task")
+CLASSIFICATION_ALONE = " ".join(f"--{name}" for name in OF_CLASSIFICATION)
 OF_CLASSES = "--class_names --label_map --positive_label"
 REGRESSION, SINGLE = "--do_regression --problem_type regression", "--problem_type single_label_classification"
 OF_A_CHECKPOINT = "--freeze_encoder --freeze_embeddings --reinit_layers --new_head --lora_rank"
@@ -162,13 +163,7 @@ RULES = (
     Rule("--streaming", "conflicts with", "--class_weights", "labels are counted before training"),
     Rule("--streaming", "conflicts with", "--dataloader_num_workers", "each worker would read every row"),
     Rule("--streaming", "conflicts with", "--train_sampling_strategy batch_rebalance", "it needs all lengths"),
-    Rule(
-        " ".join(f"--{name}" for name in OF_CLASSIFICATION),
-        "conflicts with",
-        NSP,
-        "it is for classification",
-        "Leave it out.",
-    ),
+    Rule(CLASSIFICATION_ALONE, "conflicts with", NSP, "it is for classification", "Leave it out."),
     Rule("--label_smoothing_factor", "conflicts with", MLM, "masked language modeling has none", "Leave it out."),
     Rule("--from_scratch false", "requires", "--model_name_or_path", "no model is named", "Or pass --from_scratch."),
     Rule("--from_scratch", "requires", TOKENIZERS, "it needs a tokenizer", "Pass --train_tokenizer 8000."),
@@ -183,11 +178,7 @@ RULES = (
 
 
 def check_rules(rules: Sequence[Rule], flags: Mapping[str, Flag], values: Mapping[str, Any]) -> None:
-    """Refuse the first flag that requires another, conflicts with another, or is not supported.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Raise UserError for the first flag that requires another, conflicts with another, or is not supported."""
     for rule in rules:
         if all(name in flags for name, _ in rule_flags(f"{rule.flags} {rule.others}")):
             for flag in _given(rule.flags, flags, values):
@@ -238,11 +229,7 @@ NOT_READ_WITH = {
 
 
 def refuse_unread(data: DataArguments, typed: Sequence[Occurrence]) -> None:
-    """Refuse a typed flag that the source of the run's data does not read; a recipe may know several sources.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Raise UserError for a typed flag that the source of the data does not read; a recipe may know several sources."""
     source, unread = next(
         ((name, flags) for names, flags in NOT_READ_WITH.items() for name in names if getattr(data, name)), ("", ())
     )

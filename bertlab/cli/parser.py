@@ -188,22 +188,28 @@ def lookup(part: Occurrence, flags: Mapping[str, Flag], also_known: Sequence[str
         if part.values:
             raise UserError(f"{part.where} takes no value.", f"Write {negated.name} with true or false instead.")
         return negated, dataclasses.replace(part, values=["false"])
-    known = [*also_known, *flags]
-    usable = [name for name in known if name not in flag_rules.REFUSED]
-    longer = [name for name in usable if name.startswith(part.name)]
-    hint = f"Did you mean {longer[0]!r}? Flags are not abbreviated." if longer else did_you_mean(part.name, usable)
-    if part.name in flag_rules.NEEDLESS:
-        hint = f"Leave it out: {flag_rules.NEEDLESS[part.name]}."
-    elif hint.startswith("Choose") and len(known) > MANY:
-        hint = "--help lists the common flags, --help-all every one."
-    if part.recipe and any(value.partition("=")[0] in known for value in part.values):
-        hint = "A recipe has no sections: write their flags without indentation."
-    for script, group in (("run_classification.py", DataArguments), ("run_nsp.py", NspArguments)):
+    hint = _hint_for_unknown(part, [*also_known, *flags]) or "This command has none; --help shows what it takes."
+    raise UserError(f"{part.where}: no such flag.", hint)
+
+
+def _hint_for_unknown(part: Occurrence, known: Sequence[str]) -> str:
+    """Return what a flag that does not exist may stand for, or nothing."""
+    ours = flag_rules.NAMES_ELSEWHERE.get(part.name)
+    if ours in known:
+        return f"It is called --{ours} here."
+    for script, group in (("run_nsp.py", NspArguments), ("run_classification.py", DataArguments)):
         if part.name in group.__dataclass_fields__:
-            hint = f"The recipe is one of {script}." if part.recipe else f"It is a flag of {script}."
-    if flag_rules.NAMES_ELSEWHERE.get(part.name) in known:
-        hint = f"It is called --{flag_rules.NAMES_ELSEWHERE[part.name]} here."
-    raise UserError(f"{part.where}: no such flag.", hint or "This command has none; --help shows what it takes.")
+            return f"The recipe is one of {script}." if part.recipe else f"It is a flag of {script}."
+    if part.recipe and any(value.partition("=")[0] in known for value in part.values):
+        return "A recipe has no sections: write their flags without indentation."
+    if part.name in flag_rules.NEEDLESS:
+        return f"Leave it out: {flag_rules.NEEDLESS[part.name]}."
+    usable = [name for name in known if name not in flag_rules.REFUSED]
+    if longer := [name for name in usable if name.startswith(part.name)]:
+        return f"Did you mean {longer[0]!r}? Flags are not abbreviated."
+    hint = did_you_mean(part.name, usable)
+    is_long = hint.startswith("Choose") and len(known) > MANY
+    return "--help lists the common flags, --help-all every one." if is_long else hint
 
 
 def recipe_files(argv: Sequence[str], default: str | None = None) -> list[Path]:

@@ -18,7 +18,7 @@ NSP_DEFAULT = "nsp/meditations"
 
 
 class _TextLoader(yaml.BaseLoader):
-    """YAML whose scalars stay text, so that 2e-5 is no string by accident and `no` no boolean; no value is None."""
+    """YAML whose scalars stay text, so that 2e-5 is a number and `no` is not a boolean; a missing value is None."""
 
     def construct_scalar(self, node: yaml.ScalarNode) -> Any:
         # Of no value and of '' both BaseLoader makes an empty text.

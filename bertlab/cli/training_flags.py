@@ -20,7 +20,7 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "per_device_eval_batch_size": 64,
     "learning_rate": 2e-5,
     "logging_steps": 10,
-    # A loss that is no number is to be seen, not replaced by the mean of those before it; that also spares a GPU
+    # A loss that is not a number must be seen, not replaced by the mean of those before it; that also spares a GPU
     # from being waited for at every step.
     "logging_nan_inf_filter": False,
     # Without it early stopping forgets its patience when a run is resumed.

@@ -11,10 +11,10 @@ from bertlab import hub
 from bertlab.cli import parser
 from bertlab.cli.arguments import DataArguments, ModelArguments, RunArguments, setting
 from bertlab.cli.entry_point import entry_point
-from bertlab.console import say
+from bertlab.console import counted, say
 from bertlab.data import sources, summary
 from bertlab.data.dataset import Data, text_columns
-from bertlab.data.findings import Finding, counted, find_problems
+from bertlab.data.findings import Finding, find_problems
 from bertlab.models import loading
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-# CUDA runs at most so many blocks in the second dimension of a grid, which several kernels give to rows.
+# The most blocks that CUDA runs in the second dimension of a grid, which several kernels give to rows.
 MOST_ROWS = 65_535
 
 

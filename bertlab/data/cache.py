@@ -14,11 +14,7 @@ if TYPE_CHECKING:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for cached data, if it is not there.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Make a folder for cached data, if it is not there; raise UserError where it cannot be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

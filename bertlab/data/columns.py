@@ -7,7 +7,7 @@ Every row becomes:
     text       string          the first segment, None where it is missing
     text_pair  string          the second segment, in pair tasks only
     label      string          the label as written, None where there is none; a list in multi-label data
-    source     string          by what the report breaks scores down, where it is named
+    source     string          what the report breaks scores down by, where it is named
     group      string          what the row belongs to, such as a patient, where it is named
 """
 
@@ -40,7 +40,7 @@ TEXT_COLUMNS = ("sentence", "text", "review", "content")
 LABEL_COLUMNS = ("label", "labels")
 # What pandas calls a column without a name, and its index in Parquet and JSON.
 NO_TEXT = re.compile(r"Unnamed: \d+|__index_level_\d+__|index|level_0")
-# Values that have one way to be written; how messages call others.
+# Values that can be written in one way only; what messages call others.
 SCALARS = (str, Number, date, time, timedelta)
 _KINDS = {"list": "a list", "dict": "a nested object", "bytes": "bytes"}
 
@@ -70,20 +70,19 @@ class Columns:
         return (*self.text, *self.indicators, self.label, self.source, self.group)
 
     def present_in(self, names: Sequence[str], where: str) -> "Columns":
-        """Return the columns as a split has them: text, label, source, group where it has them; Text may be text.
+        """Return the columns as a split has them: text, label, source, group where it has them; Text is taken for text.
 
         Raises:
             UserError: a text column, or one of several label columns, is missing.
         """
-        called = {name.casefold(): name for name in names}
-        text, label, source, group = (
-            [name if name in names else called.get((name or "").casefold()) for name in wanted]
-            for wanted in (self.text, [self.label], [self.source], [self.group])
-        )
-        indicators = self.indicators if label[0] is not None else ()
-        missing = [column for column, found in zip(self.text, text, strict=True) if found is None]
-        require_columns((*missing, *indicators), names, where)
-        return replace(self, text=tuple(map(str, text)), label=label[0], source=source[0], group=group[0])
+        called = {name.casefold(): name for name in names} | {name: name for name in names}
+
+        def find(column: str | None) -> str | None:
+            return column and called.get(column, called.get(column.casefold()))
+
+        text, label = [find(column) or column for column in self.text], find(self.label)
+        require_columns((*text, *(self.indicators if label is not None else ())), names, where)
+        return replace(self, text=tuple(text), label=label, source=find(self.source), group=find(self.group))
 
     def features(self) -> "Features":
         """Return the types of the columns of a split."""
@@ -131,7 +130,7 @@ def label_text(value: Any, place: str) -> str | list[str] | None:
     """Return a label as written: 1, 1.0 and "1" are the same label, and an empty cell is none.
 
     Raises:
-        UserError: the value is no text, number or list of them.
+        UserError: the value is not a text, a number or a list of them.
     """
     if isinstance(value, (list, tuple)):
         return [text for item in value if (text := _scalar_label(item, place)) is not None]
@@ -224,11 +223,7 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
 
 
 def require_columns(columns: Iterable[str], names: Sequence[str], where: str) -> None:
-    """Refuse a column that is not among the `names` of a source.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Raise UserError for a column that is not among the `names` of a source."""
     for column in columns:
         if column not in names:
             raise UserError(f"{where} has no column {column!r}.", _columns_hint(column, names))

@@ -26,9 +26,9 @@ class DataFile:
 
     All but `path` and `encoding` is about delimited text. `delimiter` is one character; without it `.tsv` has the
     tab, and others the one of `, ; tab |` that a line `sep=;` names or the first records agree on. `quoting`
-    "standard" reads double quotes as CSV does, "none" as characters (as in GLUE); "auto" is "standard", but for a
-    `.tsv` that no writer of CSV has quoted. `columns` names the columns of a file without a header line. With
-    `ragged_as_empty` a record of too few fields, two of which a line break within a row leaves, or of too many is a
+    "standard" reads double quotes as CSV does, "none" as characters (as in GLUE); "auto" is "standard", except for
+    a `.tsv` that was not quoted as CSV is. `columns` names the columns of a file without a header line. With
+    `ragged_as_empty` a record of too many fields, or of too few (a line break within a row leaves two of these), is a
     row of empty cells.
     """
 
@@ -60,9 +60,9 @@ class Row:
 
 
 def format_suffix(path: Path) -> str:
-    """Return the suffix that names the format, in small letters; for `archive.zip` it is that of the file inside.
+    """Return the suffix that names the format, in lower case; for `archive.zip` it is that of the file inside.
 
-    Raises UserError when no reader has it, or the archive holds not exactly one plain file.
+    Raises UserError when there is no reader for it, or the archive does not hold exactly one plain file.
     """
     suffix = outer = path.suffix.casefold()
     if outer in COMPRESSED_SUFFIXES:
@@ -94,14 +94,13 @@ def checked(file: DataFile) -> tuple[DataFile, str]:
     delimiter = "\t" if file.delimiter in ("\\t", "tab") else file.delimiter
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
         raise UserError(f"the delimiter {delimiter!r} is not one character.", "Name one, such as ';' or 'tab'.")
-    columns = file.columns
-    if columns is not None:
+    if file.columns is not None:
         if suffix not in DELIMITED:
             raise UserError(f"{file.path} names its own columns.", "Leave out --column_names.")
-        if "" in columns or len(set(columns)) < len(columns) or not columns:
-            raise UserError(f"--column_names ({', '.join(columns)}): a name is empty or repeated.", "Name each once.")
-        columns = tuple(columns)
-    return replace(file, delimiter=delimiter, columns=columns), suffix
+        if "" in file.columns or len(set(file.columns)) < len(file.columns):
+            names = ", ".join(file.columns)
+            raise UserError(f"--column_names ({names}): a name is empty or repeated.", "Name each once.")
+    return replace(file, delimiter=delimiter), suffix
 
 
 def as_pandas_names(names: list[str]) -> list[str]:

@@ -272,17 +272,10 @@ def _named_or_usual(
 def _complete_rows(split: "Dataset", origin: str, label_required: bool, arguments: DataArguments) -> "Dataset":
     """Return the rows that have every text, and a label where one is required; or refuse the first that has not.
 
-    Rows with a label of --drop_labels are left out before, but of a test split.
+    Rows with a label of --drop_labels are left out first, except in a test split.
     """
     if label_required and arguments.drop_labels and "label" in split.column_names:
-        dropped, delimiter = arguments.drop_labels, arguments.label_delimiter
-        kept = [i for i, label in enumerate(split["label"][:]) if not is_dropped(label, dropped, delimiter)]
-        if len(kept) < len(split):
-            what = f"{len(split) - len(kept)} of {len(split)} rows have a label of --drop_labels"
-            if not kept:
-                raise UserError(f"{origin}: {what}, so none is left.", "Name fewer labels.")
-            info(f"{origin}: {what} and are left out.")
-            split = split.select(kept)
+        split = _without_dropped(split, origin, arguments)
     complete = np.ones(len(split), dtype=bool)
     for name in ("text", "text_pair", *(["label"] if label_required else [])):
         if name not in split.column_names:
@@ -315,6 +308,19 @@ def _complete_rows(split: "Dataset", origin: str, label_required: bool, argument
     left_out = f"{int((~complete).sum())} of {len(split)} rows are left out"
     info(f"{origin}: {left_out}, which lack text or label, or have too few or too many fields.")
     return split.select(np.flatnonzero(complete))
+
+
+def _without_dropped(split: "Dataset", origin: str, arguments: DataArguments) -> "Dataset":
+    """Return the rows whose label --drop_labels does not name; refuse to leave out all of them."""
+    dropped, delimiter = arguments.drop_labels, arguments.label_delimiter
+    kept = [i for i, label in enumerate(split["label"][:]) if not is_dropped(label, dropped, delimiter)]
+    if len(kept) == len(split):
+        return split
+    what = f"{len(split) - len(kept)} of {len(split)} rows have a label of --drop_labels"
+    if not kept:
+        raise UserError(f"{origin}: {what}, so none is left.", "Name fewer labels.")
+    info(f"{origin}: {what} and are left out.")
+    return split.select(kept)
 
 
 def _hold_out(data: Data, arguments: DataArguments) -> Data:
@@ -351,14 +357,14 @@ def _strata(train: "Dataset", schema: LabelSchema, arguments: DataArguments) -> 
 def _with(name: str, held_out: Iterable[str], order: Sequence[str], names: tuple[str, ...]) -> tuple[str, ...]:
     """Add a split that was held out to those of its role, in the order the user named them."""
     joined = (name, *names) if name in held_out else names
-    return tuple(sorted(joined, key=order.index)) if order and set(joined) <= set(order) else joined
+    return tuple(sorted(joined, key=order.index)) if set(joined) <= set(order) else joined
 
 
 def _limit(data: Data, arguments: DataArguments) -> Data:
     """Apply --max_train_samples, --max_eval_samples and --max_predict_samples.
 
-    The first rows are taken, as Hugging Face's scripts do, but of a split that was held out a random part: its rows
-    are in the order of the file, and the first of them may be of one class.
+    The first rows are taken, as Hugging Face's scripts do; of a split that was held out, random ones: its rows are in
+    the order of the file, and the first of them may be of one class.
     """
     limited, held_out = dict(data.splits), _held_out_names(arguments)
     if data.train and arguments.shuffle_train_dataset:

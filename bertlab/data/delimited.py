@@ -21,10 +21,9 @@ from bertlab.data.files import open_binary, open_text
 from bertlab.errors import UserError
 
 DELIMITERS = ",;\t|"
-# A stray quote makes one cell of the rest of the file. So many characters of it are held (four bytes each)
-# before it is an error.
+# A stray quote makes one cell of the rest of the file. A cell of more characters (four bytes each) is an error.
 MAX_CELL = 1 << 26
-# How many lines the use of quotes is found from: one pass over all but the largest files.
+# How many lines are searched for quotes: all, but in the largest files.
 QUOTED_ROWS = 1_000_000
 # The delimiter of lines that are one cell each: a NUL, which no text holds.
 WHOLE_LINES = "\0"
@@ -71,7 +70,7 @@ def csv_options(file: DataFile) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=16)
 def _found_options(file: DataFile, suffix: str, state: tuple[int, int]) -> dict[str, Any]:
-    """Return the usual options, or those of another dialect that leaves fewer records malformed or with quotes."""
+    """Return the usual options, or those of a dialect with which fewer records are malformed or keep their quotes."""
     with open_text(file.path, file.encoding) as stream:
         head = list(itertools.islice(stream, HEAD_ROWS))
         has_quotes = any('"' in line for line in itertools.islice(itertools.chain(head, stream), QUOTED_ROWS))

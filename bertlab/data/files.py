@@ -45,7 +45,7 @@ _CHUNK_BYTES = 1 << 18
 # Holds any mark or signature that a file may begin with.
 _HEAD_BYTES = 32
 _OF_THE_SYSTEM = re.compile(r"(^|/)(__MACOSX/|\.[^./][^/]*$|Thumbs\.db$|desktop\.ini$)")
-# How files begin that are no text, whatever their name.
+# How files that are not text begin, whatever their name.
 _SIGNATURES = (
     (b"PK\x03\x04", "is a zip archive or an Office file (xlsx, docx)", "Save it as CSV or text, or name it .zip."),
     (b"\xd0\xcf\x11\xe0", "is an Office file (xls, doc)", "Save it as CSV or text."),
@@ -57,7 +57,7 @@ _DAMAGE = (OSError, EOFError, ValueError, RuntimeError, OverflowError, struct.er
 
 
 class EmptyFileError(UserError):
-    """A text file has no character."""
+    """A text file is empty."""
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def open_binary(path: Path) -> IO[bytes]:
     Raises UserError when it is missing (naming the nearest file in the folder), a folder, a pipe or unreadable.
     """
     try:
-        # A file is read more than once, and opening a pipe waits for who writes to it.
+        # A file is read more than once, and opening a pipe waits for its writer.
         if path.is_fifo():
             raise UserError(f"{path} is a pipe, not a plain file.", "Write the rows to a file and name that.")
         return path.open("rb")
@@ -162,7 +162,7 @@ def zip_member(path: Path) -> str:
 
 
 class _Checked(io.RawIOBase):
-    """The bytes of a text after its byte-order mark; reading them raises a UserError for what is no text.
+    """The bytes of a text after its byte-order mark; reading them raises a UserError for what is not text.
 
     They are decoded here so that an error can name line and offset, and once more by the TextIOWrapper: 0.09 s instead
     of 0.05 s for 66 MB of UTF-8. Damage and more than `limit` bytes are errors as well.
@@ -297,9 +297,9 @@ def _damage_reported(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        kind = path.suffix.casefold().lstrip(".")
-        if f".{kind}" in COMPRESSED_SUFFIXES:
-            problem = f"{path} is damaged or not a {kind} file: {_reason(error)}."
+        suffix = path.suffix.casefold()
+        if suffix in COMPRESSED_SUFFIXES:
+            problem = f"{path} is damaged or not a {suffix[1:]} file: {_reason(error)}."
             raise UserError(problem, "Fetch or pack it again.") from None
         raise UserError(f"{path} cannot be read: {_reason(error)}.") from None
 

@@ -3,12 +3,13 @@
 import itertools
 import re
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bertlab.console import is_first_process, warning
+from bertlab.console import counted, is_first_process, warning
 from bertlab.data.dataset import HELD_OUT, Data, text_columns
 from bertlab.data.label_text import NOTHING
 from bertlab.data.labels import REGRESSION, labelled_rows
@@ -30,24 +31,17 @@ class Finding:
     wrong: bool = False
 
 
-def find_problems(data: Data) -> list[Finding]:
-    """Return what is wrong or doubtful in texts and labels of all splits, without tokenizing."""
+def find_problems(data: Data) -> Iterator[Finding]:
+    """Yield what is wrong or doubtful in texts and labels of all splits, without tokenizing."""
     texts = {name: _read(split) for name, split in data.splits.items()}
-    findings: list[Finding] = []
     for name, split in data.splits.items():
-        findings += [
-            *_duplicates(name, texts[name], split, name == data.train),
-            *_missing_words(name, texts[name].missing),
-        ]
+        yield from _text_problems(name, texts[name], is_train=name == data.train)
         if "labels" in split.column_names and data.schema.kind != REGRESSION:
-            findings += _label_problems(name, texts[name], split, is_evaluated=name in data.evaluation_splits)
-    findings += _shared_groups(data)
-    if data.train:
-        for name in data.splits:
-            if name != data.train:
-                is_held_out = data.origin.get(name, "").endswith(HELD_OUT)
-                findings += _leaks(name, data.splits[name], texts[name], texts[data.train], data.train, is_held_out)
-    return findings
+            yield from _label_problems(name, texts[name], split, is_evaluated=name in data.evaluation_splits)
+    yield from _shared_groups(data)
+    for name in data.splits:
+        if data.train and name != data.train:
+            yield from _leaks(data, name, texts[name], data.train, texts[data.train])
 
 
 def print_findings(data: Data) -> None:
@@ -55,11 +49,6 @@ def print_findings(data: Data) -> None:
     if is_first_process():
         for finding in find_problems(data):
             warning(finding.text)
-
-
-def counted(number: int, singular: str, plural: str) -> str:
-    """Return a number with the form of a noun, and of its verb, that goes with it."""
-    return f"{number:,} {singular if number == 1 else plural}"
 
 
 @dataclass(frozen=True)
@@ -87,73 +76,64 @@ def _read(split: "Dataset") -> _Texts:
     return _Texts(np.array(exact), np.array(near), missing)
 
 
-def _duplicates(name: str, texts: _Texts, split: "Dataset", is_train: bool) -> list[Finding]:
-    repeated = len(split) - len(np.unique(texts.exact))
-    if not repeated:
-        return []
-    hint = f" Where a split is held out, {TOGETHER} leaves none on both sides." if is_train else ""
-    return [Finding(f"{name}: {counted(repeated, 'row repeats', 'rows repeat')} an earlier text.{hint}")]
+def _text_problems(name: str, texts: _Texts, *, is_train: bool) -> Iterator[Finding]:
+    """Yield how many rows repeat a text, and how many say that there is none."""
+    if repeated := len(texts.exact) - len(np.unique(texts.exact)):
+        hint = f" Where a split is held out, {TOGETHER} leaves none on both sides." if is_train else ""
+        yield Finding(f"{name}: {counted(repeated, 'row repeats', 'rows repeat')} an earlier text.{hint}")
+    if texts.missing:
+        how_many = counted(len(texts.missing), "row has", "rows have")
+        yield Finding(f"{name}: {how_many} {texts.missing[0]!r} for text, which programs write for an empty cell.")
 
 
-def _missing_words(name: str, missing: list[str]) -> list[Finding]:
-    if not missing:
-        return []
-    how_many = counted(len(missing), "row has", "rows have")
-    return [Finding(f"{name}: {how_many} {missing[0]!r} for text, which programs write for an empty cell.")]
-
-
-def _label_problems(name: str, texts: _Texts, split: "Dataset", *, is_evaluated: bool) -> list[Finding]:
+def _label_problems(name: str, texts: _Texts, split: "Dataset", *, is_evaluated: bool) -> Iterator[Finding]:
+    """Yield how many texts have different labels, and whether all rows that are evaluated have the same one."""
     import pandas as pd
 
     labels = split["labels"][:]
     rows = pd.DataFrame({"text": texts.exact, "label": list(map(str, labels))})
+    distinct = rows["label"].nunique()
     rows = rows[labelled_rows(np.asarray(labels), len(labels))]
     label_counts = rows.groupby("text", sort=False)["label"].nunique()
     contradictory = rows.drop_duplicates("text").index[label_counts > 1]
-    findings = []
     if len(contradictory):
         how_many = counted(len(contradictory), "text has", "texts have")
         example = _shortened(split, contradictory[0])
-        findings.append(Finding(f"{name}: {how_many} different labels, for example {example}.", is_evaluated))
-    if is_evaluated and len(set(map(str, labels))) == 1:
-        findings.append(Finding(f"{name}: every row has the same label; a score on it says nothing.", True))
-    return findings
+        yield Finding(f"{name}: {how_many} different labels, for example {example}.", is_evaluated)
+    if is_evaluated and distinct == 1:
+        yield Finding(f"{name}: every row has the same label; a score on it says nothing.", True)
 
 
-def _leaks(name: str, split: "Dataset", texts: _Texts, trained: _Texts, train: str, is_held_out: bool) -> list[Finding]:
-    """Return how many rows of a split were trained on, and what to do."""
+def _leaks(data: Data, name: str, texts: _Texts, train: str, trained: _Texts) -> Iterator[Finding]:
+    """Yield how many rows of a split were trained on, and what to do."""
     leaked = np.flatnonzero(np.isin(texts.near, trained.near))
-    if not len(leaked):
-        return []
-    exact = int(np.isin(texts.exact[leaked], trained.exact).sum())
-    near = len(leaked) - exact
-    text = f"{name}: {len(leaked):,} of {len(split):,} rows also occur in {train}: "
-    text += f"{counted(exact, 'exact duplicate', 'exact duplicates')}, "
-    text += f"{counted(near, 'near duplicate', 'near duplicates')} (case, punctuation), "
-    hint = f"Pass {TOGETHER}." if is_held_out and exact else f"Take them out of {train}."
-    return [Finding(f"{text}for example {_shortened(split, leaked[0])}. {hint}", True)]
+    if len(leaked):
+        exact = int(np.isin(texts.exact[leaked], trained.exact).sum())
+        repeated = counted(exact, "exact duplicate", "exact duplicates")
+        similar = counted(len(leaked) - exact, "near duplicate", "near duplicates")
+        is_held_out = data.origin.get(name, "").endswith(HELD_OUT)
+        hint = f"Pass {TOGETHER}." if is_held_out and exact else f"Take them out of {train}."
+        yield Finding(
+            f"{name}: {len(leaked):,} of {len(texts.near):,} rows also occur in {train}: {repeated}, {similar} "
+            f"(case, punctuation), for example {_shortened(data.splits[name], leaked[0])}. {hint}",
+            True,
+        )
 
 
-def _shared_groups(data: Data) -> list[Finding]:
-    """Return which groups of --group_column are in two splits, and which rows have none."""
+def _shared_groups(data: Data) -> Iterator[Finding]:
+    """Yield which groups of --group_column are in two splits, and which rows have none."""
     columns = {name: split["group"][:] for name, split in data.splits.items() if "group" in split.column_names}
-    if not columns:
-        return []
-    findings = [
-        Finding(f"{name}: there is no group column, so its rows count as independent.")
-        for name in data.splits
-        if name not in columns
-    ]
+    for name in data.splits if columns else ():
+        if name not in columns:
+            yield Finding(f"{name}: there is no group column, so its rows count as independent.")
     for name, groups in columns.items():
         if blank := groups.count(""):
             how_many = counted(blank, "row has no group and counts", "rows have no group and count")
-            findings.append(Finding(f"{name}: {how_many} alone."))
+            yield Finding(f"{name}: {how_many} alone.")
     for a, b in itertools.combinations(columns, 2):
         if shared := sorted({*columns[a]} & {*columns[b]} - {""}):
             how_many = counted(len(shared), "group is", "groups are")
-            text = f"{b}: {how_many} also in {a}, for example {shared[0]!r}."
-            findings.append(Finding(text, wrong=data.train in (a, b)))
-    return findings
+            yield Finding(f"{b}: {how_many} also in {a}, for example {shared[0]!r}.", data.train in (a, b))
 
 
 def _shortened(split: "Dataset", row: int) -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 # Rows read at once.
 READ_ROWS = 10_000
-# Fewer groups than this (of equal size, or as many as vary like these) say too little of how a score varies.
+# Fewer groups than this, counted as groups of equal size, say too little about how a score varies.
 FEW_GROUPS = 20
 
 

@@ -18,11 +18,7 @@ COUNTS_FROM_PADDING = frozenset(
 
 
 def check_max_length(max_length: int, tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig") -> None:
-    """Refuse a maximum that the model has no positions for, or that leaves no room for text.
-
-    Raises:
-        UserError: --max_seq_length is out of range.
-    """
+    """Raise UserError for a --max_seq_length that the model has no positions for, or that leaves no room for text."""
     longest = longest_input(tokenizer, config)
     shortest = tokenizer.num_special_tokens_to_add(pair=True) + 2
     if max_length > longest:

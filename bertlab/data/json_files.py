@@ -12,12 +12,12 @@ from bertlab.data.data_file import HEAD_ROWS, JSON_LINES, DataFile, Row, blank_e
 from bertlab.data.files import open_text
 from bertlab.errors import UserError
 
-# How messages call the values of JSON that are no object.
+# What messages call the values of JSON that are not objects.
 _KINDS = {"str": "a text", "list": "a list", "int": "a number", "float": "a number", "bool": "true or false"}
 
 
 def read(file: DataFile, suffix: str) -> Generator[Row]:
-    """Yield the objects of a file as rows; those of the first rows say which keys there are."""
+    """Yield the objects of a file as rows; the first rows say which keys there are."""
     path = file.path
     with open_text(path, file.encoding) as stream:
         unit, items = ("line", _json_lines(path, stream)) if suffix in JSON_LINES else _json_file(path, stream)
@@ -55,7 +55,7 @@ def _json_file(path: Path, stream: TextIO) -> tuple[str, Iterable[tuple[int, obj
 
 
 def _document_rows(path: Path, document: object) -> list[Any]:
-    """Return the rows of a document that is no list; the orients are those of pandas' `to_json`."""
+    """Return the rows of a document that is not a list; the orients are those of pandas' `to_json`."""
     values = document if isinstance(document, dict) else {}
     lists = {key: value for key, value in values.items() if _is_rows(value)}
     is_row = isinstance(values.get("text"), str)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Beyond this many classes with fewer than this many rows each, the column is taken for something else.
 MANY_CLASSES, ROWS_PER_CLASS = 200, 3
-# Beside classes of so many rows one of a single row is hardly meant.
+# Beside classes of this many rows a class of a single row is probably a mistake.
 MANY_ROWS = 5
 # More whole numbers than this, without names, look like a scale.
 SCALE = 10
@@ -32,7 +32,7 @@ def refuse_constant(values: Collection[Any], written: Iterable[Any], origin: str
 
 
 def check_suspects(train: "Dataset", schema: LabelSchema, counts: Mapping[str, int], origin: str) -> None:
-    """Refuse labels that are hardly classes, and warn of those that may be none, unless the user names them."""
+    """Refuse labels that are hardly classes, warn of those that may mark missing ones, unless the user names them."""
     if schema.class_names:  # then others are refused where they stand
         return
     unnamed = [label for label in counts if label not in {*schema.label_map, *schema.label_map.values()}]

@@ -73,11 +73,7 @@ def infer_labels(
 
 
 def check_head(schema: LabelSchema, model_names: Sequence[str]) -> None:
-    """Refuse class names that would rename the outputs of a head that is not trained.
-
-    Raises:
-        UserError: they would.
-    """
+    """Raise UserError for class names that would rename the outputs of a head that is not trained."""
     if schema.kind != REGRESSION and not is_generic(model_names) and schema.class_names != tuple(model_names):
         raise UserError(
             f"the outputs of the model are {', '.join(model_names)}, the classes here {', '.join(schema.class_names)}.",
@@ -117,18 +113,23 @@ def _kind(written: Sequence[Any], arguments: DataArguments, origin: str, elsewhe
         info(f"{origin}: every list has one label; --problem_type {SINGLE} makes each a class.")
     if several:
         return MULTI
-    if written and not arguments.class_names and not arguments.label_map and are_decimals(written):
-        _refuse_thousands((*written, *elsewhere), origin, "; --label_delimiter , reads several labels")
-        alone = {label for label in written if "," not in label}
-        commas = [label for label in written if "," in label]
-        if not alone.isdisjoint(part for label in commas for part in label.split(",")):
-            raise UserError(
-                f"{origin}: the label {commas[0]!r} may be a number with a decimal comma, or two labels.",
-                "--do_regression reads numbers, --label_delimiter , several labels.",
-            )
-        info("the labels are decimal numbers: this is a regression (--problem_type says otherwise).")
-        return REGRESSION
-    return SINGLE
+    if not written or arguments.class_names or arguments.label_map or not are_decimals(written):
+        return SINGLE
+    _refuse_thousands((*written, *elsewhere), origin, "; --label_delimiter , reads several labels")
+    _refuse_two_labels(written, origin)
+    info("the labels are decimal numbers: this is a regression (--problem_type says otherwise).")
+    return REGRESSION
+
+
+def _refuse_two_labels(written: Sequence[str], origin: str) -> None:
+    """Refuse numbers with a comma whose parts are labels of other rows."""
+    alone = {label for label in written if "," not in label}
+    commas = [label for label in written if "," in label]
+    if not alone.isdisjoint(part for label in commas for part in label.split(",")):
+        raise UserError(
+            f"{origin}: the label {commas[0]!r} may be a number with a decimal comma, or two labels.",
+            "--do_regression reads numbers, --label_delimiter , several labels.",
+        )
 
 
 def _refuse_thousands(labels: Iterable[Any], origin: str, or_lists: str = "") -> None:

@@ -1,4 +1,4 @@
-"""What a label says as it is written: a number, several labels, nothing; and which spellings are the same."""
+"""How a written label is read: as a number, as several labels, as none; and which spellings are the same."""
 
 import ast
 import math
@@ -12,7 +12,7 @@ from typing import Any
 WHOLE = re.compile(r"^([+-]?\d+)\.0+$")
 LEADING_ZEROS = re.compile(r"^0+(?=\d+$)")
 DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+)$")
-# A comma that may part thousands as well.
+# A comma that may separate thousands as well.
 THOUSANDS = re.compile(r"[+\u2212-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 # A list as a program writes it into a cell, a tuple, or a set.
 LIST = re.compile(r"\[(.*[',\"].*|[01. ]*)\]|\(['\"\d].*\)|\{['\"][^:]*\}", re.DOTALL)
@@ -45,7 +45,7 @@ def as_whole(label: str) -> str:
 
 
 def fold(name: str) -> str:
-    """Return a name without what nobody sees: case, spaces, Unicode form, invisible characters, the 0 of 1.0."""
+    """Return a name without what is hard to see: case, spaces, Unicode form, invisible characters, the 0 of 1.0."""
     seen = (char for char in unicodedata.normalize("NFKC", name) if unicodedata.category(char) != "Cf")
     return LEADING_ZEROS.sub(
         "", as_whole(" ".join("".join(seen).replace("\ufe0f", "").casefold().replace("i\u0307", "i").split()))

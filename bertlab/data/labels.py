@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
-# What cross-entropy passes over: rows of a test split whose label is not known.
+# What cross-entropy ignores: rows of a test split whose label is not known.
 NO_LABEL = -100
 # How many classes or labels a message names.
 SHOWN = 12
@@ -170,11 +170,10 @@ class LabelSchema:
         return {fold(name): name for name in self.class_names}
 
     def _vector(self, several: list[str], place: str) -> list[float]:
-        values = [ZERO_ONE.get(item.casefold()) for item in several]
-        vector = [value for value in values if value is not None]
-        if len(vector) != self.size or len(values) != self.size:
+        items = [item.casefold() for item in several]
+        if len(items) != self.size or not ZERO_ONE.keys() >= set(items):
             raise UserError(f"{place}: the label is no vector of {self.size} times 0 or 1, as it is in training.")
-        return vector
+        return [ZERO_ONE[item] for item in items]
 
     def _unknown_error(self, place: str, column: Sequence[Any]) -> UserError:
         counts = Counter(name for label in column for name in split_label(label, self.delimiter))
@@ -187,7 +186,7 @@ class LabelSchema:
         )
 
     def _unknown_hint(self, unknown: list[str], column: set[str]) -> str:
-        """Return what to do about labels that are no classes, in a column of these labels."""
+        """Return what to do about labels that are not classes, in a column of these labels."""
         drop = f"--drop_labels {shlex.join(unknown[:SHOWN])}"
         near = did_you_mean(unknown[0], self.class_names)
         merged = [f"{label}={self._folded[fold(label)]}" for label in unknown if fold(label) in self._folded]

@@ -31,7 +31,7 @@ LONGEST_NAME = 200
 class RawData:
     """Raw splits by name, and the names of files or data set they came from (for messages and run.json).
 
-    With --streaming the training rows are no split: `train_rows` reads them, again from the start at each call.
+    With --streaming the training rows are not a split: `train_rows` reads them, again from the start at each call.
     """
 
     splits: dict[str, "Dataset"]
@@ -41,11 +41,7 @@ class RawData:
     train_rows: Rows | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a split that predictions cannot be filed under.
-
-        Raises:
-            UserError: its name leads out of the folder, or cannot be a file's.
-        """
+        """Raise UserError for a split whose name cannot be that of a file of predictions."""
         _check_split_names(self.splits, "Leave it out with --remove_splits.")
 
 
@@ -69,11 +65,7 @@ def read_source(arguments: DataArguments, cache_dir: str | None, token: str | No
 
 
 def check_exists(arguments: DataArguments) -> None:
-    """Refuse files and folders that are not there or have no reader, before anything slow is imported.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Raise UserError for a file or folder that is not there or has no reader, before anything slow is imported."""
     for file in _files(arguments).values():
         if not readers.class_folders(file.path):
             open_binary(file.path).close()
@@ -163,7 +155,7 @@ def columns_of_file(file: DataFile, arguments: DataArguments) -> Columns:
     """Return which of a file's columns are text, label and source, as `choose_columns` does.
 
     Raises:
-        UserError: as there; the hint is another where the first line looks like data.
+        UserError: as there, with another hint where the first line looks like data.
     """
     try:
         return choose_columns(readers.column_names(file), arguments, str(file.path))
@@ -195,8 +187,8 @@ def _named_files(arguments: DataArguments) -> dict[str, DataFile]:
             raise UserError(f"{path} is a data set that save_to_disk wrote.", f"Read it with --dataset_name {path}.")
         if split in files:
             raise UserError(f"{files[split].path} and {path} are both the split {split!r}.", "Name splits apart.")
-        style = {"delimiter": arguments.delimiter, "quoting": arguments.quoting}
-        files[split] = _data_file(path, arguments, columns=tuple(arguments.column_names) or None, **style)
+        columns = tuple(arguments.column_names) or None
+        files[split] = _data_file(path, arguments, arguments.delimiter, arguments.quoting, columns)
     return files
 
 
@@ -213,18 +205,21 @@ def _layout_files(arguments: DataArguments) -> dict[str, DataFile]:
         )
     layout = file_layouts.find_layout(arguments.data_layout)
     return {
-        split: _data_file(path, arguments, delimiter="\t", quoting="none", columns=layout.headerless.get(split))
+        split: _data_file(path, arguments, "\t", "none", layout.headerless.get(split))
         for split, path in file_layouts.find_files(layout, Path(arguments.data_dir or "")).items()
     }
 
 
-def _data_file(path: str | Path, arguments: DataArguments, **style: Any) -> DataFile:
-    """Return a file of a run, whose ragged rows are counted and left out with others that lack text or label."""
-    return DataFile(Path(path), encoding=arguments.encoding, ragged_as_empty=arguments.on_missing == "drop", **style)
+def _data_file(
+    path: str | Path, arguments: DataArguments, delimiter: str | None, quoting: str, columns: tuple[str, ...] | None
+) -> DataFile:
+    """Return a file of a run; --on_missing drop leaves its ragged rows out with others that lack text or label."""
+    is_dropped = arguments.on_missing == "drop"
+    return DataFile(Path(path), delimiter, quoting, columns, arguments.encoding, ragged_as_empty=is_dropped)
 
 
 def _columns_of(file: DataFile, columns: Columns) -> Columns:
-    """Return those of the columns that a file has, and whether its labels are lists: the first one says so.
+    """Return the columns that a file has, and whether its labels are lists, as its first one says.
 
     An evaluation or test file without its label or source column is read without it.
 
@@ -364,7 +359,6 @@ def _class_names(features: Mapping[str, Any], columns: Columns) -> tuple[str, ..
 
 def _row(values: dict[str, Any], columns: Columns, names: tuple[str, ...], index: int, name: str) -> dict[str, Any]:
     """Return row `index` of a data set in the form that `columns` describes; ids become `names`."""
-
     if columns.label is not None:
         values = {**values, columns.label: parquet.to_class_name(values.get(columns.label), names)}
     return columns.row(values, index, 0, f"{name}, row {index + 1}")

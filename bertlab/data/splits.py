@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from bertlab.errors import UserError
 
-# So many random parts of large groups are drawn, of which the one with the best balance is taken.
+# How many random parts of large groups are drawn; the one with the best balance is taken.
 DRAWS = 100
 
 

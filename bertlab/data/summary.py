@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 PERCENTILES = (50, 95, 99)
 HISTOGRAM_BINS = 60
-# The fraction of truncated rows of which a run warns.
+# From this fraction of truncated rows on, a run warns.
 NEARLY_ALL = 0.9
 
 
@@ -57,7 +57,7 @@ def summarize_split(
     `lengths` are those of its rows, or of some of them, before truncation.
     """
     values = np.asarray(split["labels"][:]) if "labels" in split.column_names else None
-    # Whole lengths in each bar, the same number in every one: else some hold one more and stand out.
+    # Every bar covers the same number of whole lengths; one that covers more would stand out.
     width = -(-(int(lengths.max() - lengths.min()) + 1) // HISTOGRAM_BINS)
     counts, edges = np.histogram(lengths, bins=np.arange(lengths.min(), lengths.max() + width + 1, width) - 0.5)
     is_regression = schema.kind == labels.REGRESSION

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Columns: TypeAlias = Sequence[Sequence[str]]
 Inputs: TypeAlias = dict[str, list[list[int]]]
 
-# Columns that follow a row through tokenization: its number, its label, its group.
+# Columns that follow a row through tokenization: its number, its label, its source.
 KEPT_COLUMNS = ("idx", "labels", "source")
 # Rows per call of `map`: enough to keep every core busy, few enough to show progress.
 MAP_BATCH = 1000
@@ -40,7 +40,7 @@ MAP_BATCH = 1000
 CHARACTERS_PER_TOKEN = 16
 # A tokenizer holds about 170 bytes for each character that it is given in one call.
 CHARACTERS_PER_CALL = 500_000
-# Beyond this much of a text the model cannot tell one word from another.
+# Above this fraction of unknown tokens a warning says that the model cannot tell words apart.
 UNKNOWN_FRACTION = 0.1
 # Long texts are counted in pieces that begin with the space before a word, as tokenizers that mark it expect.
 PIECE = re.compile(r".{1,100000}(?!\S)|.{1,100000}", re.DOTALL)
@@ -49,24 +49,23 @@ PIECE = re.compile(r".{1,100000}(?!\S)|.{1,100000}", re.DOTALL)
 def tokenize_split(
     split: "Dataset",
     tokenizer: "PreTrainedTokenizerBase",
-    max_length: int,
+    arguments: TokenizationArguments,
     *,
     read: TextReader = text_columns,
-    workers: int | None = None,
-    overwrite_cache: bool = False,
     started: float = math.inf,
     description: str = "Tokenizing",
 ) -> "Dataset":
     """Return a split as token ids: the tokenizer's columns, `length`, `full_length`, and KEPT_COLUMNS.
 
     `read` makes texts, or first and second segments, of a batch of rows. `length` counts the tokens of a row as the
-    model sees it, `full_length` before truncation to `max_length`. The cache is keyed on the text, the tokenizer's
+    model sees it, `full_length` before truncation to --max_seq_length. The cache is keyed on the text, the tokenizer's
     whole definition, the maximum and this package's version. One process of a machine fills it, the others wait and
-    read; `started` is when the run began: with `overwrite_cache`, what is younger comes from another of its processes.
+    read; `started` is when the run began: with --overwrite_cache, what is younger comes from another of its processes.
     """
     import pyarrow as pa
     from datasets.fingerprint import Hasher
 
+    max_length, workers = arguments.max_seq_length, arguments.preprocessing_num_workers
     kept = [name for name in split.column_names if name in KEPT_COLUMNS]
 
     def tokenize(batch: pa.Table) -> pa.Table:
@@ -76,7 +75,7 @@ def tokenize_split(
     key = Hasher.hash([split._fingerprint, tokenizer_digest(tokenizer), max_length, __version__])
     with cache.cache_lock(split):
         written = (cache.cache_folder(split) or Path()) / f"written-{key}"
-        fresh = cache.is_fresh(written, overwrite_cache, started)
+        fresh = cache.is_fresh(written, arguments.overwrite_cache, started)
         # Arrow in, Arrow out: a list of Python numbers for each row would cost as much again as the tokenizer.
         tokenized = split.with_format("arrow").map(
             tokenize,
@@ -84,11 +83,11 @@ def tokenize_split(
             batch_size=MAP_BATCH,
             num_proc=workers if workers and workers > 1 else None,
             remove_columns=split.column_names,
-            load_from_cache_file=fresh or not overwrite_cache,
+            load_from_cache_file=fresh or not arguments.overwrite_cache,
             new_fingerprint=key,
             desc=description,
         )
-        if overwrite_cache and not fresh and split.cache_files:
+        if arguments.overwrite_cache and not fresh and split.cache_files:
             written.touch()
     return tokenized.with_format(None)
 
@@ -103,14 +102,7 @@ def tokenize_splits(
     """
     tokenized = {
         name: tokenize_split(
-            split,
-            tokenizer,
-            arguments.max_seq_length,
-            read=data.read,
-            workers=arguments.preprocessing_num_workers,
-            overwrite_cache=arguments.overwrite_cache,
-            started=started,
-            description=f"Tokenizing {name}",
+            split, tokenizer, arguments, read=data.read, started=started, description=f"Tokenizing {name}"
         )
         for name, split in data.splits.items()
     }
@@ -152,13 +144,13 @@ def count_tokens(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> 
 
 
 def warn_if_unknown(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> None:
-    """Warn where the tokenizer does not know much of some texts."""
+    """Warn where the tokenizer does not know many of the tokens of some texts."""
     tokens, unknown = count_tokens(texts, tokenizer)
     warn_of_unknown(unknown / max(1, tokens))
 
 
 def warn_of_unknown(share: float, split: str = "") -> None:
-    """Warn where so large a share of the tokens, of a `split` such as "train: ", is unknown."""
+    """Warn where more than UNKNOWN_FRACTION of the tokens, of a `split` such as "train: ", are unknown."""
     if share > UNKNOWN_FRACTION:
         warning(
             f"{split}{share:.0%} of the tokens are unknown to this tokenizer: the model does not see what they are. "

@@ -27,9 +27,8 @@ def overlap_baseline(
     """Fit logistic regression on the TF-IDF similarity of two segments and their lengths; predict every split.
 
     `train` and each split are [first segments, second segments]. Returns probabilities (pairs, 2) per split and how
-    they were made.
-    The similarity is the cosine of TF-IDF vectors of words, whose weights come from the training text; without a word
-    in it there are lengths alone.
+    they were made. The similarity is the cosine of TF-IDF vectors of words, whose weights come from the training text;
+    without a word in it there are lengths alone.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

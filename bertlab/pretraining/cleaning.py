@@ -10,13 +10,14 @@ from pathlib import Path
 from bertlab.data.files import open_text
 from bertlab.errors import UserError
 
-# So much of the beginning of a file shows what it repeats: 500 pages.
+# How many characters of a file are searched for what its pages repeat: about 500 pages.
 HEAD_CHARS = 1 << 20
-# JSON that ends there is in error within so many characters of the end (a number, an escape), or in an open string.
+# Where JSON is cut off, its error is at most this many characters before the end (a number, an escape), or an open
+# string.
 CUT_OFF = 16
 # Lines of no more characters that come so often, apart from their numbers, are headers and footers of pages.
 HEADER_CHARS, HEADER_REPEATS = 80, 5
-# So many hyphens at line ends, and this share of all lines, are no chance.
+# At least this many hyphens at line ends, in more than this share of all lines, are not accidental.
 FEW_HYPHENS, HYPHEN_SHARE = 3, 0.03
 
 _LICENCE_START = re.compile(r"\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG")
@@ -43,7 +44,7 @@ def survey(path: Path, encoding: str | None = None) -> Survey:
     """Return what the beginning of a text file shows.
 
     Raises:
-        UserError: it is no plain text: what `open_text` refuses, mark-up, or JSON.
+        UserError: it is not plain text: what `open_text` refuses, mark-up, or JSON.
     """
     with open_text(path, encoding) as stream:
         head = stream.read(HEAD_CHARS)

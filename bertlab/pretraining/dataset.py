@@ -14,7 +14,7 @@ from datasets.fingerprint import Hasher
 
 from bertlab import __version__
 from bertlab.cli.arguments import NspArguments
-from bertlab.console import info, say, warning
+from bertlab.console import counted, info, say, warning
 from bertlab.data import cache, tokenization
 from bertlab.data.dataset import SELECTION, Data
 from bertlab.data.files import file_digest
@@ -34,13 +34,13 @@ MLM_METRICS = ("masked_accuracy", "perplexity")
 SPECIAL_TOKENS = 3
 # Enough to know the mean length of a token within one per cent.
 SAMPLED_SENTENCES = 2_000
-# So few lines may end inside a sentence by chance.
+# Fewer lines than this may end inside a sentence by chance.
 FEW_LINES = 10
 # In the prose of 27 wrapped books 28 to 88 % of the lines end inside a sentence, where a line is a paragraph 0.2 %.
 WRAPPED_SHARE = 0.25
 # Of the files in the cache: what an earlier version wrote by another method is not read.
 CACHE_FORMAT = 5
-# So many epochs have negatives of their own; BERT's script made ten versions of its text (dupe_factor).
+# This many epochs have negatives of their own; BERT's script made ten versions of its text (dupe_factor).
 FRESH_EPOCHS = 10
 
 
@@ -68,10 +68,11 @@ def read(arguments: NspArguments, cache_dir: str | None, started: float = math.i
     key = Hasher.hash([[file_digest(path) for path in files], settings, sorted(arguments.clean), versions])
     folder = Path(cache_dir or datasets_config.HF_DATASETS_CACHE) / "bertlab-nsp" / key
     path = folder / "sentences.arrow"
-    write = functools.partial(sentences.write_sentences, files, *settings, clean=arguments.clean)
+    write = functools.partial(sentences.write_sentences, files, arguments)
     table = _cached(path, arguments.overwrite_cache, started, write)
     documents = pairs.count_documents(table)
-    say(f"{_count(len(files), 'file')}, {_count(documents, 'document')}, {len(table):,} sentences")
+    parts = counted(len(files), "file", "files"), counted(documents, "document", "documents")
+    say(f"{', '.join(parts)}, {len(table):,} sentences")
     for remark in sentences.read_remarks(path):
         info(remark)
     if document_splits.is_split_in_parts(documents, arguments):
@@ -239,9 +240,6 @@ def _with_labels(table: "Dataset", name: str, sentences: "Dataset") -> "Dataset"
         return table
     negative_types = [pairs.NEGATIVE_TYPES[code] for code in table["negative_type"][:]]
     documents = sentences.data.column("document").to_numpy()[table[pairs.RANGES[0]][:]]
-    columns = {"source": negative_types, "idx": np.arange(len(table)), "document": documents}
-    return functools.reduce(lambda split, name: split.add_column(name, columns[name]), columns, table)
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'s' * (number != 1)}"
+    for column, values in (("source", negative_types), ("idx", np.arange(len(table))), ("document", documents)):
+        table = table.add_column(column, values)
+    return table

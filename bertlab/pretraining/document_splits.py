@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 HELD_OUT = ("validation", SELECTION, "test")
-# Between two parts of a single document so many sentences are left out, or a fiftieth of a short one.
+# Between two parts of a single document this many sentences are left out; of a short one, a fiftieth.
 GAP, GAP_PART = 10, 50
 
 # Files are few, so negatives are from the same one.
 _WHOLE_FILE = "--document_unit file --negatives same_document"
-# So many documents of one sentence are worth a word.
+# From this fraction of documents of one sentence on, their number is printed.
 SINGLE_SHARE = 0.1
 
 Fractions = Mapping[str, float]
@@ -64,7 +64,7 @@ def is_split_in_parts(n_documents: int, arguments: NspArguments) -> bool:
 
 
 def split_in_parts(sentences: "Dataset", arguments: NspArguments) -> tuple["Dataset", dict[str, np.ndarray]]:
-    """Return a single document as several, one for each split and one for each gap between two, and those of splits.
+    """Return the text with a document for each split and for each gap between two, and the numbers of the splits'.
 
     Train is the beginning of the text. The sentences in the gaps belong to no split.
     """
@@ -80,16 +80,12 @@ def split_in_parts(sentences: "Dataset", arguments: NspArguments) -> tuple["Data
 
 
 def describe_parts(sentences: int) -> str:
-    """Return what is to be said where parts of a single document are held out."""
+    """Return the message that parts of a single document are held out."""
     return f"one document: its end is held out, with a gap of {_gap(sentences)} sentences before each part"
 
 
 def check_sizes(sentences: "Dataset", members: Mapping[str, np.ndarray], arguments: NspArguments) -> None:
-    """Say how many documents are of one sentence, and refuse a split that has no others: they give no pairs.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Raise UserError for a split with documents of one sentence only, which give no pairs; say how many there are."""
     sizes = np.bincount(sentences.data.column("document").to_numpy())
     for name, documents in members.items():
         if sizes[documents].max(initial=0) < 2:

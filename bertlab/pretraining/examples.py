@@ -21,8 +21,8 @@ def show(rows: "Dataset", count: int, collate: Any, tokenizer: "PreTrainedTokeni
             say(f"segment ids: {' '.join(map(str, batch['token_type_ids']))}")
         label, *targets = batch["labels"] if isinstance(batch["labels"], list) else [batch["labels"]]
         if targets:
-            hidden = {at: token for at, token in enumerate(targets) if token != NO_LABEL}
-            predicted = zip(hidden, tokenizer.convert_ids_to_tokens(list(hidden.values())), strict=True)
+            masked = {at: token for at, token in enumerate(targets) if token != NO_LABEL}
+            predicted = zip(masked, tokenizer.convert_ids_to_tokens(list(masked.values())), strict=True)
             say(f"to predict: {', '.join(f'{at} {token}' for at, token in predicted)}")
         if label != NO_LABEL:
             say(f"label: {label} ({CLASS_NAMES[label]})")

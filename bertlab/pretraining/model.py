@@ -157,10 +157,32 @@ def build_model(
     """
     import transformers
 
-    name, mapping = AUTO_CLASSES[nsp.objective]
+    _refuse_unfit(nsp, config, tokenizer)
+    if "nsp" in nsp.objective:
+        config.id2label = dict(enumerate(CLASS_NAMES))
+        config.label2id = {label: index for index, label in enumerate(CLASS_NAMES)}
+    auto_class = getattr(transformers, AUTO_CLASSES[nsp.objective][0])
+    if nsp.from_scratch:
+        return auto_class.from_config(config), False
+    if nsp.objective == "nsp":
+        auto_class = loading.next_sentence_class(config)
+    model, new = loading.load_weights(auto_class, arguments, config, tokenizer)
+    renewed = arguments.new_head or (arguments.reinit_layers is not None and bool(parts.poolers(model)))
+    pretrained = not renewed and not any("seq_relationship" in key or "pooler" in key for key in new)
+    if nsp.objective == "nsp" and isinstance(model, transformers.BertForNextSentencePrediction) and not renewed:
+        model = model if pretrained else segment_cosine.replace_head(model)
+    if "nsp" in nsp.objective and not pretrained:
+        info("no pretrained next-sentence head is used; a new one is trained in this run.")
+    return surgery.apply_model_surgery(model, arguments), pretrained
+
+
+def _refuse_unfit(nsp: NspArguments, config: "PretrainedConfig", tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Refuse a model without the heads of an objective, and a tokenizer whose tokens or words cannot be masked."""
+    import transformers
+
     # The pretraining class of a RoBERTa has an MLM head alone, so NSP asks for both mappings.
-    needed = {mapping, AUTO_CLASSES["nsp"][1]} if "nsp" in nsp.objective else {mapping}
-    if not all(type(config) in getattr(transformers, models) for models in needed):
+    objectives = {nsp.objective, "nsp"} if "nsp" in nsp.objective else {nsp.objective}
+    if not all(type(config) in getattr(transformers, AUTO_CLASSES[objective][1]) for objective in objectives):
         raise UserError(
             f"a {config.model_type} model has no head for --objective {nsp.objective}.",
             "NSP needs a BERT, ERNIE, MobileBERT, FNet or Megatron-BERT model."
@@ -174,17 +196,3 @@ def build_model(
             "--whole_word_masking: this tokenizer does not mark the pieces of a word with ##, as BERT's does.",
             "Leave it out.",
         )
-    if "nsp" in nsp.objective:
-        config.id2label = dict(enumerate(CLASS_NAMES))
-        config.label2id = {label: index for index, label in enumerate(CLASS_NAMES)}
-    if nsp.from_scratch:
-        return getattr(transformers, name).from_config(config), False
-    auto_class = loading.next_sentence_class(config) if nsp.objective == "nsp" else getattr(transformers, name)
-    model, new = loading.load_weights(auto_class, arguments, config, tokenizer)
-    renewed = arguments.new_head or (arguments.reinit_layers is not None and bool(parts.poolers(model)))
-    pretrained = not renewed and not any("seq_relationship" in key or "pooler" in key for key in new)
-    if nsp.objective == "nsp" and isinstance(model, transformers.BertForNextSentencePrediction) and not renewed:
-        model = model if pretrained else segment_cosine.replace_head(model)
-    if "nsp" in nsp.objective and not pretrained:
-        info("no pretrained next-sentence head is used; a new one is trained in this run.")
-    return surgery.apply_model_surgery(model, arguments), pretrained

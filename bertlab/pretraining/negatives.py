@@ -22,7 +22,7 @@ START, MIDDLE, STOP = range(3)
 ORDER = np.uint64(0x9E3779B97F4A7C15)
 # Second segments at this place of a document or later count as alike; the first ones have a style of their own.
 PLACES = 4
-# So many couples of one place and nearly one length exchange partners at random.
+# How many couples of one place and nearly one length exchange partners at random.
 BLOCK, PACKED_BLOCK = 16, 2
 # Rounds of exchanging partners, then of doing so among more and more couples until all are allowed.
 MIXING_ROUNDS, REPAIR_ROUNDS = 4, 32

@@ -68,10 +68,8 @@ def later_epochs(
         tokenization.tokenize_split(
             table,
             tokenizer,
-            nsp.max_seq_length,
+            nsp,
             read=functools.partial(pairs.pair_texts, text.sentences),
-            workers=nsp.preprocessing_num_workers,
-            overwrite_cache=nsp.overwrite_cache,
             started=started,
             description=f"Tokenizing train, epoch {epoch}",
         )

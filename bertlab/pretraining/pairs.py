@@ -27,7 +27,7 @@ IS_NEXT, NOT_NEXT = 0, 1
 # The values of the column `negative_type` are places in this tuple.
 NEGATIVE_TYPES = ("next", "other_document", "same_document", "any")
 RANGES = ("first_start", "first_stop", "second_start", "second_stop")
-# What the schema of a table of pairs tells: pairs left out because they also follow in train, or without a partner;
+# The metadata of a table of pairs: pairs left out because they also follow in train, or without a partner;
 # NotNext pairs whose texts follow each other.
 COUNTS = ("in_train", "unmatched", "both_labels")
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bertlab.cli.arguments import NspArguments
+from bertlab.cli.arguments import NspArguments, TokenizationArguments
 from bertlab.data import tokenization
 from bertlab.evaluation import evaluate
 from bertlab.pretraining.pairs import IS_NEXT
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bertlab.data.dataset import Data
 
 CANDIDATES = 10
-# So many first segments of a split at most, each scored with all its candidates.
+# At most this many first segments of a split are scored, each with all its candidates.
 RANKED = 200
 # Of a random order: the mean of 1/rank, and the share of first places.
 CHANCE = {"mrr": float(np.mean(1 / np.arange(1, CANDIDATES + 1))), "recall_at_1": 1 / CANDIDATES}
@@ -34,7 +34,8 @@ def ranking_metrics(nsp: NspArguments, trainer: EncoderTrainer, data: "Data", na
     rows = candidates(len(follow), np.random.default_rng(nsp.split_seed))
     texts = {"text": [first[row[0]] for row in rows for _ in row], "text_pair": [second[at] for at in rows.flat]}
     tokenizer = trainer.processing_class
-    tokenized = tokenization.tokenize_split(Dataset.from_dict(texts), tokenizer, nsp.max_seq_length)  # type: ignore[arg-type]
+    length = TokenizationArguments(nsp.max_seq_length)
+    tokenized = tokenization.tokenize_split(Dataset.from_dict(texts), tokenizer, length)  # type: ignore[arg-type]
     logits = evaluate.predict_logits(trainer, tokenized)
     scores = (logits[:, 0] - logits[:, 1]).reshape(rows.shape)
     other = np.array([[second[at] != second[row[0]] for at in row[1:]] for row in rows])

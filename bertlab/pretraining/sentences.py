@@ -9,7 +9,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from bertlab.cli.arguments import NspArguments
 from bertlab.data.files import open_binary, open_text
 from bertlab.errors import UserError
-from bertlab.io import read_json, write_json
+from bertlab.io import atomic, read_json, write_json
 from bertlab.pretraining import cleaning
 from bertlab.pretraining.cleaning import Survey
 from bertlab.pretraining.splitters import INVISIBLE, sentence_splitter
@@ -34,7 +35,7 @@ SCHEMA = pa.schema([("sentence", pa.large_string()), ("document", pa.int32()), (
 _PIECE_CHARS = 1 << 20
 _BATCH_SENTENCES = 1 << 16
 _BATCH_CHARS = 1 << 24
-# Without --clean so many files are looked at for what it would leave out.
+# Without --clean this many files are searched for what it would leave out.
 SURVEYED_FILES = 20
 _SENTENCE_END = re.compile("[.!?…。！？][\"'”’»)\\]]*\\s*$")
 
@@ -69,18 +70,10 @@ def read_documents(
         yield _with_newlines(lines), begins
 
 
-def write_sentences(
-    files: Sequence[Path],
-    unit: str,
-    splitter: str,
-    language: str,
-    encoding: str | None,
-    arrow_path: Path,
-    clean: Sequence[str] = (),
-) -> "Dataset":
+def write_sentences(files: Sequence[Path], arguments: NspArguments, arrow_path: Path) -> "Dataset":
     """Write the sentences of text files to an Arrow file and return it, memory-mapped, as a Dataset.
 
-    What is to be said of the text is written beside it, for `read_remarks`.
+    Remarks on the text are written beside it, for `read_remarks`.
 
     One row a sentence, in the order of the files: `sentence` (large_string), `document` (int32, counted from 0, never
     falling) and `text_hash` (uint64, equal for equal sentences). The file gets its name when it is complete.
@@ -92,14 +85,14 @@ def write_sentences(
     from datasets import Dataset
     from datasets.utils import tqdm
 
-    split = sentence_splitter(splitter, language)
+    split = sentence_splitter(arguments.sentence_splitter, arguments.language)
     counts, surveys = Counter[str](), list[Survey]()
     rows = 0
     with (
         arrow_stream(arrow_path, SCHEMA) as writer,
         tqdm(total=sum(map(_text_bytes, files)), desc="Sentences", unit="B", unit_scale=True) as bar,
     ):
-        for batch, characters in _batches(_documents(files, unit, split, encoding, clean, counts, surveys)):
+        for batch, characters in _batches(_documents(files, arguments, split, counts, surveys)):
             writer.write_batch(batch)
             rows += batch.num_rows
             bar.update(characters)
@@ -110,12 +103,12 @@ def write_sentences(
                 f"There is only one sentence in {files[0]}, and a pair needs two.",
                 "Give more text; where each line is a sentence, pass --sentence_splitter line.",
             )
-        write_json(_remarks_path(arrow_path), {"remarks": cleaning.remarks(counts, surveys, clean)})
+        write_json(_remarks_path(arrow_path), {"remarks": cleaning.remarks(counts, surveys, arguments.clean)})
     return Dataset.from_file(str(arrow_path))
 
 
 def read_remarks(arrow_path: Path) -> list[str]:
-    """Return what is to be said of a text whose sentences `write_sentences` wrote."""
+    """Return the remarks on a text whose sentences `write_sentences` wrote."""
     remarks: list[str] = read_json(_remarks_path(arrow_path), "Pass --overwrite_cache.")["remarks"]
     return remarks
 
@@ -131,18 +124,12 @@ def arrow_stream(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatchStream
     Raises:
         UserError: the folder cannot be made or written to, or the disk is full.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-            yield writer
-        unfinished.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"{path} cannot be written: {reason}.", "Choose a folder with room.") from None
-    finally:
-        with suppress(OSError):  # its folder may be a file
-            unfinished.unlink()
+    with (
+        atomic(path, "Choose a folder with room.") as temporary,
+        temporary.open("wb") as sink,
+        pa.ipc.new_stream(sink, schema) as writer,
+    ):
+        yield writer
 
 
 def _with_newlines(lines: Iterable[str]) -> str:
@@ -156,21 +143,22 @@ def _can_split(size: int, line: str) -> bool:
 
 def _documents(
     files: Iterable[Path],
-    unit: str,
+    arguments: NspArguments,
     split: Callable[[str], list[str]],
-    encoding: str | None,
-    clean: Sequence[str],
     counts: Counter[str],
     surveys: list[Survey],
 ) -> Iterator[tuple[int, list[str], int]]:
-    """Yield document number, sentences and characters read, for each piece of each file."""
-    document = -1
+    """Yield document number, sentences and characters read, for each piece of each file.
+
+    What files show is added to `surveys`, and what --clean leaves out to `counts`.
+    """
+    document, clean, encoding = -1, arguments.clean, arguments.encoding
     for number, path in enumerate(files):
         if clean or number < SURVEYED_FILES:
             surveys.append(cleaning.survey(path, encoding))
         kept = functools.partial(cleaning.clean_lines, found=surveys[-1], steps=clean, counts=counts) if clean else iter
         before, is_new = document, False
-        for text, begins in read_documents(path, unit, encoding, kept):
+        for text, begins in read_documents(path, arguments.document_unit, encoding, kept):
             whole = cleaning.join_hyphens(text, surveys[-1], counts) if "hyphenation" in clean else text
             sentences = split(whole)
             is_new = is_new or begins

@@ -60,10 +60,9 @@ def sentence_splitter(splitter: str, language: str = "en") -> Callable[[str], li
     """Return the function from a text to its sentences in order, none of them blank.
 
     `sentencex` follows the rules of the language, or those of a related one or of English where it has none, and what
-    it often gets wrong is corrected. `period`
-    splits at every full stop, which is dropped with the pieces that are blank. `line` takes each line as a sentence.
-    With the other two the lines of a paragraph are joined, and no sentence crosses a blank line. Line ends, tabs and
-    runs of spaces become one space.
+    it often gets wrong is corrected. `period` splits at every full stop, which is dropped with the pieces that are
+    blank. `line` takes each line as a sentence. With the other two the lines of a paragraph are joined, and no sentence
+    crosses a blank line. Line ends, tabs and runs of spaces become one space.
 
     Raises:
         UserError: an unknown language.

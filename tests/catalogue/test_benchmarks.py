@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from running import drawing, labelled_sentences, read_json, subprocess_of
+from running import drawing, labelled_sentences, read_json, save_classifier, subprocess_of
 
 from benchmarks import gpu, measure, peers, stages, tried
 from bertlab.training import memory
@@ -211,10 +211,7 @@ def test_a_benchmark_runs(
 def test_the_stages_of_an_answer_begin_with_nothing_imported(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    AutoModelForSequenceClassification.from_pretrained(tiny_model).save_pretrained(tmp_path)
-    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path)
+    save_classifier(tiny_model, tmp_path)
     code = "import sys, benchmarks.stages; print({'numpy', 'torch', 'transformers'} & {*sys.modules})"
     assert subprocess_of([sys.executable, "-c", code]).stdout == "set()\n"
     monkeypatch.setattr(memory, "ask_for_large_pages", lambda: None)  # for the rest of this process

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from architectures import ARCHITECTURES, of_two_layers
-from running import classify, drawing, labelled_sentences, predictions, read_json
+from running import classify, drawing, labelled_sentences, predictions, read_json, save_classifier
 from transformers import AutoTokenizer
 
 from bertlab.cli.arguments import ModelArguments, NspArguments
@@ -206,10 +206,8 @@ def test_predict_says_that_it_computes_in_float32_where_a_model_fails_in_16_bits
 
 def test_predict_computes_on_the_device_that_training_would_take(tiny_model, tmp_path, monkeypatch):
     """On Apple and Intel GPUs as on NVIDIA's."""
-    from transformers import AutoModelForSequenceClassification
 
-    AutoModelForSequenceClassification.from_pretrained(tiny_model).save_pretrained(tmp_path)
-    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path)
+    save_classifier(tiny_model, tmp_path)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("meta"))
     monkeypatch.setattr(torch_predictor, "_computing", lambda predictor: predictor)

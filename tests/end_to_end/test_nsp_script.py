@@ -18,6 +18,7 @@ from running import (
     classify,
     farthest,
     history,
+    interrupted_after,
     labelled_sentences,
     predict,
     predictions,
@@ -27,7 +28,7 @@ from running import (
     variant,
     weights_of,
 )
-from transformers import AutoModelForNextSentencePrediction, AutoTokenizer, BertForPreTraining, TrainerCallback
+from transformers import AutoModelForNextSentencePrediction, AutoTokenizer, BertForPreTraining
 
 from bertlab.cli import recipes
 from bertlab.models.segment_cosine import BertSegmentCosineForNextSentencePrediction
@@ -260,11 +261,6 @@ def test_the_best_epoch_is_chosen_on_documents_of_their_own(objective: str, text
     assert f"test_{lead}" in results(folder)
 
 
-def _interrupt(self, args, state, control, **_):
-    if state.global_step == 4:
-        raise KeyboardInterrupt
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "model"), [("nsp", "tiny"), ("nsp+mlm", "tiny"), ("mlm", "scratch")], ids=lambda value: value
@@ -278,8 +274,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
     settings |= {"max_steps": 6, "gradient_accumulation_steps": 2, "learning_rate": 1e-3, "logging_steps": 1}
     settings |= {"save_strategy": "steps", "save_steps": 1, "save_total_limit": 1}
     assert pretrain(tmp_path / "whole", **settings) == 0
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrainerCallback, "on_save", _interrupt)
+    with interrupted_after(4):
         assert pretrain(tmp_path / "stopped", **settings) == 130
     # On another machine the cache is empty: what is learned from the text must come out the same.
     assert pretrain(tmp_path / "stopped", **settings, cache_dir=tmp_path / "cache", resume="auto") == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running import classify, labelled_sentences, predict, predictions, read_json, variant, write_lines
+from running import classify, labelled_sentences, predict, predictions, read_json, save_classifier, write_lines
 from transformers import AutoTokenizer, BertForNextSentencePrediction
 
 from bertlab.commands.predict import chunks
@@ -33,31 +33,25 @@ def _train(folder: Path, model: Path, files: dict[str, Path], **settings: object
 
 
 @pytest.fixture(scope="module")
-def model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a tiny BERT with weights so large that, untrained, it tells every row from every other."""
-    return variant(tiny_model, tmp_path_factory.mktemp("models") / "sharp", initializer_range=0.3)
-
-
-@pytest.fixture(scope="module")
-def run(model: Path, tmp_path_factory: pytest.TempPathFactory, write_csv) -> Path:
+def run(sharp_model: Path, tmp_path_factory: pytest.TempPathFactory, write_csv) -> Path:
     """Return a run on single sentences."""
     folder = tmp_path_factory.mktemp("predict")
     files = {
         "train_file": write_csv(folder / "train.csv", ("text", "label"), labelled_sentences(40, seed=1)),
         "test_file": write_csv(folder / "test.csv", ("text",), [[text] for text in TEXTS]),
     }
-    return _train(folder / "run", model, files)
+    return _train(folder / "run", sharp_model, files)
 
 
 @pytest.fixture(scope="module")
-def pair_run(model: Path, tmp_path_factory: pytest.TempPathFactory, write_csv) -> Path:
+def pair_run(sharp_model: Path, tmp_path_factory: pytest.TempPathFactory, write_csv) -> Path:
     folder = tmp_path_factory.mktemp("predict-pairs")
     rows = [(a, b, y) for (a, y), (b, _) in zip(labelled_sentences(24, 1), labelled_sentences(24, 2), strict=True)]
     files = {
         "train_file": write_csv(folder / "train.csv", ("sentence1", "sentence2", "label"), rows),
         "test_file": write_csv(folder / "test.csv", ("sentence1", "sentence2"), PAIRS),
     }
-    return _train(folder / "run", model, files)
+    return _train(folder / "run", sharp_model, files)
 
 
 def _tsv(capsys) -> list[dict[str, str]]:
@@ -85,13 +79,15 @@ def test_unknown_tokens_are_warned_of_with_their_share(run: Path, capsys):
     assert "warning: 50% of the tokens are unknown to this tokenizer" in capsys.readouterr().err
 
 
-def test_the_temperature_and_the_threshold_that_a_run_fitted_are_used(model: Path, tmp_path: Path, write_csv, capsys):
+def test_the_temperature_and_the_threshold_that_a_run_fitted_are_used(
+    sharp_model: Path, tmp_path: Path, write_csv, capsys
+):
     files = {
         "train_file": write_csv(tmp_path / "train.csv", ("text", "label"), labelled_sentences(260, seed=1)),
         "test_file": write_csv(tmp_path / "test.csv", ("text",), [[text] for text in TEXTS]),
     }
     scores = {"metric_name": ["roc_auc", "log_loss"], "metric_for_best_model": "log_loss", "threshold": "cost=9:1"}
-    folder = _train(tmp_path / "run", model, files, selection_fraction=0.2, **scores)
+    folder = _train(tmp_path / "run", sharp_model, files, selection_fraction=0.2, **scores)
     results = read_json(folder / "results.json")
     assert results["temperature"] != pytest.approx(1, abs=0.01)
     state = read_json(folder / "trainer_state.json")
@@ -114,11 +110,11 @@ def test_the_temperature_and_the_threshold_that_a_run_fitted_are_used(model: Pat
 
 
 @pytest.mark.parametrize("labels", [["x|y", "z", "y"], ["0.5", "2.25", "4.75"]], ids=["several labels", "a score"])
-def test_a_run_that_does_not_train_reads_texts_as_the_training_did(labels, model, tmp_path, write_csv, capsys):
+def test_a_run_that_does_not_train_reads_texts_as_the_training_did(labels, sharp_model, tmp_path, write_csv, capsys):
     rows = [(text, labels[row % 3]) for row, (text, _) in enumerate(labelled_sentences(24, seed=1))]
     files = {"train_file": write_csv(tmp_path / "train.csv", ("text", "label"), rows)}
     delimiter = {"label_delimiter": "|"} if "x|y" in labels else {}
-    folder = _train(tmp_path / "run", model, files, **delimiter, max_seq_length=5, clean="html")
+    folder = _train(tmp_path / "run", sharp_model, files, **delimiter, max_seq_length=5, clean="html")
     test = write_csv(tmp_path / "test.csv", ("text",), [[text] for text in TEXTS])
     later = {"model_name_or_path": folder, "do_train": False, "max_seq_length": None}
     assert classify(tmp_path / "later", **later, do_predict=True, test_file=test) == 0
@@ -239,9 +235,9 @@ def test_a_piece_ends_by_its_rows_or_its_characters(monkeypatch):
     assert list(chunks([])) == []
 
 
-def test_several_labels_are_a_list_and_may_be_none(model: Path, tmp_path: Path, capsys):
+def test_several_labels_are_a_list_and_may_be_none(sharp_model: Path, tmp_path: Path, capsys):
     rows = [{"text": text, "labels": ["a"] if i % 2 else ["a", "b"]} for i, text in enumerate(TEXTS)]
-    folder = _train(tmp_path / "run", model, {"train_file": write_lines(tmp_path / "train.jsonl", rows)})
+    folder = _train(tmp_path / "run", sharp_model, {"train_file": write_lines(tmp_path / "train.jsonl", rows)})
     capsys.readouterr()
     assert predict(folder, "--format", "jsonl", "--text", *TEXTS) == 0
     for line in capsys.readouterr().out.splitlines():
@@ -249,10 +245,10 @@ def test_several_labels_are_a_list_and_may_be_none(model: Path, tmp_path: Path, 
         assert row["label"] == [name for name, probability in row["probabilities"].items() if probability >= 0.5]
 
 
-def test_a_regression_gives_scores(model: Path, tmp_path: Path, capsys):
+def test_a_regression_gives_scores(sharp_model: Path, tmp_path: Path, capsys):
     rows = [{"text": text, "label": i / 2} for i, text in enumerate(TEXTS)]
     files = {"train_file": write_lines(tmp_path / "train.jsonl", rows), "test_file": tmp_path / "train.jsonl"}
-    folder = _train(tmp_path / "run", model, files)
+    folder = _train(tmp_path / "run", sharp_model, files)
     capsys.readouterr()
     assert predict(folder, "--format", "jsonl", "--text", *TEXTS) == 0
     scores = [json.loads(line)["score"] for line in capsys.readouterr().out.splitlines()]
@@ -325,13 +321,8 @@ def test_an_impossible_length_is_refused(length: int, run: Path, capsys):
 
 def _headed(tiny_model: Path, folder: Path, names: list[str], problem_type: str | None) -> Path:
     """Save a classifier with a head of these classes, as from_pretrained's users do, without a run around it."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
     labels = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
-    made = AutoModelForSequenceClassification.from_pretrained(tiny_model, problem_type=problem_type, **labels)
-    made.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(folder)
-    return folder
+    return save_classifier(tiny_model, folder, problem_type=problem_type, **labels)
 
 
 def test_a_single_label_of_a_model_of_several_is_no_number(tiny_model: Path, tmp_path: Path, capsys):

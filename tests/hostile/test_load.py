@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import predict
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from running import predict, save_classifier
 
 import bertlab.commands.predict
 from benchmarks.load import MB, anonymous_mb, peak_of, write_rows
@@ -20,10 +19,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc/s
 
 @pytest.fixture(scope="module")
 def model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("load") / "model"
-    AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=2).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(folder)
-    return folder
+    return save_classifier(tiny_model, tmp_path_factory.mktemp("load") / "model")
 
 
 def test_no_more_rows_are_read_than_are_about_to_be_printed(model, tmp_path, monkeypatch, capsys) -> None:
@@ -88,7 +84,7 @@ def test_reading_and_checking_training_rows_does_not_hold_their_text(tmp_path, c
         write_rows(path, rows, 1_000)
         arguments = DataArguments(train_file=str(path), validation_fraction=0.01)
         loaded = dataset.load_splits(arguments, (), training=True, cache_dir=str(tmp_path), token=None)
-        findings.find_problems(loaded)
+        list(findings.find_problems(loaded))
         return loaded, path.stat().st_size / MB
 
     load("short", 1_000)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 from local_hub import LocalHub
-from running import ROOT, classify, labelled_sentences, predict, subprocess_of
+from running import ROOT, classify, labelled_sentences, predict, save_classifier, subprocess_of
 
 from bertlab import hub
 from bertlab.commands import check
@@ -419,9 +419,4 @@ def test_an_upload_without_a_network_says_that_the_hub_cannot_be_reached() -> No
 @pytest.fixture(scope="module")
 def run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a classifier's folder: the tiny model with a head that was never trained."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    folder = tmp_path_factory.mktemp("network") / "run"
-    AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=2).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(folder)
-    return folder
+    return save_classifier(tiny_model, tmp_path_factory.mktemp("network") / "run")

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from nsp_runs import pretrain, write_text
-from running import classify, history, read_json, weights_of
-from transformers import TrainerCallback
+from running import classify, history, interrupted_after, read_json, weights_of
 
 from bertlab.training import memory
 
@@ -130,8 +129,7 @@ def test_a_run_with_falling_rates_is_resumed_bit_for_bit(tiny_model, sentences, 
     saving = {"save_strategy": "steps", "save_steps": 1, "layerwise_lr_decay": 0.8, "weight_decay": 0.1}
     settings = {"model_name_or_path": tiny_model, "train_file": sentences["train_file"], **TRAINING, **saving}
     assert classify(tmp_path / "whole", **settings) == 0
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrainerCallback, "on_save", _interrupt)
+    with interrupted_after(6):
         assert classify(tmp_path / "run", **settings) == 130
     shutil.copytree(tmp_path / "run", tmp_path / "other")
     assert classify(tmp_path / "run", **settings, resume="must") == 0
@@ -145,8 +143,3 @@ def test_a_run_with_falling_rates_is_resumed_bit_for_bit(tiny_model, sentences, 
     assert error.endswith(
         "Pass the flags the run began with (--layerwise_lr_decay, --freeze_encoder, --freeze_embeddings)."
     )
-
-
-def _interrupt(self, args, state, control, **_):
-    if state.global_step == 6:
-        raise KeyboardInterrupt

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import classify, history, predictions, read_json, results, weights_of
-from transformers import TrainerCallback
+from running import classify, history, interrupted_after, predictions, read_json, results, weights_of
 
 from bertlab.cli.arguments import ModelArguments, RunArguments, dataclass_flags
 from bertlab.training.resume import RESUME_CRITICAL
@@ -42,15 +41,9 @@ def whole(tiny_model: Path, sentences: dict[str, Path], tmp_path_factory: pytest
 def stopped(tiny_model: Path, sentences: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run that Ctrl-C ended after step 7 was saved."""
     folder = tmp_path_factory.mktemp("stopped") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrainerCallback, "on_save", _interrupt)
+    with interrupted_after(STOPPED_AFTER):
         assert classify(folder, model_name_or_path=tiny_model, **sentences, **SETTINGS) == 130
     return folder
-
-
-def _interrupt(self, args, state, control, **_):
-    if state.global_step == STOPPED_AFTER:
-        raise KeyboardInterrupt
 
 
 def _resume(stopped: Path, folder: Path, tiny_model: Path, sentences: dict[str, Path], how: object = "auto") -> Path:

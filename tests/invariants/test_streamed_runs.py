@@ -9,13 +9,13 @@ from running import (
     classify,
     farthest,
     history,
+    interrupted_after,
     labelled_sentences,
     predictions,
     read_json,
     results,
     to_argv,
 )
-from transformers import TrainerCallback
 
 import run_classification
 
@@ -89,16 +89,10 @@ def test_two_processes_share_a_stream_and_the_few_rows_they_evaluate(
         assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-5)
 
 
-def _interrupt(self, args, state, control, **_):
-    if state.global_step == 3:
-        raise KeyboardInterrupt
-
-
 def test_a_resumed_stream_goes_on_where_it_stopped(tiny_model, train: Path, tmp_path: Path):
     settings = {**STEPS, "model_name_or_path": tiny_model, "train_file": train, "shuffle_buffer": 32, "save_steps": 1}
     assert classify(tmp_path / "whole", **settings) == 0
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrainerCallback, "on_save", _interrupt)
+    with interrupted_after(3):
         assert classify(tmp_path / "stopped", **settings) == 130
     assert classify(tmp_path / "stopped", **settings, resume="auto") == 0
     assert history(tmp_path / "stopped", "loss") == history(tmp_path / "whole", "loss")
@@ -116,8 +110,7 @@ CHANGES = {
 
 def test_a_stream_read_by_other_rules_is_another_run(tiny_model, train: Path, tmp_path: Path, capsys):
     settings = {**STEPS, "model_name_or_path": tiny_model, "train_file": train, "save_steps": 1}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrainerCallback, "on_save", _interrupt)
+    with interrupted_after(3):
         assert classify(tmp_path / "run", **settings) == 130
     for change, change_shown in CHANGES.values():
         capsys.readouterr()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub.utils import are_progress_bars_disabled
+from running import refusal
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoTokenizer, BertConfig, PretrainedConfig, RobertaConfig
 from transformers import logging as transformers_logging
@@ -15,7 +16,6 @@ from transformers import logging as transformers_logging
 from bertlab.cli.arguments import ModelArguments
 from bertlab.data import input_length
 from bertlab.data.labels import MULTI, REGRESSION, SINGLE, LabelSchema
-from bertlab.errors import UserError
 from bertlab.models import loading
 
 ABC = LabelSchema(SINGLE, ("a", "b", "c"), {})
@@ -32,13 +32,6 @@ def build(folder: Path, schema: LabelSchema = XY, **settings):
     arguments = ModelArguments(model_name_or_path=str(folder), **settings)
     config, tokenizer = loading.load_config(arguments), loading.load_tokenizer(arguments)
     return loading.build_classifier(arguments, config, schema, tokenizer)
-
-
-def refusal(action, *args, **settings) -> str:
-    with pytest.raises(UserError) as caught:
-        action(*args, **settings)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def change_config(folder: Path, **values) -> None:

@@ -31,11 +31,6 @@ def _arguments(text: Path, **changed: Any) -> NspArguments:
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny_model: Path) -> Any:
-    return AutoTokenizer.from_pretrained(tiny_model)
-
-
-@pytest.fixture(scope="module")
 def read(tmp_path_factory: pytest.TempPathFactory) -> dataset.Text:
     folder = tmp_path_factory.mktemp("nsp")
     return dataset.read(_arguments(write_text(folder / "text.txt", 60)), str(folder / "cache"))

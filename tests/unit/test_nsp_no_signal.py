@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 
+from bertlab.cli.arguments import NspArguments
 from bertlab.pretraining import pairs
 from bertlab.pretraining.baselines import overlap_baseline
 from bertlab.pretraining.pairs import Policy
@@ -42,7 +43,9 @@ def sentences(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         for _ in range(DOCUMENTS)
     )
     (folder / "text.txt").write_text("\n\n".join(documents), encoding="utf-8")
-    return write_sentences([folder / "text.txt"], "block", "line", "en", None, folder / "text.arrow")
+    return write_sentences(
+        [folder / "text.txt"], NspArguments(document_unit="block", sentence_splitter="line"), folder / "text.arrow"
+    )
 
 
 def _words(column: int) -> Callable[[Texts, np.ndarray, Texts], np.ndarray]:

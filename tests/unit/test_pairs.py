@@ -13,6 +13,7 @@ import pytest
 from datasets import Dataset
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from running import refusal
 
 from bertlab.cli.arguments import NspArguments
 from bertlab.errors import UserError
@@ -53,12 +54,6 @@ def held_out(seed: int = 0, negatives: str = "same_document", **fractions: float
     """Return the flags that hold out these fractions."""
     parts = {f"{name}_fraction": fractions.get(name, 0.0) for name in ("validation", "selection", "test")}
     return NspArguments(split_seed=seed, negatives=negatives, **parts)
-
-
-def refusal(call, *arguments, **keywords) -> str:
-    with pytest.raises(UserError) as caught:
-        call(*arguments, **keywords)
-    return str(caught.value)
 
 
 def all_pairs(corpus: Corpus) -> np.ndarray:
@@ -276,7 +271,7 @@ def sentences(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("sentences")
     lines = [" ".join(f"This is {word} of {i}." for word in "abcde") for i in range(12)]
     (folder / "text.txt").write_text("\n".join([*lines, "Alone."]), encoding="utf-8")
-    return write_sentences([folder / "text.txt"], "line", "sentencex", "en", None, folder / "text.arrow")
+    return write_sentences([folder / "text.txt"], NspArguments(), folder / "text.arrow")
 
 
 class TestMakePairs:
@@ -361,7 +356,9 @@ class TestMakePairs:
     def test_pairs_that_follow_in_train_too_are_left_out_and_counted(self, tmp_path: Path) -> None:
         lines = [f"a{i}. b{i}. c{i}." for i in range(6)]
         (tmp_path / "text.txt").write_text("\n".join([*lines, *lines[:2]]) + "\n", encoding="utf-8")
-        table = write_sentences([tmp_path / "text.txt"], "line", "period", "en", None, tmp_path / "text.arrow")
+        table = write_sentences(
+            [tmp_path / "text.txt"], NspArguments(sentence_splitter="period"), tmp_path / "text.arrow"
+        )
         options = {"documents": np.array([3, 4, 5, 6, 7]), "train_documents": np.array([0, 1, 2])}
         held_out = make_pairs(table, tmp_path / "a.arrow", Policy(), **options)
         assert counts(held_out)["in_train"] == 4
@@ -373,7 +370,9 @@ class TestMakePairs:
 
     def test_what_truly_follows_elsewhere_is_a_negative_of_any_alone_and_counted(self, tmp_path: Path) -> None:
         (tmp_path / "text.txt").write_text("How are you. Fine.\nHow is he. Fine.\n" * 9, encoding="utf-8")
-        table = write_sentences([tmp_path / "text.txt"], "line", "period", "en", None, tmp_path / "text.arrow")
+        table = write_sentences(
+            [tmp_path / "text.txt"], NspArguments(sentence_splitter="period"), tmp_path / "text.arrow"
+        )
         assert counts(make_pairs(table, tmp_path / "a", Policy(negatives="any")))["both_labels"] == 10
         assert "no two of 18 can exchange" in refusal(make_pairs, table, tmp_path / "b", Policy())
 
@@ -415,10 +414,14 @@ class TestMakePairs:
         monkeypatch.setattr("bertlab.pretraining.sentences._BATCH_SENTENCES", 2)
         path = tmp_path / "text.txt"
         path.write_text("\n".join(f"s{i}" for i in range(11)), encoding="utf-8")
-        table = write_sentences([path], "file", "line", "en", None, tmp_path / "text.arrow")
+        table = write_sentences(
+            [path], NspArguments(document_unit="file", sentence_splitter="line"), tmp_path / "text.arrow"
+        )
         assert table.data.column("sentence").num_chunks == 1
         path.write_text("\n\n".join(f"s{i}" for i in range(11)), encoding="utf-8")
-        table = write_sentences([path], "block", "line", "en", None, tmp_path / "text.arrow")
+        table = write_sentences(
+            [path], NspArguments(document_unit="block", sentence_splitter="line"), tmp_path / "text.arrow"
+        )
         assert table.data.column("sentence").num_chunks == 6
         batch = dict(zip(RANGES, ([9, 0, 9], [10, 1, 10], [4, 8, 0], [7, 9, 2]), strict=True))
         assert pair_texts(table, batch) == [["s9", "s0", "s9"], ["s4 s5 s6", "s8", "s0 s1"]]
@@ -434,7 +437,7 @@ class TestMakePairs:
     def test_documents_too_short_for_negatives_of_their_own(self, tmp_path: Path) -> None:
         path = tmp_path / "text.txt"
         path.write_text("a. b.\nc. d.\n", encoding="utf-8")
-        table = write_sentences([path], "line", "period", "en", None, tmp_path / "text.arrow")
+        table = write_sentences([path], NspArguments(sentence_splitter="period"), tmp_path / "text.arrow")
         message = refusal(make_pairs, table, tmp_path / "a", Policy(negatives="same_document"))
         assert message == (
             "The text gives no pair: no two of 2 can exchange their second segments with --negatives same_document. "
@@ -447,7 +450,7 @@ def test_the_meditations_have_317_pairs_of_the_tutorial(real_data: Path, tmp_pat
     path = real_data / "meditations" / "clean.txt"
     if not path.exists():
         pytest.skip("BERTLAB_DATA has no meditations/clean.txt")
-    table = write_sentences([path], "line", "period", "en", None, tmp_path / "text.arrow")
+    table = write_sentences([path], NspArguments(sentence_splitter="period"), tmp_path / "text.arrow")
     found = make_pairs(table, tmp_path / "pairs.arrow", Policy("one_per_document", "any"))
     assert len(found) == 317
     assert sum(found["label"]) == 158

@@ -22,11 +22,6 @@ ROWS = 2000
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny_model: Path) -> Any:
-    return AutoTokenizer.from_pretrained(tiny_model)
-
-
-@pytest.fixture(scope="module")
 def ids(tokenizer: Any) -> torch.Tensor:
     """Return padded rows (ROWS, tokens) of words, many of which have several pieces, and some [UNK]."""
     dice = np.random.default_rng(0)

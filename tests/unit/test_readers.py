@@ -117,10 +117,10 @@ def test_a_quote_is_a_character_in_tsv_unless_quoting_is_standard(tmp_path: Path
 def test_given_columns_name_a_file_without_header(tmp_path: Path) -> None:
     path = written(tmp_path / "a.tsv", "gj04\t1\t\tOur friends.\n")
     names = ["source", "label", "mark", "sentence"]
-    assert list(read_rows(path, columns=names)) == [
+    assert list(read_rows(path, columns=tuple(names))) == [
         Row(1, {"source": "gj04", "label": "1", "mark": None, "sentence": "Our friends."})
     ]
-    assert column_names(path, columns=names) == names
+    assert column_names(path, columns=tuple(names)) == names
 
 
 @pytest.mark.parametrize("delimiter", delimited.DELIMITERS)
@@ -132,7 +132,7 @@ def test_the_delimiter_is_found(tmp_path: Path, delimiter: str, suffix: str) -> 
     with path.open("w", newline="") as file:
         csv.writer(file, delimiter=delimiter).writerows(rows)
     assert [list(row.values()) for row in values(path)] == rows[1:]
-    assert [list(row.values()) for row in values(path, columns=["i", "t", "l"])] == rows
+    assert [list(row.values()) for row in values(path, columns=("i", "t", "l"))] == rows
 
 
 def test_a_file_of_one_column_needs_no_delimiter(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_file_of_one_column_needs_no_delimiter(tmp_path: Path) -> None:
         {"text": "one | two"},
         {"text": "three"},
     ]
-    assert values(written(tmp_path / "b.txt", "one\n"), columns=["text"]) == [{"text": "one"}]
+    assert values(written(tmp_path / "b.txt", "one\n"), columns=("text",)) == [{"text": "one"}]
 
 
 def test_the_delimiter_is_that_of_most_records_not_of_one_line(tmp_path: Path) -> None:
@@ -218,8 +218,8 @@ def test_a_stray_quote_does_not_swallow_the_memory(tmp_path: Path, monkeypatch: 
         ({"delimiter": "||"}, "the delimiter '||' is not one character. Name one, such as ';' or 'tab'."),
         ({"delimiter": ""}, "the delimiter '' is not one character."),
         ({"delimiter": '"'}, "the delimiter '\"' is not one character."),
-        ({"columns": ["a", ""]}, "--column_names (a, ): a name is empty or repeated. Name each once."),
-        ({"columns": ["a", "a"]}, "--column_names (a, a): a name is empty or repeated."),
+        ({"columns": ("a", "")}, "--column_names (a, ): a name is empty or repeated. Name each once."),
+        ({"columns": ("a", "a")}, "--column_names (a, a): a name is empty or repeated."),
     ],
 )
 def test_a_setting_that_is_wrong_is_refused_at_once(tmp_path: Path, options: dict[str, Any], message: str) -> None:
@@ -314,7 +314,7 @@ def test_json_that_is_broken_is_refused(tmp_path: Path, name: str, text: str, me
 
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.parquet"])
 def test_columns_are_refused_where_the_file_names_its_own(tmp_path: Path, name: str) -> None:
-    message = refusal(tmp_path / name, columns=["a"])
+    message = refusal(tmp_path / name, columns=("a",))
     assert message.endswith(f"{name} names its own columns. Leave out --column_names.")
 
 

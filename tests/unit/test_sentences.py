@@ -9,9 +9,10 @@ import pytest
 import sentencex
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from running import refusal
 
 from benchmarks import sentence_splitters
-from bertlab.errors import UserError
+from bertlab.cli.arguments import NspArguments
 from bertlab.pretraining import cleaning, sentences, splitters
 from bertlab.pretraining.sentences import read_documents, write_sentences
 from bertlab.pretraining.splitters import LANGUAGES, sentence_splitter
@@ -43,13 +44,11 @@ def documents(path: Path, unit: str, encoding: str | None = None) -> list[str]:
 
 
 def table(folder: Path, content: str | bytes, unit: str = "line", splitter: str = "sentencex", language: str = "en"):
-    return write_sentences([written(folder, content)], unit, splitter, language, None, folder / "out.arrow")
-
-
-def refusal(call, *arguments) -> str:
-    with pytest.raises(UserError) as caught:
-        call(*arguments)
-    return str(caught.value)
+    return write_sentences(
+        [written(folder, content)],
+        NspArguments(document_unit=unit, sentence_splitter=splitter, language=language),
+        folder / "out.arrow",
+    )
 
 
 def without_space(text: str) -> str:
@@ -341,7 +340,7 @@ class TestSplitSentences:
 class TestWriteSentences:
     def test_rows_are_in_order_with_documents_counted_through(self, tmp_path: Path) -> None:
         paths = [written(tmp_path, "A b. C d.\n\n...\nE f.", "1.txt"), written(tmp_path, "A b.", "2.txt")]
-        found = write_sentences(paths, "line", "period", "en", None, tmp_path / "new" / "out.arrow")
+        found = write_sentences(paths, NspArguments(sentence_splitter="period"), tmp_path / "new" / "out.arrow")
         assert found.data.schema.field("sentence").type == pa.large_string()
         assert found.data.schema.field("document").type == pa.int32()
         assert found["sentence"][:] == ["A b", "C d", "E f", "A b"]
@@ -408,7 +407,7 @@ class TestWriteSentences:
     def test_a_folder_that_cannot_be_made_is_said(self, tmp_path: Path) -> None:
         path = written(tmp_path, "One. Two.")
         target = path / "out.arrow"
-        message = refusal(write_sentences, [path], "line", "period", "en", None, target)
+        message = refusal(write_sentences, [path], NspArguments(sentence_splitter="period"), target)
         assert message.startswith(f"{target} cannot be written: ")
         assert message.endswith(" Choose a folder with room.")
 
@@ -421,6 +420,6 @@ def test_the_meditations_have_1372_sentences(real_data: Path, tmp_path: Path) ->
     path = real_data / "meditations" / "clean.txt"
     if not path.exists():
         pytest.skip("BERTLAB_DATA has no meditations/clean.txt")
-    found = write_sentences([path], "line", "period", "en", None, tmp_path / "out.arrow")
+    found = write_sentences([path], NspArguments(sentence_splitter="period"), tmp_path / "out.arrow")
     assert len(found) == 1372
     assert found["document"][-1] == 506

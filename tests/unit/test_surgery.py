@@ -3,10 +3,10 @@
 import pytest
 import torch
 from architectures import ARCHITECTURES, FAMILIES, LAYERS, SEPARATE, classifier, layer_number, of_two_layers
+from running import refusal
 from torch import nn
 
 from bertlab.cli.arguments import ModelArguments, RunArguments
-from bertlab.errors import UserError
 from bertlab.models import lora, surgery
 
 HAVE_POOLER = ("bert", "deberta-v2")
@@ -25,13 +25,6 @@ def changed(model, family: str, **settings) -> set[str]:
     torch.manual_seed(1)
     surgery.apply_model_surgery(model, ModelArguments(**settings))
     return {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
-
-
-def refusal(action, *args, **settings) -> str:
-    with pytest.raises(UserError) as caught:
-        action(*args, **settings)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -10,18 +10,13 @@ from datasets import Dataset
 from running import WORDS
 from transformers import AutoConfig, AutoTokenizer
 
-from bertlab.cli.arguments import DataArguments
+from bertlab.cli.arguments import DataArguments, TokenizationArguments
 from bertlab.data import dataset, input_length, tokenization
 from bertlab.data.labels import SINGLE, LabelSchema
 from bertlab.errors import UserError
 from bertlab.training.collators import PaddingCollator
 
 TEXTS = ["the cat", "a good book about the sea and the hill", "ok", "the boy walked " * 30]
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tiny_model):
-    return AutoTokenizer.from_pretrained(tiny_model)
 
 
 @pytest.fixture
@@ -40,7 +35,9 @@ def split(texts: list[str] = TEXTS, **columns) -> Dataset:
 
 
 def test_rows_are_as_long_as_their_text_and_keep_what_follows_them(tokenizer):
-    tokenized = tokenization.tokenize_split(split(labels=[1, 0, 1, 0], source=list("wxyz")), tokenizer, 16)
+    tokenized = tokenization.tokenize_split(
+        split(labels=[1, 0, 1, 0], source=list("wxyz")), tokenizer, TokenizationArguments(16)
+    )
     assert set(tokenized.column_names) == {
         *("idx", "labels", "source", "input_ids", "token_type_ids", "length", "full_length")
     }
@@ -52,13 +49,13 @@ def test_rows_are_as_long_as_their_text_and_keep_what_follows_them(tokenizer):
 
 
 def test_a_row_of_exactly_the_maximum_is_not_truncated(tokenizer):
-    tokenized = tokenization.tokenize_split(split(["the cat"]), tokenizer, 4)
+    tokenized = tokenization.tokenize_split(split(["the cat"]), tokenizer, TokenizationArguments(4))
     assert (tokenized["length"][0], tokenized["full_length"][0]) == (4, 4)
 
 
 def test_pairs_are_two_segments_cut_together(tokenizer):
     pair = split(["the cat", "the cat " * 20], text_pair=["a dog", "a dog"])
-    tokenized = tokenization.tokenize_split(pair, tokenizer, 12)
+    tokenized = tokenization.tokenize_split(pair, tokenizer, TokenizationArguments(12))
     assert tokenized["input_ids"][0] == tokenizer("the cat", "a dog").input_ids
     assert tokenized["token_type_ids"][0] == [0, 0, 0, 0, 1, 1, 1]
     assert (tokenized["length"][1], tokenized["full_length"][1]) == (12, 45)
@@ -136,10 +133,11 @@ def loaded(tmp_path, write_csv):
 
 
 def test_the_second_run_takes_everything_from_the_cache(loaded, tiny_model, calls):
-    first = tokenization.tokenize_split(loaded(TEXTS), AutoTokenizer.from_pretrained(tiny_model), 16)
+    arguments = TokenizationArguments(16)
+    first = tokenization.tokenize_split(loaded(TEXTS), AutoTokenizer.from_pretrained(tiny_model), arguments)
     used = AutoTokenizer.from_pretrained(tiny_model)
     used(["a cat"] * 2, padding="max_length", truncation=True, max_length=9)  # a tokenizer remembers its last call
-    second = tokenization.tokenize_split(loaded(TEXTS), used, 16)
+    second = tokenization.tokenize_split(loaded(TEXTS), used, arguments)
     assert calls == [4]
     assert first[:] == second[:]
 
@@ -147,12 +145,12 @@ def test_the_second_run_takes_everything_from_the_cache(loaded, tiny_model, call
 @pytest.mark.parametrize("change", ["length", "text", "tokenizer", "overwrite"])
 def test_whatever_changes_the_tokens_misses_the_cache(change, loaded, tiny_model, calls):
     texts = [f"{change} {text}" for text in TEXTS]
-    before = tokenization.tokenize_split(loaded(texts), AutoTokenizer.from_pretrained(tiny_model), 16)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    before = tokenization.tokenize_split(loaded(texts), tokenizer, TokenizationArguments(16))
     after = tokenization.tokenize_split(
         loaded([*texts[:3], "another"] if change == "text" else texts),
         AutoTokenizer.from_pretrained(tiny_model, do_lower_case=change != "tokenizer"),
-        12 if change == "length" else 16,
-        overwrite_cache=change == "overwrite",
+        TokenizationArguments(12 if change == "length" else 16, overwrite_cache=change == "overwrite"),
     )
     assert calls == [4, 4]
     assert (before["input_ids"][:] == after["input_ids"][:]) == (change in ("overwrite", "tokenizer"))
