@@ -1,6 +1,5 @@
 """What saves memory or shapes the learning rate changes nothing else: same weights, same run when resumed."""
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -133,18 +132,8 @@ def test_a_run_with_falling_rates_is_resumed_bit_for_bit(tiny_model, sentences, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrainerCallback, "on_save", _interrupt)
         assert classify(tmp_path / "run", **settings) == 130
-    shutil.copytree(tmp_path / "run", tmp_path / "other")
     assert classify(tmp_path / "run", **settings, resume="must") == 0
     _assert_same(tmp_path / "run", tmp_path / "whole")
-    for path in (tmp_path / "other").glob("checkpoint-*/run_signature.json"):
-        path.unlink()  # a checkpoint of another program: what it was trained with shows in its optimizer alone
-    capsys.readouterr()
-    assert classify(tmp_path / "other", **{**settings, "layerwise_lr_decay": 1}, resume="must") == 2
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("error: --resume: the optimizer in ") and "trained other parameters than this run" in error
-    assert error.endswith(
-        "Pass the flags the run began with (--layerwise_lr_decay, --freeze_encoder, --freeze_embeddings)."
-    )
 
 
 def _interrupt(self, args, state, control, **_):
