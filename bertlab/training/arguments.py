@@ -265,10 +265,11 @@ def _refuse_bad_schedule(args: TrainingArguments) -> None:
             f"--lr_scheduler_type {schedule.value}: {first_line(error)}.",
             "Its settings go into --lr_scheduler_kwargs name=value.",
         ) from error
-    # It would raise a lower rate to that: 0.001 unless it is set, fifty times what BERT is fine-tuned with.
-    if schedule == SchedulerType.GREEDY and scheduler.min_lrs[0] > args.learning_rate:
+    # All of them would raise a lower rate to it; that of greedy is fifty times what BERT is fine-tuned with.
+    least = getattr(scheduler, "min_lrs", [settings.get("min_lr") or 0])[0]
+    if least > args.learning_rate:
         raise UserError(
-            f"--lr_scheduler_type greedy: its min_lr of {scheduler.min_lrs[0]:g} is above --learning_rate "
+            f"--lr_scheduler_type {schedule.value}: its min_lr of {least:g} is above --learning_rate "
             f"{args.learning_rate:g}.",
             f"Pass --lr_scheduler_kwargs min_lr={args.learning_rate / 100:g}.",
         )

@@ -98,6 +98,12 @@ TYPES = [
         obeys="--lr_scheduler_type greedy --selection_fraction 0.25 --lr_scheduler_kwargs min_lr=2e-07",
     ),
     refused(
+        "a least rate of another run",
+        "--lr_scheduler_type cosine_with_min_lr --lr_scheduler_kwargs min_lr=1e-4",
+        "cosine_with_min_lr: its min_lr of 0.0001 is above --learning_rate 2e-05",
+        obeys="--lr_scheduler_type cosine_with_min_lr --lr_scheduler_kwargs min_lr=2e-07",
+    ),
+    refused(
         "warm-up of a schedule without one",
         "--lr_scheduler_type constant --warmup_steps 2",
         "--warmup_steps conflicts with --lr_scheduler_type constant",
