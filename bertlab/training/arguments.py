@@ -148,6 +148,8 @@ def _with_selection(values: dict[str, Any], data: "Data", given: Collection[str]
             f"--eval_strategy {values['eval_strategy']}: there is no split to evaluate.",
             "Name a --validation_file, or hold one out with --validation_fraction 0.1.",
         )
+    if values.get("save_strategy") == "best":  # Trainer asks for the metric by which
+        values = {"metric_for_best_model": data.metrics[0], **values}
     if values.get("metric_for_best_model"):
         best = values["metric_for_best_model"].removeprefix("eval_")
         _refuse_unknown_metric(best, data)
@@ -188,6 +190,7 @@ def _refuse_to_decide_by_nothing(values: Mapping[str, Any], run: RunArguments, d
     schedule = values.get("lr_scheduler_type")
     deciding = {
         "--load_best_model_at_end": values.get("load_best_model_at_end"),
+        "--save_strategy best": values.get("save_strategy") == "best",
         "--early_stopping_patience": run.early_stopping_patience,
         f"--lr_scheduler_type {schedule}": schedule in FOLLOWING,
     }

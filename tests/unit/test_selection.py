@@ -44,6 +44,13 @@ def test_the_primary_metric_selects_by_default():
     assert (values["metric_for_best_model"], values["greater_is_better"]) == ("pearson", True)
 
 
+@pytest.mark.parametrize("selection", ["selection", None])
+def test_the_best_is_saved_by_the_primary_metric(selection):
+    data = SimpleNamespace(**{**vars(DATA), "selection": selection, "metrics": ("mse",)})
+    values = arguments._with_selection({"save_strategy": "best", "eval_strategy": "epoch"}, data, ())
+    assert (values["metric_for_best_model"], values["greater_is_better"]) == ("mse", False)
+
+
 def test_evaluations_in_mid_epoch_are_saved_unless_the_user_says_otherwise():
     steps = {"eval_strategy": "steps", "eval_steps": 4, "load_best_model_at_end": True, "save_strategy": "epoch"}
     assert arguments._with_saves(steps, {"eval_strategy"}) == {**steps, "save_strategy": "steps", "save_steps": 4}
@@ -116,6 +123,7 @@ def test_a_schedule_that_follows_a_metric_lowers_the_rate_where_that_gets_worse(
     [
         ({"lr_scheduler_type": "reduce_lr_on_plateau"}, None, "--lr_scheduler_type reduce_lr_on_plateau"),
         ({"load_best_model_at_end": True}, None, "--load_best_model_at_end"),
+        ({"save_strategy": "best"}, None, "--save_strategy best"),
         ({"eval_strategy": "no", "load_best_model_at_end": False}, 2, "--early_stopping_patience"),
     ],
 )
