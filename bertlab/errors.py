@@ -42,6 +42,9 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
 def did_you_mean(name: str, choices: Iterable[str], folder: Path = Path()) -> str:
     """Return a hint with the nearest choice, or with the first choices if none is near; they are of a `folder`."""
     names = [str(choice) for choice in choices if str(choice) != name]
+    parts = name.split(",")
+    if len(parts) > 1 and set(parts) <= set(names):
+        return f"Write {' '.join(parts)}, with spaces."
     near = nearest(name, names)
     if near is not None:
         return f"Did you mean {str(folder / near)!r}?"

@@ -121,6 +121,8 @@ REGRESSION, SINGLE = "--do_regression --problem_type regression", "--problem_typ
 OF_A_CHECKPOINT = "--freeze_encoder --freeze_embeddings --reinit_layers --new_head --lora_rank"
 TOKENIZERS = "--train_tokenizer --tokenizer_name --model_name_or_path"
 NO_WAIT = "Pass --early_stopping_patience 0, or add --selection_fraction 0.1."
+NO_WARM_UP = "--lr_scheduler_type constant reduce_lr_on_plateau greedy"
+CONSTANT_OR_NONE = "Pass --warmup_steps 0, or --lr_scheduler_type constant_with_warmup."
 HOLD_OUT = "Add --selection_fraction 0.1."
 IN_A_CHECKPOINT = "a checkpoint names paths of this machine, and --resume reads folders alone"
 RULES = (
@@ -130,7 +132,8 @@ RULES = (
     Rule("--enable_jit_checkpoint", "is not supported", "", "a run that is stopped saves by itself", "See --resume."),
     Rule("--label_names", "is not supported", "", "the label of a row is called `labels`"),
     Rule("--length_column_name", "is not supported", "", "lengths are counted here, whatever columns there are"),
-    Rule("--use_liger_kernel", "is not supported", "", "Liger has no kernels for encoders"),
+    Rule("--use_liger_kernel --liger_kernel_config", "is not supported", "", "Liger has no kernels for encoders"),
+    Rule("--parallelism_config", "is not supported", "", "an encoder fits on one device", "See --fsdp to shard one."),
     Rule("--hub_strategy checkpoint all_checkpoints", "is not supported", "", IN_A_CHECKPOINT, "Choose every_save."),
     Rule("--hub_always_push", "is not supported", "", "each upload is waited for"),
     Rule("--hub_benchmark_task", "requires", "--dataset_name", "benchmarks are data sets of the Hub"),
@@ -144,8 +147,10 @@ RULES = (
     Rule("--dataloader_drop_last", "conflicts with", "--gradient_accumulation_steps", "it drops parts of a step"),
     Rule("--dataloader_prefetch_factor", "requires", "--dataloader_num_workers", "there are no workers"),
     Rule("--dataloader_persistent_workers", "requires", "--dataloader_num_workers", "there are no workers"),
+    Rule("--dataloader_multiprocessing_context", "requires", "--dataloader_num_workers", "there are no workers"),
     Rule("--early_stopping_threshold", "requires", "--early_stopping_patience", "nothing stops early"),
     Rule("--early_stopping_patience", "requires", "--selection_fraction", "evaluation splits must not decide", NO_WAIT),
+    Rule("--warmup_steps", "conflicts with", NO_WARM_UP, "that schedule has no warm-up", CONSTANT_OR_NONE),
     Rule("--threshold", "requires", "--selection_fraction", "evaluation splits must not decide", HOLD_OUT),
     Rule("--threshold", "conflicts with", MLM, "it is of two classes", "Leave it out."),
     Rule("--selection_fraction", "conflicts with", "--save_strategy no", "the best epoch must be saved to be chosen"),

@@ -27,6 +27,8 @@ def convert(flag: Flag, occurrence: Occurrence) -> Any:
         return True
     if not values or ("" in values and flag.kind in ("str", "Path") and not flag.may_be_empty):
         raise UserError(f"{where} needs a value.", sentence(flag.help))
+    if flag.is_json:
+        return _json_object(flag, values, where)
     count = flag.count or (None if flag.many else 1)
     if count and len(values) != count:
         takes = "one value" if count == 1 else f"{count} values"
@@ -95,8 +97,6 @@ def _convert_one(flag: Flag, text: str, where: str) -> Any:
         return number(flag, text, where)
     if flag.choices:
         return _one_of(flag.choices, text, where)
-    if flag.is_json:
-        _refuse_broken_json(text, where)
     if flag.is_path:
         return os.path.expanduser(text)  # noqa: PTH111 (a Path takes one slash of https://)
     return Path(text).expanduser() if flag.kind == "Path" else text
@@ -108,17 +108,37 @@ def _one_of(choices: tuple[str, ...], text: str, where: str) -> str:
     return text
 
 
-def _refuse_broken_json(text: str, where: str) -> None:
-    """Refuse what is neither a JSON object nor a file; TrainingArguments reads both."""
-    quoted = "Write an object in single quotes, which keep the shell from its double ones: '{\"key\": value}'."
-    if not text.lstrip().startswith("{"):
-        if not Path(text).is_file():
-            raise UserError(f"{where}: {text!r} is neither a JSON object nor a file.", f"Check the path. {quoted}")
-        return
+def _json_object(flag: Flag, values: list[str], where: str) -> str:
+    """Return an object as JSON, from JSON, a file with it, or pairs key=value, as which a recipe's mapping comes.
+
+    Of some of its fields TrainingArguments takes the name of a file for the object itself.
+    """
+    first, quoted = values[0], "in single quotes, which keep the shell from its double ones: '{\"key\": value}'."
+    is_text = first.lstrip().startswith("{")
+    is_file = not is_text and Path(first).is_file()
+    if not (is_text or is_file) and all("=" in text for text in values):
+        return json.dumps({key: _json_value(text) for key, text in _mapping(flag, values, where).items()})
+    if len(values) > 1 or not (is_text or is_file):
+        given = " ".join(values)
+        raise UserError(
+            f"{where}: {given!r} is neither a JSON object nor a file.",
+            f"Check the path. Write pairs key=value, or an object {quoted}",
+        )
     try:
-        json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not JSON: {error}.", quoted) from None
+        found = json.loads(first if is_text else Path(first).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise UserError(f"{where}: not JSON: {error}.", f"Write an object {quoted}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{where}: {first} holds no JSON object.", f"Write one {quoted}")
+    return json.dumps(found)
+
+
+def _json_value(text: str) -> Any:
+    """Return the number, true, false or null that a text is in JSON, or the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _without_comma(text: str, whole: bool) -> str:

@@ -51,8 +51,9 @@ def read_source(arguments: DataArguments, cache_dir: str | None, token: str | No
     Raises:
         UserError: no source is named, something in it cannot be read, or the cache cannot be written.
     """
-    if cache_dir is not None:
-        cache.make_folder(Path(cache_dir))
+    from datasets import config as datasets_config
+
+    cache.make_folder(Path(cache_dir or datasets_config.HF_DATASETS_CACHE))
     files = _files(arguments)
     if files:
         return _from_files(files, arguments, cache_dir, streaming)

@@ -5,18 +5,17 @@ import json
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from transformers import Trainer, TrainingArguments, enable_full_determinism, get_scheduler, set_seed
-from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from transformers import TrainingArguments, enable_full_determinism, get_scheduler, set_seed
+from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION, GreedyLR
 from transformers.trainer_utils import SchedulerType
-from transformers.training_args import OptimizerNames
 
 from bertlab.cli.arguments import RunArguments
 from bertlab.console import warning
-from bertlab.errors import UserError, did_you_mean
+from bertlab.errors import UserError, did_you_mean, first_line
 from bertlab.evaluation import metrics
 from bertlab.io import package_folder
 from bertlab.training import distributed, memory, precision
@@ -25,12 +24,26 @@ if TYPE_CHECKING:
     from bertlab.data.dataset import Data
 
 # The arguments of every schedule, and the flags that set them.
-OF_TRAINER = {"optimizer": "optim", "num_warmup_steps": "warmup_steps", "num_training_steps": "max_steps"}
+OF_TRAINER = {
+    "optimizer": "optim",
+    "num_warmup_steps": "warmup_steps",
+    "num_training_steps": "max_steps",
+    "last_epoch": "resume auto",
+}
+# What pip calls a tracker that Trainer calls otherwise, or what one needs beside its own package.
+TRACKER_PACKAGES = {"azure_ml": "azureml-sdk", "dagshub": "dagshub mlflow"}
+# The schedules that follow the evaluations; transformers passes all settings on to them.
+FOLLOWING = {SchedulerType.REDUCE_ON_PLATEAU: ReduceLROnPlateau, SchedulerType.GREEDY: GreedyLR}
 
 
 def global_batch(args: TrainingArguments) -> int:
     """Return the rows of one optimizer step, over all processes and micro-batches."""
     return int(args.train_batch_size * args.gradient_accumulation_steps * args.world_size)
+
+
+def schedule_settings(args: TrainingArguments) -> dict[str, Any]:
+    """Return what --lr_scheduler_kwargs says, which TrainingArguments has parsed."""
+    return dict(cast(dict[str, Any], args.lr_scheduler_kwargs or {}))
 
 
 def training_arguments(
@@ -44,7 +57,9 @@ def training_arguments(
     Raises:
         UserError: a combination that TrainingArguments refuses, or that would select on reported data.
     """
-    values = _with_saves(_with_selection(_of_machine(training, run), data, given), given)
+    values = _of_machine(training, run)
+    _refuse_to_decide_by_nothing(values, run, data)
+    values = _with_saves(_with_selection(values, data, given), given)
     values = _with_data(values, data, given)
     _refuse_missing_trackers(values.get("report_to"))
     try:
@@ -60,7 +75,7 @@ def training_arguments(
     if "do_eval" in given and not training["do_eval"]:
         # TrainingArguments turns it on for any --eval_strategy; a sweep's trials must not score evaluation splits.
         args.do_eval = False
-    _refuse_bad_optimizer(args)
+    _follow_metric(args)
     _refuse_bad_schedule(args)
     distributed.check_processes(args)
     _refuse_to_drop_all(args, data)
@@ -89,16 +104,8 @@ def _of_machine(training: Mapping[str, Any], run: RunArguments) -> dict[str, Any
         raise UserError("--deepspeed: the package deepspeed is not installed.", "pip install deepspeed")
     # Batches are copied to a GPU while it computes, which takes pinned memory.
     copies = {"non_blocking": not cpu and values.get("dataloader_pin_memory", True)}
-    values["accelerator_config"] = {**copies, **_mapping(values.get("accelerator_config") or {})}
+    values["accelerator_config"] = {**copies, **json.loads(values.get("accelerator_config") or "{}")}
     return values
-
-
-def _mapping(given: Any) -> dict[str, Any]:
-    """Return what a flag of JSON, or of a file with it, says."""
-    if not isinstance(given, str):
-        return dict(given)
-    text = given if given.lstrip().startswith("{") else Path(given).read_text(encoding="utf-8")
-    return dict(json.loads(text))
 
 
 def _with_data(values: dict[str, Any], data: "Data", given: Collection[str]) -> dict[str, Any]:
@@ -141,19 +148,18 @@ def _with_selection(values: dict[str, Any], data: "Data", given: Collection[str]
             f"--eval_strategy {values['eval_strategy']}: there is no split to evaluate.",
             "Name a --validation_file, or hold one out with --validation_fraction 0.1.",
         )
+    if values.get("save_strategy") == "best":  # Trainer asks for the metric by which
+        values = {"metric_for_best_model": data.metrics[0], **values}
     if values.get("metric_for_best_model"):
         best = values["metric_for_best_model"].removeprefix("eval_")
         _refuse_unknown_metric(best, data)
         # Trainer takes the highest value of anything that is not called a loss.
         values.setdefault("greater_is_better", metrics.GREATER_IS_BETTER.get(best, True))
     if data.selection is None:
-        if values.get("load_best_model_at_end") and values.get("eval_strategy", "no") == "no":
-            raise UserError(
-                "--load_best_model_at_end: nothing is evaluated during training, so there is no best epoch.",
-                "Pass --selection_fraction 0.1, which holds rows out to choose it by.",
-            )
-        if values.get("load_best_model_at_end"):
-            warning("the best epoch is chosen on the split that is reported; --selection_fraction 0.1 avoids that.")
+        follows = values.get("lr_scheduler_type") in FOLLOWING
+        if values.get("load_best_model_at_end") or follows:
+            what = "the learning rate follows" if follows else "the best epoch is chosen on"
+            warning(f"{what} the split that is reported; --selection_fraction 0.1 avoids that.")
         elif values.get("metric_for_best_model") and values.get("save_strategy") != "best":
             warning(
                 "--metric_for_best_model has no effect: no epoch is selected. --selection_fraction 0.1 selects one."
@@ -177,6 +183,23 @@ def _with_saves(values: dict[str, Any], given: Collection[str]) -> dict[str, Any
     if values.get("eval_strategy") != "steps" or not values.get("load_best_model_at_end") or "save_strategy" in given:
         return values
     return {"save_steps": values.get("eval_steps") or values["logging_steps"], **values, "save_strategy": "steps"}
+
+
+def _refuse_to_decide_by_nothing(values: Mapping[str, Any], run: RunArguments, data: "Data") -> None:
+    """Refuse what evaluations decide in a run that has none during training."""
+    schedule = values.get("lr_scheduler_type")
+    deciding = {
+        "--load_best_model_at_end": values.get("load_best_model_at_end"),
+        "--save_strategy best": values.get("save_strategy") == "best",
+        "--early_stopping_patience": run.early_stopping_patience,
+        f"--lr_scheduler_type {schedule}": schedule in FOLLOWING,
+    }
+    flag = next((flag for flag, given in deciding.items() if given), None)
+    evaluates = values.get("eval_strategy", "no" if data.selection is None else "epoch")
+    if flag is not None and evaluates == "no" and values["do_train"]:
+        hint = "Pass --eval_strategy steps." if data.stream else "Pass --selection_fraction 0.1, which holds rows out."
+        hint = "Leave --eval_strategy out." if data.selection else hint
+        raise UserError(f"{flag}: nothing is evaluated during training.", hint)
 
 
 def _refuse_other_saves(evaluates: str | None, saves: str | None) -> None:
@@ -213,37 +236,46 @@ def _refuse_missing_trackers(report_to: list[str] | None) -> None:
                 raise UserError(
                     f"--report_to {name}: there is no such tracker.", did_you_mean(name, INTEGRATION_TO_CALLBACK)
                 )
-            raise UserError(f"--report_to {name}: it is not installed.", f"pip install {name}")
+            package = TRACKER_PACKAGES.get(name, name)
+            raise UserError(f"--report_to {name}: it is not installed.", f"pip install {package}")
 
 
-def _refuse_bad_optimizer(args: TrainingArguments) -> None:
-    """Refuse an optimizer that is not installed before training begins."""
-    try:
-        Trainer.get_optimizer_cls_and_kwargs(args)
-    except (ImportError, ValueError) as error:
-        name, reason = OptimizerNames(args.optim).value, str(error).rstrip(".")
-        raise UserError(f"--optim {name}: {reason}.", "Install it, or leave --optim out.") from error
+def _follow_metric(args: TrainingArguments) -> None:
+    """Let a schedule that follows the evaluations know what is better: Trainer takes every metric for a loss."""
+    if args.lr_scheduler_type in FOLLOWING:
+        mode = "max" if args.greater_is_better else "min"
+        args.lr_scheduler_kwargs = {"mode": mode, **schedule_settings(args)}
 
 
 def _refuse_bad_schedule(args: TrainingArguments) -> None:
     """Refuse settings that the schedule does not have or cannot do with before training begins."""
-    settings = args.lr_scheduler_kwargs if isinstance(args.lr_scheduler_kwargs, dict) else {}
-    schedule = SchedulerType(args.lr_scheduler_type)
-    parameters = inspect.signature(cast(Callable[..., Any], TYPE_TO_SCHEDULER_FUNCTION[schedule])).parameters
-    names = [name for name in parameters if name not in OF_TRAINER]
+    schedule, settings = SchedulerType(args.lr_scheduler_type), schedule_settings(args)
+    function = cast(Callable[..., Any], FOLLOWING.get(schedule, TYPE_TO_SCHEDULER_FUNCTION[schedule]))
+    names = [name for name in inspect.signature(function).parameters if name not in OF_TRAINER]
     unknown = next((name for name in settings if name not in names), None)
     if unknown is not None:
         problem = f"--lr_scheduler_kwargs: the schedule {schedule.value} has no setting {unknown!r}."
         by_flag = f"Pass --{OF_TRAINER[unknown]} instead." if unknown in OF_TRAINER else ""
         raise UserError(problem, by_flag or did_you_mean(unknown, names))
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=args.learning_rate)
     try:
-        get_scheduler(schedule, optimizer, 1, 10, settings)
-    except (ValueError, TypeError) as error:
+        scheduler: Any = get_scheduler(schedule, optimizer, 1, 10, settings)
+        for _ in range(10):  # warm-up and some steps after it
+            optimizer.step()
+            scheduler.step(*[0.0] * (schedule in FOLLOWING))
+    except Exception as error:  # whatever a schedule's code raises
         raise UserError(
-            f"--lr_scheduler_type {schedule.value}: {str(error).rstrip('.')}.",
-            "Its settings go into --lr_scheduler_kwargs '{\"name\": value}'.",
+            f"--lr_scheduler_type {schedule.value}: {first_line(error)}.",
+            "Its settings go into --lr_scheduler_kwargs name=value.",
         ) from error
+    # All of them would raise a lower rate to it; that of greedy is fifty times what BERT is fine-tuned with.
+    least = getattr(scheduler, "min_lrs", [settings.get("min_lr") or 0])[0]
+    if least > args.learning_rate:
+        raise UserError(
+            f"--lr_scheduler_type {schedule.value}: its min_lr of {least:g} is above --learning_rate "
+            f"{args.learning_rate:g}.",
+            f"Pass --lr_scheduler_kwargs min_lr={args.learning_rate / 100:g}.",
+        )
 
 
 def set_seeds(args: TrainingArguments) -> None:

@@ -26,6 +26,10 @@ def check_processes(args: "TrainingArguments") -> None:
             "--accelerator_config split_batches: a batch would not be what --per_device_train_batch_size says.",
             "Leave it out and divide --per_device_train_batch_size by the number of processes.",
         )
+    if "num_steps" in (getattr(args.accelerator_config, "gradient_accumulation_kwargs", None) or {}):
+        raise UserError(
+            "--accelerator_config num_steps: the flag for it is --gradient_accumulation_steps.", "Pass that instead."
+        )
     if not getattr(args.accelerator_config, "even_batches", True):
         raise UserError(
             "--accelerator_config even_batches false: a process without a batch would leave the others waiting.",

@@ -28,11 +28,6 @@ MEANINGS = (
         "Resume only from checkpoints that this program wrote.",
     ),
     (
-        "parameter group",
-        "--resume: the optimizer in the checkpoint trained other parameters than this run does.",
-        "Pass the flags the run began with (--layerwise_lr_decay, --freeze_encoder, --freeze_embeddings).",
-    ),
-    (
         "finished reduction in the prior iteration",
         "some parameters of this model take no part in a step, which several processes do not expect.",
         "Pass --ddp_find_unused_parameters true.",
@@ -56,7 +51,7 @@ def handle_run_failures(folder: Path, training: Mapping[str, Any]) -> Iterator[S
             yield signals
         except (Interrupted, KeyboardInterrupt) as stopped:
             number = stopped.number if isinstance(stopped, Interrupted) else signal.SIGINT
-            raise Interrupted(number, _how_to_resume(number, _saved(folder, replaced))) from None
+            raise Interrupted(number, _how_to_resume(number, _saved(folder, replaced), training)) from None
         except UserError as error:
             chain = list(causes(error))
             if any(isinstance(link, OSError) and link.errno in FULL for link in chain):
@@ -65,7 +60,7 @@ def handle_run_failures(folder: Path, training: Mapping[str, Any]) -> Iterator[S
         except Exception as error:
             saved = _saved(folder, replaced)
             if signals.received is not None:  # another process of the run ended by the signal first
-                raise Interrupted(signals.received, _how_to_resume(signals.received, saved)) from None
+                raise Interrupted(signals.received, _how_to_resume(signals.received, saved, training)) from None
             explained = explain(error, folder, training, saved)
             if explained is None:
                 raise
@@ -106,10 +101,12 @@ def _saved(folder: Path, replaced: Mapping[Path, int]) -> list[Path]:
     return [path for path, time in _written(folder).items() if replaced.get(path) != time]
 
 
-def _how_to_resume(number: int, saved: Sequence[Path]) -> str:
+def _how_to_resume(number: int, saved: Sequence[Path], training: Mapping[str, Any]) -> str:
     by = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
     if not saved:
         return f"stopped by {by}; there is no checkpoint yet, so the same command starts from the beginning."
+    if training.get("save_only_model"):
+        return f"stopped by {by}; {saved[-1]} is the model alone (--save_only_model), from which no run resumes."
     return f"stopped by {by}; resume from {saved[-1]} with the same command and --resume auto."
 
 

@@ -1,15 +1,50 @@
-"""Layer-wise learning rate decay: rates that fall from the head of a model to its embeddings."""
+"""The optimizer: settings that it does not know, and learning rates that fall from a model's head to its embeddings."""
 
+import copy
+import re
 from collections import defaultdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
+from transformers import Trainer
+from transformers.training_args import OptimizerNames
 
 from bertlab.errors import UserError
 from bertlab.models import parts
 
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
 FLAG = "--layerwise_lr_decay"
+
+
+def check_optimizer(args: "TrainingArguments", model: Any) -> None:
+    """Refuse an optimizer that is not installed or cannot be made, and settings of it that change nothing.
+
+    Raises:
+        UserError: it is one of these.
+    """
+    name, flag = OptimizerNames(args.optim).value, f"--optim_args {args.optim_args}"
+    if name.endswith("layerwise"):
+        return  # to ask for it attaches it to the model's gradients
+    pairs = args.optim_args.replace(" ", "").split(",") if args.optim_args else []
+    if not all(re.fullmatch("[^=]+=[^=]+", pair) for pair in pairs):
+        raise UserError(f"{flag}: not of the form key=value,key=value.", "For example momentum=0.9,nesterov=true.")
+    try:
+        made, settings = found = Trainer.get_optimizer_cls_and_kwargs(args, model)
+        if made.__module__.startswith("torch.optim"):
+            made([nn.Parameter(torch.zeros(1))], **settings)
+        for pair in pairs:
+            others = copy.copy(args)
+            others.optim_args = ",".join(other for other in pairs if other != pair)
+            if Trainer.get_optimizer_cls_and_kwargs(others, model) == found:
+                raise UserError(f"{flag}: {pair} changes nothing about {name}.", "Leave it out.")
+    except (ImportError, ValueError) as error:
+        reason = str(error).rstrip(".")
+        mended = "Install it" if isinstance(error, ImportError) else "Change that"
+        raise UserError(f"--optim {name}: {reason}.", f"{mended}, or leave --optim out.") from error
 
 
 def layerwise_learning_rates(model: nn.Module, learning_rate: float, decay: float) -> dict[str, float]:

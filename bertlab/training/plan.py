@@ -9,12 +9,12 @@ import numpy as np
 
 from bertlab.console import say, table, warning
 from bertlab.training import precision
-from bertlab.training.arguments import global_batch
+from bertlab.training.arguments import global_batch, schedule_settings
 from bertlab.training.optimizer import layerwise_learning_rates
 from bertlab.training.sampling import padding_share
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, TrainingArguments
 
     from bertlab.training.trainer import EncoderTrainer
 
@@ -92,12 +92,30 @@ def describe_plan(trainer: "EncoderTrainer") -> Plan:
             f"the {len(train)} training examples are fewer than the global batch of {plan.global_batch}, so an epoch "
             "is one step. A smaller --per_device_train_batch_size makes more."
         )
-    if plan.warmup_steps > steps > 0:
+    if steps:
+        _warn_of_schedule(args, plan)
+    return plan
+
+
+def _warn_of_schedule(args: "TrainingArguments", plan: Plan) -> None:
+    """Warn of phases of the learning rate, and of a wait for the first evaluation, that do not fit the run's length."""
+    warmup, steps = plan.warmup_steps, plan.steps
+    if warmup > steps:
         warning(
             f"--warmup_steps {args.warmup_steps:g} is longer than the run (steps: {steps}), so the learning rate never "
             f"reaches {args.learning_rate:g}; --warmup_steps 0.1 warms up for a tenth of it."
         )
-    return plan
+    settings = schedule_settings(args)
+    decay = settings.get("num_decay_steps", 0)
+    stable = settings.get("num_stable_steps", steps - warmup - decay)
+    if decay and warmup <= steps and (stable < 0 or warmup + stable + decay < steps):
+        warning(
+            f"--lr_scheduler_kwargs: a warm-up of {warmup} steps and a decay of {decay}, with {max(stable, 0)} between "
+            f"them, are not the run (steps: {steps}). Pass num_decay_steps alone, at most {steps - warmup}."
+        )
+    length = steps if args.eval_strategy == "steps" else steps / (plan.batches_per_epoch or steps)
+    if args.eval_strategy != "no" and args.eval_delay > length:
+        warning(f"--eval_delay {args.eval_delay:g} is longer than the run, so no evaluation selects or stops anything.")
 
 
 def _padding_waste(trainer: "EncoderTrainer", train: Any) -> float:

@@ -13,6 +13,7 @@ from bertlab.errors import UserError, first_line
 from bertlab.models import parts
 from bertlab.training import distributed
 from bertlab.training.failures import NO_MEMORY_TEXTS
+from bertlab.training.optimizer import check_optimizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainingArguments
@@ -67,6 +68,8 @@ def check_model(
 
 def _refuse_flags(model: "PreTrainedModel", args: "TrainingArguments", run: RunArguments) -> None:
     kind = model.config.model_type
+    if args.do_train:
+        check_optimizer(args, model)
     if args.activation_checkpointing and not model.supports_gradient_checkpointing:
         raise UserError(f"--activation_checkpointing: {kind} models cannot do it.", "Leave it out.")
     # CANINE has no word embeddings, and I-BERT's return a tuple.

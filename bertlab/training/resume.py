@@ -41,7 +41,7 @@ RESUME_CRITICAL = (
     *("class_weights", "classifier_dropout", "new_head", "reinit_layers", "freeze_encoder", "freeze_embeddings"),
     *("lora_rank", "lora_alpha", "lora_dropout", "lora_target_modules", "layerwise_lr_decay"),
     *("early_stopping_patience", "early_stopping_threshold"),
-    *("objective", "mlm_probability", "whole_word_masking", "streaming", "shuffle_buffer"),
+    *("objective", "mlm_probability", "whole_word_masking", "streaming", "shuffle_buffer", "fresh_negatives"),
 )
 # A stream may have no end: so many of its rows stand for all. What becomes of later ones depends on these flags.
 STREAMED_ROWS = 1_000
@@ -86,15 +86,19 @@ def refuse_other_run(checkpoint: Path | None, now: RunSignature) -> None:
     """Refuse a checkpoint whose run was another; say so where only its batch layout is another.
 
     Raises:
-        UserError: rows, labels, weights or values differ.
+        UserError: rows, labels, weights or values differ, or nothing says what they were.
     """
     if checkpoint is None:
         return
     try:
         before = json.loads((checkpoint / SIGNATURE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        warning(f"{checkpoint} has no {SIGNATURE_FILE}, so nothing shows that it is from this run.")
-        return
+        # Of another model, optimizer, order of rows or learning rate Trainer would load what fits, without a word.
+        raise UserError(
+            f"{checkpoint} has no {SIGNATURE_FILE}: another program wrote it, or it is damaged.",
+            f"To start from its weights, pass --model_name_or_path {checkpoint} with another --output_dir, and no "
+            "--resume.",
+        ) from None
     changed = differences(before, now)
     if changed:
         more = f"; and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""

@@ -4,6 +4,7 @@ from bad_input import Case, refused
 
 from bertlab.io import package_folder
 
+NEW = ("new, untrained weights",)
 # Why an export that is asked for as a hint says is refused here.
 NO_ONNX = "" if package_folder("onnx") else "export needs"
 
@@ -78,8 +79,79 @@ TYPES = [
         "--warmup_steps",
         obeys="--lr_scheduler_type cosine --warmup_steps 3",
     ),
+    refused(
+        "a schedule's setting of the wrong type",
+        "--lr_scheduler_type cosine --lr_scheduler_kwargs num_cycles=two",
+        "--lr_scheduler_type cosine: could not convert string to float: 'two'",
+        obeys="--lr_scheduler_type cosine --lr_scheduler_kwargs num_cycles=2",
+    ),
+    refused(
+        "a last rate above the first",
+        "--lr_scheduler_type polynomial --learning_rate 1e-8",
+        "lr_end (1e-07) must be smaller than initial lr (1e-08)",
+        obeys="--lr_scheduler_type polynomial --learning_rate 0.01 --lr_scheduler_kwargs lr_end=0.005",
+    ),
+    refused(
+        "a least rate above the first",
+        "--lr_scheduler_type greedy --selection_fraction 0.25",
+        "its min_lr of 0.001 is above --learning_rate 2e-05",
+        obeys="--lr_scheduler_type greedy --selection_fraction 0.25 --lr_scheduler_kwargs min_lr=2e-07",
+    ),
+    refused(
+        "a least rate of another run",
+        "--lr_scheduler_type cosine_with_min_lr --lr_scheduler_kwargs min_lr=1e-4",
+        "cosine_with_min_lr: its min_lr of 0.0001 is above --learning_rate 2e-05",
+        obeys="--lr_scheduler_type cosine_with_min_lr --lr_scheduler_kwargs min_lr=2e-07",
+    ),
+    refused(
+        "warm-up of a schedule without one",
+        "--lr_scheduler_type constant --warmup_steps 2",
+        "--warmup_steps conflicts with --lr_scheduler_type constant",
+        obeys="--lr_scheduler_type constant_with_warmup --warmup_steps 2",
+    ),
+    refused(
+        "settings of another optimizer",
+        "--optim_args momentum=0.9",
+        "momentum=0.9 changes nothing about adamw_torch_fused",
+        notes=NEW,
+        obeys="",
+    ),
+    refused(
+        "settings of an optimizer, badly written",
+        "--optim sgd --optim_args momentum:0.9",
+        "not of the form key=value,key=value",
+        notes=NEW,
+        obeys="--optim sgd --optim_args momentum=0.9,nesterov=true",
+    ),
+    refused(
+        "settings of an optimizer that exclude each other",
+        "--optim sgd --optim_args nesterov=true",
+        "--optim sgd: Nesterov momentum requires a momentum",
+        notes=NEW,
+        obeys="",
+    ),
+    refused(
+        "accumulation in two places",
+        """--accelerator_config '{"gradient_accumulation_kwargs": {"num_steps": 4}}'""",
+        "--accelerator_config num_steps",
+        obeys="--gradient_accumulation_steps 4",
+    ),
+    refused(
+        "how no worker starts",
+        "--dataloader_multiprocessing_context fork",
+        "requires --dataloader_num_workers: there are no workers",
+        obeys="--dataloader_multiprocessing_context fork --dataloader_num_workers 1",
+    ),
+    refused("parallelism", "--parallelism_config tp_size=2", "--parallelism_config is not supported", obeys=""),
     refused("missing JSON file", "--accelerator_config missing.json", "--accelerator_config", "missing.json"),
-    refused("optimiser not installed", "--optim adamw_bnb_8bit", "--optim adamw_bnb_8bit", "bitsandbytes", obeys=""),
+    refused(
+        "optimiser not installed",
+        "--optim adamw_bnb_8bit",
+        "--optim adamw_bnb_8bit",
+        "bitsandbytes",
+        notes=NEW,
+        obeys="",
+    ),
     refused(
         "tracker not installed",
         "--report_to wadnb",
@@ -163,7 +235,7 @@ CONTRADICTIONS = [
         "weights of scores",
         "--do_regression --class_weights balanced",
         "--class_weights",
-        notes=("new, untrained weights",),
+        notes=NEW,
         files={"train.csv": "text,label\na,1\nb,2.5\nc,3\n"},
     ),
     refused(
@@ -172,7 +244,7 @@ CONTRADICTIONS = [
         "'postive'",
         "'positive'",
         obeys="--class_weights positive=2",
-        notes=("new, untrained weights",),
+        notes=NEW,
         files={"train.csv": "text,label\na,positive\nb,negative\nc,positive\nd,negative\n"},
     ),
     refused(

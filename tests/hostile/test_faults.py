@@ -114,6 +114,14 @@ def _last_line(text: str) -> str:
 # ---------------------------------------------------------------------------------------------------------- signals
 
 
+def test_no_run_is_said_to_resume_from_a_model_alone(world, tmp_path: Path, capsys):
+    with pytest.MonkeyPatch.context() as patch:
+        _at_step(patch, 5, lambda: signal.raise_signal(signal.SIGTERM))
+        assert classify(tmp_path / "run", **world, save_only_model=True) == 143
+    error = _last_line(capsys.readouterr().err)
+    assert error.endswith("is the model alone (--save_only_model), from which no run resumes.")
+
+
 def test_ctrl_c_ends_at_once_with_how_to_resume(world, tmp_path: Path, capsys, monkeypatch):
     _at_step(monkeypatch, 5, lambda: signal.raise_signal(signal.SIGINT))
     folder, before = tmp_path / "run", signal.getsignal(signal.SIGINT)
@@ -486,11 +494,14 @@ def test_the_batch_layout_may_change_and_says_so(world, tmp_path: Path, capsys, 
     assert farthest(tmp_path / "run", tmp_path / "whole") < 1e-5
 
 
-def test_a_checkpoint_that_says_nothing_of_its_run_is_taken_on_trust(stopped, world, tmp_path: Path, capsys):
+def test_a_checkpoint_that_says_nothing_of_its_run_is_a_model_to_start_from(stopped, world, tmp_path: Path, capsys):
     folder = _copy(stopped, tmp_path / "run")
     (folder / "checkpoint-6" / "run_signature.json").unlink()
-    assert classify(folder, **world, resume="auto") == 0
-    assert "has no run_signature.json, so nothing shows that it is from this run" in capsys.readouterr().err
+    assert classify(folder, **world, resume="auto") == 2
+    error = _last_line(capsys.readouterr().err)
+    assert "checkpoint-6 has no run_signature.json: another program wrote it, or it is damaged." in error
+    obeyed = re.search(r"--model_name_or_path (\S+) with another --output_dir", error)
+    assert classify(tmp_path / "other", **{**world, "model_name_or_path": obeyed[1]}) == 0
 
 
 def test_pairs_of_another_text_or_another_objective_are_another_run(tiny_model, tmp_path: Path, capsys):
@@ -508,9 +519,10 @@ def test_pairs_of_another_text_or_another_objective_are_another_run(tiny_model, 
     # The same number of words in each sentence: the ranges of the pairs stay as they are.
     text.write_text(text.read_text(encoding="utf-8").replace("cat", "dog"), encoding="utf-8")
     capsys.readouterr()
-    assert pretrain(tmp_path / "run", **settings, resume="auto", objective="nsp+mlm") == 2
+    assert pretrain(tmp_path / "run", **settings, resume="auto", objective="nsp+mlm", fresh_negatives=False) == 2
     error = _last_line(capsys.readouterr().err)
     assert "objective nsp → nsp+mlm" in error
+    assert "fresh_negatives True → False" in error
     assert "train " in error
 
 

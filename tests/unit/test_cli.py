@@ -104,6 +104,7 @@ def test_a_task_is_a_recipe_and_its_old_alias_is_known():
         ('delimiter: "\\t"', "delimiter", "\t"),
         ("report_to: [tensorboard, wandb]", "report_to", ["tensorboard", "wandb"]),
         ("lr_scheduler_kwargs: '{\"num_cycles\": 2}'", "lr_scheduler_kwargs", '{"num_cycles": 2}'),
+        ("lr_scheduler_kwargs: {min_lr: 1e-6, a: no}", "lr_scheduler_kwargs", '{"min_lr": 1e-06, "a": "no"}'),
     ],
 )
 def test_values_of_a_recipe_have_the_type_of_their_flag(recipe, line, flag, expected):
@@ -127,10 +128,21 @@ def test_values_of_a_recipe_have_the_type_of_their_flag(recipe, line, flag, expe
         (["--label_map", "1=a=b"], "label_map", {"1": "a=b"}),
         (["--text_column_names", "a", "b"], "text_column_names", ["a", "b"]),
         (["--warmup_steps", "0.1"], "warmup_steps", 0.1),
+        (["--lr_scheduler_kwargs", "lr_end=1e-7", "power=2"], "lr_scheduler_kwargs", '{"lr_end": 1e-07, "power": 2}'),
+        (["--lr_scheduler_kwargs", ' {"power": 2}'], "lr_scheduler_kwargs", '{"power": 2}'),
     ],
 )
 def test_words_of_the_command_line_become_values(argv, flag, expected):
     assert value(flag, *argv) == expected
+
+
+def test_an_object_is_read_from_a_file_for_every_flag_of_json(tmp_path: Path):
+    path = tmp_path / "power.json"
+    path.write_text('{"power": 2}', encoding="utf-8")
+    assert value("lr_scheduler_kwargs", "--lr_scheduler_kwargs", str(path)) == '{"power": 2}'
+    path.write_text("[2]", encoding="utf-8")
+    with pytest.raises(UserError, match="holds no JSON object"):
+        value("lr_scheduler_kwargs", "--lr_scheduler_kwargs", str(path))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from running import ROOT
 
 from bertlab.cli.entry_point import OBJECTS_BEFORE_COLLECTION, SIGPIPE_STATUS, entry_point
-from bertlab.errors import causes
+from bertlab.errors import causes, did_you_mean
 
 COMMANDS = (["run_classification.py", "--task", "cola"], ["run_nsp.py", "--help"], ["-m", "bertlab", "recipes"])
 
@@ -17,6 +17,12 @@ def test_causes_that_lead_in_a_circle_come_once_each():
     first, second = ValueError("first"), OSError("second")
     first.__cause__, second.__context__ = second, first
     assert list(causes(first)) == [first, second]
+
+
+def test_names_with_commas_between_them_are_told_to_have_spaces():
+    choices = ("query", "value", "a,b")
+    assert did_you_mean("query,value", choices) == "Write query value, with spaces."
+    assert did_you_mean("query,valeu", choices) == "Did you mean 'query'?"
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[-1])

@@ -1,6 +1,7 @@
 """Learning rates fall from the head to the embeddings, and nothing else about the optimizer changes."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,9 @@ from transformers import TrainingArguments
 
 from bertlab.cli.arguments import ModelArguments, RunArguments
 from bertlab.errors import UserError
-from bertlab.training.optimizer import apply_layerwise_lr_decay, layerwise_learning_rates
+from bertlab.training import optimizer as optimizers
+from bertlab.training import plan
+from bertlab.training.optimizer import apply_layerwise_lr_decay, check_optimizer, layerwise_learning_rates
 from bertlab.training.trainer import EncoderTrainer
 
 LR = 1e-3
@@ -118,3 +121,37 @@ def test_it_works_over_an_adapter(tmp_path):
     for name, rate in rates.items():
         step = 0 if "encoder" not in name else LAYERS - int(name.split("layer.")[1][0])
         assert rate == pytest.approx(LR * 0.5**step), name
+
+
+def test_an_optimizer_of_parts_of_a_model_is_asked_for_with_the_model(monkeypatch):
+    class Factory:
+        @staticmethod
+        def get_optimizer_cls_and_kwargs(args, model=None):
+            if model is None:
+                raise ValueError("You need to pass a model to initialize galore_adamw optimizer.")
+            return torch.optim.SGD, {"lr": args.learning_rate}
+
+    monkeypatch.setattr(optimizers, "Trainer", Factory)
+    check_optimizer(TrainingArguments(optim="galore_adamw", use_cpu=True), torch.nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("settings", "warmup", "said"),
+    [
+        ({"lr_scheduler_kwargs": {"num_decay_steps": 90}}, 20, "Pass num_decay_steps alone, at most 80."),
+        ({"lr_scheduler_kwargs": {"num_decay_steps": 80}}, 20, ""),
+        ({"lr_scheduler_kwargs": {"num_decay_steps": 10, "num_stable_steps": 10}}, 20, "Pass num_decay_steps alone"),
+        ({"lr_scheduler_kwargs": {"num_decay_steps": 70, "num_stable_steps": 10}}, 20, ""),
+        ({"eval_strategy": "epoch", "eval_delay": 3}, 0, "--eval_delay 3 is longer than the run"),
+        ({"eval_strategy": "epoch", "eval_delay": 2}, 0, ""),
+        ({"eval_strategy": "steps", "eval_delay": 3}, 0, ""),
+        ({"eval_strategy": "steps", "eval_delay": 101}, 0, "--eval_delay 101 is longer than the run"),
+    ],
+)
+def test_phases_that_do_not_fit_a_run_of_two_epochs_and_100_steps_are_warned_of(settings, warmup, said, capsys):
+    args = TrainingArguments(use_cpu=True, lr_scheduler_type="warmup_stable_decay", **settings)
+    run = SimpleNamespace(warmup_steps=warmup, steps=100, batches_per_epoch=50)
+    plan._warn_of_schedule(args, run)  # type: ignore[arg-type]
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert bool(said) == bool(printed)

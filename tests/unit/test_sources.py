@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from datasets import config as datasets_config
 
 from bertlab import hub
 from bertlab.cli.arguments import DataArguments
@@ -207,6 +208,14 @@ def test_label_lists_of_json_stay_lists(tmp_path):
         [{"text": "a", "labels": None}, {"text": "b", "labels": ["x", 1]}, {"text": "c", "labels": []}],
     )
     assert read(train_file=path).splits["train"]["label"][:] == [None, ["x", "1"], []]
+
+
+def test_a_cache_of_the_environment_that_cannot_be_made_is_named(tmp_path, write_csv, monkeypatch):
+    rows = write_csv(tmp_path / "rows.csv", ("text", "label"), [("a", "x"), ("b", "y")])
+    monkeypatch.setattr(datasets_config, "HF_DATASETS_CACHE", rows / "datasets")
+    assert f"the cache {rows}/datasets cannot be written: " in refusal(train_file=str(rows))
+    obeyed = sources.read_source(DataArguments(train_file=str(rows)), str(tmp_path / "cache"), None, streaming=False)
+    assert obeyed.splits["train"]["label"][:] == ["x", "y"]
 
 
 def test_a_changed_file_is_read_again(tmp_path, write_csv):
