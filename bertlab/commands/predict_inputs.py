@@ -219,6 +219,7 @@ def _table(options: PredictArguments, input_format: InputFormat) -> DataFile:
         tuple(options.column_names) or None,
         options.encoding,
         ragged_as_empty=options.on_missing == "empty",
+        ragged_hint="Pass --on_missing empty for an empty prediction of each ragged row",
     )
 
 
