@@ -3,16 +3,19 @@
 import contextlib
 import importlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas
 
 from bertlab.cli import parser
 from bertlab.cli.arguments import ModelArguments
-from bertlab.commands.predict_inputs import check_pairs
+from bertlab.cli.training_flags import training_flags
+from bertlab.commands.predict_inputs import check_pairs, is_text
 from bertlab.commands.run_specs import script_of
 from bertlab.data.labels import REGRESSION
 from bertlab.errors import UserError
@@ -24,6 +27,8 @@ from bertlab.report.run_folder import RunFolder
 NO_RUN = ("print_config", "print_parameters", "show_examples")
 # A text or, for a model of pairs, two.
 Text = str | tuple[str, str]
+TAKES = "Predictor takes a list of texts, or a list of pairs"
+GIVE_PAIRS, GIVE_TEXTS = 'Write predictor([("A first text.", "A second text.")]).', 'Write predictor(["A text."]).'
 
 
 @dataclass(frozen=True)
@@ -84,36 +89,77 @@ class Predictor:
         self.model = str(model)
         self._predictor = load_predictor(ModelArguments(model_name_or_path=self.model), max_seq_length, abstain_below)
 
-    def __call__(self, texts: Sequence[Text]) -> pandas.DataFrame:
+    def __call__(self, texts: Iterable[Text]) -> pandas.DataFrame:
         """Return a row for each text, or pair of texts: its label and the probability of each class, or its score.
+
+        The rows have the index of a Series, so that they can be assigned beside it.
 
         Raises:
             UserError: pairs for a model of single texts, or the other way round; or what is no text.
         """
-        rows = [tuple(text) if isinstance(text, (tuple, list)) else (text,) for text in texts]
-        width = max(map(len, rows), default=1)
-        are_texts = all(isinstance(text, str) for row in rows for text in row)
-        if isinstance(texts, str) or not are_texts or any(len(row) != width for row in rows):
-            raise UserError("Predictor takes a list of texts, or a list of pairs.", 'Write predictor(["A text."]).')
-        config = self._predictor.config
-        check_pairs(width == 2, self.model, config.input_format)
+        rows, config = _rows(texts), self._predictor.config
+        width = max(map(len, rows), default=2 if config.input_format.pairs else 1)
+        check_pairs(width == 2, self.model, config.input_format, GIVE_PAIRS, GIVE_TEXTS)
         probabilities = self._predictor(rows)
-        columns = dict(zip(("text", "text_pair"), map(list, zip(*rows, strict=True)), strict=False))
+        columns: dict[str, Any] = {
+            name: [row[part] for row in rows] for part, name in enumerate(("text", "text_pair")[:width])
+        }
         if config.problem_type == REGRESSION:
-            return pandas.DataFrame({**columns, "score": probabilities[:, 0]})
-        each = {f"probability_{name}": probabilities[:, i] for i, name in enumerate(config.class_names)}
-        return pandas.DataFrame({**columns, "label": self._predictor.labels(probabilities), **each})
+            columns["score"] = probabilities[:, 0]
+        else:
+            columns["label"] = self._predictor.labels(probabilities)
+            columns |= {f"probability_{name}": probabilities[:, i] for i, name in enumerate(config.class_names)}
+        return pandas.DataFrame(columns, index=texts.index if isinstance(texts, pandas.Series) else None)
+
+
+def _rows(texts: Iterable[Text]) -> list[tuple[str, ...]]:
+    """Return texts or pairs as rows of one width.
+
+    Raises:
+        UserError: this is no list, or one of its rows is neither a text nor a pair; it says which.
+    """
+    if isinstance(texts, (pandas.DataFrame, Mapping)):
+        raise UserError(
+            f"{TAKES}, and this is a table.", 'Pass table["text"], or list(zip(table["first"], table["second"])).'
+        )
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise UserError(f"{TAKES}, and this is {texts!r:.60}.", GIVE_TEXTS)
+    rows = [tuple(text) if isinstance(text, (tuple, list, np.ndarray)) else (text,) for text in texts]
+    for place, row in enumerate(rows):
+        if len(row) not in (1, 2) or len(row) != len(rows[0]):
+            raise UserError(
+                f"{TAKES}, and row {place} has {len(row)} texts.", "Give every row one text, or every row two."
+            )
+        for text in row:
+            if not is_text(text):
+                hint = 'Where there is no text, write "": its prediction is empty.'
+                raise UserError(f"{TAKES}, and row {place} holds {text!a:.60}.", hint)
+    return rows
 
 
 def _words(flags: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the command line that says the same as these keywords; None leaves a flag out."""
+    """Yield the command line that says the same as these keywords; None leaves a flag out.
+
+    Raises:
+        UserError: a value is none of a flag, such as a table.
+    """
+    objects = {flag.name for flag in training_flags() if flag.is_json}
     for name, value in flags.items():
         if value is None:
             continue
         yield f"--{name}"
-        if isinstance(value, Mapping):
-            yield from (f"{key}={item}" for key, item in value.items())
-        elif isinstance(value, (list, tuple)):
-            yield from map(str, value)
+        if isinstance(value, Mapping) and name in objects:
+            yield json.dumps(value)
+        elif isinstance(value, Mapping):
+            yield from (f"{key}={_word(name, item)}" for key, item in value.items())
         else:
-            yield str(value).lower() if isinstance(value, bool) else str(value)
+            yield from (_word(name, item) for item in (value if isinstance(value, (list, tuple)) else [value]))
+
+
+def _word(name: str, value: Any) -> str:
+    if not isinstance(value, (str, int, float, Path, np.generic)):
+        raise UserError(
+            f"train({name}=…) is {type(value).__name__}, which no flag takes.",
+            "Give a text, a number, a path, or a list of these; write a table to a file, and name that.",
+        )
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -100,7 +100,7 @@ def _values(run: RunFolder, written: Iterable[str]) -> np.ndarray:
     """Return labels or predictions as numbers, as the ids that classes have in `run`, or as 0 and 1 for each class."""
     column = list(written)
     if run.is_regression:
-        return np.asarray(column, dtype=np.float64)
+        return np.asarray([text or np.nan for text in column], dtype=np.float64)  # a model that diverged predicts none
     if run.is_multi_label:
         chosen = (split_labels(text, run.class_names) for text in column)
         return np.asarray([[name in names for name in run.class_names] for names in chosen], dtype=np.int64)

@@ -36,6 +36,8 @@ from bertlab.inference.predictor import Predictor, Row
 from bertlab.io import escape_formula
 from bertlab.models.loading import resolve
 
+GIVE_PAIRS = "Give two: --pair A B, --pairs for lines with a tab, or two --text_column_names."
+GIVE_TEXTS = "Give one text a row (--text), or join columns with --text_column_delimiter."
 # Rows held at once, and their characters: what bounds memory, however long the file or its rows. A row is always
 # held whole. Within them rows are sorted by length.
 ROWS_AT_ONCE = 8192
@@ -82,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
             f"--rank: {options.model} is no next-sentence model, so nothing in it says what follows.",
             "Train one with run_nsp.py.",
         )
-    check_pairs(pairs, options.model, input_format)
+    check_pairs(pairs, options.model, input_format, GIVE_PAIRS, GIVE_TEXTS)
     rows = read_rows(options, table_columns, input_format)
     if options.rank is not None:
         candidates = list(rows)

@@ -78,8 +78,13 @@ def check_texts(options: PredictArguments) -> None:
         for text in texts:
             if not text.strip():
                 raise UserError(f"--{name}: {text!r} is no text.", "Give one with words in it.")
-            if any("\ud800" <= character <= "\udfff" for character in text):
+            if not is_text(text):
                 raise UserError(f"--{name}: {text[:60]!a} holds bytes that are no text.", "Write it in UTF-8.")
+
+
+def is_text(value: object) -> bool:
+    """Return True for a text, False for another type and for one with half of a surrogate pair."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def is_table(options: PredictArguments) -> bool:
@@ -170,22 +175,16 @@ def columns(options: PredictArguments, input_format: InputFormat) -> Columns:
     return chosen
 
 
-def check_pairs(pairs: bool, model: str, input_format: InputFormat) -> None:
-    """Refuse pairs for a model of single texts, and single texts for one of pairs.
+def check_pairs(pairs: bool, model: str, input_format: InputFormat, give_pairs: str, give_texts: str) -> None:
+    """Refuse pairs for a model of single texts, and single texts for one of pairs; `give_…` are the hints.
 
     Raises:
         UserError: so it is, and the model's folder says so.
     """
     if input_format.pairs and not pairs:
-        raise UserError(
-            f"{model} was trained on pairs, and this is one text a row.",
-            "Give two: --pair A B, --pairs for lines with a tab, or two --text_column_names.",
-        )
+        raise UserError(f"{model} was trained on pairs, and this is one text a row.", give_pairs)
     if input_format.pairs is False and pairs:
-        raise UserError(
-            f"{model} was trained on single texts, and these are pairs.",
-            "Give one text a row (--text), or join columns with --text_column_delimiter.",
-        )
+        raise UserError(f"{model} was trained on single texts, and these are pairs.", give_texts)
 
 
 def read_rows(options: PredictArguments, chosen: Columns | None, input_format: InputFormat) -> Iterator[Row]:
@@ -220,6 +219,7 @@ def _table(options: PredictArguments, input_format: InputFormat) -> DataFile:
         tuple(options.column_names) or None,
         options.encoding,
         ragged_as_empty=options.on_missing == "empty",
+        ragged_hint="Pass --on_missing empty for an empty prediction of each ragged row",
     )
 
 

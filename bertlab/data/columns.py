@@ -245,7 +245,9 @@ def _guess_text(names: Sequence[str], label: str | None, arguments: DataArgument
         if name in names and f"{name}.1" in names:
             raise UserError(
                 f"{where} has two columns {name!r}; the second is called '{name}.1'.",
-                f"Leave one out: --remove_columns {name}.1.",
+                f"Name the one to read: --text_column_names {name}."
+                if name in TEXT_COLUMNS  # which `predict` has, too
+                else f"Leave one out: --remove_columns {name}.1.",
             )
     known = (label, arguments.source_column_name, arguments.group_column)
     left = [n for n in names if n not in known and not NO_TEXT.fullmatch(n)]

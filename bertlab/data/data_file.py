@@ -29,7 +29,7 @@ class DataFile:
     "standard" reads double quotes as CSV does, "none" as characters (as in GLUE); "auto" is "standard", except for
     a `.tsv` that was not quoted as CSV is. `columns` names the columns of a file without a header line. With
     `ragged_as_empty` a record of too many fields, or of too few (a line break within a row leaves two of these), is a
-    row of empty cells.
+    row of empty cells; without, the error hints at `ragged_hint`.
     """
 
     path: Path
@@ -38,6 +38,7 @@ class DataFile:
     columns: tuple[str, ...] | None = None
     encoding: str | None = None
     ragged_as_empty: bool = False
+    ragged_hint: str = "Pass --on_missing drop to leave ragged rows out"
 
 
 @dataclass(frozen=True, slots=True)

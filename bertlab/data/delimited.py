@@ -245,7 +245,7 @@ def _misquoted(file: DataFile, start: int, end: int, reason: str, options: dict[
 
 def _ragged(file: DataFile, line: int, record: list[str], names: list[str], options: dict[str, Any]) -> UserError:
     fields = f"{len(record)} field{'s' * (len(record) != 1)}"
-    hint = "Pass --on_missing drop to leave ragged rows out, or quote cells that hold the delimiter."
+    hint = f"{file.ragged_hint}, or quote cells that hold the delimiter."
     if len(names) == 1:
         hint = "If the first line is no header, take it out; if each line is a text, write it in double quotes."
     delimiters = [each for each in DELIMITERS if each == options["delimiter"] or any(each in name for name in names)]

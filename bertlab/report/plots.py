@@ -254,6 +254,8 @@ def predicted(folder: RunFolder, split: str) -> Figure | None:
     rows = folder.predictions(split)
     pairs = zip(rows.labels, rows.predictions, strict=True)
     points = np.asarray([(float(label), float(value)) for label, value in pairs if label and value])
+    if not points.size:  # the model diverged
+        return None
     figure, axes = _figure((3.6, 3.7), "true value", "predicted value")
     ends, many = [float(points.min()), float(points.max())], len(points) > SCATTER_POINTS
     axes.plot(ends, ends, color=VERMILION, linestyle="--", linewidth=1.2, label="predicted = true", zorder=3)

@@ -241,7 +241,7 @@ CASES = [
         CSV,
         {"a.csv": "text,label,text\n" + csv_of(header="", end=",other\n")},
         says="two columns 'text'",
-        hint="--remove_columns text.1",
+        hint="--text_column_names text",
     ),
     Case("the index of pandas", CSV, {"a.csv": lambda path: FRAME.to_csv(path)}, says="Unnamed: 0"),
     Case(

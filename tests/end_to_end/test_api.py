@@ -28,6 +28,8 @@ def run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory, write_csv) -
             metric_name=["accuracy", "matthews_correlation"],
             max_seq_length=32,
             precision="fp32",
+            lr_scheduler_type="polynomial",
+            lr_scheduler_kwargs={"power": 2.0},
             run_name=None,
             save_strategy="no",
             disable_tqdm=True,
@@ -36,7 +38,9 @@ def run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory, write_csv) -
 
 def test_a_run_has_its_folder_and_its_scores(run: Run) -> None:
     assert run.results == read_json(run.output_dir / "results.json")
-    assert read_json(run.output_dir / "run.json")["configuration"]["disable_tqdm"] is True
+    configuration = read_json(run.output_dir / "run.json")["configuration"]
+    assert configuration["disable_tqdm"] is True
+    assert json.loads(configuration["lr_scheduler_kwargs"]) == {"power": 2.0}
     scores = run.scores.set_index("metric")
     assert scores.index.tolist() == ["accuracy", "Matthews correlation"]
     assert scores.loc["accuracy", "score"] == run.results["splits"]["validation"]["metrics"]["accuracy"]["value"]
@@ -56,8 +60,24 @@ def test_the_predictor_says_what_the_command_says(run: Run, capsys: pytest.Captu
         np.testing.assert_allclose(frame[f"probability_{name}"], expected, atol=1e-6)
 
 
-def test_no_texts_are_no_rows(run: Run) -> None:
-    assert isinstance(bertlab.Predictor(run.output_dir)([]), pandas.DataFrame)
+def test_no_texts_are_no_rows_of_the_same_columns(run: Run) -> None:
+    predictor = bertlab.Predictor(run.output_dir)
+    assert predictor([]).columns.tolist() == predictor(TEXTS).columns.tolist()
+
+
+def test_predictions_of_a_series_have_its_index(run: Run) -> None:
+    table = pandas.DataFrame({"text": TEXTS}).iloc[[4, 1, 3]]
+    predictor = bertlab.Predictor(run.output_dir)
+    table["good"] = predictor(table["text"])["probability_good"]
+    assert table["good"].tolist() == predictor(table["text"].tolist())["probability_good"].tolist()
+
+
+def test_rows_of_arrays_are_read_as_lists(run: Run) -> None:
+    predictor = bertlab.Predictor(run.output_dir)
+    expected = predictor(TEXTS)
+    pandas.testing.assert_frame_equal(predictor(np.array(TEXTS)), expected)
+    pandas.testing.assert_frame_equal(predictor(np.array([[text] for text in TEXTS])), expected)
+    pandas.testing.assert_frame_equal(predictor(text for text in TEXTS), expected)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +85,15 @@ def test_no_texts_are_no_rows(run: Run) -> None:
     [
         ("one text", "takes a list of texts"),
         (["one", ("two", "three")], "takes a list of texts"),
-        (["one", None], "takes a list of texts"),
-        ([1, 2], "takes a list of texts"),
-        ([("two", "three")], "was trained on single texts"),
+        (["one", None], "row 1 holds None"),
+        ([1, 2], "row 0 holds 1"),
+        (["one", "\ud800"], "row 1 holds"),
+        (None, "this is None"),
+        ({"text": "one"}, "this is a table"),
+        (pandas.DataFrame({"text": ["one"]}), "this is a table"),
+        ([("one", "two", "three")], "row 0 has 3 texts"),
+        ([()], "row 0 has 0 texts"),
+        ([("two", "three")], r"was trained on single texts.* Write predictor\("),
     ],
 )
 def test_what_the_model_cannot_read_is_a_user_error(run: Run, texts: list[str], message: str) -> None:
@@ -82,6 +108,8 @@ def test_what_the_command_line_refuses_is_a_user_error(run: Run) -> None:
         bertlab.train(task="cola", learning_rat=1e-4)
     with pytest.raises(UserError, match="would train nothing"):
         bertlab.train(task="cola", print_config=True)
+    with pytest.raises(UserError, match="is DataFrame, which no flag takes"):
+        bertlab.train(train_file=pandas.DataFrame({"text": TEXTS}))
     with pytest.raises(UserError, match="abstain_below 2: it is a probability"):
         bertlab.Predictor(run.output_dir, abstain_below=2)
 

@@ -222,8 +222,8 @@ TABLES = [
         "column twice",
         "text,label,text\na,x,b\nc,y,d\n",
         "two columns 'text'",
-        "--remove_columns text.1",
-        obeys="--remove_columns text.1",
+        "--text_column_names text",
+        obeys="--text_column_names text",
     ),
     train(
         "column missing",

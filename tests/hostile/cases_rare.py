@@ -258,6 +258,22 @@ PREDICT = [
         obeys="{run} --file gap.csv --on_missing empty",
     ),
     predicted(
+        "stop at a ragged row",
+        "{run} --file short.csv --on_missing error",
+        "short.csv, line 2: 1 field, expected 2",
+        "--on_missing empty",
+        files={"short.csv": "text,n\nb\na,2\n"},
+        obeys="{run} --file short.csv --on_missing empty",
+    ),
+    predicted(
+        "a text column twice",
+        "{run} --file twice.csv",
+        "two columns 'text'",
+        "--text_column_names text",
+        files={"twice.csv": "text,text\na,b\n"},
+        obeys="{run} --file twice.csv --text_column_names text",
+    ),
+    predicted(
         "continuations of a classifier",
         "{run} --rank a --file dev.txt",
         "is no next-sentence model",

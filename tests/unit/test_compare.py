@@ -241,3 +241,9 @@ def test_a_metric_of_probabilities_is_compared_for_the_positive_class(tmp_path, 
         assert (score.a, score.b) == tuple(f"{value:.4f}" for value in expected)
         assert score.comparison.difference == pytest.approx(expected[0] - expected[1])
         assert score.comparison.greater_is_better == (name != "log_loss")
+
+
+def test_a_run_that_predicts_no_number_is_not_comparable(tmp_path, capsys):
+    folders = [finished_run(tmp_path / name, "regression", rows=20) for name in "ab"]
+    edit(folders[1], 3, 2, "")
+    assert "a is not comparable with b: mse on validation, n = 20 examples." in run(capsys, *folders)[1]

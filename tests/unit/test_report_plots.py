@@ -212,3 +212,12 @@ def test_a_missing_file_of_misclassified_examples_is_a_warning(tmp_path, capsys)
     render(RunFolder.read(folder))
     assert "lacks validation, so the page shows none of these examples." in capsys.readouterr().err
     assert 'id="misclassified"' not in (folder / "report.html").read_text()
+
+
+def test_a_model_that_predicts_no_number_has_no_plot_of_predictions(tmp_path):
+    folder = finished_run(tmp_path, "regression", rows=20)
+    path = folder / "predictions" / "validation.tsv"
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    emptied = ("\t".join([*row.split("\t")[:2], ""]) for row in rows)
+    path.write_text("\n".join([header, *emptied]), encoding="utf-8")
+    assert set(drawn(folder)) == TRAINED
