@@ -203,7 +203,7 @@ def test_batches_are_copied_while_a_gpu_computes_and_what_the_user_set_is_kept(
     assert config() == (True, None, True)
     assert config(dataloader_pin_memory=False)[0] is False
     assert config(use_cpu=True)[0] is False  # there is nothing to copy to, and Trainer would advise to pin memory
-    own = {"accelerator_config": {"use_seedable_sampler": False}}
+    own = {"accelerator_config": '{"use_seedable_sampler": false}'}
     assert config(stream="rows", **own) == (True, False, False)
 
 
