@@ -137,7 +137,7 @@ def _json_value(text: str) -> Any:
     """Return the number, true, false or null that a text is in JSON, or the text."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

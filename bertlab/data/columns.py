@@ -78,6 +78,7 @@ class Columns:
         called = {name.casefold(): name for name in names} | {name: name for name in names}
 
         def find(column: str | None) -> str | None:
+            """Return what the split calls a column, None where it has none."""
             return column and called.get(column, called.get(column.casefold()))
 
         text, label = [find(column) or column for column in self.text], find(self.label)

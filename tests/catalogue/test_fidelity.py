@@ -18,6 +18,9 @@ from bertlab.models import loading
 from bertlab.training import loss, sampling
 from tools import benchmark_tables
 
+BENCHMARKS = fidelity.measure.RESULTS
+README = Path(__file__).parents[2] / "README.md"
+
 
 @pytest.fixture(scope="module")
 def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -160,6 +163,14 @@ def test_tasks_are_averaged_seed_by_seed():
     assert title == "Average of cola, rte, tiny at 0.0001: accuracy in points"
     # Differences of 2 and -1 points; 12.706 is t of 1 degree of freedom, and their standard error 1.5.
     assert [row[:4] for row in table["rows"]] == [("ours", "2", "+0.5", "-18.6 to +19.6")]
+
+
+def test_readme_claims_what_the_average_over_tasks_says():
+    tables = read_json(BENCHMARKS / fidelity.SUMMARY)["tables"]
+    ((title, average),) = [(title, table) for title, table in tables.items() if title.startswith("Average")]
+    assert title.startswith("Average of cola, mrpc, rte,")
+    assert [(row[0], row[-1]) for row in average["rows"]] == [("ours", "within ±1 point")]
+    assert "Accuracy over three GLUE tasks is within one point of a plain" in README.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
