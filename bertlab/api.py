@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from bertlab.report import scores
 from bertlab.report.run_folder import RunFolder
 
 # Flags with which the scripts print something and train nothing.
-NO_RUN = ("print_config", "print_parameters", "show_examples")
+NO_RUN = ("help", "print_config", "print_parameters", "show_examples")
 # A text or, for a model of pairs, two.
 Text = str | tuple[str, str]
 TAKES = "Predictor takes a list of texts, or a list of pairs"
@@ -149,11 +150,15 @@ def _words(flags: Mapping[str, Any]) -> Iterator[str]:
             continue
         yield f"--{name}"
         if isinstance(value, Mapping) and name in objects:
-            yield json.dumps(value)
+            yield json.dumps(value, default=partial(_in_json, name))
         elif isinstance(value, Mapping):
             yield from (f"{key}={_word(name, item)}" for key, item in value.items())
         else:
             yield from (_word(name, item) for item in (value if isinstance(value, (list, tuple)) else [value]))
+
+
+def _in_json(name: str, value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else _word(name, value)
 
 
 def _word(name: str, value: Any) -> str:

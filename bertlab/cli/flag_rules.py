@@ -122,6 +122,9 @@ OF_A_CHECKPOINT = "--freeze_encoder --freeze_embeddings --reinit_layers --new_he
 TOKENIZERS = "--train_tokenizer --tokenizer_name --model_name_or_path"
 NO_WAIT = "Pass --early_stopping_patience 0, or add --selection_fraction 0.1."
 NO_WARM_UP = "--lr_scheduler_type constant reduce_lr_on_plateau greedy"
+CHECKPOINTING, CHECKPOINTING_KWARGS = (
+    f"--activation_checkpointing{end} --gradient_checkpointing{end}" for end in ("", "_kwargs")
+)
 CONSTANT_OR_NONE = "Pass --warmup_steps 0, or --lr_scheduler_type constant_with_warmup."
 HOLD_OUT = "Add --selection_fraction 0.1."
 IN_A_CHECKPOINT = "a checkpoint names paths of this machine, and --resume reads folders alone"
@@ -148,6 +151,9 @@ RULES = (
     Rule("--dataloader_prefetch_factor", "requires", "--dataloader_num_workers", "there are no workers"),
     Rule("--dataloader_persistent_workers", "requires", "--dataloader_num_workers", "there are no workers"),
     Rule("--dataloader_multiprocessing_context", "requires", "--dataloader_num_workers", "there are no workers"),
+    Rule(
+        CHECKPOINTING_KWARGS, "requires", CHECKPOINTING, "nothing is computed again", "Add --activation_checkpointing."
+    ),
     Rule("--early_stopping_threshold", "requires", "--early_stopping_patience", "nothing stops early"),
     Rule("--early_stopping_patience", "requires", "--selection_fraction", "evaluation splits must not decide", NO_WAIT),
     Rule("--warmup_steps", "conflicts with", NO_WARM_UP, "that schedule has no warm-up", CONSTANT_OR_NONE),

@@ -29,8 +29,10 @@ from bertlab.commands.predict_inputs import (
 )
 from bertlab.console import info, table, table_width
 from bertlab.data import tokenization
+from bertlab.data.columns import Columns
 from bertlab.data.labels import MULTI, REGRESSION
 from bertlab.errors import UserError
+from bertlab.inference.inference_config import InputFormat
 from bertlab.inference.loading import load_predictor
 from bertlab.inference.predictor import Predictor, Row
 from bertlab.io import escape_formula
@@ -74,24 +76,41 @@ def main(argv: Sequence[str]) -> int:
     )
     predictor = load_predictor(model, options.max_seq_length, options.abstain_below)
     input_format = predictor.config.input_format
-    reads_table = reads_table or is_trained_table(options, input_format)
-    table_columns = columns(options, input_format) if reads_table else None
-    if table_columns:
-        predictor = replace(predictor, text_column_delimiter=table_columns.text_column_delimiter)
-    pairs = table_columns.is_pair if table_columns else bool(options.pair or options.pairs or options.rank is not None)
+    chosen = columns(options, input_format) if reads_table or is_trained_table(options, input_format) else None
+    _check_task(options, input_format, chosen)
+    rows = read_rows(options, chosen, input_format)
+    if options.rank is not None:
+        _print_ranking(predictor, list(rows))
+    else:
+        if chosen is not None:
+            predictor = replace(predictor, text_column_delimiter=chosen.text_column_delimiter)
+        _print_predictions(predictor, rows, options, are_of_table=chosen is not None)
+    return 0
+
+
+def _check_task(options: PredictArguments, input_format: InputFormat, chosen: Columns | None) -> None:
+    """Refuse an input that is not what the model was trained on.
+
+    Raises:
+        UserError: --rank of a model that knows no next sentence, pairs for one of single texts, or the other way round.
+    """
     if options.rank is not None and input_format.next_sentence is False:
         raise UserError(
             f"--rank: {options.model} is no next-sentence model, so nothing in it says what follows.",
             "Train one with run_nsp.py.",
         )
+    pairs = chosen.is_pair if chosen else bool(options.pair or options.pairs or options.rank is not None)
     check_pairs(pairs, options.model, input_format, GIVE_PAIRS, GIVE_TEXTS)
-    rows = read_rows(options, table_columns, input_format)
-    if options.rank is not None:
-        candidates = list(rows)
-        if not candidates:
-            raise UserError("--rank: the file of candidates is empty.", "Give one candidate a line with --file.")
-        _warn_if_unknown(predictor, candidates)
-        return _print_ranking(predictor, candidates)
+
+
+def _print_predictions(
+    predictor: Predictor, rows: Iterable[Row], options: PredictArguments, are_of_table: bool
+) -> None:
+    """Predict and print the rows chunk by chunk, and say how many predictions are empty.
+
+    Raises:
+        UserError: every row is empty.
+    """
     if options.abstain_below:
         _say_coverage(options.model, options.abstain_below)
     start = empty = abstained = 0
@@ -105,10 +124,10 @@ def main(argv: Sequence[str]) -> int:
         empty += without_text
         if options.abstain_below:
             abstained += predictor.labels(probabilities).count("") - without_text
-    without = "without text" + " or with too few or too many fields" * (reads_table and is_delimited(options))
+    without = "without text" + " or with too few or too many fields" * (are_of_table and is_delimited(options))
     if empty == start:
         hint = "Pass --text, --pair, --file, or lines on standard input."
-        hint = "Pass --on_missing error to see what is wrong with the first." if reads_table else hint
+        hint = "Pass --on_missing error to see what is wrong with the first." if are_of_table else hint
         raise UserError(f"there is nothing to predict: every row is {without}.", hint)
     if empty:
         info(f"{empty} of {start} rows {without} have an empty prediction (--on_missing error stops at the first).")
@@ -116,7 +135,6 @@ def main(argv: Sequence[str]) -> int:
         info(
             f"{abstained} of {start - empty} predictions are below --abstain_below {options.abstain_below:g} and empty."
         )
-    return 0
 
 
 def _say_coverage(model: str, below: float) -> None:
@@ -190,13 +208,19 @@ def _print_tsv(predictor: Predictor, rows: Sequence[Row], probabilities: np.ndar
         writer.writerow([index, escape_formula(label), *cells])
 
 
-def _print_ranking(predictor: Predictor, rows: list[Row]) -> int:
-    """Print candidate continuations, the most probable first."""
+def _print_ranking(predictor: Predictor, rows: Sequence[Row]) -> None:
+    """Print candidate continuations, the most probable first.
+
+    Raises:
+        UserError: there are none.
+    """
+    if not rows:
+        raise UserError("--rank: the file of candidates is empty.", "Give one candidate a line with --file.")
+    _warn_if_unknown(predictor, rows)
     probabilities = predictor(rows)[:, 0]
     order = np.argsort(-probabilities, kind="stable")
     header = (predictor.config.class_names[0], "candidate")
     print(table([(float(probabilities[i]), rows[i][1]) for i in order], header))
-    return 0
 
 
 PRINTERS: dict[str, Callable[[Predictor, Sequence[Row], np.ndarray, int], None]] = {

@@ -210,6 +210,8 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
             raise UserError(f"the column {column!r} is named to be read and to be removed.", "Drop one of the two.")
     names = [name for name in names if name not in removed]
     label = next(iter(labels or _usual(LABEL_COLUMNS, names)), None)
+    if label is not None and not labels:
+        _refuse_twin(label, "label_column_name", names, where)
     text = text or _guess_text([name for name in names if name not in labels[1:]], label, arguments, where)
     for column in {*labels, label or ""} & set(text):
         raise UserError(f"the column {column!r} is named as text and as label.", f"{where} has {', '.join(names)}.")
@@ -242,14 +244,8 @@ def _guess_text(names: Sequence[str], label: str | None, arguments: DataArgument
             return found[0], found[1]
     if len(names) == 1 and set(names[0]) & set(DELIMITERS):
         raise UserError(f"{where} has no column that is clearly text.", _columns_hint("", names))
-    for name in (*TEXT_COLUMNS, *LABEL_COLUMNS):
-        if name in names and f"{name}.1" in names:
-            raise UserError(
-                f"{where} has two columns {name!r}; the second is called '{name}.1'.",
-                f"Name the one to read: --text_column_names {name}."
-                if name in TEXT_COLUMNS  # which `predict` has, too
-                else f"Leave one out: --remove_columns {name}.1.",
-            )
+    for name in TEXT_COLUMNS:
+        _refuse_twin(name, "text_column_names", names, where)
     known = (label, arguments.source_column_name, arguments.group_column)
     left = [n for n in names if n not in known and not NO_TEXT.fullmatch(n)]
     usual = _usual(TEXT_COLUMNS, left)
@@ -258,6 +254,15 @@ def _guess_text(names: Sequence[str], label: str | None, arguments: DataArgument
     raise UserError(
         f"{where} has the columns {', '.join(names)}: which holds the text?", "Name it with --text_column_names."
     )
+
+
+def _refuse_twin(name: str, flag: str, names: Sequence[str], where: str) -> None:
+    """Refuse a column that nobody has named and that is there twice."""
+    if name in names and f"{name}.1" in names:
+        raise UserError(
+            f"{where} has two columns {name!r}; the second is called '{name}.1'.",
+            f"Name the one to read: --{flag} {name}.",
+        )
 
 
 def split_names(given: Iterable[str], present: Iterable[str]) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """One forward and backward pass of two rows, before anything is paid for a model that cannot do it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # The two rows are the longest and the shortest of so many, so that one of them is padded.
 ROWS_SEARCHED = 1000
+# Settings of activation checkpointing that are not for torch.
+OF_TRANSFORMERS = ("every_n_layers", "offload")
 
 
 def check_model(
@@ -50,13 +52,16 @@ def check_model(
     batch = data_collator([rows[index] for index in _shortest_and_longest(rows)])
     model.to(args.device)  # type: ignore[arg-type]  # a decorator hides its signature
     chosen = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
-    problem = _failure(model, batch, compute_loss_func, chosen)
+    problem = _failure(model, args, batch, compute_loss_func, chosen)
     if problem is None:
         return None
     kind = parts.unwrap(model).config.model_type
-    if chosen == "fp32" or _failure(model, batch, compute_loss_func, "fp32") is not None:
-        chosen_attention = parts.unwrap(model).config._attn_implementation not in (None, "eager", "sdpa")
-        hint = "Leave --attn_implementation out." if chosen_attention else "Choose another model."
+    if chosen == "fp32" or _failure(model, args, batch, compute_loss_func, "fp32") is not None:
+        doubtful = {
+            "activation_checkpointing_kwargs": args.activation_checkpointing_kwargs,
+            "attn_implementation": parts.unwrap(model).config._attn_implementation not in (None, "eager", "sdpa"),
+        }
+        hint = next((f"Leave --{name} out." for name, given in doubtful.items() if given), "Choose another model.")
         raise UserError(f"a {kind} model fails on two rows of this data: {problem}.", hint)
     if run.precision != "auto":
         raise UserError(f"a {kind} model fails in {chosen}: {problem}.", "Pass --precision fp32.")
@@ -84,12 +89,16 @@ def _shortest_and_longest(rows: Any) -> tuple[int, int]:
     return int(np.argmin(lengths)), int(np.argmax(lengths))
 
 
-def _failure(model: Any, batch: dict[str, torch.Tensor], loss_of: Any, precision: str) -> str | None:
+def _failure(
+    model: Any, args: "TrainingArguments", batch: dict[str, torch.Tensor], loss_of: Any, precision: str
+) -> str | None:
     """Return why loss or gradients cannot be computed, or None."""
     inputs = {name: values.to(model.device) for name, values in batch.items()}
     labels = inputs.pop("labels", None)
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     try:
+        if args.do_train and args.activation_checkpointing:
+            _checkpoint_activations(model, cast(Mapping[str, Any], args.activation_checkpointing_kwargs or {}))
         with _without_trace(model), torch.autocast(model.device.type, dtype=dtype, enabled=precision != "fp32"):
             outputs = model(**inputs)
             loss = outputs[0].float().sum() if labels is None else loss_of(outputs, labels)
@@ -99,6 +108,13 @@ def _failure(model: Any, batch: dict[str, torch.Tensor], loss_of: Any, precision
             raise
         return first_line(error)
     return None if torch.isfinite(loss) else "its loss is not a finite number"
+
+
+def _checkpoint_activations(model: Any, settings: Mapping[str, Any]) -> None:
+    """Let the model compute activations again, as Trainer will."""
+    of_torch = {name: value for name, value in settings.items() if name not in OF_TRANSFORMERS}
+    own = {name: settings[name] for name in OF_TRANSFORMERS if name in settings}
+    model.activation_checkpointing_enable(of_torch or None, **own)
 
 
 @contextmanager

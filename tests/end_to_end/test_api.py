@@ -29,7 +29,7 @@ def run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory, write_csv) -
             max_seq_length=32,
             precision="fp32",
             lr_scheduler_type="polynomial",
-            lr_scheduler_kwargs={"power": 2.0},
+            lr_scheduler_kwargs={"power": np.float32(2)},
             run_name=None,
             save_strategy="no",
             disable_tqdm=True,
@@ -108,8 +108,12 @@ def test_what_the_command_line_refuses_is_a_user_error(run: Run) -> None:
         bertlab.train(task="cola", learning_rat=1e-4)
     with pytest.raises(UserError, match="would train nothing"):
         bertlab.train(task="cola", print_config=True)
+    with pytest.raises(UserError, match="would train nothing"):
+        bertlab.train(help=True)
     with pytest.raises(UserError, match="is DataFrame, which no flag takes"):
         bertlab.train(train_file=pandas.DataFrame({"text": TEXTS}))
+    with pytest.raises(UserError, match="is ndarray, which no flag takes"):
+        bertlab.train(task="cola", lr_scheduler_kwargs={"power": np.ones(2)})
     with pytest.raises(UserError, match="abstain_below 2: it is a probability"):
         bertlab.Predictor(run.output_dir, abstain_below=2)
 

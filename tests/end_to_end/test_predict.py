@@ -395,6 +395,13 @@ def test_the_columns_of_a_file_are_those_of_the_training(pair_run: Path, tmp_pat
     _assert_as_in_the_run(_tsv(capsys), pair_run)
 
 
+def test_labels_are_not_read_however_many_columns_have_them(run: Path, tmp_path: Path, write_csv, capsys):
+    rows = write_csv(tmp_path / "rows.csv", ("text", "label", "label"), [(text, "a", "b") for text in TEXTS])
+    for words in ((), ("--text_column_names", "text")):
+        assert predict(run, "--format", "tsv", "--file", rows, *words) == 0
+        _assert_as_in_the_run(_tsv(capsys), run)
+
+
 def test_columns_that_were_joined_are_joined(run: Path, tmp_path: Path, write_csv, capsys):
     joining = {"text_column_names": ["first", "second", "third"], "text_column_delimiter": " "}
     configuration = {**read_json(run / "run.json")["configuration"], **joining}

@@ -226,6 +226,14 @@ TABLES = [
         obeys="--text_column_names text",
     ),
     train(
+        "label column twice",
+        "text,label,label\na,x,y\nb,y,x\n",
+        "two columns 'label'",
+        "--label_column_name label",
+        typed="--text_column_names text",
+        obeys="--text_column_names text --label_column_name label",
+    ),
+    train(
         "column missing",
         "text,score\na,1\nb,2\n",
         "no column 'sentence'",

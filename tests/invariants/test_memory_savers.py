@@ -45,7 +45,7 @@ def test_activation_checkpointing_gives_the_same_run(tiny_model, sentences, tmp_
         calls.clear()
         settings = {"model_name_or_path": tiny_model, "train_file": sentences["train_file"], **TRAINING}
         assert classify(tmp_path / name, **settings, save_strategy="no", activation_checkpointing=on) == 0
-        counts.append(len(calls) - LAYERS)  # of the two rows that are tried first
+        counts.append(len(calls) - LAYERS * (1 + on))  # of the two rows that are tried first
     _assert_same(tmp_path / "checkpointed", tmp_path / "plain")
     assert counts[1] == 2 * counts[0], "every layer computes once more, in the backward pass"
 
@@ -66,6 +66,15 @@ def test_a_model_that_cannot_is_refused(sentences, tiny_model, tmp_path: Path, m
     settings = {"model_name_or_path": tiny_model, "train_file": sentences["train_file"]}
     assert classify(tmp_path / "run", **settings, activation_checkpointing=True) == 2
     assert "--activation_checkpointing: bert models cannot do it. Leave it out." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("setting", "says"), [("effort=1", "effort"), ("every_n_layers=0", "zero")])
+def test_settings_that_checkpointing_cannot_do_with_are_refused(setting, says, sentences, tiny_model, tmp_path, capsys):
+    settings = {"model_name_or_path": tiny_model, "train_file": sentences["train_file"], **TRAINING}
+    kwargs = {"activation_checkpointing": True, "activation_checkpointing_kwargs": setting}
+    assert classify(tmp_path / "run", **settings, **kwargs) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert says in error and error.endswith("Leave --activation_checkpointing_kwargs out.")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="malloc of another system")
