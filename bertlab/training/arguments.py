@@ -148,34 +148,39 @@ def _with_selection(values: dict[str, Any], data: "Data", given: Collection[str]
             f"--eval_strategy {values['eval_strategy']}: there is no split to evaluate.",
             "Name a --validation_file, or hold one out with --validation_fraction 0.1.",
         )
-    if values.get("save_strategy") == "best":  # Trainer asks for the metric by which
-        values = {"metric_for_best_model": data.metrics[0], **values}
-    if values.get("metric_for_best_model"):
-        best = values["metric_for_best_model"].removeprefix("eval_")
-        _refuse_unknown_metric(best, data)
-        # Trainer takes the highest value of anything that is not called a loss.
-        values.setdefault("greater_is_better", metrics.GREATER_IS_BETTER.get(best, True))
+    values = _with_best_metric(values, data)
     if data.selection is None:
-        follows = values.get("lr_scheduler_type") in FOLLOWING
-        if values.get("load_best_model_at_end") or follows:
-            what = "the learning rate follows" if follows else "the best epoch is chosen on"
-            warning(f"{what} the split that is reported; --selection_fraction 0.1 avoids that.")
-        elif values.get("metric_for_best_model") and values.get("save_strategy") != "best":
-            warning(
-                "--metric_for_best_model has no effect: no epoch is selected. --selection_fraction 0.1 selects one."
-            )
+        _warn_of_no_selection(values)
         return values
     saves = values.get("save_strategy") if "save_strategy" in given else None
     if values.get("load_best_model_at_end", True):
         _refuse_other_saves(values.get("eval_strategy"), saves)
-    primary = data.metrics[0]
-    chosen: dict[str, Any] = {"eval_strategy": "epoch", "load_best_model_at_end": True}
-    chosen["metric_for_best_model"] = primary
+    chosen = {"eval_strategy": "epoch", "load_best_model_at_end": True}
     if saves == "steps":  # the best is chosen among the models that are saved
         chosen |= {"eval_strategy": "steps", "eval_steps": values.get("save_steps", TrainingArguments.save_steps)}
-    if "metric_for_best_model" not in values:
-        chosen["greater_is_better"] = metrics.GREATER_IS_BETTER.get(primary, True)
     return {**chosen, **values}
+
+
+def _with_best_metric(values: dict[str, Any], data: "Data") -> dict[str, Any]:
+    """Return training values with the metric by which Trainer knows the best model, and its direction."""
+    if data.selection is not None or values.get("save_strategy") == "best":
+        values = {"metric_for_best_model": data.metrics[0], **values}
+    if not values.get("metric_for_best_model"):
+        return values
+    best = values["metric_for_best_model"].removeprefix("eval_")
+    _refuse_unknown_metric(best, data)
+    # Trainer takes the highest value of anything that is not called a loss.
+    return {"greater_is_better": metrics.GREATER_IS_BETTER.get(best, True), **values}
+
+
+def _warn_of_no_selection(values: Mapping[str, Any]) -> None:
+    """Warn of decisions by the split that is reported, and of a metric that decides nothing."""
+    follows = values.get("lr_scheduler_type") in FOLLOWING
+    if values.get("load_best_model_at_end") or follows:
+        what = "the learning rate follows" if follows else "the best epoch is chosen on"
+        warning(f"{what} the split that is reported; --selection_fraction 0.1 avoids that.")
+    elif values.get("metric_for_best_model") and values.get("save_strategy") != "best":
+        warning("--metric_for_best_model has no effect: no epoch is selected. --selection_fraction 0.1 selects one.")
 
 
 def _with_saves(values: dict[str, Any], given: Collection[str]) -> dict[str, Any]:

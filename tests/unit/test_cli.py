@@ -553,6 +553,7 @@ RULED = (
     ("--early_stopping_threshold 0.1", "--early_stopping_threshold requires --early_stopping_patience: nothing stops"),
     ("--early_stopping_patience 2", "--early_stopping_patience requires --selection_fraction: evaluation splits"),
     ("--selection_fraction 0.1 --save_strategy no", "--selection_fraction conflicts with --save_strategy no: the best"),
+    ("--activation_checkpointing_kwargs offload=true", "--activation_checkpointing_kwargs requires --activation_check"),
     ("--freeze_encoder --reinit_layers 1", "--freeze_encoder conflicts with --reinit_layers: the new layers would"),
     ("--freeze_encoder --layerwise_lr_decay 0.9", "--freeze_encoder conflicts with --layerwise_lr_decay: only the"),
     ("--lora_rank 2 --freeze_encoder", "--lora_rank conflicts with --freeze_encoder: LoRA trains the layers"),
