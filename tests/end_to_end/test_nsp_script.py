@@ -100,7 +100,7 @@ def test_a_score_stands_beside_its_baselines(run: Path):
     split = read_json(run / "results.json")["splits"]["validation"]
     assert set(split["baselines"]) == {"majority", "word_overlap", "first_alone", "second_alone", "before_training"}
     assert 0 < split["other"]["recall_at_1"] <= split["other"]["mrr"] <= 1
-    assert split["other"]["recall_at_1_chance"] == 0.1
+    assert split["other"]["recall_at_1_chance"] == pytest.approx(0.1, abs=0.01)
     rows = len(_pairs(run))
     follow = sum(row["label"] == "IsNext" for row in _pairs(run))
     assert split["baselines"]["majority"]["metrics"]["accuracy"] in (follow / rows, (rows - follow) / rows)

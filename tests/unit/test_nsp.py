@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from transformers import AlbertConfig, AutoTokenizer, BertConfig, ElectraConfig,
 
 from bertlab.cli.arguments import ModelArguments, NspArguments
 from bertlab.errors import UserError
-from bertlab.pretraining import baselines, dataset
+from bertlab.pretraining import baselines, dataset, ranking
 from bertlab.pretraining.model import (
     SETTINGS,
     SPECIAL_TOKENS,
@@ -218,7 +219,7 @@ def test_text_of_single_sentences_is_enough_for_mlm(tokenizer, tmp_path: Path, c
 
 
 def test_unknown_tokens_are_warned_of(tokenizer, tmp_path: Path, capsys):
-    (tmp_path / "text.txt").write_text("今天很好。我们去吧。再见。\n" * 20, encoding="utf-8")
+    (tmp_path / "text.txt").write_text("\n".join(f"今天{n}很好。我们去吧。再见。" for n in range(20)), encoding="utf-8")
     arguments = _arguments(tmp_path / "text.txt", language="zh", objective="mlm")
     dataset.make_splits(dataset.read(arguments, str(tmp_path / "cache")), arguments, tokenizer)
     assert "% of the tokens are unknown to this tokenizer" in capsys.readouterr().err
@@ -255,15 +256,23 @@ def _messages(folder: Path, tokenizer: Any, capsys: Any, documents: list[str], *
     return capsys.readouterr().err.splitlines()
 
 
-@pytest.mark.parametrize("pairs", ["all", "one_per_document", "segments"])
-def test_pairs_that_are_trained_on_too_are_left_out(pairs: str, tokenizer, tmp_path: Path, capsys):
+@pytest.mark.parametrize(
+    ("pairs", "objective", "kind"),
+    [
+        ("all", "nsp", "pairs"),
+        ("one_per_document", "nsp", "pairs"),
+        ("segments", "nsp+mlm", "pairs"),
+        ("all", "mlm", "texts"),
+    ],
+)
+def test_what_is_trained_on_too_is_left_out(pairs: str, objective: str, kind: str, tokenizer, tmp_path: Path, capsys):
     """As where a folder holds a book twice: each document stands in a split of its own, and its copy in train."""
     documents = paragraphs(60) * 2
-    one_split = {"pairs": pairs, "selection_fraction": 0, "test_fraction": 0}
+    one_split = {"pairs": pairs, "objective": objective, "selection_fraction": 0, "test_fraction": 0}
     said = _messages(tmp_path, tokenizer, capsys, documents, **one_split)
-    (left_out,) = (line for line in said if "train and" in line)
-    assert left_out.startswith("warning: validation: ")
-    assert left_out.endswith(" pairs also follow each other in train and are left out.")
+    (left_out,) = (line for line in said if "train has" in line)
+    assert left_out.startswith("warning: validation: left out because train has them too: ")
+    assert left_out.endswith(f" {kind}.")
     assert left_out in _messages(tmp_path, tokenizer, capsys, documents, **one_split), "told from the cache too"
 
 
@@ -276,6 +285,34 @@ def test_pairs_with_both_labels_and_without_a_partner_are_counted(tokenizer, tmp
     long = ["One. Two. Three. Four. Five."] * 2
     (said,) = _messages(tmp_path, tokenizer, capsys, [*lone, *long], negatives="same_document", **nothing)
     assert said == "info: train: 30 pairs found none to exchange second segments with and are left out."
+
+
+def test_a_held_out_text_is_left_out_only_if_train_has_all_of_its_sentences(tokenizer, tmp_path: Path, capsys):
+    documents = [f"Amen. The cat is {index}." for index in range(20)]
+    arguments = {"objective": "mlm", "short_seq_probability": 0, "selection_fraction": 0, "test_fraction": 0}
+    assert _messages(tmp_path, tokenizer, capsys, documents, **arguments) == []
+    with pytest.raises(UserError, match=r"^The validation split: all of its 4 texts are in train too\."):
+        _messages(tmp_path, tokenizer, capsys, ["Amen. So be it."] * 20, **arguments)
+
+
+def test_gaps_between_parts_are_no_documents(tokenizer, tmp_path: Path, capsys):
+    single = [" ".join(paragraphs(20))]
+    assert _messages(tmp_path, tokenizer, capsys, single, negatives="same_document") == []
+
+
+@pytest.mark.parametrize(("second", "mrr", "recall"), [("Yes.", 1, 1), ("It is {}.", 0.293, 0.1)])
+def test_the_ranking_of_chance_counts_the_candidates_with_other_texts(
+    second: str, mrr: float, recall: float, tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lines = (f"This is {index}. {second.format(index)}" for index in range(60))
+    (tmp_path / "text.txt").write_text("\n".join(lines), encoding="utf-8")
+    arguments = _arguments(tmp_path / "text.txt", negatives="any", validation_fraction=0.5)
+    data = dataset.make_splits(dataset.read(arguments, str(tmp_path / "cache")), arguments, tokenizer)
+    monkeypatch.setattr(ranking.evaluate, "predict_logits", lambda _, rows: np.ones((len(rows), 2)))
+    trainer: Any = SimpleNamespace(processing_class=tokenizer)
+    found = ranking.ranking_metrics(arguments, trainer, data, "validation")
+    assert found["mrr_chance"] == pytest.approx(mrr, abs=5e-4)
+    assert found["recall_at_1_chance"] == pytest.approx(recall)
 
 
 def _overlapping_pairs(rows: int, seed: int) -> tuple[list[list[str]], np.ndarray]:
