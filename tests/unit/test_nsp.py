@@ -14,7 +14,8 @@ from transformers import AlbertConfig, AutoTokenizer, BertConfig, ElectraConfig,
 
 from bertlab.cli.arguments import ModelArguments, NspArguments
 from bertlab.errors import UserError
-from bertlab.pretraining import baselines, dataset, ranking
+from bertlab.models.segment_cosine import BertSegmentCosineForNextSentencePrediction
+from bertlab.pretraining import baselines, dataset, objectives, ranking
 from bertlab.pretraining.model import (
     SETTINGS,
     SPECIAL_TOKENS,
@@ -313,6 +314,25 @@ def test_the_ranking_of_chance_counts_the_candidates_with_other_texts(
     found = ranking.ranking_metrics(arguments, trainer, data, "validation")
     assert found["mrr_chance"] == pytest.approx(mrr, abs=5e-4)
     assert found["recall_at_1_chance"] == pytest.approx(recall)
+
+
+@pytest.mark.parametrize("agreeing", [50, 20], ids=["the cosine tells", "the cosine misleads"])
+def test_a_new_head_starts_without_a_preference_for_either_class(agreeing: int, monkeypatch: pytest.MonkeyPatch):
+    """Even where IsNext pairs of the sample have the lower cosines, as by chance where nothing is to be learned."""
+    sizes = {"hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 4}
+    head = BertSegmentCosineForNextSentencePrediction(BertConfig(vocab_size=9, **sizes))
+    cosines = np.repeat([0.96, 0.94], 60)
+    labels = np.arange(120) % 60 >= np.where(np.arange(120) < 60, agreeing, 60 - agreeing)
+    scale, threshold = objectives.USUAL_START
+    start = np.outer(scale * (cosines - threshold), [0.5, -0.5])
+    monkeypatch.setattr(objectives, "_trainer_of_a_copy", lambda _: SimpleNamespace(args=SimpleNamespace()))
+    monkeypatch.setattr(objectives.evaluate, "predict_logits", lambda *_: start)
+    trainer: Any = SimpleNamespace(model=head, is_fsdp_enabled=False)
+    rows, data = Dataset.from_dict({"labels": labels.astype(int)}), SimpleNamespace(train="train")
+    objectives.fit_start(trainer, {"train": rows}, data)  # type: ignore[arg-type]
+    weight, bias = (part[0].detach().numpy() for part in (head.seq_relationship.weight, head.seq_relationship.bias))
+    logits = 2 * (cosines * weight.sum() + bias)
+    assert np.mean(1 / (1 + np.exp(-logits))) == pytest.approx(0.5, abs=0.01)
 
 
 def _overlapping_pairs(rows: int, seed: int) -> tuple[list[list[str]], np.ndarray]:
