@@ -10,6 +10,7 @@ from pathlib import Path
 from bertlab.console import counted
 from bertlab.data.files import open_text
 from bertlab.errors import UserError
+from bertlab.pretraining.splitters import SMALL_LETTERS
 
 # How many characters of a file are searched for what its pages repeat: about 500 pages.
 HEAD_CHARS = 1 << 20
@@ -24,7 +25,7 @@ FEW_HYPHENS, HYPHEN_SHARE = 3, 0.03
 _LICENCE_START = re.compile(r"\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG")
 _LICENCE_END = re.compile(r"\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG|^End of (?:the )?Project Gutenberg")
 _WIKI_HEADING = re.compile(r"\s*=+ .+ =+\s*")
-_HYPHEN = re.compile(r"\b([^\W\d_]{2,40})-[ \t]*\r?\n[ \t]*([a-zß-ÿ]{2,})(\S*)[ \t]*")
+_HYPHEN = re.compile(rf"\b([^\W\d_]{{2,40}})-[ \t]*\r?\n[ \t]*([{SMALL_LETTERS}]{{2,}})(\S*)[ \t]*")
 _COMPOUND = re.compile(r"\b\w{1,40}-\w{1,40}\b")
 # Comments may come first. Possessive, as to look for other ends of them would take exponential time.
 _MARKUP = re.compile(r"(?:<!--.*?-->\s*)*+<(?:!doctype html|html|\?xml|head|body)\b", re.IGNORECASE | re.DOTALL)

@@ -111,6 +111,13 @@ CASES = [
         has=("The dinner was a well-known one.", "A well-known door is here."),
     ),
     Case(
+        "hyphens at line ends in Russian, joined",
+        "--text a.txt --document_unit block --language ru --clean hyphenation --objective mlm",
+        {"a.txt": blocks([f"Это слу-\nчай номер {letter} и дру-\nгой." for letter in LETTERS])},
+        "--clean hyphenation: 28 words are joined.",
+        has=("Это случай номер a и другой.",),
+    ),
+    Case(
         "hyphens at the ends of documents",
         "--text a.txt",
         {"a.txt": HYPHENS},

@@ -309,10 +309,19 @@ class TestSplitSentences:
             ("de", ["Er traf die 1. Mannschaft am 2. Tag.", "Das war 1990.", "Danach kam er."]),
             ("fr", ["Il a vu M. Petit.", "Mme A. Petit dort."]),
             ("es", ["1. Abre la puerta.", "2. Entra."]),
+            ("ru", ["Он сказал (это так!) и ушёл.", "(Было поздно.)", "Никто не видел."]),
+            ("el", ["Είπε (είναι έτσι!) και έφυγε.", "Μετά ήρθε."]),
+            ("pl", ["Powiedział (to tak!) że wyszedł.", "Potem (no!) śpiewał."]),
+            ("he", ["הוא אמר (כן!) והלך.", "אחר כך בא."]),
         ],
     )
     def test_other_cases_than_those_of_the_comparison(self, language: str, expected: list[str]) -> None:
         assert sentence_splitter("sentencex", language)(" ".join(expected)) == expected
+
+    def test_a_japanese_sentence_goes_on_after_a_bracket_with_a_particle(self) -> None:
+        text = "彼は（そうだ！）と言った。（遅かった。）彼女は残った。"
+        expected = ["彼は（そうだ！）と言った。", "（遅かった。）", "彼女は残った。"]
+        assert sentence_splitter("sentencex", "ja")(text) == expected
 
     def test_every_language_that_is_let_in_works(self) -> None:
         assert len(LANGUAGES) > 180
