@@ -98,11 +98,11 @@ def check_sizes(sentences: "Dataset", members: Mapping[str, np.ndarray], argumen
         if longest < 2:
             raise UserError(f"the {name} split has no document of two or more sentences.", _larger(arguments))
         if longest < sentences_needed(arguments):
+            ways = ["--negatives other_document"] * (len(lengths) >= 2 * len(members))
+            ways += ["a larger --document_unit"] * (arguments.document_unit != "file")
             raise UserError(
                 f"the {name} split has no document of four or more sentences, as --negatives same_document needs.",
-                "Choose --negatives other_document, or give longer texts."
-                if arguments.document_unit == "file"
-                else "Choose --negatives other_document, or a larger --document_unit.",
+                f"Choose {' or '.join(ways)}, or give longer texts." if ways else "Give longer texts.",
             )
     # The gaps between parts of a single document are in no split.
     lengths = lengths[np.concatenate(list(members.values()))]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 from nsp_runs import paragraphs, ranges, write_text
+from running import refusal
 from tqdm import tqdm
 from transformers import AlbertConfig, AutoTokenizer, BertConfig, ElectraConfig, GPT2Config, RobertaConfig
 
@@ -16,6 +17,7 @@ from bertlab.cli.arguments import ModelArguments, NspArguments
 from bertlab.errors import UserError
 from bertlab.models.segment_cosine import BertSegmentCosineForNextSentencePrediction
 from bertlab.pretraining import baselines, dataset, objectives, ranking
+from bertlab.pretraining.document_splits import check_sizes
 from bertlab.pretraining.model import (
     SETTINGS,
     SPECIAL_TOKENS,
@@ -294,6 +296,23 @@ def test_a_held_out_text_is_left_out_only_if_train_has_all_of_its_sentences(toke
     assert _messages(tmp_path, tokenizer, capsys, documents, **arguments) == []
     with pytest.raises(UserError, match=r"^The validation split: all of its 4 texts are in train too\."):
         _messages(tmp_path, tokenizer, capsys, ["Amen. So be it."] * 20, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("documents", "unit", "hint"),
+    [
+        (20, "file", "Choose --negatives other_document, or give longer texts."),
+        (3, "line", "Choose a larger --document_unit, or give longer texts."),
+        (3, "file", "Give longer texts."),
+    ],
+)
+def test_short_documents_are_told_of_ways_that_are_open(documents: int, unit: str, hint: str):
+    table = Dataset.from_dict({"document": np.repeat(np.arange(documents, dtype=np.int32), 3)})
+    arguments = _arguments(Path(), negatives="same_document", document_unit=unit)
+    members = {"train": np.arange(1, documents), "validation": np.array([0])}
+    assert refusal(check_sizes, table, members, arguments) == (
+        f"the train split has no document of four or more sentences, as --negatives same_document needs. {hint}"
+    )
 
 
 def test_gaps_between_parts_are_no_documents(tokenizer, tmp_path: Path, capsys):
