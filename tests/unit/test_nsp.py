@@ -1,6 +1,7 @@
 """From text to splits, the baselines beside a score, and models and tokenizers made from scratch."""
 
 import random
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from bertlab.pretraining.model import (
     SETTINGS,
     SPECIAL_TOKENS,
     build_model,
+    refuse_unfit,
     scratch_config,
     tokenizer_and_config,
     train_tokenizer,
@@ -556,10 +558,8 @@ def test_a_trained_tokenizer_knows_how_many_positions_its_model_has(read: datase
     assert tokenizer.model_max_length == config.max_position_embeddings == 48
 
 
-def _refused(message: str, tokenizer: Any, config: Any, model: ModelArguments | None = None, **settings: Any) -> None:
-    with pytest.raises(UserError) as caught:
-        build_model(NspArguments(**settings), model or ModelArguments(), config, tokenizer)
-    assert str(caught.value) == message
+def _refused(message: str, tokenizer: Any, config: Any, **settings: Any) -> None:
+    assert refusal(refuse_unfit, NspArguments(**settings), config, tokenizer) == message
 
 
 NSP_MODELS = "NSP needs a BERT, ERNIE, MobileBERT, FNet or Megatron-BERT model."
@@ -579,6 +579,16 @@ NSP_MODELS = "NSP needs a BERT, ERNIE, MobileBERT, FNet or Megatron-BERT model."
 def test_a_model_without_the_head_is_refused(config: Any, objective: str, hint: str, tokenizer):
     message = f"a {config.model_type} model has no head for --objective {objective}. {hint}"
     _refused(message, tokenizer, config, objective=objective)
+
+
+def test_a_model_without_the_head_is_refused_before_text_is_paired(
+    read: dataset.Text, tiny_model: Path, tmp_path: Path
+):
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    RobertaConfig(max_position_embeddings=66).save_pretrained(model)
+    arguments = ModelArguments(model_name_or_path=str(model))
+    message = refusal(tokenizer_and_config, NspArguments(max_seq_length=32), arguments, read)
+    assert message == f"a roberta model has no head for --objective nsp. {NSP_MODELS}"
 
 
 def test_mlm_needs_a_mask_token(tiny_model: Path):
@@ -607,9 +617,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tiny_model: Path
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     known = len(tokenizer)
     tokenizer.add_tokens(["unheard", "zebras"])
-    _refused(
-        f"the tokenizer has {known + 2} tokens, the model embeds {known}. Name the right --tokenizer_name.",
-        tokenizer,
-        BertConfig.from_pretrained(tiny_model),
-        ModelArguments(model_name_or_path=str(tiny_model)),
+    arguments, config = ModelArguments(model_name_or_path=str(tiny_model)), BertConfig.from_pretrained(tiny_model)
+    assert refusal(build_model, NspArguments(), arguments, config, tokenizer) == (
+        f"the tokenizer has {known + 2} tokens, the model embeds {known}. Name the right --tokenizer_name."
     )
