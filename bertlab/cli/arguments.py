@@ -176,7 +176,7 @@ class NspArguments(TokenizationArguments):
         "all", "every neighbouring pair; one random pair a document; or segments packed to --max_seq_length"
     )
     short_seq_probability: float = setting(
-        0.1, "fraction of segments packed to a shorter, random length", minimum=0, maximum=1
+        0.1, "fraction of segments, or MLM rows, packed to a shorter, random length", minimum=0, maximum=1
     )
     negatives: Literal["other_document", "same_document", "any"] = setting(
         "other_document", "where the second segment of a NotNext pair comes from; any: also text that truly follows"

@@ -183,7 +183,14 @@ RULES = (
     Rule("--model_config --train_tokenizer", "requires", "--from_scratch", "a checkpoint has its own"),
     Rule("--train_tokenizer", "conflicts with", "--tokenizer_name", "a run has one tokenizer"),
     Rule("--whole_word_masking --mlm_probability", "requires", MLM, "nothing is masked"),
-    Rule("--short_seq_probability", "requires", "--pairs segments", "only segments are packed"),
+    Rule("--short_seq_probability", "requires", "--pairs segments --objective mlm", "others are not packed"),
+    Rule(
+        "--pairs one_per_document",
+        "conflicts with",
+        "--negatives same_document",
+        "those need two pairs of a document",
+        "Pass --pairs all.",
+    ),
     Rule("--language", "requires", "--sentence_splitter sentencex", "other splitters know no languages"),
 )
 

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bertlab.console import counted
 from bertlab.data.files import open_text
 from bertlab.errors import UserError
+from bertlab.pretraining.splitters import SMALL_LETTERS
 
 # How many characters of a file are searched for what its pages repeat: about 500 pages.
 HEAD_CHARS = 1 << 20
@@ -23,7 +25,7 @@ FEW_HYPHENS, HYPHEN_SHARE = 3, 0.03
 _LICENCE_START = re.compile(r"\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG")
 _LICENCE_END = re.compile(r"\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG|^End of (?:the )?Project Gutenberg")
 _WIKI_HEADING = re.compile(r"\s*=+ .+ =+\s*")
-_HYPHEN = re.compile(r"\b([^\W\d_]{2,40})-[ \t]*\r?\n[ \t]*([a-zß-ÿ]{2,})(\S*)[ \t]*")
+_HYPHEN = re.compile(rf"\b([^\W\d_]{{2,40}})-[ \t]*\r?\n[ \t]*([{SMALL_LETTERS}]{{2,}})(\S*)[ \t]*")
 _COMPOUND = re.compile(r"\b\w{1,40}-\w{1,40}\b")
 # Comments may come first. Possessive, as to look for other ends of them would take exponential time.
 _MARKUP = re.compile(r"(?:<!--.*?-->\s*)*+<(?:!doctype html|html|\?xml|head|body)\b", re.IGNORECASE | re.DOTALL)
@@ -40,8 +42,8 @@ class Survey:
     licensed: bool
 
 
-def survey(path: Path, encoding: str | None = None) -> Survey:
-    """Return what the beginning of a text file shows.
+def read_head(path: Path, encoding: str | None = None) -> str:
+    """Return the beginning of a text file.
 
     Raises:
         UserError: it is not plain text: what `open_text` refuses, mark-up, or JSON.
@@ -51,6 +53,11 @@ def survey(path: Path, encoding: str | None = None) -> Survey:
     if kind := _other_kind(head):
         or_replaced = ", or replace the tabs with spaces" * (kind == "a table")
         raise UserError(f"{path} is {kind}, and --text reads plain text.", f"Save its text alone{or_replaced}.")
+    return head
+
+
+def survey(head: str) -> Survey:
+    """Return what the beginning of a text file shows."""
     lines = head.splitlines()
     return Survey(
         frozenset(_headers(lines)),
@@ -92,27 +99,29 @@ def join_hyphens(text: str, found: Survey, counts: Counter[str]) -> str:
     return _HYPHEN.sub(join, text)
 
 
-def remarks(counts: Counter[str], surveys: Sequence[Survey], steps: Sequence[str]) -> list[str]:
-    """Return what to say of cleaned texts, and of surveyed ones that --clean would change."""
-    said = [message.format(counts[step]) for step, message in _DONE.items() if counts[step]]
+def remarks(counts: Counter[str], surveys: Sequence[Survey], steps: Sequence[str], unit: str) -> list[str]:
+    """Return how much `steps` of --clean changed in texts with this --document_unit, and what others would change."""
+    said = [f"--clean {step}: {counted(counts[step], *_DONE[step])}." for step in _DONE if step in steps]
     hyphens, lines = sum(one.hyphens for one in surveys), sum(one.lines for one in surveys)
-    if "hyphenation" not in steps and hyphens >= FEW_HYPHENS and hyphens > HYPHEN_SHARE * lines:
-        said.append(f"{hyphens:,} lines end in a hyphen within a word; --clean hyphenation joins the halves.")
+    if not counts["hyphenation"] and hyphens >= FEW_HYPHENS and hyphens > HYPHEN_SHARE * lines:
+        # Where each line is a document, the halves are in two.
+        flags = "--clean hyphenation" + " --document_unit block" * (unit == "line")
+        said.append(f"{hyphens:,} lines end in a hyphen within a word; {flags} joins the halves.")
     headers = sorted({line for one in surveys for line in one.headers}, key=len)
     if "headers" not in steps and headers:
         shown = ", ".join(f"“{line}”" for line in headers[:3])
         said.append(f"lines such as {shown} look like headers of pages or headings; --clean headers leaves them out.")
     licensed = sum(one.licensed for one in surveys)
     if "gutenberg" not in steps and licensed:
-        files = "1 file has" if licensed == 1 else f"{licensed} files have"
+        files = counted(licensed, "file has", "files have")
         said.append(f"{files} the licence of Project Gutenberg around the text; --clean gutenberg leaves it out.")
     return said
 
 
 _DONE = {
-    "gutenberg": "--clean gutenberg: the licence is left out of {:,} files.",
-    "headers": "--clean headers: {:,} lines are left out.",
-    "hyphenation": "--clean hyphenation: {:,} words are joined.",
+    "gutenberg": ("licence is left out", "licences are left out"),
+    "headers": ("line is left out", "lines are left out"),
+    "hyphenation": ("word is joined", "words are joined"),
 }
 
 
@@ -136,14 +145,15 @@ def _other_kind(head: str) -> str | None:
 
 
 def _is_header(line: str, found: Survey) -> bool:
-    return len(line) <= HEADER_CHARS and (_numberless(line) in found.headers or bool(_WIKI_HEADING.fullmatch(line)))
+    text = line.strip()
+    return len(text) <= HEADER_CHARS and (_numberless(text) in found.headers or bool(_WIKI_HEADING.fullmatch(text)))
 
 
 def _headers(lines: Sequence[str]) -> Iterator[str]:
     """Yield, without their numbers, headings of wiki markup and what pages repeat: lines apart that end no sentence."""
     around = zip(["", *lines], lines, [*lines[1:], ""], strict=False)
     apart = (line for before, line, after in around if not before.strip() and not after.strip())
-    for line, count in Counter(_numberless(line) for line in apart if len(line) <= HEADER_CHARS).items():
+    for line, count in Counter(_numberless(line) for line in apart if len(line.strip()) <= HEADER_CHARS).items():
         repeated = count >= HEADER_REPEATS and line != "" and (line[-1].isalnum() or line[-1] in "#|)]")
         if repeated or _WIKI_HEADING.fullmatch(line):
             yield line

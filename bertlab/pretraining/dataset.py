@@ -39,7 +39,7 @@ FEW_LINES = 10
 # In the prose of 27 wrapped books 28 to 88 % of the lines end inside a sentence, where a line is a paragraph 0.2 %.
 WRAPPED_SHARE = 0.25
 # Of the files in the cache: what an earlier version wrote by another method is not read.
-CACHE_FORMAT = 5
+CACHE_FORMAT = 6
 # This many epochs have negatives of their own; BERT's script made ten versions of its text (dupe_factor).
 FRESH_EPOCHS = 10
 
@@ -129,7 +129,7 @@ def make_splits(text: Text, arguments: NspArguments, tokenizer: "PreTrainedToken
     kind = "texts" if policy.single else "pairs"
     negatives = "" if policy.single else f", {arguments.negatives.replace('_', ' ')} negatives"
     say(f"{sum(map(len, tables.values())):,} {kind} ({counts}){negatives}")
-    _say_what_is_left_out(tables)
+    _say_what_is_left_out(tables, policy)
     splits = {name: _with_labels(table, name, text.sentences) for name, table in tables.items()}
     if policy.single:
         splits = {name: split.remove_columns("labels") for name, split in splits.items()}
@@ -163,12 +163,13 @@ def fresh_pairs(
     return [_with_labels(table, "train", text.sentences) for table in tables]
 
 
-def _say_what_is_left_out(tables: Mapping[str, "Dataset"]) -> None:
-    """Say how many pairs of each split are left out, and how many have both labels."""
+def _say_what_is_left_out(tables: Mapping[str, "Dataset"], policy: pairs.Policy) -> None:
+    """Say how many pairs or texts of each split are left out, and how many pairs have both labels."""
     for name, table in tables.items():
         counts = pairs.counts(table)
-        if counts["in_train"]:
-            warning(f"{name}: {counts['in_train']:,} pairs also follow each other in train and are left out.")
+        if number := counts["in_train"]:
+            forms = ("text", "texts") if policy.single else ("pair", "pairs")
+            warning(f"{name}: left out because train has them too: {counted(number, *forms)}.")
         if counts["unmatched"] > 1:
             info(f"{name}: {counts['unmatched']:,} pairs found none to exchange second segments with and are left out.")
         if counts["both_labels"]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bertlab.cli.arguments import NspArguments
-from bertlab.console import info
+from bertlab.console import counted, info
 from bertlab.data.dataset import SELECTION
 from bertlab.errors import UserError
 
@@ -35,6 +35,11 @@ def documents_needed(arguments: NspArguments) -> int:
     return 2 if arguments.negatives == "other_document" and "nsp" in arguments.objective else 1
 
 
+def sentences_needed(arguments: NspArguments) -> int:
+    """Return how many sentences a document needs: of four, the first and the last pair can exchange their seconds."""
+    return 4 if arguments.negatives == "same_document" and "nsp" in arguments.objective else 2
+
+
 def split_documents(n_documents: int, arguments: NspArguments) -> dict[str, np.ndarray]:
     """Return the document numbers of train and of each held-out split, sorted.
 
@@ -48,7 +53,7 @@ def split_documents(n_documents: int, arguments: NspArguments) -> dict[str, np.n
     counts = _counts(n_documents, fractions, least)
     if sum(counts.values()) + least > n_documents:
         held_out = " and ".join(f"{count} for --{name}_fraction" for name, count in counts.items()) or "none held out"
-        documents = "1 document" if n_documents == 1 else f"{n_documents} documents"
+        documents = counted(n_documents, "document", "documents")
         raise UserError(
             f"the text has {documents}: with {held_out} too few are left for training.",
             _hint(n_documents, arguments),
@@ -68,10 +73,10 @@ def split_in_parts(sentences: "Dataset", arguments: NspArguments) -> tuple["Data
 
     Train is the beginning of the text. The sentences in the gaps belong to no split.
     """
-    n, fractions = len(sentences), fractions_of(arguments)
-    gap, counts = _gap(n), _counts(n, fractions, 2)
+    n, least = len(sentences), sentences_needed(arguments)
+    gap, counts = _gap(n), _counts(n, fractions_of(arguments), least)
     train = n - sum(counts.values()) - gap * len(counts)
-    if train < 2:
+    if train < least:
         raise UserError(f"the text is one document of {n} sentences, too few to hold parts out.", "Give more text.")
     sizes = [train, *(size for count in counts.values() for size in (gap, count))]
     number = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
@@ -81,18 +86,29 @@ def split_in_parts(sentences: "Dataset", arguments: NspArguments) -> tuple["Data
 
 def describe_parts(sentences: int) -> str:
     """Return the message that parts of a single document are held out."""
-    return f"one document: its end is held out, with a gap of {_gap(sentences)} sentences before each part"
+    gap = counted(_gap(sentences), "sentence", "sentences")
+    return f"one document: its end is held out, with a gap of {gap} before each part"
 
 
 def check_sizes(sentences: "Dataset", members: Mapping[str, np.ndarray], arguments: NspArguments) -> None:
-    """Raise UserError for a split with documents of one sentence only, which give no pairs; say how many there are."""
-    sizes = np.bincount(sentences.data.column("document").to_numpy())
+    """Raise UserError for a split whose documents are all too short for pairs; say how many are of one sentence."""
+    lengths = np.bincount(sentences.data.column("document").to_numpy())
     for name, documents in members.items():
-        if sizes[documents].max(initial=0) < 2:
+        longest = lengths[documents].max(initial=0)
+        if longest < 2:
             raise UserError(f"the {name} split has no document of two or more sentences.", _larger(arguments))
-    single = int(np.sum(sizes == 1))
-    if single > SINGLE_SHARE * len(sizes):
-        info(f"{single:,} of {len(sizes):,} documents are one sentence each and give no pair.")
+        if longest < sentences_needed(arguments):
+            ways = ["--negatives other_document"] * (len(lengths) >= 2 * len(members))
+            ways += ["a larger --document_unit"] * (arguments.document_unit != "file")
+            raise UserError(
+                f"the {name} split has no document of four or more sentences, as --negatives same_document needs.",
+                f"Choose {' or '.join(ways)}, or give longer texts." if ways else "Give longer texts.",
+            )
+    # The gaps between parts of a single document are in no split.
+    lengths = lengths[np.concatenate(list(members.values()))]
+    single = int(np.sum(lengths == 1))
+    if single > SINGLE_SHARE * len(lengths):
+        info(f"{single:,} of {len(lengths):,} documents are one sentence each and give no pair.")
 
 
 def _larger(arguments: NspArguments) -> str:

@@ -130,7 +130,8 @@ def tokenizer_and_config(
     """Return those of the checkpoint, or new ones: a tokenizer trained on the text, a configuration from flags.
 
     Raises:
-        UserError: they cannot be loaded, a setting is not BERT's, or --max_seq_length is out of range.
+        UserError: they cannot be loaded, a setting is not BERT's, --max_seq_length is out of range, or they are not for
+            the objective (see `refuse_unfit`).
     """
     # The configuration first: its error names a model that does not exist.
     config = None if nsp.from_scratch else loading.load_config(arguments)
@@ -143,6 +144,7 @@ def tokenizer_and_config(
     if nsp.train_tokenizer:
         tokenizer.model_max_length = config.max_position_embeddings
     input_length.check_max_length(nsp.max_seq_length, tokenizer, config)
+    refuse_unfit(nsp, config, tokenizer)  # before a long text is paired and tokenized for nothing
     return tokenizer, config
 
 
@@ -152,12 +154,10 @@ def build_model(
     """Return the model of an objective, and whether its NSP head and pooler are pretrained.
 
     Raises:
-        UserError: this kind of model has no such head, its tokenizer no mask token, no marked pieces of words or too
-            many tokens, or its weights cannot be loaded.
+        UserError: its tokenizer has too many tokens, or its weights cannot be loaded.
     """
     import transformers
 
-    _refuse_unfit(nsp, config, tokenizer)
     if "nsp" in nsp.objective:
         config.id2label = dict(enumerate(CLASS_NAMES))
         config.label2id = {label: index for index, label in enumerate(CLASS_NAMES)}
@@ -176,7 +176,7 @@ def build_model(
     return surgery.apply_model_surgery(model, arguments), pretrained
 
 
-def _refuse_unfit(nsp: NspArguments, config: "PretrainedConfig", tokenizer: "PreTrainedTokenizerBase") -> None:
+def refuse_unfit(nsp: NspArguments, config: "PretrainedConfig", tokenizer: "PreTrainedTokenizerBase") -> None:
     """Refuse a model without the heads of an objective, and a tokenizer whose tokens or words cannot be masked."""
     import transformers
 

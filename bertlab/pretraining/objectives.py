@@ -217,7 +217,9 @@ def fit_start(trainer: EncoderTrainer, tokenized: Tokenized, data: "Data") -> No
     cosines = (logits[:, 0] - logits[:, 1]) / scale + threshold
     fitted = LogisticRegression(C=np.inf).fit(cosines[:, None], labels == IS_NEXT)
     slope = max(float(fitted.coef_[0, 0]), 1.0)
-    head.start_at_cosine(slope, -float(fitted.intercept_[0]) / slope)
+    # Where that is not the fitted one, the threshold moves so that the mean probability stays that of the fit.
+    intercept = float(fitted.intercept_[0] + (fitted.coef_[0, 0] - slope) * cosines.mean())
+    head.start_at_cosine(slope, -intercept / slope)
 
 
 def _take(texts: Sequence[str], rows: np.ndarray) -> list[str]:

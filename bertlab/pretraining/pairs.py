@@ -27,7 +27,7 @@ IS_NEXT, NOT_NEXT = 0, 1
 # The values of the column `negative_type` are places in this tuple.
 NEGATIVE_TYPES = ("next", "other_document", "same_document", "any")
 RANGES = ("first_start", "first_stop", "second_start", "second_stop")
-# The metadata of a table of pairs: pairs left out because they also follow in train, or without a partner;
+# The metadata of a table of pairs: pairs left out because they are in train too, or without a partner;
 # NotNext pairs whose texts follow each other.
 COUNTS = ("in_train", "unmatched", "both_labels")
 
@@ -72,10 +72,10 @@ def make_pairs(
     """Write the pairs of a table of sentences to an Arrow file and return it, memory-mapped, as a Dataset.
 
     `sentences` is what `write_sentences` returns. Only the sentences of `documents` (their numbers; by default all)
-    are used, for negatives too, and no pair that also follows in `train_documents`. `limit` pairs at most are chosen
-    at random. `name` names them in errors. One row a pair: the RANGES (int32; a start and the number after the last),
-    `label` (int8, 0 = IsNext, 1 = NotNext) and `negative_type` (int8, a place in NEGATIVE_TYPES). The same seed gives
-    the same rows; another `epoch` the same pairs with other exchanges.
+    are used, for negatives too, and no pair that also follows in `train_documents`, or single text of which they have
+    every sentence. `limit` pairs at most are chosen at random. `name` names them in errors. One row a pair: the RANGES
+    (int32; a start and the number after the last), `label` (int8, 0 = IsNext, 1 = NotNext) and `negative_type` (int8, a
+    place in NEGATIVE_TYPES). The same seed gives the same rows; another `epoch` the same pairs with other exchanges.
 
     Every pair starts as text that follows; round(negative_fraction * couples) couples exchange their second segments,
     as `negatives.match` says.
@@ -89,7 +89,7 @@ def make_pairs(
     chosen = np.unique(corpus.document) if documents is None else documents
     rng = np.random.default_rng(seed)
     pairs = following_pairs(corpus, chosen, policy, rng)
-    pairs, in_train = _not_in_train(corpus, pairs, None if policy.single else train_documents, name)
+    pairs, in_train = _not_in_train(corpus, pairs, train_documents, policy, name)
     if limit is not None and limit < len(pairs):
         pairs = pairs[np.sort(rng.permutation(len(pairs))[:limit])]
     kept, partner = _exchanged(corpus, pairs, policy, rng, seed, epoch)
@@ -97,7 +97,7 @@ def make_pairs(
         raise UserError(
             f"{name} gives no pair: no two of {len(pairs):,} can exchange their second segments with --negatives "
             f"{policy.negatives}.",
-            f"{_other_way(policy.negatives)} Where the same texts come again and again, --negatives any takes them.",
+            f"{_other_way(policy)} Where the same texts come again and again, --negatives any takes them.",
         )
     first, second, not_next = pairs[kept], pairs[partner], kept != partner
     both_labels = _both_labels(corpus, first[not_next], second[not_next])
@@ -195,19 +195,23 @@ def _range_texts(sentences: "Dataset", starts: np.ndarray, stops: np.ndarray) ->
 
 
 def _not_in_train(
-    corpus: Corpus, pairs: np.ndarray, train_documents: np.ndarray | None, name: str
+    corpus: Corpus, pairs: np.ndarray, train_documents: np.ndarray | None, policy: Policy, name: str
 ) -> tuple[np.ndarray, int]:
-    """Return the pairs without those whose texts meet in train too, and how many these are."""
+    """Return the pairs, or single texts, without those that are in train too, and how many these are."""
     if train_documents is None:
         return pairs, 0
-    in_train = corpus.followed[np.isin(corpus.document[corpus.followed], train_documents)]
-    meets = negatives.is_in(corpus.two_texts(pairs[:, MIDDLE] - 1, pairs[:, MIDDLE]), corpus.hashes_of(in_train))
-    if len(pairs) and meets.all():
-        raise UserError(
-            f"{name}: all of its {len(pairs):,} pairs also follow each other in train.",
-            "Leave out what the text repeats.",
-        )
-    return pairs[~meets], int(meets.sum())
+    is_train = np.isin(corpus.document, train_documents)
+    if policy.single:
+        is_new = ~negatives.is_in(corpus.text_hash, np.unique(corpus.text_hash[is_train]))
+        new_before = np.append(0, np.cumsum(is_new))
+        repeated = new_before[pairs[:, START]] == new_before[pairs[:, STOP]]
+    else:
+        in_train = corpus.hashes_of(corpus.followed[is_train[corpus.followed]])
+        repeated = negatives.is_in(corpus.two_texts(pairs[:, MIDDLE] - 1, pairs[:, MIDDLE]), in_train)
+    if len(pairs) and repeated.all():
+        what = "texts are in train too" if policy.single else "pairs also follow each other in train"
+        raise UserError(f"{name}: all of its {len(pairs):,} {what}.", "Leave out what the text repeats.")
+    return pairs[~repeated], int(repeated.sum())
 
 
 def _exchanged(
@@ -241,7 +245,8 @@ def _both_labels(corpus: Corpus, first: np.ndarray, second: np.ndarray) -> int:
     return int(negatives.is_in(meets, corpus.following_texts).sum())
 
 
-def _other_way(negatives: str) -> str:
-    if negatives == "other_document":
+def _other_way(policy: Policy) -> str:
+    if policy.negatives == "other_document":
         return "Choose --negatives same_document, or give more text."
-    return "Choose --negatives other_document, --pairs all or a larger --document_unit."
+    other = "--negatives other_document" if policy.pairs == "all" else "--pairs all"
+    return f"Choose {other}, or give more text."

@@ -16,14 +16,13 @@ if TYPE_CHECKING:
 CANDIDATES = 10
 # At most this many first segments of a split are scored, each with all its candidates.
 RANKED = 200
-# Of a random order: the mean of 1/rank, and the share of first places.
-CHANCE = {"mrr": float(np.mean(1 / np.arange(1, CANDIDATES + 1))), "recall_at_1": 1 / CANDIDATES}
 
 
 def ranking_metrics(nsp: NspArguments, trainer: EncoderTrainer, data: "Data", name: str) -> dict[str, float]:
-    """Return MRR and recall@1 of the true next among ten second segments of a split, beside their chance levels.
+    """Return MRR and recall@1 of the true next among ten second segments of a split, beside those of a random order.
 
-    The nine others are random true seconds of the split with other texts; nothing is returned where there are fewer.
+    The nine others are random true seconds of the split, of which those with the text of the true next do not count.
+    Nothing is returned where the split has fewer.
     """
     from datasets import Dataset
 
@@ -40,8 +39,14 @@ def ranking_metrics(nsp: NspArguments, trainer: EncoderTrainer, data: "Data", na
     scores = (logits[:, 0] - logits[:, 1]).reshape(rows.shape)
     other = np.array([[second[at] != second[row[0]] for at in row[1:]] for row in rows])
     ranks = 1 + ((scores[:, 1:] >= scores[:, :1]) & other).sum(axis=1)
-    found = {"mrr": float(np.mean(1 / ranks)), "recall_at_1": float(np.mean(ranks == 1))}
-    return found | {f"{metric}_chance": value for metric, value in CHANCE.items()}
+    compared = 1 + other.sum(axis=1)
+    of_random = np.cumsum(1 / np.arange(1, CANDIDATES + 1))[compared - 1] / compared  # the mean of 1/rank
+    return {
+        "mrr": float(np.mean(1 / ranks)),
+        "recall_at_1": float(np.mean(ranks == 1)),
+        "mrr_chance": float(np.mean(of_random)),
+        "recall_at_1_chance": float(np.mean(1 / compared)),
+    }
 
 
 def candidates(n: int, rng: np.random.Generator) -> np.ndarray:

@@ -100,10 +100,11 @@ def write_sentences(files: Sequence[Path], arguments: NspArguments, arrow_path: 
         bar.update(bar.total - bar.n)
         if rows < 2:
             raise UserError(
-                f"There is only one sentence in {files[0]}, and a pair needs two.",
+                f"There is only one sentence in {files[0]}, too few to train on.",
                 "Give more text; where each line is a sentence, pass --sentence_splitter line.",
             )
-        write_json(_remarks_path(arrow_path), {"remarks": cleaning.remarks(counts, surveys, arguments.clean)})
+        remarks = cleaning.remarks(counts, surveys, arguments.clean, arguments.document_unit)
+        write_json(_remarks_path(arrow_path), {"remarks": remarks})
     return Dataset.from_file(str(arrow_path))
 
 
@@ -154,8 +155,9 @@ def _documents(
     """
     document, clean, encoding = -1, arguments.clean, arguments.encoding
     for number, path in enumerate(files):
+        head = cleaning.read_head(path, encoding)
         if clean or number < SURVEYED_FILES:
-            surveys.append(cleaning.survey(path, encoding))
+            surveys.append(cleaning.survey(head))
         kept = functools.partial(cleaning.clean_lines, found=surveys[-1], steps=clean, counts=counts) if clean else iter
         before, is_new = document, False
         for text, begins in read_documents(path, arguments.document_unit, encoding, kept):

@@ -28,10 +28,13 @@ _WINDOW_CHARS = 1 << 16
 _BLANK_LINES = re.compile(r"\n\s*\n|\f")
 # Spaces, and what prints nothing but is none to Python: zero-width spaces and joiners, the byte-order mark.
 INVISIBLE = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200c\u200d\u2060\ufeff"
+# The letters of the alphabets that have two cases, Greek and Cyrillic among them.
+CAPITALS, SMALL_LETTERS = ("".join(filter(is_of, map(chr, range(0x2000)))) for is_of in (str.isupper, str.islower))
 
 # sentencex ends a sentence here where none ends: after the number or letter of a list, or an initial.
 _MARKER = re.compile(r"\W*(?:\d{1,3}|[^\W\d_]|[IVXLC]{1,6})[.)]")
 # And here, by language: tested on the beginning and end of what it found, a newline, and the first character after it.
+_PARTICLES = "とはがをのにでも"
 _FALSE_ENDS = {
     "en": re.compile(r"\b(?:e\.g|i\.e)\.\n|^\W*(?i:chapter|part|book|section) (?:\d+|[IVXLC]+)\.\n"),
     "de": re.compile(
@@ -39,19 +42,19 @@ _FALSE_ENDS = {
     ),
     "fr": re.compile(r"\b(?:[A-Z]|MM|Dr|Pr|no|av)\.\n"),
     "zh": re.compile(r"[。！？]\d{1,2}\.\n|^[“「『《].*[”」』》]\n[^“「『《（]"),
-    "ja": re.compile(r"[。！？]\d{1,2}\.\n|[」』]\n[とはがをのにでも]|\n[」』]"),
+    "ja": re.compile(rf"[。！？]\d{{1,2}}\.\n|[」』]\n[{_PARTICLES}]|\n[」』]"),
 }
 _ENDING_CHARS = 24
 # Where a sentence ends and sentencex sees none: after a closing bracket, a number of a list before the next, and words
 # that it takes for abbreviations in any case (Me. for Maine, Art. for article).
 _WORDS = ("me", "no", "may", "ill", "art", "miss", "fed", "ark", "ore", "mar", "arc", "con", "ken", "brig")
 _AFTER_WORDS = "|".join(rf"(?<=\b{word}\. )" for word in _WORDS)
-_BRACKET, _BRACKET_CJK = r" (?=[^\W\d_])(?![a-zß-ÿ])(?<=[.!?]\) )", r"(?<=[。！？]）)(?=.)|(?<=[。！？])(?=\d{1,2}\.)"
+_BRACKET, _BRACKET_CJK = rf" (?=[{CAPITALS}])(?<=[.!?]\) )", r"(?<=[。！？]）)(?=.)|(?<=[。！？])(?=\d{1,2}\.)"
 _MISSED_ENDS = {
     "en": re.compile(rf" (?=[A-Z\"“])(?:{_AFTER_WORDS})|{_BRACKET}"),
     "de": re.compile(rf" (?=\d{{1,2}}\. [A-ZÄÖÜ])(?<=[a-zß]{{3}}\. )|{_BRACKET}"),
     "zh": re.compile(_BRACKET_CJK),
-    "ja": re.compile(_BRACKET_CJK),
+    "ja": re.compile(rf"(?![{_PARTICLES}])(?:{_BRACKET_CJK})"),
 }
 _MISSED_END = re.compile(_BRACKET)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bertlab.console import warning
-from bertlab.data.files import EmptyFileError, open_binary, open_text
+from bertlab.data.files import COMPRESSED_SUFFIXES, EmptyFileError, open_binary, open_text
 from bertlab.errors import UserError
 from bertlab.pretraining.splitters import INVISIBLE
 
@@ -43,7 +43,7 @@ def find_text_files(patterns: Sequence[str | Path]) -> list[Path]:
             open_binary(path).close()
             if path.name.casefold().endswith(ARCHIVES):
                 raise UserError(f"{path} is an archive of files.", "Unpack it and name the folder.")
-            if kind := OTHER_KINDS.get(path.suffix.casefold()):
+            if kind := _other_kind(path):
                 raise UserError(f"{path} is {kind}, and --text reads plain text.", "Save its text as a .txt file.")
             files.setdefault(path.resolve(), path)
     if not files:
@@ -76,9 +76,10 @@ def _is_blank(path: Path, encoding: str | None) -> bool:
 
 
 def _matching(path: Path) -> list[Path]:
-    if path.is_dir():
+    # Path.is_dir and Path.exists would raise for a name that is too long: a text in place of its file.
+    if os.path.isdir(path):  # noqa: PTH112
         return _text_files_in(path)
-    if path.exists() or not glob.has_magic(str(path)):
+    if os.path.exists(path) or not glob.has_magic(str(path)):  # noqa: PTH110
         return [path]
     matches = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 (`**` and absolute)
     files = [match for match in matches if match.is_file()]
@@ -108,9 +109,15 @@ def _text_files_in(folder: Path) -> list[Path]:
     return texts
 
 
+def _other_kind(path: Path) -> str | None:
+    """Return what a file is by its suffix, or that of the file packed in it, where --text does not read it."""
+    unpacked = path.with_suffix("") if path.suffix.casefold() in COMPRESSED_SUFFIXES else path
+    return OTHER_KINDS.get(unpacked.suffix.casefold())
+
+
 def _is_text(path: Path) -> bool:
     """Return True where --text would read the beginning of a file."""
-    if path.suffix.casefold() in OTHER_KINDS:
+    if _other_kind(path):
         return False
     try:
         with open_text(path) as stream:

@@ -264,6 +264,12 @@ class EncoderTrainer(Trainer):
         for weights in folder.glob("*.safetensors"):  # safetensors writes them for their owner alone, umask or not
             weights.chmod((folder / "tokenizer_config.json").stat().st_mode)
 
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Warn as Trainer does of weights that a checkpoint lacks, and not of tied ones, which it has by one name."""
+        tied = getattr(self.model, "all_tied_weights_keys", {})
+        load_result.missing_keys[:] = [name for name in load_result.missing_keys if name not in tied]
+        super()._issue_warnings_after_load(load_result)
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Save under another name; rename once every process has written its part; only then delete older ones.
 

@@ -63,6 +63,14 @@ CASES = [
     Case("a page", "--text a.html", {"a.html": "<p>One.</p>"}, "a.html is marked-up text", refused=True),
     Case("a table", "--text a.csv", {"a.csv": "a,b\n1,2\n"}, "a.csv is a table", refused=True),
     Case("a table as text", BLOCKS, {"a.txt": "a\tb\n" * 9}, "a.txt is a table", refused=True),
+    Case(
+        "a page after many texts",
+        "--text texts --document_unit block",
+        {**{f"texts/{n:02}.txt": "One. Two.\n" for n in range(20)}, "texts/20.txt": "<html><p>One. Two.</p></html>"},
+        "20.txt is marked-up text",
+        refused=True,
+    ),
+    Case("a packed table", "--text a.csv.gz", {"a.csv.gz": ""}, "a.csv.gz is a table", refused=True),
     Case("JSON lines", "--text a.jsonl", {"a.jsonl": '{"text": "One."}\n'}, "a.jsonl is JSON", refused=True),
     Case("JSON as text", BLOCKS, {"a.txt": '{"text": "One. Two."}\n' * 9}, "a.txt is JSON", refused=True),
     Case(
@@ -102,6 +110,19 @@ CASES = [
         "--clean hyphenation: 8 words are joined.",
         has=("The dinner was a well-known one.", "A well-known door is here."),
     ),
+    Case(
+        "hyphens at line ends in Russian, joined",
+        "--text a.txt --document_unit block --language ru --clean hyphenation --objective mlm",
+        {"a.txt": blocks([f"Это слу-\nчай номер {letter} и дру-\nгой." for letter in LETTERS])},
+        "--clean hyphenation: 28 words are joined.",
+        has=("Это случай номер a и другой.",),
+    ),
+    Case(
+        "hyphens at the ends of documents",
+        "--text a.txt",
+        {"a.txt": HYPHENS},
+        "8 lines end in a hyphen within a word; --clean hyphenation --document_unit block joins the halves.",
+    ),
     Case("headers of pages", BLOCKS, {"a.txt": pages(SENTENCES)}, "“Page # of #”", has=("Annual report",)),
     Case(
         "headers of pages, left out",
@@ -109,6 +130,13 @@ CASES = [
         {"a.txt": pages(SENTENCES)},
         "--clean headers: 56 lines are left out.",
         has_not=("Annual report", "Page 1 of 28"),
+        count=112,
+    ),
+    Case(
+        "long headers of pages, left out",
+        f"{BLOCKS} --clean headers",
+        {"a.txt": pages(SENTENCES).replace("Annual report", "Annual report".center(79, "x"))},
+        "--clean headers: 56 lines are left out.",
         count=112,
     ),
     Case(
@@ -136,10 +164,16 @@ CASES = [
         "a licence, left out",
         f"{BLOCKS} --clean gutenberg",
         {"a.txt": f"{LICENCE}\n\n{START}\n\n{blocks(SENTENCES)}\n\n{END}\n\n{LICENCE}\n"},
-        "the licence is left out of 1 files",
+        "--clean gutenberg: 1 licence is left out.",
         count=112,
     ),
-    Case("no licence to leave out", f"{BLOCKS} --clean gutenberg", {"a.txt": blocks(SENTENCES)}, count=112),
+    Case(
+        "no licence to leave out",
+        f"{BLOCKS} --clean gutenberg",
+        {"a.txt": blocks(SENTENCES)},
+        "--clean gutenberg: 0 licences are left out.",
+        count=112,
+    ),
     Case(
         "a refrain is no header",
         f"{BLOCKS} --sentence_splitter line --clean headers",
@@ -148,6 +182,7 @@ CASES = [
                 [line for at in range(0, 112, 7) for line in (*VERSE[at : at + 7], "the sea is cold")], 8, "\n"
             )
         },
+        "--clean headers: 0 lines are left out.",
         count=128,
     ),
     # Where sentences are lines
@@ -198,6 +233,19 @@ CASES = [
         "--text a.txt --negatives same_document",
         {"a.txt": " ".join(SENTENCES)},
         "one document: its end is held out, with a gap of 2 sentences before each part",
+    ),
+    Case(
+        "a short single document, parts held out",
+        "--text a.txt --negatives same_document",
+        {"a.txt": " ".join(SENTENCES[:30])},
+        "one document: its end is held out, with a gap of 1 sentence before each part",
+    ),
+    Case(
+        "documents too short for pairs within them",
+        f"{BLOCKS} --negatives same_document",
+        {"a.txt": blocks(SENTENCES, 3)},
+        "has no document of four or more sentences, as --negatives same_document needs.",
+        "Choose --negatives other_document",
     ),
     Case(
         "five books",

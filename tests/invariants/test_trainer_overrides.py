@@ -17,6 +17,8 @@ from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
     DataCollatorWithPadding,
     Trainer,
     TrainerCallback,
@@ -61,6 +63,7 @@ def test_the_private_methods_that_are_overridden_take_what_ours_take():
     expected = {
         "_get_train_sampler": ["train_dataset"],
         "_get_num_items_in_batch": ["batch_samples", "device"],
+        "_issue_warnings_after_load": ["load_result"],
         "_save_checkpoint": ["model", "trial"],
         "_run_epoch": [
             *("model", "epoch", "train_dataloader", "steps_in_epoch", "num_update_steps_per_epoch", "trial"),
@@ -80,6 +83,20 @@ def test_compute_loss_func_the_loss_grows_with_the_micro_batches(plain):
         trainer.train()
         first.append(_losses(trainer)[0])
     assert first[1] == pytest.approx(4 * first[0], rel=1e-2)
+
+
+def test_issue_warnings_after_load_tied_weights_are_called_missing(plain, monkeypatch: pytest.MonkeyPatch):
+    """As after each run of masked language modeling that loads its best checkpoint."""
+    said: list[str] = []
+    monkeypatch.setattr("transformers.trainer.logger.warning", said.append)
+    trainer = plain()
+    trainer.model = BertForMaskedLM(BertConfig(hidden_size=4, num_hidden_layers=1, num_attention_heads=1))
+    weights = {name: weight for name, weight in trainer.model.state_dict().items() if "decoder" not in name}
+    trainer._issue_warnings_after_load(trainer.model.load_state_dict(weights, strict=False))
+    assert said == [
+        "There were missing keys in the checkpoint model loaded: "
+        "['cls.predictions.decoder.weight', 'cls.predictions.decoder.bias']."
+    ]
 
 
 def test_get_train_sampler_the_order_depends_on_the_processes_and_on_a_generator(plain):

@@ -591,7 +591,8 @@ NSP_RULED = (
     ("--from_scratch --train_tokenizer 200 --tokenizer_name t", "--train_tokenizer conflicts with --tokenizer_name: a"),
     ("--whole_word_masking", "requires --objective mlm or nsp+mlm: nothing is masked. Add --objective mlm or nsp+mlm,"),
     ("--mlm_probability 0.3", "--mlm_probability requires --objective mlm or nsp+mlm: nothing is masked."),
-    ("--short_seq_probability 0.5", "--short_seq_probability requires --pairs segments: only segments are packed."),
+    ("--short_seq_probability 0.5", "requires --pairs segments or --objective mlm: others are not packed. Add --pairs"),
+    ("--pairs one_per_document --negatives same_document", ": those need two pairs of a document. Pass --pairs all."),
     ("--sentence_splitter period --language de", "--language requires --sentence_splitter sentencex: other splitters"),
 )
 
@@ -658,6 +659,7 @@ def test_a_run_without_a_model_says_so():
         ("--early_stopping_patience 2 --early_stopping_threshold 0.1 --selection_fraction 0.1", GROUPS),
         ("--from_scratch --tokenizer_name there", NSP_GROUPS),
         ("--whole_word_masking --objective mlm --model_name_or_path m", NSP_GROUPS),
+        ("--short_seq_probability 0.5 --objective mlm --model_name_or_path m", NSP_GROUPS),
     ],
 )
 def test_flags_that_go_together_pass(typed, groups):

@@ -1,23 +1,29 @@
 """From text to splits, the baselines beside a score, and models and tokenizers made from scratch."""
 
 import random
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from datasets import Dataset
 from nsp_runs import paragraphs, ranges, write_text
+from running import refusal
 from tqdm import tqdm
 from transformers import AlbertConfig, AutoTokenizer, BertConfig, ElectraConfig, GPT2Config, RobertaConfig
 
 from bertlab.cli.arguments import ModelArguments, NspArguments
 from bertlab.errors import UserError
-from bertlab.pretraining import baselines, dataset
+from bertlab.models.segment_cosine import BertSegmentCosineForNextSentencePrediction
+from bertlab.pretraining import baselines, dataset, objectives, ranking
+from bertlab.pretraining.document_splits import check_sizes
 from bertlab.pretraining.model import (
     SETTINGS,
     SPECIAL_TOKENS,
     build_model,
+    refuse_unfit,
     scratch_config,
     tokenizer_and_config,
     train_tokenizer,
@@ -218,7 +224,7 @@ def test_text_of_single_sentences_is_enough_for_mlm(tokenizer, tmp_path: Path, c
 
 
 def test_unknown_tokens_are_warned_of(tokenizer, tmp_path: Path, capsys):
-    (tmp_path / "text.txt").write_text("今天很好。我们去吧。再见。\n" * 20, encoding="utf-8")
+    (tmp_path / "text.txt").write_text("\n".join(f"今天{n}很好。我们去吧。再见。" for n in range(20)), encoding="utf-8")
     arguments = _arguments(tmp_path / "text.txt", language="zh", objective="mlm")
     dataset.make_splits(dataset.read(arguments, str(tmp_path / "cache")), arguments, tokenizer)
     assert "% of the tokens are unknown to this tokenizer" in capsys.readouterr().err
@@ -255,15 +261,23 @@ def _messages(folder: Path, tokenizer: Any, capsys: Any, documents: list[str], *
     return capsys.readouterr().err.splitlines()
 
 
-@pytest.mark.parametrize("pairs", ["all", "one_per_document", "segments"])
-def test_pairs_that_are_trained_on_too_are_left_out(pairs: str, tokenizer, tmp_path: Path, capsys):
+@pytest.mark.parametrize(
+    ("pairs", "objective", "kind"),
+    [
+        ("all", "nsp", "pairs"),
+        ("one_per_document", "nsp", "pairs"),
+        ("segments", "nsp+mlm", "pairs"),
+        ("all", "mlm", "texts"),
+    ],
+)
+def test_what_is_trained_on_too_is_left_out(pairs: str, objective: str, kind: str, tokenizer, tmp_path: Path, capsys):
     """As where a folder holds a book twice: each document stands in a split of its own, and its copy in train."""
     documents = paragraphs(60) * 2
-    one_split = {"pairs": pairs, "selection_fraction": 0, "test_fraction": 0}
+    one_split = {"pairs": pairs, "objective": objective, "selection_fraction": 0, "test_fraction": 0}
     said = _messages(tmp_path, tokenizer, capsys, documents, **one_split)
-    (left_out,) = (line for line in said if "train and" in line)
-    assert left_out.startswith("warning: validation: ")
-    assert left_out.endswith(" pairs also follow each other in train and are left out.")
+    (left_out,) = (line for line in said if "train has" in line)
+    assert left_out.startswith("warning: validation: left out because train has them too: ")
+    assert left_out.endswith(f" {kind}.")
     assert left_out in _messages(tmp_path, tokenizer, capsys, documents, **one_split), "told from the cache too"
 
 
@@ -276,6 +290,70 @@ def test_pairs_with_both_labels_and_without_a_partner_are_counted(tokenizer, tmp
     long = ["One. Two. Three. Four. Five."] * 2
     (said,) = _messages(tmp_path, tokenizer, capsys, [*lone, *long], negatives="same_document", **nothing)
     assert said == "info: train: 30 pairs found none to exchange second segments with and are left out."
+
+
+def test_a_held_out_text_is_left_out_only_if_train_has_all_of_its_sentences(tokenizer, tmp_path: Path, capsys):
+    documents = [f"Amen. The cat is {index}." for index in range(20)]
+    arguments = {"objective": "mlm", "short_seq_probability": 0, "selection_fraction": 0, "test_fraction": 0}
+    assert _messages(tmp_path, tokenizer, capsys, documents, **arguments) == []
+    with pytest.raises(UserError, match=r"^The validation split: all of its 4 texts are in train too\."):
+        _messages(tmp_path, tokenizer, capsys, ["Amen. So be it."] * 20, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("documents", "unit", "hint"),
+    [
+        (20, "file", "Choose --negatives other_document, or give longer texts."),
+        (3, "line", "Choose a larger --document_unit, or give longer texts."),
+        (3, "file", "Give longer texts."),
+    ],
+)
+def test_short_documents_are_told_of_ways_that_are_open(documents: int, unit: str, hint: str):
+    table = Dataset.from_dict({"document": np.repeat(np.arange(documents, dtype=np.int32), 3)})
+    arguments = _arguments(Path(), negatives="same_document", document_unit=unit)
+    members = {"train": np.arange(1, documents), "validation": np.array([0])}
+    assert refusal(check_sizes, table, members, arguments) == (
+        f"the train split has no document of four or more sentences, as --negatives same_document needs. {hint}"
+    )
+
+
+def test_gaps_between_parts_are_no_documents(tokenizer, tmp_path: Path, capsys):
+    single = [" ".join(paragraphs(20))]
+    assert _messages(tmp_path, tokenizer, capsys, single, negatives="same_document") == []
+
+
+@pytest.mark.parametrize(("second", "mrr", "recall"), [("Yes.", 1, 1), ("It is {}.", 0.293, 0.1)])
+def test_the_ranking_of_chance_counts_the_candidates_with_other_texts(
+    second: str, mrr: float, recall: float, tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lines = (f"This is {index}. {second.format(index)}" for index in range(60))
+    (tmp_path / "text.txt").write_text("\n".join(lines), encoding="utf-8")
+    arguments = _arguments(tmp_path / "text.txt", negatives="any", validation_fraction=0.5)
+    data = dataset.make_splits(dataset.read(arguments, str(tmp_path / "cache")), arguments, tokenizer)
+    monkeypatch.setattr(ranking.evaluate, "predict_logits", lambda _, rows: np.ones((len(rows), 2)))
+    trainer: Any = SimpleNamespace(processing_class=tokenizer)
+    found = ranking.ranking_metrics(arguments, trainer, data, "validation")
+    assert found["mrr_chance"] == pytest.approx(mrr, abs=5e-4)
+    assert found["recall_at_1_chance"] == pytest.approx(recall)
+
+
+@pytest.mark.parametrize("agreeing", [50, 20], ids=["the cosine tells", "the cosine misleads"])
+def test_a_new_head_starts_without_a_preference_for_either_class(agreeing: int, monkeypatch: pytest.MonkeyPatch):
+    """Even where IsNext pairs of the sample have the lower cosines, as by chance where nothing is to be learned."""
+    sizes = {"hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 4}
+    head = BertSegmentCosineForNextSentencePrediction(BertConfig(vocab_size=9, **sizes))
+    cosines = np.repeat([0.96, 0.94], 60)
+    labels = np.arange(120) % 60 >= np.where(np.arange(120) < 60, agreeing, 60 - agreeing)
+    scale, threshold = objectives.USUAL_START
+    start = np.outer(scale * (cosines - threshold), [0.5, -0.5])
+    monkeypatch.setattr(objectives, "_trainer_of_a_copy", lambda _: SimpleNamespace(args=SimpleNamespace()))
+    monkeypatch.setattr(objectives.evaluate, "predict_logits", lambda *_: start)
+    trainer: Any = SimpleNamespace(model=head, is_fsdp_enabled=False)
+    rows, data = Dataset.from_dict({"labels": labels.astype(int)}), SimpleNamespace(train="train")
+    objectives.fit_start(trainer, {"train": rows}, data)  # type: ignore[arg-type]
+    weight, bias = (part[0].detach().numpy() for part in (head.seq_relationship.weight, head.seq_relationship.bias))
+    logits = 2 * (cosines * weight.sum() + bias)
+    assert np.mean(1 / (1 + np.exp(-logits))) == pytest.approx(0.5, abs=0.01)
 
 
 def _overlapping_pairs(rows: int, seed: int) -> tuple[list[list[str]], np.ndarray]:
@@ -480,10 +558,8 @@ def test_a_trained_tokenizer_knows_how_many_positions_its_model_has(read: datase
     assert tokenizer.model_max_length == config.max_position_embeddings == 48
 
 
-def _refused(message: str, tokenizer: Any, config: Any, model: ModelArguments | None = None, **settings: Any) -> None:
-    with pytest.raises(UserError) as caught:
-        build_model(NspArguments(**settings), model or ModelArguments(), config, tokenizer)
-    assert str(caught.value) == message
+def _refused(message: str, tokenizer: Any, config: Any, **settings: Any) -> None:
+    assert refusal(refuse_unfit, NspArguments(**settings), config, tokenizer) == message
 
 
 NSP_MODELS = "NSP needs a BERT, ERNIE, MobileBERT, FNet or Megatron-BERT model."
@@ -503,6 +579,16 @@ NSP_MODELS = "NSP needs a BERT, ERNIE, MobileBERT, FNet or Megatron-BERT model."
 def test_a_model_without_the_head_is_refused(config: Any, objective: str, hint: str, tokenizer):
     message = f"a {config.model_type} model has no head for --objective {objective}. {hint}"
     _refused(message, tokenizer, config, objective=objective)
+
+
+def test_a_model_without_the_head_is_refused_before_text_is_paired(
+    read: dataset.Text, tiny_model: Path, tmp_path: Path
+):
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    RobertaConfig(max_position_embeddings=66).save_pretrained(model)
+    arguments = ModelArguments(model_name_or_path=str(model))
+    message = refusal(tokenizer_and_config, NspArguments(max_seq_length=32), arguments, read)
+    assert message == f"a roberta model has no head for --objective nsp. {NSP_MODELS}"
 
 
 def test_mlm_needs_a_mask_token(tiny_model: Path):
@@ -531,9 +617,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tiny_model: Path
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     known = len(tokenizer)
     tokenizer.add_tokens(["unheard", "zebras"])
-    _refused(
-        f"the tokenizer has {known + 2} tokens, the model embeds {known}. Name the right --tokenizer_name.",
-        tokenizer,
-        BertConfig.from_pretrained(tiny_model),
-        ModelArguments(model_name_or_path=str(tiny_model)),
+    arguments, config = ModelArguments(model_name_or_path=str(tiny_model)), BertConfig.from_pretrained(tiny_model)
+    assert refusal(build_model, NspArguments(), arguments, config, tokenizer) == (
+        f"the tokenizer has {known + 2} tokens, the model embeds {known}. Name the right --tokenizer_name."
     )

@@ -434,14 +434,17 @@ class TestMakePairs:
         assert len(make_pairs(sentences, tmp_path / "a", Policy(negatives="same_document"), **one)) == 4
         assert len(make_pairs(sentences, tmp_path / "a", replace(Policy(), negative_fraction=0.0), **one)) == 4
 
-    def test_documents_too_short_for_negatives_of_their_own(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("kind", "other"), [("all", "--negatives other_document"), ("one_per_document", "--pairs all")]
+    )
+    def test_documents_too_short_for_negatives_of_their_own(self, kind: str, other: str, tmp_path: Path) -> None:
         path = tmp_path / "text.txt"
         path.write_text("a. b.\nc. d.\n", encoding="utf-8")
         table = write_sentences([path], NspArguments(sentence_splitter="period"), tmp_path / "text.arrow")
-        message = refusal(make_pairs, table, tmp_path / "a", Policy(negatives="same_document"))
+        message = refusal(make_pairs, table, tmp_path / "a", Policy(kind, "same_document"))
         assert message == (
             "The text gives no pair: no two of 2 can exchange their second segments with --negatives same_document. "
-            "Choose --negatives other_document, --pairs all or a larger --document_unit. "
+            f"Choose {other}, or give more text. "
             "Where the same texts come again and again, --negatives any takes them."
         )
 

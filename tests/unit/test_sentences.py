@@ -138,6 +138,8 @@ class TestFindTextFiles:
             ("a.html", "marked-up text"),
             ("a.rtf", "a document of another program"),
             ("a.doc", "a document of another program"),
+            ("a.csv.gz", "a table"),
+            ("a.json.zip", "JSON"),
         ],
         ids=str,
     )
@@ -163,7 +165,7 @@ class TestFindTextFiles:
         monkeypatch.setattr(cleaning, "HEAD_CHARS", len(head))
         path = written(tmp_path, head + " and so on")
         expected = f"{path} is {kind}, and --text reads plain text. Save its text alone."
-        assert refusal(cleaning.survey, path) == expected
+        assert refusal(cleaning.read_head, path) == expected
 
     @pytest.mark.parametrize(
         "head", ['["One," he said, "and two."', "{One}\n" * 9, "<!-- a --> " * 99 + "One", "<!-- never closed"]
@@ -172,13 +174,17 @@ class TestFindTextFiles:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str
     ) -> None:
         monkeypatch.setattr(cleaning, "HEAD_CHARS", len(head))
-        assert cleaning.survey(written(tmp_path, head + " and so on")).hyphens == 0
+        assert cleaning.read_head(written(tmp_path, head + " and so on")) == head
 
     def test_the_tabs_of_a_table_may_be_replaced(self, tmp_path: Path) -> None:
         text = "bob\tOne.\nann\tTwo.\n" * 9
-        message = refusal(cleaning.survey, written(tmp_path, text))
+        message = refusal(cleaning.read_head, written(tmp_path, text))
         assert message.endswith("reads plain text. Save its text alone, or replace the tabs with spaces.")
-        assert cleaning.survey(written(tmp_path, text.replace("\t", " "))).lines == 18
+        assert cleaning.read_head(written(tmp_path, text.replace("\t", " "))) == text.replace("\t", " ")
+
+    def test_a_text_in_place_of_its_file_is_refused(self) -> None:
+        text = "He rose early. " * 99
+        assert refusal(find_text_files, [text]) == f"{text} cannot be opened: File name too long."
 
     def test_a_glob_without_a_match_and_no_text_at_all(self, tmp_path: Path) -> None:
         (tmp_path / "a.txt").mkdir()
@@ -303,10 +309,19 @@ class TestSplitSentences:
             ("de", ["Er traf die 1. Mannschaft am 2. Tag.", "Das war 1990.", "Danach kam er."]),
             ("fr", ["Il a vu M. Petit.", "Mme A. Petit dort."]),
             ("es", ["1. Abre la puerta.", "2. Entra."]),
+            ("ru", ["Он сказал (это так!) и ушёл.", "(Было поздно.)", "Никто не видел."]),
+            ("el", ["Είπε (είναι έτσι!) και έφυγε.", "Μετά ήρθε."]),
+            ("pl", ["Powiedział (to tak!) że wyszedł.", "Potem (no!) śpiewał."]),
+            ("he", ["הוא אמר (כן!) והלך.", "אחר כך בא."]),
         ],
     )
     def test_other_cases_than_those_of_the_comparison(self, language: str, expected: list[str]) -> None:
         assert sentence_splitter("sentencex", language)(" ".join(expected)) == expected
+
+    def test_a_japanese_sentence_goes_on_after_a_bracket_with_a_particle(self) -> None:
+        text = "彼は（そうだ！）と言った。（遅かった。）彼女は残った。"
+        expected = ["彼は（そうだ！）と言った。", "（遅かった。）", "彼女は残った。"]
+        assert sentence_splitter("sentencex", "ja")(text) == expected
 
     def test_every_language_that_is_let_in_works(self) -> None:
         assert len(LANGUAGES) > 180
@@ -384,7 +399,7 @@ class TestWriteSentences:
             (" \n\t\n", "{path} has no sentence. Leave it out, or check that it is text."),
             (
                 "Just one.",
-                "There is only one sentence in {path}, and a pair needs two. "
+                "There is only one sentence in {path}, too few to train on. "
                 "Give more text; where each line is a sentence, pass --sentence_splitter line.",
             ),
             (

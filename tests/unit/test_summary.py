@@ -32,3 +32,14 @@ def test_the_balance_counts_known_labels_by_name(kind, known, balance):
     split = Dataset.from_dict({"labels": known})
     schema = labels.LabelSchema(kind, ("no", "yes", "maybe"), {})
     assert summary.summarize_split(split, np.array([3] * len(known)), schema, 9)["balance"] == balance
+
+
+def test_a_split_that_is_nearly_all_truncated_is_warned_of_with_a_length_that_keeps_it(capsys):
+    """In a run on plain text too, for which `bertlab check` has no flag."""
+    split = Dataset.from_dict({"labels": [0.0] * 100})
+    found = summary.summarize_split(split, np.arange(1001, 1101), SCHEMA, 32)
+    summary.print_summaries({"train": found}, 32)
+    assert capsys.readouterr().err == (
+        "warning: train: 100% of the rows are longer than --max_seq_length 32 and lose their end; a larger one keeps "
+        "it. 99% have up to 1,099 tokens.\n"
+    )
