@@ -118,15 +118,15 @@ def plan(argv: Sequence[str], folder: Path, also_known: Sequence[str] = (), *, q
     return run
 
 
-def refuse_flags(argv: Sequence[str], hints: Mapping[str, str]) -> None:
-    """Refuse flags that cannot be given for all runs at once.
+def refuse_flags(argv: Sequence[str], hints: Mapping[str, str], beside: str = "many runs") -> None:
+    """Refuse flags that cannot be given for all runs at once, or `beside` another flag.
 
     Raises:
         UserError: one of `hints` was typed.
     """
     for name in flag_names(argv):
         if name in hints:
-            raise UserError(f"--{name} cannot be used with many runs.", hints[name])
+            raise UserError(f"--{name} cannot be used with {beside}.", hints[name])
 
 
 def flag_names(argv: Sequence[str]) -> list[str]:
@@ -183,5 +183,7 @@ def _same(before: Any, now: Any) -> bool:
     empty: tuple[Any, ...] = (None, [], {}, "")
     if before == now or (before in empty and now in empty):
         return True
+    if isinstance(before, list) and isinstance(now, list):
+        return len(before) == len(now) and all(map(_same, before, now))
     paths = isinstance(before, str) and isinstance(now, str) and "/" in f"{before}{now}"
     return paths and Path(before).expanduser().resolve() == Path(now).expanduser().resolve()
