@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bertlab.console import warning
-from bertlab.errors import UserError, causes, nearest
+from bertlab.errors import UserError, causes, first_line, nearest
 
 # huggingface_hub retries five times with growing pauses: 23 s per file before it gives up. The probe has two trials.
 PROBE_SECONDS = (3.0, 7.0)
@@ -150,7 +150,7 @@ def dataset_error(name: str, error: Exception) -> UserError:
             "Name the files it would load: --train_file (CSV, TSV, JSON, JSON lines or Parquet).",
         )
     if is_local(name):
-        return UserError(f"--dataset_name {name} cannot be loaded: {_reason(error)}", "Name files: --train_file.")
+        return UserError(f"--dataset_name {name} cannot be loaded: {first_line(error)}.", "Name files: --train_file.")
     if offline():
         return UserError(
             f"the data set {name} is not in the cache and the Hub cannot be reached ({_why_offline()}).",
@@ -167,7 +167,7 @@ def dataset_error(name: str, error: Exception) -> UserError:
     if listed:
         return _configuration_error(name, ast.literal_eval(listed[1]), str(error))
     return _hub_error("data set", name, error) or UserError(
-        f"the data set {name} cannot be loaded from the Hub: {_reason(error)}", "Check --dataset_name and --token."
+        f"the data set {name} cannot be loaded from the Hub: {first_line(error)}.", "Check --dataset_name and --token."
     )
 
 
@@ -199,7 +199,7 @@ def model_error(name: str, error: Exception) -> UserError:
             "once with the network to fill the cache, or try `make demo`, which needs no Hub.",
         )
     return (None if is_local(name) else _hub_error("model", name, error)) or UserError(
-        f"--model_name_or_path {name} cannot be loaded: {_reason(error)}", "Name a folder or a Hub model."
+        f"the model {name} cannot be loaded: {first_line(error)}.", "Name a folder or a Hub model."
     )
 
 
@@ -217,12 +217,12 @@ def upload_error(error: Exception) -> UserError:
 
     hint = f"Make a token at {_endpoint()}/settings/tokens and pass it as --hub_token, or log in with `hf auth login`."
     if isinstance(error, HFValidationError):
-        reason, hint = _reason(error), "Name the repository: --hub_model_id OWNER/NAME."
+        reason, hint = f"{first_line(error)}.", "Name the repository: --hub_model_id OWNER/NAME."
     elif _status(error) in (401, 403):
         reason = f"the Hub takes uploads only with a token that may write ({_status(error)})."
     else:
         explained = _hub_error("repository", "of --hub_model_id", error)
-        reason, hint = (explained.problem, explained.hint) if explained else (_reason(error), hint)
+        reason, hint = (explained.problem, explained.hint) if explained else (f"{first_line(error)}.", hint)
     return UserError(f"--push_to_hub: nothing can be uploaded: {reason}", hint)
 
 
@@ -349,8 +349,3 @@ def _cached_models() -> list[str]:
 
     folders = sorted(Path(constants.HF_HUB_CACHE).glob("models--*"))
     return [folder.name.removeprefix("models--").replace("--", "/") for folder in folders]
-
-
-def _reason(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__)[:300].rstrip(".") + "."
