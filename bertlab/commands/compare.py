@@ -18,7 +18,7 @@ from bertlab.commands.aligned import Aligned, aligned, aligned_if_kept
 from bertlab.console import say, table, warning
 from bertlab.errors import UserError, did_you_mean
 from bertlab.evaluation import statistics
-from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS, check_metrics
+from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS, check_metrics, fitting_metrics
 from bertlab.evaluation.statistics import Comparison
 from bertlab.report.run_folder import RunFolder, refuse_other_data, runs_in
 from bertlab.report.scores import positive_class
@@ -217,12 +217,13 @@ def _shared_splits(first: RunFolder, second: RunFolder, named: str | None) -> li
 
 def _shared_metrics(first: RunFolder, second: RunFolder, named: str | None) -> list[str]:
     """Return the metrics that two runs share, or the named one, which they need not have reported."""
+    task = first.kind, max(1, len(first.class_names))
     if named is not None:
-        check_metrics([named], first.kind, max(1, len(first.class_names)), "--metric")
+        check_metrics([named], *task, "--metric")
         return [named]
     shared = [name for name in first.metrics if name in second.metrics]
     if not shared:
-        raise UserError("the runs share no metric.", f"Name one with --metric: {', '.join(METRICS)}.")
+        raise UserError("the runs share no metric.", f"Name one with --metric: {', '.join(fitting_metrics(*task))}.")
     return shared
 
 

@@ -93,6 +93,12 @@ def split_average(name: str) -> tuple[str, str]:
     return (base, average) if base and average in AVERAGES else (name, "")
 
 
+def fitting_metrics(problem_type: str, num_labels: int) -> list[str]:
+    """Return the names of the metrics that fit a task."""
+    of_two = problem_type != SINGLE or num_labels == 2
+    return [name for name, row in METRICS.items() if problem_type in row.problem_types and row.two_classes <= of_two]
+
+
 def check_metrics(names: Iterable[str], problem_type: str, num_labels: int, flag: str = "--metric_name") -> None:
     """Refuse, before anything is trained, a metric that does not fit the task.
 
@@ -106,10 +112,9 @@ def check_metrics(names: Iterable[str], problem_type: str, num_labels: int, flag
             raise UserError(f"{flag}: there is no metric {name!r}.", did_you_mean(name, METRICS))
         metric = METRICS[name]
         if problem_type not in metric.problem_types:
-            fitting = [other for other, row in METRICS.items() if problem_type in row.problem_types]
             raise UserError(
                 f"{flag} {name} is for {' or '.join(metric.problem_types)}, and this task is {problem_type}.",
-                f"Choose from: {', '.join(fitting)}.",
+                f"Choose from: {', '.join(fitting_metrics(problem_type, num_labels))}.",
             )
         if metric.two_classes and problem_type == SINGLE and num_labels != 2:
             raise UserError(

@@ -227,6 +227,16 @@ def test_wrong_shapes_are_refused(name, predictions, labels):
         METRICS[name](predictions, labels)
 
 
+@pytest.mark.parametrize(("problem_type", "classes"), [(SINGLE, 2), (SINGLE, 3), (MULTI, 28), (REGRESSION, 1)])
+def test_the_metrics_that_are_proposed_for_a_task_are_taken(problem_type, classes):
+    other = "mae" if problem_type != REGRESSION else "accuracy"
+    with pytest.raises(UserError) as refused:
+        check_metrics([other], problem_type, classes)
+    proposed = refused.value.hint.removeprefix("Choose from: ").removesuffix(".").split(", ")
+    check_metrics(proposed, problem_type, classes)
+    assert ("f1" in proposed) == ((problem_type, classes) in ((SINGLE, 2), (MULTI, 28)))
+
+
 def test_check_metrics_refuses_before_training():
     check_metrics(["matthews_correlation", "f1"], SINGLE, 2)
     check_metrics(["accuracy", "f1_samples"], MULTI, 28)
