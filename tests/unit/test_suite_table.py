@@ -249,7 +249,7 @@ def test_rows_that_look_unlabelled_leave_the_interval_over_seeds(tmp_path, capsy
         write_json(run.path / "results.json", run.results)
     row = suite_table.rows("task", runs)[0]
     over_seeds = suite_table.summary_of([run.scores("validation")[row.metric] for run in runs])
-    assert (row.low, row.high) == (over_seeds.low, over_seeds.high)
+    assert (row.low, row.high, row.examples) == (over_seeds.low, over_seeds.high, 119)
     assert main(["compare", *(str(run.path) for run in runs)]) == 2
     assert "rows without a label look like rows of no class. Compare on a split" in capsys.readouterr().err
 
