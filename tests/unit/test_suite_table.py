@@ -169,11 +169,12 @@ def test_bars_and_line_ends_in_a_cell_do_not_break_a_table():
 
 
 def test_a_run_that_predicts_one_class_has_failed():
-    assert degenerate.only_class({"labelled": 9, "confusion": [[5, 0], [4, 0]]}) == 0
-    assert degenerate.only_class({"labelled": 9, "confusion": [[0, 5], [0, 4]]}) == 1
-    assert degenerate.only_class({"labelled": 9, "confusion": [[5, 0], [3, 1]]}) is None
-    assert degenerate.only_class({"labelled": 1, "confusion": [[1, 0], [0, 0]]}) is None
-    assert degenerate.only_class({"labelled": 9}) is None
+    assert degenerate.only_class({"confusion": [[5, 0], [4, 0]]}) == 0
+    assert degenerate.only_class({"confusion": [[0, 5], [0, 4]]}) == 1
+    assert degenerate.only_class({"confusion": [[5, 0], [3, 1]]}) is None
+    assert degenerate.only_class({"confusion": [[1, 0], [0, 0]]}) is None
+    assert degenerate.only_class({"confusion": [[0, 0], [0, 9]]}) is None  # rightly so: all examples have it
+    assert degenerate.only_class({}) is None
 
 
 SINGLE, MULTI = "single_label_classification", "multi_label_classification"
