@@ -13,6 +13,7 @@ from transformers import AlbertConfig, AutoTokenizer, BertConfig, ElectraConfig,
 
 from bertlab.cli.arguments import ModelArguments, NspArguments
 from bertlab.errors import UserError
+from bertlab.models.loading import OTHER_TOKENIZER
 from bertlab.pretraining import baselines, dataset
 from bertlab.pretraining.model import (
     SETTINGS,
@@ -532,7 +533,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tiny_model: Path
     known = len(tokenizer)
     tokenizer.add_tokens(["unheard", "zebras"])
     _refused(
-        f"the tokenizer has {known + 2} tokens, the model embeds {known}. Name the right --tokenizer_name.",
+        f"the tokenizer has {known + 2} tokens, the model embeds {known}. {OTHER_TOKENIZER}",
         tokenizer,
         BertConfig.from_pretrained(tiny_model),
         ModelArguments(model_name_or_path=str(tiny_model)),
