@@ -26,6 +26,8 @@ WHERE_AND_HOW = frozenset(
         *("preprocessing_num_workers", "dataloader_num_workers", "report_to", "run_name", "project", "log_level"),
         *("push_to_hub", "hub_model_id", "hub_private_repo", "save_total_limit", "print_config", "print_parameters"),
         *("published", "published_split", "published_source", "per_device_eval_batch_size"),
+        *("logging_strategy", "logging_steps", "logging_first_step", "dataloader_pin_memory"),
+        *("dataloader_prefetch_factor", "dataloader_persistent_workers"),
     )
 )
 # Flags that are set for each run, or would keep a run from being one, and what to do instead.
