@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
@@ -64,7 +65,7 @@ def go_offline_if_unreachable(
     data = None if is_local(dataset[0]) else dataset[0]
     if offline() or not (names or data):
         return
-    url = f"{_endpoint()}/api/" + (f"models/{names[0]}" if names else f"datasets/{data}")
+    url = _page("models", names[0]) if names else _page("datasets", data or "")
     reason = _failure_within(PROBE_SECONDS[0], url)
     if reason and reason.startswith((NO_ANSWER, OUT_OF_ORDER)):
         time.sleep(PAUSE_SECONDS)
@@ -160,7 +161,7 @@ def dataset_error(name: str, error: Exception) -> UserError:
         )
     if isinstance(error, DatasetNotFoundError):  # raised `from None`: of huggingface_hub's error only the text is left
         return _gated("data set", name) if "gated" in str(error) else _unknown_name("data set", name)
-    reason = _failure_within(PROBE_SECONDS[0], f"{_endpoint()}/api/datasets/{name}") if "hf://" in str(error) else None
+    reason = _failure_within(PROBE_SECONDS[0], _page("datasets", name)) if "hf://" in str(error) else None
     if reason:  # `datasets` takes files for missing that the Hub does not list
         return UserError(f"the data set {name}: the Hub cannot be reached ({reason}).", "Try again later.")
     listed = re.search(r"(?:available configs|Available): (\[.*\])", str(error))
@@ -228,6 +229,11 @@ def upload_error(error: Exception) -> UserError:
 
 def _endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
+def _page(kind: str, name: str) -> str:
+    """Return where the Hub tells of a model or data set; a name that it would not take is asked for as well."""
+    return f"{_endpoint()}/api/{kind}/{urllib.parse.quote(name)}"
 
 
 def _why_offline() -> str:

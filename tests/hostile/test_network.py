@@ -135,6 +135,13 @@ def test_a_name_like_no_other_gets_no_guess(local_hub: LocalHub, refused) -> Non
     assert "Names are listed at" in error
 
 
+@pytest.mark.parametrize("name", ["my model", "modelle/größe"])
+def test_a_name_that_no_repository_can_have_is_not_taken_for_a_missing_network(name, local_hub: LocalHub, refused):
+    shown = refused(name)
+    assert f"the model {name} cannot be loaded: " in shown and "cannot be reached" not in shown
+    assert local_hub.requests
+
+
 def test_a_download_that_breaks_off_says_so_and_can_be_called_again(local_hub: LocalHub, run: Path, refused) -> None:
     local_hub.repositories["someone/tiny"] = run
     local_hub.broken = "model.safetensors"
