@@ -206,7 +206,7 @@ def _matthews_correlation(predictions: Array, labels: Array, weights: Array) -> 
     variances = [total**2 - (side**2).sum(axis=1) for side in (counts.predicted, counts.actual)]
     # With weights that are not whole, what rounding leaves of one class alone is no variance.
     first, second = (np.where(variance > 1e-12 * total**2, variance, 0) for variance in variances)
-    return _ratio(covariance, np.sqrt(first) * np.sqrt(second))
+    return _ratio(covariance, np.sqrt(first * second))  # in one root, or rounding keeps a perfect score below 1
 
 
 def _balanced_accuracy(predictions: Array, labels: Array, weights: Array) -> Array:
@@ -306,7 +306,7 @@ def _spearmanr(predictions: Array, labels: Array, weights: Array) -> Array:
         x, y = (_centred_ranks(group, counts) for group in groups)
         # einsum and not `@`: BLAS starts threads for every one of these short sums, 10 times slower on busy cores.
         products = [np.einsum("i,i,i->", counts, left, right) for left, right in ((x, y), (x, x), (y, y))]
-        scale = np.sqrt(products[1]) * np.sqrt(products[2])
+        scale = np.sqrt(products[1] * products[2])
         scores[sample] = products[0] / scale if scale > 0 else 0.0
     return np.clip(scores, -1.0, 1.0)
 

@@ -207,7 +207,10 @@ def test_bounds_are_reached_exactly():
     for name in ("pearson", "spearmanr"):
         assert METRICS[name](values, values) == pytest.approx(1.0, abs=1e-12)
         assert METRICS[name](-values, values) == pytest.approx(-1.0, abs=1e-12)
-    assert METRICS["matthews_correlation"]([0, 1, 0], [1, 0, 1]) == -1.0
+    labels = np.arange(40) % 2
+    assert METRICS["matthews_correlation"](labels, labels) == 1.0
+    assert METRICS["matthews_correlation"](1 - labels, labels) == -1.0
+    assert METRICS["spearmanr"](np.arange(7), np.arange(7)) == 1.0
     assert METRICS["accuracy"]([[1, 0], [1, 1]], [[1, 0], [1, 0]]) == 0.5
 
 
