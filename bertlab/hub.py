@@ -217,10 +217,12 @@ def upload_error(error: Exception) -> UserError:
     from huggingface_hub.errors import HFValidationError
 
     hint = f"Make a token at {_endpoint()}/settings/tokens and pass it as --hub_token, or log in with `hf auth login`."
-    if isinstance(error, HFValidationError):
-        reason, hint = f"{first_line(error)}.", "Name the repository: --hub_model_id OWNER/NAME."
-    elif _status(error) in (401, 403):
-        reason = f"the Hub takes uploads only with a token that may write ({_status(error)})."
+    status = _status(error)
+    if status in (401, 403):
+        reason = f"the Hub takes uploads only with a token that may write ({status})."
+    elif isinstance(error, HFValidationError) or (400 <= status < 500 and status not in STATUSES):
+        answer = getattr(error, "server_message", None) or first_line(error)
+        reason, hint = f"{answer.rstrip('.')}.", "Name the repository: --hub_model_id OWNER/NAME."
     else:
         explained = _hub_error("repository", "of --hub_model_id", error)
         reason, hint = (explained.problem, explained.hint) if explained else (f"{first_line(error)}.", hint)

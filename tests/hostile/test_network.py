@@ -423,6 +423,19 @@ def test_an_upload_without_a_network_says_that_the_hub_cannot_be_reached() -> No
     assert said.startswith(problem) and "can no longer be reached. Check the network" in said
 
 
+@pytest.mark.parametrize(("status", "kind"), [(404, "RepositoryNotFoundError"), (402, "HfHubHTTPError")])
+def test_what_the_hub_says_against_a_new_repository_is_told(status: int, kind: str) -> None:
+    from huggingface_hub import errors
+
+    client = importlib.import_module(errors.HTTPError.__module__.partition(".")[0])
+    response = client.Response(status, request=client.Request("POST", "https://huggingface.co/api/repos/create"))
+    error = getattr(errors, kind)("Client error", response=response, server_message="There is no namespace 'nobody'.")
+    assert str(hub.upload_error(error)) == (
+        "--push_to_hub: nothing can be uploaded: There is no namespace 'nobody'. "
+        "Name the repository: --hub_model_id OWNER/NAME."
+    )
+
+
 @pytest.fixture(scope="module")
 def run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a classifier's folder: the tiny model with a head that was never trained."""
