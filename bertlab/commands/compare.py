@@ -89,10 +89,10 @@ def compare_runs(
             notes.append(f"On {name} {len(set(rows.groups)):,} groups of rows are resampled, not rows.")
         if not a.is_regression:
             test = statistics.mcnemar(*(_correct(side.predictions, rows.labels) for side in rows.predicted))
-            notes.append(
-                f"On {name} only A is correct on {test.only_a} examples, only B on {test.only_b}: exact McNemar test, "
-                f"p = {test.p_value:.3g}."
-            )
+            counts = f"On {name} only A is correct on {test.only_a} examples, only B on {test.only_b}"
+            p_value = f": exact McNemar test, p = {test.p_value:.3g}"
+            # The test takes rows for independent, which those of one group are not.
+            notes.append(f"{counts}{p_value if rows.groups is None else ''}.")
         if a.fingerprint(name) != b.fingerprint(name):
             warning(f"split {name}: the labels are the same, but the runs did not read the same texts for them.")
     return scores, notes
