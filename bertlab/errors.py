@@ -69,7 +69,7 @@ def _one_line(text: str) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, without full stop, or the name of its type if it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:200]
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:300]
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

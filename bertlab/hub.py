@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bertlab.console import warning
-from bertlab.errors import UserError, causes, nearest
+from bertlab.errors import UserError, causes, first_line, nearest
 
 # huggingface_hub retries five times with growing pauses: 23 s per file before it gives up. The probe has two trials.
 PROBE_SECONDS = (3.0, 7.0)
@@ -64,7 +65,7 @@ def go_offline_if_unreachable(
     data = None if is_local(dataset[0]) else dataset[0]
     if offline() or not (names or data):
         return
-    url = f"{_endpoint()}/api/" + (f"models/{names[0]}" if names else f"datasets/{data}")
+    url = _page("models", names[0]) if names else _page("datasets", data or "")
     reason = _failure_within(PROBE_SECONDS[0], url)
     if reason and reason.startswith((NO_ANSWER, OUT_OF_ORDER)):
         time.sleep(PAUSE_SECONDS)
@@ -150,7 +151,7 @@ def dataset_error(name: str, error: Exception) -> UserError:
             "Name the files it would load: --train_file (CSV, TSV, JSON, JSON lines or Parquet).",
         )
     if is_local(name):
-        return UserError(f"--dataset_name {name} cannot be loaded: {_reason(error)}", "Name files: --train_file.")
+        return UserError(f"--dataset_name {name} cannot be loaded: {first_line(error)}.", "Name files: --train_file.")
     if offline():
         return UserError(
             f"the data set {name} is not in the cache and the Hub cannot be reached ({_why_offline()}).",
@@ -160,14 +161,14 @@ def dataset_error(name: str, error: Exception) -> UserError:
         )
     if isinstance(error, DatasetNotFoundError):  # raised `from None`: of huggingface_hub's error only the text is left
         return _gated("data set", name) if "gated" in str(error) else _unknown_name("data set", name)
-    reason = _failure_within(PROBE_SECONDS[0], f"{_endpoint()}/api/datasets/{name}") if "hf://" in str(error) else None
+    reason = _failure_within(PROBE_SECONDS[0], _page("datasets", name)) if "hf://" in str(error) else None
     if reason:  # `datasets` takes files for missing that the Hub does not list
         return UserError(f"the data set {name}: the Hub cannot be reached ({reason}).", "Try again later.")
     listed = re.search(r"(?:available configs|Available): (\[.*\])", str(error))
     if listed:
         return _configuration_error(name, ast.literal_eval(listed[1]), str(error))
     return _hub_error("data set", name, error) or UserError(
-        f"the data set {name} cannot be loaded from the Hub: {_reason(error)}", "Check --dataset_name and --token."
+        f"the data set {name} cannot be loaded from the Hub: {first_line(error)}.", "Check --dataset_name and --token."
     )
 
 
@@ -199,7 +200,7 @@ def model_error(name: str, error: Exception) -> UserError:
             "once with the network to fill the cache, or try `make demo`, which needs no Hub.",
         )
     return (None if is_local(name) else _hub_error("model", name, error)) or UserError(
-        f"--model_name_or_path {name} cannot be loaded: {_reason(error)}", "Name a folder or a Hub model."
+        f"the model {name} cannot be loaded: {first_line(error)}.", "Name a folder or a Hub model."
     )
 
 
@@ -216,18 +217,25 @@ def upload_error(error: Exception) -> UserError:
     from huggingface_hub.errors import HFValidationError
 
     hint = f"Make a token at {_endpoint()}/settings/tokens and pass it as --hub_token, or log in with `hf auth login`."
-    if isinstance(error, HFValidationError):
-        reason, hint = _reason(error), "Name the repository: --hub_model_id OWNER/NAME."
-    elif _status(error) in (401, 403):
-        reason = f"the Hub takes uploads only with a token that may write ({_status(error)})."
+    status = _status(error)
+    if status in (401, 403):
+        reason = f"the Hub takes uploads only with a token that may write ({status})."
+    elif isinstance(error, HFValidationError) or (400 <= status < 500 and status not in STATUSES):
+        answer = getattr(error, "server_message", None) or first_line(error)
+        reason, hint = f"{answer.rstrip('.')}.", "Name the repository: --hub_model_id OWNER/NAME."
     else:
         explained = _hub_error("repository", "of --hub_model_id", error)
-        reason, hint = (explained.problem, explained.hint) if explained else (_reason(error), hint)
+        reason, hint = (explained.problem, explained.hint) if explained else (f"{first_line(error)}.", hint)
     return UserError(f"--push_to_hub: nothing can be uploaded: {reason}", hint)
 
 
 def _endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
+def _page(kind: str, name: str) -> str:
+    """Return where the Hub tells of a model or data set; a name that it would not take is asked for as well."""
+    return f"{_endpoint()}/api/{kind}/{urllib.parse.quote(name)}"
 
 
 def _why_offline() -> str:
@@ -349,8 +357,3 @@ def _cached_models() -> list[str]:
 
     folders = sorted(Path(constants.HF_HUB_CACHE).glob("models--*"))
     return [folder.name.removeprefix("models--").replace("--", "/") for folder in folders]
-
-
-def _reason(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__)[:300].rstrip(".") + "."

@@ -32,12 +32,38 @@ def aligned(runs: Sequence[RunFolder], split: str) -> Aligned:
     """Return what runs predicted for the labelled rows of a split, by the classes of the first; 1 is the positive one.
 
     Raises:
-        UserError: rows or labels differ; it says which and where.
+        UserError: rows or labels differ, and it says which and where; or rows without a label look like others.
     """
+    found = _aligned(runs, split)
+    if found is None:
+        raise UserError(
+            f"split {split}: rows without a label look like rows of no class.",
+            "Compare on a split whose rows are all labelled.",
+        )
+    return found
+
+
+def aligned_if_kept(runs: Sequence[RunFolder], split: str) -> Aligned | None:
+    """Return the same where all runs kept their predictions of a scored split, in the same classes; else None.
+
+    None too where rows without a label look like rows of no class.
+    """
+    kept = (
+        split in run.scored
+        and set(run.class_names) == set(runs[0].class_names)
+        and (run.path / "predictions" / f"{split}.tsv").is_file()
+        for run in runs
+    )
+    return _aligned(runs, split) if all(kept) else None
+
+
+def _aligned(runs: Sequence[RunFolder], split: str) -> Aligned | None:
     first, read = runs[0], [run.predictions(split) for run in runs]
     for other in read[1:]:
         _refuse_other_labels(read[0], other, split)
-    labelled = np.asarray(_labelled(first, read[0], split))
+    labelled = read[0].labelled(first.results["splits"][split]["labelled"])
+    if labelled is None:
+        return None
     sides = [Predicted(_values(first, side.predictions), _probabilities(first, side)).rows(labelled) for side in read]
     labels = _values(first, itertools.compress(read[0].labels, labelled))
     if positive := positive_class(first.results):  # F1, precision and recall are of class 1 of two
@@ -46,17 +72,6 @@ def aligned(runs: Sequence[RunFolder], split: str) -> Aligned:
         labels = (labels == index).astype(np.int64)
     groups = next((own.groups for own in read if own.groups is not None), None)
     return Aligned(sides, labels, groups and list(itertools.compress(groups, labelled)))
-
-
-def aligned_if_kept(runs: Sequence[RunFolder], split: str) -> Aligned | None:
-    """Return the same where all runs kept their predictions of a scored split, in the same classes; else None."""
-    kept = (
-        split in run.scored
-        and set(run.class_names) == set(runs[0].class_names)
-        and (run.path / "predictions" / f"{split}.tsv").is_file()
-        for run in runs
-    )
-    return aligned(runs, split) if all(kept) else None
 
 
 def _refuse_other_labels(a: Predictions, b: Predictions, split: str) -> None:
@@ -73,20 +88,6 @@ def _refuse_other_labels(a: Predictions, b: Predictions, split: str) -> None:
                 f"{left[row]!r} in A and {right[row]!r} in B.",
                 "Score both on the same rows with the same labels.",
             )
-
-
-def _labelled(run: RunFolder, predictions: Predictions, split: str) -> list[bool]:
-    """Return which rows have a label; in multi-label data an empty cell is also a row of no class."""
-    counted = run.results["splits"][split]["labelled"]
-    if counted == len(predictions.labels):
-        return [True] * counted
-    labelled = [bool(label) for label in predictions.labels]
-    if sum(labelled) != counted:
-        raise UserError(
-            f"split {split}: rows without a label look like rows of no class.",
-            "Compare on a split whose rows are all labelled.",
-        )
-    return labelled
 
 
 def _probabilities(run: RunFolder, predictions: Predictions) -> np.ndarray:

@@ -18,7 +18,7 @@ from bertlab.commands.aligned import Aligned, aligned, aligned_if_kept
 from bertlab.console import say, table, warning
 from bertlab.errors import UserError, did_you_mean
 from bertlab.evaluation import statistics
-from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS, check_metrics
+from bertlab.evaluation.metrics import GREATER_IS_BETTER, METRICS, check_metrics, fitting_metrics
 from bertlab.evaluation.statistics import Comparison
 from bertlab.report.run_folder import RunFolder, refuse_other_data, runs_in
 from bertlab.report.scores import positive_class
@@ -89,10 +89,10 @@ def compare_runs(
             notes.append(f"On {name} {len(set(rows.groups)):,} groups of rows are resampled, not rows.")
         if not a.is_regression:
             test = statistics.mcnemar(*(_correct(side.predictions, rows.labels) for side in rows.predicted))
-            notes.append(
-                f"On {name} only A is correct on {test.only_a} examples, only B on {test.only_b}: exact McNemar test, "
-                f"p = {test.p_value:.3g}."
-            )
+            counts = f"On {name} only A is correct on {test.only_a} examples, only B on {test.only_b}"
+            p_value = f": exact McNemar test, p = {test.p_value:.3g}"
+            # The test takes rows for independent, which those of one group are not.
+            notes.append(f"{counts}{p_value if rows.groups is None else ''}.")
         if a.fingerprint(name) != b.fingerprint(name):
             warning(f"split {name}: the labels are the same, but the runs did not read the same texts for them.")
     return scores, notes
@@ -217,12 +217,13 @@ def _shared_splits(first: RunFolder, second: RunFolder, named: str | None) -> li
 
 def _shared_metrics(first: RunFolder, second: RunFolder, named: str | None) -> list[str]:
     """Return the metrics that two runs share, or the named one, which they need not have reported."""
+    task = first.kind, max(1, len(first.class_names))
     if named is not None:
-        check_metrics([named], first.kind, max(1, len(first.class_names)), "--metric")
+        check_metrics([named], *task, "--metric")
         return [named]
     shared = [name for name in first.metrics if name in second.metrics]
     if not shared:
-        raise UserError("the runs share no metric.", f"Name one with --metric: {', '.join(METRICS)}.")
+        raise UserError("the runs share no metric.", f"Name one with --metric: {', '.join(fitting_metrics(*task))}.")
     return shared
 
 

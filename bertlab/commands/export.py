@@ -20,6 +20,7 @@ from bertlab.cli.arguments import DataArguments, ModelArguments, NspArguments, s
 from bertlab.cli.entry_point import entry_point
 from bertlab.cli.parser import parse_command
 from bertlab.console import info, say, table
+from bertlab.data.groups import resampled_groups
 from bertlab.data.labels import labelled_rows
 from bertlab.errors import UserError, first_line
 from bertlab.evaluation import evaluate, statistics
@@ -161,7 +162,10 @@ def _parity(reference: Predictor, exported: Predictor, rows: Sequence[Row], tole
 
 
 def _score(fp32: Predictor, int8: Predictor, scored: ScoredSplit, labels: np.ndarray) -> dict[str, Any]:
-    """Return each metric before and after on the labelled rows, with the paired bootstrap of their difference."""
+    """Return each metric before and after on the labelled rows, with the paired bootstrap of their difference.
+
+    As in the run itself, groups are resampled where there are any.
+    """
     labelled = labelled_rows(labels, len(scored.rows))
     logits = [side.logits(scored.rows) for side in (fp32, int8)]
     thresholds = np.asarray(fp32.config.thresholds) if fp32.config.thresholds else None
@@ -169,7 +173,9 @@ def _score(fp32: Predictor, int8: Predictor, scored: ScoredSplit, labels: np.nda
     outputs = (evaluate.outputs_of(schema, side, fp32.config.temperature) for side in logits)
     before, after = (evaluate.as_scored(schema, side, thresholds) for side in outputs)
     sides = after.rows(labelled), before.rows(labelled), schema.binary_ids(labels[labelled])
-    metrics = {name: _compare(name, *sides) for name in scored.data.metrics}
+    together = resampled_groups(scored.data.splits[scored.name], scored.name, by_text=scored.data.text_is_group)
+    groups = None if together is None else together.numbers[labelled]
+    metrics = {name: _compare(name, *sides, groups) for name in scored.data.metrics}
     changed = int((before.predictions != after.predictions).reshape(len(labels), -1).any(axis=1).sum())
     largest = float(np.abs(logits[0] - logits[1]).max())
     alone = np.concatenate([int8.logits([row]) for row in scored.rows[:PARITY_ROWS]])
@@ -182,9 +188,11 @@ def _score(fp32: Predictor, int8: Predictor, scored: ScoredSplit, labels: np.nda
     }
 
 
-def _compare(name: str, int8: Predicted, fp32: Predicted, labels: np.ndarray) -> dict[str, Any]:
+def _compare(
+    name: str, int8: Predicted, fp32: Predicted, labels: np.ndarray, groups: np.ndarray | None
+) -> dict[str, Any]:
     metric = METRICS[name]
-    comparison = statistics.paired_bootstrap(metric, metric.read(int8), metric.read(fp32), labels)
+    comparison = statistics.paired_bootstrap(metric, metric.read(int8), metric.read(fp32), labels, groups)
     return {
         "before": metric(metric.read(fp32), labels),
         "after": metric(metric.read(int8), labels),

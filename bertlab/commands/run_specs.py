@@ -26,6 +26,8 @@ WHERE_AND_HOW = frozenset(
         *("preprocessing_num_workers", "dataloader_num_workers", "report_to", "run_name", "project", "log_level"),
         *("push_to_hub", "hub_model_id", "hub_private_repo", "save_total_limit", "print_config", "print_parameters"),
         *("published", "published_split", "published_source", "per_device_eval_batch_size"),
+        *("logging_strategy", "logging_steps", "logging_first_step", "dataloader_pin_memory"),
+        *("dataloader_prefetch_factor", "dataloader_persistent_workers"),
     )
 )
 # Flags that are set for each run, or would keep a run from being one, and what to do instead.
@@ -118,15 +120,15 @@ def plan(argv: Sequence[str], folder: Path, also_known: Sequence[str] = (), *, q
     return run
 
 
-def refuse_flags(argv: Sequence[str], hints: Mapping[str, str]) -> None:
-    """Refuse flags that cannot be given for all runs at once.
+def refuse_flags(argv: Sequence[str], hints: Mapping[str, str], beside: str = "many runs") -> None:
+    """Refuse flags that cannot be given for all runs at once, or `beside` another flag.
 
     Raises:
         UserError: one of `hints` was typed.
     """
     for name in flag_names(argv):
         if name in hints:
-            raise UserError(f"--{name} cannot be used with many runs.", hints[name])
+            raise UserError(f"--{name} cannot be used with {beside}.", hints[name])
 
 
 def flag_names(argv: Sequence[str]) -> list[str]:
@@ -183,5 +185,7 @@ def _same(before: Any, now: Any) -> bool:
     empty: tuple[Any, ...] = (None, [], {}, "")
     if before == now or (before in empty and now in empty):
         return True
+    if isinstance(before, list) and isinstance(now, list):
+        return len(before) == len(now) and all(map(_same, before, now))
     paths = isinstance(before, str) and isinstance(now, str) and "/" in f"{before}{now}"
     return paths and Path(before).expanduser().resolve() == Path(now).expanduser().resolve()

@@ -104,6 +104,8 @@ def plan(options: SuiteArguments, argv: Sequence[str]) -> dict[str, list[RunSpec
             the folders that was made with other values.
     """
     run_specs.refuse_flags(argv, REFUSED)
+    if options.train_sizes:
+        run_specs.refuse_flags(argv, learning_curve.REFUSED, "--train_sizes")
     chosen = [["--task", name] for name in options.tasks]
     chosen += [["--config", str(recipes.find_recipe(name))] for name in options.configs]
     if not chosen:
@@ -119,7 +121,8 @@ def plan(options: SuiteArguments, argv: Sequence[str]) -> dict[str, list[RunSpec
         if name in names:
             raise UserError(f"two recipes are called {name}, or one is named twice.", "Keep one of them.")
         names.add(name)
-        for flags, part in learning_curve.samples(options.train_sizes):
+        nsp = run_specs.script_of([*recipe, *argv]) == run_specs.NSP
+        for flags, part in learning_curve.samples(options.train_sizes, nsp=nsp):
             folder, words = Path(options.output_dir or OUTPUT) / name / part, [*recipe, *argv, *flags]
             runs[f"{name}/{part}".rstrip("/")] = [
                 run_specs.plan([*words, "--seed", str(seed)], folder / f"seed{seed}", own, quiet=number > 0)

@@ -255,7 +255,7 @@ def _row(recipe: str, runs: Sequence[RunFolder], split: str, metric: str, predic
         minimum=min(defined, default=math.nan),
         maximum=max(defined, default=math.nan),
         failed=sum(run.is_degenerate(split) for run in runs),
-        examples=first["splits"][split]["rows"],
+        examples=_labelled(first["splits"][split]),
         baselines={name: summary_of(of_baseline).mean for name, of_baseline in baselines.items()},
         published=value,
         source=source,
@@ -282,8 +282,13 @@ def _lead(runs: Sequence[RunFolder], split: str, metric: str, baseline: str) -> 
             ends = run.results["splits"][split]["baselines"][baseline].get("difference", {}).get(metric, {})
             intervals += [(ends["low"], ends["high"])] if None not in (ends.get("low"), ends.get("high")) else []
     results = runs[0].results["splits"][split]
-    units = (results.get("groups") or {}).get("count") or results.get("labelled", results["rows"])
+    units = (results.get("groups") or {}).get("count") or _labelled(results)
     return statistics.lead(differences, intervals if len(intervals) == len(differences) else (), units)
+
+
+def _labelled(split: Mapping[str, Any]) -> int:
+    """Return how many examples are scored: all of them in masked language modeling, which needs no labels."""
+    return int(split.get("labelled") or split["rows"])
 
 
 def _relation(lead: Lead, upward: bool) -> str:

@@ -13,12 +13,11 @@ from bertlab.data.labels import MULTI, REGRESSION, class_weights
 
 
 def only_class(split: Mapping[str, Any]) -> int | None:
-    """Return the class predicted for every example of a split of results.json, or None; None for one example."""
-    confusion = split.get("confusion")
-    if not confusion or split["labelled"] < 2:
-        return None
+    """Return the class predicted for every example of a split of results.json, or None; None if one class occurs."""
+    confusion = split.get("confusion") or []
+    actual = [k for k, row in enumerate(confusion) if any(row)]
     predicted = [k for k in range(len(confusion)) if any(row[k] for row in confusion)]
-    return predicted[0] if len(predicted) == 1 else None
+    return predicted[0] if len(predicted) == 1 < len(actual) else None
 
 
 def is_degenerate(run: Mapping[str, Any], problem_type: str, log: Sequence[Mapping[str, Any]]) -> bool | None:

@@ -93,6 +93,12 @@ def split_average(name: str) -> tuple[str, str]:
     return (base, average) if base and average in AVERAGES else (name, "")
 
 
+def fitting_metrics(problem_type: str, num_labels: int) -> list[str]:
+    """Return the names of the metrics that fit a task."""
+    of_two = problem_type != SINGLE or num_labels == 2
+    return [name for name, row in METRICS.items() if problem_type in row.problem_types and row.two_classes <= of_two]
+
+
 def check_metrics(names: Iterable[str], problem_type: str, num_labels: int, flag: str = "--metric_name") -> None:
     """Refuse, before anything is trained, a metric that does not fit the task.
 
@@ -106,10 +112,9 @@ def check_metrics(names: Iterable[str], problem_type: str, num_labels: int, flag
             raise UserError(f"{flag}: there is no metric {name!r}.", did_you_mean(name, METRICS))
         metric = METRICS[name]
         if problem_type not in metric.problem_types:
-            fitting = [other for other, row in METRICS.items() if problem_type in row.problem_types]
             raise UserError(
                 f"{flag} {name} is for {' or '.join(metric.problem_types)}, and this task is {problem_type}.",
-                f"Choose from: {', '.join(fitting)}.",
+                f"Choose from: {', '.join(fitting_metrics(problem_type, num_labels))}.",
             )
         if metric.two_classes and problem_type == SINGLE and num_labels != 2:
             raise UserError(
@@ -201,7 +206,7 @@ def _matthews_correlation(predictions: Array, labels: Array, weights: Array) -> 
     variances = [total**2 - (side**2).sum(axis=1) for side in (counts.predicted, counts.actual)]
     # With weights that are not whole, what rounding leaves of one class alone is no variance.
     first, second = (np.where(variance > 1e-12 * total**2, variance, 0) for variance in variances)
-    return _ratio(covariance, np.sqrt(first) * np.sqrt(second))
+    return _ratio(covariance, np.sqrt(first * second))  # in one root, or rounding keeps a perfect score below 1
 
 
 def _balanced_accuracy(predictions: Array, labels: Array, weights: Array) -> Array:
@@ -301,7 +306,7 @@ def _spearmanr(predictions: Array, labels: Array, weights: Array) -> Array:
         x, y = (_centred_ranks(group, counts) for group in groups)
         # einsum and not `@`: BLAS starts threads for every one of these short sums, 10 times slower on busy cores.
         products = [np.einsum("i,i,i->", counts, left, right) for left, right in ((x, y), (x, x), (y, y))]
-        scale = np.sqrt(products[1]) * np.sqrt(products[2])
+        scale = np.sqrt(products[1] * products[2])
         scores[sample] = products[0] / scale if scale > 0 else 0.0
     return np.clip(scores, -1.0, 1.0)
 

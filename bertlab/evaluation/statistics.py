@@ -226,7 +226,8 @@ def lead(differences: Sequence[float], intervals: Sequence[tuple[float, float]],
     ends, p_value = [], float(mean == 0)
     for sign, over_examples in ((-1, below), (1, above)):
         total = over_examples + sd**2 / n
-        squares = over_examples**2 / (units - 1) + (sd**2 / n) ** 2 / (n - 1)
+        # One example or group has no interval, hence no variance.
+        squares = (over_examples**2 / (units - 1) if over_examples else 0.0) + (sd**2 / n) ** 2 / (n - 1)
         df, se = (total**2 / squares if squares else math.inf), math.sqrt(total)
         ends.append(mean + sign * se * resampling.student_t(df))
         if mean * sign < 0 < se:  # the end on the side of 0
@@ -310,7 +311,7 @@ def _with_chance_hits(
 
     No resample says how often they might be. As many rows as Wilson's limit of none allows may be predicted as them:
     their own, or others. The distances of an end from the score are added as independent ones (Zou and Donner, 2008).
-    No score is above 1 or below the least that its metric has; an interval without width is none.
+    No score is above 1 or below the least that its metric has; an interval without width, but for rounding, is none.
     """
     low, score, high = ends
     if not metric.of_probabilities and REGRESSION not in metric.problem_types:
@@ -318,7 +319,8 @@ def _with_chance_hits(
         worst, best = np.mean(found, axis=0) - np.mean([metric(side, labels) for side in sides])
         low, high = score - math.hypot(score - low, worst), score + math.hypot(high - score, best)
     low, high = max(low, metric.least), min(high, 1.0) if metric.greater_is_better else high
-    return (low, high) if low < high else (math.nan, math.nan)
+    rounding = 1e-12 * (1.0 if metric.greater_is_better else high)
+    return (low, high) if high - low > rounding else (math.nan, math.nan)
 
 
 def _with_hits(metric: MetricFunction, predictions: Array, labels: Array, share: float) -> tuple[float, float]:

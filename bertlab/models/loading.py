@@ -26,6 +26,8 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 USUAL_POSITIONS = 512
 # What a checkpoint may ask its model to return beside logits; Trainer would gather it over a whole split.
 LOGITS_ALONE = {"output_hidden_states": False, "output_attentions": False, "return_dict": True}
+# `predict` has no such flag.
+OTHER_TOKENIZER = "In training --tokenizer_name names another one; `predict` takes the one beside the weights."
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
 
 
@@ -84,10 +86,12 @@ def load_config(arguments: ModelArguments) -> "PretrainedConfig":
 
     name = arguments.config_name or arguments.model_name_or_path or ""
     folder = resolve(name)
-    if lora.is_adapter(folder):
-        return lora.load_base_config(Path(folder))
     try:
+        if lora.is_adapter(folder):
+            return lora.load_base_config(Path(folder))
         config: PretrainedConfig = AutoConfig.from_pretrained(folder, **_hub_options(arguments), **LOGITS_ALONE)
+    except UserError:
+        raise
     except Exception as error:  # transformers raises OSError, ValueError, JSON and validation errors alike
         raise hub.model_error(name, error) from error
     _check_labels_and_language(config, name)
@@ -117,7 +121,7 @@ def load_tokenizer(arguments: ModelArguments) -> "PreTrainedTokenizerBase":
         raise hub.custom_code_error(name)
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         # transformers 5 makes up a tokenizer of the special tokens alone for a folder that has none.
-        raise UserError(f"{name} has no tokenizer of its own.", "Name one with --tokenizer_name.")
+        raise UserError(f"{name} has no tokenizer of its own.", OTHER_TOKENIZER)
     if tokenizer.pad_token_id is None:
         raise UserError(
             f"the tokenizer of {name} has no padding token, as decoder-only models have none.",
@@ -145,7 +149,7 @@ def _tokenizer_error(name: str, error: Exception) -> UserError:
     if not hub.is_local(name) or "custom code" in str(error):
         return hub.model_error(name, error)
     reason = "it has no files of one" if "backend tokenizer" in str(error) else first_line(error)
-    return UserError(f"no tokenizer can be loaded from {name}: {reason}.", "Name one with --tokenizer_name.")
+    return UserError(f"no tokenizer can be loaded from {name}: {reason}.", OTHER_TOKENIZER)
 
 
 def class_names(config: "PretrainedConfig") -> list[str]:
@@ -256,9 +260,7 @@ def _refuse_unknown_tokens(model: "PreTrainedModel", tokenizer: "PreTrainedToken
         return
     rows = cast("torch.Tensor", embedded.weight).shape[0]
     if len(tokenizer) > rows:
-        raise UserError(
-            f"the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}.", "Name the right --tokenizer_name."
-        )
+        raise UserError(f"the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}.", OTHER_TOKENIZER)
 
 
 def _read_weights(

@@ -230,12 +230,12 @@ def _find_base(folder: Path, recorded: str, resolve: Callable[[str], str]) -> st
     base = read_json(path) if path.is_file() else {}
     name = base.get("name") or recorded
     base_path = recorded if recorded and Path(recorded).is_dir() else resolve(name)
-    if Path(base_path).is_absolute() and not Path(base_path).is_dir():
+    if ("weights" in base or Path(base_path).is_absolute()) and not Path(base_path).is_dir():
         raise UserError(
-            f"{folder} is an adapter on {name}, which is not there.",
+            f"{folder} is an adapter on {recorded or name}, which is not there.",
             "Put that model back, or train with --lora_merge.",
         )
-    if "weights" in base and Path(base_path).is_dir() and weights_digest(Path(base_path)) != base["weights"]:
+    if "weights" in base and weights_digest(Path(base_path)) != base["weights"]:
         raise UserError(
             f"{folder} is an adapter on {base_path}, whose weights have changed since it was trained.",
             "Put the old weights back, or train again, with --lora_merge for a run that needs no other model.",

@@ -43,9 +43,9 @@ def decisions(folder: RunFolder, split: str) -> dict[str, Decisions]:
     Raises:
         UserError: the predictions cannot be read.
     """
-    rows, counted = folder.predictions(split), folder.scored[split]["labelled"]
-    labelled = np.asarray([bool(label) or counted == len(rows.labels) for label in rows.labels])
-    if folder.is_regression or labelled.sum() != counted:
+    rows = folder.predictions(split)
+    labelled = rows.labelled(folder.scored[split]["labelled"])
+    if folder.is_regression or labelled is None:
         return {}
     names = folder.class_names
     read = (lambda cell: split_labels(cell, names)) if folder.is_multi_label else (lambda cell: [cell])

@@ -285,13 +285,20 @@ def per_batch(folder: RunFolder, split: str) -> Figure | None:
     return figure
 
 
-def learning_curve(curves: Mapping[str, Sequence[tuple[int, float, float, float]]], metric: str) -> bytes:
-    """Return a PNG of scores by training rows, with a band for the 95% CI: (rows, mean, low, high) of each recipe."""
+def learning_curve(
+    curves: Mapping[str, Sequence[tuple[int, float, float, float]]], metrics: Mapping[str, str]
+) -> bytes:
+    """Return a PNG of scores by training rows, with a band for the 95% CI: (rows, mean, low, high) of each recipe.
+
+    `metrics` has the metric of each recipe.
+    """
+    names = dict.fromkeys(map(display_name, metrics.values()))
     with mpl.rc_context(STYLE):
-        figure, axes = _figure((7.2, 4.0), "training rows", display_name(metric))
+        figure, axes = _figure((7.2, 4.0), "training rows", " or ".join(names))
         for name, points in curves.items():
             rows, means, lows, highs = zip(*points, strict=True)
-            (line,) = axes.plot(rows, means, marker="o", label=f"{name}, 95% CI over seeds and examples")
+            score = f", {display_name(metrics[name])}" if len(names) > 1 else ""
+            (line,) = axes.plot(rows, means, marker="o", label=f"{name}{score}, 95% CI over seeds and examples")
             axes.fill_between(rows, lows, highs, color=line.get_color(), alpha=0.2, linewidth=0)
         axes.set_xscale("log")
         ticks = sorted({point[0] for points in curves.values() for point in points})

@@ -33,6 +33,11 @@ class Predictions:
     probabilities: dict[str, np.ndarray]
     groups: list[str] | None
 
+    def labelled(self, count: int) -> np.ndarray | None:
+        """Return which rows have a label, of which there are `count`; None where rows of no class look like others."""
+        labelled = np.array([bool(label) or count == len(self.labels) for label in self.labels])
+        return labelled if labelled.sum() == count else None
+
 
 def write(folder: Path, result: SplitResult, schema: LabelSchema, indices: Sequence[int], temperature: float) -> None:
     """Write idx, label, prediction, the number of the row's group where there are any, and each class's probability.

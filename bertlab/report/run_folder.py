@@ -41,9 +41,11 @@ class RunFolder:
             raise no_such_model(str(folder))
         for name in ("results.json", "run.json") if run is None else ("results.json",):
             if not (folder / name).is_file():
+                inside = [path.parent for form in ("*", "*/*") for path in sorted(folder.glob(f"{form}/{FINISHED}"))]
+                hint = "A run writes it at its end; --resume auto finishes one that was stopped."
                 raise UserError(
                     f"{folder} is not a finished run: {name} is missing.",
-                    "A run writes it at its end; --resume auto finishes one that was stopped.",
+                    f"It holds finished runs: name one of them, such as {inside[0]}." if inside else hint,
                 )
         results = read_json(folder / "results.json")
         run = read_json(folder / "run.json") if run is None else run

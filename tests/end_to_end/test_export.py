@@ -159,6 +159,36 @@ def test_an_exported_model_names_what_it_needs(tmp_path, capsys, monkeypatch):
     assert "needs ONNX Runtime, which is not installed. pip install onnxruntime" in capsys.readouterr().err
 
 
+def test_the_score_of_int8_is_compared_over_groups_as_that_of_the_run():
+    """20 groups of 10 equal rows say less than 200 rows."""
+    from datasets import Dataset
+
+    from bertlab.data.labels import SINGLE, LabelSchema
+
+    labels = np.repeat(np.arange(20) % 2, 10)
+    wrong = np.repeat(np.arange(20) % 5 == 0, 10)
+
+    def model(predicted):
+        return SimpleNamespace(
+            logits=lambda rows: np.eye(2)[predicted[: len(rows)]],
+            config=SimpleNamespace(thresholds=(), temperature=1.0),
+        )
+
+    widths = []
+    for groups in ({}, {"group": np.repeat(np.arange(20), 10).astype(str).tolist()}):
+        split = Dataset.from_dict({"text": ["a text"] * 200, **groups})
+        data = SimpleNamespace(
+            schema=LabelSchema(SINGLE, ("no", "yes"), {}),
+            metrics=("accuracy",),
+            splits={"test": split},
+            text_is_group=False,
+        )
+        scored = export.ScoredSplit("test", [("a text",)] * 200, labels, data)
+        found = export._score(model(labels), model(np.where(wrong, 1 - labels, labels)), scored, labels)
+        widths.append(found["metrics"]["accuracy"]["high"] - found["metrics"]["accuracy"]["low"])
+    assert widths[1] > 2 * widths[0]
+
+
 @needs_onnx
 def test_int8_is_smaller_and_its_score_is_told(run, tmp_path, capsys):
     output = tmp_path / "int8"

@@ -195,9 +195,11 @@ def test_the_base_is_found_again_by_its_name(whole: Path, sharp_model: Path, tmp
     _change(folder / "adapter_config.json", base_model_name_or_path=str(tmp_path / "gone"))
     _change(folder / "base_config" / "base_model.json", name="package:weights_for_lora/model")
     np.testing.assert_array_equal(_logits(_ours(folder), folder), _logits(_ours(whole), whole))
-    _change(folder / "base_config" / "base_model.json", name=str(tmp_path / "gone"))
-    with pytest.raises(UserError, match=f"{folder} is an adapter on {tmp_path / 'gone'}, which is not there. Put that"):
-        _ours(folder)
+    for name in (str(tmp_path / "gone"), "models/gone"):  # a name like the second might be one on the Hub
+        _change(folder / "base_config" / "base_model.json", name=name)
+        gone = f"{folder} is an adapter on {tmp_path / 'gone'}, which is not there. Put that"
+        with pytest.raises(UserError, match=gone):
+            _ours(folder)
 
 
 def test_a_base_whose_weights_have_changed_is_refused(whole: Path, sharp_model: Path, files, tmp_path: Path):

@@ -135,6 +135,13 @@ def test_a_name_like_no_other_gets_no_guess(local_hub: LocalHub, refused) -> Non
     assert "Names are listed at" in error
 
 
+@pytest.mark.parametrize("name", ["my model", "modelle/größe"])
+def test_a_name_that_no_repository_can_have_is_not_taken_for_a_missing_network(name, local_hub: LocalHub, refused):
+    shown = refused(name)
+    assert f"the model {name} cannot be loaded: " in shown and "cannot be reached" not in shown
+    assert local_hub.requests
+
+
 def test_a_download_that_breaks_off_says_so_and_can_be_called_again(local_hub: LocalHub, run: Path, refused) -> None:
     local_hub.repositories["someone/tiny"] = run
     local_hub.broken = "model.safetensors"
@@ -414,6 +421,19 @@ def test_an_upload_without_a_network_says_that_the_hub_cannot_be_reached() -> No
     said = str(hub.upload_error(client.ConnectError("Name or service not known")))
     problem = "--push_to_hub: nothing can be uploaded: the repository of --hub_model_id: the Hub at "
     assert said.startswith(problem) and "can no longer be reached. Check the network" in said
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, "RepositoryNotFoundError"), (402, "HfHubHTTPError")])
+def test_what_the_hub_says_against_a_new_repository_is_told(status: int, kind: str) -> None:
+    from huggingface_hub import errors
+
+    client = importlib.import_module(errors.HTTPError.__module__.partition(".")[0])
+    response = client.Response(status, request=client.Request("POST", "https://huggingface.co/api/repos/create"))
+    error = getattr(errors, kind)("Client error", response=response, server_message="There is no namespace 'nobody'.")
+    assert str(hub.upload_error(error)) == (
+        "--push_to_hub: nothing can be uploaded: There is no namespace 'nobody'. "
+        "Name the repository: --hub_model_id OWNER/NAME."
+    )
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,18 @@ def test_a_better_run_is_called_better(tmp_path, capsys, kind):
     assert "bad is significantly worse than good" in turned and "better than" not in turned
 
 
+def test_rows_in_groups_have_no_test_of_independent_rows(tmp_path):
+    folders = [finished_run(tmp_path / name, "three", seed=seed) for seed, name in enumerate("ab")]
+    for folder in folders:
+        path = folder / "predictions" / "validation.tsv"
+        header, *lines = path.read_text().splitlines()
+        grouped = [f"{line}\t{number // 4}" for number, line in enumerate(lines)]
+        path.write_text("\n".join([f"{header}\tgroup", *grouped, ""]))
+    _, notes = compare.compare_runs(*map(RunFolder.read, folders), None, None)
+    assert notes[0] == "On validation 30 groups of rows are resampled, not rows."
+    assert notes[1].startswith("On validation only A is correct on ") and "McNemar" not in notes[1]
+
+
 def test_a_run_is_not_significantly_different_from_itself(tmp_path, capsys):
     folder = finished_run(tmp_path / "run", "three")
     status, out, _ = run(capsys, folder, folder)

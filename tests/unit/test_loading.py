@@ -91,6 +91,17 @@ def test_the_error_names_the_flag_of_the_folder_that_is_not_there(tmp_path: Path
     assert refusal(loading.load_config, arguments).startswith("--config_name ./nowhere: no such folder.")
 
 
+def test_the_error_of_a_broken_folder_names_no_flag_that_another_command_has(copy):
+    """`predict` takes the folder without a flag."""
+    (copy / "config.json").write_text("{")
+    problem = refusal(loading.load_config, ModelArguments(model_name_or_path=str(copy)))
+    assert problem.startswith(f"the model {copy} cannot be loaded: ") and "is not a valid JSON file" in problem
+    (copy / "base_config").mkdir()
+    (copy / "config.json").rename(copy / "base_config" / "config.json")
+    (copy / "adapter_config.json").write_text("{}")  # now it is an adapter, and as broken
+    assert refusal(loading.load_config, ModelArguments(model_name_or_path=str(copy))).startswith(f"the model {copy} ")
+
+
 def test_the_nearest_existing_run_is_suggested(tmp_path, monkeypatch):
     (tmp_path / "runs" / "cola").mkdir(parents=True)
     (tmp_path / "runs" / "cola" / "config.json").write_text("{}")

@@ -207,7 +207,10 @@ def test_bounds_are_reached_exactly():
     for name in ("pearson", "spearmanr"):
         assert METRICS[name](values, values) == pytest.approx(1.0, abs=1e-12)
         assert METRICS[name](-values, values) == pytest.approx(-1.0, abs=1e-12)
-    assert METRICS["matthews_correlation"]([0, 1, 0], [1, 0, 1]) == -1.0
+    labels = np.arange(40) % 2
+    assert METRICS["matthews_correlation"](labels, labels) == 1.0
+    assert METRICS["matthews_correlation"](1 - labels, labels) == -1.0
+    assert METRICS["spearmanr"](np.arange(7), np.arange(7)) == 1.0
     assert METRICS["accuracy"]([[1, 0], [1, 1]], [[1, 0], [1, 0]]) == 0.5
 
 
@@ -225,6 +228,16 @@ def test_pearson_survives_a_large_offset_and_passes_nan_on():
 def test_wrong_shapes_are_refused(name, predictions, labels):
     with pytest.raises(ValueError, match="do not match"):
         METRICS[name](predictions, labels)
+
+
+@pytest.mark.parametrize(("problem_type", "classes"), [(SINGLE, 2), (SINGLE, 3), (MULTI, 28), (REGRESSION, 1)])
+def test_the_metrics_that_are_proposed_for_a_task_are_taken(problem_type, classes):
+    other = "mae" if problem_type != REGRESSION else "accuracy"
+    with pytest.raises(UserError) as refused:
+        check_metrics([other], problem_type, classes)
+    proposed = refused.value.hint.removeprefix("Choose from: ").removesuffix(".").split(", ")
+    check_metrics(proposed, problem_type, classes)
+    assert ("f1" in proposed) == ((problem_type, classes) in ((SINGLE, 2), (MULTI, 28)))
 
 
 def test_check_metrics_refuses_before_training():

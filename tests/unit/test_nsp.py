@@ -16,6 +16,7 @@ from transformers import AlbertConfig, AutoTokenizer, BertConfig, ElectraConfig,
 
 from bertlab.cli.arguments import ModelArguments, NspArguments
 from bertlab.errors import UserError
+from bertlab.models.loading import OTHER_TOKENIZER
 from bertlab.models.segment_cosine import BertSegmentCosineForNextSentencePrediction
 from bertlab.pretraining import baselines, dataset, objectives, ranking
 from bertlab.pretraining.document_splits import check_sizes
@@ -619,5 +620,5 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tiny_model: Path
     tokenizer.add_tokens(["unheard", "zebras"])
     arguments, config = ModelArguments(model_name_or_path=str(tiny_model)), BertConfig.from_pretrained(tiny_model)
     assert refusal(build_model, NspArguments(), arguments, config, tokenizer) == (
-        f"the tokenizer has {known + 2} tokens, the model embeds {known}. Name the right --tokenizer_name."
+        f"the tokenizer has {known + 2} tokens, the model embeds {known}. {OTHER_TOKENIZER}"
     )

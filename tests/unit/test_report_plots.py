@@ -177,8 +177,15 @@ def test_without_evaluations_the_training_log_has_a_row_an_epoch(tmp_path):
 def test_a_folder_that_is_no_finished_run_is_refused(tmp_path, name):
     folder = finished_run(tmp_path, "binary")
     (folder / name).unlink()
-    with pytest.raises(UserError, match=f"not a finished run: {name} is missing"):
+    with pytest.raises(UserError, match=f"not a finished run: {name} is missing. A run writes it at its end"):
         RunFolder.read(folder)
+
+
+def test_a_folder_of_finished_runs_names_one_of_them(tmp_path):
+    finished_run(tmp_path / "cola" / "seed1", "binary")
+    for folder in (tmp_path, tmp_path / "cola"):
+        with pytest.raises(UserError, match=f"name one of them, such as {tmp_path / 'cola' / 'seed1'}."):
+            RunFolder.read(folder)
 
 
 def test_a_missing_folder_and_a_broken_file_are_refused(tmp_path):

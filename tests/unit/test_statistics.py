@@ -167,7 +167,13 @@ def test_a_perfect_score_has_a_width():
 
 
 def test_what_is_the_same_in_every_resample_has_no_interval():
-    for name, sides in (("matthews_correlation", ([1] * 20, [1] * 20)), ("pearson", ([0.1] * 20, np.arange(20)))):
+    for name, sides in (
+        ("matthews_correlation", ([1] * 20, [1] * 20)),
+        ("pearson", ([0.1] * 20, np.arange(20))),
+        # By rounding not quite the same.
+        ("spearmanr", (np.arange(10) + 0.5, np.arange(10))),
+        ("cohen_kappa", (np.arange(40) % 2, [1] * 40)),
+    ):
         assert np.isnan(bootstrap_interval(METRICS[name], *sides)[:2]).all()
         assert np.isnan(two_way_interval(METRICS[name], [sides[0]] * 3, sides[1])[2:4]).all()
 
@@ -369,6 +375,7 @@ def test_without_examples_a_lead_is_students_t():
     test = scipy.stats.ttest_1samp(values, 0)
     expected = (np.mean(values), *test.confidence_interval(), test.pvalue, 4)
     assert found == pytest.approx(expected)
+    assert found == lead(values, (), 1)  # one example has no interval
     assert np.isnan(lead([0.1], (), 100)[1:4]).all()
     assert lead([0.0, 0.0], [(0.0, 0.0)] * 2, 100) == (0, 0, 0, 1, 2)
 

@@ -16,7 +16,7 @@ import pytest
 from many_runs import order, started
 
 from bertlab.__main__ import main
-from bertlab.commands import jobs, suite
+from bertlab.commands import jobs, run_specs, suite
 from bertlab.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -171,7 +171,11 @@ def test_runs_made_or_begun_with_other_values_are_refused_before_anything_starts
     order(stub)
     assert run("--tasks", "cola", "--seed_list", "2", "--output_dir", "other", "--devices", "cpu") == 0
     # What changes neither data, model nor training does not matter, nor does how a number is written.
-    assert run("--tasks", "cola", "--seeds", "2", "--learning_rate", "0.0001", "--save_total_limit", "2") == 0
+    more = ["--save_total_limit", "2", "--logging_steps", "7"]
+    assert run("--tasks", "cola", "--seeds", "2", "--learning_rate", "0.0001", *more) == 0
+    # Nor does how a path is written.
+    assert not run_specs.differences({"text": ["books/"]}, {"text": ["./books"]}, run_specs.NSP.groups)
+    assert run_specs.differences({"text": ["books/"]}, {"text": ["books", "more/"]}, run_specs.NSP.groups)
 
 
 @pytest.mark.parametrize(
@@ -316,22 +320,35 @@ def test_a_learning_curve_trains_on_nested_samples(stub, capsys):
     assert "cola/train100/seed1" in commands[0]
     assert "max_train_samples" not in commands[5] and "cola/trainall/seed2" in commands[5]
     assert "--train_sizes: 'many' is no number of rows. Write" in refusal(capsys, *words[:-1], "many")
+    assert "--streaming cannot be used with --train_sizes. Leave" in refusal(capsys, *words, "--streaming")
+    assert "Write the numbers of rows after --train_sizes." in refusal(capsys, *words, "--max_train_samples", "9")
+
+
+def test_a_learning_curve_of_pairs_takes_samples_as_run_nsp_does(stub, capsys):
+    (stub / "m.txt").write_text("One. Two.", encoding="utf-8")
+    words = ["--configs", "nsp/meditations", "--seeds", "1", "--text", "m.txt", "--train_sizes", "100", "all"]
+    assert run(*words, "--print_commands") == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert "run_nsp.py" in first and "--max_train_samples 100 --seed 1" in first
+    assert "max_train_samples" not in second
 
 
 def test_what_more_rows_bring_is_drawn_and_said(tmp_path, capsys):
-    from types import SimpleNamespace
-
     from bertlab.commands import learning_curve
 
-    def row(part, mean):
+    def row(recipe, metric, mean):
         interval = {"mean": mean, "low": mean - 0.1, "high": mean + 0.1}
-        return SimpleNamespace(recipe=f"cola/{part}", metric="accuracy", n=2, **interval)
+        return SimpleNamespace(recipe=recipe, metric=metric, n=2, **interval)
 
     finished = {
-        f"cola/{part}": [SimpleNamespace(data={"train": {"rows": rows}})]
+        f"{name}/{part}": [SimpleNamespace(data={split: {"rows": rows}}, configuration={"train_split_name": split})]
+        for name, split in (("cola", "train"), ("rte", "train_clean"))
         for part, rows in (("train100", 100), ("trainall", 400))
     }
-    learning_curve.write(tmp_path, [row("train100", 0.5), row("trainall", 0.6)], finished)
+    table = [row("cola/train100", "matthews_correlation", 0.1), row("cola/trainall", "matthews_correlation", 0.3)]
+    table += [row("rte/train100", "accuracy", 0.5), row("rte/trainall", "accuracy", 0.6)]
+    learning_curve.write(tmp_path, table, finished)
     printed = capsys.readouterr().out
-    assert "cola: 100 to 400 training rows changed accuracy by +0.100, +0.050 for each doubling." in printed
+    assert "cola: 100 to 400 training rows changed matthews_correlation by +0.200, +0.100 for each doubling" in printed
+    assert "rte: 100 to 400 training rows changed accuracy by +0.100, +0.050 for each doubling." in printed
     assert (tmp_path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")

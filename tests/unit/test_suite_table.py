@@ -10,6 +10,7 @@ import scipy.stats
 from finished_runs import finished_run
 
 from bertlab import console
+from bertlab.__main__ import main
 from bertlab.commands import suite_table
 from bertlab.errors import UserError
 from bertlab.evaluation import degenerate, statistics
@@ -168,11 +169,12 @@ def test_bars_and_line_ends_in_a_cell_do_not_break_a_table():
 
 
 def test_a_run_that_predicts_one_class_has_failed():
-    assert degenerate.only_class({"labelled": 9, "confusion": [[5, 0], [4, 0]]}) == 0
-    assert degenerate.only_class({"labelled": 9, "confusion": [[0, 5], [0, 4]]}) == 1
-    assert degenerate.only_class({"labelled": 9, "confusion": [[5, 0], [3, 1]]}) is None
-    assert degenerate.only_class({"labelled": 1, "confusion": [[1, 0], [0, 0]]}) is None
-    assert degenerate.only_class({"labelled": 9}) is None
+    assert degenerate.only_class({"confusion": [[5, 0], [4, 0]]}) == 0
+    assert degenerate.only_class({"confusion": [[0, 5], [0, 4]]}) == 1
+    assert degenerate.only_class({"confusion": [[5, 0], [3, 1]]}) is None
+    assert degenerate.only_class({"confusion": [[1, 0], [0, 0]]}) is None
+    assert degenerate.only_class({"confusion": [[0, 0], [0, 9]]}) is None  # rightly so: all examples have it
+    assert degenerate.only_class({}) is None
 
 
 SINGLE, MULTI = "single_label_classification", "multi_label_classification"
@@ -238,6 +240,19 @@ def test_the_interval_is_over_seeds_and_examples(tmp_path):
     assert row.high - row.low > 2 * examples
     assert row.seeds_for_a_point == statistics.seeds_needed(row.sd)
     assert f"(power 80%) with {row.seeds_for_a_point:,} seeds of each setting" in suite_table.render([row], "text")
+
+
+def test_rows_that_look_unlabelled_leave_the_interval_over_seeds(tmp_path, capsys):
+    """In multi-label data an empty cell is a row without a label or of no class: which rows count is not known."""
+    runs = read(tmp_path, "multi", seeds=2)
+    for run in runs:
+        run.results["splits"]["validation"]["labelled"] = 119
+        write_json(run.path / "results.json", run.results)
+    row = suite_table.rows("task", runs)[0]
+    over_seeds = suite_table.summary_of([run.scores("validation")[row.metric] for run in runs])
+    assert (row.low, row.high, row.examples) == (over_seeds.low, over_seeds.high, 119)
+    assert main(["compare", *(str(run.path) for run in runs)]) == 2
+    assert "rows without a label look like rows of no class. Compare on a split" in capsys.readouterr().err
 
 
 def led(name, leads, half=0.0):
