@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertlab.cli.arguments import DataArguments
 from bertlab.data.delimited import DELIMITERS
-from bertlab.data.label_text import ZERO_ONE, as_whole
+from bertlab.data.label_text import ZERO_ONE, as_whole, is_no_gold
 from bertlab.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def indicated_labels(cells: dict[str, Any], place: str) -> list[str] | None:
         UserError: a cell is neither 0 nor 1.
     """
     written = {name: label_text(value, f"{place}: {name!r}") for name, value in cells.items()}
-    if all(value in (None, "-1") for value in written.values()):
+    if all(value is None or is_no_gold(value) for value in written.values()):
         return None
     for name, value in written.items():
         if str(value).casefold() not in ZERO_ONE:

@@ -117,7 +117,7 @@ def prepare_splits(
     may_lack_labels = set(test) - {train}
 
     rows = {
-        name: _complete_rows(raw.splits[name], raw.origin[name], name not in may_lack_labels, arguments)
+        name: _complete_rows(raw.splits[name], raw.place(name), name not in may_lack_labels, arguments)
         for name in dict.fromkeys([*filter(None, [train]), *validation, *test])
     }
     written = _written_labels(raw.splits)
@@ -127,7 +127,7 @@ def prepare_splits(
     dropped = {name: len(raw.splits[name]) - len(split) for name, split in rows.items()}
     data = Data(
         splits={
-            name: labels.assign_labels(split, schema, raw.origin[name], name not in may_lack_labels)
+            name: labels.assign_labels(split, schema, raw.place(name), name not in may_lack_labels)
             for name, split in rows.items()
         },
         train=train,
@@ -193,7 +193,8 @@ def _label_schema(
     declared = raw.columns.indicators or raw.class_names
     if raw.train_rows is not None and not (arguments.class_names or declared):
         arguments = replace(arguments, class_names=list(dict.fromkeys(arguments.label_map.values())))
-    origin = raw.origin.get(arguments.train_split_name) or next(iter(raw.origin.values()))
+    named = arguments.train_split_name
+    origin = raw.place(named if named in raw.origin else next(iter(raw.origin)))
     if raw.columns.label is None and (train is not None or raw.train_rows is not None):
         others = f" {' or '.join(map(shlex.quote, raw.columns.unread))}" if raw.columns.unread else ""
         raise UserError(f"{origin} has no labels to train on.", f"Name the column with --label_column_name{others}.")

@@ -32,6 +32,7 @@ class RawData:
     """Raw splits by name, and the names of files or data set they came from (for messages and run.json).
 
     With --streaming the training rows are not a split: `train_rows` reads them, again from the start at each call.
+    All splits of `one_data_set` have its name for origin.
     """
 
     splits: dict[str, "Dataset"]
@@ -39,10 +40,15 @@ class RawData:
     class_names: tuple[str, ...]
     columns: Columns
     train_rows: Rows | None = None
+    one_data_set: bool = False
 
     def __post_init__(self) -> None:
         """Raise UserError for a split whose name cannot be that of a file of predictions."""
         _check_split_names(self.splits, "Leave it out with --remove_splits.")
+
+    def place(self, split: str) -> str:
+        """Return what messages call a split: its file, or its name in the data set."""
+        return _place(split, self.origin[split]) if self.one_data_set else self.origin[split]
 
 
 def read_source(arguments: DataArguments, cache_dir: str | None, token: str | None, *, streaming: bool) -> RawData:
@@ -215,8 +221,16 @@ def _data_file(
     path: str | Path, arguments: DataArguments, delimiter: str | None, quoting: str, columns: tuple[str, ...] | None
 ) -> DataFile:
     """Return a file of a run; --on_missing drop leaves its ragged rows out with others that lack text or label."""
-    is_dropped = arguments.on_missing == "drop"
-    return DataFile(Path(path), delimiter, quoting, columns, arguments.encoding, ragged_as_empty=is_dropped)
+    labels = split_names(arguments.label_column_name, ())
+    return DataFile(
+        Path(path),
+        delimiter,
+        quoting,
+        columns,
+        arguments.encoding,
+        ragged_as_empty=arguments.on_missing == "drop",
+        indicators=labels if len(labels) > 1 else (),
+    )
 
 
 def _columns_of(file: DataFile, columns: Columns) -> Columns:
@@ -322,13 +336,13 @@ def from_dataset_dict(
     if features is None:
         features = (loaded.get(arguments.train_split_name) or next(iter(loaded.values()))).features
     columns = choose_columns(list(features), arguments, f"the data set {name}")
-    names = _class_names(features, columns)
-    splits = {split: _read_split(data, columns, names, name) for split, data in loaded.items()}
-    return RawData(splits, dict.fromkeys(splits, name), names, columns)
+    names = _class_names(features, columns).get(columns.label or "", ())
+    splits = {split: _read_split(data, columns, _place(split, name)) for split, data in loaded.items()}
+    return RawData(splits, dict.fromkeys(splits, name), names, columns, one_data_set=True)
 
 
 def _streamed(loaded: dict[str, "IterableDataset"], arguments: DataArguments, name: str) -> RawData:
-    from datasets import Dataset, List
+    from datasets import Dataset
 
     loaded = {split: data.decode(False) if data.features else data for split, data in loaded.items()}
     train = loaded.pop(arguments.train_split_name, None)
@@ -342,43 +356,57 @@ def _streamed(loaded: dict[str, "IterableDataset"], arguments: DataArguments, na
         # Files without a description say what their columns are only when they are read.
         sample = train.features or next(iter(train))
     raw = from_dataset_dict(whole, arguments, name, sample)
-    columns = replace(raw.columns, multi_label=isinstance(sample.get(raw.columns.label), (list, List)))
+    columns = replace(raw.columns, multi_label=_is_list(sample.get(raw.columns.label)))
+    names = _class_names(sample, columns)
 
     def rows() -> Iterator[dict[str, Any]]:
         with _hub_errors(name):
             for index, values in enumerate(train):
-                yield _row(values, columns, raw.class_names, index, name)
+                yield _row(values, columns, names, index, _place(arguments.train_split_name, name))
 
     return replace(raw, origin={arguments.train_split_name: name, **raw.origin}, columns=columns, train_rows=rows)
 
 
-def _class_names(features: Mapping[str, Any], columns: Columns) -> tuple[str, ...]:
-    """Return the names that a class label, or a list of them, brings; a plain column has none."""
-    label = None if columns.indicators else features.get(columns.label or "")
-    return tuple(getattr(getattr(label, "feature", label), "names", None) or ())
+def _place(split: str, name: str) -> str:
+    return f"the split {split} of {name}"
 
 
-def _row(values: dict[str, Any], columns: Columns, names: tuple[str, ...], index: int, name: str) -> dict[str, Any]:
-    """Return row `index` of a data set in the form that `columns` describes; ids become `names`."""
-    if columns.label is not None:
-        values = {**values, columns.label: parquet.to_class_name(values.get(columns.label), names)}
-    return columns.row(values, index, 0, f"{name}, row {index + 1}")
+def _is_list(feature: Any) -> bool:
+    """Return True for a list, or the type of a column of lists."""
+    from datasets import LargeList, List
+
+    return isinstance(feature, (list, List, LargeList))
 
 
-def _read_split(data: "Dataset", columns: Columns, names: tuple[str, ...], name: str) -> "Dataset":
-    """Return a split of a data set in the form that `columns` describes; ids become `names`."""
-    from datasets import List
+def _class_names(features: Mapping[str, Any], columns: Columns) -> dict[str, tuple[str, ...]]:
+    """Return the names of each class label, or list of them, that is read; columns of 0 and 1 stay numbers."""
+    read = {name: features.get(name) for name in columns.read if name is not None and name not in columns.indicators}
+    named = {name: getattr(getattr(feature, "feature", feature), "names", None) for name, feature in read.items()}
+    return {name: tuple(names) for name, names in named.items() if names}
+
+
+def _row(
+    values: dict[str, Any], columns: Columns, names: Mapping[str, tuple[str, ...]], index: int, place: str
+) -> dict[str, Any]:
+    """Return row `index` of a split in the form that `columns` describes; ids become `names`."""
+    named = {column: parquet.to_class_name(values.get(column), of_column) for column, of_column in names.items()}
+    return columns.row({**values, **named}, index, 0, f"{place}, row {index + 1}")
+
+
+def _read_split(data: "Dataset", columns: Columns, place: str) -> "Dataset":
+    """Return a split of a data set in the form that `columns` describes; ids become its own names of classes."""
     from datasets.fingerprint import Hasher
 
-    columns = columns.present_in(data.column_names, f"the data set {name}")
+    columns = columns.present_in(data.column_names, place)
     if columns.label is not None:
-        columns = replace(columns, multi_label=isinstance(data.features[columns.label], List))
+        columns = replace(columns, multi_label=_is_list(data.features[columns.label]))
+    names = _class_names(data.features, columns)
     # What nobody reads is not decoded: pictures, sound.
     data = data.select_columns([name for name in data.column_names if name in columns.read])
 
     def convert(batch: dict[str, list[Any]], indices: list[int]) -> dict[str, list[Any]]:
         rows = [
-            _row(dict(zip(batch, values, strict=True)), columns, names, index, name)
+            _row(dict(zip(batch, values, strict=True)), columns, names, index, place)
             for index, values in zip(indices, zip(*batch.values(), strict=True), strict=True)
         ]
         return {column: [row[column] for row in rows] for column in rows[0]}

@@ -109,6 +109,7 @@ CASES = (
     refused("nan in a regression", [0.5, 2, "nan"], "the label 'nan'", hint="--drop_labels nan", then="regression"),
     read("none in lower case", ["for", "against", "none"], "3 classes", "'none' is a class", "--drop_labels none"),
     read("a question mark in test", ["wet", "dry"], "labels in test: none", test=["?", "?"]),
+    read("minus one as a float in test", ["wet", "dry"], "labels in test: none", test=["-1.0", "-1.0"]),
     read("a dash in a labelled test", ["wet", "dry"], "dry 1 (50.0%), wet 1 (50.0%)", test=["wet", "-", "dry"]),
     refused(
         "a dash in dev",
@@ -226,6 +227,12 @@ CASES = (
     read("one each as classes", [["wet"], ["dry"]], "2 classes: 0 = dry", flags=SINGLE),
     read("lists as text", ["['wet', 'cold']", "['dry']"], "multi-label: 0 = cold, 1 = dry, 2 = wet"),
     read("JSON lists as text", ['["wet", "very cold"]', "[]"], "multi-label: 0 = very cold, 1 = wet"),
+    read(
+        "empty lists as text in test",
+        ["['wet', 'dry']", "[]"],
+        "labels in test: dry 0 (0.0%), wet 1 (50.0%)",
+        test=["['wet']", "[]"],
+    ),
     read("brackets round a word", ["[wet]", "[dry]"], "2 classes: 0 = [dry], 1 = [wet]"),
     read("commas", ["wet", "cold", "wet,cold"], "look like several", "--label_delimiter , separates", "3 classes"),
     read("slashes", ["wet", "cold", "wet/cold"], "look like several", "--label_delimiter / separates", "3 classes"),

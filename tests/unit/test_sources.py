@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, LargeList, List, Value
 from datasets import config as datasets_config
+from pyarrow import parquet
 
 from bertlab import hub
 from bertlab.cli.arguments import DataArguments
@@ -291,6 +292,62 @@ def test_lists_of_class_labels_keep_their_names():
     raw = sources.from_dataset_dict(hub_set(train=[[1, 0], [0]]), DataArguments(), "some/set")
     assert raw.class_names == ("bad", "good")
     assert raw.splits["train"]["label"][:] == [["good", "bad"], ["bad"]]
+
+
+def test_each_split_of_a_hub_data_set_has_its_own_names_of_classes():
+    """As `class_encode_column` numbers them where it is called for one split after the other."""
+    data = {
+        "train": Dataset.from_dict({"text": list("abc"), "label": ["art", "law", "war"]}),
+        "validation": Dataset.from_dict({"text": list("de"), "label": ["law", "war"]}),
+    }
+    encoded = {split: rows.class_encode_column("label") for split, rows in data.items()}
+    raw = sources.from_dataset_dict(encoded, DataArguments(), "some/set")
+    assert {split: rows["label"][:] for split, rows in raw.splits.items()} == {
+        "train": ["art", "law", "war"],
+        "validation": ["law", "war"],
+    }
+
+
+@pytest.mark.parametrize("indicators", [[], ["rude", "dull"]])
+def test_class_labels_beside_the_label_are_read_by_name_and_columns_of_0_and_1_as_numbers(tmp_path, indicators):
+    names = {"rude": ["polite", "rude"], "dull": ["no", "yes"], "topic": ["art", "law"], "label": ["bad", "good"]}
+    features = Features({"text": Value("string"), **{column: ClassLabel(names=of) for column, of in names.items()}})
+    columns = {"text": ["a", "b"], "rude": [0, 1], "dull": [1, 1], "topic": [0, 1], "label": [0, 1]}
+    data = Dataset.from_dict(columns, features=features)
+    data.to_parquet(tmp_path / "train.parquet")
+    settings = {"text_column_names": ["topic", "text"], "text_column_delimiter": ": ", "source_column_name": "topic"}
+    settings["label_column_name"] = indicators
+    for raw in (
+        sources.from_dataset_dict({"train": data}, DataArguments(**settings), "some/set"),
+        read(train_file=str(tmp_path / "train.parquet"), **settings),
+    ):
+        assert raw.splits["train"]["text"][:] == ["art: a", "law: b"]
+        assert raw.splits["train"]["source"][:] == ["art", "law"]
+        assert raw.splits["train"]["label"][:] == ([["dull"], ["rude", "dull"]] if indicators else ["bad", "good"])
+
+
+def test_a_column_that_is_gone_from_a_parquet_file_may_be_left_in_its_description(tmp_path):
+    """As `drop_columns` of pyarrow leaves it."""
+    hub_set(train=[1, 0])["train"].to_parquet(tmp_path / "train.parquet")
+    parquet.write_table(parquet.read_table(tmp_path / "train.parquet").drop_columns("label"), tmp_path / "test.parquet")
+    raw = read(**{f"{split}_file": str(tmp_path / f"{split}.parquet") for split in ("train", "test")})
+    assert raw.splits["test"].column_names == ["idx", "line", "text"]
+
+
+def test_large_lists_are_lists():
+    """Data sets that come from Polars have them."""
+    features = Features({"text": Value("string"), "label": LargeList(Value("string"))})
+    data = Dataset.from_dict({"text": ["a"], "label": [["x", "y"]]}, features=features)
+    raw = sources.from_dataset_dict({"train": data}, DataArguments(), "some/set")
+    assert raw.splits["train"]["label"][:] == [["x", "y"]]
+
+
+def test_a_message_names_the_split_of_a_data_set(monkeypatch):
+    data = DatasetDict(hub_set(train=[1, 0], validation=[1, -1]))
+    monkeypatch.setattr("datasets.load_dataset", lambda *a, **k: data)
+    arguments = DataArguments(dataset_name="some/set")
+    with pytest.raises(UserError, match=r"^the split validation of some/set, row 2: the label is missing"):
+        dataset.load_splits(arguments, (), training=True, cache_dir=None, token=None)
 
 
 def test_a_column_of_a_hub_data_set_that_is_no_text_is_refused():
