@@ -99,8 +99,7 @@ def is_table(options: PredictArguments) -> bool:
     if readers.class_folders(path) and not (options.pairs or options.rank):
         return True
     open_binary(path).close()
-    inner = Path(path.stem) if path.suffix.casefold() == ".gz" else path
-    suffix = inner.suffix and format_suffix(path)
+    suffix = _suffix(path)
     lines = ("", ".txt", ".tsv") if options.pairs else ("", ".txt")
     if suffix in lines and not (options.text_column_names or options.delimiter or options.column_names):
         return False
@@ -117,10 +116,17 @@ def is_table(options: PredictArguments) -> bool:
 
 def is_trained_table(options: PredictArguments, input_format: InputFormat) -> bool:
     """Return True for a .txt of rows, whose first line has the names of the text columns."""
-    if Path(options.file).suffix.casefold() != ".txt" or options.pairs or options.rank is not None:
+    path = Path(options.file)
+    if options.file == "-" or options.pairs or options.rank is not None or _suffix(path) != ".txt":
         return False
-    with open_text(Path(options.file), options.encoding) as stream:
+    with open_text(path, options.encoding) as stream:
         return _is_header(next(stream), input_format)
+
+
+def _suffix(path: Path) -> str:
+    """Return the suffix that names the format of a file, packed or not; nothing where it has none."""
+    inner = Path(path.stem) if path.suffix.casefold() == ".gz" else path
+    return inner.suffix and format_suffix(path)
 
 
 def _is_header(line: str, input_format: InputFormat) -> bool:
@@ -220,7 +226,7 @@ def _table(options: PredictArguments, input_format: InputFormat) -> DataFile:
         Path(options.file),
         options.delimiter,
         quoting,
-        tuple(options.column_names) or None,
+        split_names(options.column_names, ()) or None,
         options.encoding,
         ragged_as_empty=options.on_missing == "empty",
         ragged_hint="Pass --on_missing empty for an empty prediction of each ragged row",

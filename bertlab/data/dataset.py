@@ -121,7 +121,8 @@ def prepare_splits(
         for name in dict.fromkeys([*filter(None, [train]), *validation, *test])
     }
     written = _written_labels(raw.splits)
-    _check_dropped(arguments.drop_labels, written, arguments.label_delimiter)
+    if raw.train_rows is None:  # else most labels are not known yet
+        _check_dropped(arguments.drop_labels, written, arguments.label_delimiter)
     schema = _label_schema(rows.get(train or ""), raw, arguments, model_names, written)
     _say_what_is_read(raw, schema, arguments, written)
     dropped = {name: len(raw.splits[name]) - len(split) for name, split in rows.items()}

@@ -46,8 +46,10 @@ def infer_labels(
             training labels nor names.
     """
     if train is None:
-        # The lists of the other splits say whether there are several labels, and how written.
+        # The lists of the other splits, also as text, say whether there are several labels, and how written.
         seen = [label for label in elsewhere if isinstance(label, list)]
+        if not seen and _are_lists(elsewhere):
+            seen = [label for label in elsewhere if label is not None]
     else:
         seen = [label for label in train["label"][:] if label is not None] if "label" in train.column_names else []
         if not seen:
@@ -144,12 +146,15 @@ def _refuse_thousands(labels: Iterable[Any], origin: str, or_lists: str = "") ->
 
 def _cell_delimiter(written: Iterable[Any], arguments: DataArguments) -> str | None:
     """Return what separates the labels of a cell: what the user says, or "[" where cells hold lists as text."""
-    if arguments.label_delimiter:
-        return arguments.label_delimiter
+    return arguments.label_delimiter or ("[" if _are_lists(written) else None)
+
+
+def _are_lists(written: Iterable[Any]) -> bool:
+    """Return True for cells that hold lists as text."""
     cells = [label for label in written if isinstance(label, str)]
     bracketed = bool(cells) and all(cell[:1] + cell[-1:] in ("[]", "()", "{}") or cell == "set()" for cell in cells)
     # "[wet]" is a word; a list has quotes or commas in some row, or is of the 0 and 1 that NumPy writes.
-    return "[" if bracketed and any(LIST.fullmatch(cell) for cell in cells) else None
+    return bracketed and any(LIST.fullmatch(cell) for cell in cells)
 
 
 def _regression(schema: LabelSchema, written: Sequence[Any], origin: str) -> LabelSchema:

@@ -79,9 +79,9 @@ def check_exists(arguments: DataArguments) -> None:
             format_suffix(file.path)
     name = hub_name(arguments)
     if name and hub.is_path(name):
-        folder = Path(name).expanduser()
+        folder = Path(name)
         if not folder.exists():
-            beside = [path.name for path in folder.parent.glob("*/")]
+            beside = [path.name for path in folder.parent.glob("[!.]*/")]
             raise UserError(
                 f"--dataset_name {folder}: no such folder.", did_you_mean(folder.name, beside, folder.parent)
             )
@@ -194,7 +194,7 @@ def _named_files(arguments: DataArguments) -> dict[str, DataFile]:
             raise UserError(f"{path} is a data set that save_to_disk wrote.", f"Read it with --dataset_name {path}.")
         if split in files:
             raise UserError(f"{files[split].path} and {path} are both the split {split!r}.", "Name splits apart.")
-        columns = tuple(arguments.column_names) or None
+        columns = split_names(arguments.column_names, ()) or None
         files[split] = _data_file(path, arguments, arguments.delimiter, arguments.quoting, columns)
     return files
 
@@ -308,7 +308,7 @@ def _from_hub(arguments: DataArguments, cache_dir: str | None, token: str | None
     from datasets import Dataset, load_dataset, load_from_disk
 
     name, configuration = arguments.dataset_name or "", arguments.dataset_config_name
-    folder = Path(name).expanduser()
+    folder = Path(name)
     roots = [each for each in (folder, *sorted(folder.glob("*/"))) if readers.class_folders(each)]
     if roots:
         train = next((each for each in roots if "train" in each.name), roots[0])

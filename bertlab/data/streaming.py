@@ -32,17 +32,21 @@ class Stream:
             UserError: a row lacks text or label, its label is not in the schema, or there is no row.
         """
         is_empty = True
-        for row in itertools.islice(self.rows(), self.arguments.max_train_samples):
+        for row in itertools.islice(self._complete_rows(), self.arguments.max_train_samples):
+            is_empty = False
+            yield row
+        if is_empty:
+            raise UserError(f"{self.origin}: no row has both text and label.", "Check the column names.")
+
+    def _complete_rows(self) -> Iterator[dict[str, Any]]:
+        for row in self.rows():
             where = place(self.origin, row["line"], row["idx"])
             texts: dict[str, Any] = {name: row[name] for name in ("text", "text_pair") if name in row}
             if is_dropped(row["label"], self.schema.dropped, self.schema.delimiter):
                 continue
             no_text, no_label = None in texts.values(), row["label"] is None
             if not no_text and not no_label:
-                is_empty = False
                 yield {**texts, "labels": self.schema.value(row["label"], where)}
             elif self.arguments.on_missing == "error":
                 what = "text" if no_text else "label"
                 raise UserError(f"{where}: the {what} is missing.", "Pass --on_missing drop to leave such rows out.")
-        if is_empty:
-            raise UserError(f"{self.origin}: no row has both text and label.", "Check the column names.")

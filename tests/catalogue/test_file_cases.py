@@ -291,6 +291,11 @@ CASES = [
         for more in ("", " --text_column_names 0 --label_column_name 1")
     ),
     Case(
+        "names with commas between them",
+        f"{CSV} --column_names text, label,id",
+        {"a.csv": csv_of(header="", end=",7\n")},
+    ),
+    Case(
         "names for a file that has them",
         f"{CSV} --column_names text label",
         {"a.csv": csv_of()},

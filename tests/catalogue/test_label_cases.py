@@ -110,6 +110,12 @@ CASES = (
     read("none in lower case", ["for", "against", "none"], "3 classes", "'none' is a class", "--drop_labels none"),
     read("a question mark in test", ["wet", "dry"], "labels in test: none", test=["?", "?"]),
     read("minus one as a float in test", ["wet", "dry"], "labels in test: none", test=["-1.0", "-1.0"]),
+    read(
+        "one label in a test that is labelled in part",
+        ["wet", "dry"],
+        "WRONG  test: every labelled row has the same label",
+        test=["wet", None, "wet"],
+    ),
     read("a dash in a labelled test", ["wet", "dry"], "dry 1 (50.0%), wet 1 (50.0%)", test=["wet", "-", "dry"]),
     refused(
         "a dash in dev",
@@ -276,6 +282,7 @@ CASES = (
         flags="--do_regression",
     ),
     refused("thousands in dev", [1450.5, 950], "the comma in the label '1,451' may separate", dev=["1,451", "950"]),
+    read("one number in dev", [0.5, 1.5], "WRONG  validation: every row has the same label", dev=[2, 2]),
     read("decimal commas in dev", ["3,5", "4,0"], "regression", dev=["1,451", "950"]),
     refused(
         "thousands or lists",

@@ -285,6 +285,12 @@ def test_without_training_the_models_classes_are_used(file):
     assert loaded.splits["validation"]["labels"][:] == [1, 0, 1, 0]
 
 
+def test_without_training_labels_may_be_lists_as_text(file):
+    dev = file("dev.csv", [["x", "['a', 'b']"], ["y", "[]"], ["z", "['b']"]])
+    loaded = load(False, ("a", "b"), validation_file=dev)
+    assert loaded.splits["validation"]["labels"][:] == [[1, 1], [0, 0], [0, 1]]
+
+
 def test_the_imdb_recipe_splits_the_real_file_without_leaks(real_data):
     path = Path(real_data) / "imdb" / "IMDB Dataset.csv.gz"
     loaded = load(

@@ -157,6 +157,16 @@ def test_incomplete_rows_can_be_left_out(tmp_path: Path, capsys):
         next(iter(StreamedRows(nothing, 4, 2, 1, grouped=True)))
 
 
+def test_labels_can_be_left_out_and_the_rows_that_are_left_are_counted(tmp_path: Path, capsys):
+    labels = ("bad", "odd", "good", "good")
+    rows = [{"text": str(index), "label": label} for index, label in enumerate(labels)]
+    files = {"train_file": str(write_lines(tmp_path / "train.jsonl", rows))}
+    files["validation_file"] = str(write_lines(tmp_path / "dev.jsonl", rows[2:]))
+    stream = _load(drop_labels=["odd"], max_train_samples=2, **files)
+    assert _texts(stream.pass_over()) == ["0", "2"]
+    assert "no row has the label" not in capsys.readouterr().err, "of the stream, no label is known"
+
+
 def test_pairs_numbers_and_several_labels_are_read_as_without_a_stream(tmp_path: Path):
     pair = write_lines(tmp_path / "pair.jsonl", [{"sentence1": "a", "sentence2": "b", "label": 2.5}])
     assert next(_load(pair, class_names=[], do_regression=True).pass_over()) == {
