@@ -11,7 +11,16 @@ from bertlab.cli.arguments import DataArguments, setting
 from bertlab.cli.flag_rules import Rule
 from bertlab.console import info, warning
 from bertlab.data import delimited, readers, sources
-from bertlab.data.columns import LABEL_COLUMNS, NO_TEXT, PAIR_COLUMNS, TEXT_COLUMNS, Columns, cell_text, split_names
+from bertlab.data.columns import (
+    LABEL_COLUMNS,
+    NO_TEXT,
+    PAIR_COLUMNS,
+    TEXT_COLUMNS,
+    Columns,
+    cell_text,
+    find_columns,
+    split_names,
+)
 from bertlab.data.data_file import DELIMITED, DataFile, format_suffix
 from bertlab.data.files import open_binary, open_text, standard_input
 from bertlab.errors import UserError
@@ -154,13 +163,12 @@ def columns(options: PredictArguments, input_format: InputFormat) -> Columns:
     for remark in readers.remarks(file):
         info(f"{file.path}: {remark}")
     trained = split_names(input_format.text_column_names, names)
+    present = find_columns(trained, names)
     delimiter, source = options.text_column_delimiter, input_format.source_column_name
     # Of two columns of one usual name neither is read here, so that neither need be named.
-    labels = [name for name in input_format.label_column_name if name in names] or [
-        name for name in LABEL_COLUMNS if name in names
-    ][:1]
+    labels = find_columns(input_format.label_column_name, names) or find_columns(LABEL_COLUMNS, names)[:1]
     arguments = DataArguments(
-        text_column_names=options.text_column_names or list(trained if set(trained) <= set(names) else ()),
+        text_column_names=options.text_column_names or (present if len(present) == len(trained) else []),
         text_column_delimiter=input_format.text_column_delimiter if delimiter is None else delimiter,
         label_column_name=labels,
         source_column_name=source if source in names else None,

@@ -76,11 +76,10 @@ class Columns:
         Raises:
             UserError: a text column, or one of several label columns, is missing, or it is not clear which one is read.
         """
-        called = {name.casefold(): name for name in names} | {name: name for name in names}
 
         def find(column: str | None) -> str | None:
             """Return what the split calls a column, None where it has none."""
-            return column and called.get(column, called.get(column.casefold()))
+            return next(iter(find_columns([column] if column else [], names)), None)
 
         text, label = [find(column) or column for column in self.text], find(self.label)
         require_columns((*text, *(self.indicators if any(map(find, self.indicators)) else ())), names, where)
@@ -217,7 +216,7 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
         if column in removed:
             raise UserError(f"the column {column!r} is named to be read and to be removed.", "Drop one of the two.")
     names = [name for name in names if name not in removed]
-    label = next(iter(labels or _usual(LABEL_COLUMNS, names)), None)
+    label = next(iter(labels or find_columns(LABEL_COLUMNS, names)), None)
     guessed = [] if labels or label is None else [label]
     if not text:
         text = _guess_text([name for name in names if name not in labels[1:]], label, arguments, where)
@@ -243,21 +242,22 @@ def require_columns(columns: Iterable[str], names: Sequence[str], where: str) ->
             raise UserError(f"{where} has no column {column!r}.", _columns_hint(column, names))
 
 
-def _usual(usual: Iterable[str], names: Sequence[str]) -> list[str]:
-    """Return the columns that are called as usual, in that order; Text is text where no other column is."""
+def find_columns(wanted: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Return the wanted columns that are there, in that order; Text is taken for text where no other column is."""
     called = {name.casefold(): name for name in names} | {name: name for name in names}
-    return [called[name] for name in usual if name in called]
+    found = (called.get(name, called.get(name.casefold())) for name in wanted)
+    return [name for name in found if name is not None]
 
 
 def _guess_text(names: Sequence[str], label: str | None, arguments: DataArguments, where: str) -> tuple[str, ...]:
     for pair in PAIR_COLUMNS:
-        if len(found := _usual(pair, names)) == 2:
+        if len(found := find_columns(pair, names)) == 2:
             return found[0], found[1]
     if len(names) == 1 and set(names[0]) & set(DELIMITERS):
         raise UserError(f"{where} has no column that is clearly text.", _columns_hint("", names))
     known = (label, arguments.source_column_name, arguments.group_column)
     left = [n for n in names if n not in known and not NO_TEXT.fullmatch(n)]
-    usual = _usual(TEXT_COLUMNS, left)
+    usual = find_columns(TEXT_COLUMNS, left)
     if len(usual) == 1 or len(left) == 1:
         return ((usual or left)[0],)
     raise UserError(

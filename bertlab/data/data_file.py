@@ -16,7 +16,7 @@ SPREADSHEETS = (".xlsx", ".xls", ".ods")
 RUNS_CODE = (".py", ".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin", ".npy", ".npz", ".rds", ".rdata")
 # How a line of fastText's files begins, which may have any suffix.
 FASTTEXT = "__label__"
-# How many lines a delimiter, or the keys of JSON rows, are found from.
+# How many lines a delimiter, the keys of JSON rows, or the labels of a stream are found from.
 HEAD_ROWS = 100
 
 

@@ -4,6 +4,7 @@
 decides what a label can be and assigns ids, parts are held out of the training split, and limits are applied.
 """
 
+import itertools
 import json
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,8 +16,9 @@ import numpy as np
 
 from bertlab.cli.arguments import DataArguments
 from bertlab.console import info, say, warning
-from bertlab.data import file_layouts, groups, label_inference, labels, readers, sources, splits
+from bertlab.data import file_layouts, groups, label_inference, labels, sources, splits
 from bertlab.data.columns import PAIR_COLUMNS, TEXT_COLUMNS
+from bertlab.data.data_file import HEAD_ROWS
 from bertlab.data.label_text import is_dropped
 from bertlab.data.labels import LabelSchema
 from bertlab.data.streaming import Stream
@@ -121,8 +123,10 @@ def prepare_splits(
         for name in dict.fromkeys([*filter(None, [train]), *validation, *test])
     }
     written = _written_labels(raw.splits)
-    if raw.train_rows is None:  # else most labels are not known yet
+    if raw.train_rows is None:
         _check_dropped(arguments.drop_labels, written, arguments.label_delimiter)
+    else:  # of a stream, the first rows say how labels are written
+        written = [*written, *(row.get("label") for row in itertools.islice(raw.train_rows(), HEAD_ROWS))]
     schema = _label_schema(rows.get(train or ""), raw, arguments, model_names, written)
     _say_what_is_read(raw, schema, arguments, written)
     dropped = {name: len(raw.splits[name]) - len(split) for name, split in rows.items()}
@@ -212,7 +216,7 @@ def _stream(raw: sources.RawData, schema: LabelSchema, arguments: DataArguments)
     say(f"training rows are read from {origin} as they are needed")
     if arguments.on_missing == "drop":
         info("rows of the stream without text or label are left out and not counted.")
-    return Stream(raw.train_rows, origin, schema, arguments)
+    return Stream(raw.train_rows, origin, raw.place(arguments.train_split_name), schema, arguments)
 
 
 def _roles(
@@ -292,10 +296,8 @@ def _complete_rows(split: "Dataset", origin: str, label_required: bool, argument
         if not present.all() and arguments.on_missing == "error":
             first = split[int(np.flatnonzero(~present)[0])]
             count = int((~present).sum())
-            texts = readers.class_texts(Path(origin))
-            where = texts[first["idx"]] if texts else labels.place(origin, first["line"], first["idx"])
             raise UserError(
-                f"{where}: the {what} is missing ({count} such row{'s' * (count != 1)}).",
+                f"{sources.row_place(origin, first)}: the {what} is missing ({count} such row{'s' * (count != 1)}).",
                 "Pass --on_missing drop to leave such rows out."
                 + (" A test split may have them." if what == "label" else ""),
             )

@@ -39,14 +39,15 @@ def infer_labels(
 
     `declared` are class names that the data set itself brings, renamed as --label_map says; `model_names` those of an
     already fine-tuned model, whose order wins when they are the same names, case aside. Without training rows, and if
-    nothing is declared, the model's names are the classes. `elsewhere` are the labels of the other splits.
+    nothing is declared, the model's names are the classes. `elsewhere` are the labels of the other splits, and the
+    first ones of a stream.
 
     Raises:
         UserError: the training labels are missing, are one class only, or cannot be classes; or there are neither
             training labels nor names.
     """
     if train is None:
-        # The lists of the other splits, also as text, say whether there are several labels, and how written.
+        # Lists elsewhere, also as text, say whether there are several labels, and how written.
         seen = [label for label in elsewhere if isinstance(label, list)]
         if not seen and _are_lists(elsewhere):
             seen = [label for label in elsewhere if label is not None]

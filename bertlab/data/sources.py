@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bertlab import __version__, hub
 from bertlab.cli.arguments import DataArguments
 from bertlab.console import info
-from bertlab.data import cache, file_layouts, parquet, readers
+from bertlab.data import cache, file_layouts, labels, parquet, readers
 from bertlab.data.columns import Columns, choose_columns, require_columns, split_names
 from bertlab.data.data_file import DataFile, format_suffix
 from bertlab.data.files import file_digest, open_binary
@@ -221,7 +221,7 @@ def _data_file(
     path: str | Path, arguments: DataArguments, delimiter: str | None, quoting: str, columns: tuple[str, ...] | None
 ) -> DataFile:
     """Return a file of a run; --on_missing drop leaves its ragged rows out with others that lack text or label."""
-    labels = split_names(arguments.label_column_name, ())
+    label = split_names(arguments.label_column_name, ())
     return DataFile(
         Path(path),
         delimiter,
@@ -229,7 +229,7 @@ def _data_file(
         columns,
         arguments.encoding,
         ragged_as_empty=arguments.on_missing == "drop",
-        indicators=labels if len(labels) > 1 else (),
+        indicators=label if len(label) > 1 else (),
     )
 
 
@@ -252,8 +252,8 @@ def _columns_of(file: DataFile, columns: Columns) -> Columns:
         raise UserError(f"{error.problem} Its first line looks like data.", hint) from None
     if columns.label is None:
         return columns
-    labels = (row.values[columns.label] for row in readers.read_rows(file))
-    first = next((label for label in labels if label is not None), None)
+    written = (row.values[columns.label] for row in readers.read_rows(file))
+    first = next((label for label in written if label is not None), None)
     return replace(columns, multi_label=isinstance(first, list))
 
 
@@ -365,6 +365,12 @@ def _streamed(loaded: dict[str, "IterableDataset"], arguments: DataArguments, na
                 yield _row(values, columns, names, index, _place(arguments.train_split_name, name))
 
     return replace(raw, origin={arguments.train_split_name: name, **raw.origin}, columns=columns, train_rows=rows)
+
+
+def row_place(place: str, row: Mapping[str, Any]) -> str:
+    """Return where a row of a split stands: its line or row, or its own file in a folder per class."""
+    texts = readers.class_texts(Path(place))
+    return str(texts[row["idx"]]) if texts else labels.place(place, row["line"], row["idx"])
 
 
 def _place(split: str, name: str) -> str:

@@ -438,6 +438,9 @@ def test_a_column_that_is_read_for_want_of_another_is_named(run: Path, tmp_path:
         assert (f"{rows}: there is no column 'Body', so 'text' is taken" in capsys.readouterr().err) is warned
         assert predict(home, "--file", rows, "--text_column_names", column) == 0
         assert capsys.readouterr().err == ""
+    beside = write_csv(tmp_path / "c.csv", ("id", "BODY", "title"), [("1", TEXTS[0], "good")])
+    assert predict(home, "--file", beside) == 0
+    assert capsys.readouterr().err == "", "it is found in any case, as in a file of a run"
     one = write_lines(tmp_path / "one.jsonl", [{"text": TEXTS[0]}])
     assert predict(home, "--file", one) == 0
     assert capsys.readouterr().err == "", "there is no other"

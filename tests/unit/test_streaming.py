@@ -182,6 +182,36 @@ def test_pairs_numbers_and_several_labels_are_read_as_without_a_stream(tmp_path:
     assert next(stream.pass_over())["labels"] == 1
 
 
+@pytest.mark.parametrize(
+    ("rows", "settings"),
+    [
+        ([{"text": "a", "bad": 0, "good": 1}], {"class_names": [], "label_column_name": ["bad", "good"]}),
+        ([{"text": "a", "label": ["good"]}], {}),
+        ([{"text": "a", "label": "['good']"}], {}),
+        ([{"text": "a", "label": "[0, 1]"}], {}),
+    ],
+    ids=["columns", "lists", "text", "vectors"],
+)
+def test_the_first_rows_say_that_there_are_several_labels(rows: list[dict], settings: dict, tmp_path: Path):
+    stream = _load(write_lines(tmp_path / "train.jsonl", rows), **settings)
+    assert (stream.schema.kind, stream.schema.class_names) == ("multi_label_classification", ("bad", "good"))
+    assert next(stream.pass_over())["labels"] == [0, 1]
+
+
+def test_numbers_whose_comma_may_separate_thousands_are_refused(tmp_path: Path):
+    rows = [{"text": "a", "label": "1,450"}, {"text": "b", "label": "2,518"}]
+    with pytest.raises(UserError, match="may separate thousands"):
+        _load(write_lines(tmp_path / "train.jsonl", rows), class_names=[], do_regression=True)
+
+
+def test_a_blank_text_of_a_folder_per_class_is_named_by_its_file(tmp_path: Path):
+    for name, text in (("bad/1", "a dog"), ("good/2", " ")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.txt").write_text(text)
+    with pytest.raises(UserError, match=f"^{tmp_path / 'good' / '2.txt'}: the text is missing"):
+        list(_load(tmp_path).pass_over())
+
+
 def test_rows_without_a_label_column_are_refused_at_once(tmp_path: Path):
     with pytest.raises(UserError, match=r"has no labels to train on\. Name the column with --label_column_name"):
         _load(write_lines(tmp_path / "train.jsonl", [{"text": "a cat"}]))
