@@ -306,6 +306,7 @@ def _hub_errors(name: str) -> Iterator[None]:
 
 def _from_hub(arguments: DataArguments, cache_dir: str | None, token: str | None, streaming: bool) -> RawData:
     from datasets import Dataset, load_dataset, load_from_disk
+    from datasets import config as datasets_config
 
     name, configuration = arguments.dataset_name or "", arguments.dataset_config_name
     folder = Path(name)
@@ -323,21 +324,30 @@ def _from_hub(arguments: DataArguments, cache_dir: str | None, token: str | None
         else:
             loaded = load_dataset(name, configuration, cache_dir=cache_dir, token=token, streaming=streaming)
     splits = _kept_splits(dict(loaded), arguments)
-    return _streamed(splits, arguments, name) if streaming else from_dataset_dict(splits, arguments, name)
+    if streaming:
+        return _streamed(splits, arguments, name)
+    # `datasets` would write into the folder of the data, which others may own.
+    cached_in = Path(cache_dir or datasets_config.HF_DATASETS_CACHE) if _is_saved(folder) else None
+    return from_dataset_dict(splits, arguments, name, cached_in=cached_in)
 
 
 def from_dataset_dict(
-    loaded: Mapping[str, "Dataset"], arguments: DataArguments, name: str, features: Mapping[str, Any] | None = None
+    loaded: Mapping[str, "Dataset"],
+    arguments: DataArguments,
+    name: str,
+    features: Mapping[str, Any] | None = None,
+    cached_in: Path | None = None,
 ) -> RawData:
     """Return the raw splits of data sets that are already in memory or on disk, labels as their names.
 
-    `features` are the columns, where those of the training or else the first split do not say.
+    `features` are the columns, where those of the training or else the first split do not say. `cached_in` is the
+    cache, where it is not that of the data set.
     """
     if features is None:
         features = (loaded.get(arguments.train_split_name) or next(iter(loaded.values()))).features
     columns = choose_columns(list(features), arguments, f"the data set {name}")
     names = _class_names(features, columns).get(columns.label or "", ())
-    splits = {split: _read_split(data, columns, _place(split, name)) for split, data in loaded.items()}
+    splits = {split: _read_split(data, columns, _place(split, name), cached_in) for split, data in loaded.items()}
     return RawData(splits, dict.fromkeys(splits, name), names, columns, one_data_set=True)
 
 
@@ -399,7 +409,7 @@ def _row(
     return columns.row({**values, **named}, index, 0, f"{place}, row {index + 1}")
 
 
-def _read_split(data: "Dataset", columns: Columns, place: str) -> "Dataset":
+def _read_split(data: "Dataset", columns: Columns, place: str, cached_in: Path | None) -> "Dataset":
     """Return a split of a data set in the form that `columns` describes; ids become its own names of classes."""
     from datasets.fingerprint import Hasher
 
@@ -417,13 +427,16 @@ def _read_split(data: "Dataset", columns: Columns, place: str) -> "Dataset":
         ]
         return {column: [row[column] for row in rows] for column in rows[0]}
 
-    with cache.cache_lock(data):
+    key = Hasher.hash([data._fingerprint, columns, names, __version__])
+    folder = cached_in and cached_in / f"saved-{data._fingerprint}"
+    with cache.folder_lock(folder) if folder else cache.cache_lock(data):
         return data.map(
             convert,
             batched=True,
             with_indices=True,
             remove_columns=data.column_names,
             features=columns.features(),
-            new_fingerprint=Hasher.hash([data._fingerprint, columns, names, __version__]),
+            cache_file_name=str(folder / f"cache-{key}.arrow") if folder else None,
+            new_fingerprint=key,
             desc="Reading",
         )

@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from bertlab import hub
 from bertlab.cli.arguments import DataArguments
-from bertlab.data import dataset, sources
+from bertlab.data import cache, dataset, sources
 from bertlab.data.columns import Columns, cell_text, choose_columns, clean_text, label_text
 from bertlab.errors import UserError
 
@@ -375,6 +375,18 @@ def test_the_hub_is_asked_by_name_and_its_absence_is_explained(monkeypatch):
     assert "Did you mean" not in refusal(dataset_name="stanfordnlp/imdb")
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     assert refusal(dataset_name="some/set").startswith("the data set some/set: the Hub at https")
+
+
+def test_a_saved_data_set_is_cached_outside_its_folder(tmp_path):
+    DatasetDict(hub_set(train=[1, 0], test=[-1, -1])).save_to_disk(tmp_path / "saved")
+    before = sorted(tmp_path.rglob("*"))
+    arguments = DataArguments(dataset_name=str(tmp_path / "saved"))
+    for _ in range(2):
+        raw = sources.read_source(arguments, str(tmp_path / "cache"), None, streaming=False)
+        assert raw.splits["train"]["label"][:] == ["good", "bad"]
+    assert [path for path in sorted(tmp_path.rglob("*")) if tmp_path / "cache" not in (path, *path.parents)] == before
+    folders = {cache.cache_folder(split) for split in raw.splits.values()}
+    assert len(folders) == 2 and {folder.parent for folder in folders} == {tmp_path / "cache"}
 
 
 def test_only_a_data_set_that_is_not_local_needs_the_hub():
