@@ -191,6 +191,9 @@ class LabelSchema:
         """Return what to do about labels that are not classes, in a column of these labels."""
         drop = f"--drop_labels {shlex.join(unknown[:SHOWN])}"
         near = did_you_mean(unknown[0], self.class_names)
+        listed = [part.strip() for name in self.class_names for part in name.split(",") if part.strip()]
+        if len(listed) > 1 and column <= set(listed):
+            return f"Write the names apart: --class_names {shlex.join(listed)}."
         merged = [f"{label}={self._folded[fold(label)]}" for label in unknown if fold(label) in self._folded]
         if merged:
             return f"{near} Merge them with --label_map {shlex.join(merged)}."

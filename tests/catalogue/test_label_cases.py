@@ -127,6 +127,14 @@ CASES = (
     ),
     read("nothing to drop", ["wet", "dry"], "--drop_labels: no row has the label 'west'", flags="--drop_labels west"),
     # names and ids
+    refused(
+        "names with a comma between them",
+        ["wet", "dry"],
+        "is none of the 1 classes",
+        flags="--class_names dry,wet",
+        hint="--class_names dry wet",
+        then="2 classes: 0 = dry, 1 = wet",
+    ),
     read("a map with a gap", [1, 2, 3], "--label_map leaves '3'", "--drop_labels 3", flags="--label_map 1=low 2=high"),
     refused(
         "a gap under named classes",
