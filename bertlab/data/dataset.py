@@ -250,7 +250,9 @@ def _roles(
                 f"Leave the flag out, or leave the split out with --remove_splits {name}.",
             )
     if not (train or raw.train_rows or validation or test):
-        raise UserError("there is no split to work on.", f"The data has {', '.join(raw.splits)}.")
+        raise UserError(
+            "there is no split to work on.", f"Name one with --validation_split_name: {', '.join(raw.splits)}."
+        )
     return train, validation, test
 
 
