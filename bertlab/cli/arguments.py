@@ -77,7 +77,9 @@ class TokenizationArguments:
 class DataArguments(TokenizationArguments):
     """Where the labelled text comes from and how it becomes splits with one label schema."""
 
-    dataset_name: str | None = setting(None, "data set on the Hub, for example nyu-mll/glue")
+    dataset_name: str | None = setting(
+        None, "data set on the Hub, for example nyu-mll/glue, or a folder of one", is_path=True
+    )
     dataset_config_name: str | None = setting(None, "configuration of that data set, for example cola")
     data_dir: str | None = setting(None, "folder with the files of --data_layout, instead of the Hub", is_path=True)
     data_layout: str | None = setting(None, "names and columns of the files there: glue/cola, glue/mnli, cola_public…")

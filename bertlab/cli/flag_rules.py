@@ -239,10 +239,11 @@ FILES = ("train_file", "validation_file", "test_file")
 FOLDER = ("data_dir", "data_layout")
 DATASET = ("dataset_name", "dataset_config_name")
 COLUMNS = ("text_column_names", "text_column_delimiter", "label_column_name", "source_column_name", "remove_columns")
+TABLE = ("delimiter", "quoting", "column_names")
 NOT_READ_WITH = {
     FILES: (*FOLDER, *DATASET),
-    FOLDER[:1]: (*DATASET, *COLUMNS, "delimiter", "quoting"),
-    DATASET[:1]: ("data_layout", "delimiter", "quoting", "encoding"),
+    FOLDER[:1]: (*DATASET, *COLUMNS, *TABLE),
+    DATASET[:1]: ("data_layout", *TABLE, "encoding"),
 }
 
 

@@ -11,7 +11,16 @@ from bertlab.cli.arguments import DataArguments, setting
 from bertlab.cli.flag_rules import Rule
 from bertlab.console import info, warning
 from bertlab.data import delimited, readers, sources
-from bertlab.data.columns import LABEL_COLUMNS, NO_TEXT, PAIR_COLUMNS, TEXT_COLUMNS, Columns, cell_text, split_names
+from bertlab.data.columns import (
+    LABEL_COLUMNS,
+    NO_TEXT,
+    PAIR_COLUMNS,
+    TEXT_COLUMNS,
+    Columns,
+    cell_text,
+    find_columns,
+    split_names,
+)
 from bertlab.data.data_file import DELIMITED, DataFile, format_suffix
 from bertlab.data.files import open_binary, open_text, standard_input
 from bertlab.errors import UserError
@@ -99,8 +108,7 @@ def is_table(options: PredictArguments) -> bool:
     if readers.class_folders(path) and not (options.pairs or options.rank):
         return True
     open_binary(path).close()
-    inner = Path(path.stem) if path.suffix.casefold() == ".gz" else path
-    suffix = inner.suffix and format_suffix(path)
+    suffix = _suffix(path)
     lines = ("", ".txt", ".tsv") if options.pairs else ("", ".txt")
     if suffix in lines and not (options.text_column_names or options.delimiter or options.column_names):
         return False
@@ -117,10 +125,17 @@ def is_table(options: PredictArguments) -> bool:
 
 def is_trained_table(options: PredictArguments, input_format: InputFormat) -> bool:
     """Return True for a .txt of rows, whose first line has the names of the text columns."""
-    if Path(options.file).suffix.casefold() != ".txt" or options.pairs or options.rank is not None:
+    path = Path(options.file)
+    if options.file == "-" or options.pairs or options.rank is not None or _suffix(path) != ".txt":
         return False
-    with open_text(Path(options.file), options.encoding) as stream:
+    with open_text(path, options.encoding) as stream:
         return _is_header(next(stream), input_format)
+
+
+def _suffix(path: Path) -> str:
+    """Return the suffix that names the format of a file, packed or not; nothing where it has none."""
+    inner = Path(path.stem) if path.suffix.casefold() == ".gz" else path
+    return inner.suffix and format_suffix(path)
 
 
 def _is_header(line: str, input_format: InputFormat) -> bool:
@@ -148,13 +163,12 @@ def columns(options: PredictArguments, input_format: InputFormat) -> Columns:
     for remark in readers.remarks(file):
         info(f"{file.path}: {remark}")
     trained = split_names(input_format.text_column_names, names)
+    present = find_columns(trained, names)
     delimiter, source = options.text_column_delimiter, input_format.source_column_name
     # Of two columns of one usual name neither is read here, so that neither need be named.
-    labels = [name for name in input_format.label_column_name if name in names] or [
-        name for name in LABEL_COLUMNS if name in names
-    ][:1]
+    labels = find_columns(input_format.label_column_name, names) or find_columns(LABEL_COLUMNS, names)[:1]
     arguments = DataArguments(
-        text_column_names=options.text_column_names or list(trained if set(trained) <= set(names) else ()),
+        text_column_names=options.text_column_names or (present if len(present) == len(trained) else []),
         text_column_delimiter=input_format.text_column_delimiter if delimiter is None else delimiter,
         label_column_name=labels,
         source_column_name=source if source in names else None,
@@ -220,7 +234,7 @@ def _table(options: PredictArguments, input_format: InputFormat) -> DataFile:
         Path(options.file),
         options.delimiter,
         quoting,
-        tuple(options.column_names) or None,
+        split_names(options.column_names, ()) or None,
         options.encoding,
         ragged_as_empty=options.on_missing == "empty",
         ragged_hint="Pass --on_missing empty for an empty prediction of each ragged row",

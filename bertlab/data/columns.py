@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertlab.cli.arguments import DataArguments
 from bertlab.data.delimited import DELIMITERS
-from bertlab.data.label_text import ZERO_ONE, as_whole
+from bertlab.data.label_text import ZERO_ONE, as_whole, is_no_gold
 from bertlab.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Columns:
     multi_label: bool = False
     indicators: tuple[str, ...] = ()  # columns of 0 and 1, one for each class; `label` is the first
     unread: tuple[str, ...] = ()  # the source's other columns
+    guessed: tuple[str, ...] = ()  # those of text and label that nobody has named, and that must not be there twice
 
     @property
     def is_pair(self) -> bool:
@@ -73,16 +74,22 @@ class Columns:
         """Return the columns as a split has them: text, label, source, group where it has them; Text is taken for text.
 
         Raises:
-            UserError: a text column, or one of several label columns, is missing.
+            UserError: a text column, or one of several label columns, is missing, or it is not clear which one is read.
         """
-        called = {name.casefold(): name for name in names} | {name: name for name in names}
 
         def find(column: str | None) -> str | None:
             """Return what the split calls a column, None where it has none."""
-            return column and called.get(column, called.get(column.casefold()))
+            return next(iter(find_columns([column] if column else [], names)), None)
 
         text, label = [find(column) or column for column in self.text], find(self.label)
-        require_columns((*text, *(self.indicators if label is not None else ())), names, where)
+        require_columns((*text, *(self.indicators if any(map(find, self.indicators)) else ())), names, where)
+        for name in filter(None, map(find, self.guessed)):
+            if f"{name}.1" in names:
+                flag, all_named = ("text_column_names", text) if name in text else ("label_column_name", [name])
+                raise UserError(
+                    f"{where} has two columns {name!r}; the second is called '{name}.1'.",
+                    f"Name the one to read: --{flag} {' '.join(all_named)}.",
+                )
         return replace(self, text=tuple(text), label=label, source=find(self.source), group=find(self.group))
 
     def features(self) -> "Features":
@@ -145,7 +152,7 @@ def indicated_labels(cells: dict[str, Any], place: str) -> list[str] | None:
         UserError: a cell is neither 0 nor 1.
     """
     written = {name: label_text(value, f"{place}: {name!r}") for name, value in cells.items()}
-    if all(value in (None, "-1") for value in written.values()):
+    if all(value is None or is_no_gold(value) for value in written.values()):
         return None
     for name, value in written.items():
         if str(value).casefold() not in ZERO_ONE:
@@ -209,10 +216,11 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
         if column in removed:
             raise UserError(f"the column {column!r} is named to be read and to be removed.", "Drop one of the two.")
     names = [name for name in names if name not in removed]
-    label = next(iter(labels or _usual(LABEL_COLUMNS, names)), None)
-    if label is not None and not labels:
-        _refuse_twin(label, "label_column_name", names, where)
-    text = text or _guess_text([name for name in names if name not in labels[1:]], label, arguments, where)
+    label = next(iter(labels or find_columns(LABEL_COLUMNS, names)), None)
+    guessed = [] if labels or label is None else [label]
+    if not text:
+        text = _guess_text([name for name in names if name not in labels[1:]], label, arguments, where)
+        guessed += text
     for column in {*labels, label or ""} & set(text):
         raise UserError(f"the column {column!r} is named as text and as label.", f"{where} has {', '.join(names)}.")
     joined_by = arguments.text_column_delimiter
@@ -222,7 +230,9 @@ def choose_columns(names: Sequence[str], arguments: DataArguments, where: str) -
     read = {*text, *labels, label, *others}
     unread = tuple(name for name in names if name not in read and not NO_TEXT.fullmatch(name))
     kept = arguments.source_column_name, arguments.group_column, tuple(arguments.clean)
-    return Columns(text, joined_by, label, *kept, indicators=indicators, unread=unread)
+    single = tuple(name for name in guessed if f"{name}.1" not in removed)
+    found = Columns(text, joined_by, label, *kept, indicators=indicators, unread=unread, guessed=single)
+    return found.present_in(names, where)
 
 
 def require_columns(columns: Iterable[str], names: Sequence[str], where: str) -> None:
@@ -232,23 +242,22 @@ def require_columns(columns: Iterable[str], names: Sequence[str], where: str) ->
             raise UserError(f"{where} has no column {column!r}.", _columns_hint(column, names))
 
 
-def _usual(usual: Iterable[str], names: Sequence[str]) -> list[str]:
-    """Return the columns that are called as usual, in that order; Text is text where no other column is."""
+def find_columns(wanted: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Return the wanted columns that are there, in that order; Text is taken for text where no other column is."""
     called = {name.casefold(): name for name in names} | {name: name for name in names}
-    return [called[name] for name in usual if name in called]
+    found = (called.get(name, called.get(name.casefold())) for name in wanted)
+    return [name for name in found if name is not None]
 
 
 def _guess_text(names: Sequence[str], label: str | None, arguments: DataArguments, where: str) -> tuple[str, ...]:
     for pair in PAIR_COLUMNS:
-        if len(found := _usual(pair, names)) == 2:
+        if len(found := find_columns(pair, names)) == 2:
             return found[0], found[1]
     if len(names) == 1 and set(names[0]) & set(DELIMITERS):
         raise UserError(f"{where} has no column that is clearly text.", _columns_hint("", names))
-    for name in TEXT_COLUMNS:
-        _refuse_twin(name, "text_column_names", names, where)
     known = (label, arguments.source_column_name, arguments.group_column)
     left = [n for n in names if n not in known and not NO_TEXT.fullmatch(n)]
-    usual = _usual(TEXT_COLUMNS, left)
+    usual = find_columns(TEXT_COLUMNS, left)
     if len(usual) == 1 or len(left) == 1:
         return ((usual or left)[0],)
     raise UserError(
@@ -256,25 +265,15 @@ def _guess_text(names: Sequence[str], label: str | None, arguments: DataArgument
     )
 
 
-def _refuse_twin(name: str, flag: str, names: Sequence[str], where: str) -> None:
-    """Refuse a column that nobody has named and that is there twice."""
-    if name in names and f"{name}.1" in names:
-        raise UserError(
-            f"{where} has two columns {name!r}; the second is called '{name}.1'.",
-            f"Name the one to read: --{flag} {name}.",
-        )
-
-
 def split_names(given: Iterable[str], present: Iterable[str]) -> tuple[str, ...]:
     """Return names one by one: `a,b` is two, as in Hugging Face's scripts, unless one is really called that."""
     present = set(present)
-    return tuple(
-        name for text in given for name in ([text] if text in present else (part.strip() for part in text.split(",")))
-    )
+    parts = ([text] if text in present else [part.strip() for part in text.split(",")] for text in given)
+    return tuple(name for names in parts for name in names if name or len(names) == 1)
 
 
 def _columns_hint(column: str, names: Sequence[str]) -> str:
-    if len(names) == 1:
+    if len(names) == 1 and not names[0].isidentifier():
         return f"It has one, {names[0]!r}; if that is a whole line, the delimiter is another: --delimiter."
     near = did_you_mean(column, names)
     return near if near.startswith("Did") else f"It has {', '.join(names)}."

@@ -16,7 +16,7 @@ SPREADSHEETS = (".xlsx", ".xls", ".ods")
 RUNS_CODE = (".py", ".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin", ".npy", ".npz", ".rds", ".rdata")
 # How a line of fastText's files begins, which may have any suffix.
 FASTTEXT = "__label__"
-# How many lines a delimiter, or the keys of JSON rows, are found from.
+# How many lines a delimiter, the keys of JSON rows, or the labels of a stream are found from.
 HEAD_ROWS = 100
 
 
@@ -24,12 +24,13 @@ HEAD_ROWS = 100
 class DataFile:
     """A labelled-data file and how it is written; the format follows the suffix before `.gz` or `.zip`.
 
-    All but `path` and `encoding` is about delimited text. `delimiter` is one character; without it `.tsv` has the
-    tab, and others the one of `, ; tab |` that a line `sep=;` names or the first records agree on. `quoting`
-    "standard" reads double quotes as CSV does, "none" as characters (as in GLUE); "auto" is "standard", except for
-    a `.tsv` that was not quoted as CSV is. `columns` names the columns of a file without a header line. With
-    `ragged_as_empty` a record of too many fields, or of too few (a line break within a row leaves two of these), is a
-    row of empty cells; without, the error hints at `ragged_hint`.
+    `indicators` are columns of 0 and 1, also where a Parquet file describes them as class labels; all others but `path`
+    and `encoding` are about delimited text. `delimiter` is one character; without it `.tsv` has the tab, and others the
+    one of `, ; tab |` that a line `sep=;` names or the first records agree on. `quoting` "standard" reads double quotes
+    as CSV does, "none" as characters (as in GLUE); "auto" is "standard", except for a `.tsv` that was not quoted as CSV
+    is. `columns` names the columns of a file without a header line. With `ragged_as_empty` a record of too many fields,
+    or of too few (a line break within a row leaves two of these), is a row of empty cells; without, the error hints at
+    `ragged_hint`.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class DataFile:
     encoding: str | None = None
     ragged_as_empty: bool = False
     ragged_hint: str = "Pass --on_missing drop to leave ragged rows out"
+    indicators: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
 decides what a label can be and assigns ids, parts are held out of the training split, and limits are applied.
 """
 
+import itertools
 import json
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,8 +16,9 @@ import numpy as np
 
 from bertlab.cli.arguments import DataArguments
 from bertlab.console import info, say, warning
-from bertlab.data import file_layouts, groups, label_inference, labels, readers, sources, splits
+from bertlab.data import file_layouts, groups, label_inference, labels, sources, splits
 from bertlab.data.columns import PAIR_COLUMNS, TEXT_COLUMNS
+from bertlab.data.data_file import HEAD_ROWS
 from bertlab.data.label_text import is_dropped
 from bertlab.data.labels import LabelSchema
 from bertlab.data.streaming import Stream
@@ -117,17 +119,20 @@ def prepare_splits(
     may_lack_labels = set(test) - {train}
 
     rows = {
-        name: _complete_rows(raw.splits[name], raw.origin[name], name not in may_lack_labels, arguments)
+        name: _complete_rows(raw.splits[name], raw.place(name), name not in may_lack_labels, arguments)
         for name in dict.fromkeys([*filter(None, [train]), *validation, *test])
     }
     written = _written_labels(raw.splits)
-    _check_dropped(arguments.drop_labels, written, arguments.label_delimiter)
+    if raw.train_rows is None:
+        _check_dropped(arguments.drop_labels, written, arguments.label_delimiter)
+    else:  # of a stream, the first rows say how labels are written
+        written = [*written, *(row.get("label") for row in itertools.islice(raw.train_rows(), HEAD_ROWS))]
     schema = _label_schema(rows.get(train or ""), raw, arguments, model_names, written)
     _say_what_is_read(raw, schema, arguments, written)
     dropped = {name: len(raw.splits[name]) - len(split) for name, split in rows.items()}
     data = Data(
         splits={
-            name: labels.assign_labels(split, schema, raw.origin[name], name not in may_lack_labels)
+            name: labels.assign_labels(split, schema, raw.place(name), name not in may_lack_labels)
             for name, split in rows.items()
         },
         train=train,
@@ -193,7 +198,8 @@ def _label_schema(
     declared = raw.columns.indicators or raw.class_names
     if raw.train_rows is not None and not (arguments.class_names or declared):
         arguments = replace(arguments, class_names=list(dict.fromkeys(arguments.label_map.values())))
-    origin = raw.origin.get(arguments.train_split_name) or next(iter(raw.origin.values()))
+    named = arguments.train_split_name
+    origin = raw.place(named if named in raw.origin else next(iter(raw.origin)))
     if raw.columns.label is None and (train is not None or raw.train_rows is not None):
         others = f" {' or '.join(map(shlex.quote, raw.columns.unread))}" if raw.columns.unread else ""
         raise UserError(f"{origin} has no labels to train on.", f"Name the column with --label_column_name{others}.")
@@ -210,7 +216,7 @@ def _stream(raw: sources.RawData, schema: LabelSchema, arguments: DataArguments)
     say(f"training rows are read from {origin} as they are needed")
     if arguments.on_missing == "drop":
         info("rows of the stream without text or label are left out and not counted.")
-    return Stream(raw.train_rows, origin, schema, arguments)
+    return Stream(raw.train_rows, origin, raw.place(arguments.train_split_name), schema, arguments)
 
 
 def _roles(
@@ -244,7 +250,9 @@ def _roles(
                 f"Leave the flag out, or leave the split out with --remove_splits {name}.",
             )
     if not (train or raw.train_rows or validation or test):
-        raise UserError("there is no split to work on.", f"The data has {', '.join(raw.splits)}.")
+        raise UserError(
+            "there is no split to work on.", f"Name one with --validation_split_name: {', '.join(raw.splits)}."
+        )
     return train, validation, test
 
 
@@ -290,10 +298,8 @@ def _complete_rows(split: "Dataset", origin: str, label_required: bool, argument
         if not present.all() and arguments.on_missing == "error":
             first = split[int(np.flatnonzero(~present)[0])]
             count = int((~present).sum())
-            texts = readers.class_texts(Path(origin))
-            where = texts[first["idx"]] if texts else labels.place(origin, first["line"], first["idx"])
             raise UserError(
-                f"{where}: the {what} is missing ({count} such row{'s' * (count != 1)}).",
+                f"{sources.row_place(origin, first)}: the {what} is missing ({count} such row{'s' * (count != 1)}).",
                 "Pass --on_missing drop to leave such rows out."
                 + (" A test split may have them." if what == "label" else ""),
             )

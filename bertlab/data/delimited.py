@@ -36,16 +36,17 @@ def read(file: DataFile) -> Generator[Row]:
     options = csv_options(file)
     with open_text(file.path, file.encoding) as stream:
         records = _records(file, stream, options)
-        names = _header(file, records)
-        header = names if len(names) > 1 and not file.columns else None
+        header = _header(file, records)
+        names = as_pandas_names(header)
         named = max((i for i, name in enumerate(names, 1) if not name.startswith("Unnamed: ")), default=1)
         for line, record in records:
-            if file.columns and record == names:
-                raise UserError(
-                    f"{file.path}, line {line}: the file names its own columns.", "Leave out --column_names."
-                )
-            if record == header:  # of another file, of which this one is made as well
-                record = [""] * len(names)
+            if record[-1].strip() == header[-1] and _as_header(record) == header:
+                if file.columns:
+                    raise UserError(
+                        f"{file.path}, line {line}: the file names its own columns.", "Leave out --column_names."
+                    )
+                if len(names) > 1:  # of another file, of which this one is made as well
+                    record = [""] * len(names)
             if len(record) > len(names) and not any(cell.strip() for cell in record[len(names) :]):
                 record = record[: len(names)]
             elif named <= len(record):
@@ -213,13 +214,13 @@ def _records(file: DataFile, lines: Iterable[str], options: dict[str, Any]) -> I
 
 
 def _header(file: DataFile, records: Iterator[tuple[int, list[str]]]) -> list[str]:
-    """Return the names of the columns: the given ones, or those in the first record that is not blank."""
+    """Return the names of the columns as written: the given ones, or those in the first record that is not blank."""
     if file.columns:
         return list(file.columns)
     line, record = next((record for record in records if any(cell.strip() for cell in record[1])), (0, []))
     if not record:
         raise blank_error(file.path)
-    names = [cell.strip().lstrip("\ufeff").strip() for cell in record]
+    names = _as_header(record)
     place = f"{file.path}, line {line}"
     if all(len(name) > 1 and name[0] == name[-1] == '"' for name in names):
         raise UserError(f"{place}: the column names stand in quotes.", "Read quotes as such: --quoting standard.")
@@ -227,7 +228,12 @@ def _header(file: DataFile, records: Iterator[tuple[int, list[str]]]) -> list[st
         raise UserError(f"{place}: this is an HTML page, not a table.", "Fetch the file itself.")
     if names[0].startswith(FASTTEXT):
         raise fasttext_error(file.path)
-    return as_pandas_names(names)
+    return names
+
+
+def _as_header(record: list[str]) -> list[str]:
+    """Return the cells of a record without blanks and byte-order marks, as the names of columns are read."""
+    return [cell.strip().lstrip("\ufeff").strip() for cell in record]
 
 
 def _misquoted(file: DataFile, start: int, end: int, reason: str, options: dict[str, Any]) -> UserError:

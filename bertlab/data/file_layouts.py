@@ -86,7 +86,7 @@ def find_files(layout: Layout, data_dir: Path) -> dict[str, Path]:
         UserError: the folder is missing, or holds none of the layout's files.
     """
     if not data_dir.is_dir():
-        siblings = [path.name for path in data_dir.parent.glob("*/")]
+        siblings = [path.name for path in data_dir.parent.glob("[!.]*/")]
         raise UserError(
             f"--data_dir {data_dir}: no such folder.", did_you_mean(data_dir.name, siblings, data_dir.parent)
         )

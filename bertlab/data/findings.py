@@ -36,8 +36,9 @@ def find_problems(data: Data) -> Iterator[Finding]:
     texts = {name: _read(split) for name, split in data.splits.items()}
     for name, split in data.splits.items():
         yield from _text_problems(name, texts[name], is_train=name == data.train)
-        if "labels" in split.column_names and data.schema.kind != REGRESSION:
-            yield from _label_problems(name, texts[name], split, is_evaluated=name in data.evaluation_splits)
+        if "labels" in split.column_names:
+            is_evaluated, is_regression = name in data.evaluation_splits, data.schema.kind == REGRESSION
+            yield from _label_problems(name, texts[name], split, is_evaluated, is_regression)
     yield from _shared_groups(data)
     for name in data.splits:
         if data.train and name != data.train:
@@ -86,22 +87,24 @@ def _text_problems(name: str, texts: _Texts, *, is_train: bool) -> Iterator[Find
         yield Finding(f"{name}: {how_many} {texts.missing[0]!r} for text, which programs write for an empty cell.")
 
 
-def _label_problems(name: str, texts: _Texts, split: "Dataset", *, is_evaluated: bool) -> Iterator[Finding]:
-    """Yield how many texts have different labels, and whether all rows that are evaluated have the same one."""
+def _label_problems(
+    name: str, texts: _Texts, split: "Dataset", is_evaluated: bool, is_regression: bool
+) -> Iterator[Finding]:
+    """Yield how many texts have different classes, and whether all rows that are evaluated have the same label."""
     import pandas as pd
 
     labels = split["labels"][:]
     rows = pd.DataFrame({"text": texts.exact, "label": list(map(str, labels))})
-    distinct = rows["label"].nunique()
     rows = rows[labelled_rows(np.asarray(labels), len(labels))]
     label_counts = rows.groupby("text", sort=False)["label"].nunique()
     contradictory = rows.drop_duplicates("text").index[label_counts > 1]
-    if len(contradictory):
+    if len(contradictory) and not is_regression:
         how_many = counted(len(contradictory), "text has", "texts have")
         example = _shortened(split, contradictory[0])
         yield Finding(f"{name}: {how_many} different labels, for example {example}.", is_evaluated)
-    if is_evaluated and distinct == 1:
-        yield Finding(f"{name}: every row has the same label; a score on it says nothing.", True)
+    if is_evaluated and rows["label"].nunique() == 1:
+        which = "every row" if len(rows) == len(labels) else "every labelled row"
+        yield Finding(f"{name}: {which} has the same label; a score on it says nothing.", True)
 
 
 def _leaks(data: Data, name: str, texts: _Texts, train: str, trained: _Texts) -> Iterator[Finding]:

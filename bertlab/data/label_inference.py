@@ -39,15 +39,18 @@ def infer_labels(
 
     `declared` are class names that the data set itself brings, renamed as --label_map says; `model_names` those of an
     already fine-tuned model, whose order wins when they are the same names, case aside. Without training rows, and if
-    nothing is declared, the model's names are the classes. `elsewhere` are the labels of the other splits.
+    nothing is declared, the model's names are the classes. `elsewhere` are the labels of the other splits, and the
+    first ones of a stream.
 
     Raises:
         UserError: the training labels are missing, are one class only, or cannot be classes; or there are neither
             training labels nor names.
     """
     if train is None:
-        # The lists of the other splits say whether there are several labels, and how written.
+        # Lists elsewhere, also as text, say whether there are several labels, and how written.
         seen = [label for label in elsewhere if isinstance(label, list)]
+        if not seen and _are_lists(elsewhere):
+            seen = [label for label in elsewhere if label is not None]
     else:
         seen = [label for label in train["label"][:] if label is not None] if "label" in train.column_names else []
         if not seen:
@@ -144,12 +147,15 @@ def _refuse_thousands(labels: Iterable[Any], origin: str, or_lists: str = "") ->
 
 def _cell_delimiter(written: Iterable[Any], arguments: DataArguments) -> str | None:
     """Return what separates the labels of a cell: what the user says, or "[" where cells hold lists as text."""
-    if arguments.label_delimiter:
-        return arguments.label_delimiter
+    return arguments.label_delimiter or ("[" if _are_lists(written) else None)
+
+
+def _are_lists(written: Iterable[Any]) -> bool:
+    """Return True for cells that hold lists as text."""
     cells = [label for label in written if isinstance(label, str)]
     bracketed = bool(cells) and all(cell[:1] + cell[-1:] in ("[]", "()", "{}") or cell == "set()" for cell in cells)
     # "[wet]" is a word; a list has quotes or commas in some row, or is of the 0 and 1 that NumPy writes.
-    return "[" if bracketed and any(LIST.fullmatch(cell) for cell in cells) else None
+    return bracketed and any(LIST.fullmatch(cell) for cell in cells)
 
 
 def _regression(schema: LabelSchema, written: Sequence[Any], origin: str) -> LabelSchema:

@@ -54,7 +54,12 @@ def fold(name: str) -> str:
 
 def says_nothing(label: str) -> bool:
     """Return True for what stands where there is no label: NULL, n/a, a dash, -1."""
-    return label.casefold() in NOTHING or as_whole(label) == NO_GOLD
+    return label.casefold() in NOTHING or is_no_gold(label)
+
+
+def is_no_gold(label: Any) -> bool:
+    """Return True for -1, as GLUE and `datasets` mark a test row without a label; pandas may write -1.0."""
+    return isinstance(label, str) and as_whole(label) == NO_GOLD
 
 
 def split_label(label: Any, delimiter: str | None = None) -> list[str]:

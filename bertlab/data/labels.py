@@ -16,13 +16,12 @@ import numpy as np
 
 from bertlab.console import info, quiet_datasets
 from bertlab.data.label_text import (
-    NO_GOLD,
-    NOTHING,
     ZERO_ONE,
     as_number,
     as_whole,
     fold,
     is_dropped,
+    is_no_gold,
     says_nothing,
     split_label,
 )
@@ -89,11 +88,9 @@ class LabelSchema:
         """Return True for a label of a test split that says nothing, or is left out, unless a class has that name."""
         if label is None or is_dropped(label, self.dropped, self.delimiter):
             return True
-        if isinstance(label, list):
-            return bool(label) and set(label) == {NO_GOLD}
-        if self.resolve(label) in self.class_names:
-            return False
-        return label.casefold() in NOTHING or (label == NO_GOLD and self.kind != REGRESSION)
+        # A list that is empty, also as text, says that no label applies.
+        names = split_label(label, self.delimiter if self.delimiter == "[" else None)
+        return bool(names) and all(map(self._says_nothing, names))
 
     def value(self, label: Any, place: str, column: Sequence[Any] = ()) -> Any:
         """Return what a label as written is trained on: an id, a vector of 0 and 1, or a number.
@@ -169,6 +166,11 @@ class LabelSchema:
     def _folded(self) -> dict[str, str]:
         return {fold(name): name for name in self.class_names}
 
+    def _says_nothing(self, name: str) -> bool:
+        if self.resolve(name) in self.class_names or (self.kind == REGRESSION and is_no_gold(name)):
+            return False
+        return says_nothing(name)
+
     def _vector(self, several: list[str], place: str) -> list[float]:
         items = [item.casefold() for item in several]
         if len(items) != self.size or not ZERO_ONE.keys() >= set(items):
@@ -189,6 +191,9 @@ class LabelSchema:
         """Return what to do about labels that are not classes, in a column of these labels."""
         drop = f"--drop_labels {shlex.join(unknown[:SHOWN])}"
         near = did_you_mean(unknown[0], self.class_names)
+        listed = [part.strip() for name in self.class_names for part in name.split(",") if part.strip()]
+        if len(listed) > 1 and column <= set(listed):
+            return f"Write the names apart: --class_names {shlex.join(listed)}."
         merged = [f"{label}={self._folded[fold(label)]}" for label in unknown if fold(label) in self._folded]
         if merged:
             return f"{near} Merge them with --label_map {shlex.join(merged)}."
@@ -230,7 +235,7 @@ def assign_labels(split: "Dataset", schema: LabelSchema, origin: str, labels_req
     written, lines, indices = (split[name][:] for name in ("label", "line", "idx"))
     split = split.remove_columns("label")
     # So GLUE marks a test split without scores; beside other numbers -1 is a number.
-    if not labels_required and schema.kind == REGRESSION and all(label in (None, "-1") for label in written):
+    if not labels_required and schema.kind == REGRESSION and all(one is None or is_no_gold(one) for one in written):
         return split
     if schema.fixed and any(str(label).isdecimal() and schema.resolve(label) != label for label in written):
         order = ", ".join(f"{index} = {name}" for index, name in enumerate(schema.names_by_id))

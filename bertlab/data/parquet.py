@@ -14,12 +14,13 @@ from bertlab.errors import UserError
 BATCH_ROWS = 1000
 
 
-def read(path: Path) -> Generator[Row]:
+def read(file: DataFile) -> Generator[Row]:
     """Yield the rows of a file, in batches, with the names of class labels in place of their ids."""
     number = itertools.count(1)
-    with _parquet(path) as parquet:
+    with _parquet(file.path) as parquet:
         columns = as_pandas_names(parquet.schema_arrow.names)
         labels = _label_names(parquet.schema_arrow)
+        labels = {column: names for column, names in labels.items() if column not in file.indicators}
         for batch in parquet.iter_batches(batch_size=BATCH_ROWS):
             for values in batch.rename_columns(columns).to_pylist():
                 values |= {column: to_class_name(values[column], names) for column, names in labels.items()}
@@ -66,7 +67,12 @@ def _label_names(schema: Any) -> dict[str, list[str]]:
     written = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     features = written.get("info", {}).get("features") or {}
     labels = {name: feature.get("feature", feature) for name, feature in features.items() if isinstance(feature, dict)}
-    return {name: label["names"] for name, label in labels.items() if isinstance(label, dict) and label.get("names")}
+    return {
+        name: label["names"]
+        for name, label in labels.items()
+        # A column that was taken out of a table stays in its metadata.
+        if name in schema.names and isinstance(label, dict) and label.get("names")
+    }
 
 
 def to_class_name(value: Any, names: Sequence[str]) -> Any:

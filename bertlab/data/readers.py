@@ -3,13 +3,13 @@
 import itertools
 import re
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from bertlab.data import delimited, json_files, parquet
 from bertlab.data.data_file import DELIMITED, HEAD_ROWS, DataFile, Row, checked, format_suffix
-from bertlab.data.files import open_text
+from bertlab.data.files import EmptyFileError, open_text
 from bertlab.errors import UserError
 
 
@@ -35,7 +35,7 @@ def read_rows(file: DataFile) -> Generator[Row]:
     file, suffix = checked(file)
     if suffix in DELIMITED:
         return delimited.read(file)
-    return parquet.read(file.path) if suffix == ".parquet" else json_files.read(file, suffix)
+    return parquet.read(file) if suffix == ".parquet" else json_files.read(file, suffix)
 
 
 def column_names(file: DataFile) -> list[str]:
@@ -126,8 +126,7 @@ def _is_data(name: str, cells: list[Any]) -> bool:
 def _folder_rows(file: DataFile) -> Generator[Row]:
     for number, path in enumerate(class_texts(file.path), 1):
         text = None
-        if path.stat().st_size:
-            with open_text(path, file.encoding) as stream:
-                text = stream.read()
+        with suppress(EmptyFileError), open_text(path, file.encoding) as stream:
+            text = stream.read()
         label = path.parent.name
         yield Row(number, {"text": text, "label": label}, "row", f"{label}/{path.name}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bertlab import __version__, hub
 from bertlab.cli.arguments import DataArguments
 from bertlab.console import info
-from bertlab.data import cache, file_layouts, parquet, readers
+from bertlab.data import cache, file_layouts, labels, parquet, readers
 from bertlab.data.columns import Columns, choose_columns, require_columns, split_names
 from bertlab.data.data_file import DataFile, format_suffix
 from bertlab.data.files import file_digest, open_binary
@@ -32,6 +32,7 @@ class RawData:
     """Raw splits by name, and the names of files or data set they came from (for messages and run.json).
 
     With --streaming the training rows are not a split: `train_rows` reads them, again from the start at each call.
+    All splits of `one_data_set` have its name for origin.
     """
 
     splits: dict[str, "Dataset"]
@@ -39,10 +40,15 @@ class RawData:
     class_names: tuple[str, ...]
     columns: Columns
     train_rows: Rows | None = None
+    one_data_set: bool = False
 
     def __post_init__(self) -> None:
         """Raise UserError for a split whose name cannot be that of a file of predictions."""
         _check_split_names(self.splits, "Leave it out with --remove_splits.")
+
+    def place(self, split: str) -> str:
+        """Return what messages call a split: its file, or its name in the data set."""
+        return _place(split, self.origin[split]) if self.one_data_set else self.origin[split]
 
 
 def read_source(arguments: DataArguments, cache_dir: str | None, token: str | None, *, streaming: bool) -> RawData:
@@ -73,9 +79,9 @@ def check_exists(arguments: DataArguments) -> None:
             format_suffix(file.path)
     name = hub_name(arguments)
     if name and hub.is_path(name):
-        folder = Path(name).expanduser()
+        folder = Path(name)
         if not folder.exists():
-            beside = [path.name for path in folder.parent.glob("*/")]
+            beside = [path.name for path in folder.parent.glob("[!.]*/")]
             raise UserError(
                 f"--dataset_name {folder}: no such folder.", did_you_mean(folder.name, beside, folder.parent)
             )
@@ -188,7 +194,7 @@ def _named_files(arguments: DataArguments) -> dict[str, DataFile]:
             raise UserError(f"{path} is a data set that save_to_disk wrote.", f"Read it with --dataset_name {path}.")
         if split in files:
             raise UserError(f"{files[split].path} and {path} are both the split {split!r}.", "Name splits apart.")
-        columns = tuple(arguments.column_names) or None
+        columns = split_names(arguments.column_names, ()) or None
         files[split] = _data_file(path, arguments, arguments.delimiter, arguments.quoting, columns)
     return files
 
@@ -215,8 +221,16 @@ def _data_file(
     path: str | Path, arguments: DataArguments, delimiter: str | None, quoting: str, columns: tuple[str, ...] | None
 ) -> DataFile:
     """Return a file of a run; --on_missing drop leaves its ragged rows out with others that lack text or label."""
-    is_dropped = arguments.on_missing == "drop"
-    return DataFile(Path(path), delimiter, quoting, columns, arguments.encoding, ragged_as_empty=is_dropped)
+    label = split_names(arguments.label_column_name, ())
+    return DataFile(
+        Path(path),
+        delimiter,
+        quoting,
+        columns,
+        arguments.encoding,
+        ragged_as_empty=arguments.on_missing == "drop",
+        indicators=label if len(label) > 1 else (),
+    )
 
 
 def _columns_of(file: DataFile, columns: Columns) -> Columns:
@@ -238,8 +252,8 @@ def _columns_of(file: DataFile, columns: Columns) -> Columns:
         raise UserError(f"{error.problem} Its first line looks like data.", hint) from None
     if columns.label is None:
         return columns
-    labels = (row.values[columns.label] for row in readers.read_rows(file))
-    first = next((label for label in labels if label is not None), None)
+    written = (row.values[columns.label] for row in readers.read_rows(file))
+    first = next((label for label in written if label is not None), None)
     return replace(columns, multi_label=isinstance(first, list))
 
 
@@ -292,9 +306,10 @@ def _hub_errors(name: str) -> Iterator[None]:
 
 def _from_hub(arguments: DataArguments, cache_dir: str | None, token: str | None, streaming: bool) -> RawData:
     from datasets import Dataset, load_dataset, load_from_disk
+    from datasets import config as datasets_config
 
     name, configuration = arguments.dataset_name or "", arguments.dataset_config_name
-    folder = Path(name).expanduser()
+    folder = Path(name)
     roots = [each for each in (folder, *sorted(folder.glob("*/"))) if readers.class_folders(each)]
     if roots:
         train = next((each for each in roots if "train" in each.name), roots[0])
@@ -309,26 +324,35 @@ def _from_hub(arguments: DataArguments, cache_dir: str | None, token: str | None
         else:
             loaded = load_dataset(name, configuration, cache_dir=cache_dir, token=token, streaming=streaming)
     splits = _kept_splits(dict(loaded), arguments)
-    return _streamed(splits, arguments, name) if streaming else from_dataset_dict(splits, arguments, name)
+    if streaming:
+        return _streamed(splits, arguments, name)
+    # `datasets` would write into the folder of the data, which others may own.
+    cached_in = Path(cache_dir or datasets_config.HF_DATASETS_CACHE) if _is_saved(folder) else None
+    return from_dataset_dict(splits, arguments, name, cached_in=cached_in)
 
 
 def from_dataset_dict(
-    loaded: Mapping[str, "Dataset"], arguments: DataArguments, name: str, features: Mapping[str, Any] | None = None
+    loaded: Mapping[str, "Dataset"],
+    arguments: DataArguments,
+    name: str,
+    features: Mapping[str, Any] | None = None,
+    cached_in: Path | None = None,
 ) -> RawData:
     """Return the raw splits of data sets that are already in memory or on disk, labels as their names.
 
-    `features` are the columns, where those of the training or else the first split do not say.
+    `features` are the columns, where those of the training or else the first split do not say. `cached_in` is the
+    cache, where it is not that of the data set.
     """
     if features is None:
         features = (loaded.get(arguments.train_split_name) or next(iter(loaded.values()))).features
     columns = choose_columns(list(features), arguments, f"the data set {name}")
-    names = _class_names(features, columns)
-    splits = {split: _read_split(data, columns, names, name) for split, data in loaded.items()}
-    return RawData(splits, dict.fromkeys(splits, name), names, columns)
+    names = _class_names(features, columns).get(columns.label or "", ())
+    splits = {split: _read_split(data, columns, _place(split, name), cached_in) for split, data in loaded.items()}
+    return RawData(splits, dict.fromkeys(splits, name), names, columns, one_data_set=True)
 
 
 def _streamed(loaded: dict[str, "IterableDataset"], arguments: DataArguments, name: str) -> RawData:
-    from datasets import Dataset, List
+    from datasets import Dataset
 
     loaded = {split: data.decode(False) if data.features else data for split, data in loaded.items()}
     train = loaded.pop(arguments.train_split_name, None)
@@ -342,54 +366,77 @@ def _streamed(loaded: dict[str, "IterableDataset"], arguments: DataArguments, na
         # Files without a description say what their columns are only when they are read.
         sample = train.features or next(iter(train))
     raw = from_dataset_dict(whole, arguments, name, sample)
-    columns = replace(raw.columns, multi_label=isinstance(sample.get(raw.columns.label), (list, List)))
+    columns = replace(raw.columns, multi_label=_is_list(sample.get(raw.columns.label)))
+    names = _class_names(sample, columns)
 
     def rows() -> Iterator[dict[str, Any]]:
         with _hub_errors(name):
             for index, values in enumerate(train):
-                yield _row(values, columns, raw.class_names, index, name)
+                yield _row(values, columns, names, index, _place(arguments.train_split_name, name))
 
     return replace(raw, origin={arguments.train_split_name: name, **raw.origin}, columns=columns, train_rows=rows)
 
 
-def _class_names(features: Mapping[str, Any], columns: Columns) -> tuple[str, ...]:
-    """Return the names that a class label, or a list of them, brings; a plain column has none."""
-    label = None if columns.indicators else features.get(columns.label or "")
-    return tuple(getattr(getattr(label, "feature", label), "names", None) or ())
+def row_place(place: str, row: Mapping[str, Any]) -> str:
+    """Return where a row of a split stands: its line or row, or its own file in a folder per class."""
+    texts = readers.class_texts(Path(place))
+    return str(texts[row["idx"]]) if texts else labels.place(place, row["line"], row["idx"])
 
 
-def _row(values: dict[str, Any], columns: Columns, names: tuple[str, ...], index: int, name: str) -> dict[str, Any]:
-    """Return row `index` of a data set in the form that `columns` describes; ids become `names`."""
-    if columns.label is not None:
-        values = {**values, columns.label: parquet.to_class_name(values.get(columns.label), names)}
-    return columns.row(values, index, 0, f"{name}, row {index + 1}")
+def _place(split: str, name: str) -> str:
+    return f"the split {split} of {name}"
 
 
-def _read_split(data: "Dataset", columns: Columns, names: tuple[str, ...], name: str) -> "Dataset":
-    """Return a split of a data set in the form that `columns` describes; ids become `names`."""
-    from datasets import List
+def _is_list(feature: Any) -> bool:
+    """Return True for a list, or the type of a column of lists."""
+    from datasets import LargeList, List
+
+    return isinstance(feature, (list, List, LargeList))
+
+
+def _class_names(features: Mapping[str, Any], columns: Columns) -> dict[str, tuple[str, ...]]:
+    """Return the names of each class label, or list of them, that is read; columns of 0 and 1 stay numbers."""
+    read = {name: features.get(name) for name in columns.read if name is not None and name not in columns.indicators}
+    named = {name: getattr(getattr(feature, "feature", feature), "names", None) for name, feature in read.items()}
+    return {name: tuple(names) for name, names in named.items() if names}
+
+
+def _row(
+    values: dict[str, Any], columns: Columns, names: Mapping[str, tuple[str, ...]], index: int, place: str
+) -> dict[str, Any]:
+    """Return row `index` of a split in the form that `columns` describes; ids become `names`."""
+    named = {column: parquet.to_class_name(values.get(column), of_column) for column, of_column in names.items()}
+    return columns.row({**values, **named}, index, 0, f"{place}, row {index + 1}")
+
+
+def _read_split(data: "Dataset", columns: Columns, place: str, cached_in: Path | None) -> "Dataset":
+    """Return a split of a data set in the form that `columns` describes; ids become its own names of classes."""
     from datasets.fingerprint import Hasher
 
-    columns = columns.present_in(data.column_names, f"the data set {name}")
+    columns = columns.present_in(data.column_names, place)
     if columns.label is not None:
-        columns = replace(columns, multi_label=isinstance(data.features[columns.label], List))
+        columns = replace(columns, multi_label=_is_list(data.features[columns.label]))
+    names = _class_names(data.features, columns)
     # What nobody reads is not decoded: pictures, sound.
     data = data.select_columns([name for name in data.column_names if name in columns.read])
 
     def convert(batch: dict[str, list[Any]], indices: list[int]) -> dict[str, list[Any]]:
         rows = [
-            _row(dict(zip(batch, values, strict=True)), columns, names, index, name)
+            _row(dict(zip(batch, values, strict=True)), columns, names, index, place)
             for index, values in zip(indices, zip(*batch.values(), strict=True), strict=True)
         ]
         return {column: [row[column] for row in rows] for column in rows[0]}
 
-    with cache.cache_lock(data):
+    key = Hasher.hash([data._fingerprint, columns, names, __version__])
+    folder = cached_in and cached_in / f"saved-{data._fingerprint}"
+    with cache.folder_lock(folder) if folder else cache.cache_lock(data):
         return data.map(
             convert,
             batched=True,
             with_indices=True,
             remove_columns=data.column_names,
             features=columns.features(),
-            new_fingerprint=Hasher.hash([data._fingerprint, columns, names, __version__]),
+            cache_file_name=str(folder / f"cache-{key}.arrow") if folder else None,
+            new_fingerprint=key,
             desc="Reading",
         )

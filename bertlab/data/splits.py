@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from bertlab.console import counted
 from bertlab.errors import UserError
 
 # How many random parts of large groups are drawn; the one with the best balance is taken.
@@ -38,7 +39,11 @@ def hold_out(
     for name, fraction in fractions.items():
         size = int(np.ceil(fraction * total))
         if size >= len(left):
-            raise UserError(f"--{name}_fraction {fraction:g} leaves no training rows.", "Make the fractions smaller.")
+            hint = "Make the fractions smaller."
+            if total <= len(fractions):
+                units = counted(total, "row or group of rows is", "rows or groups of rows are")
+                hint = f"Only {units} there, and each split needs one: hold out fewer splits."
+            raise UserError(f"--{name}_fraction {fraction:g} leaves no training rows.", hint)
         if counts is not None and shuffle:
             left, parts[name] = _balanced_part(left, counts, size, fraction, seed)
         else:

@@ -245,6 +245,12 @@ CASES = [
     ),
     Case("the index of pandas", CSV, {"a.csv": lambda path: FRAME.to_csv(path)}, says="Unnamed: 0"),
     Case(
+        "the index of pandas in files that were put together",
+        f"{CSV} --on_missing drop",
+        {"a.csv": 2 * f"\ufeff{FRAME.to_csv()}"},
+        (*ROWS, *ROWS),
+    ),
+    Case(
         "the index of pandas beside an unusual text",
         CSV,
         {"a.csv": lambda path: FRAME.rename(columns={"text": "comment"}).to_csv(path)},
@@ -283,6 +289,11 @@ CASES = [
             ("a.parquet", "the columns 0, 1, 2", lambda path: NAMELESS.rename(columns=str).to_parquet(path)),
         )
         for more in ("", " --text_column_names 0 --label_column_name 1")
+    ),
+    Case(
+        "names with commas between them",
+        f"{CSV} --column_names text, label,id",
+        {"a.csv": csv_of(header="", end=",7\n")},
     ),
     Case(
         "names for a file that has them",
@@ -490,9 +501,9 @@ CASES = [
     ),
     Case("a folder per class", "--train_file reviews", {"reviews": per_class}, BY_CLASS),
     Case(
-        "a folder per class, one text empty",
+        "a folder per class, two texts empty",
         "--train_file reviews --on_missing drop",
-        {"reviews": per_class, "reviews/wet/z.txt": ""},
+        {"reviews": per_class, "reviews/wet/y.txt": "\ufeff", "reviews/wet/z.txt": ""},
         BY_CLASS,
     ),
     Case(

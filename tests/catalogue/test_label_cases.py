@@ -109,6 +109,13 @@ CASES = (
     refused("nan in a regression", [0.5, 2, "nan"], "the label 'nan'", hint="--drop_labels nan", then="regression"),
     read("none in lower case", ["for", "against", "none"], "3 classes", "'none' is a class", "--drop_labels none"),
     read("a question mark in test", ["wet", "dry"], "labels in test: none", test=["?", "?"]),
+    read("minus one as a float in test", ["wet", "dry"], "labels in test: none", test=["-1.0", "-1.0"]),
+    read(
+        "one label in a test that is labelled in part",
+        ["wet", "dry"],
+        "WRONG  test: every labelled row has the same label",
+        test=["wet", None, "wet"],
+    ),
     read("a dash in a labelled test", ["wet", "dry"], "dry 1 (50.0%), wet 1 (50.0%)", test=["wet", "-", "dry"]),
     refused(
         "a dash in dev",
@@ -120,6 +127,14 @@ CASES = (
     ),
     read("nothing to drop", ["wet", "dry"], "--drop_labels: no row has the label 'west'", flags="--drop_labels west"),
     # names and ids
+    refused(
+        "names with a comma between them",
+        ["wet", "dry"],
+        "is none of the 1 classes",
+        flags="--class_names dry,wet",
+        hint="--class_names dry wet",
+        then="2 classes: 0 = dry, 1 = wet",
+    ),
     read("a map with a gap", [1, 2, 3], "--label_map leaves '3'", "--drop_labels 3", flags="--label_map 1=low 2=high"),
     refused(
         "a gap under named classes",
@@ -226,6 +241,12 @@ CASES = (
     read("one each as classes", [["wet"], ["dry"]], "2 classes: 0 = dry", flags=SINGLE),
     read("lists as text", ["['wet', 'cold']", "['dry']"], "multi-label: 0 = cold, 1 = dry, 2 = wet"),
     read("JSON lists as text", ['["wet", "very cold"]', "[]"], "multi-label: 0 = very cold, 1 = wet"),
+    read(
+        "empty lists as text in test",
+        ["['wet', 'dry']", "[]"],
+        "labels in test: dry 0 (0.0%), wet 1 (50.0%)",
+        test=["['wet']", "[]"],
+    ),
     read("brackets round a word", ["[wet]", "[dry]"], "2 classes: 0 = [dry], 1 = [wet]"),
     read("commas", ["wet", "cold", "wet,cold"], "look like several", "--label_delimiter , separates", "3 classes"),
     read("slashes", ["wet", "cold", "wet/cold"], "look like several", "--label_delimiter / separates", "3 classes"),
@@ -269,6 +290,7 @@ CASES = (
         flags="--do_regression",
     ),
     refused("thousands in dev", [1450.5, 950], "the comma in the label '1,451' may separate", dev=["1,451", "950"]),
+    read("one number in dev", [0.5, 1.5], "WRONG  validation: every row has the same label", dev=[2, 2]),
     read("decimal commas in dev", ["3,5", "4,0"], "regression", dev=["1,451", "950"]),
     refused(
         "thousands or lists",

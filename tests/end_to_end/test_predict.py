@@ -438,19 +438,25 @@ def test_a_column_that_is_read_for_want_of_another_is_named(run: Path, tmp_path:
         assert (f"{rows}: there is no column 'Body', so 'text' is taken" in capsys.readouterr().err) is warned
         assert predict(home, "--file", rows, "--text_column_names", column) == 0
         assert capsys.readouterr().err == ""
+    beside = write_csv(tmp_path / "c.csv", ("id", "BODY", "title"), [("1", TEXTS[0], "good")])
+    assert predict(home, "--file", beside) == 0
+    assert capsys.readouterr().err == "", "it is found in any case, as in a file of a run"
     one = write_lines(tmp_path / "one.jsonl", [{"text": TEXTS[0]}])
     assert predict(home, "--file", one) == 0
     assert capsys.readouterr().err == "", "there is no other"
 
 
+@pytest.mark.parametrize("is_packed", [False, True])
 @pytest.mark.parametrize("header", ["text", '"text"', "text,label", "label\ttext"])
-def test_a_txt_with_the_names_of_columns_is_a_table(header: str, run: Path, tmp_path: Path, capsys):
+def test_a_txt_with_the_names_of_columns_is_a_table(header: str, is_packed: bool, run: Path, tmp_path: Path, capsys):
     names = re.split("[,\t]", header)
     cells = [",\t"["\t" in header].join(text if "text" in name else "good" for name in names) for text in TEXTS]
-    (tmp_path / "rows.txt").write_text("".join(f"{line}\n" for line in (header, *cells)), encoding="utf-8")
+    lines = "".join(f"{line}\n" for line in (header, *cells)).encode()
+    rows = tmp_path / ("rows.txt.gz" if is_packed else "rows.txt")
+    rows.write_bytes(gzip.compress(lines) if is_packed else lines)
     home = _changed(run, tmp_path / "run", "run.json", configuration={"text_column_names": ["text"]})
     for each in (run, home):
-        assert predict(each, "--format", "tsv", "--max_seq_length", 64, "--file", tmp_path / "rows.txt") == 0
+        assert predict(each, "--format", "tsv", "--max_seq_length", 64, "--file", rows) == 0
         _assert_as_in_the_run(_tsv(capsys), run)
 
 

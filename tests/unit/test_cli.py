@@ -72,6 +72,8 @@ def test_a_tilde_is_the_home_wherever_the_shell_leaves_it(recipe, monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert value("cache_dir", "--cache_dir=~/cache") == "/home/me/cache"
     assert value("train_file", "--config", recipe("train_file: ~/rows.csv\n")) == "/home/me/rows.csv"
+    assert value("dataset_name", "--dataset_name=~/films") == "/home/me/films"
+    assert value("dataset_name", "--dataset_name", "./films") == "./films"
     assert value("class_names", "--class_names", "~", "~a") == ["~", "~a"]
 
 
@@ -688,12 +690,14 @@ def test_resume_from_checkpoint_is_resume(given, resume):
         ("--task rte --data_dir RTE --label_column_name y", "--label_column_name", "--data_dir RTE"),
         ("--task rte --data_dir RTE --text-column-names x", "--text_column_names", "--data_dir RTE"),
         ("--task rte --data_dir RTE --delimiter ;", "--delimiter", "--data_dir RTE"),
+        ("--task rte --data_dir RTE --column_names text label", "--column_names", "--data_dir RTE"),
         ("--task rte --data_dir RTE --dataset_name a/b", "--dataset_name", "--data_dir RTE"),
         ("--train_file a.csv --data_dir D", "--data_dir", "--train_file a.csv"),
         ("--train_file a.csv --data_layout glue/cola", "--data_layout", "--train_file a.csv"),
         ("--task rte --test_file a.csv --dataset_name a/b", "--dataset_name", "--test_file a.csv"),
         ("--task rte --data_layout glue/cola", "--data_layout", "--dataset_name nyu-mll/glue"),
         ("--dataset_name a/b --encoding cp1252", "--encoding", "--dataset_name a/b"),
+        ("--dataset_name a/b --column_names text label", "--column_names", "--dataset_name a/b"),
     ],
 )
 def test_a_typed_flag_that_the_source_of_the_data_does_not_read_is_refused(typed, ignored, source):

@@ -285,6 +285,24 @@ def test_without_training_the_models_classes_are_used(file):
     assert loaded.splits["validation"]["labels"][:] == [1, 0, 1, 0]
 
 
+def test_splits_of_unusual_names_are_evaluated_by_the_flag_of_the_hint():
+    dev = Dataset.from_dict({"text": ["a", "b"], "label": ["x", "y"]})
+    for named in ([], ["dev"]):
+        arguments = DataArguments(validation_split_name=named)
+        raw = sources.from_dataset_dict({"dev": dev}, arguments, "some/set")
+        if named:
+            assert dataset.prepare_splits(raw, arguments, ("x", "y"), training=False).validation == ("dev",)
+            continue
+        with pytest.raises(UserError, match=r"no split to work on\. Name one with --validation_split_name: dev\."):
+            dataset.prepare_splits(raw, arguments, ("x", "y"), training=False)
+
+
+def test_without_training_labels_may_be_lists_as_text(file):
+    dev = file("dev.csv", [["x", "['a', 'b']"], ["y", "[]"], ["z", "['b']"]])
+    loaded = load(False, ("a", "b"), validation_file=dev)
+    assert loaded.splits["validation"]["labels"][:] == [[1, 1], [0, 0], [0, 1]]
+
+
 def test_the_imdb_recipe_splits_the_real_file_without_leaks(real_data):
     path = Path(real_data) / "imdb" / "IMDB Dataset.csv.gz"
     loaded = load(

@@ -166,7 +166,7 @@ def test_decimals_are_a_regression_with_an_info(capsys):
 def test_a_regression_test_split_of_minus_ones_is_unlabelled():
     """STS-B's on the Hub says -1.0 in every row: a score against it would mean nothing."""
     schema = infer_labels(["5.000", "0.2", "3"])
-    unlabelled = labels.assign_labels(split(["-1", "-1", None]), schema, "some/set", labels_required=False)
+    unlabelled = labels.assign_labels(split(["-1", "-1.0", None]), schema, "some/set", labels_required=False)
     assert not {"label", "labels"} & set(unlabelled.column_names)
     assert assigned(["-1", "-1"], schema, required=True) == [-1.0, -1.0]
 

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, LargeList, List, Value
 from datasets import config as datasets_config
+from pyarrow import parquet
 
 from bertlab import hub
 from bertlab.cli.arguments import DataArguments
-from bertlab.data import dataset, sources
+from bertlab.data import cache, dataset, sources
 from bertlab.data.columns import Columns, cell_text, choose_columns, clean_text, label_text
 from bertlab.errors import UserError
 
@@ -83,7 +84,8 @@ def test_two_columns_are_a_pair_and_more_are_joined(given, delimiter, text, is_p
 
 
 def test_removed_columns_are_not_guessed():
-    assert columns(["text", "review", "label"], remove_columns=["review,label"]) == Columns(("text",))
+    found = columns(["text", "review", "label"], remove_columns=["review,label"])
+    assert found == Columns(("text",), guessed=("text",))
 
 
 @pytest.mark.parametrize(
@@ -293,6 +295,62 @@ def test_lists_of_class_labels_keep_their_names():
     assert raw.splits["train"]["label"][:] == [["good", "bad"], ["bad"]]
 
 
+def test_each_split_of_a_hub_data_set_has_its_own_names_of_classes():
+    """As `class_encode_column` numbers them where it is called for one split after the other."""
+    data = {
+        "train": Dataset.from_dict({"text": list("abc"), "label": ["art", "law", "war"]}),
+        "validation": Dataset.from_dict({"text": list("de"), "label": ["law", "war"]}),
+    }
+    encoded = {split: rows.class_encode_column("label") for split, rows in data.items()}
+    raw = sources.from_dataset_dict(encoded, DataArguments(), "some/set")
+    assert {split: rows["label"][:] for split, rows in raw.splits.items()} == {
+        "train": ["art", "law", "war"],
+        "validation": ["law", "war"],
+    }
+
+
+@pytest.mark.parametrize("indicators", [[], ["rude", "dull"]])
+def test_class_labels_beside_the_label_are_read_by_name_and_columns_of_0_and_1_as_numbers(tmp_path, indicators):
+    names = {"rude": ["polite", "rude"], "dull": ["no", "yes"], "topic": ["art", "law"], "label": ["bad", "good"]}
+    features = Features({"text": Value("string"), **{column: ClassLabel(names=of) for column, of in names.items()}})
+    columns = {"text": ["a", "b"], "rude": [0, 1], "dull": [1, 1], "topic": [0, 1], "label": [0, 1]}
+    data = Dataset.from_dict(columns, features=features)
+    data.to_parquet(tmp_path / "train.parquet")
+    settings = {"text_column_names": ["topic", "text"], "text_column_delimiter": ": ", "source_column_name": "topic"}
+    settings["label_column_name"] = indicators
+    for raw in (
+        sources.from_dataset_dict({"train": data}, DataArguments(**settings), "some/set"),
+        read(train_file=str(tmp_path / "train.parquet"), **settings),
+    ):
+        assert raw.splits["train"]["text"][:] == ["art: a", "law: b"]
+        assert raw.splits["train"]["source"][:] == ["art", "law"]
+        assert raw.splits["train"]["label"][:] == ([["dull"], ["rude", "dull"]] if indicators else ["bad", "good"])
+
+
+def test_a_column_that_is_gone_from_a_parquet_file_may_be_left_in_its_description(tmp_path):
+    """As `drop_columns` of pyarrow leaves it."""
+    hub_set(train=[1, 0])["train"].to_parquet(tmp_path / "train.parquet")
+    parquet.write_table(parquet.read_table(tmp_path / "train.parquet").drop_columns("label"), tmp_path / "test.parquet")
+    raw = read(**{f"{split}_file": str(tmp_path / f"{split}.parquet") for split in ("train", "test")})
+    assert raw.splits["test"].column_names == ["idx", "line", "text"]
+
+
+def test_large_lists_are_lists():
+    """Data sets that come from Polars have them."""
+    features = Features({"text": Value("string"), "label": LargeList(Value("string"))})
+    data = Dataset.from_dict({"text": ["a"], "label": [["x", "y"]]}, features=features)
+    raw = sources.from_dataset_dict({"train": data}, DataArguments(), "some/set")
+    assert raw.splits["train"]["label"][:] == [["x", "y"]]
+
+
+def test_a_message_names_the_split_of_a_data_set(monkeypatch):
+    data = DatasetDict(hub_set(train=[1, 0], validation=[1, -1]))
+    monkeypatch.setattr("datasets.load_dataset", lambda *a, **k: data)
+    arguments = DataArguments(dataset_name="some/set")
+    with pytest.raises(UserError, match=r"^the split validation of some/set, row 2: the label is missing"):
+        dataset.load_splits(arguments, (), training=True, cache_dir=None, token=None)
+
+
 def test_a_column_of_a_hub_data_set_that_is_no_text_is_refused():
     features = Features({"tokens": List(Value("string")), "label": Value("string")})
     data = {"train": Dataset.from_dict({"tokens": [["a", "b"]], "label": ["x"]}, features=features)}
@@ -317,6 +375,18 @@ def test_the_hub_is_asked_by_name_and_its_absence_is_explained(monkeypatch):
     assert "Did you mean" not in refusal(dataset_name="stanfordnlp/imdb")
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     assert refusal(dataset_name="some/set").startswith("the data set some/set: the Hub at https")
+
+
+def test_a_saved_data_set_is_cached_outside_its_folder(tmp_path):
+    DatasetDict(hub_set(train=[1, 0], test=[-1, -1])).save_to_disk(tmp_path / "saved")
+    before = sorted(tmp_path.rglob("*"))
+    arguments = DataArguments(dataset_name=str(tmp_path / "saved"))
+    for _ in range(2):
+        raw = sources.read_source(arguments, str(tmp_path / "cache"), None, streaming=False)
+        assert raw.splits["train"]["label"][:] == ["good", "bad"]
+    assert [path for path in sorted(tmp_path.rglob("*")) if tmp_path / "cache" not in (path, *path.parents)] == before
+    folders = {cache.cache_folder(split) for split in raw.splits.values()}
+    assert len(folders) == 2 and {folder.parent for folder in folders} == {tmp_path / "cache"}
 
 
 def test_only_a_data_set_that_is_not_local_needs_the_hub():

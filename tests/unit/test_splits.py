@@ -91,7 +91,8 @@ def test_the_seed_decides():
     ("n", "classes", "fractions", "message"),
     [
         (10, None, {"test": 0.9, "validation": 0.2}, "--validation_fraction 0.2 leaves no training rows. Make the"),
-        (1, None, {"test": 0.1}, "--test_fraction 0.1 leaves no training rows."),
+        (1, None, {"test": 0.1}, "Only 1 row or group of rows is there, and each split needs one: hold out fewer"),
+        (2, None, {"test": 0.1, "validation": 0.1}, "--validation_fraction 0.1 leaves no training rows. Only 2 rows"),
         (10, [0] * 9 + [1], {"test": 0.2}, "--test_fraction: the classes cannot be kept in balance (The least"),
         (100, list(range(50)) * 2, {"test": 0.1}, "Pass --no_stratify, or merge rare classes with --label_map."),
     ],

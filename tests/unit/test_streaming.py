@@ -157,6 +157,16 @@ def test_incomplete_rows_can_be_left_out(tmp_path: Path, capsys):
         next(iter(StreamedRows(nothing, 4, 2, 1, grouped=True)))
 
 
+def test_labels_can_be_left_out_and_the_rows_that_are_left_are_counted(tmp_path: Path, capsys):
+    labels = ("bad", "odd", "good", "good")
+    rows = [{"text": str(index), "label": label} for index, label in enumerate(labels)]
+    files = {"train_file": str(write_lines(tmp_path / "train.jsonl", rows))}
+    files["validation_file"] = str(write_lines(tmp_path / "dev.jsonl", rows[2:]))
+    stream = _load(drop_labels=["odd"], max_train_samples=2, **files)
+    assert _texts(stream.pass_over()) == ["0", "2"]
+    assert "no row has the label" not in capsys.readouterr().err, "of the stream, no label is known"
+
+
 def test_pairs_numbers_and_several_labels_are_read_as_without_a_stream(tmp_path: Path):
     pair = write_lines(tmp_path / "pair.jsonl", [{"sentence1": "a", "sentence2": "b", "label": 2.5}])
     assert next(_load(pair, class_names=[], do_regression=True).pass_over()) == {
@@ -170,6 +180,36 @@ def test_pairs_numbers_and_several_labels_are_read_as_without_a_stream(tmp_path:
     mapped = write_lines(tmp_path / "mapped.jsonl", [{"text": "a", "label": 5}])
     stream = _load(mapped, class_names=[], label_map={"1": "bad", "5": "good"})
     assert next(stream.pass_over())["labels"] == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings"),
+    [
+        ([{"text": "a", "bad": 0, "good": 1}], {"class_names": [], "label_column_name": ["bad", "good"]}),
+        ([{"text": "a", "label": ["good"]}], {}),
+        ([{"text": "a", "label": "['good']"}], {}),
+        ([{"text": "a", "label": "[0, 1]"}], {}),
+    ],
+    ids=["columns", "lists", "text", "vectors"],
+)
+def test_the_first_rows_say_that_there_are_several_labels(rows: list[dict], settings: dict, tmp_path: Path):
+    stream = _load(write_lines(tmp_path / "train.jsonl", rows), **settings)
+    assert (stream.schema.kind, stream.schema.class_names) == ("multi_label_classification", ("bad", "good"))
+    assert next(stream.pass_over())["labels"] == [0, 1]
+
+
+def test_numbers_whose_comma_may_separate_thousands_are_refused(tmp_path: Path):
+    rows = [{"text": "a", "label": "1,450"}, {"text": "b", "label": "2,518"}]
+    with pytest.raises(UserError, match="may separate thousands"):
+        _load(write_lines(tmp_path / "train.jsonl", rows), class_names=[], do_regression=True)
+
+
+def test_a_blank_text_of_a_folder_per_class_is_named_by_its_file(tmp_path: Path):
+    for name, text in (("bad/1", "a dog"), ("good/2", " ")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.txt").write_text(text)
+    with pytest.raises(UserError, match=f"^{tmp_path / 'good' / '2.txt'}: the text is missing"):
+        list(_load(tmp_path).pass_over())
 
 
 def test_rows_without_a_label_column_are_refused_at_once(tmp_path: Path):
