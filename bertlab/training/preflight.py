@@ -51,12 +51,14 @@ def check_model(
         return None
     batch = data_collator([rows[index] for index in _shortest_and_longest(rows)])
     model.to(args.device)  # type: ignore[arg-type]  # a decorator hides its signature
+    if args.do_train and args.activation_checkpointing:
+        _checkpoint_activations(model, cast(Mapping[str, Any], args.activation_checkpointing_kwargs or {}))
     chosen = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
-    problem = _failure(model, args, batch, compute_loss_func, chosen)
+    problem = _failure(model, batch, compute_loss_func, chosen)
     if problem is None:
         return None
     kind = parts.unwrap(model).config.model_type
-    if chosen == "fp32" or _failure(model, args, batch, compute_loss_func, "fp32") is not None:
+    if chosen == "fp32" or _failure(model, batch, compute_loss_func, "fp32") is not None:
         doubtful = {
             "activation_checkpointing_kwargs": args.activation_checkpointing_kwargs,
             "attn_implementation": parts.unwrap(model).config._attn_implementation not in (None, "eager", "sdpa"),
@@ -89,16 +91,12 @@ def _shortest_and_longest(rows: Any) -> tuple[int, int]:
     return int(np.argmin(lengths)), int(np.argmax(lengths))
 
 
-def _failure(
-    model: Any, args: "TrainingArguments", batch: dict[str, torch.Tensor], loss_of: Any, precision: str
-) -> str | None:
+def _failure(model: Any, batch: dict[str, torch.Tensor], loss_of: Any, precision: str) -> str | None:
     """Return why loss or gradients cannot be computed, or None."""
     inputs = {name: values.to(model.device) for name, values in batch.items()}
     labels = inputs.pop("labels", None)
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     try:
-        if args.do_train and args.activation_checkpointing:
-            _checkpoint_activations(model, cast(Mapping[str, Any], args.activation_checkpointing_kwargs or {}))
         with _without_trace(model), torch.autocast(model.device.type, dtype=dtype, enabled=precision != "fp32"):
             outputs = model(**inputs)
             loss = outputs[0].float().sum() if labels is None else loss_of(outputs, labels)
@@ -111,10 +109,18 @@ def _failure(
 
 
 def _checkpoint_activations(model: Any, settings: Mapping[str, Any]) -> None:
-    """Let the model compute activations again, as Trainer will."""
+    """Let the model compute activations again, as Trainer will.
+
+    Raises:
+        UserError: it cannot do that with these settings.
+    """
     of_torch = {name: value for name, value in settings.items() if name not in OF_TRANSFORMERS}
     own = {name: settings[name] for name in OF_TRANSFORMERS if name in settings}
-    model.activation_checkpointing_enable(of_torch or None, **own)
+    try:
+        model.activation_checkpointing_enable(of_torch or None, **own)
+    except Exception as error:  # whatever a model's code raises
+        problem = f"--activation_checkpointing_kwargs: {first_line(error)}."
+        raise UserError(problem, "Leave --activation_checkpointing_kwargs out.") from error
 
 
 @contextmanager

@@ -68,6 +68,7 @@ def test_a_model_that_cannot_is_refused(sentences, tiny_model, tmp_path: Path, m
     assert "--activation_checkpointing: bert models cannot do it. Leave it out." in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:torch.utils.checkpoint")
 @pytest.mark.parametrize(("setting", "says"), [("effort=1", "effort"), ("every_n_layers=0", "zero")])
 def test_settings_that_checkpointing_cannot_do_with_are_refused(setting, says, sentences, tiny_model, tmp_path, capsys):
     settings = {"model_name_or_path": tiny_model, "train_file": sentences["train_file"], **TRAINING}
