@@ -74,8 +74,10 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 
 def score(value: Any, digits: int = 3) -> str:
-    """Return a number for people; a dash where there is none."""
-    return f"{value:.{digits}f}" if is_number(value) else "–"
+    """Return a score, or a count, for people; a dash where there is none."""
+    if not is_number(value):
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}"
 
 
 def scored_splits(results: Results) -> dict[str, Any]:

@@ -26,9 +26,7 @@ class Table(NamedTuple):
 
 def cell(value: Any) -> str:
     """Return a value as text: counts with separators, other numbers with four digits, a dash for none."""
-    if isinstance(value, str):
-        return value
-    return f"{value:,}" if isinstance(value, int) else score(value, 4)
+    return value if isinstance(value, str) else score(value, 4)
 
 
 def percent(value: Any) -> str:

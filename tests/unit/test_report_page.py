@@ -308,3 +308,7 @@ def test_a_score_without_an_interval_has_none_in_the_table(bound):
     header, rows = scores.score_table({"metrics": ["mse"], "splits": {"test": split}})
     assert header == ["split", "metric", "score", "95% CI", "n", "TF-IDF + ridge regression"]
     assert rows == [["test", "mean squared error", 1.0, None, 1, 2.0]]
+
+
+def test_a_count_has_no_decimals():
+    assert [scores.score(value) for value in (0.5, 12380, None)] == ["0.500", "12,380", "–"]
