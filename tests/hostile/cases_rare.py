@@ -417,7 +417,7 @@ NSP = [
         command="nsp",
         files={"story.txt": "The dog ran. It was hot.\n\nThe cat sleeps. It was cold.\n"},
         obeys="--negatives same_document --selection_fraction 0 --early_stopping_patience 0",
-        then="gives no pair",
+        then="no document of four or more sentences",
     ),
     refused(
         "one document",
