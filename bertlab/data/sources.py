@@ -370,6 +370,7 @@ def _streamed(loaded: dict[str, "IterableDataset"], arguments: DataArguments, na
     names = _class_names(sample, columns)
 
     def rows() -> Iterator[dict[str, Any]]:
+        """Yield the training rows from the start."""
         with _hub_errors(name):
             for index, values in enumerate(train):
                 yield _row(values, columns, names, index, _place(arguments.train_split_name, name))
@@ -421,6 +422,7 @@ def _read_split(data: "Dataset", columns: Columns, place: str, cached_in: Path |
     data = data.select_columns([name for name in data.column_names if name in columns.read])
 
     def convert(batch: dict[str, list[Any]], indices: list[int]) -> dict[str, list[Any]]:
+        """Return a batch of rows in the form that `columns` describes."""
         rows = [
             _row(dict(zip(batch, values, strict=True)), columns, names, index, place)
             for index, values in zip(indices, zip(*batch.values(), strict=True), strict=True)
